@@ -1,0 +1,35 @@
+/* base/pack.h - writing MessagePack into a growing buffer, by msgpack-c's own packer functions.
+ * Owned by one thread. Reading is base/cursor.h. */
+#ifndef BASE_PACK_H
+#define BASE_PACK_H
+
+#include "base/buf.h"
+
+#include <stdbool.h>
+
+/* Grows by doubling; the bytes end up in a buf without a last copy. */
+struct pack {
+    struct buf *buf;  /* capacity = buf->bytes while packing */
+    size_t bytes;     /* written so far */
+};
+
+/* Starts empty with room for about `capacity` bytes. */
+void pack_init(struct pack *pack, size_t capacity);
+
+/* Frees what was written, unless taken. */
+void pack_deinit(struct pack *pack);
+
+/* Hands the bytes over as a buf of one reference; the pack is then as after deinit. */
+struct buf *pack_take(struct pack *pack);
+
+void pack_uint(struct pack *pack, uint64_t value);
+void pack_int(struct pack *pack, int64_t value);
+void pack_bool(struct pack *pack, bool value);
+void pack_nil(struct pack *pack);
+void pack_array(struct pack *pack, uint32_t count);
+void pack_map(struct pack *pack, uint32_t count);
+void pack_bin(struct pack *pack, const void *data, size_t bytes); /* bytes <= UINT32_MAX */
+void pack_str(struct pack *pack, const char *text);
+void pack_raw(struct pack *pack, const void *data, size_t bytes); /* already packed */
+
+#endif

@@ -1,0 +1,372 @@
+/* conclave.h - the public interface of libconclave: a Raft node, its state machine, its client.
+ *
+ * Conventions that hold for every function unless its comment says otherwise:
+ *   - Functions that can fail return CONCLAVE_OK (0) or a positive `enum conclave_code`; on failure
+ *     outputs are untouched. conclave_code_text() gives the sentence for a code.
+ *   - Handles are opaque. What a `_create` made, the matching `_destroy` frees; destroying NULL is
+ *     allowed. Strings passed in are copied; strings handed out belong to the handle or callback.
+ *   - The library never touches signals, standard streams, the process's exit or global state, and
+ *     never terminates a ZeroMQ context that it was given.
+ *   - Times are in milliseconds where a name ends in `_ms`; sizes are in bytes.
+ */
+#ifndef CONCLAVE_H
+#define CONCLAVE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define CONCLAVE_API __attribute__((visibility("default")))
+#define CONCLAVE_MUST_USE __attribute__((warn_unused_result))
+#else
+#define CONCLAVE_API
+#define CONCLAVE_MUST_USE
+#endif
+
+/* --- Codes -----------------------------------------------------------------------------------
+ *
+ * X(NAME, number, exit code of the program, text). The numbers are part of the client protocol
+ * (docs/protocol.md) and never change. For a command, "surely not applied" (exit 4) and "outcome
+ * unknown" (exit 5) are different codes: only the first may be retried blindly. */
+#define CONCLAVE_CODES(X)                                                                          \
+    X(OK, 0, 0, "ok")                                                                              \
+    X(NOT_FOUND, 1, 1, "no such key")                                                              \
+    X(COMPARE_FAILED, 2, 1, "the condition did not hold")                                          \
+    X(INVALID, 3, 2, "invalid argument")                                                           \
+    X(UNREACHABLE, 4, 3, "no node could be reached")                                               \
+    X(NOT_LEADER, 5, 4, "this node is not the leader; not applied")                                \
+    X(NO_LEADER, 6, 4, "the cluster has no leader now; not applied")                               \
+    X(BUSY, 7, 4, "the node is overloaded; not applied")                                           \
+    X(STOPPING, 8, 4, "the node is stopping; not applied")                                         \
+    X(TIMEOUT, 9, 4, "no answer in time; not applied")                                             \
+    X(UNKNOWN, 10, 5, "outcome unknown: the command may or may not have been applied")             \
+    X(DENIED, 11, 6, "permission denied")                                                          \
+    X(TOO_LARGE, 12, 7, "larger than the limit")                                                   \
+    X(VERSION, 13, 7, "unsupported protocol or format version")                                    \
+    X(NO_SPACE, 14, 7, "no space left")                                                            \
+    X(CORRUPT, 15, 8, "stored data is damaged")                                                    \
+    X(IO, 16, 8, "an input/output operation failed")                                               \
+    X(EXISTS, 17, 2, "already exists")                                                             \
+    X(IN_USE, 18, 2, "already in use by another process")                                          \
+    X(IDENTITY, 19, 2, "belongs to another cluster or node")                                       \
+    X(MALFORMED, 20, 2, "malformed message")                                                       \
+    X(NO_MEMORY, 21, 2, "out of memory")                                                           \
+    X(INTERNAL, 22, 8, "a rule of the program itself was broken")
+
+enum conclave_code {
+#define CONCLAVE_CODE_ENUM(name, number, exit_code, text) CONCLAVE_##name = number,
+    CONCLAVE_CODES(CONCLAVE_CODE_ENUM)
+#undef CONCLAVE_CODE_ENUM
+};
+
+/* The English sentence for a code; never NULL. Any thread. */
+CONCLAVE_API const char *conclave_code_text(int code);
+
+/* The stable upper-case name of a code ("NOT_FOUND"); never NULL. Any thread. */
+CONCLAVE_API const char *conclave_code_name(int code);
+
+/* The exit code that the program `conclave` ends with for this code. Any thread. */
+CONCLAVE_API int conclave_code_exit(int code);
+
+/* "0.1.0". Any thread. */
+CONCLAVE_API const char *conclave_version(void);
+
+/* --- Limits ----------------------------------------------------------------------------------- */
+
+enum {
+    CONCLAVE_KEY_BYTES_MAX = 480,         /* LMDB's key limit is 511; the rest is reserved */
+    CONCLAVE_COMMAND_BYTES_MAX = 1 << 20, /* one command, encoded; fits a 2 MiB peer message */
+    CONCLAVE_VALUE_BYTES_MAX = CONCLAVE_COMMAND_BYTES_MAX - 1024, /* leaves room for the key */
+    CONCLAVE_NAME_BYTES_MAX = 32,         /* a node's name */
+    CONCLAVE_ENDPOINT_BYTES_MAX = 255,    /* one endpoint */
+    CONCLAVE_VOTERS_MAX = 9,
+    CONCLAVE_MEMBERS_MAX = CONCLAVE_VOTERS_MAX + 32 /* voters and learners */
+};
+
+/* A failure with its sentence: what went wrong and what to do about it. */
+struct conclave_error {
+    int code;
+    char message[512];
+};
+
+/* --- State machine ----------------------------------------------------------------------------
+ *
+ * What a program embeds to have its own replicated state. All calls come from the node's
+ * state-machine thread, one at a time. Applying must be deterministic: no clock, no randomness,
+ * nothing outside the machine and the commands. */
+
+/* One committed command. `data` is valid during the call only. */
+struct conclave_command {
+    uint64_t index; /* its place in the log; rises by at least one from command to command */
+    uint64_t term;
+    const void *data;
+    size_t bytes;
+};
+
+/* Where a machine puts its answer to one command or query. */
+struct conclave_reply_sink;
+
+/* Sets the answer (a code and up to CONCLAVE_COMMAND_BYTES_MAX bytes, copied). Unset answers are
+ * CONCLAVE_OK and empty; the last call wins. From apply and query only. */
+CONCLAVE_API void conclave_reply_set(struct conclave_reply_sink *sink, int code, const void *data,
+                                     size_t bytes);
+
+/* What a node tells its machine when it opens it. */
+struct conclave_machine_env {
+    const char *dir;      /* the machine's own directory inside the data directory; exists */
+    uint8_t boot_id[16];  /* of this boot of the operating system: what an earlier boot left
+                             unsynced in page cache may be lost, see `open` */
+    uint64_t cluster_id;
+    uint64_t node_id;
+};
+
+/* The state machine's functions. `machine` is conclave_options.machine_arg. Functions return
+ * CONCLAVE_OK or a code; any code from `open`, `apply` or `sync` stops the node, loudly. */
+struct conclave_machine_ops {
+    size_t size; /* sizeof(struct conclave_machine_ops) */
+
+    /* Opens the state and says up to which log index it already holds every command (0: nothing).
+     * A machine that is not synced at every apply must answer 0 after a crash of the operating
+     * system (another boot id) unless it can tell that its state is whole; the log is replayed.
+     * On failure describes it in *error. */
+    int (*open)(void *machine, const struct conclave_machine_env *env, uint64_t *ret_applied_index,
+                struct conclave_error *error);
+
+    /* Applies `count` commands in order and records `last_index` (at least the last command's
+     * index) as applied, both atomically: after a killed process `open` finds all or nothing of the
+     * call. count may be 0. replies[i] takes the answer of commands[i]. */
+    int (*apply)(void *machine, const struct conclave_command *commands, size_t count,
+                 uint64_t last_index, struct conclave_reply_sink *const *replies);
+
+    /* Answers one query without changing anything. The node calls it only when everything that
+     * linearizability asks for has been applied. Never fails as a whole: the answer has a code. */
+    void (*query)(void *machine, const void *data, size_t bytes, struct conclave_reply_sink *reply);
+
+    /* Makes everything applied so far durable. Called at a clean stop. NULL: nothing to do. */
+    int (*sync)(void *machine);
+
+    /* Closes what open opened. NULL: nothing to do. */
+    void (*close)(void *machine);
+};
+
+/* --- A node -----------------------------------------------------------------------------------
+ *
+ * Life: conclave_bootstrap() once per data directory -> create -> start -> [wait_ready] -> stop ->
+ * destroy. A node is five threads; its functions may be called from any one thread at a time. */
+
+enum conclave_log_level {
+    CONCLAVE_LOG_DEBUG,
+    CONCLAVE_LOG_INFO,
+    CONCLAVE_LOG_WARN,
+    CONCLAVE_LOG_ERROR
+};
+
+/* One member of a cluster as named to conclave_bootstrap(). */
+struct conclave_member {
+    const char *name;   /* [A-Za-z0-9._-], at most CONCLAVE_NAME_BYTES_MAX */
+    const char *peer;   /* ZeroMQ endpoint for the other nodes: tcp://HOST:PORT, ipc://, inproc:// */
+    const char *client; /* for clients; NULL: a tcp peer's port plus 100, else no client socket */
+};
+
+/* Makes the data directory of one node of a new cluster: its identity and a log whose first entry
+ * is the configuration. Run it once on every node with the same members and token: ids are derived
+ * from them, so the nodes agree without talking. The directory must not exist or be empty.
+ *   data_dir    made with its parents' permission bits 0700
+ *   name        which of the members this directory is for
+ *   token       tells clusters with equal members apart; NULL: "conclave"
+ * Errors: INVALID, EXISTS (holds a node already), IO. Nothing half-made is left in use. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_bootstrap(const char *data_dir, const char *name,
+                                                      const char *token,
+                                                      const struct conclave_member *members,
+                                                      size_t member_count,
+                                                      struct conclave_error *error);
+
+/* How a node runs. Fill with conclave_options_init(), then change what you need. */
+struct conclave_options {
+    size_t size; /* sizeof(struct conclave_options), set by conclave_options_init */
+    const char *data_dir;
+    const char *listen;        /* where to bind for peers; NULL: own member's `peer` */
+    const char *listen_client; /* where to bind for clients; NULL: own member's `client` */
+    bool expose_plaintext;     /* allow listening beyond loopback without encryption */
+
+    uint32_t election_timeout_ms; /* 500; elections start after one to two of these of silence */
+    uint32_t heartbeat_ms;        /* 100; at most a third of the election timeout */
+    uint64_t seed;                /* of election timeouts; 0: from the operating system */
+
+    uint64_t inflight_bytes_max; /* 64 MiB; commands and queries taken and not answered; over: BUSY */
+    uint64_t segment_bytes;      /* 16 MiB; size of a log segment */
+
+    void *zmq_context; /* the caller's ZeroMQ context, used and never terminated; NULL: own */
+
+    const struct conclave_machine_ops *machine; /* NULL: the built-in key-value machine */
+    void *machine_arg;
+
+    /* Called from the node's threads, possibly at the same time; must be quick and must not call
+     * the library. `fields` is logfmt: key=value pairs. NULL: no log. */
+    void (*log)(void *arg, enum conclave_log_level level, const char *actor, const char *event,
+                const char *fields);
+    void *log_arg;
+    enum conclave_log_level log_level; /* INFO */
+
+    /* Called once, from the thread that died, when the node stops by itself (failed fsync, damaged
+     * log, broken rule). The node has stopped acknowledging; the host must still call stop. */
+    void (*on_fatal)(void *arg, int code, const char *message);
+    void *on_fatal_arg;
+};
+
+/* Sets every field to its default. Any thread. */
+CONCLAVE_API void conclave_options_init(struct conclave_options *options);
+
+/* Sets one option by the name that the configuration file and the command line use
+ * ("election-timeout" "500ms", "segment-bytes" "16MiB", ...). Options that hold strings keep a copy
+ * inside `storage`-less fields and are therefore not settable here: data, listen, listen-client.
+ * Errors: INVALID (unknown name, bad value), described in *error. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_options_set(struct conclave_options *options,
+                                                        const char *name, const char *value,
+                                                        struct conclave_error *error);
+
+struct conclave_node;
+
+/* Makes a node from its options; touches nothing yet. Errors: INVALID, NO_MEMORY. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_node_create(const struct conclave_options *options,
+                                                        struct conclave_node **ret_node,
+                                                        struct conclave_error *error);
+
+/* Locks the data directory, recovers the log, opens the machine, binds the sockets, starts the
+ * threads; returns when every thread reported ready or with the first error (then nothing runs and
+ * the node can only be destroyed). Errors: IN_USE (directory locked or port taken), IDENTITY,
+ * CORRUPT, IO, NO_SPACE, INVALID. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_node_start(struct conclave_node *node,
+                                                       struct conclave_error *error);
+
+/* Waits until the node knows a leader and has applied what was committed when it learned so.
+ * Errors: TIMEOUT, STOPPING (it died or was stopped). */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_node_wait_ready(struct conclave_node *node,
+                                                            uint32_t timeout_ms);
+
+/* Stops the node: takes no new work, finishes what is on its way to the disk, joins every thread,
+ * closes the files. Nothing acknowledged is lost. Idempotent. Returns CONCLAVE_OK, or the code with
+ * which the node had died before. */
+CONCLAVE_API int conclave_node_stop(struct conclave_node *node, struct conclave_error *error);
+
+/* Stops if needed and frees. */
+CONCLAVE_API void conclave_node_destroy(struct conclave_node *node);
+
+/* An inproc:// endpoint that clients in this process can use together with the node's context
+ * (conclave_node_context). Valid while the node lives. */
+CONCLAVE_API const char *conclave_node_endpoint(const struct conclave_node *node);
+
+/* The ZeroMQ context that the node uses: the caller's own, or the node's. */
+CONCLAVE_API void *conclave_node_context(const struct conclave_node *node);
+
+/* --- A client ---------------------------------------------------------------------------------
+ *
+ * Finds the leader, follows it, retries what surely was not applied until the deadline. One client
+ * is used by one thread at a time; it has no thread of its own and works only inside its calls. */
+
+struct conclave_client_options {
+    size_t size;
+    const char *endpoints; /* comma-separated client endpoints, at least one node of the cluster */
+    void *zmq_context;     /* NULL: own; needed for inproc:// endpoints */
+    uint32_t timeout_ms;   /* 5000; default deadline of an operation */
+};
+
+CONCLAVE_API void conclave_client_options_init(struct conclave_client_options *options);
+
+struct conclave_client;
+
+/* Errors: INVALID (bad endpoint), NO_MEMORY. Connects in the background. */
+CONCLAVE_API CONCLAVE_MUST_USE int
+conclave_client_create(const struct conclave_client_options *options,
+                       struct conclave_client **ret_client, struct conclave_error *error);
+CONCLAVE_API void conclave_client_destroy(struct conclave_client *client);
+
+enum conclave_op_kind {
+    CONCLAVE_OP_PROPOSE = 1, /* a command for the state machine */
+    CONCLAVE_OP_READ = 2     /* a linearizable query of the state machine */
+};
+
+/* One operation, owned by the caller from submit until it comes back from poll. */
+struct conclave_op {
+    /* set by the caller before submit */
+    enum conclave_op_kind kind;
+    const void *data; /* must stay valid and unchanged until the op is done */
+    size_t bytes;
+    uint32_t timeout_ms; /* 0: the client's default */
+    void *user;          /* not touched */
+
+    /* set when done */
+    int code;            /* from the client, the node or the machine; 0: ok */
+    const void *reply;   /* the machine's answer; valid until the op is submitted again or released */
+    size_t reply_bytes;
+    uint64_t latency_ns; /* from submit to done */
+
+    /* the client's own */
+    struct conclave_op *next;
+    uint64_t id;
+    uint64_t submitted_ns, deadline_ns, sent_ns;
+    void *reply_owner;
+    uint32_t state;
+    uint32_t target;
+};
+
+/* Hands an operation over. It is sent, together with what else was submitted, by the next poll.
+ * Never blocks. Errors: INVALID, TOO_LARGE, BUSY (CONCLAVE_CLIENT_OPS_MAX outstanding). */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_client_submit(struct conclave_client *client,
+                                                          struct conclave_op *op);
+
+enum { CONCLAVE_CLIENT_OPS_MAX = 65536 }; /* outstanding operations of one client */
+
+/* Sends, receives, retries; waits up to timeout_ms until an operation is done. Returns the number
+ * of operations done, linked through `next` from *ret_done (NULL if none). */
+CONCLAVE_API size_t conclave_client_poll(struct conclave_client *client, uint32_t timeout_ms,
+                                         struct conclave_op **ret_done);
+
+/* Frees the reply that a done operation holds. Harmless if there is none. */
+CONCLAVE_API void conclave_op_release(struct conclave_op *op);
+
+/* Becomes readable when conclave_client_poll may have something to do (edge-triggered, as ZMQ_FD:
+ * call poll with timeout 0 until it returns 0 after each event and at least every 100 ms). */
+CONCLAVE_API int conclave_client_fd(const struct conclave_client *client);
+
+/* Submits one operation and waits until it is done; the same fields, the same results. The caller
+ * releases the reply. Returns op->code. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_client_call(struct conclave_client *client,
+                                                        struct conclave_op *op);
+
+/* One node as `conclave status` shows it. What is not known is 0 or "". */
+struct conclave_node_status {
+    char name[CONCLAVE_NAME_BYTES_MAX + 1];
+    uint64_t id;
+    char role[16]; /* leader, follower, precandidate, candidate, learner, unknown */
+    uint64_t term, commit, applied, last_index, revision;
+    int64_t pid;
+    char client[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
+    char peer[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
+    bool answered; /* it answered this request */
+    bool healthy;  /* it answered, and knows a leader */
+};
+
+struct conclave_status {
+    char cluster[17]; /* cluster id, 16 hexadecimal digits */
+    char leader[CONCLAVE_NAME_BYTES_MAX + 1]; /* "" if nobody knows one */
+    uint64_t revision;                        /* the highest that a node reported */
+    size_t node_count;
+    struct conclave_node_status nodes[CONCLAVE_MEMBERS_MAX];
+};
+
+/* Asks every endpoint and every member it hears of; nodes that do not answer within timeout_ms are
+ * listed as not healthy. Errors: UNREACHABLE if none answered. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_client_status(struct conclave_client *client,
+                                                          uint32_t timeout_ms,
+                                                          struct conclave_status *ret_status);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

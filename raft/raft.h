@@ -1,0 +1,205 @@
+/* raft/raft.h - the pure core of Raft: a deterministic state machine in one function.
+ *
+ * No threads, clock, sockets, files, logging or outside randomness: every event carries `now_us`,
+ * the generator is seeded through the options, and the same options and steps give the same
+ * outputs, byte for byte. One thread owns a struct raft.
+ *
+ * The host (actors/raft_actor.c, or the simulator) gives events and carries outputs out:
+ *
+ *     events ──> raft_step ──> send_now   at once, to the network
+ *                              persist    to the log-writer, in order of `seq`; when durable it
+ *                                         releases persist.send_after and comes back as PERSISTED
+ *                              apply      to the state machine, in order; comes back as APPLIED
+ *                              reads      reads that may be answered once `index` is applied
+ *                              refused    waiting clients whose entry will not be answered by apply
+ *                              deadline   when to come with TIMEOUT at the latest
+ *
+ * Messages may be lost, repeated and reordered by the host at will; persist and apply may not.
+ *
+ * What is named `Rule N` in the sources is a rule of Raft that implementations are known to get
+ * wrong; tests/unit/ has a test for each, and docs/testing.md the table.
+ *
+ * Paper: Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm", extended
+ * version, 2014. Dissertation: Ongaro, "Consensus: Bridging Theory and Practice", 2014. */
+#ifndef RAFT_RAFT_H
+#define RAFT_RAFT_H
+
+#include "raft/configuration.h"
+#include "raft/message.h"
+
+enum raft_role {
+    RAFT_FOLLOWER = 0,
+    RAFT_PRECANDIDATE = 1, /* asks whether it could win; has changed nothing (Rule 19) */
+    RAFT_CANDIDATE = 2,
+    RAFT_LEADER = 3
+};
+
+struct raft_options {
+    raft_node_id id;
+    uint64_t seed;
+    uint64_t election_timeout_us; /* T: elections start after a random time in [T, 2T] (Rule 27) */
+    uint64_t heartbeat_us;
+    uint32_t append_entries_max;   /* entries in one AppendEntries */
+    uint64_t append_bytes_max;     /* payload bytes in one; a larger single entry goes alone */
+    uint32_t inflight_messages_max; /* AppendEntries with entries on the way to one peer */
+    uint64_t inflight_bytes_max;    /* payload bytes on the way to one peer */
+    uint64_t uncommitted_bytes_max; /* of the leader's own proposals; over it they get BUSY */
+    uint64_t apply_bytes_max;       /* payload bytes handed to the state machine, not yet APPLIED */
+    uint32_t reads_max;             /* reads waiting for their confirmation; over it BUSY */
+};
+
+/* The defaults: T 500 ms, heartbeat 100 ms, limits as named constants in raft/options.c. */
+void raft_options_init(struct raft_options *options);
+
+/* --- Events ----------------------------------------------------------------------------------- */
+
+enum raft_event_type {
+    RAFT_EVENT_START = 1,
+    RAFT_EVENT_RECEIVE,
+    RAFT_EVENT_PROPOSE,
+    RAFT_EVENT_READ,
+    RAFT_EVENT_PERSISTED,
+    RAFT_EVENT_APPLIED,
+    RAFT_EVENT_TIMEOUT
+};
+
+struct raft_event {
+    enum raft_event_type type;
+    union {
+        /* What storage recovered. First event, exactly once. The entries begin at index 1 (until
+         * there are snapshots) and the first is a CONFIG. */
+        struct {
+            struct raft_hard_state hard_state;
+            struct raft_runs entries;  /* taken over */
+            uint64_t applied_index;    /* what the state machine already holds */
+        } start;
+
+        struct raft_message *receive; /* taken over. Its sender was authenticated by the host */
+
+        /* Entries without ids, of kind COMMAND; taken over. On a leader they get ids and go into
+         * the log; otherwise each comes back in `refused`. */
+        struct raft_batch *propose;
+
+        /* A (batched) linearizable read, named by the host. Comes back in `reads`. */
+        uint64_t read;
+
+        /* The persist of this seq, and so every one before it, is durable; `last` is its `last`. */
+        struct {
+            uint64_t seq;
+            struct raft_id last;
+        } persisted;
+
+        uint64_t applied; /* the state machine holds everything up to this index */
+    };
+};
+
+/* --- Outputs ---------------------------------------------------------------------------------- */
+
+/* One unit for the log-writer, made durable as a whole and in this order: first the hard state,
+ * then the entries (Rule 2). Entries whose first index is at or below the log's last one replace
+ * everything from there on. */
+struct raft_persist {
+    uint64_t seq; /* 0: nothing to persist; else 1, 2, 3 ... */
+    bool hard_state_changed;
+    struct raft_hard_state hard_state;
+    struct raft_runs entries;
+    struct raft_id last;             /* the log's last id once this is durable */
+    struct raft_messages send_after; /* released when durable: Rules 1, 3, 4 */
+};
+
+struct raft_read_result {
+    uint64_t read;
+    int code;       /* CONCLAVE_OK, NOT_LEADER, NO_LEADER, BUSY */
+    uint64_t index; /* OK: answer when everything up to here is applied */
+};
+
+struct raft_refusal {
+    struct raft_origin origin;
+    int code; /* NOT_LEADER, NO_LEADER, BUSY: surely not in the log. UNKNOWN: it was in this log and
+                 was replaced; some other node may still have it */
+};
+
+/* For the host's log and the simulator's coverage marks; the core does not depend on it. */
+enum raft_trace_type {
+    RAFT_TRACE_ROLE = 1,   /* a: new role, b: term */
+    RAFT_TRACE_LEADER,     /* a: leader's id or 0, b: term */
+    RAFT_TRACE_CONFIG,     /* a: index of the configuration now in effect */
+    RAFT_TRACE_TRUNCATE,   /* a: first index removed, b: last index removed */
+    RAFT_TRACE_REJECTED,   /* a: peer, b: rejected index: a follower's log differs */
+    RAFT_TRACE_QUORUM_LOST /* a: term: the leader stepped down for want of a quorum */
+};
+
+struct raft_trace {
+    enum raft_trace_type type;
+    uint64_t a, b;
+};
+
+#define RAFT_LIST(type, name)                                                                      \
+    struct {                                                                                       \
+        type *items;                                                                               \
+        uint32_t count, capacity;                                                                  \
+    } name
+
+/* All zero is empty. Outputs add up over steps until raft_output_clear; the host moves out what it
+ * hands to other threads. */
+struct raft_output {
+    struct raft_messages send_now;
+    struct raft_persist persist;
+    struct raft_runs apply;
+    RAFT_LIST(struct raft_read_result, reads);
+    RAFT_LIST(struct raft_refusal, refused);
+    RAFT_LIST(struct raft_trace, trace);
+    uint64_t deadline_us; /* UINT64_MAX: none */
+    struct conclave_error error; /* set when raft_step fails */
+};
+
+/* Destroys what is still in it and makes it empty; keeps the lists' memory. */
+void raft_output_clear(struct raft_output *output);
+void raft_output_deinit(struct raft_output *output);
+
+/* --- The core --------------------------------------------------------------------------------- */
+
+struct raft;
+
+struct raft *raft_create(const struct raft_options *options);
+void raft_destroy(struct raft *raft);
+
+/* Takes all `events`, in order, as happening at now_us, then decides once what to send, persist and
+ * apply: a host that drains its queue before it calls gets group commit and full messages for free.
+ * now_us never goes back. The output must have been cleared.
+ *
+ * Returns CONCLAVE_OK, or a code with output->error: the node must stop at once and carry out
+ * nothing of the output. CORRUPT: what storage recovered is no valid log. INTERNAL: safety is
+ * broken (two leaders in one term, Rule 26; a committed entry would be replaced, Rule 9). */
+MUST_USE int raft_step(struct raft *raft, uint64_t now_us, struct raft_event *events, size_t count,
+                       struct raft_output *output);
+
+/* --- Looking at it; between steps, by the owning thread ---------------------------------------- */
+
+enum raft_role raft_role(const struct raft *raft);
+raft_node_id raft_leader(const struct raft *raft); /* 0: not known */
+uint64_t raft_commit(const struct raft *raft);
+uint64_t raft_applied(const struct raft *raft);      /* reported by APPLIED */
+struct raft_hard_state raft_hard_state(const struct raft *raft);
+struct raft_id raft_last(const struct raft *raft);    /* last entry in memory */
+struct raft_id raft_durable(const struct raft *raft); /* last entry known to be on disk here */
+
+/* True on a leader that has committed an entry of its own term and may serve. */
+bool raft_is_serving(const struct raft *raft);
+
+/* The configuration in effect (the newest in the log, Rule 29) and its index. */
+const struct raft_configuration *raft_configuration(const struct raft *raft,
+                                                    uint64_t *ret_index);
+
+/* The term of the entry at this index: 0 if the log does not hold it. */
+uint64_t raft_term_at(const struct raft *raft, uint64_t index);
+
+/* How a leader sees a peer; false if not leader or no such peer. */
+struct raft_peer_view {
+    uint64_t match, next;
+    uint64_t contact_us; /* when it was last heard of */
+    bool replicating;    /* false: probing */
+};
+bool raft_peer_view(const struct raft *raft, raft_node_id peer, struct raft_peer_view *ret);
+
+#endif
