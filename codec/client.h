@@ -1,0 +1,115 @@
+/* codec/client.h - the wire form of what clients and nodes say to each other.
+ *
+ *     request  [version, [id, type, body], [id, type, body], ...]
+ *     reply    [version, [id, code, body], [id, code, body], ...]
+ *
+ * Many operations fit in a frame, they stay separate commands with separate replies, and replies may
+ * come in another order and in other frames. `id` is the client's own, below 2^53, echoed. `code` is
+ * an enum conclave_code. docs/protocol.md is the full description. Reading goes operation by
+ * operation without allocation. Any thread; pure functions. */
+#ifndef CODEC_CLIENT_H
+#define CODEC_CLIENT_H
+
+#include "base/cursor.h"
+#include "base/error.h"
+#include "base/pack.h"
+
+enum {
+    CLIENT_PROTOCOL_VERSION = 1,
+    CLIENT_FRAME_BYTES_MAX = 2 << 20,
+    CLIENT_OPS_PER_FRAME_MAX = 4096
+};
+
+enum client_op_type {
+    CLIENT_OP_PROPOSE = 1, /* body: bin, a command for the state machine */
+    CLIENT_OP_READ = 2,    /* body: bin, a query; linearizable */
+    CLIENT_OP_STATUS = 3,  /* body: nil; answered by the node itself, at once */
+    CLIENT_OP_LEADER = 4   /* body: nil; who leads: answered at once, cheaper than STATUS */
+};
+
+/* --- Requests --------------------------------------------------------------------------------- */
+
+struct client_op {
+    uint64_t id;
+    uint32_t type;      /* enum client_op_type; unknown ones are handed out for an INVALID reply */
+    struct slice body;  /* empty for nil; points into the frame */
+};
+
+struct client_reader {
+    struct cursor cursor;
+    uint32_t left;
+};
+
+/* Begins to read a request. Errors: MALFORMED, VERSION, TOO_LARGE (too many operations). */
+MUST_USE int client_request_begin(struct client_reader *reader, const void *data, size_t bytes);
+
+/* The next operation: 1 and *ret, 0 at the end, -1 if the rest of the frame is malformed (what was
+ * handed out before stands). */
+MUST_USE int client_request_next(struct client_reader *reader, struct client_op *ret);
+
+/* Begins a request of `count` operations, then client_pack_op count times, then pack_take. */
+void client_request_pack(struct pack *pack, uint32_t count);
+void client_op_pack(struct pack *pack, const struct client_op *op);
+
+/* --- Replies ---------------------------------------------------------------------------------- */
+
+struct client_reply {
+    uint64_t id;
+    int code;
+    struct slice body; /* OK, and codes that come from the machine: its answer, bin. Else a raw
+                          MessagePack value: see client_redirect, or a str that explains */
+    bool body_is_bin;
+};
+
+/* Body of NOT_LEADER, NO_LEADER, and of the answer to LEADER: {"leader": name, "endpoint": client
+ * endpoint, "term": term}; a name of "" means not known. */
+struct client_redirect {
+    char leader[CONCLAVE_NAME_BYTES_MAX + 1];
+    char endpoint[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
+    uint64_t term;
+};
+
+MUST_USE int client_reply_begin(struct client_reader *reader, const void *data, size_t bytes);
+MUST_USE int client_reply_next(struct client_reader *reader, struct client_reply *ret);
+MUST_USE int client_redirect_decode(struct slice body, struct client_redirect *ret);
+
+void client_reply_pack_begin(struct pack *pack, uint32_t count);
+void client_reply_pack_bin(struct pack *pack, uint64_t id, int code, const void *body,
+                           size_t bytes);
+void client_reply_pack_text(struct pack *pack, uint64_t id, int code, const char *text);
+void client_reply_pack_redirect(struct pack *pack, uint64_t id, int code,
+                                const struct client_redirect *redirect);
+
+/* --- Status ----------------------------------------------------------------------------------- */
+
+struct client_status_member {
+    char name[CONCLAVE_NAME_BYTES_MAX + 1];
+    uint64_t id;
+    char peer[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
+    char client[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
+    bool voter;
+};
+
+/* What one node says of itself: the body of the answer to STATUS, a bin that holds a map with these
+ * names as keys ("cluster", "name", "id", "role", "term", "leader", "commit", "applied",
+ * "last_index", "durable_index", "revision", "pid", "version", "serving", "uptime_ms", "members").
+ * Unknown keys are skipped when reading. */
+struct client_status {
+    uint64_t cluster_id;
+    char name[CONCLAVE_NAME_BYTES_MAX + 1];
+    uint64_t id;
+    char role[16];
+    uint64_t term;
+    char leader[CONCLAVE_NAME_BYTES_MAX + 1]; /* "": not known */
+    uint64_t commit, applied, last_index, durable_index, revision;
+    uint64_t pid, uptime_ms;
+    char version[16];
+    bool serving; /* leader known, and what was committed when it learned so is applied */
+    uint32_t member_count;
+    struct client_status_member members[CONCLAVE_MEMBERS_MAX];
+};
+
+struct buf *client_status_encode(const struct client_status *status);
+MUST_USE int client_status_decode(struct slice body, struct client_status *ret);
+
+#endif

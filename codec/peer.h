@@ -1,0 +1,61 @@
+/* codec/peer.h - the wire form of what nodes say to each other: one MessagePack array a frame.
+ *
+ *     [version, group, cluster, from, to, incarnation, type, ...fields of the type]
+ *
+ * Positional, version first, fields only ever appended: a reader takes the fields it knows and skips
+ * what follows. docs/protocol.md is the full description. Decoding is bounded: nothing is allocated
+ * from a claimed count, and bytes that do not fit the schema are refused as a whole.
+ * Any thread; pure functions. */
+#ifndef CODEC_PEER_H
+#define CODEC_PEER_H
+
+#include "base/error.h"
+#include "raft/configuration.h"
+#include "raft/message.h"
+
+enum {
+    PEER_PROTOCOL_VERSION = 1,
+    PEER_FRAME_BYTES_MAX = 2 << 20, /* a command of 1 MiB plus everything around it, twice over */
+    PEER_ENTRIES_MAX = 16384        /* entries in one frame */
+};
+
+/* Who speaks. */
+struct peer_identity {
+    uint64_t cluster_id;
+    raft_node_id node_id;
+    uint64_t incarnation; /* drawn when the data directory was made */
+};
+
+enum peer_frame_type {
+    PEER_FRAME_RAFT = 1, /* a struct raft_message */
+    PEER_FRAME_HELLO = 2 /* sent when a link comes up and every few seconds: keeps the link known
+                            alive in both directions and tells the endpoints */
+};
+
+struct peer_hello {
+    char name[CONCLAVE_NAME_BYTES_MAX + 1];
+    char client[CONCLAVE_ENDPOINT_BYTES_MAX + 1]; /* where the sender serves clients; "": nowhere */
+};
+
+struct peer_frame {
+    enum peer_frame_type type;
+    uint32_t version, group;
+    struct peer_identity from;
+    raft_node_id to;
+    struct raft_message *raft; /* RAFT: owned by whoever decoded */
+    struct peer_hello hello;   /* HELLO */
+};
+
+/* One frame, one reference. A raft message must have from == identity->node_id. */
+struct buf *peer_encode_raft(const struct peer_identity *identity,
+                             const struct raft_message *message);
+struct buf *peer_encode_hello(const struct peer_identity *identity, raft_node_id to,
+                              const struct peer_hello *hello);
+
+/* Decodes a whole frame. The entries of an append point into `frame` and hold references on it
+ * (one reference a batch entry at most; none for empty payloads).
+ * Errors: MALFORMED, VERSION, TOO_LARGE; *ret is then untouched and nothing is held. Whether the
+ * cluster and node are the right ones is the caller's business. */
+MUST_USE int peer_decode(struct buf *frame, struct peer_frame *ret);
+
+#endif
