@@ -222,10 +222,10 @@ struct conclave_options {
 /* Sets every field to its default. Any thread. */
 CONCLAVE_API void conclave_options_init(struct conclave_options *options);
 
-/* Sets one option by the name that the configuration file and the command line use
- * ("election-timeout" "500ms", "segment-bytes" "16MiB", ...). Options that hold strings keep a copy
- * inside `storage`-less fields and are therefore not settable here: data, listen, listen-client.
- * Errors: INVALID (unknown name, bad value), described in *error. */
+/* Sets one option by the name that the command line uses without its dashes: "election-timeout"
+ * "500ms", "heartbeat" "100ms", "segment-size" "16MiB", "inflight-max" "64MiB", "log-level" "warn",
+ * "seed" "7", "expose-plaintext" "true". Paths and endpoints are fields only, since the struct
+ * borrows strings. Errors: INVALID (unknown name, bad value), with the sentence in *error. */
 CONCLAVE_API CONCLAVE_MUST_USE int conclave_options_set(struct conclave_options *options,
                                                         const char *name, const char *value,
                                                         struct conclave_error *error);
