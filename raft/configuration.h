@@ -11,9 +11,9 @@
 #include "raft/message.h"
 
 enum raft_member_flags {
-    RAFT_MEMBER_VOTER = 1,     /* votes in the (incoming) configuration */
+    RAFT_MEMBER_VOTER = 1, /* votes in the (incoming) configuration */
     RAFT_MEMBER_VOTER_OLD = 2, /* votes in the outgoing configuration of a joint phase */
-    RAFT_MEMBER_LEARNER = 4    /* receives the log, counts nowhere */
+    RAFT_MEMBER_LEARNER = 4 /* receives the log, counts nowhere */
 };
 
 struct raft_member {
@@ -37,7 +37,8 @@ const struct raft_member *raft_configuration_find(const struct raft_configuratio
 /* True if the id votes (in either set of a joint configuration). */
 bool raft_configuration_is_voter(const struct raft_configuration *configuration, raft_node_id id);
 
-/* True if `has(id)` holds for a majority of the voters; in the joint phase of both sets (Rule 30). */
+/* True if `has(id)` holds for a majority of the voters; in the joint phase of both sets (Rule 30).
+ */
 bool raft_configuration_quorum(const struct raft_configuration *configuration,
                                bool (*has)(const void *arg, raft_node_id id), const void *arg);
 

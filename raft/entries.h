@@ -27,9 +27,9 @@ static inline bool raft_id_equal(struct raft_id a, struct raft_id b)
 }
 
 enum raft_entry_kind {
-    RAFT_ENTRY_NOOP = 0,    /* the first entry of every term (paper section 8); no payload */
+    RAFT_ENTRY_NOOP = 0, /* the first entry of every term (paper section 8); no payload */
     RAFT_ENTRY_COMMAND = 1, /* payload: the state machine's, opaque here */
-    RAFT_ENTRY_CONFIG = 2   /* payload: raft/configuration.h */
+    RAFT_ENTRY_CONFIG = 2 /* payload: raft/configuration.h */
 };
 
 /* Who waits for an entry's outcome on this node. Local: not on the wire, not on disk. {0, 0}:
@@ -42,14 +42,14 @@ struct raft_origin {
 struct raft_entry {
     struct raft_id id;
     struct raft_origin origin;
-    struct buf *buf;    /* one reference, owned by the batch; NULL if payload is empty or static */
+    struct buf *buf; /* one reference, owned by the batch; NULL if payload is empty or static */
     struct slice payload; /* points into buf */
     enum raft_entry_kind kind;
 };
 
 struct raft_batch {
     atomic_uint refs;
-    uint32_t count;    /* entries filled */
+    uint32_t count; /* entries filled */
     uint32_t capacity;
     struct raft_entry entries[];
 };
@@ -66,7 +66,7 @@ void raft_batch_unref(struct raft_batch *batch); /* NULL is allowed */
 
 struct raft_run {
     struct raft_batch *batch; /* one reference, owned by the runs that hold it */
-    uint32_t first, count;    /* batch->entries[first .. first + count) ; count > 0 */
+    uint32_t first, count; /* batch->entries[first .. first + count) ; count > 0 */
 };
 
 /* A growable sequence of runs with consecutive indexes. All zero is empty. Owned by one thread;
@@ -88,6 +88,17 @@ void raft_runs_append_all(struct raft_runs *runs, const struct raft_runs *from);
 
 /* Drops all references and frees; the runs are then empty and usable. */
 void raft_runs_clear(struct raft_runs *runs);
+
+/* Appends to *to the entries of `runs` from `index` (which it must hold) on: at most entries_max of
+ * them and at most bytes_max of payload, but always at least one. Takes new references. */
+void raft_runs_slice(const struct raft_runs *runs, uint64_t index, uint64_t entries_max,
+                     uint64_t bytes_max, struct raft_runs *to);
+
+/* The entry with this index, or NULL. Quick near the end, logarithmic elsewhere. */
+const struct raft_entry *raft_runs_find(const struct raft_runs *runs, uint64_t index);
+
+/* Removes the entry with this index and all after it; nothing if they end before it. */
+void raft_runs_truncate(struct raft_runs *runs, uint64_t index);
 
 /* Moves *from into *to (which must be empty) and leaves *from empty. */
 void raft_runs_move(struct raft_runs *to, struct raft_runs *from);

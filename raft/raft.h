@@ -39,13 +39,13 @@ struct raft_options {
     uint64_t seed;
     uint64_t election_timeout_us; /* T: elections start after a random time in [T, 2T] (Rule 27) */
     uint64_t heartbeat_us;
-    uint32_t append_entries_max;   /* entries in one AppendEntries */
-    uint64_t append_bytes_max;     /* payload bytes in one; a larger single entry goes alone */
+    uint32_t append_entries_max; /* entries in one AppendEntries */
+    uint64_t append_bytes_max; /* payload bytes in one; a larger single entry goes alone */
     uint32_t inflight_messages_max; /* AppendEntries with entries on the way to one peer */
-    uint64_t inflight_bytes_max;    /* payload bytes on the way to one peer */
+    uint64_t inflight_bytes_max; /* payload bytes on the way to one peer */
     uint64_t uncommitted_bytes_max; /* of the leader's own proposals; over it they get BUSY */
-    uint64_t apply_bytes_max;       /* payload bytes handed to the state machine, not yet APPLIED */
-    uint32_t reads_max;             /* reads waiting for their confirmation; over it BUSY */
+    uint64_t apply_bytes_max; /* payload bytes handed to the state machine, not yet APPLIED */
+    uint32_t reads_max; /* reads waiting for their confirmation; over it BUSY */
 };
 
 /* The defaults: T 500 ms, heartbeat 100 ms, limits as named constants in raft/options.c. */
@@ -70,8 +70,8 @@ struct raft_event {
          * there are snapshots) and the first is a CONFIG. */
         struct {
             struct raft_hard_state hard_state;
-            struct raft_runs entries;  /* taken over */
-            uint64_t applied_index;    /* what the state machine already holds */
+            struct raft_runs entries; /* taken over */
+            uint64_t applied_index; /* what the state machine already holds */
         } start;
 
         struct raft_message *receive; /* taken over. Its sender was authenticated by the host */
@@ -103,13 +103,13 @@ struct raft_persist {
     bool hard_state_changed;
     struct raft_hard_state hard_state;
     struct raft_runs entries;
-    struct raft_id last;             /* the log's last id once this is durable */
+    struct raft_id last; /* the log's last id once this is durable */
     struct raft_messages send_after; /* released when durable: Rules 1, 3, 4 */
 };
 
 struct raft_read_result {
     uint64_t read;
-    int code;       /* CONCLAVE_OK, NOT_LEADER, NO_LEADER, BUSY */
+    int code; /* CONCLAVE_OK, NOT_LEADER, NO_LEADER, BUSY */
     uint64_t index; /* OK: answer when everything up to here is applied */
 };
 
@@ -121,11 +121,11 @@ struct raft_refusal {
 
 /* For the host's log and the simulator's coverage marks; the core does not depend on it. */
 enum raft_trace_type {
-    RAFT_TRACE_ROLE = 1,   /* a: new role, b: term */
-    RAFT_TRACE_LEADER,     /* a: leader's id or 0, b: term */
-    RAFT_TRACE_CONFIG,     /* a: index of the configuration now in effect */
-    RAFT_TRACE_TRUNCATE,   /* a: first index removed, b: last index removed */
-    RAFT_TRACE_REJECTED,   /* a: peer, b: rejected index: a follower's log differs */
+    RAFT_TRACE_ROLE = 1, /* a: new role, b: term */
+    RAFT_TRACE_LEADER, /* a: leader's id or 0, b: term */
+    RAFT_TRACE_CONFIG, /* a: index of the configuration now in effect */
+    RAFT_TRACE_TRUNCATE, /* a: first index removed, b: last index removed */
+    RAFT_TRACE_REJECTED, /* a: peer, b: rejected index: a follower's log differs */
     RAFT_TRACE_QUORUM_LOST /* a: term: the leader stepped down for want of a quorum */
 };
 
@@ -134,10 +134,10 @@ struct raft_trace {
     uint64_t a, b;
 };
 
-#define RAFT_LIST(type, name)                                                                      \
-    struct {                                                                                       \
-        type *items;                                                                               \
-        uint32_t count, capacity;                                                                  \
+#define RAFT_LIST(type, name)     \
+    struct {                      \
+        type *items;              \
+        uint32_t count, capacity; \
     } name
 
 /* All zero is empty. Outputs add up over steps until raft_output_clear; the host moves out what it
@@ -174,22 +174,22 @@ void raft_destroy(struct raft *raft);
 MUST_USE int raft_step(struct raft *raft, uint64_t now_us, struct raft_event *events, size_t count,
                        struct raft_output *output);
 
-/* --- Looking at it; between steps, by the owning thread ---------------------------------------- */
+/* --- Looking at it; between steps, by the owning thread ----------------------------------------
+ */
 
 enum raft_role raft_role(const struct raft *raft);
 raft_node_id raft_leader(const struct raft *raft); /* 0: not known */
 uint64_t raft_commit(const struct raft *raft);
-uint64_t raft_applied(const struct raft *raft);      /* reported by APPLIED */
+uint64_t raft_applied(const struct raft *raft); /* reported by APPLIED */
 struct raft_hard_state raft_hard_state(const struct raft *raft);
-struct raft_id raft_last(const struct raft *raft);    /* last entry in memory */
+struct raft_id raft_last(const struct raft *raft); /* last entry in memory */
 struct raft_id raft_durable(const struct raft *raft); /* last entry known to be on disk here */
 
 /* True on a leader that has committed an entry of its own term and may serve. */
 bool raft_is_serving(const struct raft *raft);
 
 /* The configuration in effect (the newest in the log, Rule 29) and its index. */
-const struct raft_configuration *raft_configuration(const struct raft *raft,
-                                                    uint64_t *ret_index);
+const struct raft_configuration *raft_configuration(const struct raft *raft, uint64_t *ret_index);
 
 /* The term of the entry at this index: 0 if the log does not hold it. */
 uint64_t raft_term_at(const struct raft *raft, uint64_t index);
@@ -198,7 +198,7 @@ uint64_t raft_term_at(const struct raft *raft, uint64_t index);
 struct raft_peer_view {
     uint64_t match, next;
     uint64_t contact_us; /* when it was last heard of */
-    bool replicating;    /* false: probing */
+    bool replicating; /* false: probing */
 };
 bool raft_peer_view(const struct raft *raft, raft_node_id peer, struct raft_peer_view *ret);
 

@@ -1,0 +1,220 @@
+#include "raft/entries.h"
+
+#include "base/fatal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct raft_batch *raft_batch_create(uint32_t capacity)
+{
+    struct raft_batch *batch =
+        mem_alloc(sizeof *batch + (size_t)capacity * sizeof(struct raft_entry));
+    atomic_init(&batch->refs, 1);
+    batch->count = 0;
+    batch->capacity = capacity;
+    return batch;
+}
+
+void raft_batch_add(struct raft_batch *batch, struct raft_entry entry)
+{
+    ASSERT(batch->count < batch->capacity);
+    batch->entries[batch->count++] = entry;
+}
+
+struct raft_batch *raft_batch_ref(struct raft_batch *batch)
+{
+    /* Relaxed is enough to add one: whoever adds holds a reference already. */
+    unsigned before = atomic_fetch_add_explicit(&batch->refs, 1, memory_order_relaxed);
+    ASSERT(before > 0);
+    return batch;
+}
+
+void raft_batch_unref(struct raft_batch *batch)
+{
+    if (!batch)
+        return;
+    /* Release what this thread read before the count falls; acquire it all before freeing. */
+    unsigned before = atomic_fetch_sub_explicit(&batch->refs, 1, memory_order_acq_rel);
+    ASSERT(before > 0);
+    if (before > 1)
+        return;
+    for (uint32_t i = 0; i < batch->count; i++)
+        buf_unref(batch->entries[i].buf);
+    free(batch);
+}
+
+static uint64_t run_first_index(const struct raft_run *run)
+{
+    return run->batch->entries[run->first].id.index;
+}
+
+static uint64_t entries_bytes(const struct raft_batch *batch, uint32_t first, uint32_t count)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = first; i < first + count; i++)
+        bytes += batch->entries[i].payload.bytes;
+    return bytes;
+}
+
+/* Appends entries whose payload bytes the caller has counted. */
+static void runs_push(struct raft_runs *runs, struct raft_batch *batch, uint32_t first,
+                      uint32_t count, uint64_t bytes)
+{
+    struct raft_run *last = runs->count > 0 ? &runs->items[runs->count - 1] : NULL;
+    ASSERT(!last ||
+           batch->entries[first].id.index == run_first_index(last) + (uint64_t)last->count);
+    runs->entry_count += count;
+    runs->payload_bytes += bytes;
+    if (last && last->batch == batch && last->first + last->count == first) {
+        last->count += count;
+        return;
+    }
+    if (runs->count == runs->capacity) {
+        runs->capacity = runs->capacity > 0 ? runs->capacity * 2 : 2;
+        runs->items = mem_realloc(runs->items, (size_t)runs->capacity * sizeof *runs->items);
+    }
+    runs->items[runs->count++] =
+        (struct raft_run){.batch = raft_batch_ref(batch), .first = first, .count = count};
+}
+
+void raft_runs_append(struct raft_runs *runs, struct raft_batch *batch, uint32_t first,
+                      uint32_t count)
+{
+    ASSERT(first <= batch->count && count <= batch->count - first);
+    if (count > 0)
+        runs_push(runs, batch, first, count, entries_bytes(batch, first, count));
+}
+
+void raft_runs_append_all(struct raft_runs *runs, const struct raft_runs *from)
+{
+    for (uint32_t i = 0; i < from->count; i++)
+        raft_runs_append(runs, from->items[i].batch, from->items[i].first, from->items[i].count);
+}
+
+/* The position of the run that holds `index`, which the runs must hold. What is looked up is
+ * nearly always near the end, so the search doubles its steps from there before it bisects. */
+static uint32_t runs_position(const struct raft_runs *runs, uint64_t index)
+{
+    uint32_t high = runs->count; /* run `high` begins after index, or is the end */
+    uint32_t step = 1;
+    uint32_t low = high - 1;
+    while (run_first_index(&runs->items[low]) > index) {
+        high = low;
+        step *= 2;
+        low = low > step ? low - step : 0;
+    }
+    while (high - low > 1) {
+        uint32_t middle = low + (high - low) / 2;
+        if (run_first_index(&runs->items[middle]) > index)
+            high = middle;
+        else
+            low = middle;
+    }
+    return low;
+}
+
+static bool runs_hold(const struct raft_runs *runs, uint64_t index)
+{
+    if (runs->count == 0)
+        return false;
+    uint64_t first = run_first_index(&runs->items[0]);
+    return index >= first && index - first < runs->entry_count;
+}
+
+const struct raft_entry *raft_runs_find(const struct raft_runs *runs, uint64_t index)
+{
+    if (!runs_hold(runs, index))
+        return NULL;
+    const struct raft_run *run = &runs->items[runs_position(runs, index)];
+    return &run->batch->entries[run->first + (uint32_t)(index - run_first_index(run))];
+}
+
+void raft_runs_slice(const struct raft_runs *runs, uint64_t index, uint64_t entries_max,
+                     uint64_t bytes_max, struct raft_runs *to)
+{
+    ASSERT(runs_hold(runs, index));
+    uint32_t position = runs_position(runs, index);
+    uint32_t skip = (uint32_t)(index - run_first_index(&runs->items[position]));
+    uint64_t entries = 0;
+    uint64_t bytes = 0;
+    for (; position < runs->count; position++, skip = 0) {
+        const struct raft_run *run = &runs->items[position];
+        uint64_t run_bytes = 0;
+        uint32_t end = skip;
+        while (end < run->count) {
+            uint64_t size = run->batch->entries[run->first + end].payload.bytes;
+            if (entries > 0 && (entries >= entries_max || bytes + run_bytes + size > bytes_max))
+                break;
+            run_bytes += size;
+            entries++;
+            end++;
+        }
+        if (end > skip)
+            runs_push(to, run->batch, run->first + skip, end - skip, run_bytes);
+        bytes += run_bytes;
+        if (end < run->count)
+            return;
+    }
+}
+
+void raft_runs_truncate(struct raft_runs *runs, uint64_t index)
+{
+    while (runs->count > 0) {
+        struct raft_run *run = &runs->items[runs->count - 1];
+        uint64_t first = run_first_index(run);
+        if (first + run->count <= index)
+            return;
+        uint32_t keep = first < index ? (uint32_t)(index - first) : 0;
+        runs->entry_count -= run->count - keep;
+        runs->payload_bytes -= entries_bytes(run->batch, run->first + keep, run->count - keep);
+        run->count = keep;
+        if (keep > 0)
+            return;
+        raft_batch_unref(run->batch);
+        runs->count--;
+    }
+}
+
+void raft_runs_clear(struct raft_runs *runs)
+{
+    for (uint32_t i = 0; i < runs->count; i++)
+        raft_batch_unref(runs->items[i].batch);
+    free(runs->items);
+    *runs = (struct raft_runs){0};
+}
+
+void raft_runs_move(struct raft_runs *to, struct raft_runs *from)
+{
+    ASSERT(to->count == 0);
+    free(to->items);
+    *to = *from;
+    *from = (struct raft_runs){0};
+}
+
+struct raft_id raft_runs_first(const struct raft_runs *runs)
+{
+    if (runs->count == 0)
+        return (struct raft_id){0};
+    return runs->items[0].batch->entries[runs->items[0].first].id;
+}
+
+struct raft_id raft_runs_last(const struct raft_runs *runs)
+{
+    if (runs->count == 0)
+        return (struct raft_id){0};
+    const struct raft_run *run = &runs->items[runs->count - 1];
+    return run->batch->entries[run->first + run->count - 1].id;
+}
+
+const struct raft_entry *raft_runs_next(const struct raft_runs *runs, struct raft_runs_iter *iter)
+{
+    if (iter->run == runs->count)
+        return NULL;
+    const struct raft_run *run = &runs->items[iter->run];
+    const struct raft_entry *entry = &run->batch->entries[run->first + iter->offset];
+    if (++iter->offset == run->count) {
+        iter->run++;
+        iter->offset = 0;
+    }
+    return entry;
+}

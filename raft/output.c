@@ -1,0 +1,26 @@
+#include "raft/raft.h"
+
+#include <stdlib.h>
+
+void raft_output_clear(struct raft_output *output)
+{
+    raft_messages_clear(&output->send_now);
+    raft_messages_clear(&output->persist.send_after);
+    raft_runs_clear(&output->persist.entries);
+    raft_runs_clear(&output->apply);
+    output->persist = (struct raft_persist){0};
+    output->reads.count = 0;
+    output->refused.count = 0;
+    output->trace.count = 0;
+    output->deadline_us = 0;
+    output->error = (struct conclave_error){0};
+}
+
+void raft_output_deinit(struct raft_output *output)
+{
+    raft_output_clear(output);
+    free(output->reads.items);
+    free(output->refused.items);
+    free(output->trace.items);
+    *output = (struct raft_output){0};
+}
