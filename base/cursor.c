@@ -267,6 +267,11 @@ bool cursor_nil(struct cursor *cursor)
     return true;
 }
 
+bool cursor_is_bin(const struct cursor *cursor)
+{
+    return cursor->at != cursor->end && *cursor->at >= TAG_BIN8 && *cursor->at <= TAG_BIN32;
+}
+
 /* Skips what follows the tag of a value that holds no others; bad for tags that have no meaning. */
 static void cursor_skip_scalar(struct cursor *cursor, uint8_t tag)
 {

@@ -40,6 +40,9 @@ uint32_t cursor_map(struct cursor *cursor);     /* pair count, at most half the 
 /* If the next value is nil, reads it and answers true; else reads nothing and answers false. */
 bool cursor_nil(struct cursor *cursor);
 
+/* True if the next value is a bin (not a str); reads nothing. */
+bool cursor_is_bin(const struct cursor *cursor);
+
 /* Skips one whole value of any type, nested ones included, without recursion. */
 void cursor_skip(struct cursor *cursor);
 

@@ -3,10 +3,10 @@
  *     request  [version, [id, type, body], [id, type, body], ...]
  *     reply    [version, [id, code, body], [id, code, body], ...]
  *
- * Many operations fit in a frame, they stay separate commands with separate replies, and replies may
- * come in another order and in other frames. `id` is the client's own, below 2^53, echoed. `code` is
- * an enum conclave_code. docs/protocol.md is the full description. Reading goes operation by
- * operation without allocation. Any thread; pure functions. */
+ * Many operations fit in a frame, they stay separate commands with separate replies, and replies
+ * may come in another order and in other frames. `id` is the client's own, below 2^53, echoed.
+ * `code` is an enum conclave_code. docs/protocol.md is the full description. Reading goes operation
+ * by operation without allocation. Any thread; pure functions. */
 #ifndef CODEC_CLIENT_H
 #define CODEC_CLIENT_H
 
@@ -17,22 +17,25 @@
 enum {
     CLIENT_PROTOCOL_VERSION = 1,
     CLIENT_FRAME_BYTES_MAX = 2 << 20,
-    CLIENT_OPS_PER_FRAME_MAX = 4096
+    CLIENT_OPS_PER_FRAME_MAX = 4096,
+    CLIENT_REPLY_TEXT_BYTES_MAX = 255, /* a longer explanation is cut */
+    CLIENT_OP_OVERHEAD_BYTES = 24 /* of an operation or a bin reply, at most: for pack_init */
 };
 
 enum client_op_type {
     CLIENT_OP_PROPOSE = 1, /* body: bin, a command for the state machine */
-    CLIENT_OP_READ = 2,    /* body: bin, a query; linearizable */
-    CLIENT_OP_STATUS = 3,  /* body: nil; answered by the node itself, at once */
-    CLIENT_OP_LEADER = 4   /* body: nil; who leads: answered at once, cheaper than STATUS */
+    CLIENT_OP_READ = 2, /* body: bin, a query; linearizable */
+    CLIENT_OP_STATUS = 3, /* body: nil; answered by the node itself, at once */
+    CLIENT_OP_LEADER = 4 /* body: nil; who leads: answered at once, cheaper than STATUS */
 };
 
 /* --- Requests --------------------------------------------------------------------------------- */
 
 struct client_op {
     uint64_t id;
-    uint32_t type;      /* enum client_op_type; unknown ones are handed out for an INVALID reply */
-    struct slice body;  /* empty for nil; points into the frame */
+    uint32_t type; /* enum client_op_type; unknown ones are handed out for an INVALID reply,
+                      with an empty body whatever it was; above UINT32_MAX as UINT32_MAX */
+    struct slice body; /* empty for nil; points into the frame */
 };
 
 struct client_reader {
@@ -47,7 +50,8 @@ MUST_USE int client_request_begin(struct client_reader *reader, const void *data
  * handed out before stands). */
 MUST_USE int client_request_next(struct client_reader *reader, struct client_op *ret);
 
-/* Begins a request of `count` operations, then client_pack_op count times, then pack_take. */
+/* Begins a request of `count` operations in a pack that the caller has initialised, then
+ * client_op_pack count times, then pack_take. STATUS and LEADER get nil for a body, others bin. */
 void client_request_pack(struct pack *pack, uint32_t count);
 void client_op_pack(struct pack *pack, const struct client_op *op);
 
@@ -69,10 +73,15 @@ struct client_redirect {
     uint64_t term;
 };
 
+/* As client_request_begin and client_request_next, with the same errors and results. */
 MUST_USE int client_reply_begin(struct client_reader *reader, const void *data, size_t bytes);
 MUST_USE int client_reply_next(struct client_reader *reader, struct client_reply *ret);
+
+/* Errors: MALFORMED; *ret is then untouched. Keys that are not there are "" and 0. */
 MUST_USE int client_redirect_decode(struct slice body, struct client_redirect *ret);
 
+/* Begins a frame of `count` replies in a pack that the caller has initialised; the functions below
+ * add one reply each. */
 void client_reply_pack_begin(struct pack *pack, uint32_t count);
 void client_reply_pack_bin(struct pack *pack, uint64_t id, int code, const void *body,
                            size_t bytes);
@@ -109,7 +118,10 @@ struct client_status {
     struct client_status_member members[CONCLAVE_MEMBERS_MAX];
 };
 
+/* One reference; the bytes are the map, to be sent by client_reply_pack_bin. */
 struct buf *client_status_encode(const struct client_status *status);
+
+/* Errors: MALFORMED; *ret is then untouched. Keys that are not there are "", 0 and false. */
 MUST_USE int client_status_decode(struct slice body, struct client_status *ret);
 
 #endif

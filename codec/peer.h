@@ -2,10 +2,10 @@
  *
  *     [version, group, cluster, from, to, incarnation, type, ...fields of the type]
  *
- * Positional, version first, fields only ever appended: a reader takes the fields it knows and skips
- * what follows. docs/protocol.md is the full description. Decoding is bounded: nothing is allocated
- * from a claimed count, and bytes that do not fit the schema are refused as a whole.
- * Any thread; pure functions. */
+ * Positional, version first, fields only ever appended: a reader takes the fields it knows and
+ * skips what follows. docs/protocol.md is the full description. Decoding is bounded: nothing is
+ * allocated from a claimed count, and bytes that do not fit the schema are refused as a whole. Any
+ * thread; pure functions. */
 #ifndef CODEC_PEER_H
 #define CODEC_PEER_H
 
@@ -16,7 +16,7 @@
 enum {
     PEER_PROTOCOL_VERSION = 1,
     PEER_FRAME_BYTES_MAX = 2 << 20, /* a command of 1 MiB plus everything around it, twice over */
-    PEER_ENTRIES_MAX = 16384        /* entries in one frame */
+    PEER_ENTRIES_MAX = 16384 /* entries in one frame */
 };
 
 /* Who speaks. */
@@ -43,7 +43,7 @@ struct peer_frame {
     struct peer_identity from;
     raft_node_id to;
     struct raft_message *raft; /* RAFT: owned by whoever decoded */
-    struct peer_hello hello;   /* HELLO */
+    struct peer_hello hello; /* HELLO */
 };
 
 /* One frame, one reference. A raft message must have from == identity->node_id. */
