@@ -1,0 +1,52 @@
+# The commands of conclave's developers and newcomers; meson does the work. `make help` lists them.
+
+MESON ?= meson
+PREFIX ?= /usr/local
+
+.PHONY: all up test lint asan tsan valgrind format install clean help
+.DEFAULT_GOAL := all
+
+all: build/build.ninja ## build everything but the tests, into build/
+	@ninja -C build
+
+up: build/build.ninja ## build, then run a cluster of three nodes on this machine; Ctrl-C stops it
+	@ninja -C build cli/conclave
+	@exec build/cli/conclave up -n 3
+
+test: ## build and run every suite; the last line has the counts
+	@scripts/check.sh test
+
+lint: ## clang-format, clang-tidy, layers, symbols, headers
+	@scripts/check.sh lint
+
+asan: ## units, simulator and some process tests under AddressSanitizer and UBSan
+	@scripts/check.sh asan
+
+tsan: ## the stress program under ThreadSanitizer
+	@scripts/check.sh tsan
+
+valgrind: ## units and a short life of three nodes under valgrind; slow, for the night
+	@scripts/check.sh valgrind
+
+format: ## reformat every source file
+	@scripts/setup.sh lint
+	@python3 tests/lint/format.py --write
+
+install: build/build.ninja ## install the program, the library and its headers under PREFIX
+	@$(MESON) configure build -Dprefix=$(PREFIX)
+	@ninja -C build
+	@$(MESON) install -C build --no-rebuild
+
+clean: ## remove every build directory
+	@rm -rf build build-*
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+
+# The packages are asked for before every build: cheap when nothing is missing.
+build/build.ninja: FORCE
+	@scripts/setup.sh build
+	@test -f $@ || $(MESON) setup build -Dtests=false
+
+.PHONY: FORCE
+FORCE:

@@ -1,0 +1,82 @@
+#!/bin/sh
+# scripts/check.sh test|lint|asan|tsan|valgrind - one kind of check, from a fresh clone to the counts.
+#
+# Installs what is missing, builds into a directory of its own, runs the suites, and prints as its
+# last line `N passed, N failed, N skipped`: single test cases. Ends with 1 when something failed or
+# nothing ran, with 2 when packages are missing and cannot be installed.
+set -eu
+cd "$(dirname "$0")/.."
+
+kind=${1:-test}
+meson=${MESON:-meson}
+jobs=${CONCLAVE_JOBS:-$(nproc)}
+python=/usr/bin/python3 # Debian's own, which sees Debian's python3-zmq whatever else is in PATH
+[ -x "$python" ] || python=python3
+
+build=build
+options='-Dtests=true'
+case $kind in
+test)
+    group=test
+    suites='--no-suite tidy'
+    ;;
+lint)
+    group=lint
+    suites='--suite lint --suite tidy'
+    ;;
+asan)
+    group=test
+    build=build-asan
+    options="$options -Db_sanitize=address,undefined -Db_lundef=false"
+    suites='--suite unit --suite sim --suite quick'
+    ;;
+tsan)
+    group=test
+    build=build-tsan
+    options="$options -Db_sanitize=thread -Db_lundef=false"
+    suites='--suite stress'
+    ;;
+valgrind)
+    group=valgrind
+    build=build-valgrind
+    options="$options -Doptimization=1"
+    suites='--suite valgrind'
+    ;;
+*)
+    echo "check: no kind '$kind'; kinds are test, lint, asan, tsan, valgrind" >&2
+    exit 2
+    ;;
+esac
+
+scripts/setup.sh "$group"
+
+# The closing line must come even when nothing could be built: a build that fails is one failure.
+give_up()
+{
+    echo "check: $1" >&2
+    echo '0 passed, 1 failed, 0 skipped'
+    exit 1
+}
+
+if [ -f "$build/build.ninja" ]; then
+    "$meson" configure "$build" $options >/dev/null || give_up "cannot configure $build"
+else
+    "$meson" setup "$build" $options || give_up "cannot configure $build"
+fi
+ninja -C "$build" -j "$jobs" || give_up "cannot build $build"
+
+# Sanitizers report into files: a report inside a forked test case does not change how Criterion
+# ends, but a file that is there fails the run.
+reports=$PWD/$build/sanitizer-reports
+rm -rf "$reports"
+mkdir -p "$reports"
+common="log_path=$reports/report:print_stacktrace=1"
+export ASAN_OPTIONS="$common:detect_leaks=1:strict_string_checks=1:detect_stack_use_after_return=1"
+export UBSAN_OPTIONS="$common:halt_on_error=1"
+export TSAN_OPTIONS="$common:halt_on_error=0:second_deadlock_stack=1"
+
+log=$build/meson-logs/$kind.json
+rm -f "$log"
+"$meson" test -C "$build" --no-rebuild --num-processes "$jobs" --logbase "$kind" --print-errorlogs \
+    $suites || true
+exec "$python" tests/summary.py --reports "$reports" "$log"

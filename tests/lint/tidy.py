@@ -1,0 +1,88 @@
+"""Runs clang-tidy over every source file that the build compiles, several at a time.
+
+    tidy.py BUILD_DIR [JOBS]
+
+The checks, and the reasons of those left out, stand in .clang-tidy. A file whose text, headers
+included, did not change since it was last found clean is not looked at again.
+"""
+
+import concurrent.futures
+import hashlib
+import json
+import os
+import subprocess
+import sys
+
+# gcc's own switches that clang does not know, and what only slows it down here.
+DROPPED = ("-Werror", "-fsanitize", "-fdiagnostics-color", "-MD", "-MQ", "-MF", "-D_FORTIFY_SOURCE",
+           "-fno-sanitize")
+
+
+def commands(build):
+    """Yields (source, compiler arguments) for each C file of the project."""
+    with open(os.path.join(build, "compile_commands.json"), encoding="utf-8") as database:
+        entries = json.load(database)
+    seen = set()
+    for entry in entries:
+        source = os.path.normpath(os.path.join(entry["directory"], entry["file"]))
+        if source in seen or not source.endswith(".c"):
+            continue
+        seen.add(source)
+        arguments, skip = [], False
+        for argument in entry["command"].split()[1:]:
+            if skip:
+                skip = False
+            elif argument in ("-o", "-c", "-MQ", "-MF"):
+                skip = argument != "-c"
+            elif argument != entry["file"] and not argument.startswith(DROPPED):
+                arguments.append(argument.replace('\\"', '"'))
+        yield source, entry["directory"], arguments
+
+
+def fingerprint(source, directory, arguments, rules):
+    """A hash of all that clang-tidy would see; None if the file does not preprocess."""
+    run = subprocess.run(["clang", "-E", *arguments, source], cwd=directory, capture_output=True)
+    if run.returncode != 0:
+        return None
+    return hashlib.sha256(rules + repr(arguments).encode() + run.stdout).hexdigest()
+
+
+def tidy(root, source, directory, arguments, rules, cache):
+    key = fingerprint(source, directory, arguments, rules)
+    mark = key and os.path.join(cache, key)
+    if mark and os.path.exists(mark):
+        return source, 0, ""
+    run = subprocess.run(["clang-tidy", "--quiet", f"--config-file={root}/.clang-tidy", source,
+                          "--", *arguments], cwd=directory, capture_output=True, text=True)
+    if run.returncode == 0 and mark:
+        with open(mark, "w", encoding="utf-8"):
+            pass
+    return source, run.returncode, run.stdout + (run.stderr if run.returncode else "")
+
+
+def check(root, build, jobs):
+    with open(os.path.join(root, ".clang-tidy"), "rb") as config:
+        rules = config.read()
+    cache = os.path.join(build, "tidy-clean")
+    os.makedirs(cache, exist_ok=True)
+    work = list(commands(build))
+    bad = 0
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        futures = [pool.submit(tidy, root, *item, rules, cache) for item in work]
+        for future in concurrent.futures.as_completed(futures):
+            source, code, output = future.result()
+            if code != 0:
+                bad += 1
+                print(f"== {os.path.relpath(source, root)}\n{output}")
+    print(f"{len(work)} files, {bad} with complaints")
+    return bad == 0 and work
+
+
+def main():
+    root = os.path.normpath(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", ".."))
+    jobs = int(sys.argv[2]) if len(sys.argv) > 2 else os.cpu_count() or 1
+    return 0 if check(root, os.path.abspath(sys.argv[1]), jobs) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
