@@ -59,7 +59,7 @@ extern "C" {
     X(INTERNAL, 22, 8, "a rule of the program itself was broken")
 
 enum conclave_code {
-#define CONCLAVE_CODE_ENUM(name, number, exit_code, text) CONCLAVE_##name = number,
+#define CONCLAVE_CODE_ENUM(name, number, exit_code, text) CONCLAVE_##name = (number),
     CONCLAVE_CODES(CONCLAVE_CODE_ENUM)
 #undef CONCLAVE_CODE_ENUM
 };
