@@ -1,0 +1,203 @@
+/* DIR/vote: two blocks of 4096 bytes; the first 512 of each are a slot:
+ *
+ *     0   48  frame (storage/block.h), magic CNCLVOTE
+ *     48  8   sequence number of the write
+ *     56  8   term
+ *     64  8   vote: node id, 0: none
+ *     72      zero
+ *
+ * A write goes to one slot, is synced, and goes to the other, is synced; only then it counts. So
+ * a torn write leaves the state before it in the other slot, and - what writing only one slot a
+ * turn would not give - a slot that rots later never takes an acknowledged vote with it. Elections
+ * are rare: the second sync costs nothing that matters. */
+#include "storage/vote.h"
+
+#include "base/fatal.h"
+#include "storage/block.h"
+#include "storage/bytes.h"
+
+#include <stdlib.h>
+
+enum {
+    VOTE_SLOT_BYTES = 512, /* one sector */
+    VOTE_SLOT_DISTANCE = 4096, /* one page and one block of any disk */
+    VOTE_FILE_BYTES = 2 * VOTE_SLOT_DISTANCE
+};
+
+static const char vote_magic[] = "CNCLVOTE";
+
+struct vote_slot {
+    uint64_t sequence;
+    struct raft_hard_state state;
+};
+
+struct vote_file {
+    const struct io *io;
+    struct io_file *file;
+    struct storage_identity identity;
+    struct vote_slot slot; /* what both slots hold */
+    bool failed;
+};
+
+static void slot_encode(uint8_t *block, const struct storage_identity *identity,
+                        struct vote_slot slot)
+{
+    memset(block, 0, VOTE_SLOT_BYTES);
+    put_u64(block + 48, slot.sequence);
+    put_u64(block + 56, slot.state.term);
+    put_u64(block + 64, slot.state.vote);
+    (void)block_seal(block, VOTE_SLOT_BYTES, vote_magic, identity);
+}
+
+static int slot_write(const struct io *io, struct io_file *file, unsigned number, uint8_t *block,
+                      struct conclave_error *error)
+{
+    struct iovec part = {.iov_base = block, .iov_len = VOTE_SLOT_BYTES};
+    int code = io->writev(io->ctx, file, (uint64_t)number * VOTE_SLOT_DISTANCE, &part, 1, error);
+    return code != CONCLAVE_OK ? code : io->datasync(io->ctx, file, error);
+}
+
+int vote_create(const struct io *io, const char *dir, const struct storage_identity *identity,
+                struct raft_hard_state initial, struct conclave_error *error)
+{
+    char *path = path_join(dir, "vote");
+    struct io_file *file = NULL;
+    int code = io->open(io->ctx, path, IO_OPEN_CREATE, &file, error);
+    if (code != CONCLAVE_OK)
+        goto free_path;
+    uint8_t block[VOTE_SLOT_BYTES];
+    slot_encode(block, identity, (struct vote_slot){.sequence = 1, .state = initial});
+    code = io->allocate(io->ctx, file, VOTE_FILE_BYTES, error);
+    for (unsigned i = 0; i < 2 && code == CONCLAVE_OK; i++)
+        code = slot_write(io, file, i, block, error);
+    if (code == CONCLAVE_OK)
+        code = io->sync_dir(io->ctx, dir, error);
+    io->close(io->ctx, file);
+    if (code !=
+        CONCLAVE_OK) /* nothing half-made stays; if this fails too, the first error counts */
+        (void)io->unlink(io->ctx, path, NULL);
+free_path:
+    free(path);
+    return code;
+}
+
+/* Reads a slot: OK, CORRUPT (not a whole slot), VERSION, IDENTITY. */
+static int slot_decode(const uint8_t *block, size_t available,
+                       const struct storage_identity *identity, struct vote_slot *ret)
+{
+    int code = block_check(block, available, VOTE_SLOT_BYTES, vote_magic, identity);
+    if (code == CONCLAVE_OK)
+        *ret =
+            (struct vote_slot){.sequence = get_u64(block + 48),
+                               .state = {.term = get_u64(block + 56), .vote = get_u64(block + 64)}};
+    return code;
+}
+
+/* The state that counts, and where it stands. */
+static int slots_read(const char *path, const uint8_t *bytes, size_t available,
+                      const struct storage_identity *identity, struct vote_slot *ret,
+                      unsigned *ret_number, bool *ret_equal, struct conclave_error *error)
+{
+    struct vote_slot slots[2] = {{0}, {0}};
+    bool whole[2];
+    for (unsigned i = 0; i < 2; i++) {
+        size_t at = (size_t)i * VOTE_SLOT_DISTANCE;
+        int code =
+            slot_decode(bytes + at, available > at ? available - at : 0, identity, &slots[i]);
+        if (code == CONCLAVE_VERSION)
+            return error_set(error, code, "%s is of a newer format: use a newer program", path);
+        if (code == CONCLAVE_IDENTITY)
+            return error_set(error, code, "%s belongs to another node or cluster", path);
+        whole[i] = code == CONCLAVE_OK;
+    }
+    if (!whole[0] && !whole[1])
+        return error_set(
+            error, CONCLAVE_CORRUPT,
+            "%s is damaged in both slots, so it is not known whom this node voted for. "
+            "It must not vote again: remove it from the cluster and add it under a new "
+            "directory",
+            path);
+    unsigned number = !whole[0] || (whole[1] && slots[1].sequence > slots[0].sequence) ? 1 : 0;
+    unsigned other = 1 - number;
+    if (whole[other] && slots[other].state.term > slots[number].state.term)
+        return error_set(error, CONCLAVE_CORRUPT, "%s is damaged: its term goes back", path);
+    *ret = slots[number];
+    *ret_number = number;
+    *ret_equal = whole[other] && slots[other].sequence == slots[number].sequence;
+    return CONCLAVE_OK;
+}
+
+int vote_open(const struct io *io, const char *dir, const struct storage_identity *identity,
+              struct vote_file **ret_file, struct raft_hard_state *ret_state,
+              struct conclave_error *error)
+{
+    char *path = path_join(dir, "vote");
+    struct io_file *file = NULL;
+    uint8_t *bytes = mem_zalloc(VOTE_FILE_BYTES);
+    size_t available = 0;
+    struct vote_slot slot = {0};
+    unsigned number = 0;
+    bool equal = false;
+    int code = io->open(io->ctx, path, 0, &file, error);
+    if (code == CONCLAVE_NOT_FOUND)
+        code = error_set(error, CONCLAVE_CORRUPT,
+                         "%s is missing, so it is not known whom this node voted for. It must not "
+                         "vote again: remove it from the cluster and add it under a new directory",
+                         path);
+    if (code != CONCLAVE_OK)
+        goto free_path;
+    code = io->read(io->ctx, file, 0, bytes, VOTE_FILE_BYTES, &available, error);
+    if (code == CONCLAVE_OK)
+        code = slots_read(path, bytes, available, identity, &slot, &number, &equal, error);
+    if (code == CONCLAVE_OK && !equal) {
+        /* A write was interrupted. Its slot may be whole in the page cache alone (after a failed
+         * sync even marked clean), so it is written again before it is used; only when it is
+         * durable the other slot, which may hold the last durable state, is replaced. */
+        uint8_t block[VOTE_SLOT_BYTES];
+        slot_encode(block, identity, slot);
+        code = slot_write(io, file, number, block, error);
+        if (code == CONCLAVE_OK)
+            code = slot_write(io, file, 1 - number, block, error);
+    }
+    if (code != CONCLAVE_OK) {
+        io->close(io->ctx, file);
+        goto free_path;
+    }
+    struct vote_file *vote = mem_zalloc(sizeof(*vote));
+    *vote = (struct vote_file){.io = io, .file = file, .identity = *identity, .slot = slot};
+    *ret_file = vote;
+    *ret_state = slot.state;
+free_path:
+    free(bytes);
+    free(path);
+    return code;
+}
+
+int vote_write(struct vote_file *vote, struct raft_hard_state state, struct conclave_error *error)
+{
+    struct raft_hard_state old = vote->slot.state;
+    ASSERT(state.term >= old.term);
+    ASSERT(state.term > old.term || old.vote == 0 || state.vote == old.vote);
+    if (vote->failed)
+        return error_set(error, CONCLAVE_IO, "the vote file is not usable after a failed write");
+    struct vote_slot slot = {.sequence = vote->slot.sequence + 1, .state = state};
+    uint8_t block[VOTE_SLOT_BYTES];
+    slot_encode(block, &vote->identity, slot);
+    int code = slot_write(vote->io, vote->file, 0, block, error);
+    if (code == CONCLAVE_OK)
+        code = slot_write(vote->io, vote->file, 1, block, error);
+    if (code != CONCLAVE_OK) {
+        vote->failed = true; /* Rule 6: what is on disk is not known */
+        return code;
+    }
+    vote->slot = slot;
+    return CONCLAVE_OK;
+}
+
+void vote_close(struct vote_file *vote)
+{
+    if (vote == NULL)
+        return;
+    vote->io->close(vote->io->ctx, vote->file);
+    free(vote);
+}

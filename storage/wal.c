@@ -1,0 +1,213 @@
+/* Staging, syncing, attesting; making a new log. */
+#include "storage/wal.h"
+
+#include "base/fatal.h"
+#include "storage/block.h"
+#include "storage/wal_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    WAL_SEGMENT_BYTES = 16 << 20, /* the default: zeroing one takes tens of milliseconds */
+    WAL_SEGMENT_BYTES_MIN = 1 << 10 /* a header, a batch record and some small entries */
+};
+
+struct wal *wal_new(const struct io *io, const char *wal_dir,
+                    const struct storage_identity *identity, const struct wal_options *options,
+                    uint64_t next_sequence)
+{
+    uint64_t segment_bytes =
+        options->segment_bytes == 0 ? WAL_SEGMENT_BYTES : options->segment_bytes;
+    ASSERT(segment_bytes >= WAL_SEGMENT_BYTES_MIN && segment_bytes <= WAL_SEGMENT_BYTES_MAX);
+    ASSERT(next_sequence > 0);
+    struct wal *wal = mem_zalloc(sizeof(*wal));
+    size_t bytes = strlen(wal_dir) + 1;
+    wal->io = io;
+    wal->dir = mem_alloc(bytes);
+    memcpy(wal->dir, wal_dir, bytes);
+    wal->identity = *identity;
+    wal->segment_bytes = segment_bytes & ~(uint64_t)7;
+    wal->attested = true;
+    wal->at.sequence = next_sequence - 1; /* full: capacity 0 */
+    wal->ahead.sequence = next_sequence;
+    atomic_init(&wal->ahead.state, WAL_AHEAD_NONE);
+    ASSERT(pthread_mutex_init(&wal->ahead.mutex, NULL) == 0);
+    return wal;
+}
+
+void wal_close(struct wal *wal)
+{
+    if (wal == NULL)
+        return;
+    if (wal->file != NULL)
+        wal->io->close(wal->io->ctx, wal->file);
+    if (wal->ahead.file != NULL)
+        wal->io->close(wal->io->ctx, wal->ahead.file);
+    pthread_mutex_destroy(&wal->ahead.mutex);
+    free(wal->parts);
+    free(wal->staged);
+    free(wal->dir);
+    free(wal);
+}
+
+/* Room for `bytes` more; returns where they go. */
+static uint8_t *stage_room(struct wal *wal, size_t bytes)
+{
+    if (wal->staged_capacity - wal->staged_bytes < bytes) {
+        size_t capacity = wal->staged_capacity == 0 ? 64 << 10 : wal->staged_capacity;
+        while (capacity - wal->staged_bytes < bytes)
+            capacity *= 2;
+        wal->staged = mem_realloc(wal->staged, capacity);
+        wal->staged_capacity = capacity;
+    }
+    return wal->staged + wal->staged_bytes;
+}
+
+/* Counts bytes that were written to stage_room(). */
+static void stage_take(struct wal *wal, size_t bytes)
+{
+    wal->staged_bytes += bytes;
+    wal->at.offset += bytes;
+    wal->parts[wal->part_count - 1].bytes += bytes;
+}
+
+static void stage_record(struct wal *wal, enum wal_kind kind, uint8_t entry_kind, struct raft_id id,
+                         struct slice payload)
+{
+    size_t bytes = wal_record_bytes(payload.bytes);
+    ASSERT(wal->at.offset + bytes <= wal->at.capacity);
+    const struct wal_part *part = &wal->parts[wal->part_count - 1];
+    struct wal_record record = {
+        .previous = wal->chain,
+        .offset = (uint32_t)wal->at.offset,
+        .batch = (uint32_t)part->offset,
+        .kind = kind,
+        .entry_kind = entry_kind,
+        .id = id,
+        .payload = payload,
+    };
+    wal->chain = wal_record_encode(stage_room(wal, bytes), wal->at.key, &record);
+    stage_take(wal, bytes);
+}
+
+/* Begins a batch with room for at least one more record of record_bytes, in a new segment if this
+ * one has no such room. Everything before the batch is durable before it is written, so its batch
+ * record attests the last entry staged so far. */
+static void stage_batch(struct wal *wal, size_t record_bytes)
+{
+    if (wal->part_count == wal->part_capacity) {
+        wal->part_capacity = wal->part_capacity == 0 ? 4 : 2 * wal->part_capacity;
+        wal->parts = mem_realloc(wal->parts, wal->part_capacity * sizeof(wal->parts[0]));
+    }
+    struct wal_position *at = &wal->at;
+    uint64_t previous_end = at->offset;
+    if (at->offset + WAL_RECORD_BYTES + record_bytes > at->capacity) {
+        uint64_t least = WAL_HEADER_BYTES + WAL_RECORD_BYTES + record_bytes;
+        at->sequence++;
+        at->offset = 0;
+        at->capacity = least > wal->segment_bytes ? least : wal->segment_bytes;
+        at->key = wal_key(&wal->identity, at->sequence);
+    }
+    wal->parts[wal->part_count++] = (struct wal_part){.sequence = at->sequence,
+                                                      .offset = at->offset,
+                                                      .capacity = at->capacity,
+                                                      .start = wal->staged_bytes,
+                                                      .attestation = true};
+    if (at->offset == 0) {
+        struct wal_header header = {.sequence = at->sequence,
+                                    .previous = wal->chain,
+                                    .previous_end = previous_end,
+                                    .last = wal->last};
+        wal->chain = wal_header_encode(stage_room(wal, WAL_HEADER_BYTES), &wal->identity, &header);
+        stage_take(wal, WAL_HEADER_BYTES);
+    }
+    stage_record(wal, WAL_BATCH, 0, wal->last, (struct slice){0});
+}
+
+void wal_append(struct wal *wal, const struct raft_runs *entries)
+{
+    if (entries->entry_count == 0)
+        return;
+    ASSERT(raft_runs_first(entries).index <= wal->last.index + 1);
+    struct raft_runs_iter iter = {0};
+    for (const struct raft_entry *entry; (entry = raft_runs_next(entries, &iter)) != NULL;) {
+        size_t bytes = wal_record_bytes(entry->payload.bytes);
+        if (wal->part_count == 0 || wal->at.offset + bytes > wal->at.capacity)
+            stage_batch(wal, bytes);
+        stage_record(wal, WAL_ENTRY, (uint8_t)entry->kind, entry->id, entry->payload);
+        wal->parts[wal->part_count - 1].attestation = false;
+        wal->last = entry->id;
+    }
+}
+
+int wal_sync(struct wal *wal, struct conclave_error *error)
+{
+    if (wal->failed)
+        return error_set(error, CONCLAVE_IO, "the log is not usable after a failed write");
+    for (size_t i = 0; i < wal->part_count; i++) {
+        const struct wal_part *part = &wal->parts[i];
+        int code = CONCLAVE_OK;
+        if (wal->file == NULL || part->sequence != wal->file_sequence)
+            code = wal_segment_switch(wal, part->sequence, part->capacity, error);
+        struct iovec bytes = {.iov_base = wal->staged + part->start, .iov_len = part->bytes};
+        if (code == CONCLAVE_OK)
+            code = wal->io->writev(wal->io->ctx, wal->file, part->offset, &bytes, 1, error);
+        /* The next part, and with it the claim that this one is durable, is written only after
+         * this returned. */
+        if (code == CONCLAVE_OK)
+            code = wal->io->datasync(wal->io->ctx, wal->file, error);
+        if (code != CONCLAVE_OK) {
+            wal->failed = true; /* Rule 6 */
+            return code;
+        }
+        wal->attested = part->attestation;
+    }
+    wal->part_count = 0;
+    wal->staged_bytes = 0;
+    return CONCLAVE_OK;
+}
+
+bool wal_needs_attest(const struct wal *wal)
+{
+    return !wal->attested && !wal->failed && wal->part_count == 0;
+}
+
+int wal_attest(struct wal *wal, struct conclave_error *error)
+{
+    if (!wal_needs_attest(wal))
+        return CONCLAVE_OK;
+    stage_batch(wal, 0);
+    return wal_sync(wal, error);
+}
+
+struct raft_id wal_last(const struct wal *wal)
+{
+    return wal->last;
+}
+
+int wal_create(const struct io *io, const char *dir, const struct storage_identity *identity,
+               const struct wal_options *options, const struct raft_runs *entries,
+               struct conclave_error *error)
+{
+    char *wal_dir = path_join(dir, "wal");
+    int code = io->make_dir(io->ctx, wal_dir, error);
+    if (code != CONCLAVE_OK)
+        goto free_dir;
+    struct wal *wal = wal_new(io, wal_dir, identity, options, 1);
+    if (entries->entry_count > 0) { /* a log may begin above 1, behind a snapshot */
+        wal->last.index = raft_runs_first(entries).index - 1;
+        wal_append(wal, entries);
+    } else {
+        stage_batch(wal, 0);
+    }
+    code = wal_sync(wal, error);
+    if (code == CONCLAVE_OK)
+        code = wal_attest(wal, error);
+    wal_close(wal);
+    if (code == CONCLAVE_OK) /* DIR/wal itself */
+        code = io->sync_dir(io->ctx, dir, error);
+free_dir:
+    free(wal_dir);
+    return code;
+}

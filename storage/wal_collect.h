@@ -1,0 +1,35 @@
+/* storage/wal_collect.h - the entries of a log as a scan meets them, with replacement from an index
+ * on. Payloads are copied in groups, so that a log of many small entries costs few allocations.
+ * Owned by one thread. */
+#ifndef STORAGE_WAL_COLLECT_H
+#define STORAGE_WAL_COLLECT_H
+
+#include "storage/wal_format.h"
+
+struct wal_collect {
+    struct raft_id base; /* what is before the first entry */
+    struct raft_id last;
+    struct raft_run *groups; /* done; each owns a reference */
+    size_t group_count, group_capacity;
+    struct wal_record *pending; /* payloads point into the segment being read */
+    size_t pending_count, pending_capacity, pending_bytes;
+};
+
+/* Starts an all-zero collection behind `base`. */
+void wal_collect_begin(struct wal_collect *collect, struct raft_id base);
+
+/* True if an entry with this id may come next: no gap, and terms that never go back. */
+bool wal_collect_fits(const struct wal_collect *collect, struct raft_id id);
+
+/* Adds an entry that fits, in the place of all from its index on. */
+void wal_collect_add(struct wal_collect *collect, const struct wal_record *record);
+
+/* Copies what is pending: the segment's bytes may then go. */
+void wal_collect_flush(struct wal_collect *collect);
+
+/* Moves all entries, flushed, to *ret, which is empty. */
+void wal_collect_finish(struct wal_collect *collect, struct raft_runs *ret);
+
+void wal_collect_deinit(struct wal_collect *collect);
+
+#endif

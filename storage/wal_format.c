@@ -1,0 +1,130 @@
+#include "storage/wal_format.h"
+
+#include "base/fatal.h"
+#include "storage/block.h"
+#include "storage/bytes.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <xxhash.h>
+
+static const char wal_magic[] = "CNCLVWAL";
+
+void wal_name_format(uint64_t sequence, char *name)
+{
+    (void)snprintf(name, WAL_NAME_BYTES, "%016" PRIx64 ".wal", sequence);
+}
+
+bool wal_name_parse(const char *name, uint64_t *ret_sequence)
+{
+    uint64_t sequence = 0;
+    if (strlen(name) != WAL_NAME_BYTES - 1 || strcmp(name + 16, ".wal") != 0)
+        return false;
+    for (int i = 0; i < 16; i++) {
+        char c = name[i];
+        uint64_t digit;
+        if (c >= '0' && c <= '9')
+            digit = (uint64_t)(c - '0');
+        else if (c >= 'a' && c <= 'f')
+            digit = (uint64_t)(c - 'a') + 10;
+        else
+            return false;
+        sequence = sequence << 4 | digit;
+    }
+    if (sequence == 0)
+        return false;
+    *ret_sequence = sequence;
+    return true;
+}
+
+uint64_t wal_key(const struct storage_identity *identity, uint64_t sequence)
+{
+    uint8_t bytes[32];
+    put_u64(bytes, identity->cluster_id);
+    put_u64(bytes + 8, identity->node_id);
+    put_u64(bytes + 16, identity->incarnation);
+    put_u64(bytes + 24, sequence);
+    return XXH3_64bits(bytes, sizeof(bytes));
+}
+
+uint64_t wal_header_encode(uint8_t *to, const struct storage_identity *identity,
+                           const struct wal_header *header)
+{
+    memset(to, 0, WAL_HEADER_BYTES);
+    put_u64(to + 48, header->sequence);
+    put_u64(to + 56, header->previous);
+    put_u64(to + 64, header->previous_end);
+    put_u64(to + 72, header->last.term);
+    put_u64(to + 80, header->last.index);
+    return block_seal(to, WAL_HEADER_BYTES, wal_magic, identity);
+}
+
+int wal_header_decode(const uint8_t *from, size_t available,
+                      const struct storage_identity *identity, struct wal_header *ret)
+{
+    int code = block_check(from, available, WAL_HEADER_BYTES, wal_magic, identity);
+    if (code == CONCLAVE_OK)
+        *ret = (struct wal_header){
+            .sequence = get_u64(from + 48),
+            .previous = get_u64(from + 56),
+            .previous_end = get_u64(from + 64),
+            .last = {.term = get_u64(from + 72), .index = get_u64(from + 80)},
+        };
+    return code;
+}
+
+size_t wal_record_bytes(size_t payload_bytes)
+{
+    return WAL_RECORD_BYTES + ((payload_bytes + 7) & ~(size_t)7);
+}
+
+uint64_t wal_record_encode(uint8_t *to, uint64_t key, const struct wal_record *record)
+{
+    size_t bytes = wal_record_bytes(record->payload.bytes);
+    ASSERT(record->payload.bytes <= WAL_PAYLOAD_BYTES_MAX);
+    put_u64(to + 8, record->previous);
+    put_u32(to + 16, (uint32_t)record->payload.bytes);
+    put_u32(to + 20, record->offset);
+    put_u32(to + 24, record->batch);
+    to[28] = (uint8_t)record->kind;
+    to[29] = record->entry_kind;
+    to[30] = to[31] = 0;
+    put_u64(to + 32, record->id.term);
+    put_u64(to + 40, record->id.index);
+    if (record->payload.bytes > 0) {
+        put_u64(to + bytes - 8, 0); /* the padding, before the payload covers the rest */
+        memcpy(to + WAL_RECORD_BYTES, record->payload.data, record->payload.bytes);
+    }
+    uint64_t checksum = XXH3_64bits_withSeed(to + 8, bytes - 8, key);
+    put_u64(to, checksum);
+    return checksum;
+}
+
+bool wal_record_decode(const uint8_t *segment, size_t segment_bytes, size_t offset, uint64_t key,
+                       struct wal_record *ret)
+{
+    if (offset + WAL_RECORD_BYTES > segment_bytes)
+        return false;
+    const uint8_t *at = segment + offset;
+    /* The offset first: it rejects nearly everything that is no record, without hashing. */
+    if (get_u32(at + 20) != offset || (at[28] != WAL_BATCH && at[28] != WAL_ENTRY))
+        return false;
+    size_t payload_bytes = get_u32(at + 16);
+    if (payload_bytes > WAL_PAYLOAD_BYTES_MAX ||
+        wal_record_bytes(payload_bytes) > segment_bytes - offset)
+        return false;
+    uint64_t checksum = get_u64(at);
+    if (XXH3_64bits_withSeed(at + 8, wal_record_bytes(payload_bytes) - 8, key) != checksum)
+        return false;
+    *ret = (struct wal_record){
+        .checksum = checksum,
+        .previous = get_u64(at + 8),
+        .offset = (uint32_t)offset,
+        .batch = get_u32(at + 24),
+        .kind = (enum wal_kind)at[28],
+        .entry_kind = at[29],
+        .id = {.term = get_u64(at + 32), .index = get_u64(at + 40)},
+        .payload = {.data = at + WAL_RECORD_BYTES, .bytes = payload_bytes},
+    };
+    return true;
+}

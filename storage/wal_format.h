@@ -1,0 +1,151 @@
+/* storage/wal_format.h - the bytes of the write-ahead log: what a record is and when it is valid.
+ *
+ * Files. DIR/wal/SEQUENCE.wal, SEQUENCE being 16 hexadecimal digits that rise by one: segments,
+ * allocated and filled with zeros before their first use, so that writing changes no metadata.
+ * DIR/wal/next.tmp is a segment being made; it counts for nothing.
+ *
+ * A segment is a header block of 512 bytes (one sector) and then records back to back, each at a
+ * multiple of 8; behind the last one everything is zero. All numbers are little-endian.
+ *
+ *     segment header                            record
+ *     0   48  frame, magic CNCLVWAL             0   8  checksum
+ *     48  8   sequence, as in the file's name   8   8  previous: checksum of what stands before it
+ *     56  8   previous: checksum of the last    16  4  payload bytes
+ *             record of the segment before      20  4  offset of this record in its segment
+ *     64  8   previous end: where the records   24  4  batch: offset at which its batch begins
+ *             of the segment before end         28  1  kind: 1 batch, 2 entry
+ *     72  8   term of the last entry before     29  1  entry kind (raft/entries.h); batch: 0
+ *     80  8   index of the last entry before    30  2  zero
+ *     88      zero up to 512                    32  8  term
+ *     (frame and checksum: storage/block.h)     40  8  index
+ *                                               48     payload, then zeros up to a multiple of 8
+ *
+ * A record's checksum is XXH3-64 over everything of it behind the checksum, padding included, with
+ * a seed that is the XXH3-64 of cluster id, node id, incarnation and the segment's sequence. So a
+ * record can be verified alone, wherever it is found, and a record of another node, another
+ * segment or another offset never passes for one that belongs here.
+ *
+ * A batch is what one sync made durable: a batch record and the entries behind it. The first batch
+ * of a segment includes the header block, and so begins at 0. A batch never straddles segments:
+ * where it does not fit, it is split, and each part is a batch of its own, written and synced in
+ * order. (Not a segment of the batch's size: a split costs one sync more for each 16 MiB, needs no
+ * second encoding, and leaves all segments alike.) Only an entry too large for an empty segment
+ * gets a segment of its own size. The batch record's term and index are the last entry's before it.
+ * A batch record without entries behind it is an attestation, written when nothing else comes for a
+ * while.
+ *
+ * An entry record with an index at or below the last one replaces everything from there on.
+ *
+ *     A record is VALID if and only if
+ *       (1) it is whole: it lies in its segment, its checksum fits, its offset is where it stands;
+ *       (2) its `previous` is the checksum of the record or header right before it, which is valid;
+ *       (3) it says what can be: an entry belongs to the batch before it, its index is at most one
+ *           above the last, its term is not below that of the entry before it; a batch record
+ * begins at its own offset (0 for the first) and names the last entry. The log is the valid records
+ * from the first segment on, up to the first that is not. A position is ATTESTED if a whole record
+ * (1), valid or not, stands behind it whose batch begins behind it: a batch is written only after
+ * everything before it was synced. A whole segment header attests all segments before it. The first
+ * header is attested by DIR/identity.
+ *
+ * What a start does with the first position that holds no valid record:
+ *   - it is attested, or the record there fits (1) and (2) but not (3): CORRUPT. Nothing is
+ * changed.
+ *   - it is not attested: the torn tail of the last batch, or simply the end. It is cut.
+ *
+ * Why this tells the two apart. A power failure in the middle of a batch leaves any subset of its
+ * sectors, so whole records may stand behind a torn one; but they are of the same batch and attest
+ * nothing at or behind its beginning. Everything before that was synced, so if it is not valid now
+ * it is damage. That the chain is broken at the damage does not matter: attesting needs (1) alone,
+ * which is why every record, not only the batch record, names its batch. That a stale record might
+ * attest what it knows nothing of is ruled out thus: segments are new and zero; a cut tail is
+ * overwritten with zeros and synced before anything is written in its place (a crash in between
+ * leaves less of the same unattested tail); a file is never given a second sequence. A payload that
+ * imitates a record must contain its node's secret-like incarnation in a checksum and stand at
+ * the right offset; the worst it could do is to turn a cut into CORRUPT.
+ *
+ * The window. Damage to the last batch, after it was synced and before the next batch or the
+ * attestation is, looks like a torn write and is cut. To lose an acknowledged entry that way takes
+ * rot in this one batch within that time on a majority of the nodes.
+ *
+ * A start may find in the page cache what never reached the disk (a killed process, a failed sync).
+ * So before the valid part of an unattested batch counts, it is written again and synced, and then
+ * attested.
+ *
+ * The change of segments. The next segment is made ahead: next.tmp, zeros, fsync, rename, fsync of
+ * the directory. Its header is written together with its first batch and synced once, and only
+ * after the segment before was synced. A crash leaves it zero, torn (it is then made zero again) or
+ * whole.
+ *
+ * What follows later and is carried already. Compaction removes whole segments from the front,
+ * oldest first, the directory synced after each: the first header then says which entry was before
+ * it, and the log begins behind that. A record kind 3 can let the log begin anew after an installed
+ * snapshot. Reading back: an index in memory of (index, segment, offset), as the scan meets them.
+ * Repair of one damaged record: its successor's `previous` is the checksum that the right bytes
+ * must have, so an entry fetched from a peer can be put in its place only if it is the very same.
+ *
+ * Everything here is pure; any thread. */
+#ifndef STORAGE_WAL_FORMAT_H
+#define STORAGE_WAL_FORMAT_H
+
+#include "raft/entries.h"
+#include "storage/identity.h"
+
+enum {
+    WAL_HEADER_BYTES = 512,
+    WAL_RECORD_BYTES = 48, /* of a record without its payload */
+    WAL_NAME_BYTES = 21, /* "0123456789abcdef.wal" and NUL */
+    WAL_PAYLOAD_BYTES_MAX = 1 << 28,
+    WAL_SEGMENT_BYTES_MAX = 1 << 30 /* offsets have 32 bits */
+};
+
+#define WAL_TEMPORARY_NAME "next.tmp"
+
+struct wal_header {
+    uint64_t sequence;
+    uint64_t previous; /* 0: the first segment ever */
+    uint64_t previous_end; /* likewise */
+    struct raft_id last; /* the last entry before this segment; {0, 0}: none */
+};
+
+enum wal_kind { WAL_BATCH = 1, WAL_ENTRY = 2 };
+
+struct wal_record {
+    uint64_t checksum;
+    uint64_t previous;
+    uint32_t offset;
+    uint32_t batch;
+    enum wal_kind kind;
+    uint8_t entry_kind;
+    struct raft_id id;
+    struct slice payload;
+};
+
+/* "0123456789abcdef.wal" into name[WAL_NAME_BYTES]. */
+void wal_name_format(uint64_t sequence, char *name);
+
+/* True if the name is a segment's. */
+bool wal_name_parse(const char *name, uint64_t *ret_sequence);
+
+/* The seed of a segment's record checksums. */
+uint64_t wal_key(const struct storage_identity *identity, uint64_t sequence);
+
+/* Writes WAL_HEADER_BYTES; returns the checksum, with which the chain goes on. */
+uint64_t wal_header_encode(uint8_t *to, const struct storage_identity *identity,
+                           const struct wal_header *header);
+
+/* OK; CORRUPT: not whole; VERSION, IDENTITY: whole, and not for us. */
+MUST_USE int wal_header_decode(const uint8_t *from, size_t available,
+                               const struct storage_identity *identity, struct wal_header *ret);
+
+/* Bytes of a record with this payload, padding included. */
+size_t wal_record_bytes(size_t payload_bytes);
+
+/* Writes wal_record_bytes(record->payload.bytes); returns the checksum (record->checksum is not
+ * looked at). */
+uint64_t wal_record_encode(uint8_t *to, uint64_t key, const struct wal_record *record);
+
+/* True if a whole record (1) stands at `offset` of the segment; the payload points into it. */
+bool wal_record_decode(const uint8_t *segment, size_t segment_bytes, size_t offset, uint64_t key,
+                       struct wal_record *ret);
+
+#endif

@@ -1,0 +1,79 @@
+/* storage/wal_internal.h - the open log, shared by wal.c (appending), wal_segment.c (files) and
+ * wal_open.c (starting).
+ *
+ * Two places are told apart: `at`, where the next staged byte will stand, and `file`, the segment
+ * that the last sync wrote to. Between syncs they are the same segment.
+ *
+ * The owner's thread uses everything but `ahead`. `ahead` is shared with the helper that prepares
+ * segments; whoever makes or takes the next segment holds its mutex, so an owner that needs it
+ * while the helper is at it waits for the helper, who is doing just what is needed. */
+#ifndef STORAGE_WAL_INTERNAL_H
+#define STORAGE_WAL_INTERNAL_H
+
+#include "storage/wal.h"
+#include "storage/wal_format.h"
+
+#include <pthread.h>
+
+/* A place to write to. offset 0: the segment's header comes first. */
+struct wal_position {
+    uint64_t sequence;
+    uint64_t offset;
+    uint64_t capacity;
+    uint64_t key;
+};
+
+/* A staged batch: one pwritev, one fdatasync. */
+struct wal_part {
+    uint64_t sequence;
+    uint64_t offset;
+    uint64_t capacity; /* of the segment, should it have to be made */
+    size_t start; /* in staged[] */
+    size_t bytes;
+    bool attestation; /* no entries */
+};
+
+enum wal_ahead_state { WAL_AHEAD_NONE, WAL_AHEAD_MAKING, WAL_AHEAD_READY };
+
+struct wal {
+    const struct io *io;
+    char *dir; /* DIR/wal */
+    struct storage_identity identity;
+    uint64_t segment_bytes;
+
+    struct io_file *file; /* NULL: none yet, or lost to a failure */
+    uint64_t file_sequence;
+    bool failed; /* a write or sync failed: never again (Rule 6) */
+    bool attested; /* the last durable batch is */
+
+    struct wal_position at;
+    uint64_t chain; /* checksum of the last record staged */
+    struct raft_id last; /* last entry staged */
+
+    uint8_t *staged; /* grown, never shrunk: its size is that of the largest sync */
+    size_t staged_bytes, staged_capacity;
+    struct wal_part *parts;
+    size_t part_count, part_capacity;
+
+    struct {
+        pthread_mutex_t mutex;
+        atomic_int state; /* enum wal_ahead_state; for looking without waiting */
+        uint64_t sequence; /* of the next segment */
+        struct io_file *file; /* READY: open, segment_bytes long, zero, durable */
+    } ahead;
+};
+
+/* A wal without files; staging begins with a new segment of sequence `next_sequence`. */
+struct wal *wal_new(const struct io *io, const char *wal_dir,
+                    const struct storage_identity *identity, const struct wal_options *options,
+                    uint64_t next_sequence);
+
+/* Closes the current segment and makes `sequence`, at least `capacity` bytes long, the current one:
+ * the prepared one if it fits, else one made now. */
+MUST_USE int wal_segment_switch(struct wal *wal, uint64_t sequence, uint64_t capacity,
+                                struct conclave_error *error);
+
+/* "DIR/wal/0123456789abcdef.wal", to be freed. */
+char *wal_segment_path(const char *wal_dir, uint64_t sequence);
+
+#endif

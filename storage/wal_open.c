@@ -1,0 +1,156 @@
+/* Starting on an existing log: scan, and only if the scan is content, make the disk agree with it.
+ */
+#include "storage/wal.h"
+
+#include "base/fatal.h"
+#include "storage/block.h"
+#include "storage/wal_internal.h"
+#include "storage/wal_scan.h"
+
+#include <stdlib.h>
+
+enum { ZERO_BYTES = 1 << 20 };
+
+static int write_zeros(const struct io *io, struct io_file *file, uint64_t from, uint64_t to,
+                       struct conclave_error *error)
+{
+    size_t chunk = to - from < ZERO_BYTES ? (size_t)(to - from) : ZERO_BYTES;
+    uint8_t *zeros = mem_zalloc(chunk);
+    int code = CONCLAVE_OK;
+    for (uint64_t at = from; at < to && code == CONCLAVE_OK; at += chunk) {
+        uint64_t left = to - at;
+        struct iovec part = {.iov_base = zeros, .iov_len = left < chunk ? (size_t)left : chunk};
+        code = io->writev(io->ctx, file, at, &part, 1, error);
+    }
+    free(zeros);
+    return code;
+}
+
+static int rewrite(const struct io *io, struct io_file *file, uint64_t from, uint64_t to,
+                   struct conclave_error *error)
+{
+    size_t bytes = (size_t)(to - from), got = 0;
+    uint8_t *data = mem_alloc(bytes);
+    int code = io->read(io->ctx, file, from, data, bytes, &got, error);
+    if (code == CONCLAVE_OK && got != bytes)
+        code = error_set(error, CONCLAVE_IO, "the log became shorter while it was read");
+    struct iovec part = {.iov_base = data, .iov_len = bytes};
+    if (code == CONCLAVE_OK)
+        code = io->writev(io->ctx, file, from, &part, 1, error);
+    free(data);
+    return code;
+}
+
+/* Opens a segment and makes it zero where it is dirty. Synced before anything new is written: else
+ * a crash could leave a new record and behind it an old one of the tail that was cut. */
+static int open_clean(const struct io *io, const char *wal_dir,
+                      const struct wal_scan_segment *segment, struct io_file **ret_file,
+                      struct conclave_error *error)
+{
+    char *path = wal_segment_path(wal_dir, segment->sequence);
+    struct io_file *file = NULL;
+    int code = io->open(io->ctx, path, 0, &file, error);
+    free(path);
+    if (code != CONCLAVE_OK)
+        return code;
+    if (segment->dirty_end > segment->dirty_start) {
+        code = write_zeros(io, file, segment->dirty_start, segment->dirty_end, error);
+        if (code == CONCLAVE_OK)
+            code = io->datasync(io->ctx, file, error);
+    }
+    if (code != CONCLAVE_OK) {
+        io->close(io->ctx, file);
+        return code;
+    }
+    *ret_file = file;
+    return CONCLAVE_OK;
+}
+
+/* The segments behind the end are prepared ones, or a torn first batch: all become zero. The first
+ * is the next to be used, if it has the size; the others will be made anew under their names. From
+ * the back, so that a crash leaves no torn segment behind a clean one. */
+static int adopt(struct wal *wal, const struct wal_scan *scan, struct conclave_error *error)
+{
+    for (size_t i = scan->segment_count; i > scan->active + 1; i--) {
+        const struct wal_scan_segment *segment = &scan->segments[i - 1];
+        struct io_file *file = NULL;
+        int code = open_clean(wal->io, wal->dir, segment, &file, error);
+        if (code != CONCLAVE_OK)
+            return code;
+        if (i - 1 == scan->active + 1 && segment->bytes == wal->segment_bytes) {
+            wal->ahead.file = file;
+            atomic_store(&wal->ahead.state, WAL_AHEAD_READY);
+        } else {
+            wal->io->close(wal->io->ctx, file);
+        }
+    }
+    return CONCLAVE_OK;
+}
+
+/* Brings the disk to what the scan found, durable and attested. */
+static int settle(struct wal *wal, const char *dir, const struct wal_scan *scan,
+                  struct conclave_error *error)
+{
+    const struct wal_scan_segment *active = &scan->segments[scan->active];
+    /* A process killed between a rename and the sync behind it leaves names that are only in
+     * memory: of a prepared segment, of the identity. */
+    int code = wal->io->sync_dir(wal->io->ctx, wal->dir, error);
+    if (code == CONCLAVE_OK)
+        code = wal->io->sync_dir(wal->io->ctx, dir, error);
+    if (code == CONCLAVE_OK)
+        code = adopt(wal, scan, error);
+    if (code == CONCLAVE_OK)
+        code = open_clean(wal->io, wal->dir, active, &wal->file, error);
+    if (code != CONCLAVE_OK)
+        return code;
+    wal->file_sequence = active->sequence;
+    wal->at = (struct wal_position){.sequence = active->sequence,
+                                    .offset = scan->end,
+                                    .capacity = active->bytes,
+                                    .key = wal_key(&wal->identity, active->sequence)};
+    wal->chain = scan->chain;
+    wal->last = scan->last;
+    wal->attested = scan->attested;
+    if (!scan->attested) {
+        /* It was read, perhaps from memory that the disk never saw. The node will count it as
+         * durable, so make it so; what is written is what is there, so this can tear nothing. */
+        code = rewrite(wal->io, wal->file, scan->batch, scan->end, error);
+        if (code == CONCLAVE_OK)
+            code = wal->io->datasync(wal->io->ctx, wal->file, error);
+        if (code == CONCLAVE_OK)
+            code = wal_attest(wal, error);
+    }
+    return code;
+}
+
+int wal_open(const struct io *io, const char *dir, const struct storage_identity *identity,
+             const struct wal_options *options, struct wal **ret_wal,
+             struct wal_recovery *ret_recovery, struct conclave_error *error)
+{
+    char *wal_dir = path_join(dir, "wal");
+    struct wal_scan scan;
+    struct wal *wal = NULL;
+    int code = wal_scan_run(io, wal_dir, identity, &scan, error);
+    if (code != CONCLAVE_OK)
+        goto free_scan;
+    uint64_t sequence = scan.segments[scan.active].sequence;
+    wal = wal_new(io, wal_dir, identity, options, sequence + 1);
+    code = settle(wal, dir, &scan, error);
+    if (code != CONCLAVE_OK) {
+        wal_close(wal);
+        goto free_scan;
+    }
+    struct wal_recovery recovery = {
+        .attested_index = scan.attested ? scan.last.index : scan.claimed.index,
+        .segment_count = scan.active + 1,
+    };
+    for (size_t i = scan.active; i < scan.segment_count; i++)
+        recovery.cut_bytes += scan.segments[i].dirty_end - scan.segments[i].dirty_start;
+    raft_runs_move(&recovery.entries, &scan.entries);
+    *ret_wal = wal;
+    *ret_recovery = recovery;
+free_scan:
+    wal_scan_deinit(&scan);
+    free(wal_dir);
+    return code;
+}

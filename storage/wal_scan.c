@@ -1,0 +1,331 @@
+#include "storage/wal_scan.h"
+
+#include "base/fatal.h"
+#include "storage/block.h"
+#include "storage/bytes.h"
+#include "storage/wal_collect.h"
+#include "storage/wal_internal.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* One segment file in memory. */
+struct loaded {
+    uint8_t *data;
+    size_t bytes, capacity;
+    uint64_t sequence, key;
+};
+
+struct scanner {
+    const struct io *io;
+    const char *dir;
+    const struct storage_identity *identity;
+    struct wal_scan *scan;
+    struct wal_collect collect;
+    struct loaded here, next; /* the segment being walked and the one behind it */
+    struct conclave_error *error;
+};
+
+/* --- Files ------------------------------------------------------------------------------------ */
+
+static void note_name(void *arg, const char *name)
+{
+    struct wal_scan *scan = arg;
+    uint64_t sequence = 0;
+    if (!wal_name_parse(name, &sequence))
+        return;
+    if (scan->segment_count == scan->segment_capacity) {
+        scan->segment_capacity = scan->segment_capacity == 0 ? 16 : 2 * scan->segment_capacity;
+        scan->segments =
+            mem_realloc(scan->segments, scan->segment_capacity * sizeof(scan->segments[0]));
+    }
+    scan->segments[scan->segment_count++] = (struct wal_scan_segment){.sequence = sequence};
+}
+
+static int by_sequence(const void *left, const void *right)
+{
+    const struct wal_scan_segment *a = left, *b = right;
+    return a->sequence < b->sequence ? -1 : a->sequence > b->sequence;
+}
+
+static int find_segments(struct scanner *scanner)
+{
+    struct wal_scan *scan = scanner->scan;
+    int code =
+        scanner->io->list_dir(scanner->io->ctx, scanner->dir, note_name, scan, scanner->error);
+    if (code == CONCLAVE_NOT_FOUND || (code == CONCLAVE_OK && scan->segment_count == 0))
+        return error_set(scanner->error, CONCLAVE_CORRUPT,
+                         "the log in %s is missing; remove this node from the cluster and add it "
+                         "again with an empty directory",
+                         scanner->dir);
+    if (code != CONCLAVE_OK)
+        return code;
+    qsort(scan->segments, scan->segment_count, sizeof(scan->segments[0]), by_sequence);
+    for (size_t i = 1; i < scan->segment_count; i++) {
+        uint64_t expected = scan->segments[i - 1].sequence + 1;
+        if (scan->segments[i].sequence != expected)
+            return error_set(scanner->error, CONCLAVE_CORRUPT,
+                             "segment %016" PRIx64 ".wal is missing in %s, though later ones are "
+                             "there; nothing was changed",
+                             expected, scanner->dir);
+    }
+    return CONCLAVE_OK;
+}
+
+static int load(struct scanner *scanner, size_t number, struct loaded *to)
+{
+    const struct io *io = scanner->io;
+    struct wal_scan_segment *segment = &scanner->scan->segments[number];
+    char *path = wal_segment_path(scanner->dir, segment->sequence);
+    struct io_file *file = NULL;
+    int code = io->open(io->ctx, path, IO_OPEN_READ_ONLY, &file, scanner->error);
+    if (code != CONCLAVE_OK)
+        goto free_path;
+    code = io->size(io->ctx, file, &segment->bytes, scanner->error);
+    if (code == CONCLAVE_OK && segment->bytes > 2 * (uint64_t)WAL_SEGMENT_BYTES_MAX)
+        code = error_set(scanner->error, CONCLAVE_CORRUPT, "%s is larger than any segment", path);
+    if (code == CONCLAVE_OK && to->capacity < segment->bytes) {
+        free(to->data);
+        to->data = mem_alloc(segment->bytes);
+        to->capacity = (size_t)segment->bytes;
+    }
+    if (code == CONCLAVE_OK && segment->bytes > 0)
+        code = io->read(io->ctx, file, 0, to->data, (size_t)segment->bytes, &to->bytes,
+                        scanner->error);
+    else
+        to->bytes = 0;
+    io->close(io->ctx, file);
+    to->sequence = segment->sequence;
+    to->key = wal_key(scanner->identity, segment->sequence);
+free_path:
+    free(path);
+    return code;
+}
+
+/* --- Judging ---------------------------------------------------------------------------------- */
+
+static int damaged(const struct scanner *scanner, uint64_t sequence, uint64_t offset,
+                   const char *what)
+{
+    return error_set(scanner->error, CONCLAVE_CORRUPT,
+                     "the log is damaged: segment %016" PRIx64 ".wal, offset %" PRIu64
+                     ", behind index %" PRIu64 " (term %" PRIu64
+                     "): %s. Nothing was changed. Remove "
+                     "this node from the cluster and add it again with an empty directory, or put "
+                     "back a copy of this very file (in %s)",
+                     sequence, offset, scanner->collect.last.index, scanner->collect.last.term,
+                     what, scanner->dir);
+}
+
+/* OK, or CORRUPT (quietly: no whole header here), or an error with its sentence. */
+static int read_header(const struct scanner *scanner, const struct loaded *segment,
+                       struct wal_header *ret)
+{
+    int code = wal_header_decode(segment->data, segment->bytes, scanner->identity, ret);
+    if (code == CONCLAVE_VERSION)
+        return error_set(scanner->error, code,
+                         "segment %016" PRIx64
+                         ".wal in %s is of a newer format: use a newer program",
+                         segment->sequence, scanner->dir);
+    if (code == CONCLAVE_IDENTITY)
+        return error_set(scanner->error, code,
+                         "segment %016" PRIx64 ".wal in %s belongs to another node or cluster",
+                         segment->sequence, scanner->dir);
+    return code;
+}
+
+/* (3) of the validity rule, for a record that is whole and chained. */
+static bool record_possible(const struct scanner *scanner, const struct wal_record *record)
+{
+    const struct wal_scan *scan = scanner->scan;
+    if (record->kind == WAL_BATCH) {
+        uint32_t begins = record->offset == WAL_HEADER_BYTES ? 0 : record->offset;
+        /* The first batch of a segment whose header alone had survived begins behind it. */
+        return (record->batch == begins || record->batch == record->offset) &&
+               raft_id_equal(record->id, scanner->collect.last) && record->payload.bytes == 0;
+    }
+    return record->batch == scan->batch && record->offset > WAL_HEADER_BYTES &&
+           wal_collect_fits(&scanner->collect, record->id);
+}
+
+/* Walks the valid records of scanner->here from behind its header. */
+static int walk(struct scanner *scanner)
+{
+    struct wal_scan *scan = scanner->scan;
+    const struct loaded *here = &scanner->here;
+    struct wal_record record;
+    while (wal_record_decode(here->data, here->bytes, (size_t)scan->end, here->key, &record) &&
+           record.previous == scan->chain) {
+        if (!record_possible(scanner, &record))
+            return damaged(scanner, here->sequence, scan->end,
+                           "a whole record that cannot stand here");
+        if (record.kind == WAL_BATCH) {
+            scan->batch = record.batch;
+            scan->claimed = record.id;
+            scan->attested = true;
+        } else {
+            wal_collect_add(&scanner->collect, &record);
+            scan->attested = false;
+        }
+        scan->chain = record.checksum;
+        scan->end += wal_record_bytes(record.payload.bytes);
+    }
+    wal_collect_flush(&scanner->collect);
+    return CONCLAVE_OK;
+}
+
+/* Enters a segment whose header is whole; the first one, or right behind the walked one. */
+static int enter(struct scanner *scanner, size_t number, const struct wal_header *header)
+{
+    struct wal_scan *scan = scanner->scan;
+    const struct wal_scan_segment *segment = &scan->segments[number];
+    if (header->sequence != segment->sequence)
+        return damaged(scanner, segment->sequence, 0, "the header is another segment's");
+    if (number == 0) {
+        wal_collect_begin(&scanner->collect, header->last);
+    } else {
+        if (header->previous_end > scan->end ||
+            (header->previous_end == scan->end && header->previous != scan->chain))
+            return damaged(
+                scanner, segment->sequence - 1, scan->end,
+                "a record that had been durable, as the next segment shows, is not valid");
+        if (header->previous_end < scan->end || !raft_id_equal(header->last, scanner->collect.last))
+            return damaged(scanner, segment->sequence, 0,
+                           "the header does not continue the segment before");
+    }
+    scan->active = number;
+    scan->end = WAL_HEADER_BYTES;
+    scan->batch = 0;
+    scan->attested = false;
+    scan->claimed = header->last;
+    return CONCLAVE_OK;
+}
+
+static void note_dirty(struct wal_scan_segment *segment, const struct loaded *loaded, uint64_t from)
+{
+    size_t start = (size_t)from, end = loaded->bytes;
+    if (end <= start || bytes_zero(loaded->data + start, end - start)) /* as nearly always */
+        return;
+    while (end > start && loaded->data[end - 1] == 0)
+        end--;
+    while (start < end && loaded->data[start] == 0)
+        start++;
+    segment->dirty_start = start;
+    segment->dirty_end = end;
+}
+
+/* What stands behind the log's end in its own segment: is it only a torn batch? */
+static int judge_rest(struct scanner *scanner)
+{
+    struct wal_scan *scan = scanner->scan;
+    const struct loaded *here = &scanner->here;
+    struct wal_scan_segment *segment = &scan->segments[scan->active];
+    note_dirty(segment, here, scan->end);
+    struct wal_record record;
+    for (size_t at = (size_t)scan->end; at < segment->dirty_end; at += 8) {
+        if (wal_record_decode(here->data, here->bytes, at, here->key, &record) &&
+            record.batch > scan->end)
+            return damaged(scanner, here->sequence, scan->end,
+                           "a record that had been durable, as later ones show, is not valid");
+    }
+    return CONCLAVE_OK;
+}
+
+/* A segment behind the end, whose header is not whole or which lies behind such a one: is it only
+ * prepared, or a torn first batch? */
+static int judge_behind(struct scanner *scanner, size_t number, const struct loaded *loaded)
+{
+    struct wal_scan *scan = scanner->scan;
+    const struct wal_scan_segment *active = &scan->segments[scan->active];
+    struct wal_scan_segment *segment = &scan->segments[number];
+    note_dirty(segment, loaded, 0);
+    if (segment->dirty_end == 0)
+        return CONCLAVE_OK;
+
+    struct wal_header header;
+    int code = read_header(scanner, loaded, &header);
+    if (code != CONCLAVE_CORRUPT && code != CONCLAVE_OK)
+        return code;
+    bool first = number == scan->active + 1;
+    bool attests_first = code == CONCLAVE_OK && !first;
+    struct wal_record record;
+    for (size_t at = 0; at < segment->dirty_end && !attests_first; at += 8) {
+        if (!wal_record_decode(loaded->data, loaded->bytes, at, loaded->key, &record))
+            continue;
+        attests_first = !first || record.batch > 0;
+        /* A record of the torn first batch: everything before this segment had been synced. */
+        if (active->dirty_end > active->dirty_start ||
+            (record.kind == WAL_BATCH && !raft_id_equal(record.id, scanner->collect.last)))
+            return damaged(
+                scanner, active->sequence, scan->end,
+                "a record that had been durable, as the next segment shows, is not valid");
+    }
+    if (attests_first)
+        return damaged(scanner, active->sequence + 1, 0,
+                       "the header had been durable, as later records show, and is not valid");
+    return CONCLAVE_OK;
+}
+
+/* --- The whole -------------------------------------------------------------------------------- */
+
+/* Walks segment after segment up to the first whose header is not whole. */
+static int walk_all(struct scanner *scanner)
+{
+    struct wal_scan *scan = scanner->scan;
+    for (size_t number = 0; number < scan->segment_count; number++) {
+        struct wal_header header;
+        int code = load(scanner, number, &scanner->next);
+        if (code != CONCLAVE_OK)
+            return code;
+        code = read_header(scanner, &scanner->next, &header);
+        if (code == CONCLAVE_CORRUPT && number == 0)
+            return damaged(scanner, scan->segments[0].sequence, 0, "the first header is not valid");
+        if (code == CONCLAVE_CORRUPT)
+            return CONCLAVE_OK;
+        if (code == CONCLAVE_OK)
+            code = enter(scanner, number, &header);
+        if (code != CONCLAVE_OK)
+            return code;
+        scan->chain = get_u64(scanner->next.data);
+        struct loaded swap = scanner->here;
+        scanner->here = scanner->next;
+        scanner->next = swap;
+        code = walk(scanner);
+        if (code != CONCLAVE_OK)
+            return code;
+    }
+    return CONCLAVE_OK;
+}
+
+int wal_scan_run(const struct io *io, const char *wal_dir, const struct storage_identity *identity,
+                 struct wal_scan *ret, struct conclave_error *error)
+{
+    *ret = (struct wal_scan){0};
+    struct scanner scanner = {
+        .io = io, .dir = wal_dir, .identity = identity, .scan = ret, .error = error};
+    int code = find_segments(&scanner);
+    if (code == CONCLAVE_OK)
+        code = walk_all(&scanner);
+    if (code == CONCLAVE_OK)
+        code = judge_rest(&scanner);
+    for (size_t i = ret->active + 1; i < ret->segment_count && code == CONCLAVE_OK; i++) {
+        code = load(&scanner, i, &scanner.next);
+        if (code == CONCLAVE_OK)
+            code = judge_behind(&scanner, i, &scanner.next);
+    }
+    if (code == CONCLAVE_OK) {
+        ret->last = scanner.collect.last;
+        wal_collect_finish(&scanner.collect, &ret->entries);
+    }
+    wal_collect_deinit(&scanner.collect);
+    free(scanner.here.data);
+    free(scanner.next.data);
+    return code;
+}
+
+void wal_scan_deinit(struct wal_scan *scan)
+{
+    raft_runs_clear(&scan->entries);
+    free(scan->segments);
+    *scan = (struct wal_scan){0};
+}

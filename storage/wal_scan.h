@@ -1,0 +1,37 @@
+/* storage/wal_scan.h - reading a log and judging it, without changing anything.
+ *
+ * The rules are those of storage/wal_format.h. Owned by one thread. */
+#ifndef STORAGE_WAL_SCAN_H
+#define STORAGE_WAL_SCAN_H
+
+#include "storage/wal_format.h"
+
+struct wal_scan_segment {
+    uint64_t sequence;
+    uint64_t bytes; /* of the file */
+    uint64_t dirty_start, dirty_end; /* what is not zero behind the log's end; equal: nothing */
+};
+
+struct wal_scan {
+    struct wal_scan_segment *segments; /* sequences rise by one */
+    size_t segment_count, segment_capacity;
+
+    size_t active; /* segments[active] holds the log's end; those behind it hold nothing */
+    uint64_t end; /* offset there */
+    uint64_t batch; /* offset there at which the last batch begins */
+    bool attested; /* the last batch has no entries: nothing before `end` is in doubt */
+    uint64_t chain; /* checksum of the last valid record or header */
+    struct raft_id last; /* last entry, or what the first header says was before */
+    struct raft_id claimed; /* last entry that the last valid batch record names */
+    struct raft_runs entries;
+};
+
+/* Fills *ret (to be deinitialised even after a failure). CORRUPT names segment, offset and index;
+ * IDENTITY, VERSION, and what reading may answer. */
+MUST_USE int wal_scan_run(const struct io *io, const char *wal_dir,
+                          const struct storage_identity *identity, struct wal_scan *ret,
+                          struct conclave_error *error);
+
+void wal_scan_deinit(struct wal_scan *scan);
+
+#endif
