@@ -1,0 +1,89 @@
+/* What may be said only once the disk holds it. The core never waits: it puts such messages into
+ * persist.send_after, and the log-writer releases them when the persist is durable. */
+#include "raft/internal.h"
+
+#include "base/fatal.h"
+
+bool raft_hard_is_durable(const struct raft *raft)
+{
+    return !raft->hard_dirty && raft->hard_seq <= raft->persisted_seq;
+}
+
+void raft_reply(struct raft *raft, struct raft_message *message)
+{
+    /* Whatever is said in a term is said after the term is durable. Else a node that crashed could
+     * come back with the old term and do what this message excluded. */
+    struct raft_messages *messages =
+        raft_hard_is_durable(raft) ? &raft->output->send_now : &raft->output->persist.send_after;
+    raft_messages_add(messages, message);
+}
+
+static struct raft_message *accepted(const struct raft *raft, uint64_t match)
+{
+    struct raft_message *message =
+        raft_message_create(RAFT_APPEND_RESPONSE, raft->options.id, raft->leader, raft->hard.term);
+    message->append_response = (struct raft_append_response){
+        .result = RAFT_APPEND_ACCEPTED,
+        .match = match,
+        .last_index = raft->log.last.index,
+        .round = raft->ack_round,
+    };
+    return message;
+}
+
+void raft_acknowledge(struct raft *raft)
+{
+    if (raft->role != RAFT_FOLLOWER || raft->leader == 0)
+        return;
+    bool hard_durable = raft_hard_is_durable(raft);
+    bool persists = raft->log.staged < raft->log.last.index; /* this step hands entries over */
+    uint64_t durable = raft_min(raft->verified, raft->log.durable);
+
+    if (raft->ack_pending && (persists || !hard_durable)) {
+        /* Rule 4: rides with the entries. Persists complete in order, so when this one is durable
+         * everything verified is. */
+        raft_messages_add(&raft->output->persist.send_after, accepted(raft, raft->verified));
+        raft->promised = raft->verified;
+        /* A new confirmation round does not wait for the disk: it asks only whether this node still
+         * follows, and the answer claims no more than what is durable. */
+        if (hard_durable && raft->ack_round > raft->ack_round_sent) {
+            raft_messages_add(&raft->output->send_now, accepted(raft, durable));
+            raft->ack_round_sent = raft->ack_round;
+        }
+    } else if (hard_durable && (raft->ack_pending || durable > raft->promised)) {
+        /* An empty or repeated append, or entries that became durable without an answer of this
+         * term waiting for them. Rule 4: claims only what is durable; the rest is promised. */
+        raft_messages_add(&raft->output->send_now, accepted(raft, durable));
+        raft->promised = raft_max(raft->promised, durable);
+        raft->ack_round_sent = raft->ack_round;
+    }
+    raft->ack_pending = false;
+}
+
+void raft_persist_new(struct raft *raft)
+{
+    struct raft_persist *persist = &raft->output->persist;
+    if (!raft->hard_dirty && raft->log.staged == raft->log.last.index &&
+        persist->send_after.count == 0)
+        return;
+    persist->seq = ++raft->persist_seq;
+    /* Rule 2: one unit, the term before its entries. Rule 1: term and vote are one record. */
+    persist->hard_state = raft->hard;
+    if (raft->hard_dirty) {
+        persist->hard_state_changed = true;
+        raft->hard_dirty = false;
+        raft->hard_seq = persist->seq;
+    }
+    raft_log_stage(&raft->log, &persist->entries);
+    persist->last = raft->log.last;
+    raft_log_persist_add(&raft->log, persist->seq);
+}
+
+void raft_on_persisted(struct raft *raft, uint64_t seq, struct raft_id last)
+{
+    ASSERT(seq > raft->persisted_seq && seq <= raft->persist_seq);
+    raft->persisted_seq = seq;
+    raft_log_persisted(&raft->log, seq, last);
+    /* Rule 3: the own vote counts from now on. */
+    raft_count_votes(raft);
+}

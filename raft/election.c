@@ -1,0 +1,269 @@
+/* Roles, votes and the timers behind them (paper, section 5.2; dissertation, 9.6 for PreVote and
+ * 6.2, 6.4 for what a leader does without its majority).
+ *
+ *                    raft_tick: silence for [T, 2T]        count_prevotes: majority
+ *      FOLLOWER ----------------------------> PRECANDIDATE ------------------------> CANDIDATE
+ *        ^  ^                                   |  ^  |                                |   |
+ *        |  |     raft_become_follower:         |  |  +- raft_tick: asks again         |   |
+ *        |  +-----------------------------------+  |                                   |   |
+ *        |        a leader, a newer term           +----- raft_tick: no majority ------+   |
+ *        |                                                in [T, 2T]                       |
+ *        |        raft_become_follower: a newer term,                raft_count_votes:     |
+ *      LEADER     raft_tick: no majority heard of for T              majority              |
+ *        ^---> FOLLOWER                                                                    |
+ *        +---------------------------------------------------------------------------------+
+ */
+#include "raft/internal.h"
+
+#include "base/fatal.h"
+
+static void role_set(struct raft *raft, enum raft_role role)
+{
+    if (raft->role == role)
+        return;
+    raft->role = role;
+    raft_trace(raft, RAFT_TRACE_ROLE, role, raft->hard.term);
+}
+
+static void leader_set(struct raft *raft, raft_node_id leader)
+{
+    if (raft->leader == leader)
+        return;
+    raft->leader = leader;
+    raft_trace(raft, RAFT_TRACE_LEADER, leader, raft->hard.term);
+}
+
+void raft_draw_timeout(struct raft *raft)
+{
+    /* Rule 27: drawn again for each election, or nodes that collided once collide for ever. */
+    uint64_t timeout = raft->options.election_timeout_us;
+    raft->election_timeout_us = prng_between(&raft->prng, timeout, 2 * timeout);
+    raft->election_deadline_us = raft->now_us + raft->election_timeout_us;
+}
+
+void raft_heard_leader(struct raft *raft)
+{
+    raft->sticky_until_us = raft->now_us + raft->options.election_timeout_us;
+    raft->election_deadline_us = raft->now_us + raft->election_timeout_us;
+}
+
+/* The one place where the term moves. What was known of the log of the old term's leader says
+ * nothing about the next one's. */
+static void term_set(struct raft *raft, uint64_t term, raft_node_id vote)
+{
+    ASSERT(term > raft->hard.term);
+    raft->hard = (struct raft_hard_state){.term = term, .vote = vote};
+    raft->hard_dirty = true;
+    raft->verified = 0;
+    raft->promised = 0;
+    raft->ack_pending = false;
+    raft->ack_round = 0;
+    raft->ack_round_sent = 0;
+}
+
+void raft_become_follower(struct raft *raft, uint64_t term, raft_node_id leader)
+{
+    ASSERT(term >= raft->hard.term);
+    bool led = raft->role == RAFT_LEADER;
+    if (term > raft->hard.term)
+        term_set(raft, term, 0);
+    role_set(raft, RAFT_FOLLOWER);
+    leader_set(raft, leader);
+    if (led) {
+        raft_draw_timeout(raft);
+        raft_ledger_clear(&raft->uncommitted);
+        raft_reads_fail(raft, raft_refusal_code(raft));
+    }
+}
+
+/* --- Campaigning ------------------------------------------------------------------------------ */
+
+static void votes_clear(struct raft *raft)
+{
+    for (uint32_t i = 0; i < raft->peer_count; i++)
+        raft->peers[i].granted = false;
+}
+
+static void votes_ask(struct raft *raft, enum raft_message_type type, uint64_t term,
+                      struct raft_messages *to)
+{
+    for (uint32_t i = 0; i < raft->peer_count; i++) {
+        raft_node_id id = raft->peers[i].id;
+        if (!raft_configuration_is_voter(raft_members(raft), id))
+            continue;
+        struct raft_message *message = raft_message_create(type, raft->options.id, id, term);
+        message->vote_request.last = raft->log.last;
+        raft_messages_add(to, message);
+    }
+}
+
+static bool has_granted(const void *arg, raft_node_id id)
+{
+    const struct raft *raft = arg;
+    if (id == raft->options.id)
+        /* Rule 3: the own vote counts once {term, self} is durable. */
+        return raft->role == RAFT_PRECANDIDATE || raft_hard_is_durable(raft);
+    const struct raft_progress *peer = raft_peer(raft, id);
+    return peer && peer->granted;
+}
+
+static void campaign(struct raft *raft)
+{
+    term_set(raft, raft->hard.term + 1, raft->options.id);
+    role_set(raft, RAFT_CANDIDATE);
+    raft_draw_timeout(raft);
+    votes_clear(raft);
+    /* Rule 3: the requests leave when {term, self} is durable. Else: crash, restart in the term
+     * before, win this term again, and write another entry with the same id. */
+    votes_ask(raft, RAFT_VOTE_REQUEST, raft->hard.term, &raft->output->persist.send_after);
+}
+
+static void count_prevotes(struct raft *raft)
+{
+    if (raft->role == RAFT_PRECANDIDATE &&
+        raft_configuration_quorum(raft_members(raft), has_granted, raft))
+        campaign(raft);
+}
+
+static void precampaign(struct raft *raft)
+{
+    /* Rule 19: neither term nor vote change, and nothing becomes durable. */
+    role_set(raft, RAFT_PRECANDIDATE);
+    leader_set(raft, 0);
+    votes_clear(raft);
+    /* A pre-vote that fails is no election: most often others still hold to a leader that they
+     * heard of a moment later than this node. Asking again soon costs them nothing (Rule 22), and
+     * waiting for another [T, 2T] would double the time without a leader. */
+    uint64_t timeout = raft->options.election_timeout_us;
+    raft->election_deadline_us =
+        raft->now_us + prng_between(&raft->prng, timeout / 4 + 1, timeout / 2 + 1);
+    votes_ask(raft, RAFT_PREVOTE_REQUEST, raft->hard.term + 1, &raft->output->send_now);
+    count_prevotes(raft);
+}
+
+void raft_count_votes(struct raft *raft)
+{
+    if (raft->role != RAFT_CANDIDATE ||
+        !raft_configuration_quorum(raft_members(raft), has_granted, raft))
+        return;
+    ASSERT(raft->hard.vote == raft->options.id);
+    role_set(raft, RAFT_LEADER);
+    leader_set(raft, raft->options.id);
+    raft_lead(raft);
+}
+
+/* --- Voting ----------------------------------------------------------------------------------- */
+
+/* Rule 21 (dissertation, 4.2.3): a node that has a live leader helps nobody to depose it, or a node
+ * that was cut off, or one that was removed, would disturb a working cluster. */
+static bool is_sticky(const struct raft *raft, raft_node_id candidate)
+{
+    if (raft->role == RAFT_LEADER) {
+        uint64_t contact = raft_quorum_contact(raft);
+        return contact == UINT64_MAX || raft->now_us - contact < raft->options.election_timeout_us;
+    }
+    /* A leader that asks for votes leads no longer, whatever it was heard to say before. */
+    if (raft->leader != 0 && raft->leader == candidate)
+        return false;
+    return raft->now_us < raft->sticky_until_us;
+}
+
+/* Paper, section 5.4.1: the term of the last entry decides, and then the length. */
+static bool is_up_to_date(const struct raft *raft, struct raft_id last)
+{
+    if (last.term != raft->log.last.term)
+        return last.term > raft->log.last.term;
+    return last.index >= raft->log.last.index;
+}
+
+/* Rule 23: whoever is asked answers, voter or not: the asker's configuration may be newer. */
+void raft_on_vote_request(struct raft *raft, const struct raft_message *message)
+{
+    bool pre = message->type == RAFT_PREVOTE_REQUEST;
+    bool sticky = is_sticky(raft, message->from);
+    if (!pre && !sticky && message->term > raft->hard.term)
+        raft_become_follower(raft, message->term, 0);
+    /* Rule 20: what is too old gets an answer with the newer term, pre-votes too. */
+    bool current = pre ? message->term > raft->hard.term : message->term == raft->hard.term;
+    bool vote_free = pre || raft->hard.vote == 0 || raft->hard.vote == message->from;
+    bool granted =
+        current && !sticky && vote_free && is_up_to_date(raft, message->vote_request.last);
+
+    /* Rules 19 and 22: granting a pre-vote leaves no trace here, not even in the timer. */
+    if (granted && !pre) {
+        raft_become_follower(raft, raft->hard.term, raft->leader);
+        raft->election_deadline_us = raft->now_us + raft->election_timeout_us;
+        if (raft->hard.vote != message->from) {
+            raft->hard.vote = message->from;
+            raft->hard_dirty = true;
+        }
+    }
+    struct raft_message *response =
+        raft_message_create(pre ? RAFT_PREVOTE_RESPONSE : RAFT_VOTE_RESPONSE, raft->options.id,
+                            message->from, raft->hard.term);
+    response->vote_response =
+        (struct raft_vote_response){.granted = granted, .campaign_term = message->term};
+    raft_reply(raft, response); /* Rule 1: a vote leaves when it is durable */
+}
+
+void raft_on_vote_response(struct raft *raft, const struct raft_message *message)
+{
+    if (message->term > raft->hard.term) {
+        raft_become_follower(raft, message->term, 0);
+        return;
+    }
+    struct raft_progress *peer = raft_peer(raft, message->from);
+    if (!peer || !message->vote_response.granted)
+        return;
+    uint64_t campaign_term = message->vote_response.campaign_term;
+    /* Rule 19: a pre-vote is never counted as a vote, nor the other way round. */
+    if (message->type == RAFT_PREVOTE_RESPONSE) {
+        if (raft->role != RAFT_PRECANDIDATE || campaign_term != raft->hard.term + 1)
+            return;
+        peer->granted = true;
+        count_prevotes(raft);
+    } else {
+        if (raft->role != RAFT_CANDIDATE || campaign_term != raft->hard.term)
+            return;
+        peer->granted = true;
+        raft_count_votes(raft);
+    }
+}
+
+/* --- Timers ----------------------------------------------------------------------------------- */
+
+void raft_tick(struct raft *raft)
+{
+    if (raft->role == RAFT_LEADER) {
+        /* CheckQuorum (dissertation, 6.2): a leader that is cut off must not keep clients waiting,
+         * nor hold back the votes of those who still hear it. */
+        uint64_t contact = raft_quorum_contact(raft);
+        if (contact != UINT64_MAX && raft->now_us - contact >= raft->options.election_timeout_us) {
+            raft_trace(raft, RAFT_TRACE_QUORUM_LOST, raft->hard.term, 0);
+            raft_become_follower(raft, raft->hard.term, 0);
+        }
+        return;
+    }
+    if (raft->now_us < raft->election_deadline_us ||
+        !raft_configuration_is_voter(raft_members(raft), raft->options.id))
+        return;
+    if (raft_hard_is_durable(raft))
+        precampaign(raft);
+    else
+        raft_draw_timeout(raft); /* a disk slower than elections never catches up with new terms */
+}
+
+uint64_t raft_deadline(const struct raft *raft)
+{
+    if (raft->role != RAFT_LEADER)
+        return raft_configuration_is_voter(raft_members(raft), raft->options.id)
+                   ? raft->election_deadline_us
+                   : UINT64_MAX;
+    uint64_t deadline = UINT64_MAX;
+    for (uint32_t i = 0; i < raft->peer_count; i++)
+        deadline = raft_min(deadline, raft->peers[i].sent_us + raft->options.heartbeat_us);
+    uint64_t contact = raft_quorum_contact(raft);
+    if (contact != UINT64_MAX)
+        deadline = raft_min(deadline, contact + raft->options.election_timeout_us);
+    return deadline;
+}

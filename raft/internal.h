@@ -1,0 +1,220 @@
+/* raft/internal.h - struct raft, and what the files of the core call in each other.
+ *
+ * One file a subject:
+ *     step.c         events in, outputs out: the order in which everything happens
+ *     start.c        what storage recovered
+ *     election.c     roles, votes, timers
+ *     append.c       the follower's side of replication
+ *     replication.c  the leader's side
+ *     read.c         linearizable reads
+ *     durable.c      what waits for the disk: persists and the answers that ride with them
+ *     membership.c   the configuration in effect
+ *     view.c         looking at it from outside
+ * Owned by one thread, like all of the core. */
+#ifndef RAFT_INTERNAL_H
+#define RAFT_INTERNAL_H
+
+#include "base/prng.h"
+#include "raft/log.h"
+#include "raft/progress.h"
+#include "raft/raft.h"
+
+/* Terms and indexes in messages above this are refused: the sums made with them cannot overflow,
+ * and every language can hold them (as node ids). */
+#define RAFT_NUMBER_MAX ((UINT64_C(1) << 53) - 1)
+
+/* A configuration in the log. */
+struct raft_membership {
+    uint64_t index;
+    struct raft_configuration *configuration;
+};
+
+/* A read that waits: for its round, or (round 0) for the round to be started. */
+struct raft_pending_read {
+    uint64_t read;
+    uint64_t index;
+    uint64_t round;
+};
+
+struct raft {
+    struct raft_options options;
+    struct prng prng;
+    uint64_t now_us;
+    struct raft_output *output; /* of the step that runs */
+    bool started;
+    int failed; /* the code with which a step failed */
+
+    /* {term, vote} and how far it is on disk. */
+    struct raft_hard_state hard;
+    bool hard_dirty; /* changed in this step */
+    uint64_t hard_seq; /* the persist that holds it */
+    uint64_t persist_seq; /* the last persist handed over */
+    uint64_t persisted_seq; /* the last one confirmed */
+
+    struct raft_log log;
+    uint64_t commit;
+    uint64_t applying; /* handed to the state machine up to here */
+    uint64_t applied; /* confirmed by it up to here */
+    struct raft_ledger apply_inflight;
+
+    /* Configurations, oldest first: the newest committed one and every one after it. */
+    struct raft_membership *memberships;
+    uint32_t membership_count, membership_capacity;
+    struct raft_progress *peers; /* every member but this node, in the configuration's order */
+    uint32_t peer_count;
+
+    enum raft_role role;
+    raft_node_id leader;
+    uint64_t election_timeout_us; /* drawn in [T, 2T]: Rule 27 */
+    uint64_t election_deadline_us; /* when to campaign */
+    uint64_t sticky_until_us; /* a leader was heard of: no votes for others until then */
+
+    /* Follower: answers to the leader of this term. */
+    uint64_t verified; /* the log equals the leader's up to here */
+    uint64_t promised; /* the highest match that an answer carries, sent or waiting */
+    bool ack_pending; /* an append was accepted in this step */
+    uint64_t ack_round; /* the highest round seen of this leader */
+    uint64_t ack_round_sent; /* the highest one answered without waiting for the disk */
+
+    /* Leader. */
+    uint64_t leader_since_us;
+    uint64_t term_start; /* index of this term's no-op */
+    uint64_t round; /* the last confirmation round; never starts again from 0 */
+    struct raft_ledger uncommitted;
+    struct raft_pending_read *reads; /* oldest first */
+    uint32_t read_head, read_count, read_capacity;
+};
+
+/* Adds an element to a RAFT_LIST. */
+#define RAFT_LIST_ADD(list, ...)                                                              \
+    do {                                                                                      \
+        if ((list)->count == (list)->capacity) {                                              \
+            (list)->capacity = (list)->capacity > 0 ? (list)->capacity * 2 : 8;               \
+            (list)->items =                                                                   \
+                mem_realloc((list)->items, (size_t)(list)->capacity * sizeof *(list)->items); \
+        }                                                                                     \
+        (list)->items[(list)->count++] = (__VA_ARGS__);                                       \
+    } while (0)
+
+static inline uint64_t raft_min(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static inline uint64_t raft_max(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+void raft_trace(struct raft *raft, enum raft_trace_type type, uint64_t a, uint64_t b);
+
+/* Why this node does not serve a client: NOT_LEADER if it knows who does, else NO_LEADER. */
+int raft_refusal_code(const struct raft *raft);
+
+/* --- start.c ---------------------------------------------------------------------------------- */
+
+/* Takes over the entries. Errors: CORRUPT. */
+MUST_USE int raft_start(struct raft *raft, struct raft_hard_state hard_state,
+                        struct raft_runs *entries, uint64_t applied_index);
+
+/* --- membership.c ----------------------------------------------------------------------------- */
+
+/* The configuration in effect: the newest in the log (Rule 29). */
+const struct raft_configuration *raft_members(const struct raft *raft);
+
+/* Puts a configuration from the log into effect; takes it over. */
+void raft_membership_push(struct raft *raft, uint64_t index,
+                          struct raft_configuration *configuration);
+
+/* Entries from index on are gone: rolls back to the configuration before them (Rule 29). */
+void raft_membership_truncate(struct raft *raft, uint64_t index);
+
+/* Everything up to index is committed: forgets configurations that can no longer come back. */
+void raft_membership_commit(struct raft *raft, uint64_t index);
+
+void raft_membership_deinit(struct raft *raft);
+
+/* NULL if the id is no other member. */
+struct raft_progress *raft_peer(const struct raft *raft, raft_node_id id);
+
+/* --- durable.c -------------------------------------------------------------------------------- */
+
+/* True if {term, vote} as it stands is on disk. */
+bool raft_hard_is_durable(const struct raft *raft);
+
+/* Sends at once if {term, vote} is durable, else when it is (Rules 1 and 3). */
+void raft_reply(struct raft *raft, struct raft_message *message);
+
+/* Follower: answers the leader's appends of this step, and promises nothing that is not on disk
+ * when the answer leaves (Rule 4). */
+void raft_acknowledge(struct raft *raft);
+
+/* Hands everything new to the log-writer as one persist. */
+void raft_persist_new(struct raft *raft);
+
+void raft_on_persisted(struct raft *raft, uint64_t seq, struct raft_id last);
+
+/* --- election.c ------------------------------------------------------------------------------- */
+
+/* Follows `leader` (0: not known) in `term`, which is not below the own one. */
+void raft_become_follower(struct raft *raft, uint64_t term, raft_node_id leader);
+
+/* A leader of this term was heard of. */
+void raft_heard_leader(struct raft *raft);
+
+/* Becomes leader if a candidate has its majority. */
+void raft_count_votes(struct raft *raft);
+
+/* Draws a new election timeout and counts it from now. */
+void raft_draw_timeout(struct raft *raft);
+
+/* Campaigns, or steps down for want of a quorum, if it is time to. */
+void raft_tick(struct raft *raft);
+
+/* When raft_tick or a heartbeat is due next. */
+uint64_t raft_deadline(const struct raft *raft);
+
+void raft_on_vote_request(struct raft *raft, const struct raft_message *message);
+void raft_on_vote_response(struct raft *raft, const struct raft_message *message);
+
+/* --- append.c --------------------------------------------------------------------------------- */
+
+/* Errors: INTERNAL (Rules 9 and 26). */
+MUST_USE int raft_on_append_request(struct raft *raft, const struct raft_message *message);
+
+/* --- replication.c ---------------------------------------------------------------------------- */
+
+/* Appends the no-op of a new term and starts probing every peer. */
+void raft_lead(struct raft *raft);
+
+/* Takes over the batch. */
+void raft_on_propose(struct raft *raft, struct raft_batch *batch);
+
+void raft_on_append_response(struct raft *raft, const struct raft_message *message);
+
+/* Leader: commits what a majority holds. */
+void raft_advance_commit(struct raft *raft);
+
+/* Any role: everything up to index is committed. */
+void raft_commit_to(struct raft *raft, uint64_t index);
+
+/* Leader: sends each peer what it lacks, and heartbeats that are due. */
+void raft_send_appends(struct raft *raft);
+
+/* Leader: since when a majority, this node included, has been heard of. */
+uint64_t raft_quorum_contact(const struct raft *raft);
+
+/* --- read.c ----------------------------------------------------------------------------------- */
+
+void raft_on_read(struct raft *raft, uint64_t read);
+
+/* Leader: gives the new reads their index and one round. Before the appends of the step. */
+void raft_reads_start(struct raft *raft);
+
+/* Leader: releases the reads whose round a majority has confirmed. */
+void raft_reads_confirm(struct raft *raft);
+
+/* Answers every waiting read with a code: the node leads no longer. */
+void raft_reads_fail(struct raft *raft, int code);
+
+#endif

@@ -1,0 +1,69 @@
+/* raft/log.h - the log in memory: entries, terms, and how much of it is durable here.
+ *
+ * Holds every entry from index 1. The terms are kept apart as spans (a term and the index where it
+ * begins), because the questions asked most often are about terms and a log has few of them.
+ *
+ * Always: durable <= last.index and staged <= last.index. `durable` counts an entry only if the
+ * very bytes that the log now holds are on disk: every outstanding persist remembers what of it is
+ * still in the log, so that the completion for bytes that were since replaced counts for nothing
+ * (Rule 5). Owned by the core's thread. */
+#ifndef RAFT_LOG_H
+#define RAFT_LOG_H
+
+#include "raft/entries.h"
+
+/* A persist handed to the host and not yet confirmed. */
+struct raft_log_persist {
+    uint64_t seq;
+    struct raft_id last; /* the log's last id when it was handed over */
+    uint64_t covers; /* the last index of it that the log still holds unchanged */
+};
+
+struct raft_log {
+    struct raft_runs runs;
+    struct raft_term_span {
+        uint64_t term, first;
+    } * spans; /* terms and firsts grow */
+    uint32_t span_count, span_capacity;
+    struct raft_id last;
+    uint64_t staged; /* handed to persist up to here */
+    uint64_t durable; /* on disk up to here */
+
+    struct raft_log_persist *persists; /* oldest first */
+    uint32_t persist_head, persist_count, persist_capacity;
+};
+
+void raft_log_deinit(struct raft_log *log);
+
+/* Appends batch->entries[first .. first + count), which must follow the last entry and have terms
+ * that do not fall (asserted). */
+void raft_log_append(struct raft_log *log, struct raft_batch *batch, uint32_t first,
+                     uint32_t count);
+
+/* Appends all of `runs` but the first `skip` entries. */
+void raft_log_append_runs(struct raft_log *log, const struct raft_runs *runs, uint64_t skip);
+
+/* Removes the entry at index and all after it; they are neither staged nor durable any more. */
+void raft_log_truncate(struct raft_log *log, uint64_t index);
+
+/* The term of an entry; 0 if the log does not hold it. */
+uint64_t raft_log_term_at(const struct raft_log *log, uint64_t index);
+
+/* The id at an index that the log holds, or {0, 0} for index 0. */
+struct raft_id raft_log_id_at(const struct raft_log *log, uint64_t index);
+
+/* The largest index at or below `limit.index` whose term is at or below `limit.term`; 0 if there is
+ * none. Both sides of the search for the place where two logs part use it (Rule 18). */
+uint64_t raft_log_find_at_most(const struct raft_log *log, struct raft_id limit);
+
+/* Appends to *to every entry not handed to persist yet, and counts them as handed over. */
+void raft_log_stage(struct raft_log *log, struct raft_runs *to);
+
+/* Remembers that persist `seq` was handed over with all that the log holds now. */
+void raft_log_persist_add(struct raft_log *log, uint64_t seq);
+
+/* Persist `seq` and all before it are durable; `last` must be what the log's last id was when it
+ * was handed over (asserted). */
+void raft_log_persisted(struct raft_log *log, uint64_t seq, struct raft_id last);
+
+#endif

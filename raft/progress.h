@@ -1,0 +1,47 @@
+/* raft/progress.h - what a leader knows of one peer, and how fast it may send.
+ *
+ *                     raft_progress_accept
+ *              +--------------------------------> REPLICATE   sends on without waiting, as far as
+ *            PROBE                                    |       the window of appends allows
+ *   one append|<--------------------------------------+
+ *   at a time      raft_progress_reject, raft_progress_reset (new leader)
+ *
+ * Always: match < next (Rule 14). Owned by the core's thread. */
+#ifndef RAFT_PROGRESS_H
+#define RAFT_PROGRESS_H
+
+#include "raft/ledger.h"
+#include "raft/message.h"
+
+enum raft_progress_state {
+    RAFT_PROBE = 0, /* looks for the place where the logs part */
+    RAFT_REPLICATE /* next is optimistic: it runs ahead of what was acknowledged */
+};
+
+struct raft_progress {
+    raft_node_id id;
+    enum raft_progress_state state;
+    bool probe_sent; /* PROBE: waits for an answer, or for the next heartbeat */
+    bool granted; /* our (pre)candidacy has this peer's vote */
+    uint64_t match; /* durable there and equal to ours; only grows within a term */
+    uint64_t next; /* the next index to send */
+    struct raft_ledger inflight; /* REPLICATE: appends with entries, by their last index */
+    uint64_t contact_us; /* when it last answered in our term */
+    uint64_t sent_us; /* when an append last went out to it */
+    uint64_t round_sent, round_acked; /* confirmation rounds: Rule 40 */
+};
+
+/* A new leader knows nothing yet and hopes that the logs are equal up to next - 1. */
+void raft_progress_reset(struct raft_progress *progress, uint64_t next);
+
+/* The peer holds, durably, everything up to match. True if that was news. */
+bool raft_progress_accept(struct raft_progress *progress, uint64_t match);
+
+/* The peer did not hold the entry at `rejected`; the logs may agree up to `hint`. False if the
+ * answer is out of date (Rule 14). */
+bool raft_progress_reject(struct raft_progress *progress, uint64_t rejected, uint64_t hint);
+
+/* An append with entries up to `last` went out. */
+void raft_progress_sent(struct raft_progress *progress, uint64_t last, uint64_t bytes);
+
+#endif

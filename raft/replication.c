@@ -1,0 +1,200 @@
+/* The leader's side of AppendEntries (paper, sections 5.3 and 5.4; dissertation, 10.2 for the
+ * pipeline and the disk write beside it). */
+#include "raft/internal.h"
+
+#include "base/fatal.h"
+
+void raft_lead(struct raft *raft)
+{
+    raft->leader_since_us = raft->now_us;
+    raft->term_start = raft->log.last.index + 1;
+    for (uint32_t i = 0; i < raft->peer_count; i++)
+        raft_progress_reset(&raft->peers[i], raft->term_start);
+    raft_ledger_clear(&raft->uncommitted);
+    /* Paper, section 8: with it everything of earlier terms becomes committed. */
+    struct raft_batch *batch = raft_batch_create(1);
+    raft_batch_add(batch, (struct raft_entry){
+                              .id = {.term = raft->hard.term, .index = raft->term_start},
+                              .kind = RAFT_ENTRY_NOOP,
+                          });
+    raft_log_append(&raft->log, batch, 0, 1);
+    raft_batch_unref(batch);
+}
+
+static void batch_refuse(struct raft *raft, const struct raft_batch *batch, int code)
+{
+    for (uint32_t i = 0; i < batch->count; i++)
+        RAFT_LIST_ADD(&raft->output->refused,
+                      (struct raft_refusal){.origin = batch->entries[i].origin, .code = code});
+}
+
+/* Gives the entries their ids and puts them into the log, or answers why not. */
+static int batch_take(struct raft *raft, struct raft_batch *batch)
+{
+    if (raft->role != RAFT_LEADER)
+        return raft_refusal_code(raft);
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < batch->count; i++)
+        bytes += batch->entries[i].payload.bytes;
+    if (raft->uncommitted.bytes > 0 &&
+        raft->uncommitted.bytes + bytes > raft->options.uncommitted_bytes_max)
+        return CONCLAVE_BUSY;
+    uint64_t index = raft->log.last.index;
+    for (uint32_t i = 0; i < batch->count; i++) {
+        ASSERT(batch->entries[i].kind == RAFT_ENTRY_COMMAND);
+        batch->entries[i].id = (struct raft_id){.term = raft->hard.term, .index = ++index};
+    }
+    raft_log_append(&raft->log, batch, 0, batch->count);
+    raft_ledger_add(&raft->uncommitted, index, bytes);
+    return CONCLAVE_OK;
+}
+
+void raft_on_propose(struct raft *raft, struct raft_batch *batch)
+{
+    int code = batch->count > 0 ? batch_take(raft, batch) : CONCLAVE_OK;
+    if (code != CONCLAVE_OK)
+        batch_refuse(raft, batch, code);
+    raft_batch_unref(batch);
+}
+
+/* --- Sending ------------------------------------------------------------------------------------
+ */
+
+static void append_send(struct raft *raft, struct raft_progress *peer, bool with_entries)
+{
+    struct raft_message *message =
+        raft_message_create(RAFT_APPEND_REQUEST, raft->options.id, peer->id, raft->hard.term);
+    struct raft_append_request *request = &message->append_request;
+    struct raft_runs *entries = &request->entries;
+    request->prev = raft_log_id_at(&raft->log, peer->next - 1);
+    request->round = raft->round;
+    /* Rule 12: an empty append vouches for nothing beyond what the peer is known to hold. */
+    request->commit = raft_min(raft->commit, peer->match);
+    if (with_entries) {
+        raft_runs_slice(&raft->log.runs, peer->next, raft->options.append_entries_max,
+                        raft->options.append_bytes_max, entries);
+        request->commit = raft->commit;
+        ASSERT(raft_runs_first(entries).index == request->prev.index + 1); /* Rule 16 */
+    }
+    if (with_entries || peer->state == RAFT_PROBE)
+        raft_progress_sent(peer, raft_runs_last(entries).index, entries->payload_bytes);
+    peer->sent_us = raft->now_us;
+    peer->round_sent = raft->round;
+    raft_messages_add(&raft->output->send_now, message);
+}
+
+static uint64_t contact_of(const void *arg, raft_node_id id)
+{
+    const struct raft *raft = arg;
+    if (id == raft->options.id)
+        return UINT64_MAX;
+    const struct raft_progress *peer = raft_peer(raft, id);
+    /* A new leader gives everyone one T to answer. */
+    return raft_max(raft->leader_since_us, peer ? peer->contact_us : 0);
+}
+
+uint64_t raft_quorum_contact(const struct raft *raft)
+{
+    return raft_configuration_committed(raft_members(raft), contact_of, raft);
+}
+
+static void peer_send(struct raft *raft, struct raft_progress *peer)
+{
+    const struct raft_options *options = &raft->options;
+    bool due = raft->now_us >= peer->sent_us + options->heartbeat_us;
+    bool sent = false;
+    if (peer->state == RAFT_PROBE) {
+        /* Entries only with the first probe and only to a peer that answers: one that is down must
+         * not find megabytes of them in its socket. */
+        bool answers = raft->now_us - contact_of(raft, peer->id) < 2 * options->heartbeat_us;
+        if (!peer->probe_sent) {
+            append_send(raft, peer, answers && peer->next <= raft->log.last.index);
+            sent = true;
+        }
+    } else {
+        while (peer->next <= raft->log.last.index &&
+               peer->inflight.count < options->inflight_messages_max &&
+               peer->inflight.bytes < options->inflight_bytes_max) {
+            append_send(raft, peer, true);
+            sent = true;
+        }
+    }
+    /* Rule 17: a full window lets an empty append through. Its prev is the last entry sent, so that
+     * it is rejected if anything before it was lost, and the peer is probed again. */
+    if (!sent && (due || peer->round_sent < raft->round))
+        append_send(raft, peer, false);
+}
+
+void raft_send_appends(struct raft *raft)
+{
+    if (raft->role != RAFT_LEADER)
+        return;
+    for (uint32_t i = 0; i < raft->peer_count; i++)
+        peer_send(raft, &raft->peers[i]);
+}
+
+/* --- Answers ------------------------------------------------------------------------------------
+ */
+
+void raft_on_append_response(struct raft *raft, const struct raft_message *message)
+{
+    const struct raft_append_response *response = &message->append_response;
+    if (message->term > raft->hard.term) {
+        raft_become_follower(raft, message->term, 0);
+        return;
+    }
+    /* Rule 15: an answer counts in the term in which it was given, and for a peer that is one. */
+    struct raft_progress *peer = raft_peer(raft, message->from);
+    if (message->term < raft->hard.term || raft->role != RAFT_LEADER || !peer)
+        return;
+    peer->contact_us = raft->now_us;
+    if (response->result != RAFT_APPEND_ACCEPTED && response->result != RAFT_APPEND_REJECTED)
+        return; /* STALE: about a request of an earlier term */
+    /* Rule 40: it followed this leader when it answered, whether or not the logs agree. */
+    if (response->round <= raft->round)
+        peer->round_acked = raft_max(peer->round_acked, response->round);
+
+    if (response->result == RAFT_APPEND_ACCEPTED) {
+        if (response->match <= raft->log.last.index)
+            raft_progress_accept(peer, response->match);
+        return;
+    }
+    /* Rule 18, the leader's half: whole terms that the follower cannot have are skipped too. */
+    uint64_t hint = raft_log_find_at_most(&raft->log, response->conflict);
+    if (raft_progress_reject(peer, response->rejected, hint))
+        raft_trace(raft, RAFT_TRACE_REJECTED, peer->id, response->rejected);
+}
+
+/* --- Committing ---------------------------------------------------------------------------------
+ */
+
+void raft_commit_to(struct raft *raft, uint64_t index)
+{
+    if (index <= raft->commit)
+        return;
+    ASSERT(index <= raft->log.last.index);
+    raft->commit = index;
+    raft_membership_commit(raft, index);
+}
+
+static uint64_t match_of(const void *arg, raft_node_id id)
+{
+    const struct raft *raft = arg;
+    if (id == raft->options.id)
+        return raft->log.durable; /* Rule 4 holds for the leader's own disk too */
+    const struct raft_progress *peer = raft_peer(raft, id);
+    return peer ? peer->match : 0;
+}
+
+void raft_advance_commit(struct raft *raft)
+{
+    if (raft->role != RAFT_LEADER)
+        return;
+    uint64_t index = raft_configuration_committed(raft_members(raft), match_of, raft);
+    /* Rule 13 (paper, section 5.4.2 and figure 8): an entry of an earlier term on a majority can
+     * still be replaced; it is committed only with one of this term after it. */
+    if (index <= raft->commit || raft_log_term_at(&raft->log, index) != raft->hard.term)
+        return;
+    raft_commit_to(raft, index);
+    raft_ledger_settle(&raft->uncommitted, index);
+}
