@@ -14,4 +14,7 @@ struct conclave_reply_sink {
 /* Drops the body; the sink is then OK and empty. */
 void reply_sink_clear(struct conclave_reply_sink *sink);
 
+/* As conclave_reply_set, without a copy: takes the reference over. body NULL: empty. */
+void reply_sink_take(struct conclave_reply_sink *sink, int code, struct buf *body);
+
 #endif

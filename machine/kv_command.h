@@ -1,0 +1,15 @@
+/* machine/kv_command.h - applying one key-value command inside a batch.
+ *
+ * The answer is a function of the command's bytes and of the commands before it, so that every node
+ * gives the same and ends up with the same keys. One thread: the state-machine actor's. */
+#ifndef MACHINE_KV_COMMAND_H
+#define MACHINE_KV_COMMAND_H
+
+#include "machine/kv_store.h"
+
+/* Applies the command and sets its answer (`reply` NULL: nobody asks). Returns 0, or the LMDB code
+ * of a failure of this node's store: the batch is then to be aborted. */
+MUST_USE int kv_command_apply(struct kv_batch *batch, const void *data, size_t bytes,
+                              struct conclave_reply_sink *reply);
+
+#endif

@@ -1,0 +1,67 @@
+/* machine/kv_store.h - the key-value machine's LMDB environment: its files, transactions, growth.
+ *
+ * One write transaction per apply holds the changed keys and the state record (applied index,
+ * revision), so that both are found or neither (rule 7). Functions that say "rc" return 0, an LMDB
+ * code or an errno; kv_store_code() makes a public code of it. Such a failure is this node's own
+ * and never an answer to a command: the node stops. One thread: the state-machine actor's. */
+#ifndef MACHINE_KV_STORE_H
+#define MACHINE_KV_STORE_H
+
+#include "base/error.h"
+
+#include <lmdb.h>
+
+/* What is committed together with the keys. */
+struct kv_state {
+    uint64_t applied_index;
+    uint64_t revision;
+};
+
+struct kv_store {
+    int dir_fd;
+    uint64_t cluster_id, node_id;
+    uint8_t boot_id[16];
+    MDB_env *env;
+    MDB_dbi meta, keys;
+    size_t map_bytes; /* of the file, all of it allocated, and of the map */
+    MDB_txn *read; /* one read transaction, kept for all queries */
+    bool reading; /* whether it holds a snapshot now */
+    bool clean; /* the owner file says that everything is on the disk */
+    struct kv_state state;
+};
+
+/* Opens the store in env->dir, or an empty one in its place if what is there cannot be trusted (see
+ * kv_store.c). *store need not be initialised. Errors: IO, NO_SPACE, NO_MEMORY. */
+MUST_USE int kv_store_open(struct kv_store *store, const struct conclave_machine_env *env,
+                           struct conclave_error *error);
+
+/* Syncs nothing. */
+void kv_store_close(struct kv_store *store);
+
+/* Puts everything committed on the disk and marks the store as whole there. */
+MUST_USE int kv_store_sync(struct kv_store *store);
+
+/* One write transaction. */
+struct kv_batch {
+    MDB_txn *txn;
+    MDB_cursor *keys;
+    struct kv_state state; /* of the store after it; the caller advances it */
+};
+
+/* rc. Ends the snapshot of the queries. */
+MUST_USE int kv_batch_begin(struct kv_store *store, struct kv_batch *ret);
+
+/* rc. Writes batch->state and commits; the batch is over either way. */
+MUST_USE int kv_batch_commit(struct kv_store *store, struct kv_batch *batch);
+void kv_batch_abort(struct kv_batch *batch);
+
+/* Makes the file and the map larger after MDB_MAP_FULL. Errors: NO_SPACE, IO, NO_MEMORY. */
+MUST_USE int kv_store_grow(struct kv_store *store);
+
+/* rc. The transaction of the queries, with everything committed; valid until the next batch. */
+MUST_USE int kv_store_read(struct kv_store *store, MDB_txn **ret_txn);
+
+/* The public code for an rc. */
+int kv_store_code(int rc);
+
+#endif
