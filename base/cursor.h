@@ -1,9 +1,9 @@
 /* base/cursor.h - reading MessagePack from bytes that nobody vouches for.
  *
  * A cursor checks the remaining bytes before every read, allocates nothing, recurses nowhere, and
- * has a sticky error: after the first bad read every later one answers 0 or empty, so that a decoder
- * reads all its fields and then asks cursor_ok() once. A claimed count never sizes anything: arrays
- * are bounded by the remaining bytes (an element takes at least one).
+ * has a sticky error: after the first bad read every later one answers 0 or empty, so that a
+ * decoder reads all its fields and then asks cursor_ok() once. A claimed count never sizes
+ * anything: arrays are bounded by the remaining bytes (an element takes at least one).
  *
  * Liberal where clients of other languages are (str = bin, non-negative signed integers, whole
  * float64 up to 2^53, non-minimal headers), strict in everything else. Owned by one thread. */
@@ -34,8 +34,8 @@ uint64_t cursor_uint(struct cursor *cursor);
 int64_t cursor_int(struct cursor *cursor);
 bool cursor_bool(struct cursor *cursor);
 struct slice cursor_bin(struct cursor *cursor); /* bin or str; points into the bytes read */
-uint32_t cursor_array(struct cursor *cursor);   /* element count, at most the remaining bytes */
-uint32_t cursor_map(struct cursor *cursor);     /* pair count, at most half the remaining bytes */
+uint32_t cursor_array(struct cursor *cursor); /* element count, at most the remaining bytes */
+uint32_t cursor_map(struct cursor *cursor); /* pair count, at most half the remaining bytes */
 
 /* If the next value is nil, reads it and answers true; else reads nothing and answers false. */
 bool cursor_nil(struct cursor *cursor);

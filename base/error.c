@@ -38,8 +38,8 @@ int error_set_errno(struct conclave_error *error, int code, int errno_value, con
 const char *conclave_code_text(int code)
 {
     switch (code) {
-#define CASE(name, number, exit_code, text)                                                        \
-    case number:                                                                                   \
+#define CASE(name, number, exit_code, text) \
+    case number:                            \
         return text;
         CONCLAVE_CODES(CASE)
 #undef CASE
@@ -50,8 +50,8 @@ const char *conclave_code_text(int code)
 const char *conclave_code_name(int code)
 {
     switch (code) {
-#define CASE(name, number, exit_code, text)                                                        \
-    case number:                                                                                   \
+#define CASE(name, number, exit_code, text) \
+    case number:                            \
         return #name;
         CONCLAVE_CODES(CASE)
 #undef CASE
@@ -62,8 +62,8 @@ const char *conclave_code_name(int code)
 int conclave_code_exit(int code)
 {
     switch (code) {
-#define CASE(name, number, exit_code, text)                                                        \
-    case number:                                                                                   \
+#define CASE(name, number, exit_code, text) \
+    case number:                            \
         return exit_code;
         CONCLAVE_CODES(CASE)
 #undef CASE

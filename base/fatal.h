@@ -8,10 +8,10 @@
 
 _Noreturn void fatal_assert(const char *condition, const char *file, int line);
 
-#define ASSERT(condition)                                                                          \
-    do {                                                                                           \
-        if (__builtin_expect(!(condition), 0))                                                     \
-            fatal_assert(#condition, __FILE__, __LINE__);                                          \
+#define ASSERT(condition)                                 \
+    do {                                                  \
+        if (__builtin_expect(!(condition), 0))            \
+            fatal_assert(#condition, __FILE__, __LINE__); \
     } while (0)
 
 /* Allocation that cannot fail for the caller: a node out of memory stops (ASSERT). For small and

@@ -9,8 +9,8 @@
 
 /* Grows by doubling; the bytes end up in a buf without a last copy. */
 struct pack {
-    struct buf *buf;  /* capacity = buf->bytes while packing */
-    size_t bytes;     /* written so far */
+    struct buf *buf; /* capacity = buf->bytes while packing */
+    size_t bytes; /* written so far */
 };
 
 /* Starts empty with room for about `capacity` bytes. */

@@ -33,29 +33,29 @@ extern "C" {
  * X(NAME, number, exit code of the program, text). The numbers are part of the client protocol
  * (docs/protocol.md) and never change. For a command, "surely not applied" (exit 4) and "outcome
  * unknown" (exit 5) are different codes: only the first may be retried blindly. */
-#define CONCLAVE_CODES(X)                                                                          \
-    X(OK, 0, 0, "ok")                                                                              \
-    X(NOT_FOUND, 1, 1, "no such key")                                                              \
-    X(COMPARE_FAILED, 2, 1, "the condition did not hold")                                          \
-    X(INVALID, 3, 2, "invalid argument")                                                           \
-    X(UNREACHABLE, 4, 3, "no node could be reached")                                               \
-    X(NOT_LEADER, 5, 4, "this node is not the leader; not applied")                                \
-    X(NO_LEADER, 6, 4, "the cluster has no leader now; not applied")                               \
-    X(BUSY, 7, 4, "the node is overloaded; not applied")                                           \
-    X(STOPPING, 8, 4, "the node is stopping; not applied")                                         \
-    X(TIMEOUT, 9, 4, "no answer in time; not applied")                                             \
-    X(UNKNOWN, 10, 5, "outcome unknown: the command may or may not have been applied")             \
-    X(DENIED, 11, 6, "permission denied")                                                          \
-    X(TOO_LARGE, 12, 7, "larger than the limit")                                                   \
-    X(VERSION, 13, 7, "unsupported protocol or format version")                                    \
-    X(NO_SPACE, 14, 7, "no space left")                                                            \
-    X(CORRUPT, 15, 8, "stored data is damaged")                                                    \
-    X(IO, 16, 8, "an input/output operation failed")                                               \
-    X(EXISTS, 17, 2, "already exists")                                                             \
-    X(IN_USE, 18, 2, "already in use by another process")                                          \
-    X(IDENTITY, 19, 2, "belongs to another cluster or node")                                       \
-    X(MALFORMED, 20, 2, "malformed message")                                                       \
-    X(NO_MEMORY, 21, 2, "out of memory")                                                           \
+#define CONCLAVE_CODES(X)                                                              \
+    X(OK, 0, 0, "ok")                                                                  \
+    X(NOT_FOUND, 1, 1, "no such key")                                                  \
+    X(COMPARE_FAILED, 2, 1, "the condition did not hold")                              \
+    X(INVALID, 3, 2, "invalid argument")                                               \
+    X(UNREACHABLE, 4, 3, "no node could be reached")                                   \
+    X(NOT_LEADER, 5, 4, "this node is not the leader; not applied")                    \
+    X(NO_LEADER, 6, 4, "the cluster has no leader now; not applied")                   \
+    X(BUSY, 7, 4, "the node is overloaded; not applied")                               \
+    X(STOPPING, 8, 4, "the node is stopping; not applied")                             \
+    X(TIMEOUT, 9, 4, "no answer in time; not applied")                                 \
+    X(UNKNOWN, 10, 5, "outcome unknown: the command may or may not have been applied") \
+    X(DENIED, 11, 6, "permission denied")                                              \
+    X(TOO_LARGE, 12, 7, "larger than the limit")                                       \
+    X(VERSION, 13, 7, "unsupported protocol or format version")                        \
+    X(NO_SPACE, 14, 7, "no space left")                                                \
+    X(CORRUPT, 15, 8, "stored data is damaged")                                        \
+    X(IO, 16, 8, "an input/output operation failed")                                   \
+    X(EXISTS, 17, 2, "already exists")                                                 \
+    X(IN_USE, 18, 2, "already in use by another process")                              \
+    X(IDENTITY, 19, 2, "belongs to another cluster or node")                           \
+    X(MALFORMED, 20, 2, "malformed message")                                           \
+    X(NO_MEMORY, 21, 2, "out of memory")                                               \
     X(INTERNAL, 22, 8, "a rule of the program itself was broken")
 
 enum conclave_code {
@@ -79,11 +79,11 @@ CONCLAVE_API const char *conclave_version(void);
 /* --- Limits ----------------------------------------------------------------------------------- */
 
 enum {
-    CONCLAVE_KEY_BYTES_MAX = 480,         /* LMDB's key limit is 511; the rest is reserved */
+    CONCLAVE_KEY_BYTES_MAX = 480, /* LMDB's key limit is 511; the rest is reserved */
     CONCLAVE_COMMAND_BYTES_MAX = 1 << 20, /* one command, encoded; fits a 2 MiB peer message */
     CONCLAVE_VALUE_BYTES_MAX = CONCLAVE_COMMAND_BYTES_MAX - 1024, /* leaves room for the key */
-    CONCLAVE_NAME_BYTES_MAX = 32,         /* a node's name */
-    CONCLAVE_ENDPOINT_BYTES_MAX = 255,    /* one endpoint */
+    CONCLAVE_NAME_BYTES_MAX = 32, /* a node's name */
+    CONCLAVE_ENDPOINT_BYTES_MAX = 255, /* one endpoint */
     CONCLAVE_VOTERS_MAX = 9,
     CONCLAVE_MEMBERS_MAX = CONCLAVE_VOTERS_MAX + 32 /* voters and learners */
 };
@@ -118,9 +118,9 @@ CONCLAVE_API void conclave_reply_set(struct conclave_reply_sink *sink, int code,
 
 /* What a node tells its machine when it opens it. */
 struct conclave_machine_env {
-    const char *dir;      /* the machine's own directory inside the data directory; exists */
-    uint8_t boot_id[16];  /* of this boot of the operating system: what an earlier boot left
-                             unsynced in page cache may be lost, see `open` */
+    const char *dir; /* the machine's own directory inside the data directory; exists */
+    uint8_t boot_id[16]; /* of this boot of the operating system: what an earlier boot left
+                            unsynced in page cache may be lost, see `open` */
     uint64_t cluster_id;
     uint64_t node_id;
 };
@@ -168,8 +168,8 @@ enum conclave_log_level {
 
 /* One member of a cluster as named to conclave_bootstrap(). */
 struct conclave_member {
-    const char *name;   /* [A-Za-z0-9._-], at most CONCLAVE_NAME_BYTES_MAX */
-    const char *peer;   /* ZeroMQ endpoint for the other nodes: tcp://HOST:PORT, ipc://, inproc:// */
+    const char *name; /* [A-Za-z0-9._-], at most CONCLAVE_NAME_BYTES_MAX */
+    const char *peer; /* ZeroMQ endpoint for the other nodes: tcp://HOST:PORT, ipc://, inproc:// */
     const char *client; /* for clients; NULL: a tcp peer's port plus 100, else no client socket */
 };
 
@@ -186,20 +186,32 @@ CONCLAVE_API CONCLAVE_MUST_USE int conclave_bootstrap(const char *data_dir, cons
                                                       size_t member_count,
                                                       struct conclave_error *error);
 
+/* What a data directory is. Reads its identity only; works while a node runs on it.
+ * Errors: NOT_FOUND (not a node's directory), CORRUPT, VERSION, IO. */
+struct conclave_directory {
+    char cluster[17]; /* cluster id, 16 hexadecimal digits */
+    char name[CONCLAVE_NAME_BYTES_MAX + 1];
+    uint64_t id;
+};
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_directory_info(const char *data_dir,
+                                                           struct conclave_directory *ret_directory,
+                                                           struct conclave_error *error);
+
 /* How a node runs. Fill with conclave_options_init(), then change what you need. */
 struct conclave_options {
     size_t size; /* sizeof(struct conclave_options), set by conclave_options_init */
     const char *data_dir;
-    const char *listen;        /* where to bind for peers; NULL: own member's `peer` */
+    const char *listen; /* where to bind for peers; NULL: own member's `peer` */
     const char *listen_client; /* where to bind for clients; NULL: own member's `client` */
-    bool expose_plaintext;     /* allow listening beyond loopback without encryption */
+    bool expose_plaintext; /* allow listening beyond loopback without encryption */
 
     uint32_t election_timeout_ms; /* 500; elections start after one to two of these of silence */
-    uint32_t heartbeat_ms;        /* 100; at most a third of the election timeout */
-    uint64_t seed;                /* of election timeouts; 0: from the operating system */
+    uint32_t heartbeat_ms; /* 100; at most a third of the election timeout */
+    uint64_t seed; /* of election timeouts; 0: from the operating system */
 
-    uint64_t inflight_bytes_max; /* 64 MiB; commands and queries taken and not answered; over: BUSY */
-    uint64_t segment_bytes;      /* 16 MiB; size of a log segment */
+    uint64_t
+        inflight_bytes_max; /* 64 MiB; commands and queries taken and not answered; over: BUSY */
+    uint64_t segment_bytes; /* 16 MiB; size of a log segment */
 
     void *zmq_context; /* the caller's ZeroMQ context, used and never terminated; NULL: own */
 
@@ -272,8 +284,8 @@ CONCLAVE_API void *conclave_node_context(const struct conclave_node *node);
 struct conclave_client_options {
     size_t size;
     const char *endpoints; /* comma-separated client endpoints, at least one node of the cluster */
-    void *zmq_context;     /* NULL: own; needed for inproc:// endpoints */
-    uint32_t timeout_ms;   /* 5000; default deadline of an operation */
+    void *zmq_context; /* NULL: own; needed for inproc:// endpoints */
+    uint32_t timeout_ms; /* 5000; default deadline of an operation */
 };
 
 CONCLAVE_API void conclave_client_options_init(struct conclave_client_options *options);
@@ -284,39 +296,54 @@ struct conclave_client;
 CONCLAVE_API CONCLAVE_MUST_USE int
 conclave_client_create(const struct conclave_client_options *options,
                        struct conclave_client **ret_client, struct conclave_error *error);
+
+/* Ends at once: outstanding operations go back to the caller as they are, with the code UNKNOWN
+ * (proposals that were sent) or STOPPING. Replies that operations hold stay valid. */
 CONCLAVE_API void conclave_client_destroy(struct conclave_client *client);
 
 enum conclave_op_kind {
     CONCLAVE_OP_PROPOSE = 1, /* a command for the state machine */
-    CONCLAVE_OP_READ = 2     /* a linearizable query of the state machine */
+    CONCLAVE_OP_READ = 2 /* a linearizable query of the state machine */
 };
 
-/* One operation, owned by the caller from submit until it comes back from poll. */
+/* One operation. The caller's, who sets it to zeros before its first use; between submit and its
+ * return from poll it must not be touched. The last three groups need no resetting for another use.
+ */
 struct conclave_op {
     /* set by the caller before submit */
     enum conclave_op_kind kind;
     const void *data; /* must stay valid and unchanged until the op is done */
     size_t bytes;
     uint32_t timeout_ms; /* 0: the client's default */
-    void *user;          /* not touched */
+    void *user; /* not touched */
 
     /* set when done */
-    int code;            /* from the client, the node or the machine; 0: ok */
-    const void *reply;   /* the machine's answer; valid until the op is submitted again or released */
+    int code; /* from the client, the node or the machine; 0: ok */
+    const void *reply; /* the machine's answer, or a node's sentence on why it refused; valid
+                          until the op is submitted again or released */
     size_t reply_bytes;
     uint64_t latency_ns; /* from submit to done */
 
     /* the client's own */
-    struct conclave_op *next;
-    uint64_t id;
-    uint64_t submitted_ns, deadline_ns, sent_ns;
+    struct conclave_op *next; /* in the list that poll hands out */
+    uint64_t submitted_ns;
     void *reply_owner;
     uint32_t state;
-    uint32_t target;
 };
 
 /* Hands an operation over. It is sent, together with what else was submitted, by the next poll.
- * Never blocks. Errors: INVALID, TOO_LARGE, BUSY (CONCLAVE_CLIENT_OPS_MAX outstanding). */
+ * Never blocks. Errors: INVALID (kind, data; already submitted), TOO_LARGE, BUSY
+ * (CONCLAVE_CLIENT_OPS_MAX outstanding).
+ *
+ * The op ends with the machine's code, or with INVALID or TOO_LARGE from a node, or, surely not
+ * applied, at its deadline with
+ *   UNREACHABLE  no node gave any sign of life
+ *   NO_LEADER    nodes answered and none of them led
+ *   BUSY, STOPPING  the last node that was asked refused it, each time it was tried
+ *   TIMEOUT      the leader was known and could not be sent to; a read: no answer came
+ * or, for proposals alone, with UNKNOWN: it was sent to a node that may have taken it, and its
+ * deadline passed, or before that the node lost leadership or its connection was given up. Such a
+ * proposal is never sent again by the client itself. */
 CONCLAVE_API CONCLAVE_MUST_USE int conclave_client_submit(struct conclave_client *client,
                                                           struct conclave_op *op);
 
@@ -327,7 +354,8 @@ enum { CONCLAVE_CLIENT_OPS_MAX = 65536 }; /* outstanding operations of one clien
 CONCLAVE_API size_t conclave_client_poll(struct conclave_client *client, uint32_t timeout_ms,
                                          struct conclave_op **ret_done);
 
-/* Frees the reply that a done operation holds. Harmless if there is none. */
+/* Frees the reply that a done operation holds. Harmless if there is none, and after the client was
+ * destroyed. The client's thread. */
 CONCLAVE_API void conclave_op_release(struct conclave_op *op);
 
 /* Becomes readable when conclave_client_poll may have something to do (edge-triggered, as ZMQ_FD:
@@ -339,6 +367,11 @@ CONCLAVE_API int conclave_client_fd(const struct conclave_client *client);
 CONCLAVE_API CONCLAVE_MUST_USE int conclave_client_call(struct conclave_client *client,
                                                         struct conclave_op *op);
 
+/* The endpoints that the client knows, each with what came of it, for a diagnostic:
+ * "tcp://127.0.0.1:7501 (no answer), tcp://127.0.0.1:7502 (leader)". Valid until the next call with
+ * this client. */
+CONCLAVE_API const char *conclave_client_describe(struct conclave_client *client);
+
 /* One node as `conclave status` shows it. What is not known is 0 or "". */
 struct conclave_node_status {
     char name[CONCLAVE_NAME_BYTES_MAX + 1];
@@ -349,13 +382,13 @@ struct conclave_node_status {
     char client[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
     char peer[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
     bool answered; /* it answered this request */
-    bool healthy;  /* it answered, and knows a leader */
+    bool healthy; /* it answered, and knows a leader */
 };
 
 struct conclave_status {
     char cluster[17]; /* cluster id, 16 hexadecimal digits */
     char leader[CONCLAVE_NAME_BYTES_MAX + 1]; /* "" if nobody knows one */
-    uint64_t revision;                        /* the highest that a node reported */
+    uint64_t revision; /* the highest that a node reported */
     size_t node_count;
     struct conclave_node_status nodes[CONCLAVE_MEMBERS_MAX];
 };

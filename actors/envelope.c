@@ -1,0 +1,111 @@
+#include "actors/envelope.h"
+
+#include "base/list.h"
+
+#include <stdlib.h>
+
+struct envelope *envelope_create(enum envelope_type type)
+{
+    struct envelope *envelope = mem_zalloc(sizeof *envelope);
+    envelope->type = type;
+    return envelope;
+}
+
+void envelope_destroy(struct envelope *envelope)
+{
+    if (!envelope)
+        return;
+    switch (envelope->type) {
+    case ENVELOPE_START:
+        raft_runs_clear(&envelope->start.entries);
+        break;
+    case ENVELOPE_RECEIVED:
+        raft_messages_clear(&envelope->received);
+        break;
+    case ENVELOPE_PROPOSED:
+        raft_batch_unref(envelope->proposed);
+        break;
+    case ENVELOPE_READ:
+        query_list_clear(&envelope->read);
+        break;
+    case ENVELOPE_PERSIST:
+        raft_runs_clear(&envelope->persist.entries);
+        outgoing_clear(&envelope->persist.send_after);
+        break;
+    case ENVELOPE_APPLY:
+        raft_runs_clear(&envelope->apply.entries);
+        break;
+    case ENVELOPE_QUERY:
+        query_list_clear(&envelope->query.queries);
+        break;
+    case ENVELOPE_STATUS:
+        free(envelope->status.status);
+        break;
+    case ENVELOPE_SEND:
+        outgoing_clear(&envelope->send);
+        break;
+    case ENVELOPE_REPLY:
+        reply_list_clear(&envelope->reply);
+        break;
+    case ENVELOPE_MEMBERS:
+        free(envelope->members);
+        break;
+    case ENVELOPE_READY:
+        free(envelope->ready.error);
+        break;
+    case ENVELOPE_STOP:
+    case ENVELOPE_QUIT:
+    case ENVELOPE_ARM:
+    case ENVELOPE_FIRED:
+    case ENVELOPE_PERSISTED:
+    case ENVELOPE_PREPARE_SEGMENT:
+    case ENVELOPE_APPLIED:
+    case ENVELOPE_LEADERSHIP:
+    case ENVELOPE_DRAIN:
+    case ENVELOPE_SERVING:
+        break;
+    }
+    free(envelope);
+}
+
+void outgoing_add(struct outgoing_list *list, raft_node_id to, struct buf *frame)
+{
+    LIST_RESERVE(list);
+    list->items[list->count++] = (struct outgoing){.to = to, .frame = frame};
+}
+
+void outgoing_clear(struct outgoing_list *list)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        buf_unref(list->items[i].frame);
+    free(list->items);
+    *list = (struct outgoing_list){0};
+}
+
+void reply_add(struct reply_list *list, struct raft_origin origin, int code, struct buf *body)
+{
+    LIST_RESERVE(list);
+    list->items[list->count++] = (struct reply){.origin = origin, .code = code, .body = body};
+}
+
+void reply_list_clear(struct reply_list *list)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        buf_unref(list->items[i].body);
+    free(list->items);
+    *list = (struct reply_list){0};
+}
+
+void query_add(struct query_list *list, struct query query)
+{
+    LIST_RESERVE(list);
+    list->items[list->count++] = query;
+}
+
+void query_list_clear(struct query_list *list)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        buf_unref(list->items[i].buf);
+    free(list->items);
+    *list = (struct query_list){0};
+}

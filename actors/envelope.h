@@ -1,0 +1,161 @@
+/* actors/envelope.h - what actors say to each other: one owned envelope a message.
+ *
+ * An envelope has one owner at a time. What it points to is handed over with it, or is immutable
+ * and reference-counted. The table of who sends what to whom stands in ARCHITECTURE.md. */
+#ifndef ACTORS_ENVELOPE_H
+#define ACTORS_ENVELOPE_H
+
+#include "codec/client.h"
+#include "raft/raft.h"
+
+enum envelope_type {
+    /* to every actor */
+    ENVELOPE_STOP = 1, /* finish what came before, then end */
+    ENVELOPE_QUIT, /* a thread died: end at once, acknowledge nothing more */
+
+    /* raft -> timer -> raft */
+    ENVELOPE_ARM,
+    ENVELOPE_FIRED,
+
+    /* node -> raft, network -> raft */
+    ENVELOPE_START,
+    ENVELOPE_RECEIVED,
+    ENVELOPE_PROPOSED,
+    ENVELOPE_READ,
+
+    /* raft -> log-writer -> raft; log-writer -> segment helper */
+    ENVELOPE_PERSIST,
+    ENVELOPE_PERSISTED,
+    ENVELOPE_PREPARE_SEGMENT,
+
+    /* raft -> state machine -> raft */
+    ENVELOPE_APPLY,
+    ENVELOPE_APPLIED,
+    ENVELOPE_QUERY,
+
+    /* network -> raft -> state machine -> network */
+    ENVELOPE_STATUS,
+
+    /* raft, log-writer, state machine -> network */
+    ENVELOPE_SEND,
+    ENVELOPE_REPLY,
+    ENVELOPE_LEADERSHIP,
+    ENVELOPE_MEMBERS,
+
+    /* node -> network: from now on refuse new work; STOP follows when the others have ended */
+    ENVELOPE_DRAIN,
+
+    /* any -> node */
+    ENVELOPE_READY, /* a thread has started, or could not */
+    ENVELOPE_SERVING /* the first time that a leader is known and all committed is applied */
+};
+
+/* A frame for a peer. */
+struct outgoing {
+    raft_node_id to;
+    struct buf *frame;
+};
+
+struct outgoing_list {
+    struct outgoing *items;
+    uint32_t count, capacity;
+};
+
+/* An answer to a client of this node. */
+struct reply {
+    struct raft_origin origin;
+    int code;
+    struct buf *body; /* NULL: empty */
+};
+
+struct reply_list {
+    struct reply *items;
+    uint32_t count, capacity;
+};
+
+/* Queries that arrived together; the bodies point into their frames. */
+struct query {
+    struct raft_origin origin;
+    struct buf *buf; /* one reference */
+    struct slice body;
+};
+
+struct query_list {
+    struct query *items;
+    uint32_t count, capacity;
+};
+
+struct envelope {
+    enum envelope_type type;
+    union {
+        struct {
+            uint64_t deadline_us;
+            uint64_t epoch;
+        } arm;
+        struct {
+            uint64_t epoch;
+        } fired;
+        struct {
+            struct raft_hard_state hard_state;
+            struct raft_runs entries;
+            uint64_t applied_index;
+        } start;
+        struct raft_messages received;
+        struct raft_batch *proposed;
+        struct query_list read;
+        struct {
+            uint64_t seq;
+            bool hard_state_changed;
+            struct raft_hard_state hard_state;
+            struct raft_runs entries;
+            struct raft_id last;
+            struct outgoing_list send_after;
+        } persist;
+        struct {
+            uint64_t seq;
+            struct raft_id last;
+        } persisted;
+        struct {
+            struct raft_runs entries;
+        } apply;
+        struct {
+            uint64_t index;
+        } applied;
+        struct {
+            uint64_t index; /* answer when this is applied */
+            struct query_list queries;
+        } query;
+        struct {
+            struct raft_origin origin;
+            struct client_status *status; /* heap; filled on its way round */
+        } status;
+        struct outgoing_list send;
+        struct reply_list reply;
+        struct {
+            raft_node_id leader; /* 0: not known */
+            uint64_t term;
+            bool self; /* this node leads */
+        } leadership;
+        struct raft_configuration *members; /* heap */
+        struct {
+            const char *actor; /* static */
+            struct conclave_error *error; /* heap; NULL: ready */
+        } ready;
+    };
+};
+
+/* A zeroed envelope on the heap. */
+struct envelope *envelope_create(enum envelope_type type);
+
+/* Frees it and all that it owns. NULL is allowed. */
+void envelope_destroy(struct envelope *envelope);
+
+/* Lists take over the references in the items. Moving leaves the source empty. */
+void outgoing_add(struct outgoing_list *list, raft_node_id to, struct buf *frame);
+void outgoing_clear(struct outgoing_list *list);
+void reply_add(struct reply_list *list, struct raft_origin origin, int code, struct buf *body);
+void reply_list_clear(struct reply_list *list);
+void query_add(struct query_list *list, struct query query);
+void query_list_clear(struct query_list *list);
+
+#endif

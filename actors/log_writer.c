@@ -1,0 +1,201 @@
+/* The log-writer actor: owns the write-ahead log and the term/vote file.
+ *
+ * It takes everything that is queued, writes it with one write and one fdatasync, and only then
+ * lets go what depends on it: the messages to peers that say "I have it" (Rules 1, 3 and 4) and
+ * PERSISTED to raft. While one fdatasync runs the queue fills: group commit without a timer.
+ *
+ * A failed write or fsync is never tried again and nothing of the batch is let go (Rule 6): pages
+ * may be marked clean although they were never written. The thread dies and the node with it. */
+#include "actors/node.h"
+#include "base/fatal.h"
+
+#include <stdlib.h>
+
+/* How long the log may be quiet before the last batch is attested by a record of its own. */
+enum { ATTEST_AFTER_MS = 50 };
+
+struct log_writer {
+    struct vote_file *vote;
+    struct wal *wal;
+    struct raft_hard_state hard_state;
+    bool segment_asked;
+
+    /* What the batch at hand will have made durable. */
+    bool batch_open;
+    bool hard_state_changed;
+    uint64_t seq;
+    struct raft_id last;
+    struct outgoing_list send_after;
+};
+
+static int find_configuration(const struct raft_runs *entries, struct raft_configuration *ret,
+                              struct conclave_error *error)
+{
+    const struct raft_entry *newest = NULL;
+    struct raft_runs_iter iter = {0};
+    for (const struct raft_entry *entry; (entry = raft_runs_next(entries, &iter));)
+        if (entry->kind == RAFT_ENTRY_CONFIG)
+            newest = entry;
+    if (!newest || raft_configuration_decode(newest->payload, ret) != CONCLAVE_OK)
+        return error_set(error, CONCLAVE_CORRUPT,
+                         "the log holds no readable configuration: the data directory is damaged");
+    return CONCLAVE_OK;
+}
+
+static void log_recovery(const struct node *node, const struct wal_recovery *found)
+{
+    const struct raft_id last = raft_runs_last(&found->entries);
+    log_event(&node->logger, CONCLAVE_LOG_INFO, "log-writer", "recovered",
+              "last_index=%llu last_term=%llu segments=%llu", (unsigned long long)last.index,
+              (unsigned long long)last.term, (unsigned long long)found->segment_count);
+    if (found->cut_bytes)
+        log_event(&node->logger, CONCLAVE_LOG_WARN, "log-writer", "torn_tail_cut",
+                  "bytes=%llu reason=\"the last batch was never confirmed to be on disk\"",
+                  (unsigned long long)found->cut_bytes);
+}
+
+static int log_writer_start(struct actor *actor, struct conclave_error *error)
+{
+    struct node *node = actor->node;
+    struct log_writer *writer = mem_zalloc(sizeof *writer);
+    struct wal_recovery found = {0};
+    const struct wal_options options = {.segment_bytes = node->options.segment_bytes};
+    const char *dir = node->options.data_dir;
+
+    int code =
+        vote_open(io_posix(), dir, &node->identity, &writer->vote, &writer->hard_state, error);
+    if (code)
+        goto fail;
+    code = wal_open(io_posix(), dir, &node->identity, &options, &writer->wal, &found, error);
+    if (code)
+        goto fail;
+    code = find_configuration(&found.entries, &node->recovered.configuration, error);
+    if (code)
+        goto fail;
+    log_recovery(node, &found);
+    node->recovered.hard_state = writer->hard_state;
+    raft_runs_move(&node->recovered.entries, &found.entries);
+    node->wal = writer->wal;
+    actor->state = writer;
+    return CONCLAVE_OK;
+
+fail:
+    raft_runs_clear(&found.entries);
+    wal_close(writer->wal);
+    vote_close(writer->vote);
+    free(writer);
+    return code;
+}
+
+/* Adds one PERSIST to the batch. Hard states of one batch collapse to the last: nothing that
+ * depends on an earlier one is let go before the batch is durable as a whole. */
+static void stage(struct log_writer *writer, struct envelope *persist)
+{
+    ASSERT(persist->persist.seq > writer->seq);
+    writer->batch_open = true;
+    writer->seq = persist->persist.seq;
+    writer->last = persist->persist.last;
+    if (persist->persist.hard_state_changed) {
+        ASSERT(persist->persist.hard_state.term >= writer->hard_state.term);
+        writer->hard_state_changed = true;
+        writer->hard_state = persist->persist.hard_state;
+    }
+    if (persist->persist.entries.count)
+        wal_append(writer->wal, &persist->persist.entries);
+    struct outgoing_list *sends = &persist->persist.send_after;
+    for (uint32_t i = 0; i < sends->count; i++)
+        outgoing_add(&writer->send_after, sends->items[i].to, sends->items[i].frame);
+    sends->count = 0; /* the references moved */
+}
+
+/* Makes the batch durable, then releases what waited for it. This is the line between "written" and
+ * "acknowledged": the network gets a follower's ack only behind the fdatasync. */
+static int commit_batch(struct actor *actor, struct conclave_error *error)
+{
+    struct log_writer *writer = actor->state;
+    int code;
+    if (writer->hard_state_changed) { /* Rule 2: term T before any entry of T */
+        code = vote_write(writer->vote, writer->hard_state, error);
+        if (code)
+            return code;
+    }
+    code = wal_sync(writer->wal, error);
+    if (code)
+        return code;
+
+    if (writer->send_after.count) {
+        struct envelope *send = envelope_create(ENVELOPE_SEND);
+        send->send = writer->send_after;
+        writer->send_after = (struct outgoing_list){0};
+        actor_send(actor, ACTOR_NETWORK, &send);
+    }
+    struct envelope *persisted = envelope_create(ENVELOPE_PERSISTED);
+    persisted->persisted.seq = writer->seq;
+    persisted->persisted.last = writer->last;
+    actor_send(actor, ACTOR_RAFT, &persisted);
+    writer->batch_open = false;
+    writer->hard_state_changed = false;
+    return CONCLAVE_OK;
+}
+
+static void ask_for_segment(struct actor *actor)
+{
+    struct log_writer *writer = actor->state;
+    bool needed = wal_needs_segment(writer->wal);
+    if (needed && !writer->segment_asked) {
+        struct envelope *prepare = envelope_create(ENVELOPE_PREPARE_SEGMENT);
+        actor_send(actor, ACTOR_SEGMENTS, &prepare);
+    }
+    writer->segment_asked = needed;
+}
+
+/* Takes all that is queued. Returns STOP or QUIT if one of them came, else 0. */
+static int drain(struct actor *actor)
+{
+    int ended = 0;
+    for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
+        if (envelope->type == ENVELOPE_PERSIST)
+            stage(actor->state, envelope);
+        else if (envelope->type == ENVELOPE_QUIT ||
+                 (envelope->type == ENVELOPE_STOP && ended != ENVELOPE_QUIT))
+            ended = (int)envelope->type;
+        envelope_destroy(envelope);
+    }
+    return ended;
+}
+
+static int log_writer_run(struct actor *actor, struct conclave_error *error)
+{
+    struct log_writer *writer = actor->state;
+    for (;;) {
+        ask_for_segment(actor);
+        bool attest = wal_needs_attest(writer->wal);
+        inbox_wait(&actor->inbox, attest ? ATTEST_AFTER_MS : -1);
+        int ended = drain(actor);
+        if (ended == ENVELOPE_QUIT)
+            return CONCLAVE_OK;
+        int code = CONCLAVE_OK;
+        if (writer->batch_open)
+            code = commit_batch(actor, error);
+        else if (attest || ended == ENVELOPE_STOP)
+            code = wal_attest(writer->wal, error);
+        if (code)
+            return code;
+        if (ended == ENVELOPE_STOP)
+            return wal_attest(writer->wal, error);
+    }
+}
+
+static void log_writer_stop(struct actor *actor)
+{
+    struct log_writer *writer = actor->state;
+    outgoing_clear(&writer->send_after);
+    vote_close(writer->vote);
+    /* The log is closed by the node, after the segment helper was joined. */
+    free(writer);
+}
+
+const struct actor_ops log_writer_ops = {.name = "log-writer",
+                                         .start = log_writer_start,
+                                         .run = log_writer_run,
+                                         .stop = log_writer_stop};

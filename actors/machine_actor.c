@@ -1,0 +1,282 @@
+/* The state-machine actor: applies what is committed, answers the clients that wait for it, and
+ * answers queries once everything that linearizability asks for has been applied. The only thread
+ * that calls the machine. */
+#include "actors/node.h"
+#include "base/clock.h"
+#include "base/fatal.h"
+#include "base/list.h"
+#include "machine/kv.h"
+#include "machine/reply.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Commands in one apply call: bounds the call's memory and how long a query waits behind it. */
+enum { APPLY_COMMANDS_MAX = 4096 };
+
+struct machine {
+    const struct conclave_machine_ops *ops;
+    void *arg;
+    uint64_t applied;
+
+    struct { /* entries taken from the inbox and not yet applied, in order */
+        struct raft_runs *items;
+        uint32_t count, capacity;
+    } backlog;
+
+    struct { /* queries that wait for an index that is not applied yet */
+        struct envelope **items;
+        uint32_t count, capacity;
+    } waiting;
+
+    struct { /* status requests, answered after the commands that came before them */
+        struct envelope **items;
+        uint32_t count, capacity;
+    } statuses;
+
+    struct reply_list replies; /* gathered, sent once a wake-up */
+
+    /* Scratch of one apply call; all have room for APPLY_COMMANDS_MAX. */
+    struct conclave_command *commands;
+    struct raft_origin *origins;
+    struct conclave_reply_sink *sinks;
+    struct conclave_reply_sink **sink_pointers;
+};
+
+static int machine_start(struct actor *actor, struct conclave_error *error)
+{
+    struct node *node = actor->node;
+    struct machine *machine = mem_zalloc(sizeof *machine);
+    machine->ops = node->options.machine;
+    machine->arg = node->options.machine_arg;
+    struct conclave_machine_env env = {
+        .dir = node->machine_dir,
+        .cluster_id = node->identity.cluster_id,
+        .node_id = node->identity.node_id,
+    };
+    clock_boot_id(env.boot_id);
+    int code = machine->ops->open(machine->arg, &env, &machine->applied, error);
+    if (code) {
+        free(machine);
+        return code;
+    }
+    machine->commands = mem_alloc(APPLY_COMMANDS_MAX * sizeof *machine->commands);
+    machine->origins = mem_alloc(APPLY_COMMANDS_MAX * sizeof *machine->origins);
+    machine->sinks = mem_zalloc(APPLY_COMMANDS_MAX * sizeof *machine->sinks);
+    machine->sink_pointers = mem_alloc(APPLY_COMMANDS_MAX * sizeof(struct conclave_reply_sink *));
+    for (uint32_t i = 0; i < APPLY_COMMANDS_MAX; i++)
+        machine->sink_pointers[i] = &machine->sinks[i];
+    node->recovered.applied_index = machine->applied;
+    log_event(&node->logger, CONCLAVE_LOG_INFO, actor->ops->name, "machine_opened", "applied=%llu",
+              (unsigned long long)machine->applied);
+    actor->state = machine;
+    return CONCLAVE_OK;
+}
+
+/* One call of the machine; its answers go to `replies` for those who wait on this node. */
+static int apply_commands(struct actor *actor, size_t count, uint64_t last_index,
+                          struct conclave_error *error)
+{
+    struct machine *machine = actor->state;
+    ASSERT(last_index > machine->applied); /* Rule 7: in order, each once */
+    int code = machine->ops->apply(machine->arg, machine->commands, count, last_index,
+                                   machine->sink_pointers);
+    if (code)
+        return error_set(error, code,
+                         "the state machine failed to apply up to index %llu: %s; the node stops "
+                         "because its state is not known any more",
+                         (unsigned long long)last_index, conclave_code_text(code));
+    machine->applied = last_index;
+    for (size_t i = 0; i < count; i++) {
+        struct conclave_reply_sink *sink = &machine->sinks[i];
+        if (machine->origins[i].client)
+            reply_add(&machine->replies, machine->origins[i], sink->code, sink->body);
+        else
+            buf_unref(sink->body);
+        *sink = (struct conclave_reply_sink){0};
+    }
+    return CONCLAVE_OK;
+}
+
+static int apply_runs(struct actor *actor, const struct raft_runs *entries,
+                      struct conclave_error *error)
+{
+    struct machine *machine = actor->state;
+    struct raft_runs_iter iter = {0};
+    size_t count = 0;
+    uint64_t last_index = 0;
+    for (const struct raft_entry *entry; (entry = raft_runs_next(entries, &iter));) {
+        last_index = entry->id.index;
+        if (entry->kind == RAFT_ENTRY_COMMAND) {
+            machine->origins[count] = entry->origin;
+            machine->commands[count++] = (struct conclave_command){.index = entry->id.index,
+                                                                   .term = entry->id.term,
+                                                                   .data = entry->payload.data,
+                                                                   .bytes = entry->payload.bytes};
+        }
+        if (count == APPLY_COMMANDS_MAX) {
+            int code = apply_commands(actor, count, last_index, error);
+            if (code)
+                return code;
+            count = 0;
+            last_index = 0;
+        }
+    }
+    return last_index ? apply_commands(actor, count, last_index, error) : CONCLAVE_OK;
+}
+
+/* Applies all that was taken from the inbox as if it had come in one piece. */
+static int apply_backlog(struct actor *actor, struct conclave_error *error)
+{
+    struct machine *machine = actor->state;
+    if (!machine->backlog.count)
+        return CONCLAVE_OK;
+    struct raft_runs all = {0};
+    raft_runs_move(&all, &machine->backlog.items[0]);
+    for (uint32_t i = 1; i < machine->backlog.count; i++) {
+        raft_runs_append_all(&all, &machine->backlog.items[i]);
+        raft_runs_clear(&machine->backlog.items[i]);
+    }
+    machine->backlog.count = 0;
+    int code = apply_runs(actor, &all, error);
+    raft_runs_clear(&all);
+    if (code)
+        return code;
+    struct envelope *applied = envelope_create(ENVELOPE_APPLIED);
+    applied->applied.index = machine->applied;
+    actor_send(actor, ACTOR_RAFT, &applied);
+    return CONCLAVE_OK;
+}
+
+static void answer_queries(struct machine *machine, const struct query_list *queries)
+{
+    for (uint32_t i = 0; i < queries->count; i++) {
+        struct conclave_reply_sink sink = {0};
+        const struct query *query = &queries->items[i];
+        machine->ops->query(machine->arg, query->body.data, query->body.bytes, &sink);
+        reply_add(&machine->replies, query->origin, sink.code, sink.body);
+    }
+}
+
+static void answer_waiting(struct machine *machine)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < machine->waiting.count; i++) {
+        struct envelope *waiting = machine->waiting.items[i];
+        if (waiting->query.index > machine->applied) {
+            machine->waiting.items[kept++] = waiting;
+            continue;
+        }
+        answer_queries(machine, &waiting->query.queries);
+        envelope_destroy(waiting);
+    }
+    machine->waiting.count = kept;
+}
+
+/* Adds what only this thread knows, and sends the statuses on to the network. */
+static void fill_statuses(struct actor *actor)
+{
+    struct machine *machine = actor->state;
+    for (uint32_t i = 0; i < machine->statuses.count; i++) {
+        struct client_status *status = machine->statuses.items[i]->status.status;
+        status->applied = machine->applied;
+        status->revision = actor->node->kv ? kv_revision(actor->node->kv) : machine->applied;
+        actor_send(actor, ACTOR_NETWORK, &machine->statuses.items[i]);
+    }
+    machine->statuses.count = 0;
+}
+
+/* Takes all that is queued. Returns STOP or QUIT if one of them came, else 0. */
+static int drain(struct actor *actor)
+{
+    struct machine *machine = actor->state;
+    int ended = 0;
+    for (struct envelope *envelope; !ended && (envelope = inbox_receive(&actor->inbox));) {
+        switch (envelope->type) {
+        case ENVELOPE_APPLY:
+            LIST_RESERVE(&machine->backlog);
+            machine->backlog.items[machine->backlog.count++] = envelope->apply.entries;
+            envelope->apply.entries = (struct raft_runs){0};
+            break;
+        case ENVELOPE_QUERY:
+            LIST_RESERVE(&machine->waiting);
+            machine->waiting.items[machine->waiting.count++] = envelope;
+            envelope = NULL;
+            break;
+        case ENVELOPE_STATUS:
+            LIST_RESERVE(&machine->statuses);
+            machine->statuses.items[machine->statuses.count++] = envelope;
+            envelope = NULL;
+            break;
+        case ENVELOPE_QUIT:
+        case ENVELOPE_STOP:
+            ended = (int)envelope->type;
+            break;
+        default:
+            ASSERT(!"an envelope that is not for the state machine");
+        }
+        envelope_destroy(envelope);
+    }
+    return ended;
+}
+
+static void flush_replies(struct actor *actor)
+{
+    struct machine *machine = actor->state;
+    if (!machine->replies.count)
+        return;
+    struct envelope *reply = envelope_create(ENVELOPE_REPLY);
+    reply->reply = machine->replies;
+    machine->replies = (struct reply_list){0};
+    actor_send(actor, ACTOR_NETWORK, &reply);
+}
+
+static int machine_run(struct actor *actor, struct conclave_error *error)
+{
+    struct machine *machine = actor->state;
+    for (;;) {
+        inbox_wait(&actor->inbox, -1);
+        int ended = drain(actor);
+        if (ended == ENVELOPE_QUIT)
+            return CONCLAVE_OK;
+        int code = apply_backlog(actor, error);
+        if (code)
+            return code;
+        answer_waiting(machine);
+        flush_replies(actor);
+        fill_statuses(actor);
+        if (ended == ENVELOPE_STOP) {
+            code = machine->ops->sync ? machine->ops->sync(machine->arg) : CONCLAVE_OK;
+            return code ? error_set(error, code, "the state machine failed to sync: %s",
+                                    conclave_code_text(code))
+                        : CONCLAVE_OK;
+        }
+    }
+}
+
+static void machine_stop(struct actor *actor)
+{
+    struct machine *machine = actor->state;
+    for (uint32_t i = 0; i < machine->backlog.count; i++)
+        raft_runs_clear(&machine->backlog.items[i]);
+    free(machine->backlog.items);
+    for (uint32_t i = 0; i < machine->waiting.count; i++)
+        envelope_destroy(machine->waiting.items[i]);
+    free(machine->waiting.items);
+    for (uint32_t i = 0; i < machine->statuses.count; i++)
+        envelope_destroy(machine->statuses.items[i]);
+    free(machine->statuses.items);
+    reply_list_clear(&machine->replies);
+    if (machine->ops->close)
+        machine->ops->close(machine->arg);
+    for (uint32_t i = 0; i < APPLY_COMMANDS_MAX; i++)
+        reply_sink_clear(&machine->sinks[i]);
+    free(machine->commands);
+    free(machine->origins);
+    free(machine->sinks);
+    free(machine->sink_pointers);
+    free(machine);
+}
+
+const struct actor_ops machine_actor_ops = {
+    .name = "machine", .start = machine_start, .run = machine_run, .stop = machine_stop};

@@ -1,0 +1,100 @@
+#include "actors/mailbox.h"
+
+#include "base/fatal.h"
+#include "transport/context.h"
+
+#include <errno.h>
+#include <string.h>
+#include <zmq.h>
+
+/* libzmq is not built with ThreadSanitizer, which therefore cannot see that its queues order
+ * memory. Telling it here, at the only place where actors exchange pointers, makes its reports
+ * true. */
+#if defined(__SANITIZE_THREAD__)
+#define MAILBOX_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define MAILBOX_TSAN 1
+#endif
+#endif
+#ifdef MAILBOX_TSAN
+void __tsan_acquire(void *address);
+void __tsan_release(void *address);
+#else
+static void __tsan_acquire(void *address)
+{
+    (void)address;
+}
+static void __tsan_release(void *address)
+{
+    (void)address;
+}
+#endif
+
+void inbox_open(struct inbox *inbox, void *context, const char *address)
+{
+    inbox->socket = zmq_socket(context, ZMQ_PULL);
+    ASSERT(inbox->socket);
+    socket_set_int(inbox->socket, ZMQ_RCVHWM, 0);
+    int failed = zmq_bind(inbox->socket, address);
+    ASSERT(!failed);
+}
+
+void inbox_close(struct inbox *inbox)
+{
+    if (!inbox->socket)
+        return;
+    for (struct envelope *envelope; (envelope = inbox_receive(inbox));)
+        envelope_destroy(envelope);
+    zmq_close(inbox->socket);
+    inbox->socket = NULL;
+}
+
+struct envelope *inbox_receive(struct inbox *inbox)
+{
+    struct envelope *envelope;
+    int bytes;
+    do {
+        bytes = zmq_recv(inbox->socket, &envelope, sizeof(struct envelope *), ZMQ_DONTWAIT);
+    } while (bytes < 0 && errno == EINTR);
+    if (bytes < 0)
+        return NULL;
+    ASSERT((size_t)bytes == sizeof(struct envelope *));
+    __tsan_acquire(envelope);
+    return envelope;
+}
+
+void inbox_wait(struct inbox *inbox, long timeout_ms)
+{
+    zmq_pollitem_t item = {.socket = inbox->socket, .events = ZMQ_POLLIN};
+    int result = zmq_poll(&item, 1, timeout_ms);
+    ASSERT(result >= 0 || zmq_errno() == EINTR);
+}
+
+void outbox_open(struct outbox *outbox, void *context, const char *address)
+{
+    outbox->socket = zmq_socket(context, ZMQ_PUSH);
+    ASSERT(outbox->socket);
+    socket_set_int(outbox->socket, ZMQ_SNDHWM, 0);
+    socket_set_int(outbox->socket, ZMQ_LINGER, 0);
+    int failed = zmq_connect(outbox->socket, address);
+    ASSERT(!failed);
+}
+
+void outbox_close(struct outbox *outbox)
+{
+    if (outbox->socket)
+        zmq_close(outbox->socket);
+    outbox->socket = NULL;
+}
+
+void mailbox_send(struct outbox *outbox, struct envelope **envelope)
+{
+    __tsan_release(*envelope);
+    int bytes;
+    do {
+        bytes = zmq_send(outbox->socket, envelope, sizeof(struct envelope *), ZMQ_DONTWAIT);
+    } while (bytes < 0 && errno == EINTR);
+    ASSERT(bytes == (int)sizeof(struct envelope *)); /* no high-water mark: cannot be full */
+    *envelope = NULL;
+}

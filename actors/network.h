@@ -1,0 +1,112 @@
+/* actors/network.h - the network actor's own state, shared by its files: network_actor.c (the
+ * loop), network_peers.c (frames of the other nodes), network_clients.c (requests and replies).
+ * Network's thread only. */
+#ifndef ACTORS_NETWORK_H
+#define ACTORS_NETWORK_H
+
+#include "actors/node.h"
+#include "actors/pending.h"
+#include "transport/clients.h"
+#include "transport/peers.h"
+
+enum { CLIENT_PORTS = 2 }; /* tag 0: threads of the host (inproc); tag 1: everybody (tcp, ipc) */
+
+/* Replies to one client that go out as one frame. */
+struct open_frame {
+    client_handle client;
+    uint32_t first, last; /* indexes into replies.items, linked through `next` */
+    uint32_t reply_count;
+    size_t bytes;
+};
+
+/* A reply that waits for the end of the wake-up. */
+struct staged_reply {
+    uint64_t request;
+    int code;
+    struct buf *body; /* NULL: empty, or what `code` needs is filled in when packing */
+    const char *text; /* static explanation instead of a body, or NULL */
+    uint32_t next; /* index + 1 of the next one of the same frame; 0: last */
+    bool redirect; /* body: who leads */
+};
+
+struct client_side {
+    struct clients *ports[CLIENT_PORTS]; /* NULL: not listening there */
+    struct pending *pending;
+    bool draining; /* new work is refused: the node is stopping */
+
+    struct {
+        struct staged_reply *items;
+        uint32_t count, capacity;
+    } replies;
+    struct {
+        struct open_frame *items;
+        uint32_t count, capacity;
+    } frames;
+    struct { /* by client slot: index + 1 into frames of the frame still open for it */
+        uint32_t *items;
+        uint32_t capacity;
+    } frame_of[CLIENT_PORTS];
+
+    /* What one wake-up took in. */
+    struct {
+        struct raft_entry *items;
+        uint32_t count, capacity;
+    } proposals;
+    struct query_list queries;
+};
+
+struct peer_state {
+    raft_node_id id;
+    uint64_t incarnation; /* as first heard; 0: not yet */
+    bool heard;
+    uint64_t complained_us; /* when a refusal of its frames was last logged; 0: never */
+};
+
+struct network {
+    struct peers *peers;
+    struct client_side clients;
+
+    struct raft_configuration *members; /* NULL until raft told */
+    struct peer_state peer_states[CONCLAVE_MEMBERS_MAX]; /* as members->members */
+    struct raft_messages received; /* of one wake-up */
+    uint64_t hello_due_us;
+    uint64_t supervise_due_us;
+    uint64_t stranger_complained_us;
+
+    raft_node_id leader;
+    uint64_t leader_term;
+    bool leads;
+};
+
+/* Reads what peers sent and hands authentic Raft messages to raft. */
+void network_receive_peers(struct actor *actor, uint64_t now_us);
+
+/* Sends frames that other actors made. */
+void network_send(struct actor *actor, struct outgoing_list *list);
+
+/* Links to a new set of members; takes them over. */
+void network_set_members(struct actor *actor, struct raft_configuration *members, uint64_t now_us);
+
+/* Says hello where it is due, and replaces silent links. */
+void network_tend_links(struct actor *actor, uint64_t now_us);
+
+/* Reads what clients asked, and hands proposals and queries on as one batch each. */
+void network_receive_clients(struct actor *actor);
+
+/* Stages answers of other actors for their clients. Takes over the bodies. */
+void network_take_replies(struct actor *actor, struct reply_list *list);
+
+/* Stages the answer to a STATUS. */
+void network_take_status(struct actor *actor, const struct raft_origin *origin,
+                         const struct client_status *status);
+
+/* Sends everything staged, one frame a client where it fits. */
+void network_flush_replies(struct actor *actor);
+
+/* Answers everything still pending with UNKNOWN: the node ends. */
+void network_abandon_clients(struct actor *actor);
+
+MUST_USE int network_clients_start(struct actor *actor, struct conclave_error *error);
+void network_clients_stop(struct network *network);
+
+#endif

@@ -1,0 +1,127 @@
+/* The network actor: owns every socket that leads out of the node. One wake-up reads all that has
+ * come, hands it on in batches, sends what the other actors made, and sleeps again. */
+#include "actors/network.h"
+
+#include "base/clock.h"
+#include "base/fatal.h"
+#include "base/prng.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <zmq.h>
+
+static void network_stop(struct actor *actor)
+{
+    struct network *network = actor->state;
+    network_clients_stop(network);
+    peers_destroy(network->peers);
+    raft_messages_clear(&network->received);
+    free(network->members);
+    free(network);
+    actor->state = NULL;
+}
+
+static int network_start(struct actor *actor, struct conclave_error *error)
+{
+    struct network *network = mem_zalloc(sizeof *network);
+    actor->state = network;
+    int code = peers_create(actor->node->context, actor->node->listen, prng_entropy(),
+                            &network->peers, error);
+    if (!code)
+        code = network_clients_start(actor, error);
+    if (code)
+        network_stop(actor);
+    return code;
+}
+
+static void take_leadership(struct network *network, const struct envelope *envelope)
+{
+    network->leader = envelope->leadership.leader;
+    network->leader_term = envelope->leadership.term;
+    network->leads = envelope->leadership.self;
+}
+
+/* Carries out what the other actors sent. Returns STOP or QUIT if one of them came, else 0. */
+static int drain(struct actor *actor, uint64_t now_us)
+{
+    struct network *network = actor->state;
+    int ended = 0;
+    for (struct envelope *envelope; !ended && (envelope = inbox_receive(&actor->inbox));) {
+        switch (envelope->type) {
+        case ENVELOPE_SEND:
+            network_send(actor, &envelope->send);
+            break;
+        case ENVELOPE_REPLY:
+            network_take_replies(actor, &envelope->reply);
+            break;
+        case ENVELOPE_STATUS:
+            network_take_status(actor, &envelope->status.origin, envelope->status.status);
+            break;
+        case ENVELOPE_LEADERSHIP:
+            take_leadership(network, envelope);
+            break;
+        case ENVELOPE_MEMBERS:
+            network_set_members(actor, envelope->members, now_us);
+            envelope->members = NULL;
+            break;
+        case ENVELOPE_DRAIN:
+            network->clients.draining = true;
+            break;
+        case ENVELOPE_STOP:
+        case ENVELOPE_QUIT:
+            ended = (int)envelope->type;
+            break;
+        default:
+            ASSERT(!"an envelope that is not for the network");
+        }
+        envelope_destroy(envelope);
+    }
+    return ended;
+}
+
+static long wait_ms(const struct network *network, uint64_t now_us)
+{
+    if (!network->members)
+        return -1;
+    uint64_t due_us = network->hello_due_us < network->supervise_due_us ? network->hello_due_us
+                                                                        : network->supervise_due_us;
+    return due_us <= now_us ? 0 : (long)((due_us - now_us + 999) / 1000);
+}
+
+static void wait_for_work(struct actor *actor)
+{
+    struct network *network = actor->state;
+    zmq_pollitem_t items[2 + CLIENT_PORTS];
+    int count = 0;
+    items[count++] = (zmq_pollitem_t){.socket = actor->inbox.socket, .events = ZMQ_POLLIN};
+    items[count++] = (zmq_pollitem_t){.socket = peers_socket(network->peers), .events = ZMQ_POLLIN};
+    for (int i = 0; i < CLIENT_PORTS; i++)
+        if (network->clients.ports[i])
+            items[count++] = (zmq_pollitem_t){.socket = clients_socket(network->clients.ports[i]),
+                                              .events = ZMQ_POLLIN};
+    int result = zmq_poll(items, count, wait_ms(network, clock_now_us()));
+    ASSERT(result >= 0 || zmq_errno() == EINTR);
+}
+
+static int network_run(struct actor *actor, struct conclave_error *error)
+{
+    (void)error;
+    for (;;) {
+        wait_for_work(actor);
+        uint64_t now_us = clock_now_us();
+        int ended = drain(actor, now_us);
+        if (ended == ENVELOPE_QUIT)
+            return CONCLAVE_OK; /* nothing more is acknowledged: staged replies are dropped */
+        network_receive_peers(actor, now_us);
+        network_receive_clients(actor);
+        network_flush_replies(actor);
+        network_tend_links(actor, now_us);
+        if (ended == ENVELOPE_STOP) {
+            network_abandon_clients(actor);
+            return CONCLAVE_OK;
+        }
+    }
+}
+
+const struct actor_ops network_actor_ops = {
+    .name = "network", .start = network_start, .run = network_run, .stop = network_stop};

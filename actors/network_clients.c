@@ -1,0 +1,354 @@
+/* Requests of clients, and their replies.
+ *
+ * A request is taken in (pending), answered BUSY, or answered at once; it is never left unread,
+ * since a socket that is not read stops answering heartbeats and kills healthy connections. What
+ * one wake-up took in goes to raft as one batch of proposals and one batch of queries; replies of
+ * one wake-up to one client go out in one frame. */
+#include "actors/network.h"
+
+#include "base/fatal.h"
+#include "base/list.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+    RECEIVE_FRAMES_MAX = 1024, /* frames taken from a socket before the others get their turn */
+    REPLY_FRAME_BYTES_MAX = 1 << 20 /* replies are split into frames of about this size */
+};
+
+int network_clients_start(struct actor *actor, struct conclave_error *error)
+{
+    struct network *network = actor->state;
+    const struct node *node = actor->node;
+    struct client_side *side = &network->clients;
+    side->pending = pending_create(node->options.inflight_bytes_max);
+    int code = clients_create(node->context, node->endpoint, 0, &side->ports[0], error);
+    if (!code && node->listen_client[0])
+        code = clients_create(node->context, node->listen_client, 1, &side->ports[1], error);
+    return code;
+}
+
+void network_clients_stop(struct network *network)
+{
+    struct client_side *side = &network->clients;
+    for (int i = 0; i < CLIENT_PORTS; i++) {
+        clients_destroy(side->ports[i]);
+        free(side->frame_of[i].items);
+    }
+    pending_destroy(side->pending);
+    for (uint32_t i = 0; i < side->replies.count; i++)
+        buf_unref(side->replies.items[i].body);
+    for (uint32_t i = 0; i < side->proposals.count; i++)
+        buf_unref(side->proposals.items[i].buf);
+    free(side->replies.items);
+    free(side->frames.items);
+    free(side->proposals.items);
+    query_list_clear(&side->queries);
+}
+
+/* --- Replies ---------------------------------------------------------------------------------- */
+
+/* The frame that takes `bytes` more for this client: the open one, or a new one. */
+static struct open_frame *frame_for(struct client_side *side, client_handle client, size_t bytes)
+{
+    unsigned tag = client_handle_tag(client);
+    uint32_t slot = (uint32_t)(client & 0xffffffff);
+    ASSERT(tag < CLIENT_PORTS);
+    if (slot >= side->frame_of[tag].capacity) {
+        uint32_t capacity = side->frame_of[tag].capacity ? side->frame_of[tag].capacity : 64;
+        while (capacity <= slot)
+            capacity *= 2;
+        side->frame_of[tag].items =
+            mem_realloc(side->frame_of[tag].items, capacity * sizeof(uint32_t));
+        memset(side->frame_of[tag].items + side->frame_of[tag].capacity, 0,
+               (capacity - side->frame_of[tag].capacity) * sizeof(uint32_t));
+        side->frame_of[tag].capacity = capacity;
+    }
+    uint32_t *open = &side->frame_of[tag].items[slot];
+    if (*open) {
+        struct open_frame *frame = &side->frames.items[*open - 1];
+        if (frame->client == client && frame->reply_count < CLIENT_OPS_PER_FRAME_MAX &&
+            frame->bytes + bytes <= REPLY_FRAME_BYTES_MAX)
+            return frame;
+    }
+    LIST_RESERVE(&side->frames);
+    struct open_frame *frame = &side->frames.items[side->frames.count++];
+    *frame = (struct open_frame){.client = client};
+    *open = side->frames.count;
+    return frame;
+}
+
+/* Takes over the body. */
+static void stage_reply(struct client_side *side, client_handle client, struct staged_reply reply)
+{
+    enum { REPLY_OVERHEAD_BYTES = 32 };
+    size_t bytes = REPLY_OVERHEAD_BYTES + (reply.body ? reply.body->bytes : 0) +
+                   (reply.text ? strlen(reply.text) : 0) +
+                   (reply.redirect ? sizeof(struct client_redirect) : 0);
+    struct open_frame *frame = frame_for(side, client, bytes);
+    LIST_RESERVE(&side->replies);
+    uint32_t index = side->replies.count++;
+    reply.next = 0;
+    side->replies.items[index] = reply;
+    if (frame->reply_count++)
+        side->replies.items[frame->last].next = index + 1;
+    else
+        frame->first = index;
+    frame->last = index;
+    frame->bytes += bytes;
+}
+
+static bool code_redirects(int code)
+{
+    return code == CONCLAVE_NOT_LEADER || code == CONCLAVE_NO_LEADER;
+}
+
+/* Codes that the node itself gives carry a sentence, not an answer of the machine. */
+static const char *code_explains(int code)
+{
+    switch (code) {
+    case CONCLAVE_BUSY:
+    case CONCLAVE_STOPPING:
+    case CONCLAVE_UNKNOWN:
+        return conclave_code_text(code);
+    default:
+        return NULL;
+    }
+}
+
+void network_take_replies(struct actor *actor, struct reply_list *list)
+{
+    struct network *network = actor->state;
+    for (uint32_t i = 0; i < list->count; i++) {
+        struct reply *reply = &list->items[i];
+        client_handle client;
+        uint64_t request;
+        if (!pending_leave(network->clients.pending, reply->origin, &client, &request)) {
+            buf_unref(reply->body); /* answered before */
+            continue;
+        }
+        stage_reply(&network->clients, client,
+                    (struct staged_reply){.request = request,
+                                          .code = reply->code,
+                                          .body = reply->body,
+                                          .text = reply->body ? NULL : code_explains(reply->code),
+                                          .redirect = code_redirects(reply->code)});
+    }
+    list->count = 0; /* the references moved */
+}
+
+void network_take_status(struct actor *actor, const struct raft_origin *origin,
+                         const struct client_status *status)
+{
+    struct network *network = actor->state;
+    client_handle client;
+    uint64_t request;
+    if (pending_leave(network->clients.pending, *origin, &client, &request))
+        stage_reply(&network->clients, client,
+                    (struct staged_reply){.request = request,
+                                          .code = CONCLAVE_OK,
+                                          .body = client_status_encode(status)});
+}
+
+static void leader_redirect(const struct network *network, struct client_redirect *ret)
+{
+    memset(ret, 0, sizeof *ret);
+    ret->term = network->leader_term;
+    const struct raft_member *leader =
+        network->members ? raft_configuration_find(network->members, network->leader) : NULL;
+    if (!leader)
+        return;
+    memcpy(ret->leader, leader->name, sizeof ret->leader);
+    memcpy(ret->endpoint, leader->client, sizeof ret->endpoint);
+}
+
+static void pack_reply(const struct network *network, struct pack *pack,
+                       const struct staged_reply *reply)
+{
+    if (reply->redirect) {
+        struct client_redirect redirect;
+        leader_redirect(network, &redirect);
+        client_reply_pack_redirect(pack, reply->request, reply->code, &redirect);
+    } else if (reply->text) {
+        client_reply_pack_text(pack, reply->request, reply->code, reply->text);
+    } else {
+        client_reply_pack_bin(pack, reply->request, reply->code,
+                              reply->body ? reply->body->data : NULL,
+                              reply->body ? reply->body->bytes : 0);
+    }
+}
+
+void network_flush_replies(struct actor *actor)
+{
+    struct network *network = actor->state;
+    struct client_side *side = &network->clients;
+    for (uint32_t i = 0; i < side->frames.count; i++) {
+        const struct open_frame *frame = &side->frames.items[i];
+        struct pack pack;
+        pack_init(&pack, frame->bytes + 64);
+        client_reply_pack_begin(&pack, frame->reply_count);
+        uint32_t index = frame->first;
+        for (uint32_t k = 0; k < frame->reply_count; k++) {
+            struct staged_reply *reply = &side->replies.items[index];
+            pack_reply(network, &pack, reply);
+            buf_unref(reply->body);
+            index = reply->next - 1;
+        }
+        unsigned tag = client_handle_tag(frame->client);
+        side->frame_of[tag].items[frame->client & 0xffffffff] = 0;
+        clients_send(side->ports[tag], frame->client, pack_take(&pack));
+    }
+    side->frames.count = 0;
+    side->replies.count = 0;
+}
+
+void network_abandon_clients(struct actor *actor)
+{
+    struct network *network = actor->state;
+    struct reply_list all = {0};
+    struct raft_origin origin;
+    for (uint32_t cursor = 0; pending_next(network->clients.pending, &cursor, &origin);)
+        reply_add(&all, origin, CONCLAVE_UNKNOWN, NULL);
+    network_take_replies(actor, &all);
+    reply_list_clear(&all);
+    network_flush_replies(actor);
+}
+
+/* --- Requests --------------------------------------------------------------------------------- */
+
+static void answer(struct client_side *side, client_handle client, uint64_t request, int code,
+                   const char *text)
+{
+    stage_reply(side, client,
+                (struct staged_reply){.request = request, .code = code, .text = text});
+}
+
+/* Takes a proposal or query in; its body points into `frame`. */
+static void take_work(struct client_side *side, client_handle client, const struct client_op *op,
+                      struct buf *frame)
+{
+    struct raft_origin origin;
+    if (op->body.bytes > CONCLAVE_COMMAND_BYTES_MAX) {
+        answer(side, client, op->id, CONCLAVE_TOO_LARGE, "the command is larger than 1 MiB");
+        return;
+    }
+    if (side->draining) {
+        answer(side, client, op->id, CONCLAVE_STOPPING, conclave_code_text(CONCLAVE_STOPPING));
+        return;
+    }
+    if (!pending_enter(side->pending, client, op->id, op->body.bytes, &origin)) {
+        answer(side, client, op->id, CONCLAVE_BUSY, conclave_code_text(CONCLAVE_BUSY));
+        return;
+    }
+    if (op->type == CLIENT_OP_READ) {
+        query_add(&side->queries,
+                  (struct query){.origin = origin, .buf = buf_ref(frame), .body = op->body});
+        return;
+    }
+    LIST_RESERVE(&side->proposals);
+    side->proposals.items[side->proposals.count++] = (struct raft_entry){
+        .origin = origin, .buf = buf_ref(frame), .payload = op->body, .kind = RAFT_ENTRY_COMMAND};
+}
+
+/* Raft and then the state machine fill the status in; it comes back as network_take_status. */
+static void take_status(struct actor *actor, client_handle client, uint64_t request)
+{
+    struct network *network = actor->state;
+    struct raft_origin origin;
+    if (network->clients.draining || !pending_enter(network->clients.pending, client, request,
+                                                    sizeof(struct client_status), &origin)) {
+        int code = network->clients.draining ? CONCLAVE_STOPPING : CONCLAVE_BUSY;
+        answer(&network->clients, client, request, code, conclave_code_text(code));
+        return;
+    }
+    struct envelope *status = envelope_create(ENVELOPE_STATUS);
+    status->status.origin = origin;
+    status->status.status = mem_zalloc(sizeof *status->status.status);
+    actor_send(actor, ACTOR_RAFT, &status);
+}
+
+static void take_op(struct actor *actor, client_handle client, const struct client_op *op,
+                    struct buf *frame)
+{
+    struct network *network = actor->state;
+    switch (op->type) {
+    case CLIENT_OP_PROPOSE:
+    case CLIENT_OP_READ:
+        take_work(&network->clients, client, op, frame);
+        break;
+    case CLIENT_OP_STATUS:
+        take_status(actor, client, op->id);
+        break;
+    case CLIENT_OP_LEADER:
+        stage_reply(
+            &network->clients, client,
+            (struct staged_reply){.request = op->id, .code = CONCLAVE_OK, .redirect = true});
+        break;
+    default:
+        answer(&network->clients, client, op->id, CONCLAVE_INVALID,
+               "unknown operation type; this node speaks protocol version 1");
+    }
+}
+
+/* A frame that cannot be read is answered under request id 0, which no client uses. */
+static void refuse_frame(struct client_side *side, client_handle client, int code)
+{
+    answer(side, client, 0, code, conclave_code_text(code));
+}
+
+static void take_request(struct actor *actor, client_handle client, struct buf *frame)
+{
+    struct network *network = actor->state;
+    struct client_reader reader;
+    int code = client_request_begin(&reader, frame->data, frame->bytes);
+    if (code) {
+        refuse_frame(&network->clients, client, code);
+        return;
+    }
+    struct client_op op;
+    int got;
+    while ((got = client_request_next(&reader, &op)) == 1)
+        take_op(actor, client, &op, frame);
+    if (got < 0)
+        refuse_frame(&network->clients, client, CONCLAVE_MALFORMED);
+}
+
+static void hand_on(struct actor *actor)
+{
+    struct network *network = actor->state;
+    struct client_side *side = &network->clients;
+    if (side->proposals.count) {
+        struct raft_batch *batch = raft_batch_create(side->proposals.count);
+        for (uint32_t i = 0; i < side->proposals.count; i++)
+            raft_batch_add(batch, side->proposals.items[i]);
+        side->proposals.count = 0;
+        struct envelope *proposed = envelope_create(ENVELOPE_PROPOSED);
+        proposed->proposed = batch;
+        actor_send(actor, ACTOR_RAFT, &proposed);
+    }
+    if (side->queries.count) {
+        struct envelope *read = envelope_create(ENVELOPE_READ);
+        read->read = side->queries;
+        side->queries = (struct query_list){0};
+        actor_send(actor, ACTOR_RAFT, &read);
+    }
+}
+
+void network_receive_clients(struct actor *actor)
+{
+    struct network *network = actor->state;
+    for (int port = 0; port < CLIENT_PORTS; port++) {
+        if (!network->clients.ports[port])
+            continue;
+        client_handle client;
+        struct buf *frame;
+        for (int i = 0; i < RECEIVE_FRAMES_MAX &&
+                        (frame = clients_receive(network->clients.ports[port], &client));
+             i++) {
+            take_request(actor, client, frame);
+            buf_unref(frame);
+        }
+    }
+    hand_on(actor);
+}

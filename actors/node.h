@@ -1,0 +1,58 @@
+/* actors/node.h - what the actors of one node share: set up before their threads start, read-only
+ * afterwards, but for the record of the first fatal failure. */
+#ifndef ACTORS_NODE_H
+#define ACTORS_NODE_H
+
+#include "actors/actor.h"
+#include "base/log.h"
+#include "codec/peer.h"
+#include "storage/vote.h"
+#include "storage/wal.h"
+
+/* What the log-writer recovered, for the node's start to hand on. */
+struct node_recovered {
+    struct raft_hard_state hard_state;
+    struct raft_runs entries;
+    struct raft_configuration configuration; /* the newest in the log */
+    uint64_t applied_index; /* from the state machine */
+};
+
+struct node {
+    struct conclave_options options; /* strings are the node's own copies */
+    struct logger logger;
+    void *context;
+    bool context_is_own;
+    char address[64]; /* prefix of the inproc addresses: inproc://conclave-… */
+    char endpoint[80]; /* where clients inside the process connect */
+
+    struct storage_identity identity;
+    struct peer_identity peer_identity;
+    char machine_dir[4096];
+    char listen[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
+    char listen_client[CONCLAVE_ENDPOINT_BYTES_MAX + 1]; /* "": none */
+    uint64_t started_us;
+    struct io_file *lock;
+    struct kv *kv; /* the built-in machine, or NULL */
+
+    /* Written by log-writer and machine while they start, read by the host's thread after their
+     * READY. The segment helper uses the log that the log-writer owns, through the one function
+     * that is made for it. */
+    struct node_recovered recovered;
+    struct wal *wal;
+
+    struct actor actors[ACTOR_COUNT];
+    struct inbox inbox; /* READY, SERVING; the host's thread */
+    struct outbox to[ACTOR_COUNT]; /* the host's thread */
+    bool wired;
+    bool running;
+    bool serving; /* SERVING has come */
+
+    _Atomic(bool) fatal; /* some thread died; `failure` is being or has been written */
+    struct conclave_error failure; /* of the first that died; read after the joins */
+};
+
+/* Records why a thread dies (the first one wins), tells the host, and makes every other actor end
+ * at once. Called by actor_main, in the dying thread. */
+void node_fatal(struct node *node, struct actor *actor, const struct conclave_error *error);
+
+#endif

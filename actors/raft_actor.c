@@ -1,0 +1,215 @@
+/* The raft actor: the one thread that owns the Raft core. It takes everything that is queued as one
+ * list of events, steps the core once, and carries the outputs to the other actors. */
+#include "actors/raft_actor.h"
+
+#include "base/clock.h"
+#include "base/fatal.h"
+#include "base/list.h"
+#include "base/prng.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Envelopes taken before the core is stepped: what is behind them waits for the next step. */
+enum { DRAIN_ENVELOPES_MAX = 1024 };
+
+static int raft_actor_start(struct actor *actor, struct conclave_error *error)
+{
+    (void)error;
+    const struct node *node = actor->node;
+    struct raft_actor *self = mem_zalloc(sizeof *self);
+    struct raft_options options;
+    raft_options_init(&options);
+    options.id = node->identity.node_id;
+    options.seed = node->options.seed ? node->options.seed : prng_entropy();
+    options.election_timeout_us = (uint64_t)node->options.election_timeout_ms * 1000;
+    options.heartbeat_us = (uint64_t)node->options.heartbeat_ms * 1000;
+    self->raft = raft_create(&options);
+    self->armed_us = UINT64_MAX;
+    actor->state = self;
+    return CONCLAVE_OK;
+}
+
+static struct raft_event *add_event(struct raft_actor *self, enum raft_event_type type)
+{
+    LIST_RESERVE(&self->events);
+    struct raft_event *event = &self->events.items[self->events.count++];
+    memset(event, 0, sizeof *event);
+    event->type = type;
+    return event;
+}
+
+static void add_read(struct raft_actor *self, struct query_list *queries)
+{
+    LIST_RESERVE(&self->reads);
+    struct waiting_read *waiting = &self->reads.items[self->reads.count++];
+    waiting->read = ++self->last_read;
+    waiting->queries = *queries;
+    *queries = (struct query_list){0};
+    add_event(self, RAFT_EVENT_READ)->read = waiting->read;
+}
+
+/* Says what this thread knows, and hands the rest to the state machine. */
+static void fill_status(struct actor *actor, struct envelope **envelope)
+{
+    struct raft_actor *self = actor->state;
+    const struct node *node = actor->node;
+    struct client_status *status = (*envelope)->status.status;
+    static const char *const roles[] = {"follower", "precandidate", "candidate", "leader"};
+    const struct raft_configuration *configuration = raft_configuration(self->raft, NULL);
+
+    status->cluster_id = node->identity.cluster_id;
+    memcpy(status->name, node->identity.name, sizeof status->name);
+    status->id = node->identity.node_id;
+    strcpy(status->role, roles[raft_role(self->raft)]);
+    status->term = raft_hard_state(self->raft).term;
+    const struct raft_member *leader =
+        raft_configuration_find(configuration, raft_leader(self->raft));
+    if (leader)
+        memcpy(status->leader, leader->name, sizeof status->leader);
+    status->commit = raft_commit(self->raft);
+    status->last_index = raft_last(self->raft).index;
+    status->durable_index = raft_durable(self->raft).index;
+    status->pid = (uint64_t)getpid();
+    status->uptime_ms = (clock_now_us() - node->started_us) / 1000;
+    strcpy(status->version, conclave_version());
+    status->serving = leader && self->serving_told;
+    status->member_count = configuration->member_count;
+    for (uint32_t i = 0; i < configuration->member_count; i++) {
+        const struct raft_member *member = &configuration->members[i];
+        struct client_status_member *out = &status->members[i];
+        memcpy(out->name, member->name, sizeof out->name);
+        memcpy(out->peer, member->peer, sizeof out->peer);
+        memcpy(out->client, member->client, sizeof out->client);
+        out->id = member->id;
+        out->voter = raft_configuration_is_voter(configuration, member->id);
+    }
+    actor_send(actor, ACTOR_MACHINE, envelope);
+}
+
+/* Turns one envelope into events. */
+static void take(struct actor *actor, struct envelope **envelope)
+{
+    struct raft_actor *self = actor->state;
+    struct envelope *e = *envelope;
+    switch (e->type) {
+    case ENVELOPE_START: {
+        struct raft_event *event = add_event(self, RAFT_EVENT_START);
+        event->start.hard_state = e->start.hard_state;
+        raft_runs_move(&event->start.entries, &e->start.entries);
+        event->start.applied_index = e->start.applied_index;
+        break;
+    }
+    case ENVELOPE_RECEIVED:
+        for (uint32_t i = 0; i < e->received.count; i++)
+            add_event(self, RAFT_EVENT_RECEIVE)->receive = e->received.items[i];
+        e->received.count = 0; /* the messages moved */
+        break;
+    case ENVELOPE_PROPOSED:
+        add_event(self, RAFT_EVENT_PROPOSE)->propose = e->proposed;
+        e->proposed = NULL;
+        break;
+    case ENVELOPE_READ:
+        add_read(self, &e->read);
+        break;
+    case ENVELOPE_PERSISTED: {
+        struct raft_event *event = add_event(self, RAFT_EVENT_PERSISTED);
+        event->persisted.seq = e->persisted.seq;
+        event->persisted.last = e->persisted.last;
+        break;
+    }
+    case ENVELOPE_APPLIED:
+        add_event(self, RAFT_EVENT_APPLIED)->applied = e->applied.index;
+        break;
+    case ENVELOPE_FIRED:
+        if (e->fired.epoch == self->epoch)
+            self->armed_us = UINT64_MAX;
+        add_event(self, RAFT_EVENT_TIMEOUT); /* the core looks at the time, not at who woke it */
+        break;
+    case ENVELOPE_STATUS:
+        fill_status(actor, envelope);
+        break;
+    default:
+        ASSERT(!"an envelope that is not for raft");
+    }
+}
+
+static void forward_stop(struct actor *actor)
+{
+    static const enum actor_id others[] = {ACTOR_TIMER, ACTOR_LOG_WRITER, ACTOR_MACHINE};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        struct envelope *stop = envelope_create(ENVELOPE_STOP);
+        actor_send(actor, others[i], &stop);
+    }
+}
+
+static int raft_actor_run(struct actor *actor, struct conclave_error *error)
+{
+    struct raft_actor *self = actor->state;
+    for (;;) {
+        inbox_wait(&actor->inbox, -1);
+        enum envelope_type ended = 0;
+        int taken = 0;
+        for (struct envelope *envelope;
+             taken < DRAIN_ENVELOPES_MAX && (envelope = inbox_receive(&actor->inbox)); taken++) {
+            if (envelope->type == ENVELOPE_STOP || envelope->type == ENVELOPE_QUIT)
+                ended = envelope->type;
+            else
+                take(actor, &envelope);
+            envelope_destroy(envelope);
+            if (ended)
+                break;
+        }
+        if (ended == ENVELOPE_QUIT)
+            return CONCLAVE_OK;
+        if (self->events.count) {
+            int code = raft_step(self->raft, clock_now_us(), self->events.items, self->events.count,
+                                 &self->output);
+            self->events.count = 0;
+            if (code) {
+                *error = self->output.error;
+                return code;
+            }
+            raft_outputs_carry(actor);
+        }
+        if (ended == ENVELOPE_STOP) {
+            forward_stop(actor); /* behind the last PERSIST and APPLY */
+            return CONCLAVE_OK;
+        }
+    }
+}
+
+static void discard_event(struct raft_event *event)
+{
+    switch (event->type) {
+    case RAFT_EVENT_START:
+        raft_runs_clear(&event->start.entries);
+        break;
+    case RAFT_EVENT_RECEIVE:
+        raft_message_destroy(event->receive);
+        break;
+    case RAFT_EVENT_PROPOSE:
+        raft_batch_unref(event->propose);
+        break;
+    default:
+        break;
+    }
+}
+
+static void raft_actor_stop(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    for (uint32_t i = 0; i < self->events.count; i++)
+        discard_event(&self->events.items[i]);
+    free(self->events.items);
+    for (uint32_t i = 0; i < self->reads.count; i++)
+        query_list_clear(&self->reads.items[i].queries);
+    free(self->reads.items);
+    raft_output_deinit(&self->output);
+    raft_destroy(self->raft);
+    free(self);
+}
+
+const struct actor_ops raft_actor_ops = {
+    .name = "raft", .start = raft_actor_start, .run = raft_actor_run, .stop = raft_actor_stop};

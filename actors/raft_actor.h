@@ -1,0 +1,41 @@
+/* actors/raft_actor.h - the raft actor's own state, shared by its two files: raft_actor.c turns
+ * envelopes into events, raft_outputs.c carries the core's outputs out. Raft's thread only. */
+#ifndef ACTORS_RAFT_ACTOR_H
+#define ACTORS_RAFT_ACTOR_H
+
+#include "actors/node.h"
+
+/* Queries that wait for their read to be confirmed. */
+struct waiting_read {
+    uint64_t read;
+    struct query_list queries;
+};
+
+struct raft_actor {
+    struct raft *raft;
+    struct raft_output output;
+
+    struct { /* of one drain */
+        struct raft_event *items;
+        uint32_t count, capacity;
+    } events;
+
+    struct { /* in order of `read` */
+        struct waiting_read *items;
+        uint32_t count, capacity;
+    } reads;
+    uint64_t last_read;
+
+    uint64_t armed_us; /* what the timer will fire at; UINT64_MAX: nothing armed */
+    uint64_t epoch; /* of the newest ARM */
+
+    raft_node_id leader; /* as last told to the network */
+    uint64_t leader_term;
+    bool leads;
+    bool serving_told;
+};
+
+/* Carries out everything in actor->output and clears it. */
+void raft_outputs_carry(struct actor *actor);
+
+#endif

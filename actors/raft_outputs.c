@@ -1,0 +1,209 @@
+/* Carries the core's outputs to the actors that act on them. */
+#include "actors/raft_actor.h"
+#include "base/fatal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void encode_messages(const struct node *node, struct raft_messages *messages,
+                            struct outgoing_list *ret)
+{
+    for (uint32_t i = 0; i < messages->count; i++) {
+        const struct raft_message *message = messages->items[i];
+        outgoing_add(ret, message->to, peer_encode_raft(&node->peer_identity, message));
+    }
+    raft_messages_clear(messages);
+}
+
+static void carry_messages(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    if (!self->output.send_now.count)
+        return;
+    struct envelope *send = envelope_create(ENVELOPE_SEND);
+    encode_messages(actor->node, &self->output.send_now, &send->send);
+    actor_send(actor, ACTOR_NETWORK, &send);
+}
+
+static void carry_persist(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    struct raft_persist *persist = &self->output.persist;
+    if (!persist->seq)
+        return;
+    struct envelope *envelope = envelope_create(ENVELOPE_PERSIST);
+    envelope->persist.seq = persist->seq;
+    envelope->persist.hard_state_changed = persist->hard_state_changed;
+    envelope->persist.hard_state = persist->hard_state;
+    raft_runs_move(&envelope->persist.entries, &persist->entries);
+    envelope->persist.last = persist->last;
+    encode_messages(actor->node, &persist->send_after, &envelope->persist.send_after);
+    actor_send(actor, ACTOR_LOG_WRITER, &envelope);
+}
+
+static void carry_apply(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    if (!self->output.apply.count)
+        return;
+    struct envelope *envelope = envelope_create(ENVELOPE_APPLY);
+    raft_runs_move(&envelope->apply.entries, &self->output.apply);
+    actor_send(actor, ACTOR_MACHINE, &envelope);
+}
+
+/* Takes the queries of one read out of the table: results come in the order of the reads, but for
+ * refusals. */
+static struct query_list take_read(struct raft_actor *self, uint64_t read)
+{
+    uint32_t i = 0;
+    while (i < self->reads.count && self->reads.items[i].read != read)
+        i++;
+    ASSERT(i < self->reads.count); /* each read comes back once */
+    struct query_list queries = self->reads.items[i].queries;
+    self->reads.count--;
+    memmove(&self->reads.items[i], &self->reads.items[i + 1],
+            (self->reads.count - i) * sizeof *self->reads.items);
+    return queries;
+}
+
+static void carry_reads(struct actor *actor, struct reply_list *replies)
+{
+    struct raft_actor *self = actor->state;
+    for (uint32_t i = 0; i < self->output.reads.count; i++) {
+        const struct raft_read_result *result = &self->output.reads.items[i];
+        struct query_list queries = take_read(self, result->read);
+        if (result->code == CONCLAVE_OK) {
+            struct envelope *envelope = envelope_create(ENVELOPE_QUERY);
+            envelope->query.index = result->index;
+            envelope->query.queries = queries;
+            actor_send(actor, ACTOR_MACHINE, &envelope);
+            continue;
+        }
+        for (uint32_t k = 0; k < queries.count; k++)
+            reply_add(replies, queries.items[k].origin, result->code, NULL);
+        query_list_clear(&queries);
+    }
+}
+
+static void carry_refusals(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    struct reply_list replies = {0};
+    for (uint32_t i = 0; i < self->output.refused.count; i++)
+        reply_add(&replies, self->output.refused.items[i].origin,
+                  self->output.refused.items[i].code, NULL);
+    carry_reads(actor, &replies);
+    if (!replies.count)
+        return;
+    struct envelope *envelope = envelope_create(ENVELOPE_REPLY);
+    envelope->reply = replies;
+    actor_send(actor, ACTOR_NETWORK, &envelope);
+}
+
+/* Tells the network who leads, before any refusal that points there. */
+static void tell_leadership(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    raft_node_id leader = raft_leader(self->raft);
+    uint64_t term = raft_hard_state(self->raft).term;
+    bool leads = raft_role(self->raft) == RAFT_LEADER;
+    if (leader == self->leader && term == self->leader_term && leads == self->leads)
+        return;
+    self->leader = leader;
+    self->leader_term = term;
+    self->leads = leads;
+    struct envelope *envelope = envelope_create(ENVELOPE_LEADERSHIP);
+    envelope->leadership.leader = leader;
+    envelope->leadership.term = term;
+    envelope->leadership.self = leads;
+    actor_send(actor, ACTOR_NETWORK, &envelope);
+}
+
+static void tell_members(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    struct envelope *envelope = envelope_create(ENVELOPE_MEMBERS);
+    envelope->members = mem_alloc(sizeof *envelope->members);
+    *envelope->members = *raft_configuration(self->raft, NULL);
+    actor_send(actor, ACTOR_NETWORK, &envelope);
+}
+
+static const char *member_name(const struct raft_actor *self, raft_node_id id)
+{
+    const struct raft_member *member =
+        raft_configuration_find(raft_configuration(self->raft, NULL), id);
+    return member ? member->name : "none";
+}
+
+static void carry_trace(struct actor *actor, const struct raft_trace *trace)
+{
+    static const char *const roles[] = {"follower", "precandidate", "candidate", "leader"};
+    struct raft_actor *self = actor->state;
+    const struct logger *logger = &actor->node->logger;
+    const unsigned long long a = trace->a, b = trace->b;
+    switch (trace->type) {
+    case RAFT_TRACE_ROLE:
+        log_event(logger, trace->a == RAFT_LEADER ? CONCLAVE_LOG_INFO : CONCLAVE_LOG_DEBUG, "raft",
+                  "role", "role=%s term=%llu", roles[trace->a], b);
+        break;
+    case RAFT_TRACE_LEADER:
+        log_event(logger, CONCLAVE_LOG_INFO, "raft", "leader", "leader=%s term=%llu",
+                  member_name(self, trace->a), b);
+        break;
+    case RAFT_TRACE_CONFIG:
+        log_event(logger, CONCLAVE_LOG_INFO, "raft", "configuration", "index=%llu", a);
+        tell_members(actor);
+        break;
+    case RAFT_TRACE_TRUNCATE:
+        log_event(logger, CONCLAVE_LOG_INFO, "raft", "log_replaced", "from=%llu to=%llu", a, b);
+        break;
+    case RAFT_TRACE_REJECTED:
+        log_event(logger, CONCLAVE_LOG_DEBUG, "raft", "append_rejected", "peer=%s index=%llu",
+                  member_name(self, trace->a), b);
+        break;
+    case RAFT_TRACE_QUORUM_LOST:
+        log_event(logger, CONCLAVE_LOG_WARN, "raft", "quorum_lost", "term=%llu", a);
+        break;
+    }
+}
+
+/* Arms the timer only for a deadline that is earlier than what it already waits for: most deadlines
+ * move into the future with every message, and firing early costs one look at the clock. */
+static void arm_timer(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    uint64_t deadline_us = self->output.deadline_us;
+    if (deadline_us >= self->armed_us)
+        return;
+    struct envelope *arm = envelope_create(ENVELOPE_ARM);
+    arm->arm.deadline_us = self->armed_us = deadline_us;
+    arm->arm.epoch = ++self->epoch;
+    actor_send(actor, ACTOR_TIMER, &arm);
+}
+
+static void tell_serving(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    if (self->serving_told || !raft_leader(self->raft) ||
+        raft_applied(self->raft) < raft_commit(self->raft) ||
+        (raft_role(self->raft) == RAFT_LEADER && !raft_is_serving(self->raft)))
+        return;
+    self->serving_told = true;
+    struct envelope *serving = envelope_create(ENVELOPE_SERVING);
+    mailbox_send(&actor->to_node, &serving);
+}
+
+void raft_outputs_carry(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    carry_messages(actor); /* to the peers first: theirs is the longer way to a majority */
+    carry_persist(actor);
+    carry_apply(actor);
+    for (uint32_t i = 0; i < self->output.trace.count; i++)
+        carry_trace(actor, &self->output.trace.items[i]);
+    tell_leadership(actor);
+    carry_refusals(actor);
+    arm_timer(actor);
+    tell_serving(actor);
+    raft_output_clear(&self->output);
+}

@@ -1,0 +1,188 @@
+#include "transport/clients.h"
+
+#include "base/fatal.h"
+#include "transport/context.h"
+#include "transport/endpoint.h"
+#include "transport/frame.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* utlist and uthash come from macros that hide integer conversions. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wsign-conversion"
+#include <uthash.h>
+#include <utlist.h>
+#include <zmq.h>
+
+enum { ROUTING_ID_BYTES_MAX = 255 };
+
+struct known_client {
+    uint8_t routing_id[ROUTING_ID_BYTES_MAX];
+    uint8_t routing_id_bytes;
+    bool delimited; /* speaks REQ: an empty part before the payload */
+    uint32_t slot;
+    uint32_t generation;
+    UT_hash_handle hh;
+    struct known_client *prev, *next; /* by last word, longest silent first */
+};
+
+struct clients {
+    void *router;
+    unsigned tag;
+    struct known_client *by_routing_id; /* uthash */
+    struct known_client *by_silence; /* utlist, doubly linked */
+    struct known_client **slots;
+    uint32_t slot_count, slot_capacity;
+};
+
+int clients_create(void *context, const char *listen, unsigned tag, struct clients **ret_clients,
+                   struct conclave_error *error)
+{
+    ASSERT(tag < 16);
+    struct clients *clients = mem_zalloc(sizeof *clients);
+    clients->tag = tag;
+    clients->router = zmq_socket(context, ZMQ_ROUTER);
+    if (!clients->router) {
+        free(clients);
+        return error_set(error, CONCLAVE_INTERNAL, "cannot make a socket: %s",
+                         zmq_strerror(zmq_errno()));
+    }
+    socket_set_int(clients->router, ZMQ_ROUTER_MANDATORY, 1);
+    socket_set_int(clients->router, ZMQ_ROUTER_HANDOVER, 1);
+    socket_set_int(clients->router, ZMQ_RCVHWM, CLIENTS_RECEIVE_HWM);
+    socket_set_int(clients->router, ZMQ_SNDHWM, CLIENTS_SEND_HWM);
+    socket_set_int64(clients->router, ZMQ_MAXMSGSIZE, CLIENTS_FRAME_BYTES_MAX);
+    socket_set_int(clients->router, ZMQ_HEARTBEAT_IVL, 5000);
+    socket_set_int(clients->router, ZMQ_HEARTBEAT_TIMEOUT, 15000);
+    socket_set_int(clients->router, ZMQ_HANDSHAKE_IVL, 5000);
+    socket_set_int(clients->router, ZMQ_BACKLOG, 1024);
+    socket_set_int(clients->router, ZMQ_LINGER, 500); /* last replies of a clean stop */
+    int code = endpoint_bind(clients->router, listen, "clients (--listen-client)", error);
+    if (code) {
+        clients_destroy(clients);
+        return code;
+    }
+    *ret_clients = clients;
+    return CONCLAVE_OK;
+}
+
+void clients_destroy(struct clients *clients)
+{
+    if (!clients)
+        return;
+    HASH_CLEAR(hh, clients->by_routing_id);
+    for (uint32_t i = 0; i < clients->slot_count; i++)
+        free(clients->slots[i]);
+    free(clients->slots);
+    zmq_close(clients->router);
+    free(clients);
+}
+
+void *clients_socket(struct clients *clients)
+{
+    return clients->router;
+}
+
+/* A record for a new client: a fresh slot, or that of the client silent longest. */
+static struct known_client *take_record(struct clients *clients)
+{
+    struct known_client *known;
+    if (clients->slot_count < CLIENTS_KNOWN_MAX) {
+        if (clients->slot_count == clients->slot_capacity) {
+            clients->slot_capacity = clients->slot_capacity ? clients->slot_capacity * 2 : 64;
+            clients->slots =
+                mem_realloc(clients->slots, clients->slot_capacity * sizeof *clients->slots);
+        }
+        known = mem_zalloc(sizeof *known);
+        known->slot = clients->slot_count;
+        clients->slots[clients->slot_count++] = known;
+    } else {
+        known = clients->by_silence;
+        HASH_DEL(clients->by_routing_id, known);
+        DL_DELETE(clients->by_silence, known);
+    }
+    known->generation++;
+    return known;
+}
+
+static struct known_client *know_client(struct clients *clients, const struct buf *routing_id,
+                                        bool delimited)
+{
+    struct known_client *known = NULL;
+    HASH_FIND(hh, clients->by_routing_id, routing_id->data, routing_id->bytes, known);
+    if (known) {
+        if (known->next) { /* not already the last to have spoken */
+            DL_DELETE(clients->by_silence, known);
+            DL_APPEND(clients->by_silence, known);
+        }
+    } else {
+        known = take_record(clients);
+        memcpy(known->routing_id, routing_id->data, routing_id->bytes);
+        known->routing_id_bytes = (uint8_t)routing_id->bytes;
+        HASH_ADD(hh, clients->by_routing_id, routing_id, known->routing_id_bytes, known);
+        DL_APPEND(clients->by_silence, known);
+    }
+    known->delimited = delimited;
+    return known;
+}
+#pragma GCC diagnostic pop
+
+/* Handle: generation in the low 28 bits of the upper half, tag above it, slot + 1 below. */
+static client_handle make_handle(const struct clients *clients, const struct known_client *known)
+{
+    return (uint64_t)clients->tag << 60 | (uint64_t)(known->generation & 0xfffffff) << 32 |
+           (known->slot + 1);
+}
+
+unsigned client_handle_tag(client_handle client)
+{
+    return (unsigned)(client >> 60);
+}
+
+struct buf *clients_receive(struct clients *clients, client_handle *ret_client)
+{
+    for (;;) {
+        bool more;
+        struct buf *routing_id = frame_receive(clients->router, &more);
+        if (!routing_id)
+            return NULL;
+        struct buf *frame = NULL;
+        unsigned parts = 0;
+        bool delimited = false;
+        while (more) {
+            if (parts == 1)
+                delimited = frame->bytes == 0;
+            buf_unref(frame);
+            frame = frame_receive(clients->router, &more);
+            if (!frame)
+                break;
+            parts++;
+        }
+        bool good = frame && (parts == 1 || (parts == 2 && delimited)) && routing_id->bytes > 0 &&
+                    routing_id->bytes <= ROUTING_ID_BYTES_MAX;
+        if (good)
+            *ret_client = make_handle(clients, know_client(clients, routing_id, delimited));
+        buf_unref(routing_id);
+        if (good)
+            return frame;
+        buf_unref(frame);
+    }
+}
+
+bool clients_send(struct clients *clients, client_handle client, struct buf *frame)
+{
+    uint64_t slot = (client & 0xffffffff) - 1;
+    struct known_client *known = slot < clients->slot_count ? clients->slots[slot] : NULL;
+    if (!known || make_handle(clients, known) != client ||
+        !frame_send_bytes(clients->router, known->routing_id, known->routing_id_bytes, true)) {
+        buf_unref(frame);
+        return false;
+    }
+    if (known->delimited && !frame_send_bytes(clients->router, "", 0, true)) {
+        buf_unref(frame);
+        return false;
+    }
+    return frame_send(clients->router, frame, false);
+}

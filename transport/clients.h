@@ -1,0 +1,43 @@
+/* transport/clients.h - a ROUTER on which clients ask, and handles for those who did.
+ *
+ * A routing id is chosen by the other side and never trusted: it only tells where a reply goes. A
+ * client is known by a handle of ours; when more clients have spoken than the table holds, the one
+ * that was silent longest is forgotten, and replies to it are dropped. Both plain DEALER frames
+ * ([payload]) and REQ frames ([empty][payload]) are understood, and answered in kind.
+ * Owned by the network thread. */
+#ifndef TRANSPORT_CLIENTS_H
+#define TRANSPORT_CLIENTS_H
+
+#include "base/buf.h"
+#include "base/error.h"
+
+enum {
+    CLIENTS_FRAME_BYTES_MAX = 2 << 20,
+    CLIENTS_KNOWN_MAX = 65536, /* about 350 bytes each: 22 MiB at most */
+    CLIENTS_RECEIVE_HWM = 1000,
+    CLIENTS_SEND_HWM = 4000
+};
+
+/* Names a client: slot, generation and which of the node's sockets. 0: nobody. */
+typedef uint64_t client_handle;
+
+struct clients;
+
+/* Binds. `tag` (0-15) becomes part of the handles and tells several sockets apart. */
+MUST_USE int clients_create(void *context, const char *listen, unsigned tag,
+                            struct clients **ret_clients, struct conclave_error *error);
+void clients_destroy(struct clients *clients);
+
+void *clients_socket(struct clients *clients);
+
+/* The next request without waiting, one reference, and who sent it; NULL: none. Messages of another
+ * shape are dropped. */
+struct buf *clients_receive(struct clients *clients, client_handle *ret_client);
+
+/* Takes over one reference. False: dropped, the client is gone, forgotten or does not read. */
+bool clients_send(struct clients *clients, client_handle client, struct buf *frame);
+
+/* The tag that a handle was made with. */
+unsigned client_handle_tag(client_handle client);
+
+#endif

@@ -1,0 +1,21 @@
+/* transport/frame.h - between ZeroMQ messages and reference-counted bytes, without copying what is
+ * large. Bytes that ZeroMQ sends are released on its own threads: a buf's count is atomic. */
+#ifndef TRANSPORT_FRAME_H
+#define TRANSPORT_FRAME_H
+
+#include "base/buf.h"
+
+#include <stdbool.h>
+
+/* Receives one message part without waiting: a buf that owns it (one reference), *ret_more tells
+ * whether another part of the same message follows. NULL: nothing there (EAGAIN). */
+struct buf *frame_receive(void *socket, bool *ret_more);
+
+/* Sends the bytes as one part without waiting and drops the caller's reference in every case.
+ * False: not sent, the pipe is full or there is nobody (ROUTER: unknown routing id). */
+bool frame_send(void *socket, struct buf *frame, bool more);
+
+/* As frame_send with copied bytes: for routing ids. */
+bool frame_send_bytes(void *socket, const void *data, size_t bytes, bool more);
+
+#endif

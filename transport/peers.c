@@ -1,0 +1,194 @@
+#include "transport/peers.h"
+
+#include "base/fatal.h"
+#include "transport/context.h"
+#include "transport/endpoint.h"
+#include "transport/frame.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <zmq.h>
+
+struct link {
+    uint64_t id;
+    char endpoint[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
+    void *dealer;
+    uint64_t heard_us; /* last authentic frame, or when the link was made */
+    uint64_t patience_us; /* silence allowed, with jitter so that two nodes do not keep step */
+};
+
+struct peers {
+    void *context;
+    void *router;
+    struct prng prng;
+    struct link links[CONCLAVE_MEMBERS_MAX];
+    size_t link_count;
+};
+
+/* What both directions share: notice a dead peer in about a second, wait for nothing at close. */
+static void set_liveness(void *socket)
+{
+    socket_set_int(socket, ZMQ_LINGER, 0);
+    socket_set_int(socket, ZMQ_HEARTBEAT_IVL, 300);
+    socket_set_int(socket, ZMQ_HEARTBEAT_TIMEOUT, 1000);
+    socket_set_int(socket, ZMQ_HANDSHAKE_IVL, 1000);
+    socket_set_int64(socket, ZMQ_MAXMSGSIZE, PEERS_FRAME_BYTES_MAX);
+}
+
+int peers_create(void *context, const char *listen, uint64_t seed, struct peers **ret_peers,
+                 struct conclave_error *error)
+{
+    struct peers *peers = mem_zalloc(sizeof *peers);
+    peers->context = context;
+    prng_init(&peers->prng, seed);
+    peers->router = zmq_socket(context, ZMQ_ROUTER);
+    if (!peers->router) {
+        free(peers);
+        return error_set(error, CONCLAVE_INTERNAL, "cannot make a socket: %s",
+                         zmq_strerror(zmq_errno()));
+    }
+    set_liveness(peers->router);
+    socket_set_int(peers->router, ZMQ_RCVHWM, PEERS_RECEIVE_HWM);
+    int code = endpoint_bind(peers->router, listen, "peers (--listen)", error);
+    if (code) {
+        peers_destroy(peers);
+        return code;
+    }
+    *ret_peers = peers;
+    return CONCLAVE_OK;
+}
+
+static void link_close(struct link *link)
+{
+    if (link->dealer)
+        zmq_close(link->dealer);
+    link->dealer = NULL;
+}
+
+/* IMMEDIATE keeps frames from queueing for a peer that is not there: after a partition the first
+ * frame through is a new one. MAXRT and the heartbeat's TTL drop a half-dead connection early. */
+static void link_open(struct peers *peers, struct link *link, uint64_t now_us)
+{
+    link->heard_us = now_us;
+    link->patience_us = PEERS_SILENCE_US + prng_below(&peers->prng, PEERS_SILENCE_US / 3);
+    link->dealer = zmq_socket(peers->context, ZMQ_DEALER);
+    if (!link->dealer)
+        return; /* out of sockets; the supervisor tries again */
+    set_liveness(link->dealer);
+    socket_set_int(link->dealer, ZMQ_IMMEDIATE, 1);
+    socket_set_int(link->dealer, ZMQ_SNDHWM, PEERS_SEND_HWM);
+    socket_set_int(link->dealer, ZMQ_RECONNECT_IVL, 50);
+    socket_set_int(link->dealer, ZMQ_RECONNECT_IVL_MAX, 500);
+    socket_set_int(link->dealer, ZMQ_CONNECT_TIMEOUT, 500);
+    socket_set_int(link->dealer, ZMQ_HEARTBEAT_TTL, 1000);
+    socket_set_int(link->dealer, ZMQ_TCP_MAXRT, 2000);
+    socket_set_int(link->dealer, ZMQ_SNDBUF, 512 * 1024);
+    if (zmq_connect(link->dealer, link->endpoint) != 0)
+        link_close(link); /* a name that does not resolve now; the supervisor tries again */
+}
+
+void peers_destroy(struct peers *peers)
+{
+    if (!peers)
+        return;
+    for (size_t i = 0; i < peers->link_count; i++)
+        link_close(&peers->links[i]);
+    zmq_close(peers->router);
+    free(peers);
+}
+
+static struct link *find_link(struct peers *peers, uint64_t id)
+{
+    for (size_t i = 0; i < peers->link_count; i++)
+        if (peers->links[i].id == id)
+            return &peers->links[i];
+    return NULL;
+}
+
+void peers_set(struct peers *peers, const struct peer_address *addresses, size_t count,
+               uint64_t now_us)
+{
+    ASSERT(count <= CONCLAVE_MEMBERS_MAX);
+    struct link next[CONCLAVE_MEMBERS_MAX];
+    memset(next, 0, sizeof next);
+    for (size_t i = 0; i < count; i++) {
+        struct link *old = find_link(peers, addresses[i].id);
+        if (old && strcmp(old->endpoint, addresses[i].endpoint) == 0) {
+            next[i] = *old;
+            old->dealer = NULL; /* moved */
+            continue;
+        }
+        next[i].id = addresses[i].id;
+        size_t bytes = strlen(addresses[i].endpoint);
+        ASSERT(bytes <= CONCLAVE_ENDPOINT_BYTES_MAX);
+        memcpy(next[i].endpoint, addresses[i].endpoint, bytes + 1);
+        link_open(peers, &next[i], now_us);
+    }
+    for (size_t i = 0; i < peers->link_count; i++)
+        link_close(&peers->links[i]);
+    memcpy(peers->links, next, sizeof next);
+    peers->link_count = count;
+}
+
+bool peers_send(struct peers *peers, uint64_t id, struct buf *frame)
+{
+    struct link *link = find_link(peers, id);
+    if (!link || !link->dealer) {
+        buf_unref(frame);
+        return false;
+    }
+    return frame_send(link->dealer, frame, false);
+}
+
+void *peers_socket(struct peers *peers)
+{
+    return peers->router;
+}
+
+struct buf *peers_receive(struct peers *peers)
+{
+    for (;;) {
+        bool more;
+        struct buf *routing_id = frame_receive(peers->router, &more);
+        if (!routing_id)
+            return NULL;
+        buf_unref(routing_id);
+        struct buf *frame = NULL;
+        unsigned parts = 0;
+        while (more) {
+            buf_unref(frame);
+            frame = frame_receive(peers->router, &more);
+            if (!frame)
+                return NULL; /* libzmq delivers whole messages: cannot happen while it runs */
+            parts++;
+        }
+        if (parts == 1)
+            return frame;
+        buf_unref(frame);
+    }
+}
+
+void peers_heard(struct peers *peers, uint64_t id, uint64_t now_us)
+{
+    struct link *link = find_link(peers, id);
+    if (link)
+        link->heard_us = now_us;
+}
+
+uint64_t peers_supervise(struct peers *peers, uint64_t now_us, unsigned *ret_replaced)
+{
+    uint64_t next_us = UINT64_MAX;
+    *ret_replaced = 0;
+    for (size_t i = 0; i < peers->link_count; i++) {
+        struct link *link = &peers->links[i];
+        if (now_us - link->heard_us >= link->patience_us) {
+            link_close(link);
+            link_open(peers, link, now_us);
+            ++*ret_replaced;
+        }
+        uint64_t due_us = link->heard_us + link->patience_us;
+        if (due_us < next_us)
+            next_us = due_us;
+    }
+    return next_us;
+}
