@@ -1,0 +1,303 @@
+#include "../../fuzz/samples.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+/* Values around every width of an integer on the wire. */
+static const uint64_t extremes[] = {
+    0,
+    1,
+    0x7f,
+    0x80,
+    0xff,
+    0x100,
+    0xffff,
+    0x10000,
+    UINT32_MAX,
+    (uint64_t)UINT32_MAX + 1,
+    (UINT64_C(1) << 53) - 1,
+    INT64_MAX,
+    UINT64_MAX,
+};
+enum { EXTREMES = sizeof extremes / sizeof extremes[0] };
+
+/* Encodes and destroys a message, decodes it, checks what every message has, and hands it over. */
+static struct raft_message *round_trip(struct raft_message *message)
+{
+    enum raft_message_type type = message->type;
+    uint64_t term = message->term;
+    struct buf *frame = sample_encode(message);
+    struct peer_frame decoded;
+    cr_assert_eq(peer_decode(frame, &decoded), CONCLAVE_OK);
+    buf_unref(frame);
+    cr_assert_eq(decoded.type, PEER_FRAME_RAFT);
+    cr_assert_eq(decoded.version, PEER_PROTOCOL_VERSION);
+    cr_assert_eq(decoded.group, 0);
+    cr_assert_eq(decoded.from.cluster_id, sample_identity.cluster_id);
+    cr_assert_eq(decoded.from.node_id, sample_identity.node_id);
+    cr_assert_eq(decoded.from.incarnation, sample_identity.incarnation);
+    cr_assert_eq(decoded.to, SAMPLE_TO);
+    cr_assert_eq(decoded.raft->type, type);
+    cr_assert_eq(decoded.raft->term, term);
+    cr_assert_eq(decoded.raft->from, sample_identity.node_id);
+    cr_assert_eq(decoded.raft->to, SAMPLE_TO);
+    return decoded.raft;
+}
+
+/* --- Every message, every field ----------------------------------------------------------------
+ */
+
+Test(peer, carries_vote_requests)
+{
+    static const enum raft_message_type types[] = {RAFT_PREVOTE_REQUEST, RAFT_VOTE_REQUEST};
+    for (int i = 0; i < 2 * EXTREMES; i++) {
+        uint64_t value = extremes[i / 2];
+        struct raft_message *message = sample_message(types[i % 2], value);
+        message->vote_request.last = (struct raft_id){value, value};
+        struct raft_message *got = round_trip(message);
+        cr_assert_eq(got->vote_request.last.term, value);
+        cr_assert_eq(got->vote_request.last.index, value);
+        raft_message_destroy(got);
+    }
+}
+
+Test(peer, carries_vote_responses)
+{
+    static const enum raft_message_type types[] = {RAFT_PREVOTE_RESPONSE, RAFT_VOTE_RESPONSE};
+    for (int i = 0; i < 4 * EXTREMES; i++) {
+        uint64_t value = extremes[i / 4];
+        bool granted = i & 2;
+        struct raft_message *message = sample_message(types[i % 2], 5);
+        message->vote_response.granted = granted;
+        message->vote_response.campaign_term = value;
+        struct raft_message *got = round_trip(message);
+        cr_assert_eq(got->vote_response.granted, granted);
+        cr_assert_eq(got->vote_response.campaign_term, value);
+        raft_message_destroy(got);
+    }
+}
+
+/* One field of a response at a time, so that two that were exchanged are seen. */
+Test(peer, carries_every_field_of_append_responses)
+{
+    enum { FIELDS = 6 };
+    for (int i = 0; i < FIELDS * EXTREMES; i++) {
+        uint64_t values[FIELDS] = {11, 12, 13, 14, 15, 16};
+        values[i % FIELDS] = extremes[i / FIELDS];
+        struct raft_message *message = sample_message(RAFT_APPEND_RESPONSE, 5);
+        message->append_response = (struct raft_append_response){
+            .result = (enum raft_append_result)(1 + i % 3),
+            .match = values[0],
+            .rejected = values[1],
+            .conflict = {values[2], values[3]},
+            .last_index = values[4],
+            .round = values[5],
+        };
+        struct raft_message *got = round_trip(message);
+        const struct raft_append_response *response = &got->append_response;
+        cr_assert_eq((int)response->result, 1 + i % 3);
+        cr_assert_eq(response->match, values[0]);
+        cr_assert_eq(response->rejected, values[1]);
+        cr_assert_eq(response->conflict.term, values[2]);
+        cr_assert_eq(response->conflict.index, values[3]);
+        cr_assert_eq(response->last_index, values[4]);
+        cr_assert_eq(response->round, values[5]);
+        raft_message_destroy(got);
+    }
+}
+
+Test(peer, carries_every_field_of_heartbeats)
+{
+    for (int i = 0; i < EXTREMES; i++) {
+        uint64_t value = extremes[i];
+        struct raft_message *message = sample_message(RAFT_APPEND_REQUEST, UINT64_MAX);
+        message->append_request.prev = (struct raft_id){value, value ? UINT64_MAX - value + 1 : 0};
+        message->append_request.commit = value;
+        message->append_request.round = UINT64_MAX - value;
+        struct raft_message *got = round_trip(message);
+        const struct raft_append_request *request = &got->append_request;
+        cr_assert_eq(request->prev.term, value);
+        cr_assert_eq(request->prev.index, value ? UINT64_MAX - value + 1 : 0);
+        cr_assert_eq(request->commit, value);
+        cr_assert_eq(request->round, UINT64_MAX - value);
+        cr_assert_eq(request->entries.entry_count, 0);
+        raft_message_destroy(got);
+    }
+}
+
+Test(peer, carries_ids_and_incarnations_at_their_ends)
+{
+    const struct peer_identity ends[] = {
+        {0, 1, 0},
+        {UINT64_MAX, (UINT64_C(1) << 53) - 1, UINT64_MAX},
+    };
+    for (int i = 0; i < 2; i++) {
+        struct raft_message *message =
+            raft_message_create(RAFT_VOTE_REQUEST, ends[i].node_id, ends[1 - i].node_id, 1);
+        struct buf *frame = peer_encode_raft(&ends[i], message);
+        struct peer_frame decoded;
+        cr_assert_eq(peer_decode(frame, &decoded), CONCLAVE_OK);
+        cr_assert_eq(decoded.from.cluster_id, ends[i].cluster_id);
+        cr_assert_eq(decoded.from.node_id, ends[i].node_id);
+        cr_assert_eq(decoded.from.incarnation, ends[i].incarnation);
+        cr_assert_eq(decoded.to, ends[1 - i].node_id);
+        raft_message_destroy(decoded.raft);
+        raft_message_destroy(message);
+        buf_unref(frame);
+    }
+}
+
+Test(peer, carries_hello)
+{
+    struct peer_hello hello = {0};
+    memset(hello.name, 'n', sizeof hello.name - 1);
+    memset(hello.client, 'e', sizeof hello.client - 1);
+    struct buf *frame = peer_encode_hello(&sample_identity, SAMPLE_TO, &hello);
+    struct peer_frame decoded;
+    cr_assert_eq(peer_decode(frame, &decoded), CONCLAVE_OK);
+    cr_assert_eq(decoded.type, PEER_FRAME_HELLO);
+    cr_assert_null(decoded.raft);
+    cr_assert_eq(decoded.to, SAMPLE_TO);
+    cr_assert_str_eq(decoded.hello.name, hello.name);
+    cr_assert_str_eq(decoded.hello.client, hello.client);
+    buf_unref(frame);
+}
+
+/* --- Entries ---------------------------------------------------------------------------------- */
+
+Test(peer, numbers_entries_from_prev_plus_one)
+{
+    struct raft_message *message = sample_message(RAFT_APPEND_REQUEST, 9);
+    message->append_request.prev = (struct raft_id){3, 100};
+    sample_add_entry(message, 3, RAFT_ENTRY_COMMAND, "a", 1);
+    sample_add_entry(message, 7, RAFT_ENTRY_NOOP, NULL, 0);
+    sample_add_entry(message, 7, RAFT_ENTRY_CONFIG, "cc", 2);
+    sample_add_commands(message, 2, 3);
+    struct raft_message *got = round_trip(message);
+    static const struct {
+        uint64_t term;
+        enum raft_entry_kind kind;
+        const char *payload;
+    } expected[] = {{3, RAFT_ENTRY_COMMAND, "a"},
+                    {7, RAFT_ENTRY_NOOP, ""},
+                    {7, RAFT_ENTRY_CONFIG, "cc"},
+                    {9, RAFT_ENTRY_COMMAND, "ccc"},
+                    {9, RAFT_ENTRY_COMMAND, "ccc"}};
+    const struct raft_runs *entries = &got->append_request.entries;
+    cr_assert_eq(entries->entry_count, 5);
+    cr_assert_eq(entries->payload_bytes, 9);
+    struct raft_runs_iter iter = {0};
+    for (uint64_t i = 0; i < 5; i++) {
+        const struct raft_entry *entry = raft_runs_next(entries, &iter);
+        cr_assert_eq(entry->id.index, 101 + i);
+        cr_assert_eq(entry->id.term, expected[i].term);
+        cr_assert_eq(entry->kind, expected[i].kind);
+        cr_assert_eq(entry->origin.client, 0);
+        cr_assert_eq(entry->origin.request, 0);
+        cr_assert_eq(entry->payload.bytes, strlen(expected[i].payload));
+        cr_assert_eq(memcmp(entry->payload.data, expected[i].payload, entry->payload.bytes), 0);
+    }
+    raft_message_destroy(got);
+}
+
+Test(peer, carries_payloads_of_every_size)
+{
+    static const size_t sizes[] = {0,   1,     31,    32,    255,
+                                   256, 65535, 65536, 65537, CONCLAVE_COMMAND_BYTES_MAX};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct raft_message *message = sample_message(RAFT_APPEND_REQUEST, 1);
+        sample_add_commands(message, 1, sizes[i]);
+        struct raft_message *got = round_trip(message);
+        struct raft_runs_iter iter = {0};
+        const struct raft_entry *entry = raft_runs_next(&got->append_request.entries, &iter);
+        cr_assert_eq(entry->payload.bytes, sizes[i]);
+        if (sizes[i] > 0)
+            cr_assert_eq(entry->payload.data[sizes[i] - 1], 'c');
+        raft_message_destroy(got);
+    }
+}
+
+Test(peer, payloads_point_into_the_frame_and_keep_it)
+{
+    struct raft_message *message = sample_message(RAFT_APPEND_REQUEST, 2);
+    sample_add_entry(message, 2, RAFT_ENTRY_NOOP, NULL, 0);
+    sample_add_commands(message, 2, 10);
+    struct buf *frame = sample_encode(message);
+    struct peer_frame decoded;
+    cr_assert_eq(peer_decode(frame, &decoded), CONCLAVE_OK);
+    struct raft_runs_iter iter = {0};
+    const struct raft_runs *entries = &decoded.raft->append_request.entries;
+    cr_assert_null(raft_runs_next(entries, &iter)->buf);
+    for (int i = 0; i < 2; i++) {
+        const struct raft_entry *entry = raft_runs_next(entries, &iter);
+        cr_assert_eq(entry->buf, frame);
+        cr_assert(entry->payload.data > frame->data);
+        cr_assert_leq(entry->payload.data + entry->payload.bytes, frame->data + frame->bytes);
+    }
+    cr_assert_gt(atomic_load(&frame->refs), 1);
+    raft_message_destroy(decoded.raft);
+    cr_assert_eq(atomic_load(&frame->refs), 1);
+    buf_unref(frame);
+}
+
+Test(peer, carries_as_many_entries_as_the_limit_and_refuses_more)
+{
+    struct raft_message *message = sample_message(RAFT_APPEND_REQUEST, 1);
+    sample_add_commands(message, PEER_ENTRIES_MAX, 1);
+    struct buf *frame = sample_encode(message);
+    struct peer_frame decoded;
+    cr_assert_eq(peer_decode(frame, &decoded), CONCLAVE_OK);
+    cr_assert_eq(decoded.raft->append_request.entries.entry_count, PEER_ENTRIES_MAX);
+    raft_message_destroy(decoded.raft);
+
+    /* One more: the entries' header is followed by entries of six bytes each. */
+    size_t entries = (size_t)PEER_ENTRIES_MAX * 6;
+    uint8_t *header = frame->data + frame->bytes - entries - 3;
+    cr_assert_eq(header[0], 0xdc);
+    struct buf *more = buf_create(frame->bytes + 6);
+    memcpy(more->data, frame->data, frame->bytes);
+    memcpy(more->data + frame->bytes, frame->data + frame->bytes - 6, 6);
+    more->data[(size_t)(header - frame->data) + 2]++;
+    cr_assert_eq(peer_decode(more, &decoded), CONCLAVE_TOO_LARGE);
+    buf_unref(more);
+    buf_unref(frame);
+}
+
+Test(peer, sizes_an_append_request_so_that_nothing_grows)
+{
+    static const size_t sizes[] = {0, 1, 128, 70000};
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        struct raft_message *message = sample_message(RAFT_APPEND_REQUEST, UINT64_MAX);
+        message->append_request.prev = (struct raft_id){UINT64_MAX, UINT64_MAX - 64};
+        message->append_request.commit = UINT64_MAX;
+        message->append_request.round = UINT64_MAX;
+        sample_add_commands(message, 64, sizes[i]);
+        struct buf *frame = sample_encode(message);
+        /* What is written never exceeds what is reserved: 167 bytes, 16 and the payload an entry.
+         */
+        cr_assert_leq(frame->bytes, 167 + 64 * (16 + sizes[i]));
+        buf_unref(frame);
+    }
+}
+
+/* --- The bytes -------------------------------------------------------------------------------- */
+
+/* The example of docs/protocol.md. */
+Test(peer, writes_the_documented_bytes)
+{
+    static const struct peer_identity identity = {0x1122334455667788, 0xa1, 0x99};
+    struct raft_message *message = raft_message_create(RAFT_APPEND_REQUEST, 0xa1, 0xb2, 3);
+    message->append_request.prev = (struct raft_id){2, 7};
+    message->append_request.commit = 6;
+    message->append_request.round = 4;
+    sample_add_entry(message, 3, RAFT_ENTRY_NOOP, NULL, 0);
+    sample_add_entry(message, 3, RAFT_ENTRY_COMMAND, "hi", 2);
+    struct buf *frame = peer_encode_raft(&identity, message);
+    raft_message_destroy(message);
+    static const char expected[] = "\x9e\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xa1\xcc"
+                                   "\xb2\xcc\x99\x01\x05\x03\x02\x07\x06\x04\x92\x93\x03\x00\xc4"
+                                   "\x00\x93\x03\x01\xc4\x02hi";
+    cr_assert_eq(frame->bytes, sizeof expected - 1);
+    cr_assert_arr_eq(frame->data, expected, sizeof expected - 1);
+    buf_unref(frame);
+}
