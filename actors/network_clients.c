@@ -272,6 +272,10 @@ static void take_op(struct actor *actor, client_handle client, const struct clie
                     struct buf *frame)
 {
     struct network *network = actor->state;
+    if (!network->members) { /* raft has not been started yet */
+        answer(&network->clients, client, op->id, CONCLAVE_BUSY, "the node is starting");
+        return;
+    }
     switch (op->type) {
     case CLIENT_OP_PROPOSE:
     case CLIENT_OP_READ:

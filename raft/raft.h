@@ -188,7 +188,8 @@ struct raft_id raft_durable(const struct raft *raft); /* last entry known to be 
 /* True on a leader that has committed an entry of its own term and may serve. */
 bool raft_is_serving(const struct raft *raft);
 
-/* The configuration in effect (the newest in the log, Rule 29) and its index. */
+/* The configuration in effect (the newest in the log, Rule 29) and its index, which may be asked for
+ * with NULL. Not before START. */
 const struct raft_configuration *raft_configuration(const struct raft *raft, uint64_t *ret_index);
 
 /* The term of the entry at this index: 0 if the log does not hold it. */

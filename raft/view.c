@@ -42,7 +42,8 @@ bool raft_is_serving(const struct raft *raft)
 
 const struct raft_configuration *raft_configuration(const struct raft *raft, uint64_t *ret_index)
 {
-    *ret_index = raft->memberships[raft->membership_count - 1].index;
+    if (ret_index)
+        *ret_index = raft->memberships[raft->membership_count - 1].index;
     return raft_members(raft);
 }
 
