@@ -1,0 +1,318 @@
+#include "client/client.h"
+
+#include "base/clock.h"
+#include "base/fatal.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include <zmq.h>
+
+/* libzmq's ZMQ_ZERO_COPY_RECV, which its stable header does not name. Off, a kept reply of a few
+ * bytes does not pin the whole buffer that it was received in. */
+#define CONTEXT_ZERO_COPY_RECV 10
+
+enum { TIMEOUT_DEFAULT_MS = 5000, WAIT_MAX_MS = 1000 };
+
+void conclave_client_options_init(struct conclave_client_options *options)
+{
+    *options = (struct conclave_client_options){
+        .size = sizeof *options,
+        .timeout_ms = TIMEOUT_DEFAULT_MS,
+    };
+}
+
+/* --- Life ---------------------------------------------------------------------------------------
+ */
+
+static int endpoints_connect(struct conclave_client *client, const char *endpoints,
+                             struct conclave_error *error)
+{
+    const char *at = endpoints;
+    while (*at) {
+        size_t bytes = strcspn(at, ",");
+        char endpoint[CONCLAVE_ENDPOINT_BYTES_MAX + 2]; /* one too long is seen as too long */
+        size_t kept = bytes < sizeof endpoint ? bytes : sizeof endpoint - 1;
+        memcpy(endpoint, at, kept);
+        endpoint[kept] = '\0';
+        uint32_t connection;
+        if (bytes > 0) {
+            int code = connection_obtain(client, endpoint, &connection, error);
+            if (code != CONCLAVE_OK)
+                return code;
+        }
+        at += bytes;
+        at += *at == ',';
+    }
+    if (client->connection_count == 0)
+        return error_set(error, CONCLAVE_INVALID, "no endpoint given: name at least one node");
+    return CONCLAVE_OK;
+}
+
+static int context_open(struct conclave_client *client, void *given, struct conclave_error *error)
+{
+    client->context = given;
+    if (given)
+        return CONCLAVE_OK;
+    client->context = zmq_ctx_new();
+    if (!client->context)
+        return error_set(error, CONCLAVE_NO_MEMORY, "cannot make a ZeroMQ context");
+    client->owns_context = true;
+    zmq_ctx_set(client->context, ZMQ_BLOCKY, 0);
+    zmq_ctx_set(client->context, CONTEXT_ZERO_COPY_RECV, 0);
+    return CONCLAVE_OK;
+}
+
+int conclave_client_create(const struct conclave_client_options *options,
+                           struct conclave_client **ret_client, struct conclave_error *error)
+{
+    if (!options || !ret_client || options->size != sizeof *options || !options->endpoints)
+        return error_set(error, CONCLAVE_INVALID,
+                         "client options: use conclave_client_options_init, set endpoints");
+    struct conclave_client *client = mem_zalloc(sizeof *client);
+    client->timeout_ms = options->timeout_ms ? options->timeout_ms : TIMEOUT_DEFAULT_MS;
+    client->target = CLIENT_CONNECTION_NONE;
+    client->queue_head = client->queue_tail = TABLE_NONE;
+    client->done_tail = &client->done_head;
+    client->replies = reply_pool_create();
+    table_init(&client->table, clock_now_ns());
+    prng_init(&client->prng, prng_entropy());
+    client->epoll = epoll_create1(EPOLL_CLOEXEC);
+    int code = CONCLAVE_OK;
+    if (client->epoll < 0)
+        code = error_set_errno(error, CONCLAVE_NO_MEMORY, errno, "cannot make an epoll descriptor");
+    if (code == CONCLAVE_OK)
+        code = context_open(client, options->zmq_context, error);
+    if (code == CONCLAVE_OK)
+        code = endpoints_connect(client, options->endpoints, error);
+    if (code != CONCLAVE_OK) {
+        conclave_client_destroy(client);
+        return code;
+    }
+    *ret_client = client;
+    return CONCLAVE_OK;
+}
+
+void conclave_client_destroy(struct conclave_client *client)
+{
+    if (!client)
+        return;
+    operations_drop(client);
+    for (struct conclave_op *op = client->done_head; op; op = op->next)
+        op->state = CLIENT_OP_IDLE;
+    connections_close(client);
+    if (client->owns_context) {
+        while (zmq_ctx_term(client->context) && zmq_errno() == EINTR)
+            continue;
+    }
+    if (client->epoll >= 0)
+        close(client->epoll);
+    reply_pool_close(client->replies);
+    table_deinit(&client->table);
+    free(client);
+}
+
+int conclave_client_fd(const struct conclave_client *client)
+{
+    return client->epoll;
+}
+
+const char *conclave_client_describe(struct conclave_client *client)
+{
+    size_t at = 0;
+    client->text[0] = '\0';
+    for (uint32_t i = 0; i < client->connection_count; i++) {
+        const struct client_connection *connection = &client->connections[i];
+        const char *state = connection->heard_ns == 0          ? "no answer"
+                            : connection->silent_since_ns != 0 ? "no answer now"
+                            : connection->term > 0             ? "leader"
+                                                               : "answered";
+        int wrote = snprintf(client->text + at, sizeof client->text - at, "%s%s (%s)",
+                             i ? ", " : "", connection->endpoint, state);
+        if (wrote < 0 || (size_t)wrote >= sizeof client->text - at)
+            break;
+        at += (size_t)wrote;
+    }
+    return client->text;
+}
+
+/* --- One turn of the loop -----------------------------------------------------------------------
+ */
+
+static void control_answered(struct conclave_client *client, uint32_t connection,
+                             const struct client_reply *reply, uint64_t now_ns)
+{
+    uint32_t control = table_id_index(reply->id) - TABLE_CONTROL_FIRST;
+    if (control / 2 != connection)
+        return;
+    if (control % 2 == CLIENT_CONTROL_STATUS) {
+        status_answered(client, connection, reply);
+        return;
+    }
+    struct client_redirect redirect;
+    if (client_redirect_decode(reply->body, &redirect) == CONCLAVE_OK)
+        leader_learn(client, connection, &redirect, now_ns);
+}
+
+static void frame_received(struct conclave_client *client, uint32_t connection,
+                           struct reply_frame *frame, uint64_t now_ns)
+{
+    struct client_reader reader;
+    if (client_reply_begin(&reader, zmq_msg_data(&frame->msg), zmq_msg_size(&frame->msg)) !=
+        CONCLAVE_OK)
+        return; /* not an answer: as if nothing had come */
+    connection_heard(client, connection, now_ns);
+    struct client_reply reply;
+    while (client_reply_next(&reader, &reply) == 1) {
+        if (table_id_index(reply.id) < TABLE_CONTROL_FIRST)
+            operation_answered(client, connection, &reply, frame, now_ns);
+        else
+            control_answered(client, connection, &reply, now_ns);
+    }
+    if (client->connections[connection].outstanding == 0)
+        client->connections[connection].silent_since_ns = 0;
+}
+
+/* Takes in what has come; no more of one connection than lets the timers run in time. */
+static bool frames_receive(struct conclave_client *client)
+{
+    enum { FRAMES_PER_STEP = 1000 };
+    bool received = false;
+    for (uint32_t i = 0; i < client->connection_count; i++) {
+        for (int n = 0; n < FRAMES_PER_STEP; n++) {
+            struct reply_frame *frame = connection_receive(client, i);
+            if (!frame)
+                break;
+            received = true;
+            frame_received(client, i, frame, clock_now_ns());
+            reply_frame_unref(frame);
+        }
+    }
+    return received;
+}
+
+bool client_step(struct conclave_client *client)
+{
+    operations_send(client, clock_now_ns());
+    /* What has come in goes before what the clock says: after a stall of this thread the answers
+     * are there, and only the timers look late. */
+    bool received = frames_receive(client);
+    uint64_t now_ns = clock_now_ns();
+    operations_expire(client, now_ns);
+    leader_watch(client, now_ns);
+    if (client->leader_new) {
+        client->leader_new = false;
+        operations_wake(client);
+    }
+    operations_send(client, now_ns);
+    return received;
+}
+
+void client_wait(struct conclave_client *client, uint64_t until_ns)
+{
+    uint64_t now_ns = clock_now_ns();
+    uint64_t timer_ns = table_next_due_ns(&client->table);
+    uint64_t leader_ns = leader_next_ns(client);
+    if (timer_ns < until_ns)
+        until_ns = timer_ns;
+    if (leader_ns < until_ns)
+        until_ns = leader_ns;
+    uint64_t wait_ns = until_ns > now_ns ? until_ns - now_ns : 0;
+    uint64_t wait_ms = (wait_ns + CLIENT_MS_NS - 1) / CLIENT_MS_NS;
+    if (wait_ms > WAIT_MAX_MS)
+        wait_ms = WAIT_MAX_MS;
+
+    zmq_pollitem_t items[CLIENT_CONNECTIONS_MAX];
+    int count = 0;
+    for (uint32_t i = 0; i < client->connection_count; i++) {
+        if (!client->connections[i].socket)
+            continue;
+        /* What is queued now could not be sent: wake when it can. */
+        bool sends = (client->queue_head != TABLE_NONE && leader_may_be_target(client, i)) ||
+                     status_wants_to_send(client, i);
+        items[count++] = (zmq_pollitem_t){
+            .socket = client->connections[i].socket,
+            .events = (short)(ZMQ_POLLIN | (sends ? ZMQ_POLLOUT : 0)),
+        };
+    }
+    zmq_poll(items, count, (long)wait_ms);
+}
+
+/* --- Operations ---------------------------------------------------------------------------------
+ */
+
+static int operation_submit(struct conclave_client *client, struct conclave_op *op,
+                            enum client_op_state state)
+{
+    if (op->state != CLIENT_OP_IDLE ||
+        (op->kind != CONCLAVE_OP_PROPOSE && op->kind != CONCLAVE_OP_READ) ||
+        (op->bytes > 0 && !op->data))
+        return CONCLAVE_INVALID;
+    if (op->bytes > CONCLAVE_COMMAND_BYTES_MAX)
+        return CONCLAVE_TOO_LARGE;
+    uint64_t now_ns = clock_now_ns();
+    uint64_t timeout_ms = op->timeout_ms ? op->timeout_ms : client->timeout_ms;
+    uint32_t index = table_add(&client->table, op, now_ns + timeout_ms * CLIENT_MS_NS);
+    if (index == TABLE_NONE)
+        return CONCLAVE_BUSY;
+    conclave_op_release(op);
+    op->code = CONCLAVE_OK;
+    op->latency_ns = 0;
+    op->submitted_ns = now_ns;
+    op->state = state;
+    operation_queue(client, index);
+    return CONCLAVE_OK;
+}
+
+int conclave_client_submit(struct conclave_client *client, struct conclave_op *op)
+{
+    return operation_submit(client, op, CLIENT_OP_SUBMITTED);
+}
+
+static size_t done_take(struct conclave_client *client, struct conclave_op **ret_done)
+{
+    size_t count = client->done_count;
+    *ret_done = client->done_head;
+    for (struct conclave_op *op = client->done_head; op; op = op->next)
+        op->state = CLIENT_OP_IDLE;
+    client->done_head = NULL;
+    client->done_tail = &client->done_head;
+    client->done_count = 0;
+    return count;
+}
+
+size_t conclave_client_poll(struct conclave_client *client, uint32_t timeout_ms,
+                            struct conclave_op **ret_done)
+{
+    uint64_t until_ns = 0;
+    for (;;) {
+        bool received = client_step(client);
+        if (client->done_head)
+            break;
+        if (until_ns == 0)
+            until_ns = clock_now_ns() + timeout_ms * CLIENT_MS_NS;
+        if (received)
+            continue;
+        if (timeout_ms == 0 || clock_now_ns() >= until_ns)
+            break;
+        client_wait(client, until_ns);
+    }
+    return done_take(client, ret_done);
+}
+
+int conclave_client_call(struct conclave_client *client, struct conclave_op *op)
+{
+    int code = operation_submit(client, op, CLIENT_OP_CALLED);
+    if (code != CONCLAVE_OK) {
+        op->code = code;
+        return code;
+    }
+    while (op->state == CLIENT_OP_CALLED) {
+        if (!client_step(client) && op->state == CLIENT_OP_CALLED)
+            client_wait(client, UINT64_MAX);
+    }
+    return op->code;
+}

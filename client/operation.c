@@ -1,0 +1,314 @@
+#include "client/client.h"
+
+#include "base/clock.h"
+#include "base/fatal.h"
+
+/* What a frame spends on an operation beside its body, at most: array 1, id 9, type 1, header 5. */
+enum { OP_FRAME_BYTES = 16, FRAME_HEADER_BYTES = 8 };
+
+/* --- The end of an operation -------------------------------------------------------------------
+ */
+
+static void operation_done(struct conclave_client *client, uint32_t index, int code,
+                           uint64_t now_ns)
+{
+    struct table_entry *entry = table_at(&client->table, index);
+    struct conclave_op *op = entry->op;
+    ASSERT(entry->state != TABLE_SENT && entry->state != TABLE_QUEUED);
+    table_remove(&client->table, index);
+    op->code = code;
+    op->latency_ns = now_ns > op->submitted_ns ? now_ns - op->submitted_ns : 0;
+    op->next = NULL;
+    if (op->state == CLIENT_OP_CALLED) {
+        op->state = CLIENT_OP_IDLE;
+        return;
+    }
+    ASSERT(op->state == CLIENT_OP_SUBMITTED);
+    op->state = CLIENT_OP_DONE;
+    *client->done_tail = op;
+    client->done_tail = &op->next;
+    client->done_count++;
+}
+
+/* Takes the entry off the connection that it was sent on. */
+static void operation_unsend(struct conclave_client *client, struct table_entry *entry)
+{
+    struct client_connection *connection = &client->connections[entry->connection];
+    ASSERT(entry->state == TABLE_SENT && connection->outstanding > 0);
+    connection->outstanding--;
+    entry->state = TABLE_WAITING;
+}
+
+/* --- Queue and frames --------------------------------------------------------------------------
+ */
+
+void operation_queue(struct conclave_client *client, uint32_t index)
+{
+    struct table_entry *entry = table_at(&client->table, index);
+    entry->state = TABLE_QUEUED;
+    entry->queue_next = TABLE_NONE;
+    if (client->queue_head == TABLE_NONE)
+        client->queue_head = index;
+    else
+        table_at(&client->table, client->queue_tail)->queue_next = index;
+    client->queue_tail = index;
+}
+
+static void queue_pop(struct conclave_client *client)
+{
+    struct table_entry *entry = table_at(&client->table, client->queue_head);
+    client->queue_head = entry->queue_next;
+    entry->queue_next = TABLE_NONE;
+    if (client->queue_head == TABLE_NONE)
+        client->queue_tail = TABLE_NONE;
+}
+
+/* How many operations from the head of the queue go into one frame, and its size. */
+static uint32_t frame_measure(struct conclave_client *client, size_t *ret_bytes)
+{
+    size_t bytes = FRAME_HEADER_BYTES;
+    uint32_t count = 0;
+    for (uint32_t index = client->queue_head; index != TABLE_NONE;) {
+        const struct table_entry *entry = table_at(&client->table, index);
+        size_t more = entry->op->bytes + OP_FRAME_BYTES;
+        if (count > 0 &&
+            (bytes + more > CLIENT_SEND_BYTES_MAX || count == CLIENT_OPS_PER_FRAME_MAX))
+            break;
+        bytes += more;
+        count++;
+        index = entry->queue_next;
+    }
+    *ret_bytes = bytes;
+    return count;
+}
+
+static struct buf *frame_pack(struct conclave_client *client, uint32_t count, size_t bytes)
+{
+    struct pack pack;
+    pack_init(&pack, bytes);
+    client_request_pack(&pack, count);
+    uint32_t index = client->queue_head;
+    for (uint32_t i = 0; i < count; i++) {
+        struct table_entry *entry = table_at(&client->table, index);
+        entry->id = table_new_id(&client->table, index);
+        struct client_op op = {
+            .id = entry->id,
+            .type = entry->op->kind == CONCLAVE_OP_PROPOSE ? CLIENT_OP_PROPOSE : CLIENT_OP_READ,
+            .body = {entry->op->data, entry->op->bytes},
+        };
+        client_op_pack(&pack, &op);
+        index = entry->queue_next;
+    }
+    return pack_take(&pack);
+}
+
+void operations_send(struct conclave_client *client, uint64_t now_ns)
+{
+    while (client->queue_head != TABLE_NONE) {
+        uint32_t target = leader_target(client);
+        if (target == CLIENT_CONNECTION_NONE)
+            return;
+        struct client_connection *connection = &client->connections[target];
+        size_t bytes;
+        uint32_t count = frame_measure(client, &bytes);
+        if (!connection_send(connection, frame_pack(client, count, bytes), now_ns))
+            return;
+        /* Silence counts from what is outstanding now, not from an attempt that failed earlier. */
+        if (connection->outstanding == 0)
+            connection->silent_since_ns = now_ns;
+        connection->outstanding += count;
+        for (uint32_t i = 0; i < count; i++) {
+            struct table_entry *entry = table_at(&client->table, client->queue_head);
+            queue_pop(client);
+            entry->state = TABLE_SENT;
+            entry->connection = (uint8_t)target;
+        }
+        /* In what term a guess leads, if it does: a later change can then be told from it. */
+        if (connection->term == 0 && !connection->asked)
+            leader_ask(client, target, now_ns);
+    }
+}
+
+/* --- Answers -----------------------------------------------------------------------------------
+ */
+
+/* Codes with which a node (not its state machine: those answers are bin) refuses an operation that
+ * may be tried again. */
+static bool refusal_may_be_retried(const struct client_reply *reply, enum conclave_op_kind kind)
+{
+    if (reply->body_is_bin)
+        return false;
+    switch (reply->code) {
+    case CONCLAVE_NOT_LEADER:
+    case CONCLAVE_NO_LEADER:
+    case CONCLAVE_BUSY:
+    case CONCLAVE_STOPPING:
+    case CONCLAVE_TIMEOUT:
+        return true;
+    case CONCLAVE_UNKNOWN: /* a read has no outcome that could be unknown */
+        return kind == CONCLAVE_OP_READ;
+    default:
+        return false;
+    }
+}
+
+static void operation_back_off(struct conclave_client *client, uint32_t index, uint64_t now_ns)
+{
+    struct table_entry *entry = table_at(&client->table, index);
+    uint64_t wait_ms = prng_between(&client->prng, CLIENT_BACKOFF_MIN_MS, CLIENT_BACKOFF_MAX_MS);
+    uint64_t until_ns = now_ns + wait_ms * CLIENT_MS_NS;
+    entry->state = TABLE_WAITING;
+    table_wake_at(&client->table, index,
+                  until_ns < entry->deadline_ns ? until_ns : entry->deadline_ns);
+}
+
+static void operation_refused(struct conclave_client *client, uint32_t index, uint32_t connection,
+                              const struct client_reply *reply, uint64_t now_ns)
+{
+    struct table_entry *entry = table_at(&client->table, index);
+    entry->refusal = (uint8_t)reply->code;
+    bool leads_not = reply->code == CONCLAVE_NOT_LEADER || reply->code == CONCLAVE_NO_LEADER;
+    struct client_redirect redirect;
+    if (leads_not && client_redirect_decode(reply->body, &redirect) == CONCLAVE_OK)
+        leader_learn(client, connection, &redirect, now_ns);
+    if ((leads_not || reply->code == CONCLAVE_STOPPING) && client->target == connection)
+        leader_lost(client, connection);
+    bool elsewhere = client->target != CLIENT_CONNECTION_NONE && client->target != connection;
+    if (elsewhere && reply->code != CONCLAVE_BUSY && entry->redirects < CLIENT_REDIRECTS_MAX) {
+        entry->redirects++;
+        operation_queue(client, index);
+    } else {
+        operation_back_off(client, index, now_ns);
+    }
+}
+
+void operation_answered(struct conclave_client *client, uint32_t connection,
+                        const struct client_reply *reply, struct reply_frame *frame,
+                        uint64_t now_ns)
+{
+    uint32_t index = table_find_sent(&client->table, reply->id);
+    if (index == TABLE_NONE)
+        return;
+    struct table_entry *entry = table_at(&client->table, index);
+    if (entry->connection != connection)
+        return;
+    struct conclave_op *op = entry->op;
+    operation_unsend(client, entry);
+    if (refusal_may_be_retried(reply, op->kind)) {
+        operation_refused(client, index, connection, reply, now_ns);
+        return;
+    }
+    struct slice body = reply->body;
+    if (!reply->body_is_bin) { /* a node's own verdict: its sentence, if it has one */
+        struct cursor cursor;
+        cursor_init(&cursor, body.data, body.bytes);
+        body = cursor_bin(&cursor);
+        if (!cursor_ok(&cursor))
+            body = (struct slice){0};
+    }
+    if (body.bytes > 0) {
+        op->reply = body.data;
+        op->reply_bytes = body.bytes;
+        op->reply_owner = reply_frame_ref(frame);
+    }
+    operation_done(client, index, reply->code, now_ns);
+}
+
+/* --- Changes of leader and time ----------------------------------------------------------------
+ */
+
+void operations_abandon(struct conclave_client *client, uint32_t connection, uint64_t now_ns)
+{
+    /* Over the whole table: it happens when a leader is lost, not per operation. */
+    for (uint32_t i = 0; i < client->table.capacity; i++) {
+        if (client->connections[connection].outstanding == 0)
+            break;
+        struct table_entry *entry = table_at(&client->table, i);
+        if (entry->state != TABLE_SENT || entry->connection != connection)
+            continue;
+        operation_unsend(client, entry);
+        if (entry->op->kind == CONCLAVE_OP_PROPOSE)
+            operation_done(client, i, CONCLAVE_UNKNOWN, now_ns); /* rule 44 */
+        else
+            operation_queue(client, i);
+    }
+    ASSERT(client->connections[connection].outstanding == 0);
+}
+
+void operations_wake(struct conclave_client *client)
+{
+    for (uint32_t i = 0; i < client->table.capacity; i++) {
+        struct table_entry *entry = table_at(&client->table, i);
+        if (entry->state != TABLE_WAITING || entry->refusal == CONCLAVE_BUSY)
+            continue;
+        table_wake_at(&client->table, i, entry->deadline_ns);
+        operation_queue(client, i);
+    }
+}
+
+/* The verdict on an operation that nobody can have taken since it was last refused, if it was. */
+static int unsent_code(const struct conclave_client *client, const struct table_entry *entry)
+{
+    bool leader_known =
+        client->target != CLIENT_CONNECTION_NONE && client->connections[client->target].term > 0;
+    if (entry->refusal == CONCLAVE_BUSY || entry->refusal == CONCLAVE_STOPPING)
+        return entry->refusal;
+    if (entry->refusal == 0 && client->heard_ns < entry->op->submitted_ns)
+        return CONCLAVE_UNREACHABLE;
+    return leader_known ? CONCLAVE_TIMEOUT : CONCLAVE_NO_LEADER;
+}
+
+/* Takes an entry out of the middle of the queue: at a deadline only, so the search is affordable
+ * (what is overdue is near the head: the queue is about as old as it is long). */
+static void queue_remove(struct conclave_client *client, uint32_t index)
+{
+    uint32_t *link = &client->queue_head;
+    uint32_t before = TABLE_NONE;
+    while (*link != index) {
+        ASSERT(*link != TABLE_NONE);
+        before = *link;
+        link = &table_at(&client->table, before)->queue_next;
+    }
+    *link = table_at(&client->table, index)->queue_next;
+    if (client->queue_tail == index)
+        client->queue_tail = before;
+}
+
+void operations_expire(struct conclave_client *client, uint64_t now_ns)
+{
+    uint32_t index;
+    while ((index = table_take_due(&client->table, now_ns)) != TABLE_NONE) {
+        struct table_entry *entry = table_at(&client->table, index);
+        if (entry->deadline_ns > now_ns) {
+            ASSERT(entry->state == TABLE_WAITING);
+            table_wake_at(&client->table, index, entry->deadline_ns);
+            operation_queue(client, index);
+            continue;
+        }
+        int code;
+        if (entry->state == TABLE_SENT) {
+            bool proposal = entry->op->kind == CONCLAVE_OP_PROPOSE;
+            code = proposal ? CONCLAVE_UNKNOWN : CONCLAVE_TIMEOUT; /* rule 44 */
+            operation_unsend(client, entry);
+        } else {
+            code = unsent_code(client, entry);
+            if (entry->state == TABLE_QUEUED)
+                queue_remove(client, index);
+            entry->state = TABLE_WAITING;
+        }
+        operation_done(client, index, code, now_ns);
+    }
+}
+
+void operations_drop(struct conclave_client *client)
+{
+    for (uint32_t i = 0; i < client->table.capacity; i++) {
+        struct table_entry *entry = table_at(&client->table, i);
+        if (entry->state == TABLE_FREE)
+            continue;
+        bool may_be_taken = entry->state == TABLE_SENT && entry->op->kind == CONCLAVE_OP_PROPOSE;
+        entry->op->code = may_be_taken ? CONCLAVE_UNKNOWN : CONCLAVE_STOPPING;
+        entry->op->state = CLIENT_OP_IDLE;
+        table_remove(&client->table, i);
+    }
+}

@@ -1,0 +1,175 @@
+#include "client/client.h"
+
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+enum {
+    TIMEOUT_DEFAULT_MS = 1000,
+    /* After the first answer: how long a connection may take to come about. A node that is down
+     * does not keep the others' answers waiting for the whole timeout; one that is connected does.
+     */
+    CONNECT_GRACE_MS = 300
+};
+
+struct status_collector {
+    struct conclave_status *status;
+    bool asked[CLIENT_CONNECTIONS_MAX];
+    bool answered[CLIENT_CONNECTIONS_MAX];
+    uint32_t answer_count;
+    uint64_t first_answer_ns;
+    uint64_t leader_term; /* of the answer that `leader` was taken from */
+};
+
+/* Copies text that fits: both sides' sizes come from the same limits. */
+static void text_copy(char *to, size_t size, const char *from)
+{
+    snprintf(to, size, "%s", from);
+}
+
+static struct conclave_node_status *node_obtain(struct conclave_status *status, uint64_t id,
+                                                const char *name)
+{
+    for (size_t i = 0; i < status->node_count; i++) {
+        if (status->nodes[i].id == id)
+            return &status->nodes[i];
+    }
+    if (status->node_count == CONCLAVE_MEMBERS_MAX)
+        return NULL;
+    struct conclave_node_status *node = &status->nodes[status->node_count++];
+    memset(node, 0, sizeof *node);
+    node->id = id;
+    text_copy(node->name, sizeof node->name, name);
+    text_copy(node->role, sizeof node->role, "unknown");
+    return node;
+}
+
+static void members_merge(struct conclave_client *client, const struct client_status *answer)
+{
+    for (uint32_t i = 0; i < answer->member_count; i++) {
+        const struct client_status_member *member = &answer->members[i];
+        struct conclave_node_status *node =
+            node_obtain(client->collector->status, member->id, member->name);
+        if (!node)
+            continue;
+        text_copy(node->peer, sizeof node->peer, member->peer);
+        text_copy(node->client, sizeof node->client, member->client);
+        uint32_t connection;
+        /* Where a member cannot be asked it is listed all the same. */
+        if (member->client[0] != '\0' &&
+            connection_obtain(client, member->client, &connection, NULL) != CONCLAVE_OK)
+            continue;
+    }
+}
+
+static void answer_merge(struct conclave_client *client, const struct client_status *answer)
+{
+    struct status_collector *collector = client->collector;
+    struct conclave_status *status = collector->status;
+    struct conclave_node_status *node = node_obtain(status, answer->id, answer->name);
+    if (node) {
+        text_copy(node->role, sizeof node->role, answer->role);
+        node->term = answer->term;
+        node->commit = answer->commit;
+        node->applied = answer->applied;
+        node->last_index = answer->last_index;
+        node->revision = answer->revision;
+        node->pid = answer->pid <= INT64_MAX ? (int64_t)answer->pid : 0;
+        node->answered = true;
+        node->healthy = answer->leader[0] != '\0' && answer->serving;
+    }
+    members_merge(client, answer);
+    snprintf(status->cluster, sizeof status->cluster, "%016" PRIx64, answer->cluster_id);
+    if (answer->revision > status->revision)
+        status->revision = answer->revision;
+    /* In one term all who know the leader name the same; one of a later term knows better. */
+    if (answer->term > collector->leader_term ||
+        (answer->term == collector->leader_term && answer->leader[0] != '\0')) {
+        collector->leader_term = answer->term;
+        text_copy(status->leader, sizeof status->leader, answer->leader);
+    }
+}
+
+void status_answered(struct conclave_client *client, uint32_t connection,
+                     const struct client_reply *reply)
+{
+    struct status_collector *collector = client->collector;
+    if (!collector || !collector->asked[connection] || collector->answered[connection])
+        return;
+    struct client_status answer;
+    if (reply->code != CONCLAVE_OK || !reply->body_is_bin ||
+        client_status_decode(reply->body, &answer) != CONCLAVE_OK)
+        return;
+    collector->answered[connection] = true;
+    if (collector->answer_count++ == 0)
+        collector->first_answer_ns = clock_now_ns();
+    answer_merge(client, &answer);
+}
+
+bool status_wants_to_send(const struct conclave_client *client, uint32_t connection)
+{
+    return client->collector && !client->collector->asked[connection];
+}
+
+static void status_ask(struct conclave_client *client, uint64_t now_ns)
+{
+    for (uint32_t i = 0; i < client->connection_count; i++) {
+        struct client_connection *connection = &client->connections[i];
+        if (client->collector->asked[i] || !connection_writable(connection))
+            continue;
+        struct pack pack;
+        pack_init(&pack, 32);
+        client_request_pack(&pack, 1);
+        struct client_op question = {
+            .id = table_new_id(&client->table, TABLE_CONTROL_FIRST + 2 * i + CLIENT_CONTROL_STATUS),
+            .type = CLIENT_OP_STATUS,
+        };
+        client_op_pack(&pack, &question);
+        client->collector->asked[i] = connection_send(connection, pack_take(&pack), now_ns);
+    }
+}
+
+/* Until when answers are worth waiting for. */
+static uint64_t status_until(const struct conclave_client *client, uint64_t deadline_ns)
+{
+    const struct status_collector *collector = client->collector;
+    uint64_t until_ns = 0;
+    for (uint32_t i = 0; i < client->connection_count; i++) {
+        if (collector->answered[i])
+            continue;
+        uint64_t grace_ns = collector->first_answer_ns + CONNECT_GRACE_MS * CLIENT_MS_NS;
+        bool connecting = !collector->asked[i] && collector->answer_count > 0;
+        uint64_t wait_ns = connecting && grace_ns < deadline_ns ? grace_ns : deadline_ns;
+        if (wait_ns > until_ns)
+            until_ns = wait_ns;
+    }
+    return until_ns;
+}
+
+int conclave_client_status(struct conclave_client *client, uint32_t timeout_ms,
+                           struct conclave_status *ret_status)
+{
+    struct conclave_status status;
+    memset(&status, 0, sizeof status);
+    struct status_collector collector = {.status = &status};
+    uint64_t deadline_ns =
+        clock_now_ns() + (timeout_ms ? timeout_ms : TIMEOUT_DEFAULT_MS) * CLIENT_MS_NS;
+    client->collector = &collector;
+    for (;;) {
+        status_ask(client, clock_now_ns());
+        bool received = client_step(client);
+        uint64_t until_ns = status_until(client, deadline_ns);
+        uint64_t now_ns = clock_now_ns();
+        if (until_ns <= now_ns)
+            break;
+        if (!received)
+            client_wait(client, until_ns);
+    }
+    client->collector = NULL;
+    if (collector.answer_count == 0)
+        return CONCLAVE_UNREACHABLE;
+    *ret_status = status;
+    return CONCLAVE_OK;
+}
