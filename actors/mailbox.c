@@ -1,35 +1,12 @@
 #include "actors/mailbox.h"
 
 #include "base/fatal.h"
+#include "base/tsan.h"
 #include "transport/context.h"
 
 #include <errno.h>
 #include <string.h>
 #include <zmq.h>
-
-/* libzmq is not built with ThreadSanitizer, which therefore cannot see that its queues order
- * memory. Telling it here, at the only place where actors exchange pointers, makes its reports
- * true. */
-#if defined(__SANITIZE_THREAD__)
-#define MAILBOX_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define MAILBOX_TSAN 1
-#endif
-#endif
-#ifdef MAILBOX_TSAN
-void __tsan_acquire(void *address);
-void __tsan_release(void *address);
-#else
-static void __tsan_acquire(void *address)
-{
-    (void)address;
-}
-static void __tsan_release(void *address)
-{
-    (void)address;
-}
-#endif
 
 void inbox_open(struct inbox *inbox, void *context, const char *address)
 {
@@ -60,7 +37,7 @@ struct envelope *inbox_receive(struct inbox *inbox)
     if (bytes < 0)
         return NULL;
     ASSERT((size_t)bytes == sizeof(struct envelope *));
-    __tsan_acquire(envelope);
+    TSAN_ACQUIRE(envelope);
     return envelope;
 }
 
@@ -90,7 +67,7 @@ void outbox_close(struct outbox *outbox)
 
 void mailbox_send(struct outbox *outbox, struct envelope **envelope)
 {
-    __tsan_release(*envelope);
+    TSAN_RELEASE(*envelope);
     int bytes;
     do {
         bytes = zmq_send(outbox->socket, envelope, sizeof(struct envelope *), ZMQ_DONTWAIT);

@@ -2,6 +2,8 @@
 
 #include "base/clock.h"
 #include "base/fatal.h"
+#include "base/tsan.h"
+#include "transport/frame.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -171,30 +173,15 @@ bool connection_writable(const struct client_connection *connection)
            (events & ZMQ_POLLOUT);
 }
 
-/* Runs on any thread: libzmq calls it when the frame has left. */
-static void frame_release(void *data, void *hint)
-{
-    (void)data;
-    buf_unref(hint);
-}
-
 bool connection_send(struct client_connection *connection, struct buf *frame, uint64_t now_ns)
 {
     if (connection->silent_since_ns == 0)
         connection->silent_since_ns = now_ns;
-    zmq_msg_t msg;
-    if (!connection->socket ||
-        zmq_msg_init_data(&msg, frame->data, frame->bytes, frame_release, frame)) {
+    if (!connection->socket) {
         buf_unref(frame);
         return false;
     }
-    int sent;
-    do {
-        sent = zmq_msg_send(&msg, connection->socket, ZMQ_DONTWAIT);
-    } while (sent < 0 && zmq_errno() == EINTR);
-    if (sent < 0)
-        zmq_msg_close(&msg);
-    return sent >= 0;
+    return frame_send(connection->socket, frame, false);
 }
 
 struct reply_frame *connection_receive(struct conclave_client *client, uint32_t index)
@@ -207,8 +194,10 @@ struct reply_frame *connection_receive(struct conclave_client *client, uint32_t 
     do {
         received = zmq_msg_recv(&frame->msg, connection->socket, ZMQ_DONTWAIT);
     } while (received < 0 && zmq_errno() == EINTR);
-    if (received >= 0)
+    if (received >= 0) {
+        TSAN_ACQUIRE(zmq_msg_data(&frame->msg));
         return frame;
+    }
     reply_frame_unref(frame);
     return NULL;
 }

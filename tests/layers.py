@@ -30,7 +30,7 @@ LAYERS = {
     # The built-in key-value machine and the client speak one encoding, which is codec/kv.h.
     "machine": BASE + ["codec/kv.h"],
     "transport": BASE,
-    "client": BASE + ["codec/*"],
+    "client": BASE + ["codec/*", "transport/*"],
     "actors": BASE + ["raft/*", "codec/*", "storage/*", "machine/*", "transport/*", "client/*"],
     # Users of the library: nothing that an embedder could not include.
     "bench": PUBLIC,

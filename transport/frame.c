@@ -1,6 +1,7 @@
 #include "transport/frame.h"
 
 #include "base/fatal.h"
+#include "base/tsan.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -54,6 +55,7 @@ struct buf *frame_receive(void *socket, bool *ret_more)
     owner->buf.bytes = zmq_msg_size(&owner->message);
     owner->buf.data = zmq_msg_data(&owner->message);
     owner->buf.release = message_buf_release;
+    TSAN_ACQUIRE(owner->buf.data);
     *ret_more = zmq_msg_more(&owner->message) != 0;
     return &owner->buf;
 }
@@ -61,6 +63,7 @@ struct buf *frame_receive(void *socket, bool *ret_more)
 static void unref_from_zmq(void *data, void *hint)
 {
     (void)data;
+    TSAN_ACQUIRE(hint);
     buf_unref(hint);
 }
 
@@ -74,6 +77,8 @@ bool frame_send(void *socket, struct buf *frame, bool more)
     zmq_msg_t message;
     int failed = zmq_msg_init_data(&message, frame->data, frame->bytes, unref_from_zmq, frame);
     ASSERT(!failed); /* only ENOMEM */
+    TSAN_RELEASE(frame->data); /* inproc: the receiver reads these very bytes */
+    TSAN_RELEASE(frame);
     if (send_part(&message, socket, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) < 0) {
         zmq_msg_close(&message); /* calls unref_from_zmq */
         return false;
@@ -88,6 +93,7 @@ bool frame_send_bytes(void *socket, const void *data, size_t bytes, bool more)
     ASSERT(!failed);
     if (bytes)
         memcpy(zmq_msg_data(&message), data, bytes);
+    TSAN_RELEASE(zmq_msg_data(&message));
     if (send_part(&message, socket, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) < 0) {
         zmq_msg_close(&message);
         return false;
