@@ -1,0 +1,284 @@
+/* cli/cmd_kv.c - put, get, del. */
+#include "cli/commands.h"
+#include "cli/connect.h"
+#include "cli/output.h"
+#include "cli/text.h"
+#include "conclave_kv.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+const struct args_flag put_flags[] = {
+    {"if-absent", 0, NULL, NULL, false, "only if the key does not exist"},
+    {"if-rev", 0, "N", NULL, false, "only if the key's last change has revision N (0: absent)"},
+    {"literal", 0, NULL, NULL, false, "take VALUE as it stands, also '-' and '@…'"},
+    {0}};
+
+const struct args_flag get_flags[] = {
+    {"quiet", 'q', NULL, NULL, false, "say nothing about a missing key, only exit with 1"}, {0}};
+
+const struct args_flag del_flags[] = {
+    {"if-rev", 0, "N", NULL, false, "only if the key's last change has revision N"},
+    {"prefix", 0, "P", NULL, false, "delete every key that begins with P, in one step"},
+    {"quiet", 'q', NULL, NULL, false, "say nothing about a missing key, only exit with 1"},
+    {0}};
+
+/* Refuses keys that no node would take, before any is asked. Returns an exit code or 0. */
+static int check_key(bool json, const char *key)
+{
+    size_t bytes = strlen(key);
+    if (bytes == 0)
+        return output_error(json, CONCLAVE_INVALID, NULL, NULL, "a key cannot be empty");
+    if (bytes > CONCLAVE_KEY_BYTES_MAX)
+        return output_error(json, CONCLAVE_TOO_LARGE, NULL, NULL,
+                            "the key has %zu bytes; the limit is %d", bytes,
+                            CONCLAVE_KEY_BYTES_MAX);
+    return 0;
+}
+
+static int revision_flag(const struct args *args, uint64_t *ret)
+{
+    const char *text = args_value(args, "if-rev");
+    if (!text || text_uint_parse(text, INT64_MAX, ret))
+        return 0;
+    return output_error(args_on(args, "json"), CONCLAVE_INVALID, NULL, NULL,
+                        "--if-rev: '%.40s' is not a revision", text);
+}
+
+struct value {
+    const char *data;
+    size_t bytes;
+    char *owned;
+};
+
+/* Reads a whole file or standard input, one byte more than a value may have at most. */
+static int read_value(bool json, const char *path, struct value *ret)
+{
+    bool from_stdin = strcmp(path, "-") == 0;
+    const char *name = from_stdin ? "standard input" : path;
+    int fd = from_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return output_error(json, CONCLAVE_INVALID, NULL, NULL, "cannot open %s: %s", name,
+                            strerrordesc_np(errno));
+    size_t size = CONCLAVE_VALUE_BYTES_MAX + 1, used = 0;
+    ssize_t n = 0;
+    char *data = malloc(size);
+    if (data) {
+        do {
+            n = read(fd, data + used, size - used);
+            used += n > 0 ? (size_t)n : 0;
+        } while ((n > 0 && used < size) || (n < 0 && errno == EINTR));
+    }
+    int failed = n < 0 ? errno : 0;
+    if (!from_stdin)
+        close(fd);
+    if (!data)
+        return output_error(json, CONCLAVE_NO_MEMORY, NULL, NULL, "out of memory");
+    ret->owned = data;
+    ret->data = data;
+    ret->bytes = used;
+    if (failed)
+        return output_error(json, CONCLAVE_INVALID, NULL, NULL, "cannot read %s: %s", name,
+                            strerrordesc_np(failed));
+    return 0;
+}
+
+static int take_value(const struct args *args, struct value *ret)
+{
+    bool json = args_on(args, "json");
+    const char *text = args->operands[1];
+    bool literal = args_on(args, "literal");
+    int exit_code = 0;
+    *ret = (struct value){text, strlen(text), NULL};
+    if (!literal && strcmp(text, "-") == 0)
+        exit_code = read_value(json, "-", ret);
+    else if (!literal && text[0] == '@')
+        exit_code = read_value(json, text + 1, ret);
+    if (exit_code == 0 && ret->bytes > CONCLAVE_VALUE_BYTES_MAX)
+        exit_code = output_error(json, CONCLAVE_TOO_LARGE, NULL, NULL,
+                                 "the value is larger than the limit of %d bytes",
+                                 CONCLAVE_VALUE_BYTES_MAX);
+    return exit_code;
+}
+
+/* Says which condition did not hold. */
+static int compare_failed(bool json, const char *key, uint64_t wanted, uint64_t found)
+{
+    int code = CONCLAVE_COMPARE_FAILED;
+    if (wanted == CONCLAVE_KV_ABSENT)
+        return output_error(json, code, NULL, NULL, "'%s' exists already, at revision %llu", key,
+                            (unsigned long long)found);
+    if (found == 0)
+        return output_error(json, code, NULL, NULL, "'%s' does not exist", key);
+    return output_error(json, code, NULL, NULL, "'%s' is at revision %llu, not %llu", key,
+                        (unsigned long long)found, (unsigned long long)wanted);
+}
+
+int put_run(const struct args *args)
+{
+    bool json = args_on(args, "json");
+    const char *key = args->operands[0];
+    uint64_t wanted = CONCLAVE_KV_ANY;
+    struct value value = {0};
+    struct conclave_client *client = NULL;
+    int exit_code = check_key(json, key);
+    if (exit_code == 0)
+        exit_code = revision_flag(args, &wanted);
+    if (exit_code == 0 && args_on(args, "if-absent") && wanted != CONCLAVE_KV_ANY)
+        exit_code = output_error(json, CONCLAVE_INVALID, NULL, NULL,
+                                 "--if-absent and --if-rev exclude each other");
+    if (exit_code == 0)
+        exit_code = take_value(args, &value);
+    if (exit_code == 0)
+        exit_code = connect_open(args, NULL, &client);
+    if (exit_code == 0) {
+        struct conclave_kv_result result = {0};
+        if (args_on(args, "if-absent"))
+            wanted = CONCLAVE_KV_ABSENT;
+        int code =
+            conclave_kv_put(client, key, strlen(key), value.data, value.bytes, wanted, 0, &result);
+        if (code == CONCLAVE_COMPARE_FAILED)
+            exit_code = compare_failed(json, key, wanted, result.mod_revision);
+        else if (code != CONCLAVE_OK)
+            exit_code = connect_error(args, client, code);
+        else if (json)
+            exit_code = output_line(json_pack("{s:o, s:o}", "key", output_bytes(key, strlen(key)),
+                                              "revision", output_uint(result.revision)));
+    }
+    conclave_client_destroy(client);
+    free(value.owned);
+    return exit_code;
+}
+
+static int missing(const struct args *args, const char *key)
+{
+    if (args_on(args, "quiet"))
+        return conclave_code_exit(CONCLAVE_NOT_FOUND);
+    return output_error(args_on(args, "json"), CONCLAVE_NOT_FOUND, NULL, NULL, "no key '%s'", key);
+}
+
+static int print_found(bool json, const struct conclave_kv_item *item)
+{
+    if (json)
+        return output_line(
+            json_pack("{s:o, s:o, s:o, s:o, s:o}", "key", output_bytes(item->key, item->key_bytes),
+                      "value", output_bytes(item->value, item->value_bytes), "create_revision",
+                      output_uint(item->create_revision), "mod_revision",
+                      output_uint(item->mod_revision), "version", output_uint(item->version)));
+    if (item->value_bytes > 0)
+        fwrite(item->value, 1, item->value_bytes, stdout);
+    /* Bytes stay bytes; only a person's next prompt should not stand behind them. */
+    const char *value = item->value;
+    if (isatty(STDOUT_FILENO) && (item->value_bytes == 0 || value[item->value_bytes - 1] != '\n'))
+        putchar('\n');
+    return 0;
+}
+
+int get_run(const struct args *args)
+{
+    bool json = args_on(args, "json");
+    const char *key = args->operands[0];
+    struct conclave_client *client = NULL;
+    int exit_code = check_key(json, key);
+    if (exit_code == 0)
+        exit_code = connect_open(args, NULL, &client);
+    if (exit_code == 0) {
+        struct conclave_kv_found found;
+        int code = conclave_kv_get(client, key, strlen(key), 0, &found);
+        if (code == CONCLAVE_OK) {
+            exit_code = print_found(json, &found.item);
+            conclave_kv_found_release(&found);
+        } else if (code == CONCLAVE_NOT_FOUND) {
+            exit_code = missing(args, key);
+        } else {
+            exit_code = connect_error(args, client, code);
+        }
+    }
+    conclave_client_destroy(client);
+    return exit_code;
+}
+
+static int delete_key(const struct args *args, struct conclave_client *client, const char *key,
+                      uint64_t wanted)
+{
+    bool json = args_on(args, "json");
+    struct conclave_kv_result result = {0};
+    int code = conclave_kv_delete(client, key, strlen(key), wanted, 0, &result);
+    if (code == CONCLAVE_COMPARE_FAILED)
+        return compare_failed(json, key, wanted, result.mod_revision);
+    if (code != CONCLAVE_OK)
+        return connect_error(args, client, code);
+    if (result.deleted == 0)
+        return missing(args, key);
+    if (!json)
+        return 0;
+    return output_line(json_pack("{s:o, s:o, s:o}", "key", output_bytes(key, strlen(key)),
+                                 "deleted", output_uint(result.deleted), "revision",
+                                 output_uint(result.revision)));
+}
+
+static int delete_prefix(const struct args *args, struct conclave_client *client,
+                         const char *prefix)
+{
+    struct conclave_kv_result result = {0};
+    int code = conclave_kv_delete_prefix(client, prefix, strlen(prefix), 0, &result);
+    if (code != CONCLAVE_OK)
+        return connect_error(args, client, code);
+    if (args_on(args, "json"))
+        return output_line(
+            json_pack("{s:o, s:o, s:o}", "prefix", output_bytes(prefix, strlen(prefix)), "deleted",
+                      output_uint(result.deleted), "revision", output_uint(result.revision)));
+    printf("%llu\n", (unsigned long long)result.deleted);
+    return 0;
+}
+
+/* Many keys go only after a yes: by flag, or by a person at a terminal. Returns an exit code or 0.
+ */
+static int confirm(const struct args *args, const char *prefix)
+{
+    bool json = args_on(args, "json");
+    if (args_on(args, "yes"))
+        return 0;
+    if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+        return output_error(json, CONCLAVE_INVALID, NULL, "add --yes",
+                            "deleting every key that begins with '%s' needs a confirmation",
+                            prefix);
+    fprintf(stderr, "Delete every key that begins with '%s'? [y/N] ", prefix);
+    char answer[16] = "";
+    if (fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y'))
+        return 0;
+    return output_error(json, CONCLAVE_INVALID, NULL, NULL, "nothing was deleted");
+}
+
+int del_run(const struct args *args)
+{
+    bool json = args_on(args, "json");
+    const char *prefix = args_value(args, "prefix");
+    const char *key = args->operand_count > 0 ? args->operands[0] : NULL;
+    uint64_t wanted = CONCLAVE_KV_ANY;
+    if (!key == !prefix)
+        return output_error(json, CONCLAVE_INVALID, NULL,
+                            "conclave del KEY, or conclave del --prefix P --yes",
+                            "'del' needs a key or a prefix%s", key ? ", not both" : "");
+    int exit_code = revision_flag(args, &wanted);
+    if (exit_code == 0 && key)
+        exit_code = check_key(json, key);
+    if (exit_code == 0 && prefix && wanted != CONCLAVE_KV_ANY)
+        exit_code = output_error(json, CONCLAVE_INVALID, NULL, NULL,
+                                 "--if-rev belongs to one key, not to a prefix");
+    if (exit_code == 0 && prefix && *prefix)
+        exit_code = check_key(json, prefix);
+    if (exit_code == 0 && prefix)
+        exit_code = confirm(args, prefix);
+    struct conclave_client *client = NULL;
+    if (exit_code == 0)
+        exit_code = connect_open(args, NULL, &client);
+    if (exit_code == 0)
+        exit_code = key ? delete_key(args, client, key, wanted) //
+                        : delete_prefix(args, client, prefix);
+    conclave_client_destroy(client);
+    return exit_code;
+}

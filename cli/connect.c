@@ -1,0 +1,110 @@
+#include "cli/connect.h"
+
+#include "cli/output.h"
+#include "cli/text.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* How long a failed command may ask the nodes why, after its own deadline. */
+enum { CONNECT_DIAGNOSIS_MS = 300 };
+
+int connect_timeout(const struct args *args, uint32_t *ret_ms)
+{
+    const char *text = args_value(args, "timeout");
+    if (text_duration_parse(text, ret_ms) && *ret_ms > 0)
+        return 0;
+    return output_error(args_on(args, "json"), CONCLAVE_INVALID, NULL,
+                        "write a number with its unit: 500ms, 2s, 1m",
+                        "--timeout: '%s' is not a duration", text);
+}
+
+int connect_open(const struct args *args, const char *endpoints,
+                 struct conclave_client **ret_client)
+{
+    struct conclave_client_options options;
+    conclave_client_options_init(&options);
+    options.endpoints = endpoints ? endpoints : args_value(args, "endpoints");
+    int exit_code = connect_timeout(args, &options.timeout_ms);
+    if (exit_code != 0)
+        return exit_code;
+    struct conclave_error error;
+    int code = conclave_client_create(&options, ret_client, &error);
+    if (code == CONCLAVE_OK)
+        return 0;
+    return output_error(args_on(args, "json"), code, NULL,
+                        "endpoints are written tcp://HOST:PORT, with commas between them", "%s",
+                        error.message);
+}
+
+struct connect_health connect_health(const struct conclave_status *status)
+{
+    struct connect_health health = {.nodes = status->node_count};
+    for (size_t i = 0; i < status->node_count; i++) {
+        health.answered += status->nodes[i].answered;
+        health.healthy += status->nodes[i].healthy;
+    }
+    health.majority = health.healthy > status->node_count / 2;
+    return health;
+}
+
+static const char *hint_for(int code)
+{
+    switch (code) {
+    case CONCLAVE_UNREACHABLE:
+        return "start a cluster with 'conclave up', or name the client endpoints of one with "
+               "--endpoints or CONCLAVE_ENDPOINTS";
+    case CONCLAVE_NO_LEADER:
+    case CONCLAVE_NOT_LEADER:
+    case CONCLAVE_TIMEOUT:
+        return "try again, or wait longer with --timeout; 'conclave status' shows the nodes";
+    case CONCLAVE_BUSY:
+    case CONCLAVE_STOPPING:
+        return "nothing was changed; try again in a moment";
+    case CONCLAVE_UNKNOWN:
+        return "read the key to see whether the change was made before you try again";
+    case CONCLAVE_VERSION:
+    case CONCLAVE_MALFORMED:
+        return "is that the client endpoint of a node of this version? Peers use another port";
+    default:
+        return NULL;
+    }
+}
+
+/* Asks the nodes and, if a majority is missing, says so in hint. */
+static void diagnose(struct conclave_client *client, struct conclave_status *status, char *hint,
+                     size_t hint_size)
+{
+    if (conclave_client_status(client, CONNECT_DIAGNOSIS_MS, status) != CONCLAVE_OK)
+        return;
+    struct connect_health health = connect_health(status);
+    if (health.answered <= health.nodes / 2)
+        snprintf(hint, hint_size,
+                 "only %zu of %zu nodes answer, and %zu must; start the others ('conclave status' "
+                 "shows them)",
+                 health.answered, health.nodes, health.nodes / 2 + 1);
+}
+
+int connect_error(const struct args *args, struct conclave_client *client, int code)
+{
+    bool json = args_on(args, "json");
+    char hint[256];
+    const char *fixed = hint_for(code);
+    snprintf(hint, sizeof hint, "%s", fixed ? fixed : "");
+    if (code == CONCLAVE_UNREACHABLE)
+        return output_error(json, code, NULL, hint, "no node could be reached at %.600s",
+                            args_value(args, "endpoints"));
+    bool ask = code == CONCLAVE_NO_LEADER || code == CONCLAVE_NOT_LEADER ||
+               code == CONCLAVE_TIMEOUT || code == CONCLAVE_BUSY || code == CONCLAVE_UNKNOWN;
+    struct conclave_status *status = ask ? calloc(1, sizeof *status) : NULL;
+    if (status && code == CONCLAVE_UNKNOWN) {
+        char unused[sizeof hint];
+        diagnose(client, status, unused, sizeof unused);
+    } else if (status) {
+        diagnose(client, status, hint, sizeof hint);
+    }
+    int exit_code = output_error(json, code, status ? status->leader : NULL, hint, "%s",
+                                 conclave_code_text(code));
+    free(status);
+    return exit_code;
+}

@@ -1,0 +1,62 @@
+/* cli/help.c - the help, printed from the same tables that read the command line. */
+#include "cli/args.h"
+
+#include <string.h>
+
+static void help_flag(FILE *out, const struct args_flag *flag)
+{
+    char left[64];
+    char letter[8] = "    ";
+    if (flag->letter)
+        snprintf(letter, sizeof letter, "-%c, ", flag->letter);
+    snprintf(left, sizeof left, "%s--%s%s%s", letter, flag->name, flag->value ? " " : "",
+             flag->value ? flag->value : "");
+    fprintf(out, "  %-31s %s", left, flag->help);
+    if (flag->fallback)
+        fprintf(out, " (default %s)", flag->fallback);
+    fputc('\n', out);
+}
+
+static void help_flags(FILE *out, const char *title, const struct args_flag *flags)
+{
+    if (!flags || !flags->name)
+        return;
+    fprintf(out, "\n%s:\n", title);
+    for (; flags->name; flags++)
+        help_flag(out, flags);
+}
+
+void args_help_command(FILE *out, const struct args_command *command,
+                       const struct args_flag *globals)
+{
+    fprintf(out, "conclave %s%s%s [flags]\n\n%s.\n", command->name, *command->operands ? " " : "",
+            command->operands, command->summary);
+    if (command->detail)
+        fprintf(out, "\n%s\n", command->detail);
+    help_flags(out, "Flags", command->flags);
+    help_flags(out, "Flags of every command", globals);
+    fprintf(out, "\nExample:\n%s\n", command->example);
+}
+
+void args_help_all(FILE *out, const struct args_command *commands, const struct args_flag *globals)
+{
+    fputs("conclave - a small replicated key-value store: nodes that agree by Raft\n\n"
+          "usage: conclave COMMAND [operands] [flags]\n\nCommands:\n",
+          out);
+    for (; commands->name; commands++) {
+        char left[64];
+        snprintf(left, sizeof left, "%s %s", commands->name, commands->operands);
+        fprintf(out, "  %-31s %s\n", left, commands->summary);
+    }
+    help_flags(out, "Flags of every command", globals);
+    fputs(
+        "\nFlags may stand before or after operands; -- ends them. A flag wins over its variable\n"
+        "(--endpoints over CONCLAVE_ENDPOINTS), and that over the default. Durations are written\n"
+        "500ms, 2s, 1m; sizes 64KiB, 16MiB. Data goes to standard output, everything else to\n"
+        "standard error; with --json errors are JSON too, on standard error.\n\n"
+        "Exit codes: 0 ok, 1 no (missing key, condition did not hold), 2 usage or configuration,\n"
+        "3 no node reached, 4 surely not applied, 5 outcome unknown, 6 denied, 7 refused (size,\n"
+        "space, version), 8 damage, a failed disk or a broken rule.\n\n"
+        "To begin: conclave up        Then, elsewhere: conclave put greeting hello\n",
+        out);
+}

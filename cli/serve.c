@@ -1,0 +1,251 @@
+/* cli/serve.c - serve: one node in this process, until it is told to stop or dies. */
+#include "cli/commands.h"
+#include "cli/logsink.h"
+#include "cli/output.h"
+#include "cli/signals.h"
+#include "conclave.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+    SERVE_FILES_MIN = 256, /* sockets of peers and clients, log segments, the store */
+    SERVE_LOOK_MS = 1000 /* how long the node may take to say where it listens */
+};
+
+const char *const serve_tuning[] = {"election-timeout", "heartbeat", "segment-size",
+                                    "inflight-max",     "log-level", NULL};
+
+const struct args_flag serve_flags[] = {
+    {"data", 'd', "DIR", NULL, true, "the node's data directory, made by init or join"},
+    {"listen", 0, "ENDPOINT", NULL, true, "bind here for peers (its own member's address)"},
+    {"listen-client", 0, "ENDPOINT", NULL, true, "bind here for clients (the same)"},
+    SERVE_TUNING_FLAGS,
+    {"log-format", 0, "FORMAT", NULL, true, "logfmt or json (logfmt on a terminal, else json)"},
+    {"expose-plaintext", 0, NULL, NULL, true,
+     "allow addresses beyond this machine, without encryption"},
+    {0}};
+
+/* The node that runs in this process. */
+struct server {
+    struct conclave_options options;
+    struct conclave_node *node;
+    struct conclave_directory info;
+    struct logsink *log;
+    int signal_fd, fatal_fd;
+    _Atomic int fatal_code;
+    char fatal_message[512]; /* written before fatal_fd is, read after */
+};
+
+static void on_fatal(void *arg, int code, const char *message)
+{
+    struct server *server = arg;
+    snprintf(server->fatal_message, sizeof server->fatal_message, "%s", message);
+    atomic_store(&server->fatal_code, code);
+    uint64_t one = 1;
+    while (write(server->fatal_fd, &one, sizeof one) < 0 && errno == EINTR)
+        ;
+}
+
+static int raise_file_limit(bool json)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return 0;
+    if (limit.rlim_cur != limit.rlim_max) {
+        struct rlimit wanted = {limit.rlim_max, limit.rlim_max};
+        if (setrlimit(RLIMIT_NOFILE, &wanted) == 0)
+            limit = wanted;
+    }
+    if (limit.rlim_cur >= SERVE_FILES_MIN)
+        return 0;
+    return output_error(json, CONCLAVE_INVALID, NULL, "raise it: ulimit -n 65536",
+                        "this process may open %llu files, a node needs at least %d",
+                        (unsigned long long)limit.rlim_cur, SERVE_FILES_MIN);
+}
+
+static int log_style(const struct args *args, enum logfmt_style *ret)
+{
+    const char *text = args_value(args, "log-format");
+    if (!text)
+        *ret = isatty(STDERR_FILENO) ? LOGFMT_TEXT : LOGFMT_JSON;
+    else if (strcmp(text, "logfmt") == 0)
+        *ret = LOGFMT_TEXT;
+    else if (strcmp(text, "json") == 0)
+        *ret = LOGFMT_JSON;
+    else
+        return output_error(args_on(args, "json"), CONCLAVE_INVALID, NULL, NULL,
+                            "--log-format: '%.40s' is neither logfmt nor json", text);
+    return 0;
+}
+
+static const char *hint_for(int code)
+{
+    switch (code) {
+    case CONCLAVE_IN_USE:
+        return "stop the other process first, or use other addresses or another directory";
+    case CONCLAVE_CORRUPT:
+        return "keep the directory as it is for examination; the other nodes hold the data";
+    case CONCLAVE_IO:
+        return "look at the disk (dmesg, free space); nothing that was acknowledged is lost on a "
+               "majority";
+    default:
+        return NULL;
+    }
+}
+
+/* A failure of the node: a directory that is none is wrong usage, not a missing key. */
+static int node_error(bool json, int code, const char *message)
+{
+    if (code == CONCLAVE_NOT_FOUND)
+        code = CONCLAVE_INVALID;
+    return output_error(json, code, NULL, hint_for(code), "%s", message);
+}
+
+static int read_options(const struct args *args, struct server *server)
+{
+    bool json = args_on(args, "json");
+    struct conclave_options *options = &server->options;
+    struct conclave_error error;
+    conclave_options_init(options);
+    options->data_dir = args_value(args, "data");
+    options->listen = args_value(args, "listen");
+    options->listen_client = args_value(args, "listen-client");
+    options->expose_plaintext = args_on(args, "expose-plaintext");
+    options->on_fatal = on_fatal;
+    options->on_fatal_arg = server;
+    if (!options->data_dir)
+        return output_error(json, CONCLAVE_INVALID, NULL,
+                            "make one with 'conclave init', or run 'conclave up'",
+                            "'serve' needs --data DIR");
+    for (const char *const *name = serve_tuning; *name; name++) {
+        const char *value = args_value(args, *name);
+        int code = value ? conclave_options_set(options, *name, value, &error) : CONCLAVE_OK;
+        if (code != CONCLAVE_OK)
+            return output_error(json, code, NULL, NULL, "--%s: %s", *name, error.message);
+    }
+    int code = conclave_directory_info(options->data_dir, &server->info, &error);
+    return code == CONCLAVE_OK ? 0 : node_error(json, code, error.message);
+}
+
+/* Says that the node is ready and where it listens, which it knows best itself. */
+static void print_ready(const struct args *args, const struct server *server,
+                        struct conclave_status *status)
+{
+    const char *client_endpoint = "", *peer = "";
+    struct conclave_client_options options;
+    struct conclave_client *client;
+    struct conclave_error error;
+    conclave_client_options_init(&options);
+    options.endpoints = conclave_node_endpoint(server->node);
+    options.zmq_context = conclave_node_context(server->node);
+    if (conclave_client_create(&options, &client, &error) == CONCLAVE_OK) {
+        if (conclave_client_status(client, SERVE_LOOK_MS, status) == CONCLAVE_OK) {
+            for (size_t i = 0; i < status->node_count; i++) {
+                if (strcmp(status->nodes[i].name, server->info.name) == 0) {
+                    client_endpoint = status->nodes[i].client;
+                    peer = status->nodes[i].peer;
+                }
+            }
+        }
+        conclave_client_destroy(client);
+    }
+    if (server->options.listen)
+        peer = server->options.listen;
+    if (server->options.listen_client)
+        client_endpoint = server->options.listen_client;
+    if (args_on(args, "json"))
+        output_line(json_pack("{s:s, s:s, s:s, s:s, s:i}", "node", server->info.name, "cluster",
+                              server->info.cluster, "client", client_endpoint, "peer", peer, "pid",
+                              (int)getpid()));
+    else
+        printf("%s of cluster %s is ready: clients at %s, peers at %s, pid %d\n", server->info.name,
+               server->info.cluster, client_endpoint, peer, (int)getpid());
+    fflush(stdout);
+}
+
+/* Waits for a signal or the node's own end. */
+static void wait_for_end(struct server *server)
+{
+    struct pollfd fds[] = {{server->signal_fd, POLLIN, 0}, {server->fatal_fd, POLLIN, 0}};
+    for (;;) {
+        if (poll(fds, 2, -1) < 0 && errno != EINTR)
+            return;
+        if (fds[1].revents || (fds[0].revents && signals_read(server->signal_fd)))
+            return;
+    }
+}
+
+/* Runs the node until its end. Returns a code, with the sentence in *error. */
+static int run_node(const struct args *args, struct server *server, struct conclave_error *error)
+{
+    int code = conclave_node_create(&server->options, &server->node, error);
+    if (code == CONCLAVE_OK)
+        code = conclave_node_start(server->node, error);
+    if (code != CONCLAVE_OK)
+        return code;
+    struct conclave_status *status = calloc(1, sizeof *status);
+    if (status)
+        print_ready(args, server, status);
+    free(status);
+    wait_for_end(server);
+    signals_exit_at_once();
+    code = conclave_node_stop(server->node, error);
+    int fatal = atomic_load(&server->fatal_code);
+    if (fatal == CONCLAVE_OK)
+        return code;
+    snprintf(error->message, sizeof error->message, "%s", server->fatal_message);
+    return fatal;
+}
+
+int serve_run(const struct args *args)
+{
+    bool json = args_on(args, "json");
+    struct server server = {.signal_fd = -1, .fatal_fd = -1};
+    enum logfmt_style style = LOGFMT_TEXT;
+    int exit_code = raise_file_limit(json);
+    if (exit_code == 0)
+        exit_code = log_style(args, &style);
+    if (exit_code == 0)
+        exit_code = read_options(args, &server);
+    if (exit_code != 0)
+        return exit_code;
+
+    server.signal_fd = signals_open(false);
+    server.fatal_fd = eventfd(0, EFD_CLOEXEC);
+    server.log = calloc(1, sizeof *server.log);
+    if (server.signal_fd < 0 || server.fatal_fd < 0 || !server.log) {
+        exit_code = output_error(json, CONCLAVE_INVALID, NULL, NULL, "cannot start: %s",
+                                 strerrordesc_np(errno));
+        goto out;
+    }
+    int failed = logsink_open(server.log, style, server.info.name);
+    if (failed) {
+        exit_code = output_error(json, CONCLAVE_INVALID, NULL, NULL, "cannot start a thread: %s",
+                                 strerrordesc_np(failed));
+        goto out;
+    }
+    server.options.log = logsink_log;
+    server.options.log_arg = server.log;
+    struct conclave_error error = {0};
+    int code = run_node(args, &server, &error);
+    conclave_node_destroy(server.node);
+    if (!logsink_close(server.log))
+        server.log = NULL; /* its thread still hangs on standard error: left to the exit */
+    /* Last, so that the reason is the last line that anybody sees. */
+    if (code != CONCLAVE_OK)
+        exit_code = node_error(json, code, error.message);
+out:
+    free(server.log);
+    if (server.fatal_fd >= 0)
+        close(server.fatal_fd);
+    if (server.signal_fd >= 0)
+        close(server.signal_fd);
+    return exit_code;
+}
