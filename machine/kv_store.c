@@ -80,6 +80,7 @@ int kv_store_code(int rc)
         return CONCLAVE_OK;
     case ENOSPC:
     case EDQUOT:
+    case EFBIG: /* the process's or the file system's largest file */
     case MDB_MAP_FULL:
         return CONCLAVE_NO_SPACE;
     case ENOMEM:
