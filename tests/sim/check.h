@@ -1,0 +1,145 @@
+/* tests/sim/check.h - the safety of Raft as executable statements over everything that happens.
+ *
+ * A struct check is told what a node put out, what became durable, what was sent, applied and
+ * answered, and keeps its own account of it: for every node the log in memory and the log on disk
+ * (every position with a hash over the whole log up to it), and one oracle: the committed log. It
+ * never looks into the core, so each statement is tested by feeding it a bad history.
+ *
+ * The first violation is kept; from then on nothing counts and the run ends. One thread. */
+#ifndef TESTS_SIM_CHECK_H
+#define TESTS_SIM_CHECK_H
+
+#include "raft/raft.h"
+#include "tests/sim/knobs.h"
+#include "tests/sim/map.h"
+#include "tests/sim/ops.h"
+
+/* One position of a log. */
+struct check_entry {
+    uint64_t term;
+    uint64_t chain; /* hash of this entry and all before it: equal chain, equal log up to here */
+    uint64_t op; /* COMMAND: the operation's number; else 0 */
+    uint64_t bytes; /* of the payload */
+};
+
+/* entries[i] is index i + 1. */
+struct check_log {
+    struct check_entry *entries;
+    uint64_t count, capacity;
+};
+
+/* What the core says of itself after a step. */
+struct check_view {
+    enum raft_role role;
+    struct raft_hard_state hard_state;
+    uint64_t commit, applied;
+    struct raft_id last, durable;
+};
+
+struct check_node {
+    raft_node_id id;
+    bool voter;
+    uint32_t incarnation;
+    struct check_log memory, disk;
+    struct raft_hard_state handed; /* last given to the log-writer */
+    struct raft_hard_state durable;
+    struct check_view view; /* after the last step; zero after a start */
+    uint64_t seq; /* of the last persist */
+    uint64_t apply_handed; /* last index given to the state machine */
+    uint64_t machine_index; /* the state machine holds */
+};
+
+struct check {
+    bool failed;
+    char invariant[64];
+    char text[640];
+    struct raft_options options; /* the limits */
+    uint32_t node_count, voter_count;
+    struct check_node nodes[SIM_NODES_MAX];
+
+    struct check_log oracle; /* what is committed */
+    uint64_t *committed_in; /* per oracle entry: term of the node that knew it first */
+    uint64_t committed_in_capacity;
+    uint64_t *states; /* per index: state hash after it; 0: not seen */
+    uint64_t states_capacity;
+    struct map chains; /* {index, term} -> chain */
+    struct map leaders; /* {term, 0} -> node << 32 | incarnation */
+    struct map votes; /* {node, term} -> candidate */
+    struct ops *ops;
+
+    uint64_t oracle_old_terms; /* committed entries older than the term that committed them */
+};
+
+void check_init(struct check *check, const struct raft_options *options, const raft_node_id *ids,
+                uint32_t voter_count, uint32_t node_count, struct ops *ops);
+void check_deinit(struct check *check);
+
+/* Keeps the first violation: a short name and the account of it. */
+void check_fail(struct check *check, const char *invariant, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* --- check.c: logs, leaders, commitment --------------------------------------------------------
+ */
+
+/* The entry that every initial node holds: committed before anything happens. */
+void check_bootstrap(struct check *check, const struct raft_entry *entry);
+
+/* A node starts with what its disk holds. */
+void check_start(struct check *check, uint32_t node, uint32_t incarnation,
+                 struct raft_hard_state hard_state, const struct raft_runs *entries,
+                 uint64_t applied);
+
+/* The core hands out a persist. `truncations`: how many times it said that it cut its log in this
+ * step; `leading` that it led this term before and after the step. */
+void check_persist(struct check *check, uint32_t node, const struct raft_persist *persist,
+                   uint32_t truncations, bool leading);
+
+/* After a step, after check_persist and before its messages go out. */
+void check_step(struct check *check, uint32_t node, const struct check_view *view);
+
+/* How a leader sees a peer, after its step. */
+void check_peer_view(struct check *check, uint32_t node, uint32_t peer,
+                     const struct raft_peer_view *view, const struct raft_peer_view *before);
+
+/* --- check_io.c: disk, network, state machine, clients ------------------------------------------
+ */
+
+/* The disk has made a persist durable; before its messages are released. */
+void check_durable(struct check *check, uint32_t node, const struct raft_persist *persist);
+
+/* A message leaves a node. */
+void check_send(struct check *check, uint32_t node, const struct raft_message *message);
+
+/* The core hands entries to the state machine; `outstanding_bytes` of payload are there already
+ * and not reported as applied. */
+void check_apply(struct check *check, uint32_t node, const struct raft_runs *apply,
+                 uint64_t outstanding_bytes);
+
+/* A state machine has applied one entry. */
+void check_applied(struct check *check, uint32_t node, uint64_t index, uint64_t state_hash);
+
+/* An operation is answered (state: OK, REFUSED, UNKNOWN) by a node. */
+void check_answer(struct check *check, uint64_t op, uint32_t node, uint32_t incarnation,
+                  enum op_state state);
+
+/* A read is answered after the state machine has applied `index`. */
+void check_read(struct check *check, uint64_t op, uint64_t index);
+
+/* --- shared -------------------------------------------------------------------------------------
+ */
+
+/* Position `index` of a log or NULL. */
+static inline const struct check_entry *check_log_at(const struct check_log *log, uint64_t index)
+{
+    return index >= 1 && index <= log->count ? &log->entries[index - 1] : NULL;
+}
+
+/* Replaces everything from entry->id.index on by the entry; its index must be at most count + 1. */
+void check_log_put(struct check_log *log, const struct raft_entry *entry);
+
+/* The node with this id; node_count if none. */
+uint32_t check_find(const struct check *check, raft_node_id id);
+
+const char *check_name(const struct check *check, raft_node_id id, char name[8]);
+
+#endif

@@ -1,0 +1,259 @@
+/* What passes between the core and the world: disk, network, state machine, clients. */
+#include "tests/sim/check.h"
+
+#include "base/fatal.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* --- Disk ------------------------------------------------------------------------------------- */
+
+void check_durable(struct check *check, uint32_t node, const struct raft_persist *persist)
+{
+    struct check_node *at = &check->nodes[node];
+    if (persist->hard_state_changed) {
+        struct raft_hard_state old = at->durable;
+        struct raft_hard_state now = persist->hard_state;
+        if (now.term < old.term || (now.term == old.term && old.vote && now.vote != old.vote))
+            check_fail(check, "one vote per term",
+                       "n%u writes term %" PRIu64 " (or another vote) over term %" PRIu64, node + 1,
+                       now.term, old.term);
+        at->durable = now;
+    }
+    struct raft_runs_iter it = {0};
+    for (const struct raft_entry *e; (e = raft_runs_next(&persist->entries, &it));) {
+        if (e->id.term > at->durable.term)
+            check_fail(check, "a term is durable before its entries",
+                       "n%u writes entry %" PRIu64 ":%" PRIu64 " in durable term %" PRIu64,
+                       node + 1, e->id.term, e->id.index, at->durable.term);
+        if (e->id.index > at->disk.count + 1)
+            check_fail(check, "logs have no gaps", "n%u writes entry %" PRIu64 " on disk", node + 1,
+                       e->id.index);
+        if (check->failed)
+            return;
+        check_log_put(&at->disk, e);
+    }
+}
+
+/* --- Network ---------------------------------------------------------------------------------- */
+
+/* A vote leaves: for itself with a request, for another with a response. It is durable, and the
+ * only one of this node in this term, over all its lives (Rules 1 and 3). */
+static void check_vote(struct check *check, uint32_t node, uint64_t term, raft_node_id candidate)
+{
+    const struct check_node *at = &check->nodes[node];
+    char a[8], b[8];
+    raft_node_id first = map_put_once(&check->votes, node, term, candidate);
+    if (first != candidate)
+        check_fail(check, "one vote per term",
+                   "n%u votes for %s in term %" PRIu64 ", in which it voted for %s", node + 1,
+                   check_name(check, candidate, a), term, check_name(check, first, b));
+    if (at->durable.term < term || (at->durable.term == term && at->durable.vote != candidate))
+        check_fail(check, "a vote is durable before it leaves",
+                   "n%u votes for %s in term %" PRIu64 ", its disk says term %" PRIu64 " and %s",
+                   node + 1, check_name(check, candidate, a), term, at->durable.term,
+                   check_name(check, at->durable.vote, b));
+    if (!at->voter && candidate == at->id)
+        check_fail(check, "learners do not campaign", "n%u asks for votes", node + 1);
+}
+
+static void check_append_limits(struct check *check, uint32_t node, const struct raft_runs *entries)
+{
+    const struct raft_options *options = &check->options;
+    if (entries->entry_count > options->append_entries_max ||
+        (entries->payload_bytes > options->append_bytes_max && entries->entry_count > 1))
+        check_fail(check, "appends are bounded",
+                   "n%u sends %" PRIu64 " entries of %" PRIu64 " bytes in one message", node + 1,
+                   entries->entry_count, entries->payload_bytes);
+}
+
+/* An append says what its sender's log says, and its sender leads the term. */
+static void check_append_request(struct check *check, uint32_t node,
+                                 const struct raft_message *message)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct raft_append_request *request = &message->append_request;
+    uint64_t leader;
+    if (!map_get(&check->leaders, message->term, 0, &leader) ||
+        leader != (((uint64_t)node << 32) | at->incarnation)) {
+        check_fail(check, "only a leader appends", "n%u sends an append of term %" PRIu64, node + 1,
+                   message->term);
+        return;
+    }
+    if (request->commit > at->view.commit)
+        check_fail(check, "a leader tells what it committed",
+                   "n%u sends commit %" PRIu64 ", has %" PRIu64, node + 1, request->commit,
+                   at->view.commit);
+    check_append_limits(check, node, &request->entries);
+    if (at->view.hard_state.term != message->term)
+        return; /* stepped down in the same step: its log may have changed since */
+    uint64_t index = request->prev.index;
+    const struct check_entry *prev = check_log_at(&at->memory, index);
+    if ((index > 0 && (!prev || prev->term != request->prev.term)) ||
+        (index == 0 && request->prev.term != 0))
+        check_fail(check, "an append continues its prev",
+                   "n%u sends prev %" PRIu64 ":%" PRIu64 ", which is not in its log", node + 1,
+                   request->prev.term, index);
+    struct raft_runs_iter it = {0};
+    for (const struct raft_entry *e; (e = raft_runs_next(&request->entries, &it));) {
+        const struct check_entry *own = check_log_at(&at->memory, ++index);
+        if (e->id.index != index || !own || own->term != e->id.term)
+            check_fail(check, "an append continues its prev",
+                       "n%u sends entry %" PRIu64 ":%" PRIu64 " at place %" PRIu64, node + 1,
+                       e->id.term, e->id.index, index);
+    }
+}
+
+/* An acknowledgement covers only what is durable, and only what is equal to the leader's log
+ * (Rule 4, Rule 11). */
+static void check_append_accepted(struct check *check, uint32_t node,
+                                  const struct raft_message *message)
+{
+    const struct check_node *at = &check->nodes[node];
+    uint64_t match = message->append_response.match;
+    if (match > at->disk.count) {
+        check_fail(check, "acknowledged is durable",
+                   "n%u acknowledges up to %" PRIu64 ", its disk holds %" PRIu64, node + 1, match,
+                   at->disk.count);
+        return;
+    }
+    uint32_t to = check_find(check, message->to);
+    const struct check_node *leader = to < check->node_count ? &check->nodes[to] : NULL;
+    if (!leader || match == 0 || leader->view.role != RAFT_LEADER ||
+        leader->view.hard_state.term != message->term)
+        return;
+    const struct check_entry *own = check_log_at(&at->disk, match);
+    const struct check_entry *theirs = check_log_at(&leader->memory, match);
+    if (!theirs || theirs->chain != own->chain)
+        check_fail(check, "acknowledged is equal to the leader's log",
+                   "n%u acknowledges up to %" PRIu64 " to n%u, whose log differs there", node + 1,
+                   match, to + 1);
+}
+
+void check_send(struct check *check, uint32_t node, const struct raft_message *message)
+{
+    const struct check_node *at = &check->nodes[node];
+    if (message->from != at->id || message->to == at->id ||
+        check_find(check, message->to) == check->node_count) {
+        check_fail(check, "messages name their ends", "n%u sends a message to nobody or itself",
+                   node + 1);
+        return;
+    }
+    switch (message->type) {
+    case RAFT_VOTE_REQUEST:
+        check_vote(check, node, message->term, at->id);
+        break;
+    case RAFT_VOTE_RESPONSE:
+        if (message->vote_response.granted)
+            check_vote(check, node, message->vote_response.campaign_term, message->to);
+        break;
+    case RAFT_APPEND_REQUEST:
+        check_append_request(check, node, message);
+        break;
+    case RAFT_APPEND_RESPONSE:
+        if (message->append_response.result == RAFT_APPEND_ACCEPTED)
+            check_append_accepted(check, node, message);
+        break;
+    case RAFT_PREVOTE_REQUEST:
+    case RAFT_PREVOTE_RESPONSE:
+        break;
+    }
+}
+
+/* --- State machine ---------------------------------------------------------------------------- */
+
+void check_apply(struct check *check, uint32_t node, const struct raft_runs *apply,
+                 uint64_t outstanding_bytes)
+{
+    struct check_node *at = &check->nodes[node];
+    struct raft_runs_iter it = {0};
+    for (const struct raft_entry *e; (e = raft_runs_next(apply, &it));) {
+        uint64_t index = e->id.index;
+        const struct check_entry *own = check_log_at(&at->memory, index);
+        const struct check_entry *stored = check_log_at(&at->disk, index);
+        if (index != at->apply_handed + 1)
+            check_fail(check, "applied in order", "n%u applies %" PRIu64 " after %" PRIu64,
+                       node + 1, index, at->apply_handed);
+        else if (index > at->view.commit || !own || own->term != e->id.term)
+            check_fail(check, "only committed entries are applied",
+                       "n%u applies %" PRIu64 ":%" PRIu64 ", commit is %" PRIu64, node + 1,
+                       e->id.term, index, at->view.commit);
+        else if (!stored || stored->chain != own->chain)
+            check_fail(check, "only durable entries are applied",
+                       "n%u applies %" PRIu64 ", its disk holds %" PRIu64, node + 1, index,
+                       at->disk.count);
+        at->apply_handed = index;
+    }
+    uint64_t bytes = outstanding_bytes + apply->payload_bytes;
+    bool single = outstanding_bytes == 0 && apply->entry_count <= 1;
+    if (apply->payload_bytes > 0 && bytes > check->options.apply_bytes_max && !single)
+        check_fail(check, "applying is bounded",
+                   "n%u hands out %" PRIu64 " bytes, the limit is "
+                   "%" PRIu64,
+                   node + 1, bytes, check->options.apply_bytes_max);
+}
+
+void check_applied(struct check *check, uint32_t node, uint64_t index, uint64_t state_hash)
+{
+    struct check_node *at = &check->nodes[node];
+    if (index >= check->states_capacity) {
+        uint64_t capacity = (index + 1) * 2;
+        check->states = mem_realloc(check->states, capacity * sizeof *check->states);
+        memset(check->states + check->states_capacity, 0,
+               (capacity - check->states_capacity) * sizeof *check->states);
+        check->states_capacity = capacity;
+    }
+    if (check->states[index] == 0)
+        check->states[index] = state_hash;
+    if (check->states[index] != state_hash)
+        check_fail(check, "equal state at equal index",
+                   "n%u's state machine differs from another's after entry %" PRIu64, node + 1,
+                   index);
+    if (index != at->machine_index + 1)
+        check_fail(check, "applied in order",
+                   "n%u's state machine goes from %" PRIu64 " to %" PRIu64, node + 1,
+                   at->machine_index, index);
+    at->machine_index = index;
+}
+
+/* --- Clients ---------------------------------------------------------------------------------- */
+
+void check_answer(struct check *check, uint64_t number, uint32_t node, uint32_t incarnation,
+                  enum op_state state)
+{
+    if (number == 0 || number > check->ops->count) {
+        check_fail(check, "an answer is somebody's", "n%u answers operation %" PRIu64, node + 1,
+                   number);
+        return;
+    }
+    const struct op *op = &check->ops->items[number];
+    if (op->state != OP_TAKEN)
+        check_fail(check, "an operation is answered once",
+                   "n%u answers operation %" PRIu64 " again or unasked", node + 1, number);
+    else if (op->node != node || op->incarnation != incarnation)
+        check_fail(check, "an answer comes from where it was asked",
+                   "n%u answers operation %" PRIu64 ", which n%u took", node + 1, number,
+                   op->node + 1);
+    else if (state == OP_REFUSED && op->committed)
+        check_fail(check, "refused is not applied",
+                   "n%u refuses operation %" PRIu64 ", committed at %" PRIu64, node + 1, number,
+                   op->committed);
+    else if (state == OP_OK && op->kind == OP_WRITE && !op->committed)
+        check_fail(check, "acknowledged is committed",
+                   "n%u acknowledges operation %" PRIu64 ", which is not committed", node + 1,
+                   number);
+}
+
+void check_read(struct check *check, uint64_t number, uint64_t index)
+{
+    const struct op *op = &check->ops->items[number];
+    if (index < op->floor)
+        check_fail(check, "reads are not stale",
+                   "read %" PRIu64 " at n%u saw %" PRIu64 " entries; %" PRIu64
+                   " were committed when it began",
+                   number, op->node + 1, index, op->floor);
+    if (index > check->oracle.count)
+        check_fail(check, "reads see committed entries",
+                   "read %" PRIu64 " at n%u saw %" PRIu64 " entries of %" PRIu64 " committed",
+                   number, op->node + 1, index, check->oracle.count);
+}

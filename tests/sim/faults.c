@@ -1,0 +1,185 @@
+#include "tests/sim/world.h"
+
+/* The node that a fault hits: a leader by choice, or any. */
+static struct node *faults_target(struct world *world)
+{
+    if (knobs_chance(&world->prng, world->knobs.leader_chance))
+        return &world->nodes[world_leader(world)];
+    return &world->nodes[world_draw(world, 0, world->node_count - 1)];
+}
+
+static uint64_t fault_length(struct world *world)
+{
+    return world_draw(world, 1, world->knobs.fault_length_us_max);
+}
+
+static void restart_later(struct world *world, const struct node *node, uint64_t delay_us)
+{
+    world_push(world, delay_us,
+               (struct sim_event){.kind = SIM_RESTART, .node = world_index(world, node)});
+}
+
+static void fault_crash(struct world *world)
+{
+    struct node *node = faults_target(world);
+    if (!node->up)
+        return;
+    world->report.faults[SIM_FAULT_CRASH]++;
+    node_crash(world, node);
+    restart_later(world, node, fault_length(world));
+    uint32_t down = 0;
+    for (uint32_t i = 0; i < world->knobs.voter_count; i++)
+        down += !world->nodes[i].up;
+    if (down * 2 >= world->knobs.voter_count)
+        report_mark(&world->report, SIM_MARK_MAJORITY_DOWN);
+}
+
+static void fault_crash_all(struct world *world)
+{
+    world->report.faults[SIM_FAULT_CRASH_ALL]++;
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        if (!world->nodes[i].up)
+            continue;
+        node_crash(world, &world->nodes[i]);
+        restart_later(world, &world->nodes[i], fault_length(world));
+    }
+    report_mark(&world->report, SIM_MARK_MAJORITY_DOWN);
+}
+
+static void fault_pause(struct world *world)
+{
+    struct node *node = faults_target(world);
+    if (!node->up)
+        return;
+    world->report.faults[SIM_FAULT_PAUSE]++;
+    uint64_t until = world->now_us + fault_length(world);
+    if (until > node->paused_until_us)
+        node->paused_until_us = until;
+    report_event(&world->report, (struct record){.at_us = world->now_us,
+                                                 .kind = RECORD_PAUSE,
+                                                 .node = world_index(world, node),
+                                                 .v = {node->paused_until_us}});
+}
+
+/* Cuts the links from one set of nodes to the others, and back unless one-way. The sets: one node
+ * alone, any split, or one link. */
+static void fault_partition(struct world *world, bool one_way)
+{
+    if (world->node_count < 2)
+        return;
+    world->report.faults[one_way ? SIM_FAULT_ONE_WAY : SIM_FAULT_PARTITION]++;
+    uint32_t target = world_index(world, faults_target(world));
+    uint64_t side = UINT64_C(1) << target;
+    uint64_t others = ~side;
+    uint64_t shape = world_draw(world, 0, 2);
+    if (shape == 1) {
+        side |= prng_next(&world->prng);
+        others = ~side;
+    } else if (shape == 2) {
+        others = UINT64_C(1) << world_draw(world, 0, world->node_count - 1);
+    }
+    bool inwards = one_way && world_draw(world, 0, 1) == 0;
+    uint64_t number = ++world->cuts;
+    for (uint32_t a = 0; a < world->node_count; a++) {
+        for (uint32_t b = 0; b < world->node_count; b++) {
+            if (a == b || !(side >> a & 1) || !(others >> b & 1))
+                continue;
+            if (!inwards)
+                world->cut[a][b] = number;
+            if (!one_way || inwards)
+                world->cut[b][a] = number;
+        }
+    }
+    report_event(
+        &world->report,
+        (struct record){.at_us = world->now_us,
+                        .kind = RECORD_CUT,
+                        .v = {side & ((UINT64_C(1) << world->node_count) - 1), one_way, number}});
+    world_push(world, fault_length(world), (struct sim_event){.kind = SIM_HEAL, .a = number});
+}
+
+static void fault_heal(struct world *world, uint64_t number)
+{
+    report_event(&world->report,
+                 (struct record){.at_us = world->now_us, .kind = RECORD_HEAL, .v = {0, 0, number}});
+    for (uint32_t a = 0; a < world->node_count; a++) {
+        for (uint32_t b = 0; b < world->node_count; b++) {
+            if (world->cut[a][b] == number)
+                world->cut[a][b] = 0;
+        }
+    }
+}
+
+static void fault_inject(struct world *world)
+{
+    static const enum sim_fault kinds[] = {SIM_FAULT_CRASH, SIM_FAULT_CRASH_ALL, SIM_FAULT_PAUSE,
+                                           SIM_FAULT_PARTITION, SIM_FAULT_ONE_WAY};
+    enum sim_fault fault = kinds[world_draw(world, 0, sizeof kinds / sizeof *kinds - 1)];
+    if (!world->knobs.on[fault])
+        return;
+    switch (fault) {
+    case SIM_FAULT_CRASH:
+        fault_crash(world);
+        break;
+    case SIM_FAULT_CRASH_ALL:
+        if (world_draw(world, 0, 3) == 0)
+            fault_crash_all(world);
+        break;
+    case SIM_FAULT_PAUSE:
+        fault_pause(world);
+        break;
+    case SIM_FAULT_PARTITION:
+    case SIM_FAULT_ONE_WAY:
+        fault_partition(world, fault == SIM_FAULT_ONE_WAY);
+        break;
+    default:
+        break;
+    }
+}
+
+static void fault_next(struct world *world)
+{
+    /* The square favours short gaps: faults upon faults. */
+    uint64_t part = world_draw(world, 0, 1000);
+    uint64_t delay = world->knobs.fault_us_max * part / 1000 * part / 1000;
+    world_push(world, delay + 1, (struct sim_event){.kind = SIM_FAULT});
+}
+
+void faults_start(struct world *world)
+{
+    fault_next(world);
+}
+
+void faults_event(struct world *world, const struct sim_event *event)
+{
+    if (world->calm)
+        return;
+    switch (event->kind) {
+    case SIM_FAULT:
+        fault_inject(world);
+        fault_next(world);
+        break;
+    case SIM_RESTART:
+        if (!world->nodes[event->node].up)
+            node_start(world, &world->nodes[event->node]);
+        break;
+    case SIM_HEAL:
+        fault_heal(world, event->a);
+        break;
+    default:
+        break;
+    }
+}
+
+void faults_end(struct world *world)
+{
+    world->calm = true;
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        struct node *node = &world->nodes[i];
+        for (uint32_t j = 0; j < world->node_count; j++)
+            world->cut[i][j] = 0;
+        node->paused_until_us = 0;
+        if (!node->up)
+            node_start(world, node);
+    }
+}

@@ -1,0 +1,95 @@
+#include "tests/sim/knobs.h"
+
+#include <string.h>
+
+static const char *const fault_texts[] = {
+#define SIM_FAULT_TEXT(name, text) text,
+    SIM_FAULTS(SIM_FAULT_TEXT)
+#undef SIM_FAULT_TEXT
+};
+
+const char *knobs_fault_text(enum sim_fault fault)
+{
+    return fault_texts[fault];
+}
+
+bool knobs_chance(struct prng *prng, uint64_t chance)
+{
+    return chance > 0 && prng_below(prng, 1000) < chance;
+}
+
+static uint64_t pick(struct prng *prng, const uint64_t *values, uint64_t count)
+{
+    return values[prng_below(prng, count)];
+}
+
+#define PICK(prng, ...)                         \
+    pick(prng, (const uint64_t[]){__VA_ARGS__}, \
+         sizeof((const uint64_t[]){__VA_ARGS__}) / sizeof(uint64_t))
+
+/* Limits from "one at a time" to "never reached". */
+static void draw_raft(struct knobs *knobs, struct prng *prng)
+{
+    struct raft_options *raft = &knobs->raft;
+    raft_options_init(raft);
+    raft->election_timeout_us = prng_between(prng, 40, 400) * 1000;
+    raft->heartbeat_us = raft->election_timeout_us / prng_between(prng, 3, 10);
+    raft->append_entries_max = (uint32_t)PICK(prng, 1, 2, 3, 8, 64, 1024);
+    raft->append_bytes_max = PICK(prng, 1, 64, 256, 4096, 1 << 20);
+    raft->inflight_messages_max = (uint32_t)PICK(prng, 1, 2, 4, 16, 128);
+    raft->inflight_bytes_max = PICK(prng, 1, 128, 1024, 1 << 20);
+    raft->uncommitted_bytes_max = PICK(prng, 64, 1024, 4096, 1 << 20);
+    raft->apply_bytes_max = PICK(prng, 1, 64, 512, 1 << 20);
+    raft->reads_max = (uint32_t)PICK(prng, 1, 3, 64, 1024);
+}
+
+static void draw_timing(struct knobs *knobs, struct prng *prng)
+{
+    uint64_t timeout_us = knobs->raft.election_timeout_us;
+    knobs->network_us_min = prng_between(prng, 50, 500);
+    knobs->network_us_max = knobs->network_us_min + prng_between(prng, 1, timeout_us / 12);
+    knobs->disk_us_min = prng_between(prng, 20, 500);
+    knobs->disk_us_max = knobs->disk_us_min + prng_between(prng, 1, timeout_us / 12);
+    knobs->machine_us_min = prng_between(prng, 5, 200);
+    knobs->machine_us_max = knobs->machine_us_min + prng_between(prng, 1, timeout_us / 12);
+    knobs->wake_us_max = PICK(prng, 0, 10, 200, 2000);
+    knobs->wake_events_max = (uint32_t)PICK(prng, 1, 3, 1000);
+    knobs->spike_us_max = prng_between(prng, timeout_us / 4, timeout_us * 5);
+    knobs->fault_us_max = prng_between(prng, timeout_us, timeout_us * 16);
+    knobs->fault_length_us_max = prng_between(prng, timeout_us, timeout_us * 12);
+    knobs->leader_chance = PICK(prng, 0, 300, 700, 1000);
+    knobs->reset_chance = PICK(prng, 0, 300, 1000);
+}
+
+static void draw_load(struct knobs *knobs, struct prng *prng)
+{
+    knobs->client_count = (uint32_t)prng_between(prng, 1, SIM_CLIENTS_MAX);
+    knobs->burst_max = (uint32_t)PICK(prng, 1, 1, 4, 16);
+    knobs->pad_max = (uint32_t)PICK(prng, 0, 0, 32, 300);
+    knobs->think_us_max = prng_between(prng, 1, knobs->raft.election_timeout_us);
+    knobs->read_chance = PICK(prng, 0, 200, 500, 800);
+    knobs->leader_guess_chance = PICK(prng, 300, 800, 950);
+}
+
+void knobs_draw(struct knobs *knobs, struct prng *prng)
+{
+    memset(knobs, 0, sizeof *knobs);
+    knobs->voter_count = (uint32_t)PICK(prng, 1, 2, 3, 3, 3, 3, 4, 5, 5, 5, 6, 7);
+    knobs->learner_count = (uint32_t)PICK(prng, 0, 0, 0, 0, 1, 2);
+    draw_raft(knobs, prng);
+    draw_timing(knobs, prng);
+    draw_load(knobs, prng);
+    for (int i = 0; i < SIM_FAULT_COUNT; i++)
+        knobs->on[i] = prng_below(prng, 2) == 0;
+    knobs->chance[SIM_FAULT_LOSS] = PICK(prng, 5, 30, 100, 300);
+    knobs->chance[SIM_FAULT_DUPLICATE] = PICK(prng, 5, 50, 300);
+    knobs->chance[SIM_FAULT_DELAY] = PICK(prng, 5, 30, 100, 300);
+    knobs->chance[SIM_FAULT_STALE_QUEUE] = PICK(prng, 50, 500, 1000);
+    knobs->chance[SIM_FAULT_SLOW_DISK] = PICK(prng, 5, 50, 300);
+    knobs->chance[SIM_FAULT_SLOW_MACHINE] = PICK(prng, 5, 50, 300);
+    knobs->chance[SIM_FAULT_EARLY_TIMER] = PICK(prng, 5, 50, 300);
+    for (int i = 0; i < SIM_FAULT_COUNT; i++) {
+        if (!knobs->on[i])
+            knobs->chance[i] = 0;
+    }
+}

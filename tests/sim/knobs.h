@@ -1,0 +1,76 @@
+/* tests/sim/knobs.h - what a seed draws: cluster, timing, limits, load and which faults are on.
+ *
+ * Swarm testing: every run has another mix. A run in which every fault is on all the time explores
+ * less than many runs with a few each, because faults hide one another. Times in virtual
+ * microseconds, chances in thousandths. */
+#ifndef TESTS_SIM_KNOBS_H
+#define TESTS_SIM_KNOBS_H
+
+#include "base/prng.h"
+#include "raft/raft.h"
+
+enum {
+    SIM_VOTERS_MAX = 7,
+    SIM_NODES_MAX = 9, /* voters and learners */
+    SIM_CLIENTS_MAX = 8,
+    SIM_REGISTERS = 4
+};
+
+/* X(NAME, text): the faults, counted as they are injected. */
+#define SIM_FAULTS(X)                                \
+    X(LOSS, "messages lost")                         \
+    X(DUPLICATE, "messages duplicated")              \
+    X(DELAY, "messages delayed past others")         \
+    X(PARTITION, "partitions")                       \
+    X(ONE_WAY, "one-way partitions")                 \
+    X(STALE_QUEUE, "messages kept over a partition") \
+    X(CRASH, "crashes")                              \
+    X(CRASH_ALL, "crashes of all nodes at once")     \
+    X(PAUSE, "pauses")                               \
+    X(CLOCK, "clocks off")                           \
+    X(SLOW_DISK, "slow disk batches")                \
+    X(SLOW_MACHINE, "slow apply batches")            \
+    X(EARLY_TIMER, "early timeouts")
+
+enum sim_fault {
+#define SIM_FAULT_ENUM(name, text) SIM_FAULT_##name,
+    SIM_FAULTS(SIM_FAULT_ENUM)
+#undef SIM_FAULT_ENUM
+        SIM_FAULT_COUNT
+};
+
+struct knobs {
+    uint32_t voter_count, learner_count;
+    struct raft_options raft; /* id and seed are set per node */
+    bool on[SIM_FAULT_COUNT];
+    uint64_t chance[SIM_FAULT_COUNT]; /* of those that happen to a message or a batch */
+
+    uint64_t network_us_min, network_us_max;
+    uint64_t disk_us_min, disk_us_max;
+    uint64_t machine_us_min, machine_us_max;
+    uint64_t wake_us_max; /* from the first event in an inbox to the step: batching */
+    uint32_t wake_events_max; /* events given to one step */
+    uint64_t spike_us_max; /* of a delayed message, a slow batch */
+    uint64_t fault_us_max; /* between two faults */
+    uint64_t fault_length_us_max;
+    uint64_t leader_chance; /* a fault that hits a node is aimed at a leader */
+    uint64_t reset_chance; /* a crash loses the state machine's data too */
+
+    uint32_t client_count;
+    uint32_t burst_max; /* commands proposed together */
+    uint32_t pad_max; /* bytes added to a command */
+    uint64_t think_us_max;
+    uint64_t read_chance;
+    uint64_t leader_guess_chance; /* a client asks the node that it takes for the leader */
+};
+
+/* Draws all of it. */
+void knobs_draw(struct knobs *knobs, struct prng *prng);
+
+/* True with `chance` in a thousand. */
+bool knobs_chance(struct prng *prng, uint64_t chance);
+
+/* "messages lost" and so on. */
+const char *knobs_fault_text(enum sim_fault fault);
+
+#endif

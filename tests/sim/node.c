@@ -1,0 +1,260 @@
+#include "tests/sim/world.h"
+
+#include "base/fatal.h"
+#include "base/list.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* --- Clock ------------------------------------------------------------------------------------ */
+
+/* The node's own clock: another zero, and fast or slow by up to a fifth. */
+static uint64_t node_clock(const struct world *world, const struct node *node)
+{
+    uint64_t elapsed = (uint64_t)((double)world->now_us * ((double)node->clock_rate / 1e6));
+    return elapsed + (uint64_t)node->clock_offset_us;
+}
+
+/* The world's time at which the node's clock has surely reached `local`. */
+static uint64_t node_world_time(const struct node *node, uint64_t local)
+{
+    uint64_t offset = (uint64_t)node->clock_offset_us;
+    if (local <= offset)
+        return 0;
+    return (uint64_t)((double)(local - offset) * (1e6 / (double)node->clock_rate)) + 2;
+}
+
+/* --- Inbox ------------------------------------------------------------------------------------ */
+
+static void node_wake(struct world *world, struct node *node, uint64_t delay_us)
+{
+    if (node->wake_queued)
+        return;
+    node->wake_queued = true;
+    world_push(world, delay_us,
+               (struct sim_event){.kind = SIM_WAKE,
+                                  .node = world_index(world, node),
+                                  .incarnation = node->incarnation});
+}
+
+void node_give(struct world *world, struct node *node, struct raft_event event)
+{
+    ASSERT(node->up);
+    LIST_RESERVE(&node->inbox);
+    node->inbox.items[node->inbox.count++] = event;
+    node_wake(world, node, world_draw(world, 0, world->knobs.wake_us_max));
+}
+
+static void event_drop(struct raft_event *event)
+{
+    if (event->type == RAFT_EVENT_RECEIVE)
+        raft_message_destroy(event->receive);
+    else if (event->type == RAFT_EVENT_PROPOSE)
+        raft_batch_unref(event->propose);
+}
+
+static void node_arm(struct world *world, struct node *node, uint64_t deadline_us)
+{
+    if (deadline_us == UINT64_MAX) {
+        node->deadline_us = UINT64_MAX;
+        return;
+    }
+    node->deadline_us = node_world_time(node, deadline_us);
+    if (node->deadline_us < node->timer_at_us) {
+        node->timer_at_us = node->deadline_us;
+        uint64_t delay = node->deadline_us > world->now_us ? node->deadline_us - world->now_us : 0;
+        world_push(world, delay,
+                   (struct sim_event){.kind = SIM_TIMER,
+                                      .node = world_index(world, node),
+                                      .incarnation = node->incarnation});
+    }
+}
+
+static void node_step(struct world *world, struct node *node, struct raft_event *events,
+                      uint32_t count)
+{
+    node->now_us = node_clock(world, node);
+    world->steps++;
+    int code = raft_step(node->raft, node->now_us, events, count, &node->output);
+    if (code != CONCLAVE_OK) {
+        check_fail(&world->check, "the core goes on", "n%u stops with %s: %s",
+                   world_index(world, node) + 1, conclave_code_name(code),
+                   node->output.error.message);
+        return;
+    }
+    node_carry_out(world, node, count);
+    if (world->check.failed)
+        return;
+    node_arm(world, node, node->output.deadline_us);
+    raft_output_clear(&node->output);
+}
+
+/* Drains the inbox into one step. A timeout that is due goes first or last: messages and the timer
+ * race in a real node too. */
+static void node_drain(struct world *world, struct node *node)
+{
+    node->wake_queued = false;
+    if (node->timer_due) {
+        node->timer_due = false;
+        LIST_RESERVE(&node->inbox);
+        struct raft_event *items = node->inbox.items;
+        uint32_t at = world_draw(world, 0, 1) == 0 ? 0 : node->inbox.count;
+        memmove(items + at + 1, items + at, (node->inbox.count - at) * sizeof *items);
+        items[at] = (struct raft_event){.type = RAFT_EVENT_TIMEOUT};
+        node->inbox.count++;
+    }
+    uint32_t count = node->inbox.count;
+    if (count > world->knobs.wake_events_max)
+        count = (uint32_t)world_draw(world, 1, world->knobs.wake_events_max);
+    if (count == 0)
+        return;
+    for (uint32_t i = 0; i < count; i++)
+        node->reads_in_core += node->inbox.items[i].type == RAFT_EVENT_READ;
+    node_step(world, node, node->inbox.items, count);
+    node->inbox.count -= count;
+    memmove(node->inbox.items, node->inbox.items + count,
+            node->inbox.count * sizeof *node->inbox.items);
+    if (node->inbox.count > 0 && node->up)
+        node_wake(world, node, world_draw(world, 0, world->knobs.wake_us_max));
+}
+
+/* --- Events ----------------------------------------------------------------------------------- */
+
+static void node_timer(struct world *world, struct node *node)
+{
+    node->timer_at_us = UINT64_MAX;
+    bool early = node->deadline_us != UINT64_MAX && node->deadline_us > world->now_us &&
+                 world_fault(world, SIM_FAULT_EARLY_TIMER);
+    if (node->deadline_us <= world->now_us || early) {
+        node->timer_due = true;
+        node_wake(world, node, world_draw(world, 0, world->knobs.wake_us_max));
+        return;
+    }
+    if (node->deadline_us != UINT64_MAX) {
+        node->timer_at_us = node->deadline_us;
+        world_push(world, node->deadline_us - world->now_us,
+                   (struct sim_event){.kind = SIM_TIMER,
+                                      .node = world_index(world, node),
+                                      .incarnation = node->incarnation});
+    }
+}
+
+void node_event(struct world *world, struct node *node, const struct sim_event *event)
+{
+    if (!node->up || node->incarnation != event->incarnation)
+        return;
+    if (node->paused_until_us > world->now_us) {
+        world_push(world, node->paused_until_us - world->now_us, *event);
+        return;
+    }
+    switch (event->kind) {
+    case SIM_WAKE:
+        node_drain(world, node);
+        break;
+    case SIM_TIMER:
+        node_timer(world, node);
+        break;
+    case SIM_SYNCED:
+        node_synced(world, node);
+        break;
+    case SIM_PERSISTED:
+        node_give(
+            world, node,
+            (struct raft_event){
+                .type = RAFT_EVENT_PERSISTED,
+                .persisted = {.seq = event->a, .last = {.term = event->b, .index = event->c}}});
+        break;
+    case SIM_MACHINE:
+        node_applied(world, node);
+        break;
+    case SIM_APPLIED:
+        node_give(world, node,
+                  (struct raft_event){.type = RAFT_EVENT_APPLIED, .applied = event->a});
+        break;
+    default:
+        break;
+    }
+}
+
+/* --- Life ------------------------------------------------------------------------------------- */
+
+void node_start(struct world *world, struct node *node)
+{
+    ASSERT(!node->up);
+    uint32_t index = world_index(world, node);
+    struct raft_event start = {.type = RAFT_EVENT_START};
+    disk_recover(node->disk, &start.start.hard_state, &start.start.entries);
+    start.start.applied_index = machine_applied(node->machine);
+    node->up = true;
+    node->incarnation++;
+    node->options.seed = prng_next(&world->prng);
+    node->raft = raft_create(&node->options);
+    node->timer_at_us = node->deadline_us = UINT64_MAX;
+    struct raft_id last = raft_runs_last(&start.start.entries);
+    report_event(&world->report,
+                 (struct record){.at_us = world->now_us,
+                                 .kind = RECORD_START,
+                                 .node = index,
+                                 .v = {node->incarnation, start.start.hard_state.term,
+                                       start.start.hard_state.vote, last.term, last.index,
+                                       start.start.applied_index}});
+    if (start.start.applied_index < last.index && node->incarnation > 1)
+        report_mark(&world->report, SIM_MARK_RESTART_UNAPPLIED);
+    check_start(&world->check, index, node->incarnation, start.start.hard_state,
+                &start.start.entries, start.start.applied_index);
+    node_step(world, node, &start, 1);
+}
+
+static void node_forget(struct node *node)
+{
+    for (uint32_t i = 0; i < node->inbox.count; i++)
+        event_drop(&node->inbox.items[i]);
+    node->inbox.count = 0;
+    node->reads.count = 0;
+    node->reads_in_core = 0;
+    node->disk_busy = node->machine_busy = false;
+    node->wake_queued = node->timer_due = false;
+    node->persisted_at_us = node->applied_at_us = 0;
+    node->views_term = 0;
+    if (node->raft)
+        raft_destroy(node->raft);
+    node->raft = NULL;
+    node->up = false;
+}
+
+void node_crash(struct world *world, struct node *node)
+{
+    struct report *report = &world->report;
+    uint32_t index = world_index(world, node);
+    if (world->check.nodes[index].view.role == RAFT_LEADER)
+        report_mark(report, SIM_MARK_LEADER_CRASHED);
+    struct disk_crash crash = disk_crash(node->disk, &world->prng);
+    if (crash.lost_count > 0)
+        report_mark(report, SIM_MARK_PERSIST_LOST);
+    if (crash.partial)
+        report_mark(report, SIM_MARK_PERSIST_PARTIAL);
+    if (crash.hard_state_ahead)
+        report_mark(report, SIM_MARK_HARD_STATE_AHEAD);
+    bool reset = knobs_chance(&world->prng, world->knobs.reset_chance);
+    if (reset && machine_applied(node->machine) > 0)
+        report_mark(report, SIM_MARK_MACHINE_RESET);
+    machine_crash(node->machine, reset);
+    report_event(report, (struct record){.at_us = world->now_us,
+                                         .kind = RECORD_CRASH,
+                                         .node = index,
+                                         .v = {crash.lost_count, crash.partial_count, !reset}});
+    clients_node_crashed(world, node);
+    world->check.nodes[index].view = (struct check_view){0};
+    node->paused_until_us = 0;
+    node_forget(node);
+}
+
+void node_deinit(struct node *node)
+{
+    node_forget(node);
+    disk_destroy(node->disk);
+    machine_destroy(node->machine);
+    raft_output_deinit(&node->output);
+    free(node->inbox.items);
+    free(node->reads.items);
+}

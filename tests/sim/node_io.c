@@ -1,0 +1,135 @@
+#include "tests/sim/world.h"
+
+/* What the disk and the state machine of a node do: one batch each under way, and the report of it
+ * to the core some time later. */
+
+void node_disk_begin(struct world *world, struct node *node)
+{
+    if (node->disk_busy)
+        return;
+    uint32_t max = world_draw(world, 0, 3) == 0 ? 1 : UINT32_MAX;
+    uint32_t count = disk_begin(node->disk, max);
+    if (count == 0)
+        return;
+    if (count > 1)
+        report_mark(&world->report, SIM_MARK_BATCHED_SYNC);
+    node->disk_busy = true;
+    uint64_t delay = world_draw(world, world->knobs.disk_us_min, world->knobs.disk_us_max);
+    if (world_fault(world, SIM_FAULT_SLOW_DISK))
+        delay += world_draw(world, 0, world->knobs.spike_us_max);
+    world_push(world, delay,
+               (struct sim_event){.kind = SIM_SYNCED,
+                                  .node = world_index(world, node),
+                                  .incarnation = node->incarnation});
+}
+
+void node_machine_begin(struct world *world, struct node *node)
+{
+    if (node->machine_busy)
+        return;
+    uint32_t max = world_draw(world, 0, 1) == 0 ? 1 : UINT32_MAX;
+    uint32_t count = machine_begin(node->machine, max);
+    if (count == 0)
+        return;
+    if (count > 1)
+        report_mark(&world->report, SIM_MARK_APPLY_BATCHED);
+    node->machine_busy = true;
+    uint64_t delay = world_draw(world, world->knobs.machine_us_min, world->knobs.machine_us_max);
+    if (world_fault(world, SIM_FAULT_SLOW_MACHINE))
+        delay += world_draw(world, 0, world->knobs.spike_us_max);
+    world_push(world, delay,
+               (struct sim_event){.kind = SIM_MACHINE,
+                                  .node = world_index(world, node),
+                                  .incarnation = node->incarnation});
+}
+
+struct node_at {
+    struct world *world;
+    struct node *node;
+    struct raft_id last; /* of the last persist made durable */
+    uint64_t seq;
+};
+
+static void persist_durable(void *arg, struct raft_persist *persist)
+{
+    struct node_at *at = arg;
+    uint32_t index = world_index(at->world, at->node);
+    check_durable(&at->world->check, index, persist);
+    report_event(&at->world->report,
+                 (struct record){.at_us = at->world->now_us,
+                                 .kind = RECORD_SYNCED,
+                                 .node = index,
+                                 .v = {persist->seq, persist->last.term, persist->last.index}});
+    for (uint32_t i = 0; i < persist->send_after.count; i++)
+        network_send(at->world, at->node, persist->send_after.items[i]);
+    persist->send_after.count = 0;
+    at->last = persist->last;
+    at->seq = persist->seq;
+}
+
+/* The log-writer reports once for the whole batch, a little later, in order. */
+void node_synced(struct world *world, struct node *node)
+{
+    struct node_at at = {.world = world, .node = node};
+    disk_complete(node->disk, persist_durable, &at);
+    node->disk_busy = false;
+    uint64_t when = world->now_us + world_draw(world, 0, world->knobs.disk_us_max);
+    if (when < node->persisted_at_us)
+        when = node->persisted_at_us;
+    node->persisted_at_us = when;
+    world_push(world, when - world->now_us,
+               (struct sim_event){.kind = SIM_PERSISTED,
+                                  .node = world_index(world, node),
+                                  .incarnation = node->incarnation,
+                                  .a = at.seq,
+                                  .b = at.last.term,
+                                  .c = at.last.index});
+    node_disk_begin(world, node);
+}
+
+static void entry_applied(void *arg, const struct raft_entry *entry, uint64_t state_hash)
+{
+    struct node_at *at = arg;
+    check_applied(&at->world->check, world_index(at->world, at->node), entry->id.index, state_hash);
+    if (entry->origin.request)
+        clients_answer(at->world, at->node, entry->origin.request, OP_OK, entry->id.index, 0);
+}
+
+void node_answer_reads(struct world *world, struct node *node)
+{
+    uint64_t applied = machine_applied(node->machine);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < node->reads.count; i++) {
+        struct node_read read = node->reads.items[i];
+        if (read.index > applied) {
+            node->reads.items[kept++] = read;
+            continue;
+        }
+        uint32_t cell = world->ops.items[read.op].cell;
+        clients_answer(world, node, read.op, OP_OK, applied, machine_register(node->machine, cell));
+    }
+    node->reads.count = kept;
+}
+
+void node_applied(struct world *world, struct node *node)
+{
+    struct node_at at = {.world = world, .node = node};
+    machine_complete(node->machine, entry_applied, &at);
+    node->machine_busy = false;
+    node_answer_reads(world, node);
+    report_event(&world->report, (struct record){.at_us = world->now_us,
+                                                 .kind = RECORD_APPLIED,
+                                                 .node = world_index(world, node),
+                                                 .v = {machine_applied(node->machine),
+                                                       machine_hash(node->machine)}});
+    uint64_t when = world->now_us + world_draw(world, 0, world->knobs.machine_us_max);
+    if (when < node->applied_at_us)
+        when = node->applied_at_us;
+    node->applied_at_us = when;
+    world_push(world, when - world->now_us,
+               (struct sim_event){.kind = SIM_APPLIED,
+                                  .node = world_index(world, node),
+                                  .incarnation = node->incarnation,
+                                  .a = machine_applied(node->machine)});
+    node_machine_begin(world, node);
+}

@@ -1,0 +1,207 @@
+#include "tests/sim/world.h"
+
+#include "base/list.h"
+
+#include <string.h>
+
+/* Carrying out what a step of the core put out, after checking it. */
+
+static void output_trace(struct world *world, struct node *node)
+{
+    struct report *report = &world->report;
+    for (uint32_t i = 0; i < node->output.trace.count; i++) {
+        const struct raft_trace *trace = &node->output.trace.items[i];
+        report_event(report, (struct record){.at_us = world->now_us,
+                                             .kind = RECORD_TRACE,
+                                             .node = world_index(world, node),
+                                             .v = {trace->type, trace->a, trace->b}});
+        if (trace->type == RAFT_TRACE_TRUNCATE)
+            report_mark(report, SIM_MARK_TRUNCATED);
+        else if (trace->type == RAFT_TRACE_QUORUM_LOST)
+            report_mark(report, SIM_MARK_QUORUM_LOST);
+    }
+}
+
+static uint32_t output_truncations(const struct node *node)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < node->output.trace.count; i++)
+        count += node->output.trace.items[i].type == RAFT_TRACE_TRUNCATE;
+    return count;
+}
+
+static void output_persist(struct world *world, struct node *node)
+{
+    struct raft_persist *persist = &node->output.persist;
+    if (persist->seq == 0)
+        return;
+    report_event(&world->report, (struct record){.at_us = world->now_us,
+                                                 .kind = RECORD_PERSIST,
+                                                 .node = world_index(world, node),
+                                                 .v = {persist->seq, persist->hard_state.term,
+                                                       persist->hard_state.vote,
+                                                       raft_runs_first(&persist->entries).index,
+                                                       persist->last.term, persist->last.index}});
+    disk_submit(node->disk, persist);
+    node_disk_begin(world, node);
+}
+
+/* Bytes that the state machine was given and that the core does not know to be applied. */
+static uint64_t node_apply_bytes(const struct world *world, uint32_t index)
+{
+    const struct check_node *at = &world->check.nodes[index];
+    uint64_t bytes = 0;
+    for (uint64_t i = at->view.applied + 1; i <= at->apply_handed; i++)
+        bytes += check_log_at(&at->memory, i)->bytes;
+    return bytes;
+}
+
+static void output_apply(struct world *world, struct node *node)
+{
+    struct raft_runs *apply = &node->output.apply;
+    uint32_t index = world_index(world, node);
+    check_apply(&world->check, index, apply, node_apply_bytes(world, index));
+    if (apply->entry_count == 0 || world->check.failed)
+        return;
+    report_event(&world->report,
+                 (struct record){.at_us = world->now_us,
+                                 .kind = RECORD_APPLY,
+                                 .node = index,
+                                 .v = {raft_runs_first(apply).index, raft_runs_last(apply).index}});
+    machine_submit(node->machine, apply);
+    node_machine_begin(world, node);
+}
+
+static void output_reads(struct world *world, struct node *node)
+{
+    for (uint32_t i = 0; i < node->output.reads.count; i++) {
+        struct raft_read_result result = node->output.reads.items[i];
+        report_event(&world->report,
+                     (struct record){.at_us = world->now_us,
+                                     .kind = RECORD_READ_AT,
+                                     .node = world_index(world, node),
+                                     .v = {result.read, (uint64_t)result.code, result.index}});
+        node->reads_in_core--;
+        if (result.code != CONCLAVE_OK) {
+            clients_answer(world, node, result.read, OP_REFUSED, 0, 0);
+        } else {
+            if (result.index > machine_applied(node->machine))
+                report_mark(&world->report, SIM_MARK_READ_WAITED);
+            LIST_RESERVE(&node->reads);
+            node->reads.items[node->reads.count++] =
+                (struct node_read){.op = result.read, .index = result.index};
+        }
+    }
+    if (node->reads_in_core > node->options.reads_max)
+        check_fail(&world->check, "waiting reads are bounded", "n%u keeps %lu reads",
+                   world_index(world, node) + 1, (unsigned long)node->reads_in_core);
+    node_answer_reads(world, node);
+}
+
+static void output_refused(struct world *world, struct node *node)
+{
+    for (uint32_t i = 0; i < node->output.refused.count; i++) {
+        struct raft_refusal refusal = node->output.refused.items[i];
+        if (refusal.code == CONCLAVE_BUSY)
+            report_mark(&world->report, SIM_MARK_WRITE_BUSY);
+        if (refusal.code != CONCLAVE_NOT_LEADER && refusal.code != CONCLAVE_NO_LEADER &&
+            refusal.code != CONCLAVE_BUSY && refusal.code != CONCLAVE_UNKNOWN)
+            check_fail(&world->check, "refusals say why", "n%u refuses with %s",
+                       world_index(world, node) + 1, conclave_code_name(refusal.code));
+        clients_answer(world, node, refusal.origin.request,
+                       refusal.code == CONCLAVE_UNKNOWN ? OP_UNKNOWN : OP_REFUSED, 0, 0);
+    }
+}
+
+/* --- Checks and marks --------------------------------------------------------------------------
+ */
+
+static struct check_view node_view(const struct node *node)
+{
+    return (struct check_view){.role = raft_role(node->raft),
+                               .hard_state = raft_hard_state(node->raft),
+                               .commit = raft_commit(node->raft),
+                               .applied = raft_applied(node->raft),
+                               .last = raft_last(node->raft),
+                               .durable = raft_durable(node->raft)};
+}
+
+static void view_marks(struct world *world, struct node *node, const struct check_view *before,
+                       const struct check_view *after)
+{
+    struct report *report = &world->report;
+    if (after->role == RAFT_LEADER && before->role != RAFT_LEADER) {
+        report_mark(report, SIM_MARK_LEADER);
+        const struct check_node *at = &world->check.nodes[world_index(world, node)];
+        uint64_t last = at->memory.count;
+        while (last > 0 && at->memory.entries[last - 1].term == after->hard_state.term)
+            last--;
+        if (last > world->check.oracle.count)
+            report_mark(report, SIM_MARK_OLD_TERM_AT_LEADER);
+        for (uint32_t i = 0; i < world->node_count; i++) {
+            if (&world->nodes[i] != node && world->nodes[i].up &&
+                world->check.nodes[i].view.role == RAFT_LEADER)
+                report_mark(report, SIM_MARK_TWO_LEADERS);
+        }
+    }
+    if (before->role == RAFT_CANDIDATE && after->role != RAFT_LEADER &&
+        after->hard_state.term >= before->hard_state.term && after->role != RAFT_CANDIDATE)
+        report_mark(report, SIM_MARK_SPLIT_VOTE);
+}
+
+/* How a leader sees its peers: only compared with its own earlier view of the same term. */
+static void node_check_peers(struct world *world, struct node *node, const struct check_view *view)
+{
+    if (view->role != RAFT_LEADER)
+        return;
+    if (node->views_term != view->hard_state.term)
+        memset(node->views, 0, sizeof node->views);
+    node->views_term = view->hard_state.term;
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        struct raft_peer_view peer;
+        if (&world->nodes[i] == node || !raft_peer_view(node->raft, world->ids[i], &peer))
+            continue;
+        check_peer_view(&world->check, world_index(world, node), i, &peer, &node->views[i]);
+        node->views[i] = peer;
+    }
+}
+
+static void node_check(struct world *world, struct node *node, const struct check_view *after)
+{
+    uint32_t index = world_index(world, node);
+    struct check_view before = world->check.nodes[index].view;
+    bool leading = before.role == RAFT_LEADER && after->role == RAFT_LEADER &&
+                   before.hard_state.term == after->hard_state.term;
+    check_persist(&world->check, index, &node->output.persist, output_truncations(node), leading);
+    if (world->check.failed)
+        return;
+    check_step(&world->check, index, after);
+    node_check_peers(world, node, after);
+    view_marks(world, node, &before, after);
+}
+
+void node_carry_out(struct world *world, struct node *node, uint32_t event_count)
+{
+    struct raft_output *output = &node->output;
+    uint32_t index = world_index(world, node);
+    output_trace(world, node);
+    struct check_view view = node_view(node);
+    report_event(
+        &world->report,
+        (struct record){.at_us = world->now_us,
+                        .kind = RECORD_STEP,
+                        .node = index,
+                        .v = {view.role, view.hard_state.term, view.commit, view.last.term,
+                              view.last.index, view.durable.index, view.applied, event_count}});
+    node_check(world, node, &view);
+    for (uint32_t i = 0; i < output->send_now.count && !world->check.failed; i++) {
+        network_send(world, node, output->send_now.items[i]);
+        output->send_now.items[i] = NULL;
+    }
+    if (world->check.failed)
+        return;
+    output_apply(world, node);
+    output_persist(world, node);
+    output_refused(world, node);
+    output_reads(world, node);
+}

@@ -1,0 +1,50 @@
+/* tests/sim/queue.h - the scheduler's queue: what happens next in virtual time.
+ *
+ * Events of one time leave in the order in which they were put in, so whoever needs FIFO gets it
+ * by never scheduling before its last one. One thread. */
+#ifndef TESTS_SIM_QUEUE_H
+#define TESTS_SIM_QUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum sim_event_kind {
+    SIM_DELIVER = 1, /* ptr: a struct raft_message that arrives; owned */
+    SIM_WAKE, /* the node drains its inbox */
+    SIM_TIMER, /* the node's deadline, or an earlier one that was moved */
+    SIM_SYNCED, /* the disk has made the batch under way durable */
+    SIM_PERSISTED, /* the node is told: a = seq, b = term, c = index */
+    SIM_MACHINE, /* the state machine has applied the batch under way */
+    SIM_APPLIED, /* the node is told: a = index */
+    SIM_REQUEST, /* operations of a client arrive: a = first, b = count */
+    SIM_CLIENT, /* client a may start its next operations */
+    SIM_FAULT, /* the next fault is due */
+    SIM_RESTART, /* the node starts again */
+    SIM_HEAL /* the partition of number a ends */
+};
+
+struct sim_event {
+    uint64_t at_us;
+    uint64_t order; /* set by queue_push */
+    enum sim_event_kind kind;
+    uint32_t node;
+    uint32_t incarnation; /* SIM_WAKE .. SIM_APPLIED: of another life of the node: dropped */
+    uint64_t a, b, c;
+    void *ptr;
+};
+
+/* All zero is empty. */
+struct queue {
+    struct sim_event *heap;
+    uint64_t count, capacity, pushed;
+};
+
+void queue_push(struct queue *queue, struct sim_event event);
+
+/* Takes out the earliest event; false if there is none. */
+bool queue_pop(struct queue *queue, struct sim_event *ret_event);
+
+/* Frees the queue; what `ptr` points to in the events left is the caller's (pop them first). */
+void queue_deinit(struct queue *queue);
+
+#endif

@@ -1,0 +1,111 @@
+/* tests/sim/report.h - what happened in a run: the last events for a reader, one hash over all of
+ * them for exact replay, counts of faults and coverage marks. One thread.
+ *
+ * Events are kept as numbers and put into words only when somebody reads them. */
+#ifndef TESTS_SIM_REPORT_H
+#define TESTS_SIM_REPORT_H
+
+#include "raft/raft.h"
+#include "tests/sim/knobs.h"
+
+#include <stdio.h>
+
+/* X(NAME, text): situations that a good set of seeds must have been in. */
+#define SIM_MARKS(X)                                                                    \
+    X(LEADER, "leaders elected")                                                        \
+    X(PREVOTE_REJECTED, "prevotes rejected")                                            \
+    X(VOTE_REJECTED, "votes rejected")                                                  \
+    X(SPLIT_VOTE, "elections without a winner")                                         \
+    X(QUORUM_LOST, "leaders that stepped down for want of a quorum")                    \
+    X(TWO_LEADERS, "two leaders (of different terms) at one time")                      \
+    X(LEADER_CRASHED, "leaders crashed")                                                \
+    X(TRUNCATED, "logs truncated")                                                      \
+    X(APPEND_REJECTED, "appends rejected")                                              \
+    X(APPEND_STALE, "appends of a deposed leader answered")                             \
+    X(OLD_TERM_AT_LEADER, "leaders elected with uncommitted entries of older terms")    \
+    X(COMMIT_OLD_TERM, "entries of older terms committed with one of the leader's own") \
+    X(WRITE_OK, "writes applied")                                                       \
+    X(WRITE_REFUSED, "writes refused")                                                  \
+    X(WRITE_BUSY, "writes refused as busy")                                             \
+    X(WRITE_UNKNOWN, "writes whose entry was replaced")                                 \
+    X(WRITE_LOST, "operations lost in a crash")                                         \
+    X(LOST_COMMITTED, "writes committed though never answered")                         \
+    X(READ_OK, "reads answered")                                                        \
+    X(READ_REFUSED, "reads refused")                                                    \
+    X(READ_WAITED, "reads that waited for the state machine")                           \
+    X(PERSIST_LOST, "crashes that lost unsynced writes")                                \
+    X(PERSIST_PARTIAL, "crashes that kept a part of a write")                           \
+    X(HARD_STATE_AHEAD, "crashes that kept a term without the entries before it")       \
+    X(RESTART_UNAPPLIED, "restarts with entries not applied")                           \
+    X(MACHINE_RESET, "state machines emptied by a crash")                               \
+    X(BATCHED_SYNC, "several writes made durable by one sync")                          \
+    X(APPLY_BATCHED, "several apply batches made one")                                  \
+    X(DEAD_LETTER, "messages for a node that was down")                                 \
+    X(MAJORITY_DOWN, "times with a majority down")
+
+enum sim_mark {
+#define SIM_MARK_ENUM(name, text) SIM_MARK_##name,
+    SIM_MARKS(SIM_MARK_ENUM)
+#undef SIM_MARK_ENUM
+        SIM_MARK_COUNT
+};
+
+enum record_kind {
+    RECORD_SEND =
+        1, /* message records: v = type, peer, term, and by type what message_record says */
+    RECORD_RECEIVE,
+    RECORD_DROP,
+    RECORD_STEP, /* role, term, commit, last term, last index, durable index, applied, events */
+    RECORD_PERSIST, /* seq, term, vote, first index, last term, last index */
+    RECORD_SYNCED, /* seq, last term, last index */
+    RECORD_APPLY, /* first, last */
+    RECORD_APPLIED, /* index, state hash */
+    RECORD_PROPOSE, /* first op, count */
+    RECORD_READ, /* op */
+    RECORD_READ_AT, /* op, code, index */
+    RECORD_ANSWER, /* op, state, index, value */
+    RECORD_START, /* incarnation, term, vote, last term, last index, applied */
+    RECORD_CRASH, /* persists lost, entries kept of a part, machine kept */
+    RECORD_PAUSE, /* until */
+    RECORD_CUT, /* mask of nodes on the one side, one way */
+    RECORD_HEAL,
+    RECORD_TRACE /* raft_trace: type, a, b */
+};
+
+struct record {
+    uint64_t at_us;
+    enum record_kind kind;
+    uint32_t node;
+    uint64_t v[8];
+};
+
+enum { REPORT_RING = 64, REPORT_SHOWN = 40 };
+
+struct report {
+    struct record ring[REPORT_RING];
+    uint64_t count;
+    uint64_t hash;
+    bool trace; /* print every event as it happens */
+    const raft_node_id *ids; /* of the nodes, to show their numbers; node_count of them */
+    uint32_t node_count;
+    uint64_t marks[SIM_MARK_COUNT];
+    uint64_t faults[SIM_FAULT_COUNT];
+};
+
+void report_event(struct report *report, struct record record);
+
+/* A message that was sent, received or dropped at `node`. */
+void report_message(struct report *report, enum record_kind kind, uint64_t at_us, uint32_t node,
+                    const struct raft_message *message);
+
+static inline void report_mark(struct report *report, enum sim_mark mark)
+{
+    report->marks[mark]++;
+}
+
+/* Writes the last events, one a line. */
+void report_print_last(const struct report *report, FILE *out);
+
+const char *report_mark_text(enum sim_mark mark);
+
+#endif

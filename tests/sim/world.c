@@ -1,0 +1,349 @@
+#include "tests/sim/world.h"
+
+#include "base/fatal.h"
+#include "tests/sim/history.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- Making a world --------------------------------------------------------------------------- */
+
+static void world_make_members(struct world *world)
+{
+    struct raft_configuration *configuration = mem_zalloc(sizeof *configuration);
+    configuration->member_count = world->node_count;
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        struct raft_member *member = &configuration->members[i];
+        /* The low bits make ids unique; the order of ids is not that of the nodes. */
+        world->ids[i] = (prng_next(&world->prng) >> 16 << 4) + i + 1;
+        member->id = world->ids[i];
+        member->flags =
+            i < world->knobs.voter_count ? (uint32_t)RAFT_MEMBER_VOTER : RAFT_MEMBER_LEARNER;
+        snprintf(member->name, sizeof member->name, "n%" PRIu32, i + 1);
+        snprintf(member->peer, sizeof member->peer, "sim://n%" PRIu32, i + 1);
+    }
+    world->configuration = configuration;
+    world->configuration_payload = raft_configuration_encode(configuration);
+}
+
+static void world_make_node(struct world *world, uint32_t index)
+{
+    struct node *node = &world->nodes[index];
+    node->id = world->ids[index];
+    node->options = world->knobs.raft;
+    node->options.id = node->id;
+    node->clock_rate = 1000000;
+    node->clock_offset_us = (int64_t)world_draw(world, 0, UINT64_C(1) << 40);
+    if (world->knobs.on[SIM_FAULT_CLOCK]) {
+        node->clock_rate = world_draw(world, 800000, 1200000);
+        world->report.faults[SIM_FAULT_CLOCK]++;
+    }
+    node->disk = disk_create(world->configuration_payload);
+    node->machine = machine_create();
+}
+
+struct world *world_create(uint64_t seed, bool trace)
+{
+    struct world *world = mem_zalloc(sizeof *world);
+    world->seed = seed;
+    prng_init(&world->prng, seed);
+    knobs_draw(&world->knobs, &world->prng);
+    world->node_count = world->knobs.voter_count + world->knobs.learner_count;
+    ASSERT(world->node_count <= SIM_NODES_MAX);
+    world_make_members(world);
+    world->report.trace = trace;
+    world->report.ids = world->ids;
+    world->report.node_count = world->node_count;
+    check_init(&world->check, &world->knobs.raft, world->ids, world->knobs.voter_count,
+               world->node_count, &world->ops);
+    struct buf *payload = world->configuration_payload;
+    check_bootstrap(&world->check,
+                    &(struct raft_entry){.id = {.term = 1, .index = 1},
+                                         .kind = RAFT_ENTRY_CONFIG,
+                                         .payload = {payload->data, payload->bytes}});
+    for (uint32_t i = 0; i < world->node_count; i++)
+        world_make_node(world, i);
+    return world;
+}
+
+void world_destroy(struct world *world)
+{
+    struct sim_event event;
+    while (queue_pop(&world->queue, &event)) {
+        if (event.kind == SIM_DELIVER)
+            raft_message_destroy(event.ptr);
+    }
+    queue_deinit(&world->queue);
+    for (uint32_t i = 0; i < world->node_count; i++)
+        node_deinit(&world->nodes[i]);
+    check_deinit(&world->check);
+    ops_deinit(&world->ops);
+    buf_unref(world->configuration_payload);
+    free(world->configuration);
+    free(world);
+}
+
+/* --- What the modules share --------------------------------------------------------------------
+ */
+
+void world_push(struct world *world, uint64_t delay_us, struct sim_event event)
+{
+    event.at_us = world->now_us + delay_us;
+    queue_push(&world->queue, event);
+}
+
+uint64_t world_draw(struct world *world, uint64_t low, uint64_t high)
+{
+    return prng_between(&world->prng, low, high);
+}
+
+bool world_fault(struct world *world, enum sim_fault fault)
+{
+    if (world->calm || !knobs_chance(&world->prng, world->knobs.chance[fault]))
+        return false;
+    world->report.faults[fault]++;
+    return true;
+}
+
+uint32_t world_leader(struct world *world)
+{
+    uint32_t leaders[SIM_NODES_MAX];
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        if (world->nodes[i].up && raft_role(world->nodes[i].raft) == RAFT_LEADER)
+            leaders[count++] = i;
+    }
+    return count > 0 ? leaders[world_draw(world, 0, count - 1)]
+                     : (uint32_t)world_draw(world, 0, world->node_count - 1);
+}
+
+/* --- Running ---------------------------------------------------------------------------------- */
+
+static void world_dispatch(struct world *world, const struct sim_event *event)
+{
+    world->now_us = event->at_us;
+    world->tick++;
+    world->events++;
+    switch (event->kind) {
+    case SIM_DELIVER:
+        network_deliver(world, event);
+        break;
+    case SIM_WAKE:
+    case SIM_TIMER:
+    case SIM_SYNCED:
+    case SIM_PERSISTED:
+    case SIM_MACHINE:
+    case SIM_APPLIED:
+        node_event(world, &world->nodes[event->node], event);
+        break;
+    case SIM_REQUEST:
+    case SIM_CLIENT:
+        clients_event(world, event);
+        break;
+    case SIM_FAULT:
+    case SIM_RESTART:
+    case SIM_HEAL:
+        faults_event(world, event);
+        break;
+    }
+}
+
+/* False when the run is over: a violation, or nothing left to happen. */
+static bool world_next(struct world *world)
+{
+    struct sim_event event;
+    if (world->check.failed || !queue_pop(&world->queue, &event))
+        return false;
+    world_dispatch(world, &event);
+    return !world->check.failed;
+}
+
+/* A leader that a majority of the voters follows. */
+static bool calm_has_leader(const struct world *world)
+{
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        if (raft_role(world->nodes[i].raft) != RAFT_LEADER)
+            continue;
+        uint32_t followers = 0;
+        for (uint32_t j = 0; j < world->knobs.voter_count; j++)
+            followers += raft_leader(world->nodes[j].raft) == world->ids[i];
+        if (followers * 2 > world->knobs.voter_count)
+            return true;
+    }
+    return false;
+}
+
+static bool calm_equal_states(const struct world *world)
+{
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        const struct node *node = &world->nodes[i];
+        if (machine_applied(node->machine) != world->check.oracle.count ||
+            machine_hash(node->machine) != machine_hash(world->nodes[0].machine))
+            return false;
+    }
+    return true;
+}
+
+struct calm {
+    uint64_t since_us; /* of the last progress */
+    uint64_t begin_us;
+    uint64_t progress; /* entries applied and operations ended, over all nodes */
+    uint64_t write, read; /* the probe under way or done; 0: none */
+    bool leader_found;
+};
+
+static bool op_ended(const struct world *world, uint64_t number)
+{
+    enum op_state state = world->ops.items[number].state;
+    return state != OP_SENT && state != OP_TAKEN;
+}
+
+/* Asks the leader for a write and a read until it does both. True when done. */
+static bool calm_probe(struct world *world, struct calm *calm)
+{
+    if (calm->write) {
+        if (!op_ended(world, calm->write) || !op_ended(world, calm->read))
+            return false;
+        if (world->ops.items[calm->write].state == OP_OK &&
+            world->ops.items[calm->read].state == OP_OK)
+            return true;
+        calm->write = 0;
+    }
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        if (raft_is_serving(world->nodes[i].raft)) {
+            clients_probe(world, i, &calm->write, &calm->read);
+            break;
+        }
+    }
+    return false;
+}
+
+static uint64_t calm_progress(const struct world *world)
+{
+    uint64_t progress = 0;
+    for (uint32_t i = 0; i < world->node_count; i++)
+        progress += machine_applied(world->nodes[i].machine) + world->check.nodes[i].disk.count;
+    return progress + world->ops.count - clients_pending(world);
+}
+
+/* Ten election timeouts of at most 2T each on a clock that may be slow by a fifth, without any
+ * progress: the cluster does not come to rest. */
+static void calm_patience(struct world *world, struct calm *calm)
+{
+    uint64_t patience = world->knobs.raft.election_timeout_us * 25;
+    uint64_t progress = calm_progress(world);
+    if (!calm->leader_found) {
+        calm->leader_found = calm_has_leader(world);
+        if (!calm->leader_found && world->now_us > calm->begin_us + patience)
+            check_fail(&world->check, "a leader in ten election timeouts",
+                       "everything was healed at %" PRIu64 " us", calm->begin_us);
+    }
+    if (progress != calm->progress) {
+        calm->progress = progress;
+        calm->since_us = world->now_us;
+    } else if (world->now_us > calm->since_us + patience) {
+        check_fail(&world->check, "everything resolves",
+                   "healed at %" PRIu64 " us, no progress since %" PRIu64 ": %" PRIu64
+                   " operations pending, states %s, a write and a read at the leader %s",
+                   calm->begin_us, calm->since_us, clients_pending(world),
+                   calm_equal_states(world) ? "equal" : "not equal",
+                   calm->write ? "under way" : "not possible");
+    } else if (world->now_us > calm->begin_us + patience * (100 + world->check.oracle.count)) {
+        check_fail(&world->check, "everything resolves", "healed at %" PRIu64 " us, no rest yet",
+                   calm->begin_us);
+    }
+}
+
+static void world_calm(struct world *world)
+{
+    struct knobs *knobs = &world->knobs;
+    uint64_t quick = knobs->raft.election_timeout_us / 40;
+    uint64_t *delays[] = {&knobs->network_us_max, &knobs->disk_us_max, &knobs->machine_us_max,
+                          &knobs->wake_us_max};
+    for (size_t i = 0; i < sizeof delays / sizeof *delays; i++) {
+        if (*delays[i] > quick)
+            *delays[i] = quick;
+    }
+    faults_end(world);
+    struct calm calm = {.begin_us = world->now_us, .since_us = world->now_us};
+    for (uint64_t i = 1; world_next(world); i++) {
+        if (i % 32)
+            continue;
+        calm_patience(world, &calm);
+        if (calm_probe(world, &calm) && clients_pending(world) == 0 && calm_equal_states(world))
+            return;
+    }
+}
+
+static void world_check_history(struct world *world)
+{
+    char text[256];
+    if (!world->check.failed && !history_check(&world->ops, text, sizeof text))
+        check_fail(&world->check, "linearizability", "%s", text);
+    for (uint64_t i = 1; i <= world->ops.count; i++) {
+        const struct op *op = &world->ops.items[i];
+        if (op->committed && op->state != OP_OK)
+            report_mark(&world->report, SIM_MARK_LOST_COMMITTED);
+    }
+    world->report.marks[SIM_MARK_COMMIT_OLD_TERM] += world->check.oracle_old_terms;
+}
+
+struct world_result world_run(struct world *world, uint64_t steps)
+{
+    clients_start(world);
+    faults_start(world);
+    for (uint32_t i = 0; i < world->node_count; i++)
+        world_push(world, world_draw(world, 0, world->knobs.raft.election_timeout_us),
+                   (struct sim_event){.kind = SIM_RESTART, .node = i});
+    while (world->events < steps && world_next(world))
+        continue;
+    if (!world->check.failed)
+        world_calm(world);
+    world_check_history(world);
+    return (struct world_result){.ok = !world->check.failed,
+                                 .hash = world->report.hash,
+                                 .events = world->events,
+                                 .steps = world->steps};
+}
+
+/* --- Telling ---------------------------------------------------------------------------------- */
+
+void world_print_knobs(const struct world *world, FILE *out)
+{
+    const struct knobs *knobs = &world->knobs;
+    const struct raft_options *raft = &knobs->raft;
+    fprintf(out,
+            "%" PRIu32 " voters, %" PRIu32 " learners, election timeout %" PRIu64
+            " us, heartbeat %" PRIu64 " us\n",
+            knobs->voter_count, knobs->learner_count, raft->election_timeout_us,
+            raft->heartbeat_us);
+    fprintf(out,
+            "append %" PRIu32 " entries %" PRIu64 " bytes, in flight %" PRIu32 " messages %" PRIu64
+            " bytes, uncommitted %" PRIu64 ", apply %" PRIu64 ", reads %" PRIu32 "\n",
+            raft->append_entries_max, raft->append_bytes_max, raft->inflight_messages_max,
+            raft->inflight_bytes_max, raft->uncommitted_bytes_max, raft->apply_bytes_max,
+            raft->reads_max);
+    fprintf(out,
+            "delays at most: network %" PRIu64 ", disk %" PRIu64 ", state machine %" PRIu64
+            ", spikes %" PRIu64 " us; %" PRIu32 " clients, bursts of %" PRIu32 "\nfaults:",
+            knobs->network_us_max, knobs->disk_us_max, knobs->machine_us_max, knobs->spike_us_max,
+            knobs->client_count, knobs->burst_max);
+    const char *separator = " ";
+    for (int i = 0; i < SIM_FAULT_COUNT; i++) {
+        if (!knobs->on[i])
+            continue;
+        fprintf(out, "%s%s", separator, knobs_fault_text((enum sim_fault)i));
+        separator = ", ";
+    }
+    fputc('\n', out);
+}
+
+void world_print_failure(const struct world *world, FILE *out)
+{
+    fprintf(out, "seed %" PRIu64 " violates \"%s\" at %" PRIu64 " us, event %" PRIu64 ":\n  %s\n",
+            world->seed, world->check.invariant, world->now_us, world->events, world->check.text);
+    world_print_knobs(world, out);
+    fprintf(out, "the last events:\n");
+    report_print_last(&world->report, out);
+}

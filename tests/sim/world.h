@@ -1,0 +1,199 @@
+/* tests/sim/world.h - one simulated cluster: everything that a seed decides, in one thread and one
+ * virtual time.
+ *
+ *     world.c        the loop: takes the next event, hands it to its module, ends with the calm
+ * phase node.c         the host of one core: clock, inbox, step, life node_output.c  what a step
+ * puts out, checked and carried out node_io.c      its disk and its state machine at work network.c
+ * messages: lost, repeated, late, cut off clients.c      operations: invoked, answered, resolved
+ *     faults.c       crashes, restarts, pauses, partitions
+ *
+ * A run has two phases. In the first, faults happen and clients work for `steps` events; in the
+ * second (`calm`) everything is healed and restarted, and the cluster has to come to rest: a
+ * leader, every operation resolved, equal states. */
+#ifndef TESTS_SIM_WORLD_H
+#define TESTS_SIM_WORLD_H
+
+#include "tests/sim/check.h"
+#include "tests/sim/disk.h"
+#include "tests/sim/knobs.h"
+#include "tests/sim/machine.h"
+#include "tests/sim/ops.h"
+#include "tests/sim/queue.h"
+#include "tests/sim/report.h"
+
+/* A read that the core has confirmed and the state machine has not reached yet. */
+struct node_read {
+    uint64_t op;
+    uint64_t index;
+};
+
+struct node {
+    raft_node_id id;
+    bool up;
+    uint32_t incarnation; /* 1, 2, 3 ... : lives */
+    struct raft *raft;
+    struct raft_options options;
+    struct raft_output output;
+
+    int64_t clock_offset_us;
+    uint64_t clock_rate; /* virtual microseconds of this node in a million of the world */
+    uint64_t now_us; /* its own clock at its last step */
+    uint64_t timer_at_us; /* earliest SIM_TIMER queued; UINT64_MAX: none */
+    uint64_t deadline_us; /* in the world's time */
+    bool timer_due;
+    uint64_t paused_until_us;
+
+    RAFT_LIST(struct raft_event, inbox);
+    bool wake_queued;
+
+    struct disk *disk;
+    bool disk_busy;
+    uint64_t persisted_at_us; /* of the last completion on its way to the node */
+    struct machine *machine;
+    bool machine_busy;
+    uint64_t applied_at_us;
+    RAFT_LIST(struct node_read, reads);
+    uint64_t reads_in_core;
+    struct raft_peer_view views[SIM_NODES_MAX]; /* of its peers, while it leads views_term */
+    uint64_t views_term;
+};
+
+struct client {
+    uint32_t outstanding;
+    uint32_t leader; /* node that it takes for the leader */
+    uint64_t epoch; /* of its last operations: a timeout of older ones is void */
+};
+
+struct world {
+    struct prng prng;
+    struct knobs knobs;
+    struct queue queue;
+    struct report report;
+    struct check check;
+    struct ops ops;
+    uint64_t now_us, tick;
+    uint32_t node_count;
+    raft_node_id ids[SIM_NODES_MAX];
+    struct node nodes[SIM_NODES_MAX];
+    struct client clients[SIM_CLIENTS_MAX];
+    struct raft_configuration *configuration;
+    struct buf *configuration_payload;
+    uint64_t cut[SIM_NODES_MAX][SIM_NODES_MAX]; /* number of the partition that cuts from -> to */
+    uint64_t cuts;
+    uint64_t seed;
+    bool calm;
+    uint64_t events, steps; /* scheduler events; steps of cores */
+};
+
+/* What came out of a seed. */
+struct world_result {
+    bool ok;
+    uint64_t hash; /* over everything that happened */
+    uint64_t events, steps;
+};
+
+/* --- world.c -----------------------------------------------------------------------------------
+ */
+
+/* Makes the world of a seed. */
+struct world *world_create(uint64_t seed, bool trace);
+void world_destroy(struct world *world);
+
+/* Runs it: `steps` events with faults, then the calm phase. */
+struct world_result world_run(struct world *world, uint64_t steps);
+
+/* Writes the knobs; after a violation also what was violated and the last events. */
+void world_print_knobs(const struct world *world, FILE *out);
+void world_print_failure(const struct world *world, FILE *out);
+
+/* Queues an event `delay_us` from now. */
+void world_push(struct world *world, uint64_t delay_us, struct sim_event event);
+
+/* A number in [low, high] from the world's generator. */
+uint64_t world_draw(struct world *world, uint64_t low, uint64_t high);
+
+/* True with the fault's chance, while faults are on; counts it. */
+bool world_fault(struct world *world, enum sim_fault fault);
+
+/* A node that leads; a drawn one if several do, and any drawn one if none does. */
+uint32_t world_leader(struct world *world);
+
+static inline uint32_t world_index(const struct world *world, const struct node *node)
+{
+    return (uint32_t)(node - world->nodes);
+}
+
+/* --- node.c ------------------------------------------------------------------------------------
+ */
+
+void node_start(struct world *world, struct node *node);
+void node_crash(struct world *world, struct node *node);
+
+/* Puts an event into the inbox; taken over. Only while up. */
+void node_give(struct world *world, struct node *node, struct raft_event event);
+
+/* One of SIM_WAKE .. SIM_APPLIED. */
+void node_event(struct world *world, struct node *node, const struct sim_event *event);
+
+/* Frees everything. */
+void node_deinit(struct node *node);
+
+/* --- node_output.c -----------------------------------------------------------------------------
+ */
+
+/* Checks what a step over so many events put out, and carries it out. */
+void node_carry_out(struct world *world, struct node *node, uint32_t event_count);
+
+/* --- node_io.c ---------------------------------------------------------------------------------
+ */
+
+/* Begins the next batch of the disk, of the state machine, if it is idle. */
+void node_disk_begin(struct world *world, struct node *node);
+void node_machine_begin(struct world *world, struct node *node);
+
+/* SIM_SYNCED, SIM_MACHINE: a batch is done. */
+void node_synced(struct world *world, struct node *node);
+void node_applied(struct world *world, struct node *node);
+
+/* Answers the confirmed reads that the state machine has reached. */
+void node_answer_reads(struct world *world, struct node *node);
+
+/* --- network.c ---------------------------------------------------------------------------------
+ */
+
+/* A node sends a message; taken over. */
+void network_send(struct world *world, struct node *node, struct raft_message *message);
+
+/* SIM_DELIVER. */
+void network_deliver(struct world *world, const struct sim_event *event);
+
+/* --- clients.c ---------------------------------------------------------------------------------
+ */
+
+void clients_start(struct world *world);
+void clients_event(struct world *world,
+                   const struct sim_event *event); /* SIM_CLIENT, SIM_REQUEST */
+
+/* The calm phase asks one node: one write, one read. */
+void clients_probe(struct world *world, uint32_t node, uint64_t *ret_write, uint64_t *ret_read);
+
+/* An answer from a node. value: of a read. */
+void clients_answer(struct world *world, struct node *node, uint64_t op, enum op_state state,
+                    uint64_t index, uint64_t value);
+
+/* What the node had taken and not answered is lost with it. */
+void clients_node_crashed(struct world *world, const struct node *node);
+
+/* Operations that a live node has taken and not answered, or that are on their way. */
+uint64_t clients_pending(const struct world *world);
+
+/* --- faults.c ----------------------------------------------------------------------------------
+ */
+
+void faults_start(struct world *world);
+void faults_event(struct world *world, const struct sim_event *event); /* FAULT, RESTART, HEAL */
+
+/* Ends every fault and starts every node. */
+void faults_end(struct world *world);
+
+#endif
