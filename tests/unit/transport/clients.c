@@ -1,0 +1,146 @@
+#include "transport/clients.h"
+
+#include "transport/context.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+#include <zmq.h>
+
+static void *context;
+static struct clients *clients;
+
+static void setup(void)
+{
+    context = context_create();
+    cr_assert_eq(clients_create(context, "inproc://port", 3, &clients, NULL), CONCLAVE_OK);
+}
+
+static void teardown(void)
+{
+    clients_destroy(clients);
+    context_destroy(context);
+}
+
+static void *dial(int type)
+{
+    void *socket;
+    while (!(socket = zmq_socket(context, type))) { /* closed ones are reaped by another thread */
+        cr_assert_eq(zmq_errno(), EMFILE);
+        sched_yield();
+    }
+    socket_set_int(socket, ZMQ_LINGER, 0);
+    socket_set_int(socket, ZMQ_RCVTIMEO, 5000);
+    cr_assert_eq(zmq_connect(socket, "inproc://port"), 0);
+    return socket;
+}
+
+static struct buf *receive(client_handle *ret)
+{
+    zmq_pollitem_t item = {.socket = clients_socket(clients), .events = ZMQ_POLLIN};
+    cr_assert_eq(zmq_poll(&item, 1, 5000), 1);
+    return clients_receive(clients, ret);
+}
+
+static void assert_text(const struct buf *frame, const char *text)
+{
+    cr_assert(frame);
+    cr_assert_eq(frame->bytes, strlen(text));
+    cr_assert_eq(memcmp(frame->data, text, frame->bytes), 0);
+}
+
+TestSuite(clients, .init = setup, .fini = teardown, .timeout = 60);
+
+Test(clients, answer_goes_to_who_asked)
+{
+    void *a = dial(ZMQ_DEALER), *b = dial(ZMQ_DEALER);
+    client_handle from_a, from_b;
+    char text[8];
+    zmq_send(a, "from a", 6, 0);
+    struct buf *frame = receive(&from_a);
+    assert_text(frame, "from a");
+    buf_unref(frame);
+    zmq_send(b, "from b", 6, 0);
+    frame = receive(&from_b);
+    assert_text(frame, "from b");
+    buf_unref(frame);
+    cr_assert_neq(from_a, from_b);
+    cr_assert_eq(client_handle_tag(from_a), 3);
+
+    cr_assert(clients_send(clients, from_b, buf_copy("to b", 4)));
+    cr_assert(clients_send(clients, from_a, buf_copy("to a", 4)));
+    cr_assert_eq(zmq_recv(a, text, sizeof text, 0), 4);
+    cr_assert_eq(memcmp(text, "to a", 4), 0);
+    cr_assert_eq(zmq_recv(b, text, sizeof text, 0), 4);
+    cr_assert_eq(memcmp(text, "to b", 4), 0);
+    zmq_close(a);
+    zmq_close(b);
+}
+
+Test(clients, same_client_keeps_its_handle)
+{
+    void *a = dial(ZMQ_DEALER);
+    client_handle first, second;
+    zmq_send(a, "1", 1, 0);
+    buf_unref(receive(&first));
+    zmq_send(a, "2", 1, 0);
+    buf_unref(receive(&second));
+    cr_assert_eq(first, second);
+    zmq_close(a);
+}
+
+Test(clients, req_socket_is_answered_in_kind)
+{
+    void *req = dial(ZMQ_REQ);
+    client_handle from;
+    char text[8];
+    zmq_send(req, "ask", 3, 0);
+    struct buf *frame = receive(&from);
+    assert_text(frame, "ask");
+    buf_unref(frame);
+    cr_assert(clients_send(clients, from, buf_copy("yes", 3)));
+    cr_assert_eq(zmq_recv(req, text, sizeof text, 0), 3);
+    cr_assert_eq(memcmp(text, "yes", 3), 0);
+    zmq_close(req);
+}
+
+Test(clients, messages_of_another_shape_are_dropped)
+{
+    void *a = dial(ZMQ_DEALER);
+    client_handle from;
+    zmq_send(a, "one", 3, ZMQ_SNDMORE);
+    zmq_send(a, "two", 3, 0);
+    zmq_send(a, "", 0, ZMQ_SNDMORE);
+    zmq_send(a, "two", 3, ZMQ_SNDMORE);
+    zmq_send(a, "three", 5, 0);
+    zmq_send(a, "good", 4, 0);
+    struct buf *frame = receive(&from);
+    assert_text(frame, "good");
+    buf_unref(frame);
+    cr_assert_null(clients_receive(clients, &from));
+    zmq_close(a);
+}
+
+Test(clients, answer_to_nobody_is_dropped)
+{
+    cr_assert_not(clients_send(clients, 0, buf_copy("x", 1)));
+    cr_assert_not(clients_send(clients, 1, buf_copy("x", 1)));
+    cr_assert_not(clients_send(clients, UINT64_MAX, buf_copy("x", 1)));
+}
+
+Test(clients, long_silent_client_is_forgotten_and_its_handle_dies)
+{
+    void *first = dial(ZMQ_DEALER);
+    client_handle from_first, other;
+    zmq_send(first, "x", 1, 0);
+    buf_unref(receive(&from_first));
+    for (int i = 0; i < CLIENTS_KNOWN_MAX; i++) {
+        void *socket = dial(ZMQ_DEALER);
+        zmq_send(socket, "y", 1, 0);
+        buf_unref(receive(&other));
+        zmq_close(socket);
+    }
+    cr_assert_not(clients_send(clients, from_first, buf_copy("x", 1)));
+    zmq_close(first);
+}

@@ -1,0 +1,120 @@
+#include "transport/peers.h"
+
+#include "transport/context.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+#include <zmq.h>
+
+static void *context;
+static struct peers *one, *two;
+
+static void setup(void)
+{
+    context = context_create();
+    cr_assert_eq(peers_create(context, "inproc://one", 1, &one, NULL), CONCLAVE_OK);
+    cr_assert_eq(peers_create(context, "inproc://two", 2, &two, NULL), CONCLAVE_OK);
+}
+
+static void teardown(void)
+{
+    peers_destroy(one);
+    peers_destroy(two);
+    context_destroy(context);
+}
+
+TestSuite(peers, .init = setup, .fini = teardown, .timeout = 60);
+
+static struct buf *receive(struct peers *peers)
+{
+    zmq_pollitem_t item = {.socket = peers_socket(peers), .events = ZMQ_POLLIN};
+    cr_assert_eq(zmq_poll(&item, 1, 5000), 1);
+    return peers_receive(peers);
+}
+
+static const struct peer_address to_two = {.id = 2, .endpoint = "inproc://two"};
+
+Test(peers, frame_arrives)
+{
+    peers_set(one, &to_two, 1, 0);
+    cr_assert(peers_send(one, 2, buf_copy("hello", 5)));
+    struct buf *frame = receive(two);
+    cr_assert_eq(frame->bytes, 5);
+    cr_assert_eq(memcmp(frame->data, "hello", 5), 0);
+    buf_unref(frame);
+    cr_assert_null(peers_receive(two));
+}
+
+Test(peers, large_frame_arrives_whole_and_is_released)
+{
+    peers_set(one, &to_two, 1, 0);
+    struct buf *large = buf_create(1 << 20);
+    memset(large->data, 7, large->bytes);
+    cr_assert(peers_send(one, 2, large));
+    struct buf *frame = receive(two);
+    cr_assert_eq(frame->bytes, 1 << 20);
+    cr_assert_eq(frame->data[0], 7);
+    cr_assert_eq(frame->data[frame->bytes - 1], 7);
+    buf_unref(frame);
+}
+
+Test(peers, frame_to_a_stranger_is_dropped)
+{
+    cr_assert_not(peers_send(one, 9, buf_copy("x", 1)));
+}
+
+Test(peers, frame_to_a_peer_that_is_not_there_is_dropped_not_queued)
+{
+    const struct peer_address nobody = {.id = 3, .endpoint = "tcp://127.0.0.1:1"};
+    peers_set(one, &nobody, 1, 0);
+    cr_assert_not(peers_send(one, 3, buf_copy("x", 1)));
+}
+
+Test(peers, message_of_several_parts_is_dropped)
+{
+    void *dealer = zmq_socket(context, ZMQ_DEALER);
+    socket_set_int(dealer, ZMQ_LINGER, 0);
+    cr_assert_eq(zmq_connect(dealer, "inproc://two"), 0);
+    zmq_send(dealer, "a", 1, ZMQ_SNDMORE);
+    zmq_send(dealer, "b", 1, 0);
+    zmq_send(dealer, "good", 4, 0);
+    struct buf *frame = receive(two);
+    cr_assert_eq(frame->bytes, 4);
+    buf_unref(frame);
+    zmq_close(dealer);
+}
+
+Test(peers, silent_link_is_made_anew_and_works)
+{
+    unsigned replaced;
+    peers_set(one, &to_two, 1, 1000);
+    uint64_t due_us = peers_supervise(one, 1000, &replaced);
+    cr_assert_eq(replaced, 0);
+    cr_assert_geq(due_us, 1000 + PEERS_SILENCE_US);
+    peers_heard(one, 2, 500000); /* a sign of life moves it */
+    cr_assert_gt(peers_supervise(one, due_us, &replaced), due_us);
+    cr_assert_eq(replaced, 0);
+    peers_supervise(one, due_us + 2 * PEERS_SILENCE_US, &replaced);
+    cr_assert_eq(replaced, 1);
+    cr_assert(peers_send(one, 2, buf_copy("again", 5)));
+    struct buf *frame = receive(two);
+    cr_assert_eq(frame->bytes, 5);
+    buf_unref(frame);
+}
+
+Test(peers, unchanged_links_survive_a_new_set)
+{
+    const struct peer_address both[] = {{.id = 3, .endpoint = "tcp://127.0.0.1:1"}, to_two};
+    peers_set(one, &to_two, 1, 0);
+    cr_assert(peers_send(one, 2, buf_copy("first", 5)));
+    peers_set(one, both, 2, 0);
+    cr_assert(peers_send(one, 2, buf_copy("second", 6)));
+    struct buf *frame = receive(two);
+    cr_assert_eq(frame->bytes, 5);
+    buf_unref(frame);
+    frame = receive(two);
+    cr_assert_eq(frame->bytes, 6);
+    buf_unref(frame);
+    peers_set(one, both, 1, 0);
+    cr_assert_not(peers_send(one, 2, buf_copy("gone", 4)));
+}
