@@ -141,7 +141,7 @@ int wal_open(const struct io *io, const char *dir, const struct storage_identity
         goto free_scan;
     }
     struct wal_recovery recovery = {
-        .attested_index = scan.attested ? scan.last.index : scan.claimed.index,
+        .attested_index = scan.attested_index,
         .segment_count = scan.active + 1,
     };
     for (size_t i = scan.active; i < scan.segment_count; i++)

@@ -161,11 +161,13 @@ static int walk(struct scanner *scanner)
                            "a whole record that cannot stand here");
         if (record.kind == WAL_BATCH) {
             scan->batch = record.batch;
-            scan->claimed = record.id;
+            scan->attested_index = record.id.index;
             scan->attested = true;
         } else {
             wal_collect_add(&scanner->collect, &record);
             scan->attested = false;
+            if (scan->attested_index >= record.id.index) /* replaced by what is not attested */
+                scan->attested_index = record.id.index - 1;
         }
         scan->chain = record.checksum;
         scan->end += wal_record_bytes(record.payload.bytes);
@@ -197,7 +199,7 @@ static int enter(struct scanner *scanner, size_t number, const struct wal_header
     scan->end = WAL_HEADER_BYTES;
     scan->batch = 0;
     scan->attested = false;
-    scan->claimed = header->last;
+    scan->attested_index = header->last.index;
     return CONCLAVE_OK;
 }
 
@@ -252,13 +254,15 @@ static int judge_behind(struct scanner *scanner, size_t number, const struct loa
     for (size_t at = 0; at < segment->dirty_end && !attests_first; at += 8) {
         if (!wal_record_decode(loaded->data, loaded->bytes, at, loaded->key, &record))
             continue;
-        attests_first = !first || record.batch > 0;
-        /* A record of the torn first batch: everything before this segment had been synced. */
+        /* Even a record of the first batch shows that everything before this segment was synced,
+         * and its batch record names the entry with which that ended. */
         if (active->dirty_end > active->dirty_start ||
-            (record.kind == WAL_BATCH && !raft_id_equal(record.id, scanner->collect.last)))
-            return damaged(
-                scanner, active->sequence, scan->end,
-                "a record that had been durable, as the next segment shows, is not valid");
+            (record.batch == 0 && record.kind == WAL_BATCH &&
+             !raft_id_equal(record.id, scanner->collect.last)))
+            return damaged(scanner, active->sequence, scan->end,
+                           "a record that had been durable, as the next segment shows, is not "
+                           "valid");
+        attests_first = !first || record.batch > 0;
     }
     if (attests_first)
         return damaged(scanner, active->sequence + 1, 0,

@@ -22,7 +22,7 @@ struct wal_scan {
     bool attested; /* the last batch has no entries: nothing before `end` is in doubt */
     uint64_t chain; /* checksum of the last valid record or header */
     struct raft_id last; /* last entry, or what the first header says was before */
-    struct raft_id claimed; /* last entry that the last valid batch record names */
+    uint64_t attested_index; /* entries up to here are in batches before the last one */
     struct raft_runs entries;
 };
 

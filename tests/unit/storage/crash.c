@@ -1,0 +1,264 @@
+/* Crashes at every operation, faults at every operation. */
+#include "fixture.h"
+
+#include "storage/identity.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+static uint64_t story_operations(const struct step *steps)
+{
+    struct memory_disk *disk = memory_disk_create();
+    struct story story;
+    cr_assert_eq(story_play(&story, memory_disk_io(disk), steps), CONCLAVE_OK, "%s",
+                 story.error.message);
+    uint64_t operations = memory_disk_operations(disk);
+    memory_disk_destroy(disk);
+    return operations;
+}
+
+static void check_vote(const struct story *story, const struct io *io, const char *when)
+{
+    struct conclave_error error = {0};
+    struct vote_file *vote = NULL;
+    struct raft_hard_state state = {0};
+    cr_assert_eq(vote_open(io, STORY_DIR, &story_identity, &vote, &state, &error), CONCLAVE_OK,
+                 "%s: %s", when, error.message);
+    vote_close(vote);
+    bool acked = state.term == story->vote_acked.term && state.vote == story->vote_acked.vote;
+    bool staged = state.term == story->vote_staged.term && state.vote == story->vote_staged.vote;
+    cr_assert(acked || staged, "%s: the vote is neither the old nor the new one", when);
+}
+
+/* Recovers, twice with a crash in between. */
+static void check_log(const struct story *story, struct memory_disk *disk, uint64_t seed,
+                      const char *when)
+{
+    const struct io *io = memory_disk_io(disk);
+    struct conclave_error error = {0};
+    struct wal_recovery first = {0}, second = {0};
+    cr_assert_eq(log_read(io, &first, &error), CONCLAVE_OK, "%s: %s", when, error.message);
+    cr_assert_neq(story_find(story, story->acked, &first.entries), SIZE_MAX,
+                  "%s: %zu were acknowledged, the log has %zu entries and is none of the states",
+                  when, story->acked, (size_t)first.entries.entry_count);
+    cr_assert_leq(first.attested_index, raft_runs_last(&first.entries).index, "%s", when);
+
+    /* What a start has returned, the node acknowledges: it must be as durable as after a sync. */
+    if (seed % 2 == 0)
+        memory_disk_crash_hard(disk);
+    else
+        memory_disk_crash(disk, seed * 7919);
+    cr_assert_eq(log_read(io, &second, &error), CONCLAVE_OK, "%s, again: %s", when, error.message);
+    size_t count = story_find(story, story->acked, &first.entries);
+    cr_assert(story_matches(story, count, &second.entries), "%s: the second start differs", when);
+    cr_assert_eq(second.cut_bytes, 0, "%s: the first start left something to cut", when);
+    raft_runs_clear(&first.entries);
+    raft_runs_clear(&second.entries);
+    cr_assert_eq(memory_disk_handles(disk), 0, "%s: a handle is left open", when);
+}
+
+static void check_all(const struct story *story, struct memory_disk *disk, uint64_t seed,
+                      const char *when)
+{
+    const struct io *io = memory_disk_io(disk);
+    struct storage_identity identity;
+    struct conclave_error error = {0};
+    int code = identity_read(io, STORY_DIR, &identity, &error);
+    if (code == CONCLAVE_NOT_FOUND && !story->created)
+        return;
+    cr_assert_eq(code, CONCLAVE_OK, "%s: %s", when, error.message);
+    cr_assert_eq(identity.incarnation, story_identity.incarnation);
+    check_vote(story, io, when);
+    check_log(story, disk, seed, when);
+}
+
+static void crash_everywhere(const struct step *steps, uint64_t seeds)
+{
+    uint64_t operations = story_operations(steps);
+    cr_assert_gt(operations, 40);
+    for (uint64_t at = 1; at <= operations; at++) {
+        for (uint64_t seed = 0; seed < seeds; seed++) {
+            struct memory_disk *disk = memory_disk_create();
+            struct story story;
+            char when[64];
+            (void)snprintf(when, sizeof(when), "power off at operation %lu, seed %lu",
+                           (unsigned long)at, (unsigned long)seed);
+            memory_disk_power_off_at(disk, at);
+            int code = story_play(&story, memory_disk_io(disk), steps);
+            cr_assert_eq(code, CONCLAVE_IO, "%s", when);
+            if (seed == 0)
+                memory_disk_crash_hard(disk);
+            else
+                memory_disk_crash(disk, at * 1000 + seed);
+            check_all(&story, disk, seed, when);
+            memory_disk_destroy(disk);
+        }
+    }
+}
+
+Test(crash, long_story_keeps_everything_acknowledged)
+{
+    crash_everywhere(story_long, 24);
+}
+
+Test(crash, short_story_keeps_everything_acknowledged)
+{
+    crash_everywhere(story_short, 48);
+}
+
+Test(crash, process_killed_without_power_loss_keeps_what_it_finds)
+{
+    /* The page cache shows what the disk never saw; what a start takes from it must become durable.
+     */
+    uint64_t operations = story_operations(story_long);
+    for (uint64_t at = 1; at <= operations; at++) {
+        struct memory_disk *disk = memory_disk_create();
+        struct story story;
+        memory_disk_power_off_at(disk, at);
+        cr_assert_eq(story_play(&story, memory_disk_io(disk), story_long), CONCLAVE_IO);
+        memory_disk_power_off_at(disk, 0);
+        check_all(&story, disk, at % 8, "process killed");
+        memory_disk_destroy(disk);
+    }
+}
+
+/* A start that is itself interrupted, again and again, loses nothing. */
+Test(crash, in_the_middle_of_a_start)
+{
+    uint64_t operations = story_operations(story_long);
+    for (uint64_t at = 20; at <= operations; at += 3) {
+        for (uint64_t during = 1; during <= 16; during++) {
+            struct memory_disk *disk = memory_disk_create();
+            struct story story;
+            struct conclave_error error;
+            struct wal_recovery recovery;
+            memory_disk_power_off_at(disk, at);
+            cr_assert_eq(story_play(&story, memory_disk_io(disk), story_long), CONCLAVE_IO);
+            memory_disk_crash(disk, at * 31 + during);
+            if (story.created) {
+                memory_disk_power_off_at(disk, memory_disk_operations(disk) + during);
+                if (log_read(memory_disk_io(disk), &recovery, &error) == CONCLAVE_OK)
+                    raft_runs_clear(&recovery.entries);
+                memory_disk_crash(disk, at * 37 + during);
+                check_all(&story, disk, during, "crash in a start");
+            }
+            memory_disk_destroy(disk);
+        }
+    }
+}
+
+Test(crash, log_goes_on_after_a_torn_tail)
+{
+    uint64_t operations = story_operations(story_short);
+    size_t torn = 0;
+    for (uint64_t at = 30; at <= operations; at++) {
+        for (uint64_t seed = 0; seed < 16; seed++) {
+            struct memory_disk *disk = memory_disk_create();
+            const struct io *io = memory_disk_io(disk);
+            struct story story;
+            struct conclave_error error = {0};
+            memory_disk_power_off_at(disk, at);
+            cr_assert_eq(story_play(&story, io, story_short), CONCLAVE_IO);
+            memory_disk_crash(disk, at * 100 + seed);
+            struct wal *wal = NULL;
+            struct wal_recovery recovery = {0};
+            if (!story.created)
+                goto next;
+            cr_assert_eq(
+                wal_open(io, STORY_DIR, &story_identity, &story_options, &wal, &recovery, &error),
+                CONCLAVE_OK, "%s", error.message);
+            torn += recovery.cut_bytes > 0 ? 1 : 0;
+            size_t count = story_find(&story, story.acked, &recovery.entries);
+            cr_assert_neq(count, SIZE_MAX);
+            raft_runs_clear(&recovery.entries);
+            story.staged_count = count;
+            for (uint64_t round = 0; round < 12; round++) {
+                struct raft_runs runs = {0};
+                uint64_t index = wal_last(wal).index + 1;
+                runs_fill(&runs, 9, index, 2);
+                story.staged[story.staged_count++] = (struct raft_id){9, index};
+                story.staged[story.staged_count++] = (struct raft_id){9, index + 1};
+                wal_append(wal, &runs);
+                raft_runs_clear(&runs);
+                cr_assert_eq(wal_sync(wal, &error), CONCLAVE_OK, "%s", error.message);
+            }
+            wal_close(wal);
+            memory_disk_crash_hard(disk);
+            cr_assert_eq(log_read(io, &recovery, &error), CONCLAVE_OK, "%s", error.message);
+            cr_assert(story_matches(&story, story.staged_count, &recovery.entries));
+            raft_runs_clear(&recovery.entries);
+        next:
+            memory_disk_destroy(disk);
+        }
+    }
+    cr_assert_gt(torn, 10, "the test tears too little to say anything");
+}
+
+static void fail_everywhere(int code)
+{
+    uint64_t operations = story_operations(story_long);
+    for (uint64_t at = 1; at <= operations; at++) {
+        struct memory_disk *disk = memory_disk_create();
+        struct story story;
+        memory_disk_fail_at(disk, at, code);
+        int got = story_play(&story, memory_disk_io(disk), story_long);
+        /* Only what tidies up behind another failure may fail unnoticed; nothing failed before. */
+        cr_assert_eq(got, code, "operation %lu: %s", (unsigned long)at, story.error.message);
+        cr_assert_neq(story.error.message[0], 0);
+        cr_assert_eq(memory_disk_handles(disk), 0, "operation %lu leaves a handle",
+                     (unsigned long)at);
+        check_all(&story, disk, at, "after a failed operation");
+        memory_disk_destroy(disk);
+    }
+}
+
+Test(fault, every_operation_may_fail_with_io)
+{
+    fail_everywhere(CONCLAVE_IO);
+}
+
+Test(fault, every_operation_may_find_no_space)
+{
+    fail_everywhere(CONCLAVE_NO_SPACE);
+}
+
+Test(fault, full_disk_at_the_change_of_segments_loses_nothing_and_heals)
+{
+    for (uint64_t space = 8192; space < 8192 + 12000; space += 300) {
+        struct memory_disk *disk = memory_disk_create();
+        struct story story;
+        memory_disk_set_space(disk, space);
+        int code = story_play(&story, memory_disk_io(disk), story_long);
+        if (code != CONCLAVE_OK)
+            cr_assert_eq(code, CONCLAVE_NO_SPACE, "%s", story.error.message);
+        memory_disk_crash(disk, space);
+        memory_disk_set_space(disk, UINT64_MAX);
+        check_all(&story, disk, 1, "after a full disk");
+        memory_disk_destroy(disk);
+    }
+}
+
+Test(fault, failed_sync_is_final)
+{
+    struct memory_disk *disk = memory_disk_create();
+    const struct io *io = memory_disk_io(disk);
+    struct story story;
+    struct conclave_error error;
+    struct wal *wal = NULL;
+    struct wal_recovery recovery = {0};
+    struct raft_runs runs = {0};
+    cr_assert_eq(story_play(&story, io, story_short), CONCLAVE_OK);
+    cr_assert_eq(wal_open(io, STORY_DIR, &story_identity, &story_options, &wal, &recovery, &error),
+                 CONCLAVE_OK);
+    raft_runs_clear(&recovery.entries);
+    runs_fill(&runs, 9, wal_last(wal).index + 1, 1);
+    wal_append(wal, &runs);
+    raft_runs_clear(&runs);
+    memory_disk_fail_at(disk, memory_disk_operations(disk) + 2, CONCLAVE_IO);
+    cr_assert_eq(wal_sync(wal, &error), CONCLAVE_IO);
+    cr_assert_eq(wal_sync(wal, &error), CONCLAVE_IO, "Rule 6: a sync is never tried again");
+    cr_assert_not(wal_needs_attest(wal));
+    cr_assert_not(wal_needs_segment(wal));
+    wal_close(wal);
+    memory_disk_destroy(disk);
+}

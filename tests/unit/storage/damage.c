@@ -1,0 +1,238 @@
+/* Every byte of every file changed, zeroed, cut: the log is whole, or a prefix with everything
+ * attested, or CORRUPT with the place; never wrong, and CORRUPT changes nothing. */
+#include "fixture.h"
+
+#include "storage/identity.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { PLACES_MAX = 512 };
+
+struct image {
+    struct memory_disk *disk;
+    struct story story;
+    struct placed places[PLACES_MAX];
+    size_t place_count;
+};
+
+static void image_make(struct image *image, const struct step *steps)
+{
+    struct memory_disk *disk = memory_disk_create();
+    cr_assert_eq(story_play(&image->story, memory_disk_io(disk), steps), CONCLAVE_OK);
+    image->disk = memory_disk_clone(disk);
+    memory_disk_destroy(disk);
+    image->place_count = image_layout(image->disk, image->places, PLACES_MAX);
+    cr_assert_gt(image->place_count, 20);
+}
+
+static void image_free(struct image *image)
+{
+    memory_disk_destroy(image->disk);
+}
+
+/* What the image attests: everything before its last batch. */
+static size_t image_attested(const struct image *image)
+{
+    return image->places[image->place_count - 1].entries_before;
+}
+
+/* Opens a damaged copy. Returns the code; checks everything that holds for every damage. */
+static int open_damaged(const struct image *image, struct memory_disk *damaged, size_t attested,
+                        const char *path, const char *what)
+{
+    struct memory_disk *before = memory_disk_clone(damaged);
+    const struct io *io = memory_disk_io(damaged);
+    struct conclave_error error = {0};
+    struct wal_recovery recovery = {0};
+    int code = log_read(io, &recovery, &error);
+    if (code == CONCLAVE_OK) {
+        cr_assert_neq(story_find(&image->story, attested, &recovery.entries), SIZE_MAX,
+                      "%s: something attested is lost or an entry is wrong", what);
+        raft_runs_clear(&recovery.entries);
+        cr_assert_eq(log_read(io, &recovery, &error), CONCLAVE_OK, "%s, again: %s", what,
+                     error.message);
+        cr_assert_eq(recovery.cut_bytes, 0, "%s", what);
+        raft_runs_clear(&recovery.entries);
+    } else {
+        cr_assert_eq(code, CONCLAVE_CORRUPT, "%s: %s", what, error.message);
+        cr_assert_not_null(strstr(error.message, strrchr(path, '/') + 1), "%s: not the place: %s",
+                           what, error.message);
+        cr_assert_eq(memory_disk_changes(damaged), 0, "%s: CORRUPT wrote", what);
+        cr_assert(memory_disk_equal(before, damaged), "%s: CORRUPT changed the disk", what);
+    }
+    cr_assert_eq(memory_disk_handles(damaged), 0);
+    memory_disk_destroy(before);
+    return code;
+}
+
+static size_t flip_every_byte(const struct image *image)
+{
+    size_t corrupt = 0;
+    const char *path;
+    for (size_t file = 0; (path = memory_disk_file(image->disk, file)) != NULL; file++) {
+        if (strstr(path, ".wal") == NULL)
+            continue;
+        size_t bytes = 0;
+        const uint8_t *data = memory_disk_bytes(image->disk, path, &bytes);
+        for (size_t at = 0; at < bytes; at++) {
+            for (int whole = 0; whole < 2; whole++) {
+                char what[128];
+                uint8_t mask = whole == 1 ? 0xff : (uint8_t)(1u << (at % 8));
+                uint8_t value = data[at] ^ mask;
+                (void)snprintf(what, sizeof(what), "%s at %zu ^ %02x", path, at, mask);
+                struct memory_disk *damaged = memory_disk_clone(image->disk);
+                memory_disk_rot(damaged, path, at, &value, 1);
+                int code = open_damaged(image, damaged, image_attested(image), path, what);
+                corrupt += code == CONCLAVE_CORRUPT ? 1 : 0;
+                memory_disk_destroy(damaged);
+            }
+        }
+    }
+    return corrupt;
+}
+
+Test(damage, every_flipped_byte_of_an_attested_log)
+{
+    struct image image;
+    image_make(&image, story_long);
+    cr_assert_eq(image_attested(&image), image.story.staged_count);
+    cr_assert_gt(flip_every_byte(&image), 4000);
+    image_free(&image);
+}
+
+Test(damage, every_flipped_byte_of_an_unattested_log)
+{
+    struct image image;
+    image_make(&image, story_short);
+    cr_assert_lt(image_attested(&image), image.story.staged_count);
+    cr_assert_gt(flip_every_byte(&image), 2000);
+    image_free(&image);
+}
+
+/* A flipped byte in any record before the last batch is CORRUPT, never a cut. */
+Test(damage, attested_record_is_never_cut)
+{
+    struct image image;
+    image_make(&image, story_short);
+    size_t last = image.places[image.place_count - 1].batch;
+    for (size_t i = 0; i < image.place_count; i++) {
+        const struct placed *place = &image.places[i];
+        size_t bytes = 0;
+        const uint8_t *data = memory_disk_bytes(image.disk, place->path, &bytes);
+        for (size_t at = place->offset; at < place->offset + place->bytes; at++) {
+            struct memory_disk *damaged = memory_disk_clone(image.disk);
+            uint8_t value = data[at] ^ 0x10;
+            memory_disk_rot(damaged, place->path, at, &value, 1);
+            int code =
+                open_damaged(&image, damaged, place->entries_before, place->path, "a record");
+            cr_assert_eq(code, place->batch < last ? CONCLAVE_CORRUPT : CONCLAVE_OK,
+                         "%s at %zu, batch %zu of %zu", place->path, at, place->batch, last);
+            memory_disk_destroy(damaged);
+        }
+    }
+    image_free(&image);
+}
+
+/* What a lost tail leaves: zeros from any offset of the last segment on. */
+static void truncate_everywhere(const struct image *image)
+{
+    const char *path = image->places[image->place_count - 1].path;
+    size_t bytes = 0;
+    static const uint8_t zeros[STORY_SEGMENT_BYTES + STORY_LARGE_BYTES];
+    cr_assert_not_null(memory_disk_bytes(image->disk, path, &bytes));
+    for (size_t at = 0; at < bytes; at++) {
+        char what[128];
+        (void)snprintf(what, sizeof(what), "%s is zero from %zu on", path, at);
+        size_t attested = 0;
+        for (size_t i = 0; i < image->place_count; i++) {
+            const struct placed *place = &image->places[i];
+            if (strcmp(place->path, path) != 0 || place->offset + place->bytes <= at)
+                attested = place->entries_before;
+        }
+        struct memory_disk *damaged = memory_disk_clone(image->disk);
+        memory_disk_rot(damaged, path, at, zeros, bytes - at);
+        cr_assert_eq(open_damaged(image, damaged, attested, path, what), CONCLAVE_OK, "%s", what);
+        memory_disk_destroy(damaged);
+    }
+}
+
+Test(damage, last_segment_cut_at_every_offset)
+{
+    struct image image;
+    image_make(&image, story_short);
+    truncate_everywhere(&image);
+    image_free(&image);
+    image_make(&image, story_long);
+    truncate_everywhere(&image);
+    image_free(&image);
+}
+
+/* Sectors that are zero, or hold another sector's bytes. */
+Test(damage, lost_and_misdirected_sectors)
+{
+    struct image image;
+    size_t corrupt = 0;
+    image_make(&image, story_short);
+    const char *to, *from;
+    for (size_t i = 0; (to = memory_disk_file(image.disk, i)) != NULL; i++) {
+        size_t to_bytes = 0;
+        (void)memory_disk_bytes(image.disk, to, &to_bytes);
+        for (size_t at = 0; strstr(to, ".wal") != NULL && at < to_bytes;
+             at += MEMORY_SECTOR_BYTES) {
+            for (size_t j = 0; (from = memory_disk_file(image.disk, j)) != NULL; j++) {
+                size_t from_bytes = 0;
+                const uint8_t *data = memory_disk_bytes(image.disk, from, &from_bytes);
+                for (size_t source = 0; source + MEMORY_SECTOR_BYTES <= from_bytes;
+                     source += MEMORY_SECTOR_BYTES) {
+                    struct memory_disk *damaged = memory_disk_clone(image.disk);
+                    memory_disk_rot(damaged, to, at, data + source, MEMORY_SECTOR_BYTES);
+                    /* A whole sector of zeros can take the last header with all behind it. */
+                    struct conclave_error error = {0};
+                    struct wal_recovery recovery = {0};
+                    int code = log_read(memory_disk_io(damaged), &recovery, &error);
+                    if (code == CONCLAVE_OK)
+                        cr_assert_neq(story_find(&image.story, 1, &recovery.entries), SIZE_MAX,
+                                      "%s at %zu holds %s at %zu", to, at, from, source);
+                    else
+                        cr_assert_eq(memory_disk_changes(damaged), 0);
+                    corrupt += code == CONCLAVE_CORRUPT ? 1 : 0;
+                    raft_runs_clear(&recovery.entries);
+                    memory_disk_destroy(damaged);
+                }
+            }
+        }
+    }
+    cr_assert_gt(corrupt, 50);
+    image_free(&image);
+}
+
+Test(damage, missing_segment_is_named)
+{
+    struct image image;
+    struct conclave_error error = {0};
+    struct wal_recovery recovery;
+    image_make(&image, story_long);
+    const struct io *io = memory_disk_io(image.disk);
+    cr_assert_eq(io->unlink(io->ctx, STORY_DIR "/wal/0000000000000002.wal", &error), CONCLAVE_OK);
+    cr_assert_eq(log_read(io, &recovery, &error), CONCLAVE_CORRUPT);
+    cr_assert_not_null(strstr(error.message, "0000000000000002.wal"), "%s", error.message);
+    image_free(&image);
+}
+
+Test(damage, unreadable_segment_changes_nothing)
+{
+    struct image image;
+    image_make(&image, story_short);
+    for (uint64_t at = 1; at <= 12; at++) {
+        struct memory_disk *disk = memory_disk_clone(image.disk);
+        struct conclave_error error = {0};
+        struct wal_recovery recovery;
+        memory_disk_fail_at(disk, at, CONCLAVE_IO);
+        cr_assert_eq(log_read(memory_disk_io(disk), &recovery, &error), CONCLAVE_IO);
+        cr_assert_eq(memory_disk_changes(disk), 0);
+        memory_disk_destroy(disk);
+    }
+    image_free(&image);
+}

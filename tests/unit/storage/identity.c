@@ -1,0 +1,277 @@
+#include "storage/identity.h"
+#include "fixture.h"
+
+#include "storage/block.h"
+#include "storage/bytes.h"
+
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <string.h>
+#include <xxhash.h>
+
+static struct memory_disk *disk_with_dir(void)
+{
+    struct memory_disk *disk = memory_disk_create();
+    const struct io *io = memory_disk_io(disk);
+    cr_assert_eq(io->make_dir(io->ctx, STORY_DIR, NULL), CONCLAVE_OK);
+    cr_assert_eq(io->sync_dir(io->ctx, ".", NULL), CONCLAVE_OK);
+    return disk;
+}
+
+/* Sets a block's version and makes its checksum right again. */
+static void set_version(struct memory_disk *disk, const char *path, size_t at, size_t bytes,
+                        uint32_t version)
+{
+    size_t size = 0;
+    uint8_t block[BLOCK_BYTES_MAX];
+    const uint8_t *data = memory_disk_bytes(disk, path, &size);
+    cr_assert_not_null(data);
+    memcpy(block, data + at, bytes);
+    put_u32(block + 16, version);
+    put_u64(block, XXH3_64bits(block + 8, bytes - 8));
+    memory_disk_rot(disk, path, at, block, bytes);
+}
+
+Test(identity, reads_back_what_was_written)
+{
+    struct memory_disk *disk = disk_with_dir();
+    const struct io *io = memory_disk_io(disk);
+    struct storage_identity got = {0};
+    cr_assert_eq(identity_write(io, STORY_DIR, &story_identity, NULL), CONCLAVE_OK);
+    memory_disk_crash_hard(disk);
+    cr_assert_eq(identity_read(io, STORY_DIR, &got, NULL), CONCLAVE_OK);
+    cr_assert_eq(got.cluster_id, story_identity.cluster_id);
+    cr_assert_eq(got.node_id, story_identity.node_id);
+    cr_assert_eq(got.incarnation, story_identity.incarnation);
+    cr_assert_str_eq(got.name, "n1");
+    memory_disk_destroy(disk);
+}
+
+Test(identity, longest_name_fits)
+{
+    struct memory_disk *disk = disk_with_dir();
+    const struct io *io = memory_disk_io(disk);
+    struct storage_identity identity = story_identity, got = {0};
+    memset(identity.name, 'x', CONCLAVE_NAME_BYTES_MAX);
+    identity.name[CONCLAVE_NAME_BYTES_MAX] = 0;
+    cr_assert_eq(identity_write(io, STORY_DIR, &identity, NULL), CONCLAVE_OK);
+    cr_assert_eq(identity_read(io, STORY_DIR, &got, NULL), CONCLAVE_OK);
+    cr_assert_str_eq(got.name, identity.name);
+    memory_disk_destroy(disk);
+}
+
+Test(identity, is_written_once)
+{
+    struct memory_disk *disk = disk_with_dir();
+    const struct io *io = memory_disk_io(disk);
+    struct conclave_error error = {0};
+    cr_assert_eq(identity_write(io, STORY_DIR, &story_identity, NULL), CONCLAVE_OK);
+    cr_assert_eq(identity_write(io, STORY_DIR, &story_identity, &error), CONCLAVE_EXISTS);
+    cr_assert_not_null(strstr(error.message, STORY_DIR));
+    memory_disk_destroy(disk);
+}
+
+Test(identity, missing_one_says_what_to_do)
+{
+    struct memory_disk *disk = disk_with_dir();
+    struct conclave_error error = {0};
+    struct storage_identity got;
+    cr_assert_eq(identity_read(memory_disk_io(disk), STORY_DIR, &got, &error), CONCLAVE_NOT_FOUND);
+    cr_assert_not_null(strstr(error.message, "conclave init"), "%s", error.message);
+    memory_disk_destroy(disk);
+}
+
+Test(identity, every_flipped_byte_is_seen)
+{
+    struct memory_disk *disk = disk_with_dir();
+    cr_assert_eq(identity_write(memory_disk_io(disk), STORY_DIR, &story_identity, NULL),
+                 CONCLAVE_OK);
+    size_t bytes = 0;
+    const char *path = STORY_DIR "/identity";
+    cr_assert_not_null(memory_disk_bytes(disk, path, &bytes));
+    cr_assert_eq(bytes, 128);
+    for (size_t at = 0; at < bytes; at++) {
+        for (unsigned bit = 0; bit < 8; bit++) {
+            struct memory_disk *damaged = memory_disk_clone(disk);
+            struct storage_identity got;
+            struct conclave_error error = {0};
+            uint8_t value =
+                (uint8_t)(memory_disk_bytes(damaged, path, &bytes)[at] ^ (uint8_t)(1u << bit));
+            memory_disk_rot(damaged, path, at, &value, 1);
+            cr_assert_eq(identity_read(memory_disk_io(damaged), STORY_DIR, &got, &error),
+                         CONCLAVE_CORRUPT);
+            cr_assert_not_null(strstr(error.message, path));
+            cr_assert_eq(memory_disk_changes(damaged), 0);
+            memory_disk_destroy(damaged);
+        }
+    }
+    memory_disk_destroy(disk);
+}
+
+Test(identity, newer_format_is_told_from_damage)
+{
+    struct memory_disk *disk = disk_with_dir();
+    const struct io *io = memory_disk_io(disk);
+    struct storage_identity got;
+    struct conclave_error error = {0};
+    cr_assert_eq(identity_write(io, STORY_DIR, &story_identity, NULL), CONCLAVE_OK);
+    set_version(disk, STORY_DIR "/identity", 0, 128, 2);
+    cr_assert_eq(identity_read(io, STORY_DIR, &got, &error), CONCLAVE_VERSION);
+    cr_assert_not_null(strstr(error.message, "newer"), "%s", error.message);
+    memory_disk_destroy(disk);
+}
+
+Test(lock, second_holder_is_refused_until_the_first_lets_go)
+{
+    struct memory_disk *disk = disk_with_dir();
+    const struct io *io = memory_disk_io(disk);
+    struct io_file *first = NULL, *second = NULL;
+    cr_assert_eq(dir_lock(io, STORY_DIR, &first, NULL), CONCLAVE_OK);
+    cr_assert_eq(dir_lock(io, STORY_DIR, &second, NULL), CONCLAVE_IN_USE);
+    cr_assert_null(second);
+    dir_unlock(io, first);
+    cr_assert_eq(dir_lock(io, STORY_DIR, &second, NULL), CONCLAVE_OK);
+    dir_unlock(io, second);
+    cr_assert_eq(memory_disk_handles(disk), 0);
+    memory_disk_destroy(disk);
+}
+
+/* --- Vote ------------------------------------------------------------------------------------- */
+
+#define VOTE_PATH STORY_DIR "/vote"
+
+/* A disk on which terms 1, 2 and 3 were voted in. */
+static struct memory_disk *disk_with_vote(void)
+{
+    struct memory_disk *disk = disk_with_dir();
+    const struct io *io = memory_disk_io(disk);
+    struct vote_file *vote = NULL;
+    struct raft_hard_state state = {0};
+    cr_assert_eq(vote_create(io, STORY_DIR, &story_identity, (struct raft_hard_state){1, 0}, NULL),
+                 CONCLAVE_OK);
+    cr_assert_eq(vote_open(io, STORY_DIR, &story_identity, &vote, &state, NULL), CONCLAVE_OK);
+    cr_assert_eq(state.term, 1);
+    cr_assert_eq(vote_write(vote, (struct raft_hard_state){2, 5}, NULL), CONCLAVE_OK);
+    cr_assert_eq(vote_write(vote, (struct raft_hard_state){3, 6}, NULL), CONCLAVE_OK);
+    vote_close(vote);
+    memory_disk_crash_hard(disk);
+    return disk;
+}
+
+static int vote_read(struct memory_disk *disk, struct raft_hard_state *ret,
+                     struct conclave_error *error)
+{
+    struct vote_file *vote = NULL;
+    int code = vote_open(memory_disk_io(disk), STORY_DIR, &story_identity, &vote, ret, error);
+    vote_close(vote);
+    return code;
+}
+
+Test(vote, no_single_damaged_byte_takes_a_vote_away)
+{
+    struct memory_disk *disk = disk_with_vote();
+    size_t bytes = 0;
+    cr_assert_not_null(memory_disk_bytes(disk, VOTE_PATH, &bytes));
+    cr_assert_eq(bytes, 8192);
+    for (size_t at = 0; at < bytes; at++) {
+        struct memory_disk *damaged = memory_disk_clone(disk);
+        struct raft_hard_state state = {0};
+        uint8_t value = memory_disk_bytes(damaged, VOTE_PATH, &bytes)[at] ^ 0x41;
+        memory_disk_rot(damaged, VOTE_PATH, at, &value, 1);
+        cr_assert_eq(vote_read(damaged, &state, NULL), CONCLAVE_OK, "at %zu", at);
+        cr_assert_eq(state.term, 3, "at %zu", at);
+        cr_assert_eq(state.vote, 6, "at %zu", at);
+        memory_disk_destroy(damaged);
+    }
+    memory_disk_destroy(disk);
+}
+
+Test(vote, damage_in_one_slot_is_mended_by_the_next_start)
+{
+    struct memory_disk *disk = disk_with_vote();
+    uint8_t junk[512];
+    struct raft_hard_state state = {0};
+    memset(junk, 0xa5, sizeof(junk));
+    memory_disk_rot(disk, VOTE_PATH, 0, junk, sizeof(junk));
+    cr_assert_eq(vote_read(disk, &state, NULL), CONCLAVE_OK);
+    memory_disk_crash_hard(disk);
+    memory_disk_rot(disk, VOTE_PATH, 4096, junk, sizeof(junk));
+    cr_assert_eq(vote_read(disk, &state, NULL), CONCLAVE_OK);
+    cr_assert_eq(state.term, 3);
+    cr_assert_eq(state.vote, 6);
+    memory_disk_destroy(disk);
+}
+
+Test(vote, both_slots_damaged_never_vote_again)
+{
+    struct memory_disk *disk = disk_with_vote();
+    struct conclave_error error = {0};
+    struct raft_hard_state state = {99, 99};
+    uint8_t junk = 0xee;
+    memory_disk_rot(disk, VOTE_PATH, 60, &junk, 1);
+    memory_disk_rot(disk, VOTE_PATH, 4096 + 60, &junk, 1);
+    uint64_t before = memory_disk_changes(disk);
+    cr_assert_eq(vote_read(disk, &state, &error), CONCLAVE_CORRUPT);
+    cr_assert_not_null(strstr(error.message, "must not vote"), "%s", error.message);
+    cr_assert_eq(state.term, 99, "outputs are untouched on failure");
+    cr_assert_eq(memory_disk_changes(disk), before);
+    memory_disk_destroy(disk);
+}
+
+Test(vote, missing_file_is_not_a_fresh_start)
+{
+    struct memory_disk *disk = disk_with_dir();
+    struct raft_hard_state state;
+    struct conclave_error error = {0};
+    cr_assert_eq(vote_read(disk, &state, &error), CONCLAVE_CORRUPT);
+    cr_assert_not_null(strstr(error.message, "missing"), "%s", error.message);
+    memory_disk_destroy(disk);
+}
+
+Test(vote, of_another_node_is_refused)
+{
+    struct memory_disk *disk = disk_with_vote();
+    struct storage_identity other = story_identity;
+    struct vote_file *vote = NULL;
+    struct raft_hard_state state;
+    other.node_id++;
+    cr_assert_eq(vote_open(memory_disk_io(disk), STORY_DIR, &other, &vote, &state, NULL),
+                 CONCLAVE_IDENTITY);
+    set_version(disk, VOTE_PATH, 0, 512, 7);
+    cr_assert_eq(vote_read(disk, &state, NULL), CONCLAVE_VERSION);
+    memory_disk_destroy(disk);
+}
+
+Test(vote, failed_write_is_final)
+{
+    struct memory_disk *disk = disk_with_vote();
+    const struct io *io = memory_disk_io(disk);
+    struct vote_file *vote = NULL;
+    struct raft_hard_state state;
+    cr_assert_eq(vote_open(io, STORY_DIR, &story_identity, &vote, &state, NULL), CONCLAVE_OK);
+    memory_disk_fail_at(disk, memory_disk_operations(disk) + 2, CONCLAVE_IO);
+    cr_assert_eq(vote_write(vote, (struct raft_hard_state){4, 1}, NULL), CONCLAVE_IO);
+    cr_assert_eq(vote_write(vote, (struct raft_hard_state){4, 1}, NULL), CONCLAVE_IO, "Rule 6");
+    vote_close(vote);
+    memory_disk_destroy(disk);
+}
+
+Test(vote, lower_term_is_a_broken_program, .signal = SIGABRT)
+{
+    struct memory_disk *disk = disk_with_vote();
+    struct vote_file *vote = NULL;
+    struct raft_hard_state state;
+    cr_assert_eq(vote_open(memory_disk_io(disk), STORY_DIR, &story_identity, &vote, &state, NULL),
+                 CONCLAVE_OK);
+    (void)!vote_write(vote, (struct raft_hard_state){2, 5}, NULL);
+}
+
+Test(vote, second_vote_in_a_term_is_a_broken_program, .signal = SIGABRT)
+{
+    struct memory_disk *disk = disk_with_vote();
+    struct vote_file *vote = NULL;
+    struct raft_hard_state state;
+    cr_assert_eq(vote_open(memory_disk_io(disk), STORY_DIR, &story_identity, &vote, &state, NULL),
+                 CONCLAVE_OK);
+    (void)!vote_write(vote, (struct raft_hard_state){3, 7}, NULL);
+}
