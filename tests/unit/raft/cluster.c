@@ -1,0 +1,434 @@
+#include "cluster.h"
+
+#include "base/fatal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LIST_ADD(list, ...)                                                                   \
+    do {                                                                                      \
+        if ((list)->count == (list)->capacity) {                                              \
+            (list)->capacity = (list)->capacity > 0 ? (list)->capacity * 2 : 8;               \
+            (list)->items =                                                                   \
+                mem_realloc((list)->items, (size_t)(list)->capacity * sizeof *(list)->items); \
+        }                                                                                     \
+        (list)->items[(list)->count++] = (__VA_ARGS__);                                       \
+    } while (0)
+
+struct raft_id id_of(uint64_t term, uint64_t index)
+{
+    return (struct raft_id){.term = term, .index = index};
+}
+
+struct raft_batch *command_batch(uint32_t count, size_t bytes)
+{
+    static uint64_t request;
+    struct raft_batch *batch = raft_batch_create(count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct buf *buf = bytes > 0 ? buf_create(bytes) : NULL;
+        if (buf)
+            memset(buf->data, 'x', bytes);
+        struct raft_entry entry = {.kind = RAFT_ENTRY_COMMAND, .buf = buf};
+        entry.origin = (struct raft_origin){.client = 7, .request = ++request};
+        entry.payload = (struct slice){.data = buf ? buf->data : NULL, .bytes = bytes};
+        raft_batch_add(batch, entry);
+    }
+    return batch;
+}
+
+/* --- Setting up ---------------------------------------------------------------------------------
+ */
+
+static void disk_append(struct raft_runs *log, struct raft_id id, enum raft_entry_kind kind,
+                        struct buf *buf)
+{
+    struct raft_batch *batch = raft_batch_create(1);
+    struct raft_entry entry = {.id = id, .kind = kind, .buf = buf};
+    if (buf)
+        entry.payload = (struct slice){.data = buf->data, .bytes = buf->bytes};
+    raft_batch_add(batch, entry);
+    raft_runs_append(log, batch, 0, 1);
+    raft_batch_unref(batch);
+}
+
+void cluster_set_disk(struct cluster *cluster, raft_node_id id, struct raft_hard_state hard,
+                      const uint64_t *terms, size_t count)
+{
+    struct test_node *node = &cluster->nodes[id];
+    ASSERT(!node->raft);
+    raft_runs_clear(&node->disk_log);
+    disk_append(&node->disk_log, id_of(1, 1), RAFT_ENTRY_CONFIG,
+                raft_configuration_encode(&cluster->configuration));
+    for (size_t i = 0; i < count; i++)
+        disk_append(&node->disk_log, id_of(terms[i], i + 2), RAFT_ENTRY_COMMAND, NULL);
+    node->disk_hard = hard;
+}
+
+void cluster_init(struct cluster *cluster, uint32_t voters)
+{
+    ASSERT(voters <= CLUSTER_NODES_MAX);
+    memset(cluster, 0, sizeof *cluster);
+    cluster->now_us = 1000000;
+    cluster->voters = voters;
+    cluster->configuration.member_count = voters;
+    for (uint32_t i = 0; i < voters; i++) {
+        struct raft_member *member = &cluster->configuration.members[i];
+        member->id = i + 1;
+        member->flags = RAFT_MEMBER_VOTER;
+        snprintf(member->name, sizeof member->name, "n%u", i + 1);
+        snprintf(member->peer, sizeof member->peer, "tcp://127.0.0.1:%u", 7401 + i);
+    }
+    for (uint32_t i = 1; i <= voters; i++) {
+        struct raft_options *options = &cluster->nodes[i].options;
+        raft_options_init(options);
+        options->id = i;
+        options->seed = i;
+        options->election_timeout_us = T_US;
+        options->heartbeat_us = HEARTBEAT_US;
+    }
+}
+
+void cluster_start_node(struct cluster *cluster, raft_node_id id)
+{
+    struct test_node *node = &cluster->nodes[id];
+    ASSERT(!node->raft);
+    node->raft = raft_create(&node->options);
+    struct raft_event event = {.type = RAFT_EVENT_START};
+    event.start.hard_state = node->disk_hard;
+    event.start.applied_index = node->applied_index;
+    raft_runs_append_all(&event.start.entries, &node->disk_log);
+    cluster_step(cluster, id, &event, 1);
+}
+
+void cluster_start(struct cluster *cluster, uint32_t alive)
+{
+    for (uint32_t i = 1; i <= cluster->voters; i++) {
+        if (cluster->nodes[i].disk_log.count == 0)
+            cluster_set_disk(cluster, i, (struct raft_hard_state){.term = 1}, NULL, 0);
+    }
+    for (uint32_t i = 1; i <= alive; i++)
+        cluster_start_node(cluster, i);
+}
+
+void cluster_setup(struct cluster *cluster, uint32_t voters, uint32_t alive)
+{
+    cluster_init(cluster, voters);
+    cluster_start(cluster, alive);
+}
+
+static void persist_free(struct raft_persist *persist)
+{
+    raft_messages_clear(&persist->send_after);
+    raft_runs_clear(&persist->entries);
+}
+
+void cluster_crash(struct cluster *cluster, raft_node_id id)
+{
+    struct test_node *node = &cluster->nodes[id];
+    raft_destroy(node->raft);
+    node->raft = NULL;
+    for (size_t i = 0; i < node->persist_count; i++)
+        persist_free(&node->persists[i]);
+    node->persist_count = 0;
+    node->reads.count = 0;
+    node->refused.count = 0;
+    node->trace.count = 0;
+}
+
+void cluster_deinit(struct cluster *cluster)
+{
+    for (uint32_t i = 1; i <= cluster->voters; i++) {
+        struct test_node *node = &cluster->nodes[i];
+        cluster_crash(cluster, i);
+        free(node->persists);
+        free(node->reads.items);
+        free(node->refused.items);
+        free(node->trace.items);
+        raft_runs_clear(&node->disk_log);
+        raft_runs_clear(&node->applied);
+    }
+    raft_messages_clear(&cluster->wire);
+}
+
+/* --- Steps --------------------------------------------------------------------------------------
+ */
+
+static void wire_add_all(struct cluster *cluster, struct raft_messages *messages)
+{
+    for (uint32_t i = 0; i < messages->count; i++)
+        raft_messages_add(&cluster->wire, messages->items[i]);
+    messages->count = 0;
+    raft_messages_clear(messages);
+}
+
+static void output_take(struct cluster *cluster, struct test_node *node, struct raft_output *output)
+{
+    wire_add_all(cluster, &output->send_now);
+    if (output->persist.seq != 0) {
+        node->persists =
+            mem_realloc(node->persists, (node->persist_count + 1) * sizeof(struct raft_persist));
+        node->persists[node->persist_count++] = output->persist;
+        output->persist = (struct raft_persist){0};
+    }
+    raft_runs_append_all(&node->applied, &output->apply);
+    if (output->apply.entry_count > 0)
+        node->applied_index = raft_runs_last(&output->apply).index;
+    for (uint32_t i = 0; i < output->reads.count; i++)
+        LIST_ADD(&node->reads, output->reads.items[i]);
+    for (uint32_t i = 0; i < output->refused.count; i++)
+        LIST_ADD(&node->refused, output->refused.items[i]);
+    for (uint32_t i = 0; i < output->trace.count; i++)
+        LIST_ADD(&node->trace, output->trace.items[i]);
+    node->deadline_us = output->deadline_us;
+}
+
+void cluster_step(struct cluster *cluster, raft_node_id id, struct raft_event *events, size_t count)
+{
+    struct test_node *node = &cluster->nodes[id];
+    struct raft_output output = {0};
+    uint64_t applied_before = node->applied_index;
+    node->code = raft_step(node->raft, cluster->now_us, events, count, &output);
+    node->error = output.error;
+    if (node->code == CONCLAVE_OK)
+        output_take(cluster, node, &output);
+    raft_output_deinit(&output);
+    if (node->applied_index > applied_before && !node->hold_applied) {
+        struct raft_event applied = {.type = RAFT_EVENT_APPLIED, .applied = node->applied_index};
+        cluster_step(cluster, id, &applied, 1);
+    }
+}
+
+void cluster_propose(struct cluster *cluster, raft_node_id id, uint32_t count, size_t bytes)
+{
+    struct raft_event event = {.type = RAFT_EVENT_PROPOSE, .propose = command_batch(count, bytes)};
+    cluster_step(cluster, id, &event, 1);
+}
+
+void cluster_read(struct cluster *cluster, raft_node_id id, uint64_t read)
+{
+    struct raft_event event = {.type = RAFT_EVENT_READ, .read = read};
+    cluster_step(cluster, id, &event, 1);
+}
+
+void cluster_timeout(struct cluster *cluster, raft_node_id id)
+{
+    struct raft_event event = {.type = RAFT_EVENT_TIMEOUT};
+    cluster_step(cluster, id, &event, 1);
+}
+
+void cluster_receive(struct cluster *cluster, struct raft_message *message)
+{
+    struct raft_event event = {.type = RAFT_EVENT_RECEIVE, .receive = message};
+    cluster_step(cluster, message->to, &event, 1);
+}
+
+void cluster_persist(struct cluster *cluster, raft_node_id id)
+{
+    struct test_node *node = &cluster->nodes[id];
+    ASSERT(node->persist_count > 0);
+    struct raft_persist done = node->persists[0];
+    node->persist_count--;
+    memmove(node->persists, node->persists + 1, node->persist_count * sizeof done);
+    if (done.hard_state_changed)
+        node->disk_hard = done.hard_state;
+    if (done.entries.entry_count > 0) {
+        raft_runs_truncate(&node->disk_log, raft_runs_first(&done.entries).index);
+        raft_runs_append_all(&node->disk_log, &done.entries);
+    }
+    ASSERT(raft_id_equal(raft_runs_last(&node->disk_log), done.last));
+    wire_add_all(cluster, &done.send_after);
+    persist_free(&done);
+    struct raft_event event = {.type = RAFT_EVENT_PERSISTED,
+                               .persisted = {.seq = done.seq, .last = done.last}};
+    cluster_step(cluster, id, &event, 1);
+}
+
+void cluster_persist_all(struct cluster *cluster, raft_node_id id)
+{
+    while (cluster->nodes[id].persist_count > 0)
+        cluster_persist(cluster, id);
+}
+
+void cluster_advance(struct cluster *cluster, uint64_t us)
+{
+    cluster->now_us += us;
+}
+
+/* --- The wire -----------------------------------------------------------------------------------
+ */
+
+static struct raft_message *wire_remove(struct cluster *cluster, uint32_t position)
+{
+    struct raft_messages *wire = &cluster->wire;
+    struct raft_message *message = wire->items[position];
+    wire->count--;
+    memmove(wire->items + position, wire->items + position + 1,
+            (wire->count - position) * sizeof message);
+    return message;
+}
+
+struct raft_message *cluster_take(struct cluster *cluster, raft_node_id to,
+                                  enum raft_message_type type)
+{
+    for (uint32_t i = 0; i < cluster->wire.count; i++) {
+        if (cluster->wire.items[i]->to == to && cluster->wire.items[i]->type == type)
+            return wire_remove(cluster, i);
+    }
+    return NULL;
+}
+
+size_t cluster_count(const struct cluster *cluster, raft_node_id to, enum raft_message_type type)
+{
+    size_t count = 0;
+    for (uint32_t i = 0; i < cluster->wire.count; i++)
+        count += cluster->wire.items[i]->to == to && cluster->wire.items[i]->type == type;
+    return count;
+}
+
+void cluster_drop_all(struct cluster *cluster)
+{
+    raft_messages_clear(&cluster->wire);
+}
+
+/* --- Running ------------------------------------------------------------------------------------
+ */
+
+static bool settle_once(struct cluster *cluster)
+{
+    if (cluster->wire.count > 0) {
+        struct raft_message *message = wire_remove(cluster, 0);
+        if (cluster->nodes[message->to].raft)
+            cluster_receive(cluster, message);
+        else
+            raft_message_destroy(message);
+        return true;
+    }
+    for (uint32_t i = 1; i <= cluster->voters; i++) {
+        if (cluster->nodes[i].raft && cluster->nodes[i].persist_count > 0) {
+            cluster_persist(cluster, i);
+            return true;
+        }
+    }
+    return false;
+}
+
+void cluster_settle(struct cluster *cluster)
+{
+    for (int i = 0; settle_once(cluster); i++)
+        ASSERT(i < 100000);
+}
+
+/* The node alive whose deadline comes first; 0 if there is none. */
+static raft_node_id due_next(const struct cluster *cluster)
+{
+    raft_node_id next = 0;
+    for (uint32_t i = 1; i <= cluster->voters; i++) {
+        if (cluster->nodes[i].raft &&
+            (next == 0 || cluster->nodes[i].deadline_us < cluster->nodes[next].deadline_us))
+            next = i;
+    }
+    return next;
+}
+
+void cluster_run(struct cluster *cluster, uint64_t us)
+{
+    uint64_t end = cluster->now_us + us;
+    cluster_settle(cluster);
+    for (;;) {
+        raft_node_id next = due_next(cluster);
+        if (next == 0 || cluster->nodes[next].deadline_us > end)
+            break;
+        if (cluster->nodes[next].deadline_us > cluster->now_us)
+            cluster->now_us = cluster->nodes[next].deadline_us;
+        cluster_timeout(cluster, next);
+        cluster_settle(cluster);
+    }
+    cluster->now_us = end;
+}
+
+void cluster_elect(struct cluster *cluster, raft_node_id id)
+{
+    cluster_drop_all(cluster);
+    for (int i = 0; raft_role(cluster->nodes[id].raft) != RAFT_LEADER; i++) {
+        ASSERT(i < 200);
+        raft_node_id next = due_next(cluster);
+        if (cluster->nodes[next].deadline_us > cluster->now_us)
+            cluster->now_us = cluster->nodes[next].deadline_us;
+        cluster_timeout(cluster, next);
+        if (next == id)
+            cluster_settle(cluster);
+        else
+            cluster_drop_all(cluster);
+    }
+}
+
+uint64_t cluster_lead_alone(struct cluster *cluster)
+{
+    struct raft *raft = cluster->nodes[1].raft;
+    do {
+        cluster_advance(cluster, 2 * T_US + 2);
+        cluster_timeout(cluster, 1);
+    } while (raft_role(raft) != RAFT_PRECANDIDATE); /* it may have led before */
+    uint64_t term = raft_hard_state(raft).term + 1;
+    for (uint32_t i = 2; i <= cluster->voters; i++)
+        cluster_receive(cluster, vote_response(RAFT_PREVOTE_RESPONSE, i, 1, term - 1, term, true));
+    cluster_persist_all(cluster, 1);
+    for (uint32_t i = 2; i <= cluster->voters; i++)
+        cluster_receive(cluster, vote_response(RAFT_VOTE_RESPONSE, i, 1, term, term, true));
+    cluster_persist_all(cluster, 1);
+    ASSERT(raft_role(raft) == RAFT_LEADER);
+    cluster_drop_all(cluster);
+    return term;
+}
+
+/* --- Messages -----------------------------------------------------------------------------------
+ */
+
+struct raft_message *vote_request(enum raft_message_type type, raft_node_id from, raft_node_id to,
+                                  uint64_t term, struct raft_id last)
+{
+    struct raft_message *message = raft_message_create(type, from, to, term);
+    message->vote_request.last = last;
+    return message;
+}
+
+struct raft_message *vote_response(enum raft_message_type type, raft_node_id from, raft_node_id to,
+                                   uint64_t term, uint64_t campaign_term, bool granted)
+{
+    struct raft_message *message = raft_message_create(type, from, to, term);
+    message->vote_response =
+        (struct raft_vote_response){.granted = granted, .campaign_term = campaign_term};
+    return message;
+}
+
+struct raft_message *append_request(raft_node_id from, raft_node_id to, uint64_t term,
+                                    struct raft_id prev, uint64_t commit, const uint64_t *terms,
+                                    size_t count)
+{
+    struct raft_message *message = raft_message_create(RAFT_APPEND_REQUEST, from, to, term);
+    message->append_request.prev = prev;
+    message->append_request.commit = commit;
+    for (size_t i = 0; i < count; i++)
+        disk_append(&message->append_request.entries, id_of(terms[i], prev.index + 1 + i),
+                    RAFT_ENTRY_COMMAND, NULL);
+    return message;
+}
+
+struct raft_message *append_accepted(raft_node_id from, raft_node_id to, uint64_t term,
+                                     uint64_t match, uint64_t round)
+{
+    struct raft_message *message = raft_message_create(RAFT_APPEND_RESPONSE, from, to, term);
+    message->append_response = (struct raft_append_response){
+        .result = RAFT_APPEND_ACCEPTED, .match = match, .last_index = match, .round = round};
+    return message;
+}
+
+struct raft_message *append_rejected(raft_node_id from, raft_node_id to, uint64_t term,
+                                     uint64_t rejected, struct raft_id conflict)
+{
+    struct raft_message *message = raft_message_create(RAFT_APPEND_RESPONSE, from, to, term);
+    message->append_response = (struct raft_append_response){
+        .result = RAFT_APPEND_REJECTED, .rejected = rejected, .conflict = conflict};
+    return message;
+}

@@ -1,0 +1,115 @@
+/* tests/unit/raft/cluster.h - cores in memory, with the network and the disks in the test's hands.
+ *
+ * Every output of a step is kept: messages lie on the wire until the test delivers, takes or drops
+ * them; persists lie in their queue until the test completes them. A node that is not alive (NULL
+ * raft) is played by the test itself. Nodes have the ids 1, 2, 3 ... and time moves only when told.
+ */
+#ifndef TESTS_UNIT_RAFT_CLUSTER_H
+#define TESTS_UNIT_RAFT_CLUSTER_H
+
+#include "raft/raft.h"
+
+enum { CLUSTER_NODES_MAX = 9 };
+
+#define T_US UINT64_C(500000)
+#define HEARTBEAT_US UINT64_C(100000)
+
+struct test_node {
+    struct raft_options options;
+    struct raft *raft;
+    int code; /* of the last step */
+    struct conclave_error error;
+    uint64_t deadline_us;
+
+    struct raft_persist *persists; /* handed over, not durable; oldest first */
+    size_t persist_count;
+    struct raft_hard_state disk_hard; /* what a crash leaves */
+    struct raft_runs disk_log;
+
+    struct raft_runs applied; /* everything handed to the state machine since the start */
+    uint64_t applied_index;
+    bool hold_applied; /* do not report APPLIED */
+    RAFT_LIST(struct raft_read_result, reads);
+    RAFT_LIST(struct raft_refusal, refused);
+    RAFT_LIST(struct raft_trace, trace);
+};
+
+struct cluster {
+    uint64_t now_us;
+    uint32_t voters;
+    struct raft_configuration configuration; /* the first entry */
+    struct test_node nodes[CLUSTER_NODES_MAX + 1]; /* by id; 0 unused */
+    struct raft_messages wire;
+};
+
+/* `voters` nodes of one new cluster; the first `alive` of them are started. Change
+ * cluster->nodes[i].options between cluster_init and cluster_start. */
+void cluster_init(struct cluster *cluster, uint32_t voters);
+void cluster_start(struct cluster *cluster, uint32_t alive);
+void cluster_setup(struct cluster *cluster, uint32_t voters, uint32_t alive); /* both */
+void cluster_deinit(struct cluster *cluster);
+
+/* Starts node `id` from its disk; `crash` first forgets what was not durable. */
+void cluster_start_node(struct cluster *cluster, raft_node_id id);
+void cluster_crash(struct cluster *cluster, raft_node_id id);
+
+/* Replaces the disk of a node that is not alive: terms[i] is the term of entry i + 2 (entry 1 is
+ * the configuration, of term 1). */
+void cluster_set_disk(struct cluster *cluster, raft_node_id id, struct raft_hard_state hard,
+                      const uint64_t *terms, size_t count);
+
+/* One step with these events. */
+void cluster_step(struct cluster *cluster, raft_node_id id, struct raft_event *events,
+                  size_t count);
+void cluster_propose(struct cluster *cluster, raft_node_id id, uint32_t count, size_t bytes);
+void cluster_read(struct cluster *cluster, raft_node_id id, uint64_t read);
+void cluster_timeout(struct cluster *cluster, raft_node_id id);
+void cluster_receive(struct cluster *cluster, struct raft_message *message);
+
+/* Completes the oldest persist of a node: what may go out after it goes on the wire. */
+void cluster_persist(struct cluster *cluster, raft_node_id id);
+void cluster_persist_all(struct cluster *cluster, raft_node_id id);
+
+/* Moves the clock; nobody is told. */
+void cluster_advance(struct cluster *cluster, uint64_t us);
+
+/* Delivers and persists until nothing is left to do for the nodes that are alive. */
+void cluster_settle(struct cluster *cluster);
+
+/* Gives every node alive its TIMEOUT when due, for `us`, settling after each. */
+void cluster_run(struct cluster *cluster, uint64_t us);
+
+/* Lets time pass in which only `id` is heard, until it leads. */
+void cluster_elect(struct cluster *cluster, raft_node_id id);
+
+/* With only node 1 alive: makes it leader of a new term by the votes of the others, with its no-op
+ * durable here but not acknowledged; returns the term. The wire is then empty. */
+uint64_t cluster_lead_alone(struct cluster *cluster);
+
+/* Takes the first message to `to` of this type off the wire; NULL if there is none. */
+struct raft_message *cluster_take(struct cluster *cluster, raft_node_id to,
+                                  enum raft_message_type type);
+size_t cluster_count(const struct cluster *cluster, raft_node_id to, enum raft_message_type type);
+void cluster_drop_all(struct cluster *cluster);
+
+/* Messages from nodes that the test plays. */
+struct raft_message *vote_request(enum raft_message_type type, raft_node_id from, raft_node_id to,
+                                  uint64_t term, struct raft_id last);
+struct raft_message *vote_response(enum raft_message_type type, raft_node_id from, raft_node_id to,
+                                   uint64_t term, uint64_t campaign_term, bool granted);
+/* Commands of `count` terms after prev; none if count is 0. */
+struct raft_message *append_request(raft_node_id from, raft_node_id to, uint64_t term,
+                                    struct raft_id prev, uint64_t commit, const uint64_t *terms,
+                                    size_t count);
+struct raft_message *append_accepted(raft_node_id from, raft_node_id to, uint64_t term,
+                                     uint64_t match, uint64_t round);
+struct raft_message *append_rejected(raft_node_id from, raft_node_id to, uint64_t term,
+                                     uint64_t rejected, struct raft_id conflict);
+
+struct raft_id id_of(uint64_t term, uint64_t index);
+
+/* A batch of `count` commands without ids, with `bytes` of payload each; origins {7, 1}, {7, 2} ...
+ */
+struct raft_batch *command_batch(uint32_t count, size_t bytes);
+
+#endif

@@ -1,0 +1,214 @@
+#include "raft/configuration.h"
+
+#include "base/pack.h"
+#include "cluster.h"
+
+#include <criterion/criterion.h>
+
+#include <stdio.h>
+#include <string.h>
+
+static void member_add(struct raft_configuration *configuration, raft_node_id id, uint32_t flags)
+{
+    struct raft_member *member = &configuration->members[configuration->member_count++];
+    member->id = id;
+    member->flags = flags;
+    snprintf(member->name, sizeof member->name, "n%lu", (unsigned long)id);
+    snprintf(member->peer, sizeof member->peer, "tcp://10.0.0.%lu:7401", (unsigned long)id);
+}
+
+static int decode_code(const struct raft_configuration *configuration)
+{
+    static struct raft_configuration read;
+    struct buf *buf = raft_configuration_encode(configuration);
+    int code =
+        raft_configuration_decode((struct slice){.data = buf->data, .bytes = buf->bytes}, &read);
+    buf_unref(buf);
+    return code;
+}
+
+static bool has_bit(const void *arg, raft_node_id id)
+{
+    return (*(const uint64_t *)arg >> id) & 1;
+}
+
+static bool quorum(const struct raft_configuration *configuration, uint64_t ids)
+{
+    return raft_configuration_quorum(configuration, has_bit, &ids);
+}
+
+static uint64_t value_of(const void *arg, raft_node_id id)
+{
+    return ((const uint64_t *)arg)[id];
+}
+
+#define IDS(a, b, c, d) ((uint64_t)(a) << 1 | (b) << 2 | (c) << 3 | (d) << 4)
+
+Test(configuration, comes_back_as_it_was)
+{
+    static struct raft_configuration written, read;
+    written.joint = true;
+    member_add(&written, 1, RAFT_MEMBER_VOTER | RAFT_MEMBER_VOTER_OLD);
+    member_add(&written, 2, RAFT_MEMBER_VOTER);
+    member_add(&written, (UINT64_C(1) << 53) - 1, RAFT_MEMBER_LEARNER);
+    strcpy(written.members[1].client, "tcp://10.0.0.2:7501");
+    struct buf *buf = raft_configuration_encode(&written);
+    cr_assert_eq(raft_configuration_decode((struct slice){buf->data, buf->bytes}, &read),
+                 CONCLAVE_OK);
+    cr_assert(read.joint);
+    cr_assert_eq(read.member_count, 3);
+    for (uint32_t i = 0; i < 3; i++) {
+        cr_assert_eq(read.members[i].id, written.members[i].id);
+        cr_assert_eq(read.members[i].flags, written.members[i].flags);
+        cr_assert_str_eq(read.members[i].name, written.members[i].name);
+        cr_assert_str_eq(read.members[i].peer, written.members[i].peer);
+        cr_assert_str_eq(read.members[i].client, written.members[i].client);
+    }
+    buf_unref(buf);
+}
+
+Test(configuration, cut_or_extended_bytes_are_malformed_and_leave_the_output_alone)
+{
+    static struct raft_configuration written, read;
+    member_add(&written, 1, RAFT_MEMBER_VOTER);
+    read.member_count = 77;
+    struct buf *buf = raft_configuration_encode(&written);
+    for (size_t bytes = 0; bytes < buf->bytes; bytes++)
+        cr_assert_eq(raft_configuration_decode((struct slice){buf->data, bytes}, &read),
+                     CONCLAVE_MALFORMED);
+    struct buf *longer = buf_create(buf->bytes + 1);
+    memcpy(longer->data, buf->data, buf->bytes);
+    longer->data[buf->bytes] = 0;
+    cr_assert_eq(raft_configuration_decode((struct slice){longer->data, longer->bytes}, &read),
+                 CONCLAVE_MALFORMED);
+    cr_assert_eq(read.member_count, 77);
+    buf_unref(longer);
+    buf_unref(buf);
+}
+
+Test(configuration, one_flipped_byte_never_does_harm)
+{
+    static struct raft_configuration written, read;
+    member_add(&written, 1, RAFT_MEMBER_VOTER);
+    member_add(&written, 2, RAFT_MEMBER_VOTER);
+    struct buf *buf = raft_configuration_encode(&written);
+    for (size_t at = 0; at < buf->bytes; at++) {
+        for (unsigned value = 0; value < 256; value++) {
+            uint8_t before = buf->data[at];
+            buf->data[at] = (uint8_t)value;
+            int code = raft_configuration_decode((struct slice){buf->data, buf->bytes}, &read);
+            cr_assert(code == CONCLAVE_OK || code == CONCLAVE_MALFORMED);
+            if (code == CONCLAVE_OK)
+                cr_assert(read.member_count >= 1 && read.members[0].id != 0);
+            buf->data[at] = before;
+        }
+    }
+    buf_unref(buf);
+}
+
+Test(configuration, a_huge_claimed_count_allocates_nothing)
+{
+    static struct raft_configuration read;
+    const uint8_t huge[] = {0x93, 0x01, 0xc2, 0xdd, 0xff, 0xff, 0xff, 0xff};
+    cr_assert_eq(raft_configuration_decode((struct slice){huge, sizeof huge}, &read),
+                 CONCLAVE_MALFORMED);
+}
+
+Test(configuration, needs_a_voter_and_unique_members)
+{
+    static struct raft_configuration none, learner, ids, names, zero, unnamed;
+    cr_assert_eq(decode_code(&none), CONCLAVE_MALFORMED);
+    member_add(&learner, 1, RAFT_MEMBER_LEARNER);
+    cr_assert_eq(decode_code(&learner), CONCLAVE_MALFORMED);
+    member_add(&ids, 1, RAFT_MEMBER_VOTER);
+    cr_assert_eq(decode_code(&ids), CONCLAVE_OK);
+    member_add(&ids, 1, RAFT_MEMBER_VOTER);
+    strcpy(ids.members[1].name, "other");
+    cr_assert_eq(decode_code(&ids), CONCLAVE_MALFORMED);
+    member_add(&names, 1, RAFT_MEMBER_VOTER);
+    member_add(&names, 2, RAFT_MEMBER_VOTER);
+    strcpy(names.members[1].name, "n1");
+    cr_assert_eq(decode_code(&names), CONCLAVE_MALFORMED);
+    member_add(&zero, 0, RAFT_MEMBER_VOTER);
+    cr_assert_eq(decode_code(&zero), CONCLAVE_MALFORMED);
+    member_add(&unnamed, 1, RAFT_MEMBER_VOTER);
+    unnamed.members[0].name[0] = 0;
+    cr_assert_eq(decode_code(&unnamed), CONCLAVE_MALFORMED);
+}
+
+Test(configuration, flags_that_contradict_are_malformed)
+{
+    static struct raft_configuration both, old, unknown, joint;
+    member_add(&both, 1, RAFT_MEMBER_VOTER | RAFT_MEMBER_LEARNER);
+    cr_assert_eq(decode_code(&both), CONCLAVE_MALFORMED);
+    member_add(&old, 1, RAFT_MEMBER_VOTER | RAFT_MEMBER_VOTER_OLD);
+    cr_assert_eq(decode_code(&old), CONCLAVE_MALFORMED, "no outgoing voters outside a change");
+    member_add(&unknown, 1, 8 | RAFT_MEMBER_VOTER);
+    cr_assert_eq(decode_code(&unknown), CONCLAVE_MALFORMED);
+    joint.joint = true;
+    member_add(&joint, 1, RAFT_MEMBER_VOTER);
+    cr_assert_eq(decode_code(&joint), CONCLAVE_MALFORMED, "a joint phase has outgoing voters");
+}
+
+Test(configuration, has_at_most_nine_voters)
+{
+    static struct raft_configuration configuration;
+    for (raft_node_id id = 1; id <= CONCLAVE_VOTERS_MAX; id++)
+        member_add(&configuration, id, RAFT_MEMBER_VOTER);
+    cr_assert_eq(decode_code(&configuration), CONCLAVE_OK);
+    member_add(&configuration, 10, RAFT_MEMBER_VOTER);
+    cr_assert_eq(decode_code(&configuration), CONCLAVE_MALFORMED);
+}
+
+Test(configuration, a_quorum_is_more_than_half_of_the_voters)
+{
+    static struct raft_configuration configuration;
+    cr_assert_not(quorum(&configuration, ~UINT64_C(0)), "nobody is no majority");
+    member_add(&configuration, 1, RAFT_MEMBER_VOTER);
+    cr_assert(quorum(&configuration, IDS(1, 0, 0, 0)));
+    cr_assert_not(quorum(&configuration, 0));
+    member_add(&configuration, 2, RAFT_MEMBER_VOTER);
+    cr_assert_not(quorum(&configuration, IDS(1, 0, 0, 0)));
+    cr_assert(quorum(&configuration, IDS(1, 1, 0, 0)));
+    member_add(&configuration, 3, RAFT_MEMBER_VOTER);
+    cr_assert(quorum(&configuration, IDS(0, 1, 1, 0)));
+    member_add(&configuration, 4, RAFT_MEMBER_LEARNER);
+    cr_assert_not(quorum(&configuration, IDS(1, 0, 0, 1)), "a learner counts nowhere");
+}
+
+Test(configuration, rule_30_a_joint_quorum_needs_both_majorities)
+{
+    static struct raft_configuration configuration;
+    configuration.joint = true;
+    member_add(&configuration, 1, RAFT_MEMBER_VOTER_OLD);
+    member_add(&configuration, 2, RAFT_MEMBER_VOTER_OLD | RAFT_MEMBER_VOTER);
+    member_add(&configuration, 3, RAFT_MEMBER_VOTER_OLD | RAFT_MEMBER_VOTER);
+    member_add(&configuration, 4, RAFT_MEMBER_VOTER);
+    cr_assert(quorum(&configuration, IDS(0, 1, 1, 0)));
+    cr_assert_not(quorum(&configuration, IDS(1, 1, 0, 0)), "only the old majority");
+    cr_assert_not(quorum(&configuration, IDS(0, 1, 0, 1)), "only the new majority");
+    cr_assert(quorum(&configuration, IDS(1, 1, 0, 1)));
+    cr_assert(raft_configuration_is_voter(&configuration, 1));
+
+    const uint64_t match[] = {0, 9, 5, 3, 8};
+    cr_assert_eq(raft_configuration_committed(&configuration, value_of, match), 5);
+    const uint64_t newer[] = {0, 2, 3, 9, 9};
+    cr_assert_eq(raft_configuration_committed(&configuration, value_of, newer), 3,
+                 "the new majority has 9, the old one only 3");
+}
+
+Test(configuration, committed_is_what_a_majority_has_reached)
+{
+    static struct raft_configuration configuration;
+    const uint64_t match[] = {0, 4, 7, 6, 100};
+    cr_assert_eq(raft_configuration_committed(&configuration, value_of, match), 0);
+    member_add(&configuration, 1, RAFT_MEMBER_VOTER);
+    cr_assert_eq(raft_configuration_committed(&configuration, value_of, match), 4);
+    member_add(&configuration, 2, RAFT_MEMBER_VOTER);
+    cr_assert_eq(raft_configuration_committed(&configuration, value_of, match), 4);
+    member_add(&configuration, 3, RAFT_MEMBER_VOTER);
+    cr_assert_eq(raft_configuration_committed(&configuration, value_of, match), 6);
+    member_add(&configuration, 4, RAFT_MEMBER_LEARNER);
+    cr_assert_eq(raft_configuration_committed(&configuration, value_of, match), 6);
+    cr_assert_not(raft_configuration_is_voter(&configuration, 4));
+}

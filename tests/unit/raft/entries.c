@@ -1,0 +1,158 @@
+#include "cluster.h"
+
+#include <criterion/criterion.h>
+
+#include <string.h>
+
+/* A batch of entries of one term with consecutive indexes and payloads of `bytes`. */
+static struct raft_batch *numbered(uint64_t first, uint32_t count, size_t bytes)
+{
+    struct raft_batch *batch = command_batch(count, bytes);
+    for (uint32_t i = 0; i < count; i++)
+        batch->entries[i].id = id_of(1, first + i);
+    return batch;
+}
+
+/* Appends a whole new batch and gives up its own reference. */
+static void append_new(struct raft_runs *runs, uint64_t first, uint32_t count, size_t bytes)
+{
+    struct raft_batch *batch = numbered(first, count, bytes);
+    raft_runs_append(runs, batch, 0, count);
+    raft_batch_unref(batch);
+}
+
+Test(entries, consecutive_runs_of_one_batch_become_one)
+{
+    struct raft_runs runs = {0};
+    struct raft_batch *batch = numbered(1, 5, 10);
+    raft_runs_append(&runs, batch, 0, 2);
+    raft_runs_append(&runs, batch, 2, 3);
+    cr_assert_eq(runs.count, 1);
+    cr_assert_eq(runs.entry_count, 5);
+    cr_assert_eq(runs.payload_bytes, 50);
+    cr_assert_eq(atomic_load(&batch->refs), 2, "one reference a run, not one an entry");
+    raft_runs_clear(&runs);
+    cr_assert_eq(atomic_load(&batch->refs), 1);
+    raft_batch_unref(batch);
+}
+
+Test(entries, nothing_appended_is_nothing)
+{
+    struct raft_runs runs = {0};
+    struct raft_batch *batch = numbered(1, 1, 1);
+    raft_runs_append(&runs, batch, 0, 0);
+    cr_assert_eq(runs.count, 0);
+    cr_assert_eq(raft_runs_last(&runs).index, 0);
+    cr_assert_eq(raft_runs_first(&runs).index, 0);
+    raft_batch_unref(batch);
+}
+
+Test(entries, are_walked_in_order_across_batches)
+{
+    struct raft_runs runs = {0};
+    append_new(&runs, 1, 3, 0);
+    append_new(&runs, 4, 1, 0);
+    append_new(&runs, 5, 2, 0);
+    struct raft_runs_iter iter = {0};
+    uint64_t index = 0;
+    for (const struct raft_entry *entry; (entry = raft_runs_next(&runs, &iter));)
+        cr_assert_eq(entry->id.index, ++index);
+    cr_assert_eq(index, 6);
+    raft_runs_clear(&runs);
+}
+
+Test(entries, are_found_by_index_and_only_those_held)
+{
+    struct raft_runs runs = {0};
+    cr_assert_null(raft_runs_find(&runs, 1));
+    uint64_t next = 3;
+    for (uint32_t i = 0; i < 200; i++) {
+        append_new(&runs, next, i % 7 + 1, 0);
+        next += i % 7 + 1;
+    }
+    for (uint64_t index = 3; index < next; index++)
+        cr_assert_eq(raft_runs_find(&runs, index)->id.index, index);
+    cr_assert_null(raft_runs_find(&runs, 2));
+    cr_assert_null(raft_runs_find(&runs, 0));
+    cr_assert_null(raft_runs_find(&runs, next));
+    cr_assert_null(raft_runs_find(&runs, UINT64_MAX));
+    raft_runs_clear(&runs);
+}
+
+Test(entries, a_slice_keeps_to_its_limits)
+{
+    struct raft_runs runs = {0};
+    append_new(&runs, 1, 4, 10);
+    append_new(&runs, 5, 4, 10);
+    struct raft_runs slice = {0};
+    raft_runs_slice(&runs, 3, 4, UINT64_MAX, &slice);
+    cr_assert_eq(raft_runs_first(&slice).index, 3);
+    cr_assert_eq(raft_runs_last(&slice).index, 6);
+    raft_runs_clear(&slice);
+    raft_runs_slice(&runs, 2, 100, 35, &slice);
+    cr_assert_eq(slice.entry_count, 3);
+    cr_assert_eq(slice.payload_bytes, 30);
+    raft_runs_clear(&slice);
+    raft_runs_slice(&runs, 2, 100, 50, &slice);
+    cr_assert_eq(raft_runs_last(&slice).index, 6);
+    raft_runs_clear(&slice);
+    raft_runs_clear(&runs);
+}
+
+Test(entries, a_slice_has_one_entry_however_large)
+{
+    struct raft_runs runs = {0};
+    append_new(&runs, 1, 2, 1000);
+    struct raft_runs slice = {0};
+    raft_runs_slice(&runs, 1, 10, 10, &slice);
+    cr_assert_eq(slice.entry_count, 1);
+    raft_runs_clear(&slice);
+    raft_runs_clear(&runs);
+}
+
+Test(entries, are_cut_inside_a_run_and_across_runs)
+{
+    struct raft_runs runs = {0};
+    append_new(&runs, 1, 4, 10);
+    append_new(&runs, 5, 4, 10);
+    raft_runs_truncate(&runs, 9);
+    cr_assert_eq(runs.entry_count, 8, "nothing there to cut");
+    raft_runs_truncate(&runs, 7);
+    cr_assert_eq(raft_runs_last(&runs).index, 6);
+    cr_assert_eq(runs.payload_bytes, 60);
+    raft_runs_truncate(&runs, 2);
+    cr_assert_eq(runs.count, 1);
+    cr_assert_eq(runs.entry_count, 1);
+    cr_assert_eq(runs.payload_bytes, 10);
+    append_new(&runs, 2, 1, 5);
+    cr_assert_eq(raft_runs_last(&runs).index, 2);
+    raft_runs_truncate(&runs, 1);
+    cr_assert_eq(runs.entry_count, 0);
+    raft_runs_clear(&runs);
+}
+
+Test(entries, moved_runs_leave_nothing_behind)
+{
+    struct raft_runs from = {0};
+    struct raft_runs to = {0};
+    append_new(&from, 1, 2, 1);
+    raft_runs_move(&to, &from);
+    cr_assert_eq(from.count, 0);
+    cr_assert_eq(from.entry_count, 0);
+    cr_assert_eq(to.entry_count, 2);
+    raft_runs_clear(&to);
+}
+
+Test(messages, a_destroyed_append_gives_its_entries_back)
+{
+    struct raft_batch *batch = numbered(1, 2, 1);
+    struct raft_message *message = raft_message_create(RAFT_APPEND_REQUEST, 1, 2, 3);
+    raft_runs_append(&message->append_request.entries, batch, 0, 2);
+    struct raft_messages list = {0};
+    raft_messages_add(&list, message);
+    cr_assert_eq(atomic_load(&batch->refs), 2);
+    raft_messages_clear(&list);
+    cr_assert_eq(atomic_load(&batch->refs), 1);
+    cr_assert_eq(list.count, 0);
+    raft_batch_unref(batch);
+}
