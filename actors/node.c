@@ -41,8 +41,8 @@ static int check_options(const struct conclave_options *options, struct conclave
             "a heartbeat of %u ms is too slow for an election timeout of %u ms: at most "
             "a third of it",
             options->heartbeat_ms, options->election_timeout_ms);
-    if (options->segment_bytes < 64 * 1024 || options->segment_bytes > UINT64_C(1) << 32)
-        return error_set(error, CONCLAVE_INVALID, "segments must be 64 KiB to 4 GiB");
+    if (options->segment_bytes < 64 * 1024 || options->segment_bytes > UINT64_C(1) << 30)
+        return error_set(error, CONCLAVE_INVALID, "segments must be 64 KiB to 1 GiB");
     if (options->inflight_bytes_max < 2 * CONCLAVE_COMMAND_BYTES_MAX)
         return error_set(error, CONCLAVE_INVALID, "inflight-max must be at least 2 MiB");
     const char *const endpoints[] = {options->listen, options->listen_client};
