@@ -279,25 +279,3 @@ Test(peer, sizes_an_append_request_so_that_nothing_grows)
         buf_unref(frame);
     }
 }
-
-/* --- The bytes -------------------------------------------------------------------------------- */
-
-/* The example of docs/protocol.md. */
-Test(peer, writes_the_documented_bytes)
-{
-    static const struct peer_identity identity = {0x1122334455667788, 0xa1, 0x99};
-    struct raft_message *message = raft_message_create(RAFT_APPEND_REQUEST, 0xa1, 0xb2, 3);
-    message->append_request.prev = (struct raft_id){2, 7};
-    message->append_request.commit = 6;
-    message->append_request.round = 4;
-    sample_add_entry(message, 3, RAFT_ENTRY_NOOP, NULL, 0);
-    sample_add_entry(message, 3, RAFT_ENTRY_COMMAND, "hi", 2);
-    struct buf *frame = peer_encode_raft(&identity, message);
-    raft_message_destroy(message);
-    static const char expected[] = "\x9e\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xa1\xcc"
-                                   "\xb2\xcc\x99\x01\x05\x03\x02\x07\x06\x04\x92\x93\x03\x00\xc4"
-                                   "\x00\x93\x03\x01\xc4\x02hi";
-    cr_assert_eq(frame->bytes, sizeof expected - 1);
-    cr_assert_arr_eq(frame->data, expected, sizeof expected - 1);
-    buf_unref(frame);
-}

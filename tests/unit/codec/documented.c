@@ -1,0 +1,95 @@
+/* The examples of docs/protocol.md, byte by byte. */
+#include "../../fuzz/samples.h"
+
+#include <criterion/criterion.h>
+
+static const struct peer_identity node_161 = {0x1122334455667788, 161, 153};
+static const struct peer_identity node_178 = {0x1122334455667788, 178, 0x77};
+
+/* Compares with the bytes of the example and drops the frame. */
+static void expect(struct buf *frame, const char *bytes, size_t count)
+{
+    cr_assert_eq(frame->bytes, count, "%zu bytes, not %zu", frame->bytes, count);
+    cr_assert_arr_eq(frame->data, bytes, count);
+    buf_unref(frame);
+}
+#define EXPECT(frame, text) expect(frame, text, sizeof(text) - 1)
+
+static struct buf *encode(const struct peer_identity *identity, struct raft_message *message)
+{
+    struct buf *frame = peer_encode_raft(identity, message);
+    raft_message_destroy(message);
+    return frame;
+}
+
+Test(documented, request)
+{
+    struct pack pack;
+    pack_init(&pack, 0);
+    client_request_pack(&pack, 2);
+    client_op_pack(&pack, &(struct client_op){7, CLIENT_OP_PROPOSE, {(const uint8_t *)"hi", 2}});
+    client_op_pack(&pack, &(struct client_op){8, CLIENT_OP_LEADER, {0}});
+    EXPECT(pack_take(&pack), "\x93\x01\x93\x07\x01\xc4\x02\x68\x69\x93\x08\x04\xc0");
+}
+
+Test(documented, reply)
+{
+    static const struct client_redirect redirect = {
+        .leader = "n1", .endpoint = "tcp://127.0.0.1:7501", .term = 3};
+    struct pack pack;
+    pack_init(&pack, 0);
+    client_reply_pack_begin(&pack, 2);
+    client_reply_pack_redirect(&pack, 8, CONCLAVE_OK, &redirect);
+    client_reply_pack_bin(&pack, 7, CONCLAVE_OK, "ok", 2);
+    EXPECT(pack_take(&pack),
+           "\x93\x01\x93\x08\x00\x83\xa6\x6c\x65\x61\x64\x65\x72\xa2\x6e\x31\xa8\x65\x6e\x64\x70"
+           "\x6f\x69\x6e\x74\xb4\x74\x63\x70\x3a\x2f\x2f\x31\x32\x37\x2e\x30\x2e\x30\x2e\x31\x3a"
+           "\x37\x35\x30\x31\xa4\x74\x65\x72\x6d\x03\x93\x07\x00\xc4\x02\x6f\x6b");
+}
+
+Test(documented, hello)
+{
+    static const struct peer_hello hello = {.name = "n1", .client = "tcp://127.0.0.1:7501"};
+    EXPECT(peer_encode_hello(&node_161, 178, &hello),
+           "\x99\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xa1\xcc\xb2\xcc\x99\x02\xa2\x6e"
+           "\x31\xb4\x74\x63\x70\x3a\x2f\x2f\x31\x32\x37\x2e\x30\x2e\x30\x2e\x31\x3a\x37\x35\x30"
+           "\x31");
+}
+
+Test(documented, append_request)
+{
+    struct raft_message *message = raft_message_create(RAFT_APPEND_REQUEST, 161, 178, 3);
+    message->append_request.prev = (struct raft_id){2, 7};
+    message->append_request.commit = 6;
+    message->append_request.round = 4;
+    sample_add_entry(message, 3, RAFT_ENTRY_NOOP, NULL, 0);
+    sample_add_entry(message, 3, RAFT_ENTRY_COMMAND, "hi", 2);
+    EXPECT(encode(&node_161, message),
+           "\x9e\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xa1\xcc\xb2\xcc\x99\x01\x05\x03"
+           "\x02\x07\x06\x04\x92\x93\x03\x00\xc4\x00\x93\x03\x01\xc4\x02\x68\x69");
+}
+
+Test(documented, append_response)
+{
+    struct raft_message *message = raft_message_create(RAFT_APPEND_RESPONSE, 178, 161, 3);
+    message->append_response = (struct raft_append_response){
+        .result = RAFT_APPEND_ACCEPTED, .match = 9, .last_index = 9, .round = 4};
+    EXPECT(encode(&node_178, message),
+           "\xdc\x00\x10\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xb2\xcc\xa1\x77\x01\x06"
+           "\x03\x01\x09\x00\x00\x00\x09\x04");
+}
+
+Test(documented, vote)
+{
+    struct raft_message *request = raft_message_create(RAFT_VOTE_REQUEST, 161, 178, 4);
+    request->vote_request.last = (struct raft_id){3, 9};
+    EXPECT(encode(&node_161, request),
+           "\x9b\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xa1\xcc\xb2\xcc\x99\x01\x03\x04"
+           "\x03\x09");
+    struct raft_message *response = raft_message_create(RAFT_VOTE_RESPONSE, 178, 161, 4);
+    response->vote_response.granted = true;
+    response->vote_response.campaign_term = 4;
+    EXPECT(encode(&node_178, response),
+           "\x9b\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xb2\xcc\xa1\x77\x01\x04\x04\xc3"
+           "\x04");
+}
