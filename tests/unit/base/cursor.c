@@ -11,7 +11,7 @@ static struct cursor over(const void *data, size_t bytes)
     cursor_init(&cursor, data, bytes);
     return cursor;
 }
-#define OVER(text) over(text, sizeof text - 1)
+#define OVER(text) over(text, sizeof(text) - 1)
 
 /* --- Integers --------------------------------------------------------------------------------- */
 

@@ -12,7 +12,7 @@ static void expect(struct pack *pack, const void *bytes, size_t count)
     cr_assert_arr_eq(buf->data, bytes, count);
     buf_unref(buf);
 }
-#define EXPECT(pack, text) expect(pack, text, sizeof text - 1)
+#define EXPECT(pack, text) expect(pack, text, sizeof(text) - 1)
 
 Test(pack, writes_unsigned_integers_in_their_smallest_form)
 {

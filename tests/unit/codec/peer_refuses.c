@@ -15,6 +15,19 @@ struct fields {
     uint64_t values[FIELDS_MAX];
 };
 
+/* Stands before raft_batch_create (the linker's --wrap) and keeps the largest capacity. */
+struct raft_batch *__real_raft_batch_create(uint32_t capacity);
+struct raft_batch *__wrap_raft_batch_create(uint32_t capacity);
+
+static uint32_t largest_capacity;
+
+struct raft_batch *__wrap_raft_batch_create(uint32_t capacity)
+{
+    if (capacity > largest_capacity)
+        largest_capacity = capacity;
+    return __real_raft_batch_create(capacity);
+}
+
 static struct fields append_fields(void)
 {
     /* ..., type append request, term 9, prev {3, 100}, commit, round; entries follow */
@@ -46,7 +59,7 @@ static int decode_fields(const struct fields *fields, const void *raw, size_t by
     pack_deinit(&pack);
     return code;
 }
-#define DECODE(fields, raw, more) decode_fields(fields, raw, sizeof raw - 1, more)
+#define DECODE(fields, raw, more) decode_fields(fields, raw, sizeof(raw) - 1, more)
 
 static int decode_with(int field, uint64_t value)
 {
@@ -211,6 +224,21 @@ Test(peer_refuses, claims_that_the_bytes_cannot_hold)
     cr_assert_eq(DECODE(&fields, "\xdd\xff\xff\xff\xff", 1), CONCLAVE_MALFORMED);
     cr_assert_eq(DECODE(&fields, "\x92\x93\x09\x00\xa0\xc0\xc0\xc0", 1), CONCLAVE_MALFORMED);
     cr_assert_eq(DECODE(&fields, "\x91\x93\x09\x01\xc6\xff\xff\xff\xff", 1), CONCLAVE_MALFORMED);
+}
+
+Test(peer_refuses, to_make_room_for_entries_that_cannot_be_there)
+{
+    enum { BYTES = 4000 };
+    uint8_t entries[3 + BYTES] = {0xdc};
+    memset(entries + 3, 0xc0, BYTES);
+    struct fields fields = append_fields();
+    entries[1] = (BYTES / 4 + 1) >> 8;
+    entries[2] = (BYTES / 4 + 1) & 0xff;
+    cr_assert_eq(decode_fields(&fields, entries, sizeof entries, 1), CONCLAVE_MALFORMED);
+    cr_assert_eq(largest_capacity, 0);
+    entries[2]--;
+    cr_assert_eq(decode_fields(&fields, entries, sizeof entries, 1), CONCLAVE_MALFORMED);
+    cr_assert_eq(largest_capacity, BYTES / 4);
 }
 
 /* --- What a later revision may send ----------------------------------------------------------- */

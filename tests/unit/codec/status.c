@@ -13,7 +13,7 @@ static int decode(const char *data, size_t bytes, struct client_status *ret)
 {
     return client_status_decode((struct slice){(const uint8_t *)data, bytes}, ret);
 }
-#define DECODE(text, ret) decode(text, sizeof text - 1, ret)
+#define DECODE(text, ret) decode(text, sizeof(text) - 1, ret)
 
 Test(status, carries_every_field)
 {
