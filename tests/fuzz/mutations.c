@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { BYTES_MAX = 4096, COUNT_DEFAULT = 200000, SEED_DEFAULT = 1 };
+enum { BYTES_MAX = 4096, COUNT_DEFAULT = 100000, SEED_DEFAULT = 1 };
 
 struct frame {
     uint8_t data[BYTES_MAX];
