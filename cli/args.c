@@ -147,17 +147,14 @@ static bool read_short(struct args *args, int argc, char **argv, int *index,
     return true;
 }
 
-static bool find_command(struct args *args, const struct args_command *commands,
-                         const struct args_flag *globals, const char *name,
-                         struct args_error *error)
+const struct args_command *args_find_command(const struct args_command *commands, const char *name,
+                                             struct args_error *error)
 {
     const char *names[64];
     size_t count = 0;
     for (const struct args_command *command = commands; command->name; command++) {
-        if (strcmp(command->name, name) == 0) {
-            enter_command(args, command, globals);
-            return true;
-        }
+        if (strcmp(command->name, name) == 0)
+            return command;
         assert(count < sizeof names / sizeof names[0]);
         names[count++] = command->name;
     }
@@ -167,7 +164,8 @@ static bool find_command(struct args *args, const struct args_command *commands,
         snprintf(hint, sizeof hint, "did you mean 'conclave %s'?", nearest);
     else
         snprintf(hint, sizeof hint, "conclave --help lists the commands");
-    return fail(error, hint, "there is no command '%.64s'", name);
+    fail(error, hint, "there is no command '%.64s'", name);
+    return NULL;
 }
 
 static bool check_operands(const struct args *args, struct args_error *error)
@@ -237,8 +235,10 @@ static bool read_all(struct args *args, const struct args_command *commands,
             else if (!(text[1] == '-' ? read_long : read_short)(args, argc, argv, &i, error))
                 return false;
         } else if (!args->command) {
-            if (!find_command(args, commands, globals, text, error))
+            const struct args_command *command = args_find_command(commands, text, error);
+            if (!command)
                 return false;
+            enter_command(args, command, globals);
         } else {
             args->operands[args->operand_count++] = text;
         }

@@ -75,6 +75,10 @@ enum args_source args_source(const struct args *args, const char *name);
 /* An environment variable; NULL if it is not set or empty. */
 const char *args_environment(const char *variable);
 
+/* The command of that name; NULL, with *error, if there is none. */
+const struct args_command *args_find_command(const struct args_command *commands, const char *name,
+                                             struct args_error *error);
+
 /* The help of one command, and the list of all. */
 void args_help_command(FILE *out, const struct args_command *command,
                        const struct args_flag *globals);

@@ -29,7 +29,7 @@
         "cluster", 0, "TOKEN", NULL, true, "tells clusters with the same members apart" \
     }
 
-const struct args_flag init_flags[] = {
+const struct args_flag cmd_init_flags[] = {
     DATA_FLAG,
     NAME_FLAG,
     MEMBERS_FLAG,
@@ -38,7 +38,7 @@ const struct args_flag init_flags[] = {
     CLUSTER_FLAG,
     {0}};
 
-const struct args_flag join_flags[] = {DATA_FLAG, NAME_FLAG, MEMBERS_FLAG, CLUSTER_FLAG, {0}};
+const struct args_flag cmd_join_flags[] = {DATA_FLAG, NAME_FLAG, MEMBERS_FLAG, CLUSTER_FLAG, {0}};
 
 /* Returns the value of a flag that must be there; NULL after having said that it is missing. */
 static const char *need(const struct args *args, const char *name, const char *metavar)
@@ -52,11 +52,10 @@ static const char *need(const struct args *args, const char *name, const char *m
 
 static int report(const struct args *args, const char *dir, const struct conclave_directory *info)
 {
-    char id[17];
-    snprintf(id, sizeof id, "%016llx", (unsigned long long)info->id);
     if (args_on(args, "json"))
-        return output_line(json_pack("{s:s, s:s, s:s, s:o}", "cluster", info->cluster, "name",
-                                     info->name, "id", id, "data", output_bytes(dir, strlen(dir))));
+        return output_line(json_pack("{s:s, s:s, s:o, s:o}", "cluster", info->cluster, "name",
+                                     info->name, "id", output_uint(info->id), "data",
+                                     output_bytes(dir, strlen(dir))));
     printf("%s of cluster %s is in %s; start it with: conclave serve --data %s\n", info->name,
            info->cluster, dir, dir);
     return 0;
@@ -76,10 +75,7 @@ static int make(const struct args *args, const struct member *members, size_t co
         code = conclave_directory_info(dir, ret_info, &error);
     if (code == CONCLAVE_OK)
         return 0;
-    const char *hint = code == CONCLAVE_EXISTS
-                           ? "serve it with 'conclave serve', or name another directory"
-                           : NULL;
-    return output_error(args_on(args, "json"), code, NULL, hint, "%s", error.message);
+    return output_error(args_on(args, "json"), code, NULL, NULL, "%s", error.message);
 }
 
 static int make_from_members(const struct args *args, const char *list)
@@ -95,7 +91,7 @@ static int make_from_members(const struct args *args, const char *list)
     return exit_code ? exit_code : report(args, args_value(args, "data"), &info);
 }
 
-int init_run(const struct args *args)
+int cmd_init_run(const struct args *args)
 {
     const char *list = args_value(args, "members"), *listen = args_value(args, "listen");
     const char *dir = need(args, "data", "DIR");
@@ -205,7 +201,7 @@ static int join_seed(const struct args *args, const char *seed, struct conclave_
         args_value(args, "cluster") ? " with this token" : "", info.cluster, status->cluster);
 }
 
-int join_run(const struct args *args)
+int cmd_join_run(const struct args *args)
 {
     bool json = args_on(args, "json");
     const char *list = args_value(args, "members");

@@ -11,16 +11,16 @@
 #include <string.h>
 #include <unistd.h>
 
-const struct args_flag put_flags[] = {
+const struct args_flag cmd_put_flags[] = {
     {"if-absent", 0, NULL, NULL, false, "only if the key does not exist"},
     {"if-rev", 0, "N", NULL, false, "only if the key's last change has revision N (0: absent)"},
     {"literal", 0, NULL, NULL, false, "take VALUE as it stands, also '-' and '@…'"},
     {0}};
 
-const struct args_flag get_flags[] = {
+const struct args_flag cmd_get_flags[] = {
     {"quiet", 'q', NULL, NULL, false, "say nothing about a missing key, only exit with 1"}, {0}};
 
-const struct args_flag del_flags[] = {
+const struct args_flag cmd_del_flags[] = {
     {"if-rev", 0, "N", NULL, false, "only if the key's last change has revision N"},
     {"prefix", 0, "P", NULL, false, "delete every key that begins with P, in one step"},
     {"quiet", 'q', NULL, NULL, false, "say nothing about a missing key, only exit with 1"},
@@ -117,7 +117,7 @@ static int compare_failed(bool json, const char *key, uint64_t wanted, uint64_t 
                         (unsigned long long)found, (unsigned long long)wanted);
 }
 
-int put_run(const struct args *args)
+int cmd_put_run(const struct args *args)
 {
     bool json = args_on(args, "json");
     const char *key = args->operands[0];
@@ -177,7 +177,7 @@ static int print_found(bool json, const struct conclave_kv_item *item)
     return 0;
 }
 
-int get_run(const struct args *args)
+int cmd_get_run(const struct args *args)
 {
     bool json = args_on(args, "json");
     const char *key = args->operands[0];
@@ -253,7 +253,7 @@ static int confirm(const struct args *args, const char *prefix)
     return output_error(json, CONCLAVE_INVALID, NULL, NULL, "nothing was deleted");
 }
 
-int del_run(const struct args *args)
+int cmd_del_run(const struct args *args)
 {
     bool json = args_on(args, "json");
     const char *prefix = args_value(args, "prefix");

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-const struct args_flag ls_flags[] = {
+const struct args_flag cmd_ls_flags[] = {
     {"long", 'l', NULL, NULL, false,
      "with revision of the last change, version, size of the value"},
     {"from", 0, "K", NULL, false, "from this key on"},
@@ -77,7 +77,7 @@ static int read_options(const struct args *args, struct conclave_kv_list_options
     return exit_code;
 }
 
-int ls_run(const struct args *args)
+int cmd_ls_run(const struct args *args)
 {
     struct conclave_kv_list_options options;
     struct conclave_client *client = NULL;

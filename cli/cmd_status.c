@@ -12,9 +12,9 @@
         "timeout", 't', "DURATION", "2s", true, "how long to wait for the nodes" \
     }
 
-const struct args_flag status_flags[] = {TIMEOUT_FLAG, {0}};
+const struct args_flag cmd_status_flags[] = {TIMEOUT_FLAG, {0}};
 
-const struct args_flag health_flags[] = {
+const struct args_flag cmd_health_flags[] = {
     {"ready", 0, NULL, NULL, false, "every node named in --endpoints must be healthy too"},
     TIMEOUT_FLAG,
     {0}};
@@ -26,11 +26,8 @@ static json_t *text_or_null(const char *text)
 
 static json_t *node_json(const struct conclave_node_status *node)
 {
-    char id[17] = "";
-    if (node->id)
-        snprintf(id, sizeof id, "%016" PRIx64, node->id);
     return json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "name", node->name, "id",
-                     text_or_null(id), "role", *node->role ? node->role : "unknown", "term",
+                     output_uint(node->id), "role", *node->role ? node->role : "unknown", "term",
                      output_uint(node->term), "commit", output_uint(node->commit), "applied",
                      output_uint(node->applied), "pid",
                      node->pid > 0 ? json_integer(node->pid) : json_null(), "client",
@@ -88,6 +85,12 @@ static void print_table(const struct conclave_status *status)
     }
 }
 
+static int by_name(const void *a, const void *b)
+{
+    const struct conclave_node_status *left = a, *right = b;
+    return strverscmp(left->name, right->name); /* n2 before n10 */
+}
+
 /* Asks the cluster. On failure prints it and returns its exit code. */
 static int ask(const struct args *args, const char *endpoints, struct conclave_status *status)
 {
@@ -100,12 +103,14 @@ static int ask(const struct args *args, const char *endpoints, struct conclave_s
         int code = conclave_client_status(client, timeout_ms, status);
         if (code != CONCLAVE_OK)
             exit_code = connect_error(args, client, code);
+        else
+            qsort(status->nodes, status->node_count, sizeof status->nodes[0], by_name);
     }
     conclave_client_destroy(client);
     return exit_code;
 }
 
-int status_run(const struct args *args)
+int cmd_status_run(const struct args *args)
 {
     bool json = args_on(args, "json");
     struct conclave_status *status = calloc(1, sizeof *status);
@@ -129,6 +134,27 @@ static const struct conclave_node_status *find_client(const struct conclave_stat
     return NULL;
 }
 
+/* Whether the node behind one endpoint answers and knows a leader, when the members do not name the
+ * endpoint in these letters (localhost, another interface). */
+static bool endpoint_is_healthy(const struct args *args, const char *endpoint)
+{
+    struct conclave_client_options options;
+    struct conclave_client *client = NULL;
+    struct conclave_error error;
+    struct conclave_status *status = calloc(1, sizeof *status);
+    bool healthy = false;
+    conclave_client_options_init(&options);
+    options.endpoints = endpoint;
+    uint32_t timeout_ms;
+    if (status && connect_timeout(args, &timeout_ms) == 0 &&
+        conclave_client_create(&options, &client, &error) == CONCLAVE_OK)
+        healthy = conclave_client_status(client, timeout_ms, status) == CONCLAVE_OK &&
+                  *status->leader != '\0';
+    conclave_client_destroy(client);
+    free(status);
+    return healthy;
+}
+
 /* For --ready: the first node or endpoint that is not healthy, as text; NULL: all are. Without
  * endpoints given by the user every member counts. */
 static const char *first_unready(const struct args *args, const struct conclave_status *status,
@@ -145,7 +171,7 @@ static const char *first_unready(const struct args *args, const struct conclave_
         size_t length = strcspn(at, ",");
         snprintf(buffer, size, "%.*s", (int)length, at);
         const struct conclave_node_status *node = find_client(status, buffer);
-        if (!node || !node->healthy)
+        if (node ? !node->healthy : !endpoint_is_healthy(args, buffer))
             return buffer;
         at += length + (at[length] == ',');
     }
@@ -179,7 +205,7 @@ static int judge(const struct args *args, const struct conclave_status *status)
     return 0;
 }
 
-int health_run(const struct args *args)
+int cmd_health_run(const struct args *args)
 {
     struct conclave_status *status = calloc(1, sizeof *status);
     if (!status)

@@ -6,32 +6,32 @@
 #include "cli/args.h"
 
 /* cmd_kv.c */
-extern const struct args_flag put_flags[], get_flags[], del_flags[];
-int put_run(const struct args *args);
-int get_run(const struct args *args);
-int del_run(const struct args *args);
+extern const struct args_flag cmd_put_flags[], cmd_get_flags[], cmd_del_flags[];
+int cmd_put_run(const struct args *args);
+int cmd_get_run(const struct args *args);
+int cmd_del_run(const struct args *args);
 
 /* cmd_ls.c */
-extern const struct args_flag ls_flags[];
-int ls_run(const struct args *args);
+extern const struct args_flag cmd_ls_flags[];
+int cmd_ls_run(const struct args *args);
 
 /* cmd_status.c */
-extern const struct args_flag status_flags[], health_flags[];
-int status_run(const struct args *args);
-int health_run(const struct args *args);
+extern const struct args_flag cmd_status_flags[], cmd_health_flags[];
+int cmd_status_run(const struct args *args);
+int cmd_health_run(const struct args *args);
 
 /* cmd_init.c */
-extern const struct args_flag init_flags[], join_flags[];
-int init_run(const struct args *args);
-int join_run(const struct args *args);
+extern const struct args_flag cmd_init_flags[], cmd_join_flags[];
+int cmd_init_run(const struct args *args);
+int cmd_join_run(const struct args *args);
 
 /* serve.c */
-extern const struct args_flag serve_flags[];
-int serve_run(const struct args *args);
+extern const struct args_flag cmd_serve_flags[];
+int cmd_serve_run(const struct args *args);
 
 /* up.c */
-extern const struct args_flag up_flags[];
-int up_run(const struct args *args);
+extern const struct args_flag cmd_up_flags[];
+int cmd_up_run(const struct args *args);
 
 /* Flags of a node that `up` hands on to each of its nodes. */
 #define SERVE_TUNING_FLAGS                                                                      \

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+enum { HELP_DEFAULT_MAX = 24 }; /* longer defaults get a line of their own */
+
 static void help_flag(FILE *out, const struct args_flag *flag)
 {
     char left[64];
@@ -12,18 +14,31 @@ static void help_flag(FILE *out, const struct args_flag *flag)
     snprintf(left, sizeof left, "%s--%s%s%s", letter, flag->name, flag->value ? " " : "",
              flag->value ? flag->value : "");
     fprintf(out, "  %-31s %s", left, flag->help);
-    if (flag->fallback)
+    if (flag->fallback && strlen(flag->fallback) > HELP_DEFAULT_MAX)
+        fprintf(out, ";\n  %-31s default %s", "", flag->fallback);
+    else if (flag->fallback)
         fprintf(out, " (default %s)", flag->fallback);
     fputc('\n', out);
 }
 
-static void help_flags(FILE *out, const char *title, const struct args_flag *flags)
+static bool has_flag(const struct args_flag *flags, const char *name)
+{
+    for (; flags && flags->name; flags++)
+        if (strcmp(flags->name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Leaves out those that the command has in a form of its own. */
+static void help_flags(FILE *out, const char *title, const struct args_flag *flags,
+                       const struct args_flag *own)
 {
     if (!flags || !flags->name)
         return;
     fprintf(out, "\n%s:\n", title);
     for (; flags->name; flags++)
-        help_flag(out, flags);
+        if (!has_flag(own, flags->name))
+            help_flag(out, flags);
 }
 
 void args_help_command(FILE *out, const struct args_command *command,
@@ -33,8 +48,8 @@ void args_help_command(FILE *out, const struct args_command *command,
             command->operands, command->summary);
     if (command->detail)
         fprintf(out, "\n%s\n", command->detail);
-    help_flags(out, "Flags", command->flags);
-    help_flags(out, "Flags of every command", globals);
+    help_flags(out, "Flags", command->flags, NULL);
+    help_flags(out, "Flags of every command", globals, command->flags);
     fprintf(out, "\nExample:\n%s\n", command->example);
 }
 
@@ -48,7 +63,7 @@ void args_help_all(FILE *out, const struct args_command *commands, const struct 
         snprintf(left, sizeof left, "%s %s", commands->name, commands->operands);
         fprintf(out, "  %-31s %s\n", left, commands->summary);
     }
-    help_flags(out, "Flags of every command", globals);
+    help_flags(out, "Flags of every command", globals, NULL);
     fputs(
         "\nFlags may stand before or after operands; -- ends them. A flag wins over its variable\n"
         "(--endpoints over CONCLAVE_ENDPOINTS), and that over the default. Durations are written\n"

@@ -43,7 +43,7 @@ static void report_dropped(const struct logsink *sink, uint64_t dropped)
     char fields[64];
     size_t bytes;
     snprintf(fields, sizeof fields, "lines=%llu", (unsigned long long)dropped);
-    char *text = format_line(sink, CONCLAVE_LOG_WARN, "log", "log lines dropped", fields, &bytes);
+    char *text = format_line(sink, CONCLAVE_LOG_WARN, "log", "lines_dropped", fields, &bytes);
     if (text)
         write_line(text, bytes);
     free(text);

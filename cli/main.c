@@ -25,46 +25,48 @@ static const struct args_flag globals[] = {
 static const struct args_flag no_flags[] = {{0}};
 
 static const struct args_command commands[] = {
-    {"up", "", 0, 0, up_flags, "Run a whole cluster on this machine",
+    {"up", "", 0, 0, cmd_up_flags, "Run a whole cluster on this machine",
      "Makes the nodes' directories when they are missing, runs each node as a process of its own,\n"
      "restarts one that was killed, and says how to reach them. Ctrl-C stops all.",
-     "  conclave up -n 3 --dir /tmp/cluster", false, up_run},
-    {"init", "", 0, 0, init_flags, "Make the data directory of a node of a new cluster",
+     "  conclave up -n 3 --dir /tmp/cluster", false, cmd_up_run},
+    {"init", "", 0, 0, cmd_init_flags, "Make the data directory of a node of a new cluster",
      "Run it once for every node, with the same members and token each time. Without --members it\n"
      "makes a cluster of one. A member's client endpoint is, if not given, 100 ports above its "
      "peer\n"
      "endpoint.",
      "  conclave init --data n1 --name n1 \\\n"
      "    --members n1=tcp://10.0.0.1:7401,n2=tcp://10.0.0.2:7401,n3=tcp://10.0.0.3:7401",
-     false, init_run},
-    {"join", "[SEED]", 0, 1, join_flags, "Make the data directory of a further node of a cluster",
+     false, cmd_init_run},
+    {"join", "[SEED]", 0, 1, cmd_join_flags,
+     "Make the data directory of a further node of a cluster",
      "Asks SEED, the client endpoint of a node that runs, who the members are. They are fixed "
      "when\n"
      "the cluster is made, so this node must be one of them already.",
-     "  conclave join --data n2 --name n2 tcp://10.0.0.1:7501", false, join_run},
-    {"serve", "", 0, 0, serve_flags, "Run one node until it is told to stop",
+     "  conclave join --data n2 --name n2 tcp://10.0.0.1:7501", false, cmd_join_run},
+    {"serve", "", 0, 0, cmd_serve_flags, "Run one node until it is told to stop",
      "SIGINT or SIGTERM stop it in order, a second one at once. Logs go to standard error.",
-     "  conclave serve --data n1", false, serve_run},
-    {"put", "KEY VALUE|-|@FILE", 2, 2, put_flags, "Store a value",
+     "  conclave serve --data n1", false, cmd_serve_run},
+    {"put", "KEY VALUE|-|@FILE", 2, 2, cmd_put_flags, "Store a value",
      "- reads standard input, @FILE a file, any bytes. After -- a key or value may begin with a\n"
      "dash. A condition that does not hold changes nothing and exits with 1.",
-     "  conclave put greeting hello\n  conclave put photo @cat.jpg --if-absent", false, put_run},
-    {"get", "KEY", 1, 1, get_flags, "Print a value",
+     "  conclave put greeting hello\n  conclave put photo @cat.jpg --if-absent", false,
+     cmd_put_run},
+    {"get", "KEY", 1, 1, cmd_get_flags, "Print a value",
      "The bytes as they are; a newline is added on a terminal only. A missing key exits with 1.",
-     "  conclave get greeting", false, get_run},
-    {"ls", "[PREFIX]", 0, 1, ls_flags, "List keys",
+     "  conclave get greeting", false, cmd_get_run},
+    {"ls", "[PREFIX]", 0, 1, cmd_ls_flags, "List keys",
      "In the order of their bytes. Control characters, backslashes and bytes that are not UTF-8\n"
      "are printed as \\xNN unless --null or --json is given. With --json each key is a line.",
-     "  conclave ls user/ -l --limit 10", false, ls_run},
-    {"del", "[KEY]", 0, 1, del_flags, "Delete a key, or all with a prefix",
+     "  conclave ls user/ -l --limit 10", false, cmd_ls_run},
+    {"del", "[KEY]", 0, 1, cmd_del_flags, "Delete a key, or all with a prefix",
      "A missing key exits with 1. With --prefix the number of deleted keys is printed.",
-     "  conclave del greeting\n  conclave del --prefix user/ --yes", false, del_run},
-    {"status", "", 0, 0, status_flags, "Show the nodes of the cluster",
+     "  conclave del greeting\n  conclave del --prefix user/ --yes", false, cmd_del_run},
+    {"status", "", 0, 0, cmd_status_flags, "Show the nodes of the cluster",
      "Exits with 0 if any node answered, 3 if none did.", "  conclave status --json", false,
-     status_run},
-    {"health", "", 0, 0, health_flags, "Tell whether the cluster serves",
+     cmd_status_run},
+    {"health", "", 0, 0, cmd_health_flags, "Tell whether the cluster serves",
      "Exits with 0 if there is a leader and a majority is healthy, 4 if not, 3 if no node answers.",
-     "  conclave health --ready --timeout 1s", false, health_run},
+     "  conclave health --ready --timeout 1s", false, cmd_health_run},
     {"bench", "WORKLOAD", 1, 64, no_flags, "Measure a running cluster",
      "'conclave bench --help' lists the workloads and their flags.",
      "  conclave bench put --clients 256 --ops 100000 --value-size 128", true, bench_run},
@@ -104,17 +106,15 @@ static int help_run(const struct args *args)
 {
     if (args->operand_count == 0)
         return help_for(args, NULL);
-    for (const struct args_command *command = commands; command->name; command++) {
-        if (strcmp(command->name, args->operands[0]) != 0)
-            continue;
-        struct args asked = *args;
-        asked.operand_count = 0;
-        asked.help = true;
-        return help_for(&asked, command);
-    }
-    return output_error(args_on(args, "json"), CONCLAVE_INVALID, NULL,
-                        "conclave --help lists the commands", "there is no command '%.64s'",
-                        args->operands[0]);
+    struct args_error error;
+    const struct args_command *command = args_find_command(commands, args->operands[0], &error);
+    if (!command)
+        return output_error(args_on(args, "json"), CONCLAVE_INVALID, NULL, error.hint, "%s",
+                            error.message);
+    struct args asked = *args;
+    asked.operand_count = 0;
+    asked.help = true;
+    return help_for(&asked, command);
 }
 
 /* Whether errors are to be JSON when the command line itself is wrong. */

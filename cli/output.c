@@ -16,7 +16,23 @@ static int write_errno;
 
 static json_t *text_or_null(const char *text)
 {
-    return text && *text ? output_bytes(text, strlen(text)) : json_null();
+    return text && *text ? json_string(text) : json_null();
+}
+
+/* Keys, paths and what a node said may hold bytes that a terminal or JSON should not see. */
+static void make_printable(char *text, size_t size)
+{
+    size_t bytes = strlen(text);
+    if (text_is_printable(text, bytes))
+        return;
+    char *copy = strdup(text);
+    FILE *out = copy ? fmemopen(text, size, "w") : NULL;
+    if (out) {
+        text_escape(out, copy, bytes);
+        fclose(out);
+    }
+    text[size - 1] = '\0';
+    free(copy);
 }
 
 int output_error(bool json, int code, const char *leader, const char *hint, const char *format, ...)
@@ -26,6 +42,7 @@ int output_error(bool json, int code, const char *leader, const char *hint, cons
     va_start(list, format);
     vsnprintf(message, sizeof message, format, list);
     va_end(list);
+    make_printable(message, sizeof message);
     if (json) {
         json_t *error = json_pack("{s:{s:s, s:o, s:o, s:o}}", "error", "code",
                                   conclave_code_name(code), "message", text_or_null(message),
@@ -82,11 +99,16 @@ bool output_failed(void)
     return write_errno != 0;
 }
 
-int output_finish(bool json, int exit_code)
+void output_flush(void)
 {
     errno = 0;
     if (fflush(stdout) != 0)
         note_failure();
+}
+
+int output_finish(bool json, int exit_code)
+{
+    output_flush();
     if (!output_failed())
         return exit_code;
     int code = output_error(json, CONCLAVE_INVALID, NULL, NULL,

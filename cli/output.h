@@ -25,6 +25,9 @@ json_t *output_uint(uint64_t value);
  * written is checked by output_finish. */
 int output_line(json_t *value);
 
+/* Flushes standard output now; a failure is kept for output_finish. */
+void output_flush(void);
+
 /* Flushes standard output. If anything could not be written says so and returns 2, else
  * `exit_code`. To be called once before the end, and wherever a failure should end the work. */
 int output_finish(bool json, int exit_code);

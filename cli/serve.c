@@ -22,7 +22,7 @@ enum {
 const char *const serve_tuning[] = {"election-timeout", "heartbeat", "segment-size",
                                     "inflight-max",     "log-level", NULL};
 
-const struct args_flag serve_flags[] = {
+const struct args_flag cmd_serve_flags[] = {
     {"data", 'd', "DIR", NULL, true, "the node's data directory, made by init or join"},
     {"listen", 0, "ENDPOINT", NULL, true, "bind here for peers (its own member's address)"},
     {"listen-client", 0, "ENDPOINT", NULL, true, "bind here for clients (the same)"},
@@ -85,27 +85,14 @@ static int log_style(const struct args *args, enum logfmt_style *ret)
     return 0;
 }
 
-static const char *hint_for(int code)
-{
-    switch (code) {
-    case CONCLAVE_IN_USE:
-        return "stop the other process first, or use other addresses or another directory";
-    case CONCLAVE_CORRUPT:
-        return "keep the directory as it is for examination; the other nodes hold the data";
-    case CONCLAVE_IO:
-        return "look at the disk (dmesg, free space); nothing that was acknowledged is lost on a "
-               "majority";
-    default:
-        return NULL;
-    }
-}
-
 /* A failure of the node: a directory that is none is wrong usage, not a missing key. */
 static int node_error(bool json, int code, const char *message)
 {
     if (code == CONCLAVE_NOT_FOUND)
         code = CONCLAVE_INVALID;
-    return output_error(json, code, NULL, hint_for(code), "%s", message);
+    const char *hint =
+        code == CONCLAVE_IO ? "look at the disk: free space, permissions, dmesg" : NULL;
+    return output_error(json, code, NULL, hint, "%s", message);
 }
 
 static int read_options(const struct args *args, struct server *server)
@@ -128,7 +115,7 @@ static int read_options(const struct args *args, struct server *server)
         const char *value = args_value(args, *name);
         int code = value ? conclave_options_set(options, *name, value, &error) : CONCLAVE_OK;
         if (code != CONCLAVE_OK)
-            return output_error(json, code, NULL, NULL, "--%s: %s", *name, error.message);
+            return output_error(json, code, NULL, NULL, "--%s", error.message);
     }
     int code = conclave_directory_info(options->data_dir, &server->info, &error);
     return code == CONCLAVE_OK ? 0 : node_error(json, code, error.message);
@@ -167,7 +154,7 @@ static void print_ready(const struct args *args, const struct server *server,
     else
         printf("%s of cluster %s is ready: clients at %s, peers at %s, pid %d\n", server->info.name,
                server->info.cluster, client_endpoint, peer, (int)getpid());
-    fflush(stdout);
+    output_flush();
 }
 
 /* Waits for a signal or the node's own end. */
@@ -204,7 +191,7 @@ static int run_node(const struct args *args, struct server *server, struct concl
     return fatal;
 }
 
-int serve_run(const struct args *args)
+int cmd_serve_run(const struct args *args)
 {
     bool json = args_on(args, "json");
     struct server server = {.signal_fd = -1, .fatal_fd = -1};

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -58,8 +59,14 @@ static void print_line(const struct supervisor *supervisor, struct supervise_chi
     fputc('\n', stderr);
     bool log_line = bytes > 3 && (memcmp(line, "ts=", 3) == 0 || memcmp(line, "{\"t", 3) == 0);
     bool hint = bytes > 6 && memcmp(line, "hint: ", 6) == 0;
-    if (!log_line && !hint)
-        snprintf(child->reason, sizeof child->reason, "%.*s", (int)bytes, line);
+    if (log_line || hint)
+        return;
+    static const char own[] = "conclave: ";
+    if (bytes > sizeof own && memcmp(line, own, sizeof own - 1) == 0) {
+        line += sizeof own - 1;
+        bytes -= sizeof own - 1;
+    }
+    snprintf(child->reason, sizeof child->reason, "%.*s", (int)bytes, line);
 }
 
 static void print_whole_lines(const struct supervisor *supervisor, struct supervise_child *child)
@@ -119,6 +126,14 @@ _Noreturn static void become_child(const struct supervise_child *child, pid_t pa
     unsetenv("CONCLAVE_LISTEN"); /* NOLINT(concurrency-mt-unsafe): one thread after fork */
     unsetenv("CONCLAVE_LISTEN_CLIENT"); /* NOLINT(concurrency-mt-unsafe) */
     signals_unblock();
+    /* By its path, so that the process has the program's name; if the file has been replaced, by
+     * the link to what runs here. */
+    char path[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    if (length > 0) {
+        path[length] = '\0';
+        execv(path, child->argv);
+    }
     execv("/proc/self/exe", child->argv);
     fprintf(stderr, "cannot execute /proc/self/exe: %s\n", strerrordesc_np(errno));
     _exit(127);
@@ -145,7 +160,7 @@ static void spawn(const struct supervisor *supervisor, struct supervise_child *c
     if (pid < 0) {
         snprintf(fields, sizeof fields, "name=%s reason=\"%s\"", child->name,
                  strerrordesc_np(errno));
-        supervise_say(supervisor, CONCLAVE_LOG_ERROR, "cannot start node", fields);
+        supervise_say(supervisor, CONCLAVE_LOG_ERROR, "node_not_started", fields);
         end_child(child, 2);
     }
     if (piped)
@@ -187,10 +202,10 @@ static void on_end(const struct supervisor *supervisor, struct supervise_child *
         snprintf(fields + used, sizeof fields - used, " reason=\"%s\"", child->reason);
     }
     if (number)
-        supervise_say(supervisor, CONCLAVE_LOG_WARN, "node was killed", fields);
+        supervise_say(supervisor, CONCLAVE_LOG_WARN, "node_killed", fields);
     else if (!supervisor->stopping || exit_code != 0)
-        supervise_say(supervisor, exit_code ? CONCLAVE_LOG_ERROR : CONCLAVE_LOG_WARN,
-                      "node has ended and stays down", fields);
+        supervise_say(supervisor, exit_code ? CONCLAVE_LOG_ERROR : CONCLAVE_LOG_WARN, "node_ended",
+                      fields);
     child->pid = 0;
     if (again) {
         child->state = SUPERVISE_WAITING;
@@ -227,7 +242,7 @@ static void begin_stop(struct supervisor *supervisor)
     for (size_t i = 0; i < supervisor->count; i++)
         if (supervisor->children[i].state == SUPERVISE_WAITING)
             end_child(&supervisor->children[i], 0);
-    supervise_say(supervisor, CONCLAVE_LOG_INFO, "stopping all nodes", "");
+    supervise_say(supervisor, CONCLAVE_LOG_INFO, "stopping", "");
     signal_all(supervisor, SIGTERM);
 }
 
@@ -257,8 +272,7 @@ static int64_t do_due(struct supervisor *supervisor)
             next = child->restart_at_ms;
     }
     if (supervisor->stopping && supervisor->kill_at_ms <= now) {
-        supervise_say(supervisor, CONCLAVE_LOG_ERROR, "nodes did not stop in time and are killed",
-                      "");
+        supervise_say(supervisor, CONCLAVE_LOG_ERROR, "stop_timeout", "");
         signal_all(supervisor, SIGKILL);
         supervisor->kill_at_ms = INT64_MAX;
     }

@@ -115,18 +115,38 @@ char *text_base64(const void *data, size_t bytes)
     return text;
 }
 
+/* The length of the printable sequence at the start of the bytes; 0 if there is none. */
+static size_t printable_length(const uint8_t *at, size_t bytes)
+{
+    size_t length = text_utf8_length(at, bytes);
+    if (length == 1 && (at[0] < 0x20 || at[0] == 0x7f))
+        return 0;
+    if (length == 2 && at[0] == 0xc2 && at[1] < 0xa0) /* U+0080 to U+009F control terminals too */
+        return 0;
+    return length;
+}
+
+bool text_is_printable(const void *data, size_t bytes)
+{
+    const uint8_t *at = data;
+    while (bytes > 0) {
+        size_t length = printable_length(at, bytes);
+        if (length == 0)
+            return false;
+        at += length;
+        bytes -= length;
+    }
+    return true;
+}
+
 void text_escape(FILE *out, const void *data, size_t bytes)
 {
     const uint8_t *at = data;
     while (bytes > 0) {
-        size_t length = text_utf8_length(at, bytes);
-        bool control =
-            at[0] < 0x20 || at[0] == 0x7f || (length == 2 && at[0] == 0xc2 && at[1] < 0xa0);
-        if (length == 0 || control || at[0] == '\\') {
-            if (length == 0)
-                length = 1;
-            for (size_t i = 0; i < length; i++)
-                fprintf(out, "\\x%02x", (unsigned)at[i]);
+        size_t length = *at == '\\' ? 0 : printable_length(at, bytes);
+        if (length == 0) {
+            fprintf(out, "\\x%02x", (unsigned)*at);
+            length = 1;
         } else {
             fwrite(at, 1, length, out);
         }

@@ -30,6 +30,9 @@ char *text_base64(const void *data, size_t bytes);
  * control characters, bytes that are not UTF-8 and the backslash itself as \xNN. */
 void text_escape(FILE *out, const void *data, size_t bytes);
 
+/* True if text_escape would leave all but backslashes as they are. */
+bool text_is_printable(const void *data, size_t bytes);
+
 /* Edits (insert, delete, replace, swap neighbours) that turn one word into the other. */
 size_t text_distance(const char *a, const char *b);
 

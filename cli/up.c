@@ -21,7 +21,7 @@ enum {
     UP_ARGUMENTS_MAX = 24
 };
 
-const struct args_flag up_flags[] = {
+const struct args_flag cmd_up_flags[] = {
     {"nodes", 'n', "N", "3", false, "number of nodes, 1 to 9"},
     {"dir", 0, "DIR", "conclave-data", false, "holds a data directory for each node"},
     {"peer-port", 0, "PORT", "7401", false, "the first node's port for the others"},
@@ -29,7 +29,7 @@ const struct args_flag up_flags[] = {
     {"no-restart", 0, NULL, NULL, false, "leave a node down that was killed"},
     SERVE_TUNING_FLAGS,
     {"log-format", 0, "FORMAT", "logfmt", true,
-     "logfmt: lines behind the node's name; json: lines as they are"},
+     "logfmt (behind the node's name) or json (lines as they are)"},
     {0}};
 
 struct up {
@@ -178,7 +178,7 @@ static bool look(void *arg)
         health = connect_health(&up->status);
     if (code != CONCLAVE_OK || !*up->status.leader || !health.majority) {
         if (up->looks == UP_COMPLAIN_LOOKS)
-            supervise_say(supervisor, CONCLAVE_LOG_WARN, "the cluster still has no leader",
+            supervise_say(supervisor, CONCLAVE_LOG_WARN, "no_leader_yet",
                           "hint=\"see what the nodes say above\"");
         return false;
     }
@@ -192,7 +192,7 @@ static bool look(void *arg)
         print_ready_json(up);
     else
         print_ready(up);
-    fflush(stdout);
+    output_flush();
     conclave_client_destroy(up->client);
     up->client = NULL;
     return true;
@@ -214,7 +214,7 @@ static int run(struct up *up)
     return exit_code;
 }
 
-int up_run(const struct args *args)
+int cmd_up_run(const struct args *args)
 {
     struct up *up = calloc(1, sizeof *up);
     struct supervisor *supervisor = calloc(1, sizeof *supervisor);
