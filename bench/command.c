@@ -114,7 +114,7 @@ static int run_put(const struct bench_options *options)
     int exit_code = EXIT_SUCCESS;
     if (result.load.latencies && options->json)
         print_json(options, &result);
-    else if (result.load.latencies)
+    else if (result.load.done > 0 || result.code == CONCLAVE_OK)
         print_text(options, &result);
     fflush(stdout);
     if (result.code != CONCLAVE_OK)
