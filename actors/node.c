@@ -69,6 +69,15 @@ static char *copy_text(const char *text)
     return copy;
 }
 
+/* New ones for each start: ZeroMQ gives an inproc address free some time after its socket closed.
+ */
+static void name_addresses(struct node *node)
+{
+    snprintf(node->address, sizeof node->address, "inproc://conclave-%ld-%p-%u", (long)getpid(),
+             (void *)node, node->starts++);
+    snprintf(node->endpoint, sizeof node->endpoint, "%s-c", node->address);
+}
+
 int conclave_node_create(const struct conclave_options *options, struct conclave_node **ret_node,
                          struct conclave_error *error)
 {
@@ -93,9 +102,7 @@ int conclave_node_create(const struct conclave_options *options, struct conclave
         node->context = context_create();
         node->context_is_own = true;
     }
-    snprintf(node->address, sizeof node->address, "inproc://conclave-%ld-%p", (long)getpid(),
-             (void *)handle);
-    snprintf(node->endpoint, sizeof node->endpoint, "%s-c", node->address);
+    name_addresses(node);
     snprintf(node->machine_dir, sizeof node->machine_dir, "%s/machine", node->options.data_dir);
     *ret_node = handle;
     return CONCLAVE_OK;
@@ -250,6 +257,7 @@ int conclave_node_start(struct conclave_node *handle, struct conclave_error *err
                                                  .node_id = node->identity.node_id,
                                                  .incarnation = node->identity.incarnation};
     node->started_us = clock_now_us();
+    name_addresses(node);
     node->serving = false;
     atomic_store(&node->fatal, false);
     open_wires(node);

@@ -22,6 +22,7 @@ struct node {
     struct logger logger;
     void *context;
     bool context_is_own;
+    unsigned starts;
     char address[64]; /* prefix of the inproc addresses: inproc://conclave-… */
     char endpoint[80]; /* where clients inside the process connect */
 

@@ -270,7 +270,7 @@ CONCLAVE_API int conclave_node_stop(struct conclave_node *node, struct conclave_
 CONCLAVE_API void conclave_node_destroy(struct conclave_node *node);
 
 /* An inproc:// endpoint that clients in this process can use together with the node's context
- * (conclave_node_context). Valid while the node lives. */
+ * (conclave_node_context). A new one with each start; it belongs to the node. */
 CONCLAVE_API const char *conclave_node_endpoint(const struct conclave_node *node);
 
 /* The ZeroMQ context that the node uses: the caller's own, or the node's. */
