@@ -168,10 +168,13 @@ Test(ranges, continue_although_the_last_key_is_gone)
     memcpy(from, answer.next.data, answer.next.bytes);
     query.bounds.from = (struct slice){from, answer.next.bytes};
     rig_delete(rig, "b");
+    put(rig, BYTES("b\0")); /* the first key that comes after it */
     rig_put(rig, "b+", "put in between");
     answer = ask(rig, &query);
     struct kv_item item;
     cr_assert_eq(answer.count, 2);
+    cr_assert_eq(kv_range_answer_next(&answer, &item), 1);
+    cr_assert(same(item.key, BYTES("b\0")));
     cr_assert_eq(kv_range_answer_next(&answer, &item), 1);
     cr_assert(same(item.key, text("b+")));
     rig_destroy(rig);
