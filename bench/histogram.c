@@ -21,7 +21,7 @@ void histogram_destroy(struct histogram *histogram)
 /* How many low bits of the value its bucket does not tell apart. */
 static unsigned bucket_shift(uint64_t value)
 {
-    if (value < 2 * HALF)
+    if (value < UINT64_C(2) * HALF)
         return 0;
     return 63 - (unsigned)__builtin_clzll(value) - HISTOGRAM_HALF_BITS;
 }

@@ -156,6 +156,7 @@ enum bench_parsed bench_options_parse(struct bench_options *options, int argc, c
     set_defaults(options);
     optind = 0; /* starts anew: the program has parsed its own flags before */
     int flag;
+    /* Called from the program's only thread. NOLINTNEXTLINE(concurrency-mt-unsafe) */
     while ((flag = getopt_long(argc, argv, ":", flags, NULL)) != -1) {
         uint64_t min, max;
         if (flag == FLAG_HELP)
