@@ -5,9 +5,11 @@
 #include "cli/output.h"
 #include "conclave.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static int bench_run(const struct args *args);
 static int help_run(const struct args *args);
@@ -139,12 +141,25 @@ static int run(const struct args *args)
     return args->command->run(args);
 }
 
+/* A standard stream that is closed would give its number to the next file that is opened, and
+ * output would end up in there. Standard output is then opened for reading, so that writes fail and
+ * are reported. */
+static void hold_standard_streams(void)
+{
+    static const int modes[] = {O_RDONLY, O_RDONLY, O_WRONLY};
+
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+            _exit(2);
+}
+
 int main(int argc, char **argv)
 {
     struct args args;
     struct args_error error;
     /* A reader that went away is an error to report, not a reason to vanish. */
     signal(SIGPIPE, SIG_IGN);
+    hold_standard_streams();
     bool ok = args_parse(&args, commands, globals, argc, argv, &error);
     bool json = ok ? args_on(&args, "json") : wants_json(&args, argc, argv);
     int exit_code =
