@@ -68,6 +68,7 @@ struct range {
     struct pack items;
     struct slice last; /* the last key that the answer covers */
     bool more; /* there is at least one key behind it */
+    uint8_t next[KV_BOUND_BYTES_MAX];
 };
 
 /* rc. Takes one key in, or sees that it is too much. */
@@ -122,12 +123,11 @@ static int range_walk(struct range *range, MDB_cursor *cursor)
 static void range_finish(struct range *range, struct conclave_reply_sink *reply)
 {
     /* The next key after `last` in the order of memcmp: keys put in between until then are seen. */
-    uint8_t next[KV_BOUND_BYTES_MAX];
     if (range->more) {
-        ASSERT(range->last.bytes < sizeof next);
-        memcpy(next, range->last.data, range->last.bytes);
-        next[range->last.bytes] = 0;
-        range->answer.next = (struct slice){next, range->last.bytes + 1};
+        ASSERT(range->last.bytes < sizeof range->next);
+        memcpy(range->next, range->last.data, range->last.bytes);
+        range->next[range->last.bytes] = 0;
+        range->answer.next = (struct slice){range->next, range->last.bytes + 1};
     }
     struct pack pack;
     pack_init(&pack, range->items.bytes + KV_RANGE_FRAME_BYTES);
