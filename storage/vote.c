@@ -9,7 +9,7 @@
  * A write goes to one slot, is synced, and goes to the other, is synced; only then it counts. So
  * a torn write leaves the state before it in the other slot, and - what writing only one slot a
  * turn would not give - a slot that rots later never takes an acknowledged vote with it. Elections
- * are rare: the second sync costs nothing that matters. */
+ * are rare: the second sync costs nothing that matters. A start writes what it found to both. */
 #include "storage/vote.h"
 
 #include "base/fatal.h"
@@ -96,7 +96,7 @@ static int slot_decode(const uint8_t *block, size_t available,
 /* The state that counts, and where it stands. */
 static int slots_read(const char *path, const uint8_t *bytes, size_t available,
                       const struct storage_identity *identity, struct vote_slot *ret,
-                      unsigned *ret_number, bool *ret_equal, struct conclave_error *error)
+                      unsigned *ret_number, struct conclave_error *error)
 {
     struct vote_slot slots[2] = {{0}, {0}};
     bool whole[2];
@@ -123,7 +123,6 @@ static int slots_read(const char *path, const uint8_t *bytes, size_t available,
         return error_set(error, CONCLAVE_CORRUPT, "%s is damaged: its term goes back", path);
     *ret = slots[number];
     *ret_number = number;
-    *ret_equal = whole[other] && slots[other].sequence == slots[number].sequence;
     return CONCLAVE_OK;
 }
 
@@ -137,7 +136,6 @@ int vote_open(const struct io *io, const char *dir, const struct storage_identit
     size_t available = 0;
     struct vote_slot slot = {0};
     unsigned number = 0;
-    bool equal = false;
     int code = io->open(io->ctx, path, 0, &file, error);
     if (code == CONCLAVE_NOT_FOUND)
         code = error_set(error, CONCLAVE_CORRUPT,
@@ -148,11 +146,11 @@ int vote_open(const struct io *io, const char *dir, const struct storage_identit
         goto free_path;
     code = io->read(io->ctx, file, 0, bytes, VOTE_FILE_BYTES, &available, error);
     if (code == CONCLAVE_OK)
-        code = slots_read(path, bytes, available, identity, &slot, &number, &equal, error);
-    if (code == CONCLAVE_OK && !equal) {
-        /* A write was interrupted. Its slot may be whole in the page cache alone (after a failed
-         * sync even marked clean), so it is written again before it is used; only when it is
-         * durable the other slot, which may hold the last durable state, is replaced. */
+        code = slots_read(path, bytes, available, identity, &slot, &number, error);
+    if (code == CONCLAVE_OK) {
+        /* What was read may stand in the page cache alone (a killed process, a failed sync), so it
+         * is written again before it is used; only when it is durable in its slot the other one,
+         * which may hold the last durable state, is replaced. */
         uint8_t block[VOTE_SLOT_BYTES];
         slot_encode(block, identity, slot);
         code = slot_write(io, file, number, block, error);

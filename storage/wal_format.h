@@ -60,16 +60,15 @@
  * attest what it knows nothing of is ruled out thus: segments are new and zero; a cut tail is
  * overwritten with zeros and synced before anything is written in its place (a crash in between
  * leaves less of the same unattested tail); a file is never given a second sequence. A payload that
- * imitates a record must contain its node's secret-like incarnation in a checksum and stand at
- * the right offset; the worst it could do is to turn a cut into CORRUPT.
+ * imitates a record would have to know the node's random incarnation and stand at the right offset;
+ * the worst it could do is to turn a cut into CORRUPT.
  *
  * The window. Damage to the last batch, after it was synced and before the next batch or the
  * attestation is, looks like a torn write and is cut. To lose an acknowledged entry that way takes
  * rot in this one batch within that time on a majority of the nodes.
  *
  * A start may find in the page cache what never reached the disk (a killed process, a failed sync).
- * So before the valid part of an unattested batch counts, it is written again and synced, and then
- * attested.
+ * So before the last batch counts, it is written again and synced, and then attested.
  *
  * The change of segments. The next segment is made ahead: next.tmp, zeros, fsync, rename, fsync of
  * the directory. Its header is written together with its first batch and synced once, and only

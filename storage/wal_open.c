@@ -111,15 +111,14 @@ static int settle(struct wal *wal, const char *dir, const struct wal_scan *scan,
     wal->chain = scan->chain;
     wal->last = scan->last;
     wal->attested = scan->attested;
-    if (!scan->attested) {
-        /* It was read, perhaps from memory that the disk never saw. The node will count it as
-         * durable, so make it so; what is written is what is there, so this can tear nothing. */
-        code = rewrite(wal->io, wal->file, scan->batch, scan->end, error);
-        if (code == CONCLAVE_OK)
-            code = wal->io->datasync(wal->io->ctx, wal->file, error);
-        if (code == CONCLAVE_OK)
-            code = wal_attest(wal, error);
-    }
+    /* The last batch was read, perhaps from memory that the disk never saw. What follows counts it
+     * as durable and is chained to it, an empty one too, so make it so. What is written is what is
+     * there: this can tear nothing. */
+    code = rewrite(wal->io, wal->file, scan->batch, scan->end, error);
+    if (code == CONCLAVE_OK)
+        code = wal->io->datasync(wal->io->ctx, wal->file, error);
+    if (code == CONCLAVE_OK)
+        code = wal_attest(wal, error);
     return code;
 }
 

@@ -147,51 +147,74 @@ Test(crash, in_the_middle_of_a_start)
     }
 }
 
+/* Recovers, appends some batches and segments, loses what is not synced, and reads all of it back.
+ * Returns what the first start cut. */
+static uint64_t go_on(struct story *story, struct memory_disk *disk, uint64_t rounds)
+{
+    const struct io *io = memory_disk_io(disk);
+    struct conclave_error error = {0};
+    struct wal *wal = NULL;
+    struct wal_recovery recovery = {0};
+    cr_assert_eq(wal_open(io, STORY_DIR, &story_identity, &story_options, &wal, &recovery, &error),
+                 CONCLAVE_OK, "%s", error.message);
+    uint64_t cut_bytes = recovery.cut_bytes;
+    size_t count = story_find(story, story->acked, &recovery.entries);
+    cr_assert_neq(count, SIZE_MAX);
+    raft_runs_clear(&recovery.entries);
+    story->staged_count = count;
+    for (uint64_t round = 0; round < rounds; round++) {
+        struct raft_runs runs = {0};
+        uint64_t index = wal_last(wal).index + 1;
+        runs_fill(&runs, 9, index, 2);
+        story->staged[story->staged_count++] = (struct raft_id){9, index};
+        story->staged[story->staged_count++] = (struct raft_id){9, index + 1};
+        wal_append(wal, &runs);
+        raft_runs_clear(&runs);
+        cr_assert_eq(wal_sync(wal, &error), CONCLAVE_OK, "%s", error.message);
+    }
+    wal_close(wal);
+    memory_disk_crash_hard(disk);
+    cr_assert_eq(log_read(io, &recovery, &error), CONCLAVE_OK, "%s", error.message);
+    cr_assert(story_matches(story, story->staged_count, &recovery.entries));
+    raft_runs_clear(&recovery.entries);
+    return cut_bytes;
+}
+
 Test(crash, log_goes_on_after_a_torn_tail)
 {
     uint64_t operations = story_operations(story_short);
     size_t torn = 0;
-    for (uint64_t at = 30; at <= operations; at++) {
+    for (uint64_t at = 1; at <= operations; at++) {
         for (uint64_t seed = 0; seed < 16; seed++) {
             struct memory_disk *disk = memory_disk_create();
-            const struct io *io = memory_disk_io(disk);
             struct story story;
-            struct conclave_error error = {0};
             memory_disk_power_off_at(disk, at);
-            cr_assert_eq(story_play(&story, io, story_short), CONCLAVE_IO);
+            cr_assert_eq(story_play(&story, memory_disk_io(disk), story_short), CONCLAVE_IO);
             memory_disk_crash(disk, at * 100 + seed);
-            struct wal *wal = NULL;
-            struct wal_recovery recovery = {0};
-            if (!story.created)
-                goto next;
-            cr_assert_eq(
-                wal_open(io, STORY_DIR, &story_identity, &story_options, &wal, &recovery, &error),
-                CONCLAVE_OK, "%s", error.message);
-            torn += recovery.cut_bytes > 0 ? 1 : 0;
-            size_t count = story_find(&story, story.acked, &recovery.entries);
-            cr_assert_neq(count, SIZE_MAX);
-            raft_runs_clear(&recovery.entries);
-            story.staged_count = count;
-            for (uint64_t round = 0; round < 12; round++) {
-                struct raft_runs runs = {0};
-                uint64_t index = wal_last(wal).index + 1;
-                runs_fill(&runs, 9, index, 2);
-                story.staged[story.staged_count++] = (struct raft_id){9, index};
-                story.staged[story.staged_count++] = (struct raft_id){9, index + 1};
-                wal_append(wal, &runs);
-                raft_runs_clear(&runs);
-                cr_assert_eq(wal_sync(wal, &error), CONCLAVE_OK, "%s", error.message);
-            }
-            wal_close(wal);
-            memory_disk_crash_hard(disk);
-            cr_assert_eq(log_read(io, &recovery, &error), CONCLAVE_OK, "%s", error.message);
-            cr_assert(story_matches(&story, story.staged_count, &recovery.entries));
-            raft_runs_clear(&recovery.entries);
-        next:
+            if (story.created)
+                torn += go_on(&story, disk, 12) > 0 ? 1 : 0;
             memory_disk_destroy(disk);
         }
     }
     cr_assert_gt(torn, 10, "the test tears too little to say anything");
+}
+
+/* Names that were never synced must be durable before something is built on them. */
+Test(crash, log_goes_on_after_a_killed_process)
+{
+    uint64_t operations = story_operations(story_short);
+    for (uint64_t at = 1; at <= operations; at++) {
+        for (uint64_t rounds = 1; rounds < 10; rounds++) {
+            struct memory_disk *disk = memory_disk_create();
+            struct story story;
+            memory_disk_power_off_at(disk, at);
+            cr_assert_eq(story_play(&story, memory_disk_io(disk), story_short), CONCLAVE_IO);
+            memory_disk_power_off_at(disk, 0);
+            if (story.created)
+                (void)go_on(&story, disk, rounds);
+            memory_disk_destroy(disk);
+        }
+    }
 }
 
 static void fail_everywhere(int code)
@@ -209,6 +232,55 @@ static void fail_everywhere(int code)
                      (unsigned long)at);
         check_all(&story, disk, at, "after a failed operation");
         memory_disk_destroy(disk);
+    }
+}
+
+/* What a failed sync left in the page cache alone must not become the ground of what follows. */
+Test(fault, log_goes_on_after_any_failed_operation)
+{
+    uint64_t operations = story_operations(story_long);
+    for (uint64_t at = 1; at <= operations; at++) {
+        struct memory_disk *disk = memory_disk_create();
+        struct story story;
+        memory_disk_fail_at(disk, at, CONCLAVE_IO);
+        cr_assert_eq(story_play(&story, memory_disk_io(disk), story_long), CONCLAVE_IO);
+        if (story.created)
+            (void)go_on(&story, disk, 1 + at % 8);
+        memory_disk_destroy(disk);
+    }
+}
+
+/* The same with an attestation, which may need a new segment: its header is a sector of its own. */
+Test(fault, log_goes_on_after_a_failed_attestation)
+{
+    for (uint64_t count = 1; count < 16; count++) {
+        for (uint64_t operation = 1; operation <= 8; operation++) {
+            struct memory_disk *disk = memory_disk_create();
+            const struct io *io = memory_disk_io(disk);
+            const struct step steps[] = {
+                {STEP_APPEND, 1, 2, count}, {STEP_SYNC, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+            struct story story;
+            struct wal *wal = NULL;
+            struct wal_recovery recovery = {0};
+            struct raft_runs runs = {0};
+            cr_assert_eq(story_play(&story, io, steps), CONCLAVE_OK);
+            cr_assert_eq(
+                wal_open(io, STORY_DIR, &story_identity, &story_options, &wal, &recovery, NULL),
+                CONCLAVE_OK);
+            raft_runs_clear(&recovery.entries);
+            runs_fill(&runs, 2, count + 2, 1);
+            story.staged[story.staged_count++] = (struct raft_id){2, count + 2};
+            wal_append(wal, &runs);
+            raft_runs_clear(&runs);
+            cr_assert_eq(wal_sync(wal, NULL), CONCLAVE_OK);
+            memory_disk_fail_at(disk, memory_disk_operations(disk) + operation, CONCLAVE_IO);
+            (void)!wal_attest(wal, NULL);
+            wal_close(wal);
+            memory_disk_fail_at(disk, 0, CONCLAVE_IO);
+            story.acked = story.staged_count;
+            (void)go_on(&story, disk, 1 + operation % 3);
+            memory_disk_destroy(disk);
+        }
     }
 }
 

@@ -135,6 +135,103 @@ Test(damage, attested_record_is_never_cut)
     image_free(&image);
 }
 
+/* A start attests what it found, so that the window for damage does not stay open. */
+Test(damage, after_a_start_nothing_is_cut_any_more)
+{
+    struct image image;
+    struct wal_recovery recovery = {0};
+    image_make(&image, story_short);
+    size_t count = image.place_count;
+    cr_assert_eq(log_read(memory_disk_io(image.disk), &recovery, NULL), CONCLAVE_OK);
+    raft_runs_clear(&recovery.entries);
+    struct memory_disk *attested = memory_disk_clone(image.disk);
+    for (size_t i = 0; i < count; i++) {
+        const struct placed *place = &image.places[i];
+        size_t bytes = 0;
+        struct memory_disk *damaged = memory_disk_clone(attested);
+        uint8_t value =
+            (uint8_t)(memory_disk_bytes(damaged, place->path, &bytes)[place->offset + 33] ^ 0x40);
+        memory_disk_rot(damaged, place->path, place->offset + 33, &value, 1);
+        cr_assert_eq(open_damaged(&image, damaged, image.story.staged_count, place->path, "a term"),
+                     CONCLAVE_CORRUPT, "record %zu of %zu", i, count);
+        memory_disk_destroy(damaged);
+    }
+    memory_disk_destroy(attested);
+    image_free(&image);
+}
+
+/* A lost write: the bytes of another history, whole by themselves, in the right place. */
+Test(damage, record_of_another_history_breaks_the_chain)
+{
+    /* Terms 41 apart have payloads of the same size: the records lie at the same offsets. */
+    static const struct step one[] = {
+        {STEP_APPEND, 2, 2, 3}, {STEP_SYNC, 0, 0, 0}, {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    static const struct step two[] = {
+        {STEP_APPEND, 43, 2, 3}, {STEP_SYNC, 0, 0, 0}, {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    struct memory_disk *disks[2] = {memory_disk_create(), memory_disk_create()};
+    struct story story;
+    struct placed places[PLACES_MAX];
+    cr_assert_eq(story_play(&story, memory_disk_io(disks[0]), two), CONCLAVE_OK);
+    cr_assert_eq(story_play(&story, memory_disk_io(disks[1]), one), CONCLAVE_OK);
+    size_t count = image_layout(disks[1], places, PLACES_MAX), broken = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct placed *place = &places[i];
+        struct memory_disk *mixed = memory_disk_clone(disks[1]);
+        size_t bytes = 0;
+        struct wal_recovery recovery = {0};
+        const uint8_t *other = memory_disk_bytes(disks[0], place->path, &bytes) + place->offset;
+        const uint8_t *own = memory_disk_bytes(disks[1], place->path, &bytes) + place->offset;
+        bool same = memcmp(own, other, place->bytes) == 0;
+        memory_disk_rot(mixed, place->path, place->offset, other, place->bytes);
+        int code = log_read(memory_disk_io(mixed), &recovery, NULL);
+        bool last = i + 1 == count; /* an attestation; it holds nothing and can be cut */
+        cr_assert_eq(code, same || last ? CONCLAVE_OK : CONCLAVE_CORRUPT, "record %zu", i);
+        if (code == CONCLAVE_OK)
+            cr_assert(story_matches(&story, story.staged_count, &recovery.entries));
+        broken += code == CONCLAVE_CORRUPT ? 1 : 0;
+        raft_runs_clear(&recovery.entries);
+        memory_disk_destroy(mixed);
+    }
+    cr_assert_geq(broken, 3);
+    memory_disk_destroy(disks[0]);
+    memory_disk_destroy(disks[1]);
+}
+
+/* The last segment's header did not reach the disk, but records of its first batch did. */
+Test(damage, torn_first_batch_still_attests_the_segment_before)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 10}, {STEP_SYNC, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    static const uint8_t zeros[STORY_SEGMENT_BYTES];
+    struct image image = {0};
+    struct memory_disk *disk = memory_disk_create();
+    cr_assert_eq(story_play(&image.story, memory_disk_io(disk), steps), CONCLAVE_OK);
+    image.place_count = image_layout(disk, image.places, PLACES_MAX);
+    size_t last = image.place_count - 1, before = last;
+    while (strcmp(image.places[before].path, image.places[last].path) == 0)
+        before--;
+    const struct placed *end = &image.places[before];
+    cr_assert_eq(image.places[last].batch, end->batch + 1, "one batch in the last segment");
+    memory_disk_rot(disk, image.places[last].path, 0, zeros, WAL_HEADER_BYTES);
+
+    struct memory_disk *torn = memory_disk_clone(disk);
+    size_t attested = image.places[last].entries_before;
+    cr_assert_eq(open_damaged(&image, torn, attested, end->path, "only torn"), CONCLAVE_OK);
+    memory_disk_destroy(torn);
+
+    struct memory_disk *flipped = memory_disk_clone(disk);
+    memory_disk_rot(flipped, end->path, end->offset + 36, "x", 1);
+    memory_disk_rot(flipped, image.places[last].path, WAL_HEADER_BYTES, zeros, WAL_RECORD_BYTES);
+    cr_assert_eq(open_damaged(&image, flipped, attested, end->path, "flipped"), CONCLAVE_CORRUPT);
+    memory_disk_destroy(flipped);
+
+    struct memory_disk *zeroed = memory_disk_clone(disk);
+    memory_disk_rot(zeroed, end->path, end->offset, zeros, end->bytes);
+    cr_assert_eq(open_damaged(&image, zeroed, attested, end->path, "zeroed"), CONCLAVE_CORRUPT);
+    memory_disk_destroy(zeroed);
+    memory_disk_destroy(disk);
+}
+
 /* What a lost tail leaves: zeros from any offset of the last segment on. */
 static void truncate_everywhere(const struct image *image)
 {

@@ -256,6 +256,29 @@ Test(vote, failed_write_is_final)
     memory_disk_destroy(disk);
 }
 
+Test(vote, failed_write_that_is_still_visible_becomes_durable_or_is_not_used)
+{
+    for (uint64_t operation = 1; operation <= 4; operation++) {
+        struct memory_disk *disk = disk_with_vote();
+        struct vote_file *vote = NULL;
+        struct raft_hard_state state, again;
+        uint8_t junk = 0xee;
+        cr_assert_eq(
+            vote_open(memory_disk_io(disk), STORY_DIR, &story_identity, &vote, &state, NULL),
+            CONCLAVE_OK);
+        memory_disk_fail_at(disk, memory_disk_operations(disk) + operation, CONCLAVE_IO);
+        cr_assert_eq(vote_write(vote, (struct raft_hard_state){4, 1}, NULL), CONCLAVE_IO);
+        vote_close(vote);
+        cr_assert_eq(vote_read(disk, &state, NULL), CONCLAVE_OK);
+        memory_disk_crash_hard(disk);
+        memory_disk_rot(disk, VOTE_PATH, 60 + (operation <= 2 ? 4096 : 0), &junk, 1);
+        cr_assert_eq(vote_read(disk, &again, NULL), CONCLAVE_OK);
+        cr_assert_eq(again.term, state.term, "failing operation %lu", (unsigned long)operation);
+        cr_assert_eq(again.vote, state.vote);
+        memory_disk_destroy(disk);
+    }
+}
+
 Test(vote, lower_term_is_a_broken_program, .signal = SIGABRT)
 {
     struct memory_disk *disk = disk_with_vote();

@@ -12,6 +12,8 @@ struct node {
     uint64_t lock; /* serial of the handle that holds the lock; 0: nobody */
     uint8_t *written, *synced;
     size_t written_bytes, synced_bytes;
+    bool *clean; /* per sector: a sync failed, the kernel takes it for written (see Rule 6) */
+    size_t clean_count;
 };
 
 struct name {
@@ -69,6 +71,7 @@ static void node_unref(struct node *node)
         return;
     free(node->written);
     free(node->synced);
+    free(node->clean);
     free(node);
 }
 
@@ -87,11 +90,38 @@ static void bytes_resize(uint8_t **bytes, size_t *count, size_t wanted)
     *count = wanted;
 }
 
+static bool node_clean(const struct node *node, size_t at)
+{
+    return at / MEMORY_SECTOR_BYTES < node->clean_count && node->clean[at / MEMORY_SECTOR_BYTES];
+}
+
 static void node_sync(struct node *node)
 {
     bytes_resize(&node->synced, &node->synced_bytes, node->written_bytes);
-    if (node->written_bytes > 0)
-        memcpy(node->synced, node->written, node->written_bytes);
+    for (size_t at = 0; at < node->written_bytes; at += MEMORY_SECTOR_BYTES) {
+        size_t left = node->written_bytes - at;
+        if (!node_clean(node, at))
+            memcpy(node->synced + at, node->written + at,
+                   left < MEMORY_SECTOR_BYTES ? left : MEMORY_SECTOR_BYTES);
+    }
+}
+
+/* A sync that fails: nothing reached the disk, and no later sync will bring it there. */
+static void node_sync_fails(struct node *node)
+{
+    free(node->clean);
+    node->clean_count = node->written_bytes / MEMORY_SECTOR_BYTES + 1;
+    node->clean = mem_alloc(node->clean_count * sizeof(node->clean[0]));
+    for (size_t i = 0; i < node->clean_count; i++)
+        node->clean[i] = true;
+}
+
+/* Written again: the next sync takes these sectors. */
+static void node_dirty(struct node *node, uint64_t offset, size_t bytes)
+{
+    for (uint64_t i = offset / MEMORY_SECTOR_BYTES;
+         bytes > 0 && i <= (offset + bytes - 1) / MEMORY_SECTOR_BYTES && i < node->clean_count; i++)
+        node->clean[i] = false;
 }
 
 static struct name *name_find(const struct memory_disk *disk, const char *path)
@@ -298,6 +328,7 @@ static int memory_writev(void *ctx, struct io_file *file, uint64_t offset,
             return code;
         if (bytes > 0)
             memcpy(file->node->written + offset, parts[i].iov_base, bytes);
+        node_dirty(file->node, offset, bytes);
         offset += bytes;
         if (outcome == FAILS)
             break;
@@ -312,6 +343,8 @@ static int memory_sync(void *ctx, struct io_file *file, struct conclave_error *e
     enum outcome outcome = begin(disk, true, error);
     if (outcome == GOES_ON)
         node_sync(file->node);
+    else if (outcome == FAILS)
+        node_sync_fails(file->node);
     return outcome_code(disk, outcome);
 }
 
@@ -328,6 +361,7 @@ static int memory_allocate(void *ctx, struct io_file *file, uint64_t bytes,
         return code;
     bytes_resize(&file->node->written, &file->node->written_bytes, (size_t)bytes);
     memset(file->node->written, 0, (size_t)bytes);
+    node_dirty(file->node, 0, (size_t)bytes);
     if (outcome == GOES_ON)
         node_sync(file->node);
     return outcome_code(disk, outcome);
@@ -522,6 +556,7 @@ static void node_crash(struct node *node, struct prng *prng)
     free(node->written);
     node->written = kept;
     node->written_bytes = bytes;
+    node_dirty(node, 0, bytes);
     node_sync(node);
     node->lock = 0;
 }

@@ -32,7 +32,9 @@ void memory_disk_crash(struct memory_disk *disk, uint64_t seed);
 /* The worst case without chance: nothing that was not synced survives. */
 void memory_disk_crash_hard(struct memory_disk *disk);
 
-/* Operation `number` fails with `code`; a write may have written its first half. Once. 0: none. */
+/* Operation `number` fails with `code`. Once. 0: none. A write has then written its first half;
+ * what a sync should have written stays visible and reaches the disk only if it is written again.
+ */
 void memory_disk_fail_at(struct memory_disk *disk, uint64_t number, int code);
 
 /* The power goes in the middle of operation `number`: what it writes or renames is done but not
