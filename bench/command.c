@@ -17,8 +17,7 @@ static void on_interrupt(int signal)
     stop = 1;
 }
 
-/* --- Figures ------------------------------------------------------------------------------------
- */
+/* --- Figures --------------------------------------------------------------------------------- */
 
 static double rate(const struct load *load)
 {
@@ -83,8 +82,7 @@ static void print_json(const struct bench_options *options, const struct put_res
     json_decref(root);
 }
 
-/* --- The command --------------------------------------------------------------------------------
- */
+/* --- The command ----------------------------------------------------------------------------- */
 
 /* To standard error, in the program's form. Returns the exit code. */
 static int report(bool json, int code, const char *message)

@@ -16,8 +16,7 @@ struct put {
     uint64_t read, mismatches;
 };
 
-/* --- Keys and values ----------------------------------------------------------------------------
- */
+/* --- Keys and values ------------------------------------------------------------------------- */
 
 size_t put_key(const struct bench_options *options, uint64_t number, char *key, size_t size)
 {
@@ -36,8 +35,7 @@ void put_value(const struct bench_options *options, const char *key, size_t key_
     }
 }
 
-/* --- Writing ------------------------------------------------------------------------------------
- */
+/* --- Writing --------------------------------------------------------------------------------- */
 
 static bool acked_grow(struct put *put, uint64_t number)
 {
@@ -83,8 +81,7 @@ static int write_done(void *workload, const struct load_slot *slot)
     return CONCLAVE_OK;
 }
 
-/* --- Reading back -------------------------------------------------------------------------------
- */
+/* --- Reading back ---------------------------------------------------------------------------- */
 
 static int read_next(void *workload, struct load_slot *slot)
 {
@@ -123,8 +120,7 @@ static int read_done(void *workload, const struct load_slot *slot)
     return CONCLAVE_OK;
 }
 
-/* --- The run ------------------------------------------------------------------------------------
- */
+/* --- The run --------------------------------------------------------------------------------- */
 
 static void fail(struct put_result *ret, struct conclave_client *client, int code, const char *what)
 {

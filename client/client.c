@@ -25,8 +25,7 @@ void conclave_client_options_init(struct conclave_client_options *options)
     };
 }
 
-/* --- Life ---------------------------------------------------------------------------------------
- */
+/* --- Life ------------------------------------------------------------------------------------ */
 
 static int endpoints_connect(struct conclave_client *client, const char *endpoints,
                              struct conclave_error *error)
@@ -139,8 +138,7 @@ const char *conclave_client_describe(struct conclave_client *client)
     return client->text;
 }
 
-/* --- One turn of the loop -----------------------------------------------------------------------
- */
+/* --- One turn of the loop -------------------------------------------------------------------- */
 
 static void control_answered(struct conclave_client *client, uint32_t connection,
                              const struct client_reply *reply, uint64_t now_ns)
@@ -241,8 +239,7 @@ void client_wait(struct conclave_client *client, uint64_t until_ns)
     zmq_poll(items, count, (long)wait_ms);
 }
 
-/* --- Operations ---------------------------------------------------------------------------------
- */
+/* --- Operations ------------------------------------------------------------------------------ */
 
 static int operation_submit(struct conclave_client *client, struct conclave_op *op,
                             enum client_op_state state)

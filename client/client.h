@@ -85,6 +85,7 @@ struct conclave_client {
     uint32_t connection_count;
     uint32_t target; /* CLIENT_CONNECTION_NONE: take the next one that can be sent to */
     uint32_t next_guess;
+    bool leader_none; /* the last node that spoke of leaders named none */
     uint64_t heard_ns; /* by any connection */
     uint64_t next_probe_ns;
     bool leader_new; /* a leader became known: back-offs that wait for one end with this step */
@@ -97,7 +98,7 @@ struct conclave_client {
     char text[4096]; /* of conclave_client_describe */
 };
 
-/* --- connection.c ----------------------------------------------------------------------------- */
+/* --- connection.c ---------------------------------------------------------------------------- */
 
 /* The connection to an endpoint, made if there is none. Errors: INVALID, NO_MEMORY (no socket, or
  * CLIENT_CONNECTIONS_MAX reached). */
@@ -121,7 +122,7 @@ void connection_heard(struct conclave_client *client, uint32_t connection, uint6
 /* Closes the socket and connects anew. What was outstanding must have been given up before. */
 void connection_recreate(struct conclave_client *client, uint32_t connection);
 
-/* --- operation.c ------------------------------------------------------------------------------ */
+/* --- operation.c ----------------------------------------------------------------------------- */
 
 /* Sends as much of the queue as the target takes. */
 void operations_send(struct conclave_client *client, uint64_t now_ns);
@@ -146,7 +147,7 @@ void operations_expire(struct conclave_client *client, uint64_t now_ns);
 /* Ends every operation without putting it in the done list. */
 void operations_drop(struct conclave_client *client);
 
-/* --- leader.c --------------------------------------------------------------------------------- */
+/* --- leader.c -------------------------------------------------------------------------------- */
 
 /* Where to send: the target, or a guess that becomes the target; CLIENT_CONNECTION_NONE if nothing
  * can be sent to now. */
@@ -171,7 +172,7 @@ void leader_watch(struct conclave_client *client, uint64_t now_ns);
 /* When leader_watch is worth calling again; UINT64_MAX: after something happened. */
 uint64_t leader_next_ns(const struct conclave_client *client);
 
-/* --- client.c, status.c ----------------------------------------------------------------------- */
+/* --- client.c, status.c ---------------------------------------------------------------------- */
 
 /* Sends, receives, and looks at the timers, once. Returns true if a frame came in. */
 bool client_step(struct conclave_client *client);

@@ -4,8 +4,7 @@
 
 #include <string.h>
 
-/* --- The target --------------------------------------------------------------------------------
- */
+/* --- The target ------------------------------------------------------------------------------ */
 
 /* A known leader is kept until another is named; its socket may just be full. A guess is kept while
  * something is outstanding there: it will answer, or fall silent and be probed. */
@@ -49,8 +48,7 @@ void leader_lost(struct conclave_client *client, uint32_t connection)
     }
 }
 
-/* --- What nodes say ----------------------------------------------------------------------------
- */
+/* --- What nodes say -------------------------------------------------------------------------- */
 
 static bool connection_silent(const struct client_connection *connection, uint64_t now_ns)
 {
@@ -96,6 +94,7 @@ void leader_learn(struct conclave_client *client, uint32_t from,
     uint32_t leader;
     bool named = redirect->leader[0] != '\0' && redirect->endpoint[0] != '\0' &&
                  connection_obtain(client, redirect->endpoint, &leader, NULL) == CONCLAVE_OK;
+    client->leader_none = !named;
     if (!named) {
         learn_none(client, from, redirect->term, now_ns);
         return;
@@ -112,8 +111,7 @@ void leader_learn(struct conclave_client *client, uint32_t from,
     client->connections[leader].term = redirect->term;
 }
 
-/* --- Probes ------------------------------------------------------------------------------------
- */
+/* --- Probes ---------------------------------------------------------------------------------- */
 
 void leader_ask(struct conclave_client *client, uint32_t connection, uint64_t now_ns)
 {

@@ -6,8 +6,7 @@
 /* What a frame spends on an operation beside its body, at most: array 1, id 9, type 1, header 5. */
 enum { OP_FRAME_BYTES = 16, FRAME_HEADER_BYTES = 8 };
 
-/* --- The end of an operation -------------------------------------------------------------------
- */
+/* --- The end of an operation ----------------------------------------------------------------- */
 
 static void operation_done(struct conclave_client *client, uint32_t index, int code,
                            uint64_t now_ns)
@@ -39,8 +38,7 @@ static void operation_unsend(struct conclave_client *client, struct table_entry 
     entry->state = TABLE_WAITING;
 }
 
-/* --- Queue and frames --------------------------------------------------------------------------
- */
+/* --- Queue and frames ------------------------------------------------------------------------ */
 
 void operation_queue(struct conclave_client *client, uint32_t index)
 {
@@ -129,8 +127,7 @@ void operations_send(struct conclave_client *client, uint64_t now_ns)
     }
 }
 
-/* --- Answers -----------------------------------------------------------------------------------
- */
+/* --- Answers --------------------------------------------------------------------------------- */
 
 /* Codes with which a node (not its state machine: those answers are bin) refuses an operation that
  * may be tried again. */
@@ -214,8 +211,7 @@ void operation_answered(struct conclave_client *client, uint32_t connection,
     operation_done(client, index, reply->code, now_ns);
 }
 
-/* --- Changes of leader and time ----------------------------------------------------------------
- */
+/* --- Changes of leader and time -------------------------------------------------------------- */
 
 void operations_abandon(struct conclave_client *client, uint32_t connection, uint64_t now_ns)
 {
@@ -249,8 +245,8 @@ void operations_wake(struct conclave_client *client)
 /* The verdict on an operation that nobody can have taken since it was last refused, if it was. */
 static int unsent_code(const struct conclave_client *client, const struct table_entry *entry)
 {
-    bool leader_known =
-        client->target != CLIENT_CONNECTION_NONE && client->connections[client->target].term > 0;
+    bool leader_known = client->target != CLIENT_CONNECTION_NONE && !client->leader_none &&
+                        client->connections[client->target].term > 0;
     if (entry->refusal == CONCLAVE_BUSY || entry->refusal == CONCLAVE_STOPPING)
         return entry->refusal;
     if (entry->refusal == 0 && client->heard_ns < entry->op->submitted_ns)

@@ -45,7 +45,7 @@ struct table_entry *table_at(struct table *table, uint32_t index)
     return &table->entries[index];
 }
 
-/* --- Timers ----------------------------------------------------------------------------------- */
+/* --- Timers ---------------------------------------------------------------------------------- */
 
 static void bucket_link(struct table *table, uint32_t index, uint32_t bucket)
 {
@@ -143,7 +143,7 @@ uint64_t table_next_due_ns(const struct table *table)
     return UINT64_MAX;
 }
 
-/* --- Entries ---------------------------------------------------------------------------------- */
+/* --- Entries --------------------------------------------------------------------------------- */
 
 uint32_t table_add(struct table *table, struct conclave_op *op, uint64_t deadline_ns)
 {

@@ -68,8 +68,7 @@ void fake_client(struct fake_cluster *cluster, size_t first, size_t count)
     cr_assert_eq(conclave_client_create(&options, &cluster->client, &error), CONCLAVE_OK);
 }
 
-/* --- A node -------------------------------------------------------------------------------------
- */
+/* --- A node ---------------------------------------------------------------------------------- */
 
 void fake_send(struct fake_node *node, const void *data, size_t bytes)
 {

@@ -127,8 +127,7 @@ Test(leader, two_nodes_that_name_each_other_do_not_spin)
     cr_assert_leq(n1->op_count + n2->op_count + n3->op_count, 60);
 }
 
-/* --- A leader that dies or hangs ----------------------------------------------------------------
- */
+/* --- A leader that dies or hangs ------------------------------------------------------------- */
 
 Test(leader, proposals_at_a_dead_one_are_unknown_when_another_is_elected)
 {
@@ -244,6 +243,23 @@ Test(leader, that_cannot_be_reached_times_out)
     cr_assert_eq(run(&op), CONCLAVE_TIMEOUT);
 }
 
+Test(leader, that_died_and_has_no_successor_is_no_leader)
+{
+    settle();
+    fake_leader(&cluster, 0, 2);
+    for (size_t i = 0; i < 3; i++)
+        snprintf(cluster.nodes[i]->redirect.endpoint, sizeof n1->redirect.endpoint,
+                 "tcp://127.0.0.1:1");
+    n1->mode = FAKE_REFUSE;
+    n1->refusal = CONCLAVE_NOT_LEADER;
+    struct conclave_op op = fake_op(CONCLAVE_OP_PROPOSE, "p", 1000);
+    submit(&op);
+    size_t before = n2->leader_count;
+    FAKE_RUN_UNTIL(&cluster, n2->leader_count >= before + 2);
+    fake_leader(&cluster, -1, 2);
+    cr_assert_eq(run(&op), CONCLAVE_NO_LEADER);
+}
+
 Test(leader, redirect_to_nonsense_is_no_leader)
 {
     for (size_t i = 0; i < 3; i++)
@@ -255,8 +271,7 @@ Test(leader, redirect_to_nonsense_is_no_leader)
     cr_assert_eq(run(&op), CONCLAVE_NO_LEADER);
 }
 
-/* --- Sockets ------------------------------------------------------------------------------------
- */
+/* --- Sockets --------------------------------------------------------------------------------- */
 
 /* Listens on a port of its own choice; returns the descriptor. */
 static int tcp_listen(uint16_t *ret_port)

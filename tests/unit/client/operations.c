@@ -165,8 +165,7 @@ Test(operations, carry_the_sentence_of_a_node_that_refuses_for_good)
     conclave_op_release(&op);
 }
 
-/* --- Refusals -----------------------------------------------------------------------------------
- */
+/* --- Refusals -------------------------------------------------------------------------------- */
 
 Test(operations, are_tried_again_while_the_node_is_busy)
 {
@@ -215,8 +214,7 @@ Test(operations, end_without_leader_when_there_is_none)
     cr_assert_eq(code_when_always_refused(CONCLAVE_NO_LEADER), CONCLAVE_NO_LEADER);
 }
 
-/* --- Deadlines ----------------------------------------------------------------------------------
- */
+/* --- Deadlines ------------------------------------------------------------------------------- */
 
 Test(operations, proposal_sent_and_not_answered_is_unknown)
 {
@@ -267,8 +265,7 @@ Test(operations, each_has_its_own_deadline)
     cr_assert_eq(slow.code, CONCLAVE_OK);
 }
 
-/* --- What must not disturb ----------------------------------------------------------------------
- */
+/* --- What must not disturb ------------------------------------------------------------------- */
 
 Test(operations, are_undisturbed_by_garbage)
 {
@@ -362,8 +359,7 @@ Test(operations, ignore_a_second_refusal_of_an_earlier_attempt)
     cr_assert_eq(op.code, CONCLAVE_OK);
 }
 
-/* --- The edges of the interface -----------------------------------------------------------------
- */
+/* --- The edges of the interface -------------------------------------------------------------- */
 
 Test(operations, wrong_ones_are_not_taken)
 {
