@@ -88,7 +88,6 @@ static void truncate_from(struct raft *raft, uint64_t index)
     raft_log_truncate(log, index);
     raft_membership_truncate(raft, index);
     raft->verified = raft_min(raft->verified, index - 1);
-    raft->promised = raft_min(raft->promised, index - 1);
 }
 
 /* Puts the CONFIG entries that come after the first `skip` entries into effect. */

@@ -39,25 +39,23 @@ void raft_acknowledge(struct raft *raft)
     bool persists = raft->log.staged < raft->log.last.index; /* this step hands entries over */
     uint64_t durable = raft_min(raft->verified, raft->log.durable);
 
-    if (raft->ack_pending && (persists || !hard_durable)) {
+    if (!raft->ack_pending)
+        return;
+    raft->ack_pending = false;
+    if (persists || !hard_durable) {
         /* Rule 4: rides with the entries. Persists complete in order, so when this one is durable
          * everything verified is. */
         raft_messages_add(&raft->output->persist.send_after, accepted(raft, raft->verified));
-        raft->promised = raft->verified;
         /* A new confirmation round does not wait for the disk: it asks only whether this node still
          * follows, and the answer claims no more than what is durable. */
-        if (hard_durable && raft->ack_round > raft->ack_round_sent) {
-            raft_messages_add(&raft->output->send_now, accepted(raft, durable));
-            raft->ack_round_sent = raft->ack_round;
-        }
-    } else if (hard_durable && (raft->ack_pending || durable > raft->promised)) {
-        /* An empty or repeated append, or entries that became durable without an answer of this
-         * term waiting for them. Rule 4: claims only what is durable; the rest is promised. */
-        raft_messages_add(&raft->output->send_now, accepted(raft, durable));
-        raft->promised = raft_max(raft->promised, durable);
-        raft->ack_round_sent = raft->ack_round;
+        if (!hard_durable || raft->ack_round <= raft->ack_round_sent)
+            return;
     }
-    raft->ack_pending = false;
+    /* An empty or repeated append, or a new round. Rule 4: claims only what is durable; for what is
+     * verified and not durable yet an answer waits with its persist, given in this term, or the
+     * term itself would not be durable. */
+    raft_messages_add(&raft->output->send_now, accepted(raft, durable));
+    raft->ack_round_sent = raft->ack_round;
 }
 
 void raft_persist_new(struct raft *raft)

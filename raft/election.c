@@ -2,6 +2,7 @@
  * 6.2, 6.4 for what a leader does without its majority).
  *
  *                    raft_tick: silence for [T, 2T]        count_prevotes: majority
+ *                    raft_on_peer_down: soon
  *      FOLLOWER ----------------------------> PRECANDIDATE ------------------------> CANDIDATE
  *        ^  ^                                   |  ^  |                                |   |
  *        |  |     raft_become_follower:         |  |  +- raft_tick: asks again         |   |
@@ -55,7 +56,6 @@ static void term_set(struct raft *raft, uint64_t term, raft_node_id vote)
     raft->hard = (struct raft_hard_state){.term = term, .vote = vote};
     raft->hard_dirty = true;
     raft->verified = 0;
-    raft->promised = 0;
     raft->ack_pending = false;
     raft->ack_round = 0;
     raft->ack_round_sent = 0;
@@ -141,6 +141,31 @@ static void precampaign(struct raft *raft)
     count_prevotes(raft);
 }
 
+/* Two nodes that ask for pre-votes at the same time would grant them to each other, campaign in the
+ * same term, vote for themselves and both lose. So one of them stands back: the one with the lower
+ * id, if the other's log is good enough for its vote. A pre-candidate has changed nothing, so it
+ * may stop being one at any time. */
+static void prevote_yield(struct raft *raft, raft_node_id to)
+{
+    if (raft->role != RAFT_PRECANDIDATE || to < raft->options.id)
+        return;
+    role_set(raft, RAFT_FOLLOWER);
+    raft_draw_timeout(raft);
+}
+
+void raft_on_peer_down(struct raft *raft, raft_node_id peer)
+{
+    if (raft->role != RAFT_FOLLOWER || peer == 0 || raft->leader != peer)
+        return;
+    /* This node no longer holds to that leader (Rule 21), so it may help to elect another one. If
+     * the leader lives, its next heartbeat or the others' stickiness ends the matter: a pre-vote
+     * changes nothing. The short random wait lets one of the followers be the first to ask. */
+    uint64_t soon =
+        raft->now_us + prng_below(&raft->prng, raft->options.election_timeout_us / 8 + 1);
+    raft->sticky_until_us = raft->now_us;
+    raft->election_deadline_us = raft_min(raft->election_deadline_us, soon);
+}
+
 void raft_count_votes(struct raft *raft)
 {
     if (raft->role != RAFT_CANDIDATE ||
@@ -198,6 +223,8 @@ void raft_on_vote_request(struct raft *raft, const struct raft_message *message)
             raft->hard_dirty = true;
         }
     }
+    if (granted && pre)
+        prevote_yield(raft, message->from);
     struct raft_message *response =
         raft_message_create(pre ? RAFT_PREVOTE_RESPONSE : RAFT_VOTE_RESPONSE, raft->options.id,
                             message->from, raft->hard.term);

@@ -71,7 +71,6 @@ struct raft {
 
     /* Follower: answers to the leader of this term. */
     uint64_t verified; /* the log equals the leader's up to here */
-    uint64_t promised; /* the highest match that an answer carries, sent or waiting */
     bool ack_pending; /* an append was accepted in this step */
     uint64_t ack_round; /* the highest round seen of this leader */
     uint64_t ack_round_sent; /* the highest one answered without waiting for the disk */
@@ -170,6 +169,9 @@ void raft_draw_timeout(struct raft *raft);
 
 /* Campaigns, or steps down for want of a quorum, if it is time to. */
 void raft_tick(struct raft *raft);
+
+/* The host lost its connection to a peer. */
+void raft_on_peer_down(struct raft *raft, raft_node_id peer);
 
 /* When raft_tick or a heartbeat is due next. */
 uint64_t raft_deadline(const struct raft *raft);

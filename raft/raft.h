@@ -60,7 +60,8 @@ enum raft_event_type {
     RAFT_EVENT_READ,
     RAFT_EVENT_PERSISTED,
     RAFT_EVENT_APPLIED,
-    RAFT_EVENT_TIMEOUT
+    RAFT_EVENT_TIMEOUT,
+    RAFT_EVENT_PEER_DOWN
 };
 
 struct raft_event {
@@ -90,6 +91,11 @@ struct raft_event {
         } persisted;
 
         uint64_t applied; /* the state machine holds everything up to this index */
+
+        /* The connection to this peer broke, or its process was seen to end. A hint: it may be
+         * wrong, late or missing; a follower of that peer looks for a new leader at once instead of
+         * after its timeout. */
+        raft_node_id peer_down;
     };
 };
 
@@ -188,8 +194,8 @@ struct raft_id raft_durable(const struct raft *raft); /* last entry known to be 
 /* True on a leader that has committed an entry of its own term and may serve. */
 bool raft_is_serving(const struct raft *raft);
 
-/* The configuration in effect (the newest in the log, Rule 29) and its index, which may be asked for
- * with NULL. Not before START. */
+/* The configuration in effect (the newest in the log, Rule 29) and its index, which may be asked
+ * for with NULL. Not before START. */
 const struct raft_configuration *raft_configuration(const struct raft *raft, uint64_t *ret_index);
 
 /* The term of the entry at this index: 0 if the log does not hold it. */

@@ -101,6 +101,9 @@ static int event_handle(struct raft *raft, struct raft_event *event)
         break;
     case RAFT_EVENT_TIMEOUT:
         break; /* every step looks at the clock */
+    case RAFT_EVENT_PEER_DOWN:
+        raft_on_peer_down(raft, event->peer_down);
+        break;
     }
     return CONCLAVE_OK;
 }

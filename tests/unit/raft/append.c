@@ -204,7 +204,7 @@ Test(append, rule_16_entries_that_do_not_follow_each_other_are_refused)
 
 Test(append, rule_16_terms_that_fall_or_exceed_the_leaders_are_refused)
 {
-    follower(3, TERMS(2));
+    follower(5, TERMS(2));
     cluster_receive(&c, append_request(2, 1, 5, id_of(2, 2), 0, TERMS(4, 3)));
     cluster_receive(&c, append_request(2, 1, 5, id_of(2, 2), 0, TERMS(1)));
     cluster_receive(&c, append_request(2, 1, 5, id_of(2, 2), 0, TERMS(6)));

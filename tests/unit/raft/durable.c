@@ -124,25 +124,6 @@ Test(durable, a_new_leader_learns_of_entries_of_the_old_one_when_they_are_durabl
     cluster_deinit(&c);
 }
 
-Test(durable, an_answer_that_claimed_less_is_followed_by_one_that_claims_all)
-{
-    follower();
-    /* The entries come from leader 2, whose answer is of term 2; leader 3 confirms them in term 3
-     * when its term is durable and they, by a slower disk, are not. */
-    cluster_receive(&c, append_request(3, 1, 3, id_of(1, 1), 1, NULL, 0));
-    cluster_persist_all(&c, 1);
-    cr_assert_eq(next_match(3), 1);
-    struct raft_event events[2] = {{.type = RAFT_EVENT_RECEIVE}, {.type = RAFT_EVENT_RECEIVE}};
-    events[0].receive = append_request(3, 1, 3, id_of(1, 1), 1, TERMS(3));
-    events[1].receive = append_request(3, 1, 3, id_of(3, 2), 1, NULL, 0);
-    cluster_step(&c, 1, events, 2);
-    cr_assert_eq(next_match(3), UINT64_MAX);
-    cluster_persist_all(&c, 1);
-    cr_assert_eq(next_match(3), 2);
-    cr_assert_eq(next_match(3), UINT64_MAX);
-    cluster_deinit(&c);
-}
-
 Test(durable, rule_5_a_completion_for_replaced_entries_is_no_acknowledgement)
 {
     follower();

@@ -97,6 +97,22 @@ Test(election, rule_1_even_a_repeated_answer_waits_for_the_disk)
     cluster_deinit(&c);
 }
 
+Test(election, rule_1_a_vote_in_a_term_already_durable_is_made_durable_too)
+{
+    cluster_init(&c, 3);
+    cluster_set_disk(&c, 1, (struct raft_hard_state){.term = 5}, NULL, 0);
+    cluster_start(&c, 1);
+    cluster_advance(&c, T_US);
+    cluster_receive(&c, vote_request(RAFT_VOTE_REQUEST, 2, 1, 5, id_of(1, 1)));
+    cr_assert_eq(cluster_count(&c, 2, RAFT_VOTE_RESPONSE), 0);
+    cr_assert_eq(c.nodes[1].persist_count, 1);
+    cr_assert(c.nodes[1].persists[0].hard_state_changed);
+    cr_assert_eq(c.nodes[1].persists[0].hard_state.vote, 2);
+    cluster_persist(&c, 1);
+    cr_assert(granted(2, RAFT_VOTE_RESPONSE));
+    cluster_deinit(&c);
+}
+
 Test(election, rule_1_a_vote_survives_a_crash)
 {
     cluster_setup(&c, 3, 1);
@@ -503,4 +519,79 @@ Test(election, the_same_seed_gives_the_same_election)
     }
     for (int i = 0; i < 3; i++)
         cr_assert_eq(deadlines[0][i], deadlines[1][i]);
+}
+
+static void peer_down(raft_node_id id, raft_node_id peer)
+{
+    struct raft_event event = {.type = RAFT_EVENT_PEER_DOWN, .peer_down = peer};
+    cluster_step(&c, id, &event, 1);
+}
+
+Test(election, a_follower_that_loses_its_leader_asks_long_before_its_timeout)
+{
+    cluster_setup(&c, 3, 1);
+    cluster_receive(&c, append_request(2, 1, 2, id_of(1, 1), 1, NULL, 0));
+    cluster_persist_all(&c, 1);
+    peer_down(1, 3); /* not the leader: nothing changes */
+    cr_assert_geq(c.nodes[1].deadline_us, c.now_us + T_US);
+    peer_down(1, 2);
+    cr_assert_leq(c.nodes[1].deadline_us, c.now_us + T_US / 8);
+    cluster_advance(&c, T_US / 8);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(role(1), RAFT_PRECANDIDATE);
+    cluster_deinit(&c);
+}
+
+Test(election, a_follower_that_loses_its_leader_helps_to_elect_another)
+{
+    cluster_setup(&c, 3, 1);
+    cluster_receive(&c, append_request(2, 1, 2, id_of(1, 1), 1, NULL, 0));
+    cluster_persist_all(&c, 1);
+    cluster_drop_all(&c);
+    cr_assert_not(ask(RAFT_PREVOTE_REQUEST, 3, 3, id_of(1, 1)), "Rule 21");
+    peer_down(1, 2);
+    cr_assert(ask(RAFT_PREVOTE_REQUEST, 3, 3, id_of(1, 1)));
+    cluster_deinit(&c);
+}
+
+Test(election, a_leader_that_was_only_disconnected_is_followed_again)
+{
+    cluster_setup(&c, 3, 1);
+    cluster_receive(&c, append_request(2, 1, 2, id_of(1, 1), 1, NULL, 0));
+    cluster_persist_all(&c, 1);
+    peer_down(1, 2);
+    cluster_receive(&c, append_request(2, 1, 2, id_of(1, 1), 1, NULL, 0));
+    cr_assert_geq(c.nodes[1].deadline_us, c.now_us + T_US);
+    cr_assert_not(ask(RAFT_PREVOTE_REQUEST, 3, 3, id_of(1, 1)), "Rule 21 holds again");
+    cr_assert_eq(term(1), 2);
+    cluster_deinit(&c);
+}
+
+Test(election, of_two_that_ask_for_prevotes_at_once_the_lower_id_stands_back)
+{
+    cluster_setup(&c, 3, 2);
+    cluster_advance(&c, 3 * T_US);
+    cluster_timeout(&c, 1);
+    cluster_timeout(&c, 2);
+    cr_assert_eq(role(1), RAFT_PRECANDIDATE);
+    cr_assert_eq(role(2), RAFT_PRECANDIDATE);
+    cluster_settle(&c);
+    cr_assert_eq(role(1), RAFT_FOLLOWER);
+    cr_assert_eq(role(2), RAFT_LEADER, "and the other one wins in the first round");
+    cr_assert_eq(term(2), 2);
+    cluster_deinit(&c);
+}
+
+Test(election, nobody_stands_back_for_a_worse_log)
+{
+    const uint64_t terms[] = {1};
+    cluster_init(&c, 3);
+    cluster_set_disk(&c, 1, (struct raft_hard_state){.term = 1}, terms, 1);
+    cluster_start(&c, 2);
+    cluster_advance(&c, 3 * T_US);
+    cluster_timeout(&c, 1);
+    cluster_timeout(&c, 2);
+    cluster_settle(&c);
+    cr_assert_eq(role(1), RAFT_LEADER);
+    cluster_deinit(&c);
 }
