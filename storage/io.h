@@ -2,8 +2,8 @@
  * simulator can replace the disk: count operations, fail the n-th, lose what was not synced.
  *
  * Functions return CONCLAVE_OK or a code with a sentence: IO, NO_SPACE, NOT_FOUND, EXISTS, IN_USE,
- * DENIED. They restart on EINTR and finish short reads and writes. A handle belongs to one thread at
- * a time. */
+ * DENIED. They restart on EINTR and finish short reads and writes. A handle belongs to one thread
+ * at a time. */
 #ifndef STORAGE_IO_H
 #define STORAGE_IO_H
 
@@ -14,8 +14,8 @@
 struct io_file; /* made by open, freed by close */
 
 enum io_open_flags {
-    IO_OPEN_CREATE = 1,    /* make it; EXISTS if it is there */
-    IO_OPEN_READ_ONLY = 2  /* never written: inspection */
+    IO_OPEN_CREATE = 1, /* make it; EXISTS if it is there */
+    IO_OPEN_READ_ONLY = 2 /* never written: inspection */
 };
 
 struct io {

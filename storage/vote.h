@@ -1,8 +1,8 @@
 /* storage/vote.h - {term, vote}: one atomic durable record in two slots written in turn (Rule 1).
  *
- * Each slot is a checksummed block of its own with a sequence number; the valid slot with the higher
- * one counts, so a write torn by power loss leaves the one before. Both slots bad: CORRUPT, the node
- * must never vote again. Owned by one thread. */
+ * Each slot is a checksummed block of its own with a sequence number; the valid slot with the
+ * higher one counts, so a write torn by power loss leaves the one before. Both slots bad: CORRUPT,
+ * the node must never vote again. Owned by one thread. */
 #ifndef STORAGE_VOTE_H
 #define STORAGE_VOTE_H
 
@@ -13,8 +13,8 @@ struct vote_file;
 
 /* Makes DIR/vote with `initial` in it, durable. EXISTS if it is there. */
 MUST_USE int vote_create(const struct io *io, const char *dir,
-                         const struct storage_identity *identity,
-                         struct raft_hard_state initial, struct conclave_error *error);
+                         const struct storage_identity *identity, struct raft_hard_state initial,
+                         struct conclave_error *error);
 
 MUST_USE int vote_open(const struct io *io, const char *dir,
                        const struct storage_identity *identity, struct vote_file **ret_file,

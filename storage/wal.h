@@ -13,14 +13,15 @@
 #include "storage/identity.h"
 
 struct wal_options {
-    uint64_t segment_bytes; /* 0: the default, 16 MiB; at least 64 KiB in production, less in tests */
+    uint64_t
+        segment_bytes; /* 0: the default, 16 MiB; at least 64 KiB in production, less in tests */
 };
 
 /* What a start found. */
 struct wal_recovery {
-    struct raft_runs entries;    /* the valid log, from its first index on */
-    uint64_t attested_index;     /* known to have been durable before the last stop */
-    uint64_t cut_bytes;          /* bytes of an unattested torn tail that were cut; 0: none */
+    struct raft_runs entries; /* the valid log, from its first index on */
+    uint64_t attested_index; /* known to have been durable before the last stop */
+    uint64_t cut_bytes; /* bytes of an unattested torn tail that were cut; 0: none */
     uint64_t segment_count;
 };
 
@@ -31,13 +32,12 @@ MUST_USE int wal_create(const struct io *io, const char *dir,
                         const struct storage_identity *identity, const struct wal_options *options,
                         const struct raft_runs *entries, struct conclave_error *error);
 
-/* Opens and recovers. A torn tail that was never attested is cut; anything else that is not valid is
- * CORRUPT, with segment, offset and index in the sentence, and nothing on disk is changed.
+/* Opens and recovers. A torn tail that was never attested is cut; anything else that is not valid
+ * is CORRUPT, with segment, offset and index in the sentence, and nothing on disk is changed.
  * IDENTITY: a segment of another node or cluster. */
-MUST_USE int wal_open(const struct io *io, const char *dir,
-                      const struct storage_identity *identity, const struct wal_options *options,
-                      struct wal **ret_wal, struct wal_recovery *ret_recovery,
-                      struct conclave_error *error);
+MUST_USE int wal_open(const struct io *io, const char *dir, const struct storage_identity *identity,
+                      const struct wal_options *options, struct wal **ret_wal,
+                      struct wal_recovery *ret_recovery, struct conclave_error *error);
 
 /* Stages entries for the next sync. Their first index is at most one above the last (asserted). */
 void wal_append(struct wal *wal, const struct raft_runs *entries);
@@ -46,15 +46,16 @@ void wal_append(struct wal *wal, const struct raft_runs *entries);
  * is not known (Rule 6). NO_SPACE too is final for this batch. Nothing staged: nothing is done. */
 MUST_USE int wal_sync(struct wal *wal, struct conclave_error *error);
 
-/* When idle for a moment after a sync: appends and syncs the attestation of the last batch, if it is
- * not yet attested, so that a start can tell a torn tail from damage. */
+/* When idle for a moment after a sync: appends and syncs the attestation of the last batch, if it
+ * is not yet attested, so that a start can tell a torn tail from damage. */
 MUST_USE int wal_attest(struct wal *wal, struct conclave_error *error);
 
 /* True if wal_attest has something to do. */
 bool wal_needs_attest(const struct wal *wal);
 
-/* Prepares the next segment (allocated, zeroed, durable) if there is none: slow, so the log-writer's
- * helper thread calls it; it touches no other state of the WAL. Returns at once if it is there. */
+/* Prepares the next segment (allocated, zeroed, durable) if there is none: slow, so the
+ * log-writer's helper thread calls it; it touches no other state of the WAL. Returns at once if it
+ * is there. */
 MUST_USE int wal_prepare_segment(struct wal *wal, struct conclave_error *error);
 
 /* True if a helper should call wal_prepare_segment now. Owner thread. */

@@ -290,6 +290,7 @@ static int walk_all(struct scanner *scanner)
             code = enter(scanner, number, &header);
         if (code != CONCLAVE_OK)
             return code;
+        ASSERT(scanner->next.data != NULL);
         scan->chain = get_u64(scanner->next.data);
         struct loaded swap = scanner->here;
         scanner->here = scanner->next;
