@@ -71,12 +71,9 @@ static const char *hint_for(int code)
     }
 }
 
-/* Asks the nodes and, if a majority is missing, says so in hint. */
-static void diagnose(struct conclave_client *client, struct conclave_status *status, char *hint,
-                     size_t hint_size)
+/* Says in hint if a majority does not answer. */
+static void explain_majority(const struct conclave_status *status, char *hint, size_t hint_size)
 {
-    if (conclave_client_status(client, CONNECT_DIAGNOSIS_MS, status) != CONCLAVE_OK)
-        return;
     struct connect_health health = connect_health(status);
     if (health.answered <= health.nodes / 2)
         snprintf(hint, hint_size,
@@ -85,25 +82,36 @@ static void diagnose(struct conclave_client *client, struct conclave_status *sta
                  health.answered, health.nodes, health.nodes / 2 + 1);
 }
 
+static int unreachable(bool json, struct conclave_client *client, const char *hint)
+{
+    return output_error(json, CONCLAVE_UNREACHABLE, NULL, hint, "no node could be reached: %.800s",
+                        conclave_client_describe(client));
+}
+
 int connect_error(const struct args *args, struct conclave_client *client, int code)
 {
     bool json = args_on(args, "json");
-    char hint[256];
     const char *fixed = hint_for(code);
-    snprintf(hint, sizeof hint, "%s", fixed ? fixed : "");
     if (code == CONCLAVE_UNREACHABLE)
-        return output_error(json, code, NULL, hint, "no node could be reached at %.600s",
-                            args_value(args, "endpoints"));
+        return unreachable(json, client, fixed);
+    char hint[256];
+    snprintf(hint, sizeof hint, "%s", fixed ? fixed : "");
     bool ask = code == CONCLAVE_NO_LEADER || code == CONCLAVE_NOT_LEADER ||
                code == CONCLAVE_TIMEOUT || code == CONCLAVE_BUSY || code == CONCLAVE_UNKNOWN;
     struct conclave_status *status = ask ? calloc(1, sizeof *status) : NULL;
-    if (status && code == CONCLAVE_UNKNOWN) {
-        char unused[sizeof hint];
-        diagnose(client, status, unused, sizeof unused);
-    } else if (status) {
-        diagnose(client, status, hint, sizeof hint);
-    }
-    int exit_code = output_error(json, code, status ? status->leader : NULL, hint, "%s",
+    int asked = CONCLAVE_INTERNAL;
+    if (status)
+        asked = conclave_client_status(client, CONNECT_DIAGNOSIS_MS, status);
+    if (asked == CONCLAVE_OK && code != CONCLAVE_UNKNOWN)
+        explain_majority(status, hint, sizeof hint);
+    int exit_code;
+    if (asked == CONCLAVE_UNREACHABLE && code == CONCLAVE_TIMEOUT)
+        exit_code = unreachable(json, client,
+                                "it takes connections but does not answer: is that the client "
+                                "endpoint of a node (peers use another port), and does the node "
+                                "run?");
+    else
+        exit_code = output_error(json, code, status ? status->leader : NULL, hint, "%s",
                                  conclave_code_text(code));
     free(status);
     return exit_code;

@@ -93,6 +93,17 @@ Test(text, escapes_what_would_break_a_line_and_nothing_else)
     free(text);
 }
 
+Test(text, calls_printable_what_keeps_a_terminal_safe)
+{
+    cr_expect(text_is_printable("a \\ gr\xc3\xbc\xc3\x9f", 10));
+    cr_expect(text_is_printable("", 0));
+    cr_expect_not(text_is_printable("a\nb", 3));
+    cr_expect_not(text_is_printable("\x1b[31m", 5));
+    cr_expect_not(text_is_printable("\xc2\x9b", 2), "a control sequence introducer in UTF-8");
+    cr_expect_not(text_is_printable("\x7f", 1));
+    cr_expect_not(text_is_printable("\xff", 1));
+}
+
 Test(text, counts_a_swap_of_neighbours_as_one_edit)
 {
     cr_expect_eq(text_distance("", ""), 0);
