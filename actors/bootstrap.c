@@ -134,22 +134,37 @@ static void note_entry(void *arg, const char *name)
     ++*(unsigned *)arg;
 }
 
+/* Makes one directory and its name durable: what is later acknowledged inside it must not vanish
+ * with it. `parent` is the directory that holds it. */
+static int make_durable_dir(const struct io *io, const char *path, const char *parent,
+                            struct conclave_error *error)
+{
+    int code = io->make_dir(io->ctx, path, error);
+    return code ? code : io->sync_dir(io->ctx, parent, error);
+}
+
 /* Makes the directory with those above it; one that is there must be empty. */
 static int make_empty_dir(const struct io *io, const char *dir, struct conclave_error *error)
 {
-    char path[4096];
+    char path[4096], parent[4096];
     size_t bytes = strlen(dir);
+    while (bytes > 1 && dir[bytes - 1] == '/')
+        bytes--;
     if (bytes == 0 || bytes >= sizeof path)
         return error_set(error, CONCLAVE_INVALID, "the data directory's path is empty or too long");
-    memcpy(path, dir, bytes + 1);
-    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+    memcpy(path, dir, bytes);
+    path[bytes] = 0;
+    strcpy(parent, path[0] == '/' ? "/" : ".");
+    int code = CONCLAVE_OK;
+    for (char *slash = path; (slash = strchr(slash + 1, '/'));) {
         *slash = 0;
-        int code = io->make_dir(io->ctx, path, error);
+        code = make_durable_dir(io, path, parent, error);
         if (code && code != CONCLAVE_EXISTS)
             return code;
+        strcpy(parent, path);
         *slash = '/';
     }
-    int code = io->make_dir(io->ctx, dir, error);
+    code = make_durable_dir(io, path, parent, error);
     if (code != CONCLAVE_EXISTS)
         return code;
     struct storage_identity identity;
@@ -187,7 +202,7 @@ static int write_dir(const struct io *io, const char *dir, const struct storage_
     if (!code)
         code = vote_create(io, dir, identity, (struct raft_hard_state){.term = 1}, error);
     if (!code)
-        code = io->make_dir(io->ctx, machine_dir, error);
+        code = make_durable_dir(io, machine_dir, dir, error);
     if (!code)
         code = identity_write(io, dir, identity, error);
     return code;

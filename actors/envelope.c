@@ -57,6 +57,7 @@ void envelope_destroy(struct envelope *envelope)
     case ENVELOPE_QUIT:
     case ENVELOPE_ARM:
     case ENVELOPE_FIRED:
+    case ENVELOPE_PEER_DOWN:
     case ENVELOPE_PERSISTED:
     case ENVELOPE_PREPARE_SEGMENT:
     case ENVELOPE_APPLIED:

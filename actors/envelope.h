@@ -22,6 +22,7 @@ enum envelope_type {
     ENVELOPE_RECEIVED,
     ENVELOPE_PROPOSED,
     ENVELOPE_READ,
+    ENVELOPE_PEER_DOWN,
 
     /* raft -> log-writer -> raft; log-writer -> segment helper */
     ENVELOPE_PERSIST,
@@ -101,6 +102,7 @@ struct envelope {
             uint64_t applied_index;
         } start;
         struct raft_messages received;
+        raft_node_id peer_down;
         struct raft_batch *proposed;
         struct query_list read;
         struct {

@@ -7,6 +7,7 @@
  * A failed write or fsync is never tried again and nothing of the batch is let go (Rule 6): pages
  * may be marked clean although they were never written. The thread dies and the node with it. */
 #include "actors/node.h"
+#include "base/clock.h"
 #include "base/fatal.h"
 
 #include <stdlib.h>
@@ -14,11 +15,14 @@
 /* How long the log may be quiet before the last batch is attested by a record of its own. */
 enum { ATTEST_AFTER_MS = 50 };
 
+/* How long after asking for the next segment it is asked for again: the disk was full. */
+enum { SEGMENT_RETRY_US = 1000000 };
+
 struct log_writer {
     struct vote_file *vote;
     struct wal *wal;
     struct raft_hard_state hard_state;
-    bool segment_asked;
+    uint64_t segment_asked_us; /* 0: not asked for */
 
     /* What the batch at hand will have made durable. */
     bool batch_open;
@@ -141,12 +145,16 @@ static int commit_batch(struct actor *actor, struct conclave_error *error)
 static void ask_for_segment(struct actor *actor)
 {
     struct log_writer *writer = actor->state;
-    bool needed = wal_needs_segment(writer->wal);
-    if (needed && !writer->segment_asked) {
-        struct envelope *prepare = envelope_create(ENVELOPE_PREPARE_SEGMENT);
-        actor_send(actor, ACTOR_SEGMENTS, &prepare);
+    if (!wal_needs_segment(writer->wal)) {
+        writer->segment_asked_us = 0;
+        return;
     }
-    writer->segment_asked = needed;
+    uint64_t now_us = clock_now_us();
+    if (writer->segment_asked_us && now_us - writer->segment_asked_us < SEGMENT_RETRY_US)
+        return;
+    writer->segment_asked_us = now_us;
+    struct envelope *prepare = envelope_create(ENVELOPE_PREPARE_SEGMENT);
+    actor_send(actor, ACTOR_SEGMENTS, &prepare);
 }
 
 /* Takes all that is queued. Returns STOP or QUIT if one of them came, else 0. */

@@ -91,15 +91,17 @@ static long wait_ms(const struct network *network, uint64_t now_us)
 static void wait_for_work(struct actor *actor)
 {
     struct network *network = actor->state;
-    zmq_pollitem_t items[2 + CLIENT_PORTS];
-    int count = 0;
-    items[count++] = (zmq_pollitem_t){.socket = actor->inbox.socket, .events = ZMQ_POLLIN};
-    items[count++] = (zmq_pollitem_t){.socket = peers_socket(network->peers), .events = ZMQ_POLLIN};
+    void *sockets[1 + PEERS_SOCKETS_MAX + CLIENT_PORTS];
+    zmq_pollitem_t items[1 + PEERS_SOCKETS_MAX + CLIENT_PORTS];
+    size_t count = 0;
+    sockets[count++] = actor->inbox.socket;
+    count += peers_sockets(network->peers, sockets + count);
     for (int i = 0; i < CLIENT_PORTS; i++)
         if (network->clients.ports[i])
-            items[count++] = (zmq_pollitem_t){.socket = clients_socket(network->clients.ports[i]),
-                                              .events = ZMQ_POLLIN};
-    int result = zmq_poll(items, count, wait_ms(network, clock_now_us()));
+            sockets[count++] = clients_socket(network->clients.ports[i]);
+    for (size_t i = 0; i < count; i++)
+        items[i] = (zmq_pollitem_t){.socket = sockets[i], .events = ZMQ_POLLIN};
+    int result = zmq_poll(items, (int)count, wait_ms(network, clock_now_us()));
     ASSERT(result >= 0 || zmq_errno() == EINTR);
 }
 

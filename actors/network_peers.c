@@ -94,6 +94,17 @@ static void take_frame(struct actor *actor, struct buf *bytes, uint64_t now_us)
     }
 }
 
+static void hand_on(struct actor *actor)
+{
+    struct network *network = actor->state;
+    if (!network->received.count)
+        return;
+    struct envelope *received = envelope_create(ENVELOPE_RECEIVED);
+    received->received = network->received;
+    network->received = (struct raft_messages){0};
+    actor_send(actor, ACTOR_RAFT, &received);
+}
+
 void network_receive_peers(struct actor *actor, uint64_t now_us)
 {
     struct network *network = actor->state;
@@ -102,12 +113,13 @@ void network_receive_peers(struct actor *actor, uint64_t now_us)
         take_frame(actor, bytes, now_us);
         buf_unref(bytes);
     }
-    if (!network->received.count)
-        return;
-    struct envelope *received = envelope_create(ENVELOPE_RECEIVED);
-    received->received = network->received;
-    network->received = (struct raft_messages){0};
-    actor_send(actor, ACTOR_RAFT, &received);
+    hand_on(actor);
+    raft_node_id lost; /* behind what it sent before */
+    while (peers_lost(network->peers, &lost)) {
+        struct envelope *down = envelope_create(ENVELOPE_PEER_DOWN);
+        down->peer_down = lost;
+        actor_send(actor, ACTOR_RAFT, &down);
+    }
 }
 
 void network_send(struct actor *actor, struct outgoing_list *list)

@@ -113,6 +113,9 @@ static void take(struct actor *actor, struct envelope **envelope)
     case ENVELOPE_READ:
         add_read(self, &e->read);
         break;
+    case ENVELOPE_PEER_DOWN:
+        add_event(self, RAFT_EVENT_PEER_DOWN)->peer_down = e->peer_down;
+        break;
     case ENVELOPE_PERSISTED: {
         struct raft_event *event = add_event(self, RAFT_EVENT_PERSISTED);
         event->persisted.seq = e->persisted.seq;

@@ -2,6 +2,17 @@
  * while the log-writer goes on writing. */
 #include "actors/node.h"
 
+/* A full disk is not fatal here: the log goes on in the segment it has, and asks again. */
+static int prepare(struct actor *actor, struct conclave_error *error)
+{
+    int code = wal_prepare_segment(actor->node->wal, error);
+    if (code != CONCLAVE_NO_SPACE)
+        return code;
+    log_event(&actor->node->logger, CONCLAVE_LOG_WARN, actor->ops->name, "disk_full",
+              "reason=\"%s\"", error->message);
+    return CONCLAVE_OK;
+}
+
 static int segments_run(struct actor *actor, struct conclave_error *error)
 {
     for (;;) {
@@ -13,7 +24,7 @@ static int segments_run(struct actor *actor, struct conclave_error *error)
                 return CONCLAVE_OK;
             if (type != ENVELOPE_PREPARE_SEGMENT)
                 continue;
-            int code = wal_prepare_segment(actor->node->wal, error);
+            int code = prepare(actor, error);
             if (code)
                 return code;
         }

@@ -5,6 +5,7 @@
 #include "transport/endpoint.h"
 #include "transport/frame.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zmq.h>
@@ -13,6 +14,7 @@ struct link {
     uint64_t id;
     char endpoint[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
     void *dealer;
+    void *monitor; /* of the dealer: says when its connection breaks; NULL with it */
     uint64_t heard_us; /* last authentic frame, or when the link was made */
     uint64_t patience_us; /* silence allowed, with jitter so that two nodes do not keep step */
 };
@@ -23,6 +25,7 @@ struct peers {
     struct prng prng;
     struct link links[CONCLAVE_MEMBERS_MAX];
     size_t link_count;
+    uint64_t monitors_made; /* their addresses are never used twice */
 };
 
 /* What both directions share: notice a dead peer in about a second, wait for nothing at close. */
@@ -58,11 +61,42 @@ int peers_create(void *context, const char *listen, uint64_t seed, struct peers 
     return CONCLAVE_OK;
 }
 
+/* A closed socket lives on in libzmq's own threads for a while and may still have an event to tell:
+ * with its reader gone, telling would block the I/O thread, and with it the node, for ever. So the
+ * watching ends first. */
 static void link_close(struct link *link)
 {
+    if (link->monitor)
+        (void)zmq_socket_monitor(link->dealer, NULL, 0);
     if (link->dealer)
         zmq_close(link->dealer);
+    if (link->monitor)
+        zmq_close(link->monitor);
     link->dealer = NULL;
+    link->monitor = NULL;
+}
+
+/* A node that is killed closes its connections: its peers need not wait for a timeout to notice.
+ * Only this one event is asked for, and it is always read: a monitor that nobody reads blocks its
+ * socket. Without one (out of sockets) the timeout does it. */
+static void link_watch(struct peers *peers, struct link *link)
+{
+    char address[96];
+    snprintf(address, sizeof address, "inproc://conclave-monitor-%p-%llu", (void *)peers,
+             (unsigned long long)peers->monitors_made++);
+    if (zmq_socket_monitor(link->dealer, address, ZMQ_EVENT_DISCONNECTED) != 0)
+        return;
+    link->monitor = zmq_socket(peers->context, ZMQ_PAIR);
+    if (!link->monitor) {
+        (void)zmq_socket_monitor(link->dealer, NULL, 0);
+        return;
+    }
+    socket_set_int(link->monitor, ZMQ_LINGER, 0);
+    if (zmq_connect(link->monitor, address) != 0) {
+        (void)zmq_socket_monitor(link->dealer, NULL, 0);
+        zmq_close(link->monitor);
+        link->monitor = NULL;
+    }
 }
 
 /* IMMEDIATE keeps frames from queueing for a peer that is not there: after a partition the first
@@ -83,6 +117,7 @@ static void link_open(struct peers *peers, struct link *link, uint64_t now_us)
     socket_set_int(link->dealer, ZMQ_HEARTBEAT_TTL, 1000);
     socket_set_int(link->dealer, ZMQ_TCP_MAXRT, 2000);
     socket_set_int(link->dealer, ZMQ_SNDBUF, 512 * 1024);
+    link_watch(peers, link);
     if (zmq_connect(link->dealer, link->endpoint) != 0)
         link_close(link); /* a name that does not resolve now; the supervisor tries again */
 }
@@ -116,6 +151,7 @@ void peers_set(struct peers *peers, const struct peer_address *addresses, size_t
         if (old && strcmp(old->endpoint, addresses[i].endpoint) == 0) {
             next[i] = *old;
             old->dealer = NULL; /* moved */
+            old->monitor = NULL;
             continue;
         }
         next[i].id = addresses[i].id;
@@ -140,9 +176,43 @@ bool peers_send(struct peers *peers, uint64_t id, struct buf *frame)
     return frame_send(link->dealer, frame, false);
 }
 
-void *peers_socket(struct peers *peers)
+size_t peers_sockets(const struct peers *peers, void *ret_sockets[])
 {
-    return peers->router;
+    size_t count = 0;
+    ret_sockets[count++] = peers->router;
+    for (size_t i = 0; i < peers->link_count; i++)
+        if (peers->links[i].monitor)
+            ret_sockets[count++] = peers->links[i].monitor;
+    return count;
+}
+
+/* Reads one event, which is a message of two parts; what it says is known, since only one kind was
+ * asked for (and MONITOR_STOPPED comes when nobody looks any more). */
+static bool take_event(void *monitor)
+{
+    bool more;
+    struct buf *part = frame_receive(monitor, &more);
+    if (!part)
+        return false;
+    buf_unref(part);
+    while (more && (part = frame_receive(monitor, &more)))
+        buf_unref(part);
+    return true;
+}
+
+bool peers_lost(struct peers *peers, uint64_t *ret_id)
+{
+    for (size_t i = 0; i < peers->link_count; i++) {
+        struct link *link = &peers->links[i];
+        bool lost = false;
+        while (link->monitor && take_event(link->monitor))
+            lost = true;
+        if (lost) {
+            *ret_id = link->id;
+            return true;
+        }
+    }
+    return false;
 }
 
 struct buf *peers_receive(struct peers *peers)

@@ -18,7 +18,8 @@ enum {
         2 << 20, /* larger frames are refused by libzmq, which closes the link */
     PEERS_SILENCE_US = 3000000, /* after this long without a sign a link is made anew */
     PEERS_SEND_HWM = 256, /* frames queued to one peer */
-    PEERS_RECEIVE_HWM = 1000
+    PEERS_RECEIVE_HWM = 1000,
+    PEERS_SOCKETS_MAX = 1 + CONCLAVE_MEMBERS_MAX
 };
 
 struct peers;
@@ -40,12 +41,17 @@ void peers_set(struct peers *peers, const struct peer_address *addresses, size_t
 /* Takes over one reference. True if handed to ZeroMQ, which still promises nothing. */
 bool peers_send(struct peers *peers, uint64_t id, struct buf *frame);
 
-/* The socket to poll for reading. */
-void *peers_socket(struct peers *peers);
+/* The sockets to poll for reading, at most PEERS_SOCKETS_MAX: frames come on the first, news of
+ * lost links on the others. Returns how many; they change with peers_set and peers_supervise. */
+size_t peers_sockets(const struct peers *peers, void *ret_sockets[]);
 
 /* The next frame without waiting, one reference; NULL: none. Its sender is what its content proves,
  * never the routing id. Messages of more than one part are dropped. */
 struct buf *peers_receive(struct peers *peers);
+
+/* The next peer whose connection has broken since the last call, without waiting; false: none. Its
+ * process may have died, or only the connection; libzmq connects again by itself. */
+bool peers_lost(struct peers *peers, uint64_t *ret_id);
 
 /* A frame of this peer was authentic. */
 void peers_heard(struct peers *peers, uint64_t id, uint64_t now_us);

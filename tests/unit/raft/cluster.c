@@ -335,7 +335,8 @@ void cluster_run(struct cluster *cluster, uint64_t us)
 {
     uint64_t end = cluster->now_us + us;
     cluster_settle(cluster);
-    for (;;) {
+    for (int i = 0;; i++) {
+        ASSERT(i < 100000); /* a deadline that stays in the past */
         raft_node_id next = due_next(cluster);
         if (next == 0 || cluster->nodes[next].deadline_us > end)
             break;

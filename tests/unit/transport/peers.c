@@ -3,7 +3,10 @@
 #include "transport/context.h"
 
 #include <criterion/criterion.h>
+#include <sched.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <zmq.h>
 
 static void *context;
@@ -27,7 +30,9 @@ TestSuite(peers, .init = setup, .fini = teardown, .timeout = 60);
 
 static struct buf *receive(struct peers *peers)
 {
-    zmq_pollitem_t item = {.socket = peers_socket(peers), .events = ZMQ_POLLIN};
+    void *sockets[PEERS_SOCKETS_MAX];
+    cr_assert_geq(peers_sockets(peers, sockets), 1);
+    zmq_pollitem_t item = {.socket = sockets[0], .events = ZMQ_POLLIN};
     cr_assert_eq(zmq_poll(&item, 1, 5000), 1);
     return peers_receive(peers);
 }
@@ -117,4 +122,29 @@ Test(peers, unchanged_links_survive_a_new_set)
     buf_unref(frame);
     peers_set(one, both, 1, 0);
     cr_assert_not(peers_send(one, 2, buf_copy("gone", 4)));
+}
+
+Test(peers, broken_connection_is_noticed_once)
+{
+    struct peers *three;
+    char path[64], endpoint[80];
+    uint64_t id = 0;
+    snprintf(path, sizeof path, "/tmp/conclave-peers-%d", (int)getpid());
+    snprintf(endpoint, sizeof endpoint, "ipc://%s", path);
+    cr_assert_eq(peers_create(context, endpoint, 3, &three, NULL), CONCLAVE_OK);
+    const struct peer_address to_three = {.id = 3, .endpoint = endpoint};
+    peers_set(one, &to_three, 1, 0);
+    while (!peers_send(one, 3, buf_copy("x", 1))) /* until connected */
+        sched_yield();
+    buf_unref(receive(three));
+    cr_assert_not(peers_lost(one, &id));
+    peers_destroy(three);
+    void *sockets[PEERS_SOCKETS_MAX];
+    cr_assert_eq(peers_sockets(one, sockets), 2);
+    zmq_pollitem_t item = {.socket = sockets[1], .events = ZMQ_POLLIN};
+    cr_assert_eq(zmq_poll(&item, 1, 5000), 1);
+    cr_assert(peers_lost(one, &id));
+    cr_assert_eq(id, 3);
+    cr_assert_not(peers_lost(one, &id));
+    unlink(path);
 }
