@@ -42,7 +42,7 @@ enum {
     CLIENT_RECREATE_JITTER_MS = 500,
     CLIENT_BACKOFF_MIN_MS = 10,
     CLIENT_BACKOFF_MAX_MS = 100,
-    CLIENT_REDIRECTS_MAX = 4 /* followed at once; later ones only after a back-off */
+    CLIENT_REDIRECTS_MAX = 8 /* times an operation is sent again without its back-off */
 };
 
 /* enum conclave_op.state: what the client knows of an operation that its caller owns or lent. */
@@ -66,6 +66,8 @@ struct client_connection {
     uint64_t heard_ns; /* last well-formed frame; 0: never */
     uint64_t
         silent_since_ns; /* something is wanted from it and it has said nothing since; 0: not */
+    uint64_t
+        deposed_ns; /* when it turned out to lead no more with operations outstanding; 0: not */
     uint64_t recreate_after_ns; /* of silence; jittered */
     bool asked; /* who leads, since the socket was made */
 };
@@ -135,8 +137,10 @@ void operation_answered(struct conclave_client *client, uint32_t connection,
                         const struct client_reply *reply, struct reply_frame *frame,
                         uint64_t now_ns);
 
-/* Gives up on what is outstanding there: proposals are done, UNKNOWN; reads are queued again. */
-void operations_abandon(struct conclave_client *client, uint32_t connection, uint64_t now_ns);
+/* Gives up on what was sent there before the given time and is outstanding: proposals are done,
+ * UNKNOWN; reads are queued again. */
+void operations_abandon(struct conclave_client *client, uint32_t connection,
+                        uint64_t sent_before_ns, uint64_t now_ns);
 
 /* Ends every back-off that waits for a leader. Not from inside the handling of one operation. */
 void operations_wake(struct conclave_client *client);

@@ -160,6 +160,7 @@ void connection_recreate(struct conclave_client *client, uint32_t index)
     ASSERT(connection->outstanding == 0);
     socket_close(client, connection);
     connection->silent_since_ns = 0;
+    connection->deposed_ns = 0;
     connection->term = 0;
     /* Out of sockets: stays closed, and silent, until the next attempt. */
     if (socket_open(client, connection, NULL) != CONCLAVE_OK)

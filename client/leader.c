@@ -56,6 +56,19 @@ static bool connection_silent(const struct client_connection *connection, uint64
            now_ns >= connection->silent_since_ns + CLIENT_SILENCE_MS * CLIENT_MS_NS;
 }
 
+/* The connection led and does not any more: what it took and has not answered may commit under the
+ * next leader or be lost. A node that lives is about to answer what it refused: it gets a moment to
+ * say so, since UNKNOWN is the answer that is worst to have. */
+static void depose(struct conclave_client *client, uint32_t index, uint64_t now_ns)
+{
+    struct client_connection *connection = &client->connections[index];
+    connection->term = 0;
+    if (connection_silent(connection, now_ns))
+        operations_abandon(client, index, UINT64_MAX, now_ns);
+    else if (connection->outstanding > 0 && connection->deposed_ns == 0)
+        connection->deposed_ns = now_ns;
+}
+
 /* `from` names no leader (or one that cannot be reached by a client). */
 static void learn_none(struct conclave_client *client, uint32_t from, uint64_t term,
                        uint64_t now_ns)
@@ -63,12 +76,8 @@ static void learn_none(struct conclave_client *client, uint32_t from, uint64_t t
     struct client_connection *connection = &client->connections[from];
     if (term != 0 && term < connection->term)
         return; /* older than what is known of it */
-    if (connection->term > 0) {
-        /* It led and does not any more: what it took and has not answered may commit under the
-         * next leader or be lost. A guess answers for itself. */
-        leader_lost(client, from);
-        operations_abandon(client, from, now_ns);
-    }
+    if (connection->term > 0)
+        depose(client, from, now_ns);
     leader_lost(client, from);
 }
 
@@ -81,10 +90,8 @@ static void learn_change(struct conclave_client *client, uint32_t leader, uint64
         struct client_connection *connection = &client->connections[i];
         bool deposed = connection->term > 0 && connection->term < term;
         bool mute = i != leader && connection->term == 0 && connection_silent(connection, now_ns);
-        if (!deposed && !mute)
-            continue;
-        connection->term = 0;
-        operations_abandon(client, i, now_ns);
+        if (deposed || mute)
+            depose(client, i, now_ns);
     }
 }
 
@@ -152,15 +159,25 @@ static uint64_t recreate_ns(const struct client_connection *connection)
     return connection->silent_since_ns + connection->recreate_after_ns;
 }
 
+static uint64_t deposed_end_ns(const struct client_connection *connection)
+{
+    return connection->deposed_ns + CLIENT_SILENCE_MS * CLIENT_MS_NS;
+}
+
 void leader_watch(struct conclave_client *client, uint64_t now_ns)
 {
     for (uint32_t i = 0; i < client->connection_count; i++) {
         struct client_connection *connection = &client->connections[i];
+        if (connection->deposed_ns > 0 && now_ns >= deposed_end_ns(connection)) {
+            /* Not what was sent since: it may lead again, in a later term. */
+            operations_abandon(client, i, connection->deposed_ns, now_ns);
+            connection->deposed_ns = 0;
+        }
         if (connection->silent_since_ns == 0 || now_ns < recreate_ns(connection))
             continue;
         /* A socket after a protocol error never connects again and may swallow what is sent; the
          * answers to what is outstanding would go to the old socket. */
-        operations_abandon(client, i, now_ns);
+        operations_abandon(client, i, UINT64_MAX, now_ns);
         leader_lost(client, i);
         connection_recreate(client, i);
     }
@@ -176,6 +193,8 @@ uint64_t leader_next_ns(const struct conclave_client *client)
     uint64_t next_ns = leader_wanted(client) ? client->next_probe_ns : UINT64_MAX;
     for (uint32_t i = 0; i < client->connection_count; i++) {
         const struct client_connection *connection = &client->connections[i];
+        if (connection->deposed_ns > 0 && deposed_end_ns(connection) < next_ns)
+            next_ns = deposed_end_ns(connection);
         if (connection->silent_since_ns == 0)
             continue;
         uint64_t at_ns = recreate_ns(connection);

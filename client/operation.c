@@ -120,6 +120,7 @@ void operations_send(struct conclave_client *client, uint64_t now_ns)
             queue_pop(client);
             entry->state = TABLE_SENT;
             entry->connection = (uint8_t)target;
+            entry->sent_ns = now_ns;
         }
         /* In what term a guess leads, if it does: a later change can then be told from it. */
         if (connection->term == 0 && !connection->asked)
@@ -213,14 +214,16 @@ void operation_answered(struct conclave_client *client, uint32_t connection,
 
 /* --- Changes of leader and time -------------------------------------------------------------- */
 
-void operations_abandon(struct conclave_client *client, uint32_t connection, uint64_t now_ns)
+void operations_abandon(struct conclave_client *client, uint32_t connection,
+                        uint64_t sent_before_ns, uint64_t now_ns)
 {
     /* Over the whole table: it happens when a leader is lost, not per operation. */
     for (uint32_t i = 0; i < client->table.capacity; i++) {
         if (client->connections[connection].outstanding == 0)
             break;
         struct table_entry *entry = table_at(&client->table, i);
-        if (entry->state != TABLE_SENT || entry->connection != connection)
+        if (entry->state != TABLE_SENT || entry->connection != connection ||
+            entry->sent_ns >= sent_before_ns)
             continue;
         operation_unsend(client, entry);
         if (entry->op->kind == CONCLAVE_OP_PROPOSE)
@@ -228,15 +231,16 @@ void operations_abandon(struct conclave_client *client, uint32_t connection, uin
         else
             operation_queue(client, i);
     }
-    ASSERT(client->connections[connection].outstanding == 0);
 }
 
 void operations_wake(struct conclave_client *client)
 {
     for (uint32_t i = 0; i < client->table.capacity; i++) {
         struct table_entry *entry = table_at(&client->table, i);
-        if (entry->state != TABLE_WAITING || entry->refusal == CONCLAVE_BUSY)
+        if (entry->state != TABLE_WAITING || entry->refusal == CONCLAVE_BUSY ||
+            entry->redirects == CLIENT_REDIRECTS_MAX)
             continue;
+        entry->redirects++;
         table_wake_at(&client->table, i, entry->deadline_ns);
         operation_queue(client, i);
     }

@@ -43,6 +43,7 @@ enum table_state {
 struct table_entry {
     struct conclave_op *op;
     uint64_t id; /* of the current attempt */
+    uint64_t sent_ns; /* of the current attempt */
     uint64_t deadline_ns;
     uint64_t wake_ns; /* when its timer fires */
     uint32_t wheel_next, wheel_prev; /* list of its bucket */
