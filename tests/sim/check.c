@@ -26,6 +26,8 @@ void check_deinit(struct check *check)
     for (uint32_t i = 0; i < check->node_count; i++) {
         free(check->nodes[i].memory.entries);
         free(check->nodes[i].disk.entries);
+        for (uint32_t j = 0; j < check->node_count; j++)
+            free(check->nodes[i].flows[j].appends.items);
     }
     free(check->oracle.entries);
     free(check->committed_in);
@@ -83,7 +85,9 @@ void check_log_put(struct check_log *log, const struct raft_entry *entry)
     ASSERT(entry->id.index >= 1 && entry->id.index <= log->count + 1);
     log->count = entry->id.index - 1;
     const struct check_entry *before = check_log_at(log, log->count);
-    struct check_entry put = {.term = entry->id.term, .bytes = entry->payload.bytes};
+    struct check_entry put = {.term = entry->id.term,
+                              .bytes_through =
+                                  check_log_bytes(log, log->count) + entry->payload.bytes};
     uint64_t hash = hash_mix(before ? before->chain : 0, entry->id.term);
     hash = hash_mix(hash, ((uint64_t)entry->kind << 32) | entry->payload.bytes);
     size_t at = 0;
@@ -223,11 +227,25 @@ static bool check_leads(const struct check *check, uint32_t node)
     return check->nodes[node].view.role == RAFT_LEADER;
 }
 
+static void leader_begin(struct check_node *at, uint64_t term)
+{
+    at->led_term = term;
+    at->led_from = at->memory.count;
+    while (at->led_from > 0 && at->memory.entries[at->led_from - 1].term == term)
+        at->led_from--;
+    memset(at->peers, 0, sizeof at->peers);
+    for (uint32_t i = 0; i < SIM_NODES_MAX; i++) {
+        at->flows[i].appends.count = 0;
+        at->flows[i].bytes = 0;
+        at->flows[i].pipelining = false;
+    }
+}
+
 /* A node leads a term: nobody else ever did, and its log holds what was committed in earlier terms
  * (paper, figure 3: election safety, leader completeness). */
 static void check_leader(struct check *check, uint32_t node)
 {
-    const struct check_node *at = &check->nodes[node];
+    struct check_node *at = &check->nodes[node];
     uint64_t term = at->view.hard_state.term;
     uint64_t self = ((uint64_t)node << 32) | at->incarnation;
     uint64_t known;
@@ -240,6 +258,7 @@ static void check_leader(struct check *check, uint32_t node)
         return;
     }
     map_put_once(&check->leaders, term, 0, self);
+    leader_begin(at, term);
     if (!at->voter)
         check_fail(check, "learners do not lead", "n%u leads term %" PRIu64, node + 1, term);
     for (uint64_t index = check->oracle.count; index > 0; index--) {
@@ -429,28 +448,4 @@ void check_step(struct check *check, uint32_t node, const struct check_view *vie
                    "n%u: applied %" PRIu64 ", before %" PRIu64 ", commit %" PRIu64
                    ", state machine %" PRIu64,
                    node + 1, view->applied, before.applied, view->commit, at->machine_index);
-}
-
-void check_peer_view(struct check *check, uint32_t node, uint32_t peer,
-                     const struct raft_peer_view *view, const struct raft_peer_view *before)
-{
-    const struct check_node *at = &check->nodes[node];
-    const struct check_node *other = &check->nodes[peer];
-    if (view->match >= view->next || view->match < before->match)
-        check_fail(check, "match only grows and is below next",
-                   "n%u sees n%u at match %" PRIu64 " (before %" PRIu64 "), next %" PRIu64,
-                   node + 1, peer + 1, view->match, before->match, view->next);
-    if (view->next > at->memory.count + 1)
-        check_fail(check, "next is inside the log", "n%u sees n%u at next %" PRIu64, node + 1,
-                   peer + 1, view->next);
-    if (view->match == 0 || other->durable.term > at->view.hard_state.term ||
-        other->view.hard_state.term > at->view.hard_state.term)
-        return;
-    const struct check_entry *own = check_log_at(&at->memory, view->match);
-    const struct check_entry *stored = check_log_at(&other->disk, view->match);
-    if (!own || !stored || own->chain != stored->chain)
-        check_fail(check, "match is durable at the peer",
-                   "n%u sees n%u at match %" PRIu64 ", whose disk holds %" PRIu64
-                   " entries or other ones",
-                   node + 1, peer + 1, view->match, other->disk.count);
 }

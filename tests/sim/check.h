@@ -19,13 +19,25 @@ struct check_entry {
     uint64_t term;
     uint64_t chain; /* hash of this entry and all before it: equal chain, equal log up to here */
     uint64_t op; /* COMMAND: the operation's number; else 0 */
-    uint64_t bytes; /* of the payload */
+    uint64_t bytes_through; /* of payload, in this entry and all before it */
 };
 
 /* entries[i] is index i + 1. */
 struct check_log {
     struct check_entry *entries;
     uint64_t count, capacity;
+};
+
+struct check_append {
+    uint64_t last; /* index */
+    uint64_t bytes;
+};
+
+/* Appends with entries that a leader has on their way to one peer, oldest first. */
+struct check_flow {
+    RAFT_LIST(struct check_append, appends);
+    uint64_t bytes;
+    bool pipelining; /* else the leader looks for the place where the logs part: one at a time */
 };
 
 /* What the core says of itself after a step. */
@@ -47,6 +59,10 @@ struct check_node {
     uint64_t seq; /* of the last persist */
     uint64_t apply_handed; /* last index given to the state machine */
     uint64_t machine_index; /* the state machine holds */
+    uint64_t led_term; /* the last term it led */
+    uint64_t led_from; /* the last index of older terms in its log when it began to lead */
+    struct check_flow flows[SIM_NODES_MAX]; /* to each peer, in led_term */
+    struct raft_peer_view peers[SIM_NODES_MAX]; /* as it last saw them, in led_term */
 };
 
 struct check {
@@ -54,6 +70,7 @@ struct check {
     char invariant[64];
     char text[640];
     struct raft_options options; /* the limits */
+    uint64_t proposal_bytes_max; /* the largest proposal: it passes alone whatever the limits */
     uint32_t node_count, voter_count;
     struct check_node nodes[SIM_NODES_MAX];
 
@@ -97,9 +114,19 @@ void check_persist(struct check *check, uint32_t node, const struct raft_persist
 /* After a step, after check_persist and before its messages go out. */
 void check_step(struct check *check, uint32_t node, const struct check_view *view);
 
-/* How a leader sees a peer, after its step. */
+/* --- check_flow.c: what a leader believes of its peers and sends to them -----------------------
+ */
+
+/* How a leader sees a peer, after check_step. `rejected`: it said in this step that the peer's log
+ * differs, and goes back. */
 void check_peer_view(struct check *check, uint32_t node, uint32_t peer,
-                     const struct raft_peer_view *view, const struct raft_peer_view *before);
+                     const struct raft_peer_view *view, bool rejected);
+
+/* An append leaves a node (part of check_send). */
+void check_append_request(struct check *check, uint32_t node, const struct raft_message *message);
+
+/* A leader's own proposals that are not committed, after check_step. */
+void check_uncommitted(struct check *check, uint32_t node);
 
 /* --- check_io.c: disk, network, state machine, clients ------------------------------------------
  */
@@ -110,10 +137,8 @@ void check_durable(struct check *check, uint32_t node, const struct raft_persist
 /* A message leaves a node. */
 void check_send(struct check *check, uint32_t node, const struct raft_message *message);
 
-/* The core hands entries to the state machine; `outstanding_bytes` of payload are there already
- * and not reported as applied. */
-void check_apply(struct check *check, uint32_t node, const struct raft_runs *apply,
-                 uint64_t outstanding_bytes);
+/* The core hands entries to the state machine. */
+void check_apply(struct check *check, uint32_t node, const struct raft_runs *apply);
 
 /* A state machine has applied one entry. */
 void check_applied(struct check *check, uint32_t node, uint64_t index, uint64_t state_hash);
@@ -136,6 +161,12 @@ static inline const struct check_entry *check_log_at(const struct check_log *log
 
 /* Replaces everything from entry->id.index on by the entry; its index must be at most count + 1. */
 void check_log_put(struct check_log *log, const struct raft_entry *entry);
+
+/* Bytes of payload up to and including `index`, which is at most the log's last. */
+static inline uint64_t check_log_bytes(const struct check_log *log, uint64_t index)
+{
+    return index > 0 ? log->entries[index - 1].bytes_through : 0;
+}
 
 /* The node with this id; node_count if none. */
 uint32_t check_find(const struct check *check, raft_node_id id);

@@ -19,11 +19,8 @@ static void restart_later(struct world *world, const struct node *node, uint64_t
                (struct sim_event){.kind = SIM_RESTART, .node = world_index(world, node)});
 }
 
-static void fault_crash(struct world *world)
+static void crash(struct world *world, struct node *node)
 {
-    struct node *node = faults_target(world);
-    if (!node->up)
-        return;
     world->report.faults[SIM_FAULT_CRASH]++;
     node_crash(world, node);
     restart_later(world, node, fault_length(world));
@@ -32,6 +29,27 @@ static void fault_crash(struct world *world)
         down += !world->nodes[i].up;
     if (down * 2 >= world->knobs.voter_count)
         report_mark(&world->report, SIM_MARK_MAJORITY_DOWN);
+}
+
+/* Now, or in the middle of the next write of any node, where most can go wrong. */
+static void fault_crash(struct world *world)
+{
+    struct node *node = faults_target(world);
+    if (world_draw(world, 0, 1) == 0)
+        world->crash_armed = true;
+    else if (node->up)
+        crash(world, node);
+}
+
+void faults_disk_begun(struct world *world, struct node *node, uint64_t delay_us)
+{
+    if (!world->crash_armed || world->calm || world_draw(world, 0, 2) > 0)
+        return;
+    world->crash_armed = false;
+    world_push(world, world_draw(world, 0, delay_us),
+               (struct sim_event){.kind = SIM_CRASH,
+                                  .node = world_index(world, node),
+                                  .incarnation = node->incarnation});
 }
 
 static void fault_crash_all(struct world *world)
@@ -159,6 +177,12 @@ void faults_event(struct world *world, const struct sim_event *event)
         fault_inject(world);
         fault_next(world);
         break;
+    case SIM_CRASH: {
+        struct node *node = &world->nodes[event->node];
+        if (node->up && node->incarnation == event->incarnation)
+            crash(world, node);
+        break;
+    }
     case SIM_RESTART:
         if (!world->nodes[event->node].up)
             node_start(world, &world->nodes[event->node]);

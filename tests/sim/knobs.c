@@ -49,7 +49,8 @@ static void draw_timing(struct knobs *knobs, struct prng *prng)
     knobs->network_us_min = prng_between(prng, 50, 500);
     knobs->network_us_max = knobs->network_us_min + prng_between(prng, 1, timeout_us / 12);
     knobs->disk_us_min = prng_between(prng, 20, 500);
-    knobs->disk_us_max = knobs->disk_us_min + prng_between(prng, 1, timeout_us / 12);
+    knobs->disk_us_max =
+        knobs->disk_us_min + prng_between(prng, 1, timeout_us / PICK(prng, 1, 12, 12, 12));
     knobs->machine_us_min = prng_between(prng, 5, 200);
     knobs->machine_us_max = knobs->machine_us_min + prng_between(prng, 1, timeout_us / 12);
     knobs->wake_us_max = PICK(prng, 0, 10, 200, 2000);

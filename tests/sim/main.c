@@ -106,6 +106,7 @@ int main(int argc, char **argv)
 {
     struct arguments arguments = {.batch = {.first = 1, .seeds = 100, .steps = 10000, .jobs = 1}};
     int option;
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */
     while ((option = getopt_long(argc, argv, "j:vh", long_options, NULL)) != -1) {
         if (!parse_option(option, &arguments)) {
             if (option != '?')

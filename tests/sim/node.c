@@ -168,6 +168,9 @@ void node_event(struct world *world, struct node *node, const struct sim_event *
         node_applied(world, node);
         break;
     case SIM_APPLIED:
+        if (event->a <= node->applied_index)
+            break;
+        node->applied_index = event->a;
         node_give(world, node,
                   (struct raft_event){.type = RAFT_EVENT_APPLIED, .applied = event->a});
         break;
@@ -215,7 +218,7 @@ static void node_forget(struct node *node)
     node->disk_busy = node->machine_busy = false;
     node->wake_queued = node->timer_due = false;
     node->persisted_at_us = node->applied_at_us = 0;
-    node->views_term = 0;
+    node->persisted_seq = node->applied_index = 0;
     if (node->raft)
         raft_destroy(node->raft);
     node->raft = NULL;

@@ -17,6 +17,7 @@ void node_disk_begin(struct world *world, struct node *node)
     uint64_t delay = world_draw(world, world->knobs.disk_us_min, world->knobs.disk_us_max);
     if (world_fault(world, SIM_FAULT_SLOW_DISK))
         delay += world_draw(world, 0, world->knobs.spike_us_max);
+    faults_disk_begun(world, node, delay);
     world_push(world, delay,
                (struct sim_event){.kind = SIM_SYNCED,
                                   .node = world_index(world, node),

@@ -46,21 +46,11 @@ static void output_persist(struct world *world, struct node *node)
     node_disk_begin(world, node);
 }
 
-/* Bytes that the state machine was given and that the core does not know to be applied. */
-static uint64_t node_apply_bytes(const struct world *world, uint32_t index)
-{
-    const struct check_node *at = &world->check.nodes[index];
-    uint64_t bytes = 0;
-    for (uint64_t i = at->view.applied + 1; i <= at->apply_handed; i++)
-        bytes += check_log_at(&at->memory, i)->bytes;
-    return bytes;
-}
-
 static void output_apply(struct world *world, struct node *node)
 {
     struct raft_runs *apply = &node->output.apply;
     uint32_t index = world_index(world, node);
-    check_apply(&world->check, index, apply, node_apply_bytes(world, index));
+    check_apply(&world->check, index, apply);
     if (apply->entry_count == 0 || world->check.failed)
         return;
     report_event(&world->report,
@@ -149,20 +139,26 @@ static void view_marks(struct world *world, struct node *node, const struct chec
         report_mark(report, SIM_MARK_SPLIT_VOTE);
 }
 
-/* How a leader sees its peers: only compared with its own earlier view of the same term. */
-static void node_check_peers(struct world *world, struct node *node, const struct check_view *view)
+/* True if the leader said in this step that the peer's log differs. */
+static bool output_rejected(const struct node *node, raft_node_id peer)
 {
-    if (view->role != RAFT_LEADER)
-        return;
-    if (node->views_term != view->hard_state.term)
-        memset(node->views, 0, sizeof node->views);
-    node->views_term = view->hard_state.term;
+    for (uint32_t i = 0; i < node->output.trace.count; i++) {
+        const struct raft_trace *trace = &node->output.trace.items[i];
+        if (trace->type == RAFT_TRACE_REJECTED && trace->a == peer)
+            return true;
+    }
+    return false;
+}
+
+static void node_check_leader(struct world *world, struct node *node)
+{
+    uint32_t index = world_index(world, node);
+    check_uncommitted(&world->check, index);
     for (uint32_t i = 0; i < world->node_count; i++) {
         struct raft_peer_view peer;
-        if (&world->nodes[i] == node || !raft_peer_view(node->raft, world->ids[i], &peer))
+        if (i == index || !raft_peer_view(node->raft, world->ids[i], &peer))
             continue;
-        check_peer_view(&world->check, world_index(world, node), i, &peer, &node->views[i]);
-        node->views[i] = peer;
+        check_peer_view(&world->check, index, i, &peer, output_rejected(node, world->ids[i]));
     }
 }
 
@@ -176,7 +172,8 @@ static void node_check(struct world *world, struct node *node, const struct chec
     if (world->check.failed)
         return;
     check_step(&world->check, index, after);
-    node_check_peers(world, node, after);
+    if (after->role == RAFT_LEADER)
+        node_check_leader(world, node);
     view_marks(world, node, &before, after);
 }
 

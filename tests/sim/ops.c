@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { COMMAND_BYTES = 16 };
-
 uint64_t ops_add(struct ops *ops, struct op op)
 {
     if (ops->count + 1 >= ops->capacity) {

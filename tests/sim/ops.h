@@ -45,7 +45,10 @@ struct ops {
 uint64_t ops_add(struct ops *ops, struct op op);
 void ops_deinit(struct ops *ops);
 
-/* The payload of a write: its number, the register, `pad` bytes more. One reference. */
+enum { COMMAND_BYTES = 16 };
+
+/* The payload of a write: its number, the register, `pad` bytes more: COMMAND_BYTES + pad. One
+ * reference. */
 struct buf *command_encode(uint64_t number, uint32_t cell, uint32_t pad);
 
 /* False if the bytes are no such payload. */

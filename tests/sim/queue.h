@@ -19,6 +19,7 @@ enum sim_event_kind {
     SIM_REQUEST, /* operations of a client arrive: a = first, b = count */
     SIM_CLIENT, /* client a may start its next operations */
     SIM_FAULT, /* the next fault is due */
+    SIM_CRASH, /* the node crashes, with a write under way */
     SIM_RESTART, /* the node starts again */
     SIM_HEAL /* the partition of number a ends */
 };

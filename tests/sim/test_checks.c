@@ -435,16 +435,16 @@ Test(checks, find_a_leader_that_believes_too_much_of_a_peer)
 {
     node_does(A, 2, ids[A], RAFT_LEADER, entries_make(2, 2, 1, 0), 1, true);
     node_does(B, 2, ids[A], RAFT_FOLLOWER, entries_make(2, 2, 1, 0), 1, false);
-    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 2, .next = 3},
-                    &(struct raft_peer_view){.next = 1});
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 2, .next = 3}, false);
     SCREAMS("match is durable at the peer");
 }
 
 Test(checks, find_a_match_that_shrinks)
 {
     good_cluster();
-    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 2, .next = 4},
-                    &(struct raft_peer_view){.match = 3, .next = 4});
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 3, .next = 4}, false);
+    SILENT();
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 2, .next = 4}, false);
     SCREAMS("match only grows and is below next");
 }
 
@@ -509,6 +509,54 @@ Test(checks, find_an_append_over_its_limit)
     SCREAMS("appends are bounded");
 }
 
+/* An append of one entry, as the leader A of good_cluster sends it to B. */
+static void send_entry(uint64_t index)
+{
+    struct raft_message message = {
+        .type = RAFT_APPEND_REQUEST,
+        .term = 2,
+        .append_request = {.prev = {.term = index > 2 ? 2 : 1, .index = index - 1},
+                           .entries = entries_make(index, 2, 1, 0)}};
+    send(A, B, message);
+    raft_runs_clear(&message.append_request.entries);
+}
+
+Test(checks, find_more_appends_on_their_way_than_allowed)
+{
+    check.options.inflight_messages_max = 1;
+    good_cluster();
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.next = 4, .replicating = true}, false);
+    send_entry(2);
+    check_peer_view(&check, A, B,
+                    &(struct raft_peer_view){.match = 2, .next = 4, .replicating = true}, false);
+    send_entry(3);
+    SILENT();
+    send_entry(3);
+    SCREAMS("appends on their way are bounded");
+}
+
+Test(checks, find_more_bytes_on_their_way_than_allowed)
+{
+    check.options.inflight_bytes_max = COMMAND_BYTES;
+    good_cluster();
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.next = 4, .replicating = true}, false);
+    send_entry(2);
+    SILENT();
+    send_entry(3);
+    SCREAMS("appends on their way are bounded");
+}
+
+Test(checks, find_more_uncommitted_than_allowed)
+{
+    check.options.uncommitted_bytes_max = UINT64_C(2) * COMMAND_BYTES;
+    node_does(A, 2, ids[A], RAFT_LEADER, entries_make(2, 2, 2, 0), 1, true);
+    check_uncommitted(&check, A);
+    SILENT();
+    node_does(A, 2, ids[A], RAFT_LEADER, entries_make(4, 2, 1, 0), 1, true);
+    check_uncommitted(&check, A);
+    SCREAMS("what is uncommitted is bounded");
+}
+
 Test(checks, find_a_commit_told_before_it_is_known)
 {
     good_cluster();
@@ -528,10 +576,10 @@ Test(checks, find_a_message_to_nobody)
 
 /* --- State machine ---------------------------------------------------------------------------- */
 
-static void apply(uint32_t node, uint64_t first, uint64_t term, uint32_t count, uint64_t bytes)
+static void apply(uint32_t node, uint64_t first, uint64_t term, uint32_t count)
 {
     struct raft_runs runs = entries_make(first, term, count, 0);
-    check_apply(&check, node, &runs, bytes);
+    check_apply(&check, node, &runs);
     raft_runs_clear(&runs);
 }
 
@@ -539,7 +587,7 @@ Test(checks, find_an_entry_applied_before_it_is_committed)
 {
     node_does(A, 2, 0, RAFT_FOLLOWER, entries_make(2, 2, 1, 0), 1, true);
     check.nodes[A].apply_handed = 1;
-    apply(A, 2, 2, 1, 0);
+    apply(A, 2, 2, 1);
     SCREAMS("only committed entries are applied");
 }
 
@@ -548,7 +596,7 @@ Test(checks, find_an_entry_applied_before_it_is_durable)
     good_cluster();
     check.nodes[B].apply_handed = 1;
     check.nodes[B].disk.count = 1;
-    apply(B, 2, 2, 1, 0);
+    apply(B, 2, 2, 1);
     SCREAMS("only durable entries are applied");
 }
 
@@ -556,7 +604,7 @@ Test(checks, find_an_entry_applied_out_of_order)
 {
     good_cluster();
     check.nodes[B].apply_handed = 1;
-    apply(B, 3, 2, 1, 0);
+    apply(B, 3, 2, 1);
     SCREAMS("applied in order");
 }
 
@@ -565,7 +613,7 @@ Test(checks, find_more_handed_out_than_allowed)
     good_cluster();
     check.options.apply_bytes_max = 20;
     check.nodes[B].apply_handed = 1;
-    apply(B, 2, 2, 2, 0);
+    apply(B, 2, 2, 2);
     SCREAMS("applying is bounded");
 }
 

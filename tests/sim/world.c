@@ -57,6 +57,8 @@ struct world *world_create(uint64_t seed, bool trace)
     world->report.node_count = world->node_count;
     check_init(&world->check, &world->knobs.raft, world->ids, world->knobs.voter_count,
                world->node_count, &world->ops);
+    world->check.proposal_bytes_max =
+        (uint64_t)world->knobs.burst_max * (COMMAND_BYTES + world->knobs.pad_max);
     struct buf *payload = world->configuration_payload;
     check_bootstrap(&world->check,
                     &(struct raft_entry){.id = {.term = 1, .index = 1},
@@ -142,6 +144,7 @@ static void world_dispatch(struct world *world, const struct sim_event *event)
         clients_event(world, event);
         break;
     case SIM_FAULT:
+    case SIM_CRASH:
     case SIM_RESTART:
     case SIM_HEAL:
         faults_event(world, event);
@@ -265,6 +268,7 @@ static void world_calm(struct world *world)
         if (*delays[i] > quick)
             *delays[i] = quick;
     }
+    knobs->wake_events_max = UINT32_MAX; /* a node that had fallen behind can catch up */
     faults_end(world);
     struct calm calm = {.begin_us = world->now_us, .since_us = world->now_us};
     for (uint64_t i = 1; world_next(world); i++) {

@@ -48,14 +48,14 @@ struct node {
 
     struct disk *disk;
     bool disk_busy;
-    uint64_t persisted_at_us; /* of the last completion on its way to the node */
+    uint64_t persisted_at_us; /* of the last completion on its way to the core */
+    uint64_t persisted_seq; /* told to the core */
     struct machine *machine;
     bool machine_busy;
     uint64_t applied_at_us;
+    uint64_t applied_index; /* told to the core */
     RAFT_LIST(struct node_read, reads);
     uint64_t reads_in_core;
-    struct raft_peer_view views[SIM_NODES_MAX]; /* of its peers, while it leads views_term */
-    uint64_t views_term;
 };
 
 struct client {
@@ -80,6 +80,7 @@ struct world {
     struct buf *configuration_payload;
     uint64_t cut[SIM_NODES_MAX][SIM_NODES_MAX]; /* number of the partition that cuts from -> to */
     uint64_t cuts;
+    bool crash_armed; /* a node crashes at its next write to disk */
     uint64_t seed;
     bool calm;
     uint64_t events, steps; /* scheduler events; steps of cores */
@@ -191,7 +192,10 @@ uint64_t clients_pending(const struct world *world);
  */
 
 void faults_start(struct world *world);
-void faults_event(struct world *world, const struct sim_event *event); /* FAULT, RESTART, HEAL */
+void faults_event(struct world *world, const struct sim_event *event); /* SIM_FAULT .. SIM_HEAL */
+
+/* A batch of the node's disk is under way for delay_us: a crash may wait for just that. */
+void faults_disk_begun(struct world *world, struct node *node, uint64_t delay_us);
 
 /* Ends every fault and starts every node. */
 void faults_end(struct world *world);

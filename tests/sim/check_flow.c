@@ -1,0 +1,134 @@
+/* What a leader believes of its peers and sends to them. */
+#include "tests/sim/check.h"
+
+#include "base/fatal.h"
+#include "base/list.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+/* --- Belief ----------------------------------------------------------------------------------- */
+
+/* What the peer has acknowledged is on its way no longer. */
+static void flow_settle(struct check_flow *flow, uint64_t match)
+{
+    uint32_t settled = 0;
+    while (settled < flow->appends.count && flow->appends.items[settled].last <= match)
+        flow->bytes -= flow->appends.items[settled++].bytes;
+    if (settled == 0)
+        return;
+    flow->appends.count -= settled;
+    memmove(flow->appends.items, flow->appends.items + settled,
+            flow->appends.count * sizeof *flow->appends.items);
+}
+
+void check_peer_view(struct check *check, uint32_t node, uint32_t peer,
+                     const struct raft_peer_view *view, bool rejected)
+{
+    struct check_node *at = &check->nodes[node];
+    const struct check_node *other = &check->nodes[peer];
+    struct check_flow *flow = &at->flows[peer];
+    if (view->match >= view->next || view->match < at->peers[peer].match)
+        check_fail(check, "match only grows and is below next",
+                   "n%u sees n%u at match %" PRIu64 " (before %" PRIu64 "), next %" PRIu64,
+                   node + 1, peer + 1, view->match, at->peers[peer].match, view->next);
+    if (view->next > at->memory.count + 1)
+        check_fail(check, "next is inside the log", "n%u sees n%u at next %" PRIu64, node + 1,
+                   peer + 1, view->next);
+    at->peers[peer] = *view;
+    flow->pipelining = view->replicating;
+    flow_settle(flow, rejected || !view->replicating ? UINT64_MAX : view->match);
+    if (view->match == 0 || other->durable.term > at->view.hard_state.term ||
+        other->view.hard_state.term > at->view.hard_state.term)
+        return; /* it may have followed a newer leader since */
+    const struct check_entry *own = check_log_at(&at->memory, view->match);
+    const struct check_entry *stored = check_log_at(&other->disk, view->match);
+    if (!own || !stored || own->chain != stored->chain)
+        check_fail(check, "match is durable at the peer",
+                   "n%u sees n%u at match %" PRIu64 ", whose disk holds %" PRIu64
+                   " entries or other ones",
+                   node + 1, peer + 1, view->match, other->disk.count);
+}
+
+void check_uncommitted(struct check *check, uint32_t node)
+{
+    const struct check_node *at = &check->nodes[node];
+    if (at->view.role != RAFT_LEADER)
+        return;
+    uint64_t from = at->view.commit > at->led_from ? at->view.commit : at->led_from;
+    uint64_t bytes =
+        check_log_bytes(&at->memory, at->memory.count) - check_log_bytes(&at->memory, from);
+    if (bytes > check->options.uncommitted_bytes_max && bytes > check->proposal_bytes_max)
+        check_fail(check, "what is uncommitted is bounded",
+                   "n%u leads with %" PRIu64 " bytes not committed, the limit is %" PRIu64,
+                   node + 1, bytes, check->options.uncommitted_bytes_max);
+}
+
+/* --- Sending ---------------------------------------------------------------------------------- */
+
+static void check_append_limits(struct check *check, uint32_t node, uint32_t peer,
+                                const struct raft_append_request *request)
+{
+    const struct raft_options *options = &check->options;
+    struct check_flow *flow = &check->nodes[node].flows[peer];
+    uint64_t count = request->entries.entry_count;
+    uint64_t bytes = request->entries.payload_bytes;
+    if (count > options->append_entries_max || (bytes > options->append_bytes_max && count > 1))
+        check_fail(check, "appends are bounded",
+                   "n%u sends %" PRIu64 " entries of %" PRIu64 " bytes in one message", node + 1,
+                   count, bytes);
+    if (count == 0 || !flow->pipelining)
+        return;
+    if (flow->appends.count >= options->inflight_messages_max ||
+        (flow->appends.count > 0 && flow->bytes >= options->inflight_bytes_max))
+        check_fail(check, "appends on their way are bounded",
+                   "n%u has %u appends of %" PRIu64 " bytes on their way to n%u and sends one more",
+                   node + 1, flow->appends.count, flow->bytes, peer + 1);
+    LIST_RESERVE(&flow->appends);
+    flow->appends.items[flow->appends.count++] =
+        (struct check_append){.last = request->prev.index + count, .bytes = bytes};
+    flow->bytes += bytes;
+}
+
+/* The entries are those of the sender's log, right after prev. */
+static void check_append_entries(struct check *check, uint32_t node,
+                                 const struct raft_append_request *request)
+{
+    const struct check_node *at = &check->nodes[node];
+    uint64_t index = request->prev.index;
+    const struct check_entry *prev = check_log_at(&at->memory, index);
+    if ((index > 0 && (!prev || prev->term != request->prev.term)) ||
+        (index == 0 && request->prev.term != 0))
+        check_fail(check, "an append continues its prev",
+                   "n%u sends prev %" PRIu64 ":%" PRIu64 ", which is not in its log", node + 1,
+                   request->prev.term, index);
+    struct raft_runs_iter it = {0};
+    for (const struct raft_entry *e; (e = raft_runs_next(&request->entries, &it));) {
+        const struct check_entry *own = check_log_at(&at->memory, ++index);
+        if (e->id.index != index || !own || own->term != e->id.term)
+            check_fail(check, "an append continues its prev",
+                       "n%u sends entry %" PRIu64 ":%" PRIu64 " at place %" PRIu64, node + 1,
+                       e->id.term, e->id.index, index);
+    }
+}
+
+void check_append_request(struct check *check, uint32_t node, const struct raft_message *message)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct raft_append_request *request = &message->append_request;
+    uint64_t leader;
+    if (!map_get(&check->leaders, message->term, 0, &leader) ||
+        leader != (((uint64_t)node << 32) | at->incarnation)) {
+        check_fail(check, "only a leader appends", "n%u sends an append of term %" PRIu64, node + 1,
+                   message->term);
+        return;
+    }
+    if (request->commit > at->view.commit)
+        check_fail(check, "a leader tells what it committed",
+                   "n%u sends commit %" PRIu64 ", has %" PRIu64, node + 1, request->commit,
+                   at->view.commit);
+    if (at->view.hard_state.term != message->term)
+        return; /* stepped down in the same step: its log may have changed since */
+    check_append_entries(check, node, request);
+    check_append_limits(check, node, check_find(check, message->to), request);
+}
