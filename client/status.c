@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum {
@@ -68,6 +69,13 @@ static void answer_merge(struct conclave_client *client, const struct client_sta
 {
     struct status_collector *collector = client->collector;
     struct conclave_status *status = collector->status;
+    char cluster[sizeof status->cluster];
+    snprintf(cluster, sizeof cluster, "%016" PRIx64, answer->cluster_id);
+    /* A node of another cluster at an address of this one (a port used again, a wrong directory) is
+     * not one of its nodes: who is meant there counts as one that does not answer. */
+    if (status->cluster[0] != '\0' && strcmp(status->cluster, cluster) != 0)
+        return;
+    memcpy(status->cluster, cluster, sizeof cluster);
     struct conclave_node_status *node = node_obtain(status, answer->id, answer->name);
     if (node) {
         text_copy(node->role, sizeof node->role, answer->role);
@@ -81,7 +89,6 @@ static void answer_merge(struct conclave_client *client, const struct client_sta
         node->healthy = answer->leader[0] != '\0' && answer->serving;
     }
     members_merge(client, answer);
-    snprintf(status->cluster, sizeof status->cluster, "%016" PRIx64, answer->cluster_id);
     if (answer->revision > status->revision)
         status->revision = answer->revision;
     /* In one term all who know the leader name the same; one of a later term knows better. */
@@ -148,6 +155,13 @@ static uint64_t status_until(const struct conclave_client *client, uint64_t dead
     return until_ns;
 }
 
+/* Nodes are found in the order of their answers, which is another one each time. */
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct conclave_node_status *)a)->name,
+                  ((const struct conclave_node_status *)b)->name);
+}
+
 int conclave_client_status(struct conclave_client *client, uint32_t timeout_ms,
                            struct conclave_status *ret_status)
 {
@@ -170,6 +184,7 @@ int conclave_client_status(struct conclave_client *client, uint32_t timeout_ms,
     client->collector = NULL;
     if (collector.answer_count == 0)
         return CONCLAVE_UNREACHABLE;
+    qsort(status.nodes, status.node_count, sizeof status.nodes[0], compare_names);
     *ret_status = status;
     return CONCLAVE_OK;
 }
