@@ -75,6 +75,8 @@ static int make(const struct args *args, const struct member *members, size_t co
         code = conclave_directory_info(dir, ret_info, &error);
     if (code == CONCLAVE_OK)
         return 0;
+    if (code == CONCLAVE_NOT_FOUND) /* of a path, which is wrong usage, not of a key */
+        code = CONCLAVE_INVALID;
     return output_error(args_on(args, "json"), code, NULL, NULL, "%s", error.message);
 }
 
