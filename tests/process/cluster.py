@@ -1,0 +1,315 @@
+"""Real nodes for the process tests: a cluster of `conclave serve` processes in a temporary directory.
+
+Nothing here waits for a fixed time: conditions are polled until a generous deadline. Only processes
+that were started here are ever signalled. When a test fails, the nodes' logs are shown and kept out
+of the way of the next test.
+"""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+PROGRAM = os.environ.get("CONCLAVE", "conclave")
+# Slower builds (sanitizers, valgrind) stretch every deadline.
+PATIENCE = float(os.environ.get("CONCLAVE_PATIENCE", "1"))
+# The short forms of long tests, for sanitizer builds.
+QUICK = os.environ.get("CONCLAVE_QUICK", "") == "1"
+ELECTION_TIMEOUT_MS = 500
+LOG_LINES_SHOWN = 60
+
+PORTS = range(20000, 31000)
+_handed_out = set()
+
+
+def free_port():
+    """A TCP port of 127.0.0.1 that nobody listens on and that was not handed out before. Below the
+    ephemeral range, where a reconnecting socket could connect to itself."""
+    while True:
+        port = random.choice(PORTS)
+        if port in _handed_out:
+            continue
+        _handed_out.add(port)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
+def free_ports(count):
+    """The first of `count` neighbouring free ports."""
+    while True:
+        first = free_port()
+        good = True
+        for port in range(first + 1, first + count):
+            with socket.socket() as probe:
+                try:
+                    probe.bind(("127.0.0.1", port))
+                except OSError:
+                    good = False
+        if good and first + count <= PORTS.stop:
+            _handed_out.update(range(first, first + count))
+            return first
+
+
+def wait_until(condition, what, timeout=30.0, pause=0.05):
+    """Polls until condition() is true and returns its value; fails the test after the deadline.
+    `what` may be a function, called to describe the failure."""
+    deadline = time.monotonic() + timeout * PATIENCE
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            text = what() if callable(what) else what
+            raise AssertionError(f"not within {timeout * PATIENCE:.0f} s: {text}")
+        time.sleep(pause)
+
+
+def run(*arguments, data=None, timeout=60, env=None):
+    """Runs the program to its end; the result has returncode, stdout and stderr as bytes."""
+    command = [PROGRAM, *[a if isinstance(a, bytes) else str(a) for a in arguments]]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("CONCLAVE_")}
+    environment.update(env or {})
+    return subprocess.run(command, input=data if data is not None else b"", capture_output=True,
+                          timeout=timeout * PATIENCE, env=environment)
+
+
+class Node:
+    """One node: its directory, its ports, and its process while it runs."""
+
+    def __init__(self, cluster, name):
+        self.cluster = cluster
+        self.name = name
+        self.data = os.path.join(cluster.dir, name)
+        self.peer_port = free_port()
+        self.client_port = free_port()
+        self.log = os.path.join(cluster.dir, f"{name}.log")
+        self.process = None
+
+    @property
+    def peer(self):
+        return f"tcp://127.0.0.1:{self.peer_port}"
+
+    @property
+    def client(self):
+        return f"tcp://127.0.0.1:{self.client_port}"
+
+    def start(self, *arguments, env=None, wrapper=()):
+        assert self.process is None or self.process.poll() is not None
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("CONCLAVE_")}
+        environment.update(env or {})
+        with open(self.log, "ab") as log:
+            log.write(f"---- start of {self.name}\n".encode())
+            log.flush()
+            self.process = subprocess.Popen(
+                [*wrapper, PROGRAM, "serve", "--data", self.data, *self.cluster.options, *arguments],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+        self.cluster.processes.append(self.process)
+
+    @property
+    def running(self):
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def kill(self):
+        """SIGKILL, and waits until the process is gone."""
+        self.signal(signal.SIGKILL)
+        self.process.wait()
+
+    def pause(self):
+        self.signal(signal.SIGSTOP)
+
+    def resume(self):
+        self.signal(signal.SIGCONT)
+
+    def wait_exit(self, timeout=30):
+        """The exit code, once the process ended by itself."""
+        try:
+            return self.process.wait(timeout * PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"{self.name} did not end within {timeout * PATIENCE:.0f} s")
+
+    def stop(self, timeout=30):
+        """SIGTERM; the exit code."""
+        self.signal(signal.SIGTERM)
+        return self.wait_exit(timeout)
+
+    def log_text(self):
+        with open(self.log, encoding="utf-8", errors="replace") as log:
+            return log.read()
+
+    def status(self, timeout=2):
+        """What `status` says of this node when asked through its own endpoint, or None."""
+        status = self.cluster.status([self], timeout)
+        for node in (status or {}).get("nodes", []):
+            if node["name"] == self.name:
+                return node
+        return None
+
+
+class Cluster:
+    """A cluster of `count` nodes n1, n2, ... As a context manager it cleans up after itself."""
+
+    def __init__(self, count=3, options=(), token=None):
+        self.dir = tempfile.mkdtemp(prefix="conclave-test-")
+        self.options = list(options)
+        self.token = token
+        self.processes = []
+        self.nodes = [Node(self, f"n{i + 1}") for i in range(count)]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if kind is not None and not issubclass(kind, unittest.SkipTest):
+            self.dump_logs()
+        self.close()
+
+    def close(self):
+        for process in self.processes:
+            if process.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()  # works on a stopped process too
+                process.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+    def dump_logs(self):
+        for node in self.nodes:
+            if os.path.exists(node.log):
+                lines = node.log_text().splitlines()[-LOG_LINES_SHOWN:]
+                print(f"---- log of {node.name}, its last {len(lines)} lines", file=sys.stderr)
+                print("\n".join(lines), file=sys.stderr, flush=True)
+
+    @property
+    def members(self):
+        return ",".join(f"{node.name}={node.peer}+{node.client}" for node in self.nodes)
+
+    @property
+    def endpoints(self):
+        return ",".join(node.client for node in self.nodes)
+
+    def node(self, name):
+        return next(node for node in self.nodes if node.name == name)
+
+    def others(self, *excluded):
+        return [node for node in self.nodes if node not in excluded]
+
+    def init(self, node):
+        arguments = ["init", "--data", node.data, "--name", node.name, "--members", self.members]
+        if self.token:
+            arguments += ["--cluster", self.token]
+        done = run(*arguments)
+        assert done.returncode == 0, done.stderr.decode()
+
+    def start(self):
+        """Init and serve every node; returns when there is a leader that serves."""
+        for node in self.nodes:
+            self.init(node)
+        for node in self.nodes:
+            node.start()
+        self.wait_leader()
+        return self
+
+    # --- The program as a client
+
+    def run(self, *arguments, data=None, through=None, timeout=60, env=None):
+        endpoints = ",".join(node.client for node in through) if through else self.endpoints
+        return run(*arguments, "--endpoints", endpoints, data=data, timeout=timeout, env=env)
+
+    def put(self, key, value, **options):
+        done = self.run("put", key, "-", data=value, **options)
+        assert done.returncode == 0, f"put {key!r}: exit {done.returncode}, {done.stderr.decode()}"
+
+    def get(self, key, **options):
+        """The value, or None if there is no such key."""
+        done = self.run("get", key, **options)
+        if done.returncode == 1:
+            return None
+        assert done.returncode == 0, f"get {key!r}: exit {done.returncode}, {done.stderr.decode()}"
+        return done.stdout
+
+    def keys(self, prefix, **options):
+        """The keys with this prefix, as bytes in the order of `ls`."""
+        done = self.run("ls", "-0", prefix, **options)
+        assert done.returncode == 0, f"ls {prefix!r}: exit {done.returncode}, {done.stderr.decode()}"
+        return done.stdout.split(b"\0")[:-1]
+
+    def status(self, through=None, timeout=2):
+        """The JSON of `status`, or None when nobody answered."""
+        done = self.run("status", "--json", "--timeout", f"{int(timeout * 1000 * PATIENCE)}ms",
+                        through=through, timeout=timeout + 30)
+        if done.returncode != 0 and not done.stdout.strip():
+            return None
+        return json.loads(done.stdout)
+
+    # --- Conditions
+
+    def leader(self, among=None):
+        """The node that most lately took the lead and says so itself, or None."""
+        best = None
+        status = self.status(among, timeout=1)
+        for view in (status or {}).get("nodes", []):
+            if view["role"] == "leader" and view["healthy"]:
+                if best is None or view["term"] > best["term"]:
+                    best = view
+        return self.node(best["name"]) if best else None
+
+    def wait_leader(self, among=None, timeout=30):
+        return wait_until(lambda: self.leader(among), "a leader that serves", timeout)
+
+    def wait_caught_up(self, nodes=None, timeout=60):
+        """Waits until the nodes have all applied the same, everything that was committed."""
+        nodes = nodes or self.nodes
+        seen = []
+
+        def caught_up():
+            seen[:] = [(n.name, s and s["commit"], s and s["applied"])
+                       for n in nodes for s in [n.status()]]
+            states = {(commit, applied) for _, commit, applied in seen}
+            return len(states) == 1 and None not in next(iter(states)) and \
+                next(iter(states))[0] == next(iter(states))[1]
+
+        wait_until(caught_up, lambda: f"(node, commit, applied) equal everywhere: {seen}", timeout)
+
+
+class ClusterTest(unittest.TestCase):
+    """Test cases with self.cluster; logs are shown when the case fails."""
+
+    nodes = 3
+    options = ()
+
+    def run(self, result=None):
+        before = (len(result.failures), len(result.errors)) if result else None
+        super().run(result)
+        cluster = getattr(self, "cluster", None)
+        if cluster is None:
+            return
+        if result and before != (len(result.failures), len(result.errors)):
+            cluster.dump_logs()
+        cluster.close()
+        self.cluster = None
+
+    def start_cluster(self, **options):
+        self.cluster = Cluster(self.nodes, self.options, **options)
+        return self.cluster.start()
+
+    def assert_sentence(self, done, code, *words):
+        """The program ended with `code` and said why, in words that include these."""
+        text = done.stderr.decode(errors="replace")
+        self.assertEqual(done.returncode, code, f"stdout {done.stdout[:300]!r}, stderr {text}")
+        self.assertTrue(text.strip(), "it says nothing")
+        for word in words:
+            self.assertIn(word.lower(), text.lower())

@@ -1,0 +1,117 @@
+/* tests/process/faulty_disk.c - preloaded into one node: a disk that fails on command.
+ *
+ * FAULTY_DISK_TRIGGER names a file. Once it exists, operations on files under FAULTY_DISK_UNDER
+ * fail, as its first word says: sync     fsync and fdatasync: EIO space    pwrite, pwritev,
+ * posix_fallocate, fallocate: ENOSPC read     pread, preadv: EIO The state machine's own files
+ * (under machine/) are spared: they are memory-mapped and may be lost. */
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+/* The tree is built with hidden symbols; these replace the C library's. */
+#define REPLACES __attribute__((visibility("default")))
+
+static bool is_under(int fd)
+{
+    const char *under = getenv("FAULTY_DISK_UNDER");
+    char link[64], path[4096];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if (!under || length <= 0)
+        return false;
+    path[length] = '\0';
+    return strncmp(path, under, strlen(under)) == 0 && !strstr(path, "/machine/");
+}
+
+static bool fails(int fd, const char *fault)
+{
+    const char *trigger = getenv("FAULTY_DISK_TRIGGER");
+    int saved = errno;
+    char word[16] = "";
+    int file = trigger ? open(trigger, O_RDONLY | O_CLOEXEC) : -1;
+    if (file >= 0) {
+        ssize_t length = read(file, word, sizeof word - 1);
+        if (length < 0)
+            word[0] = '\0';
+        close(file);
+    }
+    errno = saved;
+    return strncmp(word, fault, strlen(fault)) == 0 && is_under(fd);
+}
+
+/* The C library's own function of this name. */
+#define REAL(name) __extension__((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+REPLACES int fsync(int fd)
+{
+    if (fails(fd, "sync")) {
+        errno = EIO;
+        return -1;
+    }
+    return REAL(fsync)(fd);
+}
+
+REPLACES int fdatasync(int fd)
+{
+    if (fails(fd, "sync")) {
+        errno = EIO;
+        return -1;
+    }
+    return REAL(fdatasync)(fd);
+}
+
+REPLACES ssize_t pwrite(int fd, const void *data, size_t bytes, off_t offset)
+{
+    if (fails(fd, "space")) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return REAL(pwrite)(fd, data, bytes, offset);
+}
+
+REPLACES ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t offset)
+{
+    if (fails(fd, "space")) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return REAL(pwritev)(fd, parts, count, offset);
+}
+
+REPLACES int posix_fallocate(int fd, off_t offset, off_t bytes)
+{
+    return fails(fd, "space") ? ENOSPC : REAL(posix_fallocate)(fd, offset, bytes);
+}
+
+REPLACES int fallocate(int fd, int mode, off_t offset, off_t bytes)
+{
+    if (fails(fd, "space")) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return REAL(fallocate)(fd, mode, offset, bytes);
+}
+
+REPLACES ssize_t pread(int fd, void *data, size_t bytes, off_t offset)
+{
+    if (fails(fd, "read")) {
+        errno = EIO;
+        return -1;
+    }
+    return REAL(pread)(fd, data, bytes, offset);
+}
+
+REPLACES ssize_t preadv(int fd, const struct iovec *parts, int count, off_t offset)
+{
+    if (fails(fd, "read")) {
+        errno = EIO;
+        return -1;
+    }
+    return REAL(preadv)(fd, parts, count, offset);
+}

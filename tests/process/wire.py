@@ -1,0 +1,212 @@
+"""The client protocol in Python, written from docs/protocol.md: plain pyzmq and msgpack."""
+
+import os
+import time
+
+import msgpack
+import zmq
+
+PATIENCE = float(os.environ.get("CONCLAVE_PATIENCE", "1"))
+
+VERSION = 1
+PROPOSE, READ, STATUS, LEADER = 1, 2, 3, 4
+PUT, DELETE, DELETE_RANGE, GET, RANGE = 1, 2, 3, 64, 65
+
+OK, NOT_FOUND, COMPARE_FAILED, INVALID, UNREACHABLE = 0, 1, 2, 3, 4
+NOT_LEADER, NO_LEADER, BUSY, STOPPING, TIMEOUT, UNKNOWN = 5, 6, 7, 8, 9, 10
+TOO_LARGE, PROTOCOL_VERSION, MALFORMED = 12, 13, 20
+SURELY_NOT = {NOT_LEADER, NO_LEADER, BUSY, STOPPING, TIMEOUT}
+
+
+def pack(value):
+    return msgpack.packb(value, use_bin_type=True)
+
+
+def unpack(data):
+    return msgpack.unpackb(data, raw=False, strict_map_key=False)
+
+
+def put_command(key, value):
+    return pack([PUT, key, value])
+
+
+def get_query(key):
+    return pack([GET, key])
+
+
+class Connection:
+    """A DEALER to one node. Requests get ids; replies may come in any order and in any frames."""
+
+    def __init__(self, endpoint, context=None):
+        self.context = context or zmq.Context.instance()
+        self.endpoint = endpoint
+        self.next_id = 1
+        self.replies = {}
+        self.frames = 0
+        self.open()
+
+    def open(self):
+        self.socket = self.context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        self.socket.setsockopt(zmq.RECONNECT_IVL_MAX, 200)
+        self.socket.connect(self.endpoint)
+
+    def close(self):
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def send(self, operations):
+        """Sends (type, body) pairs in one frame; their ids."""
+        ids = list(range(self.next_id, self.next_id + len(operations)))
+        self.next_id += len(operations)
+        frame = [VERSION]
+        frame += [[i, kind, body] for i, (kind, body) in zip(ids, operations)]
+        self.socket.send(pack(frame))
+        return ids
+
+    def send_raw(self, data):
+        self.socket.send(data)
+
+    def receive_frame(self, timeout):
+        """The next frame, decoded, or None."""
+        if not self.socket.poll(int(timeout * 1000)):
+            return None
+        self.frames += 1
+        return unpack(self.socket.recv())
+
+    def receive(self, timeout):
+        """Takes in one frame of replies; their [id, code, body] lists."""
+        frame = self.receive_frame(timeout)
+        if frame is None:
+            return []
+        assert frame[0] == VERSION, frame
+        for reply in frame[1:]:
+            self.replies[reply[0]] = reply
+        return frame[1:]
+
+    def call(self, operations, timeout=5.0):
+        """Sends and waits: (code, body) for each operation, None where no reply came in time."""
+        ids = self.send(operations)
+        deadline = time.monotonic() + timeout
+        while any(i not in self.replies for i in ids):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            self.receive(left)
+        replies = [self.replies.pop(i, None) for i in ids]
+        return [tuple(reply[1:3]) if reply else None for reply in replies]
+
+    def put(self, key, value, timeout=5.0):
+        return self.call([(PROPOSE, put_command(key, value))], timeout)[0]
+
+    def get(self, key, timeout=5.0):
+        """(code, value or None), or None when no reply came."""
+        reply = self.call([(READ, get_query(key))], timeout)[0]
+        if reply is None or reply[0] != OK:
+            return reply
+        return OK, unpack(reply[1])[1][1]
+
+
+class Writer:
+    """Puts one key after the other, following the leader, and remembers what was acknowledged.
+
+    Each operation has its own key and is sent until it is acknowledged; one whose outcome is unknown
+    (no reply in time, UNKNOWN) is sent again too, which is harmless for a put of the same value.
+    """
+
+    # How long to wait for a reply before another node is asked: a dead one says nothing.
+    patience = 0.3 * PATIENCE
+
+    def __init__(self, endpoints, prefix=b"w/", window=32):
+        self.endpoints = list(endpoints)
+        self.prefix = prefix
+        self.window = window
+        self.acked = {}  # key: value
+        self.ack_times = []
+        self.connection = None
+        self.at = 0
+        self.waiting = {}  # id: (number, deadline)
+        self.again = []
+        self.number = 0
+
+    def key(self, number):
+        return self.prefix + b"%08d" % number
+
+    def value(self, number):
+        return b"value of %d" % number
+
+    def move_on(self, endpoint=None):
+        """To the endpoint, or to the next one; what is on its way is asked again there."""
+        if self.connection:
+            self.connection.close()
+            self.connection = None
+        self.again += [number for number, _ in self.waiting.values()]
+        self.waiting.clear()
+        if endpoint in self.endpoints:
+            self.at = self.endpoints.index(endpoint)
+        else:
+            self.at = (self.at + 1) % len(self.endpoints)
+
+    def fill(self):
+        if self.connection is None:
+            self.connection = Connection(self.endpoints[self.at])
+        numbers = []
+        while len(self.waiting) + len(numbers) < self.window:
+            if self.again:
+                numbers.append(self.again.pop())
+            else:
+                numbers.append(self.number)
+                self.number += 1
+        if numbers:
+            ids = self.connection.send(
+                [(PROPOSE, put_command(self.key(n), self.value(n))) for n in numbers])
+            deadline = time.monotonic() + self.patience
+            self.waiting.update({i: (n, deadline) for i, n in zip(ids, numbers)})
+
+    def take(self, reply):
+        if reply[0] not in self.waiting:
+            return None
+        number, _ = self.waiting.pop(reply[0])
+        if reply[1] == OK:
+            self.acked[self.key(number)] = self.value(number)
+            self.ack_times.append(time.monotonic())
+            return None
+        self.again.append(number)
+        assert reply[1] in SURELY_NOT or reply[1] == UNKNOWN, reply
+        return reply
+
+    def step(self):
+        """Keeps the window full for a moment."""
+        self.fill()
+        refused = [r for r in map(self.take, self.connection.receive(0.1)) if r]
+        if refused:
+            body = refused[-1][2]
+            self.move_on(body.get("endpoint") if isinstance(body, dict) else None)
+            time.sleep(0.02)
+        elif any(deadline < time.monotonic() for _, deadline in self.waiting.values()):
+            self.move_on()
+
+    def run_until(self, condition, timeout=60.0):
+        """Writes until condition(self) holds; false if it did not in time."""
+        deadline = time.monotonic() + timeout
+        while not condition(self):
+            if time.monotonic() > deadline:
+                return False
+            self.step()
+        return True
+
+    def longest_gap(self):
+        """The longest time between two acknowledgements that follow each other, in seconds."""
+        times = self.ack_times
+        return max((b - a for a, b in zip(times, times[1:])), default=0.0)
+
+    def close(self):
+        if self.connection:
+            self.connection.close()
+            self.connection = None
