@@ -40,7 +40,7 @@ valgrind)
     group=valgrind
     build=build-valgrind
     options="$options -Doptimization=1"
-    suites='--suite valgrind'
+    suites='--suite valgrind' # wraps the nodes itself
     ;;
 *)
     echo "check: no kind '$kind'; kinds are test, lint, asan, tsan, valgrind" >&2
@@ -75,8 +75,22 @@ export ASAN_OPTIONS="$common:detect_leaks=1:strict_string_checks=1:detect_stack_
 export UBSAN_OPTIONS="$common:halt_on_error=1"
 export TSAN_OPTIONS="$common:halt_on_error=0:second_deadlock_stack=1"
 
-log=$build/meson-logs/$kind.json
-rm -f "$log"
-"$meson" test -C "$build" --no-rebuild --num-processes "$jobs" --logbase "$kind" --print-errorlogs \
-    $suites || true
-exec "$python" tests/summary.py --reports "$reports" "$log"
+# Runs the suites named; their results go to the log of this name.
+run()
+{
+    base=$1
+    shift
+    logs="$logs $build/meson-logs/$base.json"
+    rm -f "$build/meson-logs/$base.json"
+    "$meson" test -C "$build" --no-rebuild --num-processes "$jobs" --print-errorlogs \
+        --logbase "$base" "$@" || true
+}
+
+logs=''
+run "$kind" $suites
+if [ "$kind" = valgrind ]; then
+    run valgrind-unit --suite unit --timeout-multiplier 20 --wrapper "valgrind -q \
+        --trace-children=yes --leak-check=full --errors-for-leak-kinds=definite \
+        --show-leak-kinds=definite --log-file=$reports/valgrind.%p"
+fi
+exec "$python" tests/summary.py --reports "$reports" $logs

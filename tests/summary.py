@@ -76,8 +76,10 @@ def main():
             failures.append(f"no results: {error}")
     if arguments.reports and os.path.isdir(arguments.reports):
         for name in sorted(os.listdir(arguments.reports)):
-            totals["failed"] += 1
             path = os.path.join(arguments.reports, name)
+            if os.path.getsize(path) == 0:
+                continue
+            totals["failed"] += 1
             failures.append(f"sanitizer report {path}")
             with open(path, encoding="utf-8", errors="replace") as report:
                 sys.stdout.write(report.read(20000))
