@@ -32,12 +32,12 @@ const char bench_options_help[] =
     "writes the same value to the same key. Its latency runs from its first attempt.\n"
     "\n"
     "  --clients N      operations outstanding at a time (256)\n"
-    "  --ops N          operations in all (100000; with --seconds: no limit)\n"
-    "  --seconds S      start no operation after S seconds\n"
+    "  --ops N          operations in all (100000; with --duration: no limit)\n"
+    "  --duration T     start no operation after T (10s, 2m)\n"
     "  --value-size B   bytes of each value: the key and a colon, repeated (128)\n"
     "  --keys N         write N keys over and over (a key of its own for each operation)\n"
     "  --prefix TEXT    of the keys; a number of eight digits follows (bench/)\n"
-    "  --timeout S      give up on an operation after S seconds (30)\n"
+    "  --timeout T      give up on an operation after T (30s)\n"
     "  --validate       read every acknowledged key back and compare\n"
     "  --json           print one JSON object\n"
     "  --endpoints LIST client endpoints of the cluster, separated by commas\n"
@@ -47,24 +47,30 @@ const char bench_options_help[] =
 
 /* A whole number of at least `min` and at most `max`, with K, M, KiB, MiB behind it as it may be.
  */
-static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t *ret)
+struct unit {
+    const char *text;
+    uint64_t factor;
+};
+
+static const struct unit count_units[] = {{"", 1},        {"k", 1000},      {"K", 1000},
+                                          {"M", 1000000}, {"KiB", 1 << 10}, {"MiB", 1 << 20},
+                                          {NULL, 0}};
+static const struct unit second_units[] = {{"", 1}, {"s", 1}, {"m", 60}, {NULL, 0}};
+
+static bool parse_number(const char *text, const struct unit *units, uint64_t min, uint64_t max,
+                         uint64_t *ret)
 {
     if (!isdigit((unsigned char)text[0]))
         return false;
     errno = 0;
     char *end;
     uint64_t number = strtoull(text, &end, 10);
-    static const struct {
-        const char *text;
-        uint64_t factor;
-    } units[] = {{"", 1},        {"k", 1000},      {"K", 1000},
-                 {"M", 1000000}, {"KiB", 1 << 10}, {"MiB", 1 << 20}};
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (strcmp(end, units[i].text) != 0)
+    for (; units->text; units++) {
+        if (strcmp(end, units->text) != 0)
             continue;
-        if (errno || number > max / units[i].factor || number * units[i].factor < min)
+        if (errno || number > max / units->factor || number * units->factor < min)
             return false;
-        *ret = number * units[i].factor;
+        *ret = number * units->factor;
         return true;
     }
     return false;
@@ -86,7 +92,7 @@ enum flag {
 
 static const struct option flags[] = {{"clients", required_argument, NULL, FLAG_CLIENTS},
                                       {"ops", required_argument, NULL, FLAG_OPS},
-                                      {"seconds", required_argument, NULL, FLAG_SECONDS},
+                                      {"duration", required_argument, NULL, FLAG_SECONDS},
                                       {"value-size", required_argument, NULL, FLAG_VALUE_SIZE},
                                       {"keys", required_argument, NULL, FLAG_KEYS},
                                       {"prefix", required_argument, NULL, FLAG_PREFIX},
@@ -107,7 +113,9 @@ static bool set_number(struct bench_options *options, int flag, const char *valu
                : flag == FLAG_VALUE_SIZE               ? CONCLAVE_VALUE_BYTES_MAX
                : flag == FLAG_OPS || flag == FLAG_KEYS ? COUNT_MAX
                                                        : SECONDS_MAX;
-    if (!parse_number(value, *ret_min, *ret_max, &number))
+    const struct unit *units =
+        flag == FLAG_SECONDS || flag == FLAG_TIMEOUT ? second_units : count_units;
+    if (!parse_number(value, units, *ret_min, *ret_max, &number))
         return false;
     switch (flag) {
     case FLAG_CLIENTS:

@@ -42,7 +42,7 @@ Test(options, have_defaults)
 Test(options, are_all_read)
 {
     cr_assert_eq(parse("--clients", "64", "--ops=2M", "--value-size", "1KiB", "--keys", "10k",
-                       "--prefix", "p/", "--timeout", "5", "--validate", "--json", NULL),
+                       "--prefix", "p/", "--timeout", "5s", "--validate", "--json", NULL),
                  BENCH_RUN);
     cr_assert_eq(options.clients, 64);
     cr_assert_eq(options.ops, 2000000);
@@ -55,9 +55,9 @@ Test(options, are_all_read)
 
 Test(options, seconds_lift_the_limit_of_operations_unless_it_is_given)
 {
-    cr_assert_eq(parse("--seconds", "3", NULL), BENCH_RUN);
+    cr_assert_eq(parse("--duration", "3", NULL), BENCH_RUN);
     cr_assert_eq(options.ops, UINT64_MAX);
-    cr_assert_eq(parse("--seconds", "3", "--ops", "7", NULL), BENCH_RUN);
+    cr_assert_eq(parse("--duration", "3", "--ops", "7", NULL), BENCH_RUN);
     cr_assert_eq(options.ops, 7);
 }
 
@@ -82,7 +82,7 @@ Test(options, numbers_out_of_range_are_refused)
         {"--clients", "0"},       {"--clients", "65537"},    {"--clients", "-1"},
         {"--clients", "x"},       {"--clients", ""},         {"--ops", "1.5"},
         {"--ops", "0"},           {"--value-size", "2MiB"},  {"--ops", "99999999999999999999"},
-        {"--ops", "9999999999M"}, {"--seconds", "100000"},   {"--timeout", "0"},
+        {"--ops", "9999999999M"}, {"--duration", "100000"},   {"--timeout", "0"},
         {"--clients", " 5"},      {"--value-size", "1 KiB"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
