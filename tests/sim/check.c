@@ -259,6 +259,10 @@ static void check_leader(struct check *check, uint32_t node)
     }
     map_put_once(&check->leaders, term, 0, self);
     leader_begin(at, term);
+    if (at->durable.term < term)
+        check_fail(check, "a leader's own vote is durable",
+                   "n%u leads term %" PRIu64 ", its disk says term %" PRIu64, node + 1, term,
+                   at->durable.term);
     if (!at->voter)
         check_fail(check, "learners do not lead", "n%u leads term %" PRIu64, node + 1, term);
     for (uint64_t index = check->oracle.count; index > 0; index--) {

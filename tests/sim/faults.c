@@ -132,9 +132,15 @@ static void fault_inject(struct world *world)
 {
     static const enum sim_fault kinds[] = {SIM_FAULT_CRASH, SIM_FAULT_CRASH_ALL, SIM_FAULT_PAUSE,
                                            SIM_FAULT_PARTITION, SIM_FAULT_ONE_WAY};
-    enum sim_fault fault = kinds[world_draw(world, 0, sizeof kinds / sizeof *kinds - 1)];
-    if (!world->knobs.on[fault])
+    enum sim_fault on[sizeof kinds / sizeof *kinds];
+    uint64_t count = 0;
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (world->knobs.on[kinds[i]])
+            on[count++] = kinds[i];
+    }
+    if (count == 0)
         return;
+    enum sim_fault fault = on[world_draw(world, 0, count - 1)];
     switch (fault) {
     case SIM_FAULT_CRASH:
         fault_crash(world);

@@ -56,8 +56,8 @@ static void draw_timing(struct knobs *knobs, struct prng *prng)
     knobs->wake_us_max = PICK(prng, 0, 10, 200, 2000);
     knobs->wake_events_max = (uint32_t)PICK(prng, 1, 3, 1000);
     knobs->spike_us_max = prng_between(prng, timeout_us / 4, timeout_us * 5);
-    knobs->fault_us_max = prng_between(prng, timeout_us, timeout_us * 16);
-    knobs->fault_length_us_max = prng_between(prng, timeout_us, timeout_us * 12);
+    knobs->fault_us_max = prng_between(prng, timeout_us / 2, timeout_us * 8);
+    knobs->fault_length_us_max = prng_between(prng, timeout_us / 4, timeout_us * 8);
     knobs->leader_chance = PICK(prng, 0, 300, 700, 1000);
     knobs->reset_chance = PICK(prng, 0, 300, 1000);
 }
@@ -67,7 +67,8 @@ static void draw_load(struct knobs *knobs, struct prng *prng)
     knobs->client_count = (uint32_t)prng_between(prng, 1, SIM_CLIENTS_MAX);
     knobs->burst_max = (uint32_t)PICK(prng, 1, 1, 4, 16);
     knobs->pad_max = (uint32_t)PICK(prng, 0, 0, 32, 300);
-    knobs->think_us_max = prng_between(prng, 1, knobs->raft.election_timeout_us);
+    knobs->think_us_max =
+        prng_between(prng, 1, knobs->raft.election_timeout_us * PICK(prng, 1, 1, 4));
     knobs->read_chance = PICK(prng, 0, 200, 500, 800);
     knobs->leader_guess_chance = PICK(prng, 300, 800, 950);
 }

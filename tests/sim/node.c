@@ -158,6 +158,10 @@ void node_event(struct world *world, struct node *node, const struct sim_event *
         node_synced(world, node);
         break;
     case SIM_PERSISTED:
+        /* A pause may have brought completions out of order: the later one stands for both. */
+        if (event->a <= node->persisted_seq)
+            break;
+        node->persisted_seq = event->a;
         node_give(
             world, node,
             (struct raft_event){

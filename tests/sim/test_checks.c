@@ -167,6 +167,12 @@ Test(checks, find_a_term_led_again_in_another_life)
     SCREAMS("one leader per term");
 }
 
+Test(checks, find_a_leader_whose_own_vote_is_not_durable)
+{
+    node_does(A, 2, ids[A], RAFT_LEADER, NOTHING, 1, false);
+    SCREAMS("a leader's own vote is durable");
+}
+
 Test(checks, find_a_leading_learner)
 {
     node_does(LEARNER, 2, ids[LEARNER], RAFT_LEADER, NOTHING, 1, true);
