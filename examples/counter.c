@@ -5,17 +5,23 @@
  *
  *     cc counter.c -o counter $(pkg-config --cflags --libs conclave) && ./counter
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <conclave.h>
 
+#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { NODES = 3, ADDITIONS = 1000 };
 
-/* --- The state machine: lives in memory, so `open` answers 0 and the log is replayed. ----------- */
+/* --- The state machine: lives in memory, so `open` answers 0 and the log is replayed. -----------
+ */
 
 struct counter {
     uint64_t value;
@@ -65,7 +71,8 @@ static const struct conclave_machine_ops counter_ops = {
     .query = counter_query,
 };
 
-/* --- The program ------------------------------------------------------------------------------- */
+/* --- The program -------------------------------------------------------------------------------
+ */
 
 static void check(int code, const struct conclave_error *error)
 {
@@ -85,7 +92,8 @@ static struct conclave_node *start_node(const char *dir, int number, struct coun
     struct conclave_node *node;
     char data[512];
     snprintf(data, sizeof data, "%s/%s", dir, members[number].name);
-    check(conclave_bootstrap(data, members[number].name, "counter", members, NODES, &error), &error);
+    check(conclave_bootstrap(data, members[number].name, "counter", members, NODES, &error),
+          &error);
     conclave_options_init(&options);
     options.data_dir = data;
     options.machine = &counter_ops;
@@ -106,6 +114,14 @@ static uint64_t call(struct conclave_client *client, enum conclave_op_kind kind,
     memcpy(&value, op.reply, sizeof value);
     conclave_op_release(&op);
     return value;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+    (void)st;
+    (void)type;
+    (void)where;
+    return remove(path);
 }
 
 int main(void)
@@ -158,5 +174,6 @@ int main(void)
         if (counters[i].value != expected)
             fprintf(stderr, "n%d had applied up to %" PRIu64 " when it was stopped\n", i + 1,
                     counters[i].value);
+    nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
     return value == expected ? 0 : 1;
 }

@@ -1,18 +1,20 @@
 /* stress.c - three nodes in one process, clients that write and read, nodes that are stopped and
- * started under them. A plain program, so that it runs under ThreadSanitizer; what it checks is what
- * clients are promised: an acknowledged write is readable, everywhere, afterwards.
+ * started under them. A plain program, so that it runs under ThreadSanitizer; what it checks is
+ * what clients are promised: an acknowledged write is readable, everywhere, afterwards.
  *
  *     stress [OPERATIONS [RESTARTS]]
  */
 #include <conclave.h>
 #include <conclave_kv.h>
 
+#include <ftw.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { NODES = 3, WRITERS = 3, READY_MS = 60000, OP_MS = 60000, TRIES_MAX = 1000 };
@@ -26,13 +28,13 @@ static atomic_long written[WRITERS]; /* keys 0 .. written - 1 of a writer are ac
 static atomic_int writers_left = WRITERS;
 static atomic_long checks, unknowns;
 
-#define CHECK(condition, ...)                                                                      \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "stress: " __VA_ARGS__);                                               \
-            fprintf(stderr, " (%s:%d)\n", __FILE__, __LINE__);                                     \
-            abort();                                                                               \
-        }                                                                                          \
+#define CHECK(condition, ...)                                  \
+    do {                                                       \
+        if (!(condition)) {                                    \
+            fprintf(stderr, "stress: " __VA_ARGS__);           \
+            fprintf(stderr, " (%s:%d)\n", __FILE__, __LINE__); \
+            abort();                                           \
+        }                                                      \
     } while (0)
 
 static void print_log(void *arg, enum conclave_log_level level, const char *actor,
@@ -168,6 +170,14 @@ static void make_cluster(void)
     }
 }
 
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *where)
+{
+    (void)st;
+    (void)type;
+    (void)where;
+    return remove(path);
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -207,5 +217,6 @@ int main(int argc, char **argv)
         stop_node(i);
     printf("%ld keys written, %ld reads checked, %ld writes repeated, %ld restarts\n",
            operations * WRITERS, atomic_load(&checks), atomic_load(&unknowns), restarts);
+    CHECK(!nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS), "cannot remove %s", dir);
     return 0;
 }
