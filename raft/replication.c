@@ -104,11 +104,10 @@ static void peer_send(struct raft *raft, struct raft_progress *peer)
     bool due = raft->now_us >= peer->sent_us + options->heartbeat_us;
     bool sent = false;
     if (peer->state == RAFT_PROBE) {
-        /* Entries only with the first probe and only to a peer that answers: one that is down must
-         * not find megabytes of them in its socket. */
-        bool answers = raft->now_us - contact_of(raft, peer->id) < 2 * options->heartbeat_us;
+        /* Entries go with the first probe after an answer; what is repeated at each heartbeat is
+         * empty: a peer that is down must not find megabytes in its socket when it comes back. */
         if (!peer->probe_sent) {
-            append_send(raft, peer, answers && peer->next <= raft->log.last.index);
+            append_send(raft, peer, peer->next <= raft->log.last.index);
             sent = true;
         }
     } else {

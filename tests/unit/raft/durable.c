@@ -204,3 +204,28 @@ Test(durable, the_others_can_commit_before_the_leaders_own_disk)
     cr_assert_eq(c.nodes[1].applied_index, 2, "but it applies only its own durable entries");
     cluster_deinit(&c);
 }
+
+Test(durable, what_the_old_leader_was_to_be_told_the_new_one_is_not)
+{
+    follower();
+    struct raft_event events[2] = {{.type = RAFT_EVENT_RECEIVE}, {.type = RAFT_EVENT_RECEIVE}};
+    events[0].receive = append_request(2, 1, 2, id_of(1, 1), 1, TERMS(2, 2));
+    events[1].receive = append_request(3, 1, 3, id_of(3, 9), 1, NULL, 0);
+    cluster_step(&c, 1, events, 2);
+    cluster_persist_all(&c, 1);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_APPEND_RESPONSE), 0);
+    cr_assert_eq(cluster_count(&c, 3, RAFT_APPEND_RESPONSE), 1, "the rejection alone");
+    cluster_deinit(&c);
+}
+
+Test(durable, what_was_cut_is_not_acknowledged)
+{
+    follower();
+    /* No sane leader replaces what it sent in the same term; it must not gain a false answer. */
+    cluster_receive(&c, append_request(2, 1, 2, id_of(1, 1), 1, TERMS(1, 1, 1)));
+    cluster_receive(&c, append_request(2, 1, 2, id_of(1, 2), 1, TERMS(2)));
+    cluster_persist_all(&c, 1);
+    cr_assert_eq(next_match(2), 4);
+    cr_assert_eq(next_match(2), 3);
+    cluster_deinit(&c);
+}
