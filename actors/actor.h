@@ -46,7 +46,7 @@ struct actor_ops {
 struct actor {
     const struct actor_ops *ops;
     struct node *node; /* read-only for actors, except node_fatal */
-    void *state; /* the actor's own */
+    void *state;       /* the actor's own */
     struct inbox inbox;
     struct outbox to[ACTOR_COUNT];
     struct outbox to_node;

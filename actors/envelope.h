@@ -11,7 +11,7 @@
 enum envelope_type {
     /* to every actor */
     ENVELOPE_STOP = 1, /* finish what came before, then end */
-    ENVELOPE_QUIT, /* a thread died: end at once, acknowledge nothing more */
+    ENVELOPE_QUIT,     /* a thread died: end at once, acknowledge nothing more */
 
     /* raft -> timer -> raft */
     ENVELOPE_ARM,
@@ -47,7 +47,7 @@ enum envelope_type {
     ENVELOPE_DRAIN,
 
     /* any -> node */
-    ENVELOPE_READY, /* a thread has started, or could not */
+    ENVELOPE_READY,  /* a thread has started, or could not */
     ENVELOPE_SERVING /* the first time that a leader is known and all committed is applied */
 };
 
@@ -140,7 +140,7 @@ struct envelope {
         } leadership;
         struct raft_configuration *members; /* heap */
         struct {
-            const char *actor; /* static */
+            const char *actor;            /* static */
             struct conclave_error *error; /* heap; NULL: ready */
         } ready;
     };

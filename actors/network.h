@@ -25,8 +25,8 @@ struct staged_reply {
     int code;
     struct buf *body; /* NULL: empty, or what `code` needs is filled in when packing */
     const char *text; /* static explanation instead of a body, or NULL */
-    uint32_t next; /* index + 1 of the next one of the same frame; 0: last */
-    bool redirect; /* body: who leads */
+    uint32_t next;    /* index + 1 of the next one of the same frame; 0: last */
+    bool redirect;    /* body: who leads */
 };
 
 struct client_side {
@@ -66,9 +66,9 @@ struct network {
     struct peers *peers;
     struct client_side clients;
 
-    struct raft_configuration *members; /* NULL until raft told */
+    struct raft_configuration *members;                  /* NULL until raft told */
     struct peer_state peer_states[CONCLAVE_MEMBERS_MAX]; /* as members->members */
-    struct raft_messages received; /* of one wake-up */
+    struct raft_messages received;                       /* of one wake-up */
     uint64_t hello_due_us;
     uint64_t supervise_due_us;
     uint64_t stranger_complained_us;

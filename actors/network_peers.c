@@ -9,9 +9,9 @@
 #include <string.h>
 
 enum {
-    HELLO_INTERVAL_US = 1000000, /* a third of PEERS_SILENCE_US: two may be lost */
+    HELLO_INTERVAL_US = 1000000,      /* a third of PEERS_SILENCE_US: two may be lost */
     COMPLAINT_INTERVAL_US = 10000000, /* one line in this time about the same trouble */
-    RECEIVE_FRAMES_MAX = 1024 /* frames taken before other sockets get their turn */
+    RECEIVE_FRAMES_MAX = 1024         /* frames taken before other sockets get their turn */
 };
 
 static struct peer_state *find_peer(struct network *network, raft_node_id id)

@@ -14,7 +14,7 @@ struct node_recovered {
     struct raft_hard_state hard_state;
     struct raft_runs entries;
     struct raft_configuration configuration; /* the newest in the log */
-    uint64_t applied_index; /* from the state machine */
+    uint64_t applied_index;                  /* from the state machine */
 };
 
 struct node {
@@ -23,7 +23,7 @@ struct node {
     void *context;
     bool context_is_own;
     unsigned starts;
-    char address[64]; /* prefix of the inproc addresses: inproc://conclave-… */
+    char address[64];  /* prefix of the inproc addresses: inproc://conclave-… */
     char endpoint[80]; /* where clients inside the process connect */
 
     struct storage_identity identity;
@@ -42,13 +42,13 @@ struct node {
     struct wal *wal;
 
     struct actor actors[ACTOR_COUNT];
-    struct inbox inbox; /* READY, SERVING; the host's thread */
+    struct inbox inbox;            /* READY, SERVING; the host's thread */
     struct outbox to[ACTOR_COUNT]; /* the host's thread */
     bool wired;
     bool running;
     bool serving; /* SERVING has come */
 
-    _Atomic(bool) fatal; /* some thread died; `failure` is being or has been written */
+    _Atomic(bool) fatal;           /* some thread died; `failure` is being or has been written */
     struct conclave_error failure; /* of the first that died; read after the joins */
 };
 

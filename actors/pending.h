@@ -11,7 +11,7 @@
 #include "transport/clients.h"
 
 enum {
-    PENDING_OPS_MAX = 262144, /* 40 bytes each: 10 MiB */
+    PENDING_OPS_MAX = 262144,    /* 40 bytes each: 10 MiB */
     PENDING_OVERHEAD_BYTES = 256 /* charged for every operation beside its body */
 };
 

@@ -27,7 +27,7 @@ struct raft_actor {
     uint64_t last_read;
 
     uint64_t armed_us; /* what the timer will fire at; UINT64_MAX: nothing armed */
-    uint64_t epoch; /* of the newest ARM */
+    uint64_t epoch;    /* of the newest ARM */
 
     raft_node_id leader; /* as last told to the network */
     uint64_t leader_term;

@@ -34,8 +34,8 @@ uint64_t cursor_uint(struct cursor *cursor);
 int64_t cursor_int(struct cursor *cursor);
 bool cursor_bool(struct cursor *cursor);
 struct slice cursor_bin(struct cursor *cursor); /* bin or str; points into the bytes read */
-uint32_t cursor_array(struct cursor *cursor); /* element count, at most the remaining bytes */
-uint32_t cursor_map(struct cursor *cursor); /* pair count, at most half the remaining bytes */
+uint32_t cursor_array(struct cursor *cursor);   /* element count, at most the remaining bytes */
+uint32_t cursor_map(struct cursor *cursor);     /* pair count, at most half the remaining bytes */
 
 /* If the next value is nil, reads it and answers true; else reads nothing and answers false. */
 bool cursor_nil(struct cursor *cursor);

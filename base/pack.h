@@ -10,7 +10,7 @@
 /* Grows by doubling; the bytes end up in a buf without a last copy. */
 struct pack {
     struct buf *buf; /* capacity = buf->bytes while packing */
-    size_t bytes; /* written so far */
+    size_t bytes;    /* written so far */
 };
 
 /* Starts empty with room for about `capacity` bytes. */

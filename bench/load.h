@@ -13,9 +13,9 @@
 /* One client and its operation. */
 struct load_slot {
     struct conclave_op op;
-    uint64_t number; /* of the operation, counted from 0; the workload's */
+    uint64_t number;   /* of the operation, counted from 0; the workload's */
     uint64_t spent_ns; /* in earlier attempts */
-    uint8_t *buffer; /* for the encoded command: buffer_bytes of load_ops */
+    uint8_t *buffer;   /* for the encoded command: buffer_bytes of load_ops */
 };
 
 struct load_ops {
@@ -36,17 +36,17 @@ struct load {
     const struct load_ops *ops;
     void *workload;
     uint32_t clients;
-    uint32_t timeout_ms; /* of one operation, all attempts together */
-    uint64_t seconds; /* no new operation after these; 0: no limit */
+    uint32_t timeout_ms;               /* of one operation, all attempts together */
+    uint64_t seconds;                  /* no new operation after these; 0: no limit */
     const volatile sig_atomic_t *stop; /* not 0: end at once */
 
     /* what came of it */
     struct histogram *latencies; /* ns; the caller's */
     uint64_t begun, done, retried, errors;
-    int first_error; /* the code; 0: none */
+    int first_error;     /* the code; 0: none */
     uint64_t elapsed_ns; /* from the first operation to the last one done */
     uint64_t gap_max_ns; /* longest time in which no operation was done */
-    int stopped; /* ended by `stop` */
+    int stopped;         /* ended by `stop` */
 };
 
 /* Runs until no operation is left, or one has failed, or told to stop. Returns CONCLAVE_OK or the

@@ -9,11 +9,11 @@
 struct bench_options {
     const char *endpoints;
     const char *prefix; /* of the keys */
-    uint32_t clients; /* operations outstanding, each one's next after its last */
-    uint64_t ops; /* UINT64_MAX: as many as `seconds` allow */
-    uint64_t keys; /* operation i writes key i modulo this; UINT64_MAX: each its own */
+    uint32_t clients;   /* operations outstanding, each one's next after its last */
+    uint64_t ops;       /* UINT64_MAX: as many as `seconds` allow */
+    uint64_t keys;      /* operation i writes key i modulo this; UINT64_MAX: each its own */
     size_t value_bytes;
-    uint64_t seconds; /* no new operation after these; 0: no limit */
+    uint64_t seconds;    /* no new operation after these; 0: no limit */
     uint32_t timeout_ms; /* of one operation, repetitions included */
     bool validate;
     bool json;

@@ -10,7 +10,7 @@
 struct put {
     const struct bench_options *options;
     uint8_t *value; /* scratch: options->value_bytes */
-    uint64_t next; /* number of the next operation */
+    uint64_t next;  /* number of the next operation */
     uint8_t *acked; /* a bit per key number */
     size_t acked_bytes;
     uint64_t read, mismatches;

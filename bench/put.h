@@ -8,10 +8,10 @@
 struct put_result {
     struct load load;
     bool validated;
-    uint64_t read; /* acknowledged keys read back */
+    uint64_t read;       /* acknowledged keys read back */
     uint64_t mismatches; /* of them missing or with another value */
-    int code; /* of the first failure; OK: none */
-    char message[1024]; /* on the failure */
+    int code;            /* of the first failure; OK: none */
+    char message[1024];  /* on the failure */
 };
 
 /* Runs it. ret->load.latencies is the caller's to destroy (histogram_destroy). */

@@ -16,11 +16,11 @@
 enum { ARGS_FLAGS_MAX = 32 };
 
 struct args_flag {
-    const char *name; /* without dashes; NULL ends a table */
-    char letter; /* 0: none */
-    const char *value; /* what the help calls its value; NULL: a switch */
+    const char *name;     /* without dashes; NULL ends a table */
+    char letter;          /* 0: none */
+    const char *value;    /* what the help calls its value; NULL: a switch */
     const char *fallback; /* default; NULL: none */
-    bool env; /* CONCLAVE_NAME gives it when the command line does not */
+    bool env;             /* CONCLAVE_NAME gives it when the command line does not */
     const char *help;
 };
 
@@ -32,7 +32,7 @@ struct args_command {
     size_t operand_min, operand_max;
     const struct args_flag *flags;
     const char *summary; /* one line */
-    const char *detail; /* more lines for its own --help; NULL: none */
+    const char *detail;  /* more lines for its own --help; NULL: none */
     const char *example;
     bool own_flags; /* everything after the command's name is the command's own business */
     int (*run)(const struct args *args); /* returns the exit code */

@@ -16,7 +16,7 @@
 struct layout {
     const char *dir;
     unsigned nodes, peer_port, client_port; /* ports of the first node; the others follow */
-    char token[17]; /* told apart from any other cluster on these ports */
+    char token[17];                         /* told apart from any other cluster on these ports */
 };
 
 /* The data directory of a node; index counts from 0. Cut if it does not fit. */

@@ -12,7 +12,7 @@
 
 enum logfmt_style {
     LOGFMT_TEXT, /* key=value, values quoted where needed */
-    LOGFMT_JSON /* an object a line */
+    LOGFMT_JSON  /* an object a line */
 };
 
 struct logfmt_record {

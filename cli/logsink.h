@@ -12,7 +12,7 @@
 
 enum {
     LOGSINK_LINES_MAX = 1024, /* waiting; a line is at most some KiB, so a few MiB at worst */
-    LOGSINK_CLOSE_MS = 1000 /* how long the end of the process waits for a stuck reader */
+    LOGSINK_CLOSE_MS = 1000   /* how long the end of the process waits for a stuck reader */
 };
 
 struct logsink {

@@ -16,7 +16,7 @@
 
 enum {
     SERVE_FILES_MIN = 256, /* sockets of peers and clients, log segments, the store */
-    SERVE_LOOK_MS = 1000 /* how long the node may take to say where it listens */
+    SERVE_LOOK_MS = 1000   /* how long the node may take to say where it listens */
 };
 
 const char *const serve_tuning[] = {"election-timeout", "heartbeat", "segment-size",

@@ -123,7 +123,7 @@ _Noreturn static void become_child(const struct supervise_child *child, pid_t pa
         dup2(write_end, STDERR_FILENO) < 0)
         _exit(1);
     /* One address for all nodes of a machine can only be a mistake. */
-    unsetenv("CONCLAVE_LISTEN"); /* NOLINT(concurrency-mt-unsafe): one thread after fork */
+    unsetenv("CONCLAVE_LISTEN");        /* NOLINT(concurrency-mt-unsafe): one thread after fork */
     unsetenv("CONCLAVE_LISTEN_CLIENT"); /* NOLINT(concurrency-mt-unsafe) */
     signals_unblock();
     /* By its path, so that the process has the program's name; if the file has been replaced, by

@@ -31,9 +31,9 @@ struct supervise_child {
     int pipe; /* -1: closed */
     char line[SUPERVISE_LINE_MAX];
     size_t line_bytes;
-    char reason[512]; /* the last line that was no log line */
+    char reason[512];      /* the last line that was no log line */
     int64_t restart_at_ms; /* WAITING */
-    int exit_code; /* ENDED; 128 + signal if one killed it */
+    int exit_code;         /* ENDED; 128 + signal if one killed it */
 };
 
 struct supervisor {

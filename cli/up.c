@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 enum {
-    UP_ASK_MS = 150, /* how long one look at the nodes may hold up their log lines */
+    UP_ASK_MS = 150,        /* how long one look at the nodes may hold up their log lines */
     UP_WAIT_ALL_LOOKS = 15, /* looks to wait for the last nodes when a majority serves */
     UP_COMPLAIN_LOOKS = 50, /* looks without a leader after which to say so */
     UP_ARGUMENTS_MAX = 24

@@ -36,8 +36,8 @@ enum {
     CLIENT_CONNECTION_NONE = UINT8_MAX,
     CLIENT_SEND_BYTES_MAX = 256 << 10, /* of one frame, unless a single operation is larger */
 
-    CLIENT_SILENCE_MS = 150, /* outstanding operations and no sign of life: ask who leads */
-    CLIENT_PROBE_MS = 50, /* between two rounds of asking */
+    CLIENT_SILENCE_MS = 150,   /* outstanding operations and no sign of life: ask who leads */
+    CLIENT_PROBE_MS = 50,      /* between two rounds of asking */
     CLIENT_RECREATE_MS = 3000, /* no sign of life: the socket may be dead for good */
     CLIENT_RECREATE_JITTER_MS = 500,
     CLIENT_BACKOFF_MIN_MS = 10,
@@ -49,8 +49,8 @@ enum {
 enum client_op_state {
     CLIENT_OP_IDLE,
     CLIENT_OP_SUBMITTED, /* by conclave_client_submit */
-    CLIENT_OP_CALLED, /* by conclave_client_call: does not appear in the done list */
-    CLIENT_OP_DONE /* in the done list */
+    CLIENT_OP_CALLED,    /* by conclave_client_call: does not appear in the done list */
+    CLIENT_OP_DONE       /* in the done list */
 };
 
 /* Questions of the client itself; their ids have the index TABLE_CONTROL_FIRST + 2 * connection +
@@ -62,14 +62,14 @@ struct client_connection {
     void *socket;
     int fd;
     uint32_t outstanding; /* operations sent and not answered */
-    uint64_t term; /* in which it was named leader; 0: not known to lead */
-    uint64_t heard_ns; /* last well-formed frame; 0: never */
+    uint64_t term;        /* in which it was named leader; 0: not known to lead */
+    uint64_t heard_ns;    /* last well-formed frame; 0: never */
     uint64_t
         silent_since_ns; /* something is wanted from it and it has said nothing since; 0: not */
     uint64_t
         deposed_ns; /* when it turned out to lead no more with operations outstanding; 0: not */
     uint64_t recreate_after_ns; /* of silence; jittered */
-    bool asked; /* who leads, since the socket was made */
+    bool asked;                 /* who leads, since the socket was made */
 };
 
 struct status_collector;
@@ -87,7 +87,7 @@ struct conclave_client {
     uint32_t connection_count;
     uint32_t target; /* CLIENT_CONNECTION_NONE: take the next one that can be sent to */
     uint32_t next_guess;
-    bool leader_none; /* the last node that spoke of leaders named none */
+    bool leader_none;  /* the last node that spoke of leaders named none */
     uint64_t heard_ns; /* by any connection */
     uint64_t next_probe_ns;
     bool leader_new; /* a leader became known: back-offs that wait for one end with this step */
@@ -97,7 +97,7 @@ struct conclave_client {
     size_t done_count;
 
     struct status_collector *collector; /* while conclave_client_status runs */
-    char text[4096]; /* of conclave_client_describe */
+    char text[4096];                    /* of conclave_client_describe */
 };
 
 /* --- connection.c ---------------------------------------------------------------------------- */

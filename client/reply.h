@@ -20,7 +20,7 @@ struct reply_pool {
     struct reply_frame *free_head;
     uint32_t free_count;
     uint32_t live; /* frames referenced now */
-    int closed; /* the client is gone: the last frame frees the pool */
+    int closed;    /* the client is gone: the last frame frees the pool */
 };
 
 struct reply_pool *reply_pool_create(void);

@@ -27,7 +27,7 @@
 enum {
     TABLE_INDEX_BITS =
         17, /* 65536 operations, and as many ids again for the client's own questions */
-    TABLE_ATTEMPT_BITS = 53 - TABLE_INDEX_BITS, /* ids stay below 2^53 */
+    TABLE_ATTEMPT_BITS = 53 - TABLE_INDEX_BITS,    /* ids stay below 2^53 */
     TABLE_CONTROL_FIRST = CONCLAVE_CLIENT_OPS_MAX, /* indexes from here on are no entries */
     TABLE_WHEEL_TICKS = 1024,
     TABLE_BUCKETS = TABLE_WHEEL_TICKS + 1 /* the last one collects what is due */
@@ -35,23 +35,23 @@ enum {
 
 enum table_state {
     TABLE_FREE,
-    TABLE_QUEUED, /* waits to be sent */
-    TABLE_SENT, /* `connection` may have taken it; no answer yet */
+    TABLE_QUEUED,  /* waits to be sent */
+    TABLE_SENT,    /* `connection` may have taken it; no answer yet */
     TABLE_WAITING, /* refused; waits for its back-off */
 };
 
 struct table_entry {
     struct conclave_op *op;
-    uint64_t id; /* of the current attempt */
+    uint64_t id;      /* of the current attempt */
     uint64_t sent_ns; /* of the current attempt */
     uint64_t deadline_ns;
-    uint64_t wake_ns; /* when its timer fires */
+    uint64_t wake_ns;                /* when its timer fires */
     uint32_t wheel_next, wheel_prev; /* list of its bucket */
-    uint32_t queue_next; /* send queue, or free list */
+    uint32_t queue_next;             /* send queue, or free list */
     uint16_t bucket;
     uint8_t state; /* enum table_state */
     uint8_t connection;
-    uint8_t refusal; /* the code of the last refusal; 0: never refused */
+    uint8_t refusal;   /* the code of the last refusal; 0: never refused */
     uint8_t redirects; /* resent at once after a refusal, so many times */
 };
 

@@ -19,22 +19,22 @@ enum {
     CLIENT_FRAME_BYTES_MAX = 2 << 20,
     CLIENT_OPS_PER_FRAME_MAX = 4096,
     CLIENT_REPLY_TEXT_BYTES_MAX = 255, /* a longer explanation is cut */
-    CLIENT_OP_OVERHEAD_BYTES = 24 /* of an operation or a bin reply, at most: for pack_init */
+    CLIENT_OP_OVERHEAD_BYTES = 24      /* of an operation or a bin reply, at most: for pack_init */
 };
 
 enum client_op_type {
     CLIENT_OP_PROPOSE = 1, /* body: bin, a command for the state machine */
-    CLIENT_OP_READ = 2, /* body: bin, a query; linearizable */
-    CLIENT_OP_STATUS = 3, /* body: nil; answered by the node itself, at once */
-    CLIENT_OP_LEADER = 4 /* body: nil; who leads: answered at once, cheaper than STATUS */
+    CLIENT_OP_READ = 2,    /* body: bin, a query; linearizable */
+    CLIENT_OP_STATUS = 3,  /* body: nil; answered by the node itself, at once */
+    CLIENT_OP_LEADER = 4   /* body: nil; who leads: answered at once, cheaper than STATUS */
 };
 
 /* --- Requests --------------------------------------------------------------------------------- */
 
 struct client_op {
     uint64_t id;
-    uint32_t type; /* enum client_op_type; unknown ones are handed out for an INVALID reply,
-                      with an empty body whatever it was; above UINT32_MAX as UINT32_MAX */
+    uint32_t type;     /* enum client_op_type; unknown ones are handed out for an INVALID reply,
+                          with an empty body whatever it was; above UINT32_MAX as UINT32_MAX */
     struct slice body; /* empty for nil; points into the frame */
 };
 

@@ -47,23 +47,23 @@ _Static_assert(KV_ITEM_FRAME_BYTES + CONCLAVE_VALUE_BYTES_MAX <= KV_RANGE_BYTES_
 
 /* On what state of the key a command depends. */
 struct kv_condition {
-    bool given; /* false: on none */
+    bool given;        /* false: on none */
     uint64_t revision; /* the key's modify revision must be this; 0: the key must not exist */
 };
 
 /* Keys from `from` (included) up to `to` (not included), in the order of memcmp. */
 struct kv_bounds {
     struct slice from; /* empty: from the first key */
-    struct slice to; /* not looked at if there is no end */
-    bool no_end; /* up to the last key */
+    struct slice to;   /* not looked at if there is no end */
+    bool no_end;       /* up to the last key */
 };
 
 struct kv_command {
     enum kv_opcode opcode;
-    struct slice key; /* PUT, DELETE */
-    struct slice value; /* PUT */
+    struct slice key;              /* PUT, DELETE */
+    struct slice value;            /* PUT */
     struct kv_condition condition; /* PUT, DELETE */
-    struct kv_bounds bounds; /* DELETE_RANGE */
+    struct kv_bounds bounds;       /* DELETE_RANGE */
 };
 
 /* Decodes and checks one command; what it answers depends on the bytes alone, so that every node
@@ -84,11 +84,11 @@ enum kv_range_what {
 
 struct kv_query {
     enum kv_opcode opcode;
-    struct slice key; /* GET */
+    struct slice key;        /* GET */
     struct kv_bounds bounds; /* RANGE, and all below */
-    uint64_t limit; /* items at most; 0: no limit */
-    uint64_t bytes; /* of items, encoded, at most, unless the first alone is larger; 0:
-                       KV_RANGE_BYTES_DEFAULT; over KV_RANGE_BYTES_MAX counts as that */
+    uint64_t limit;          /* items at most; 0: no limit */
+    uint64_t bytes;          /* of items, encoded, at most, unless the first alone is larger; 0:
+                                KV_RANGE_BYTES_DEFAULT; over KV_RANGE_BYTES_MAX counts as that */
     enum kv_range_what what;
 };
 
@@ -132,7 +132,7 @@ MUST_USE int kv_get_answer_decode(const void *data, size_t bytes, uint64_t *ret_
  * other; read with begin, then next item_count times. */
 struct kv_range_answer {
     uint64_t revision;
-    uint64_t count; /* of the keys that this answer covers */
+    uint64_t count;    /* of the keys that this answer covers */
     struct slice next; /* `from` of the query that continues; empty: nothing is left */
     uint32_t item_count;
     struct cursor items;

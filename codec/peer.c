@@ -7,11 +7,11 @@
 #include <string.h>
 
 enum {
-    HEADER_FIELDS = 7, /* version .. type */
-    RAFT_FIELDS = 2, /* message type, term */
+    HEADER_FIELDS = 7,             /* version .. type */
+    RAFT_FIELDS = 2,               /* message type, term */
     FIELDS_BYTES_MAX = 5 + 18 * 9, /* an array header and the fields of the longest message */
     HELLO_BYTES_MAX = FIELDS_BYTES_MAX + CONCLAVE_NAME_BYTES_MAX + CONCLAVE_ENDPOINT_BYTES_MAX,
-    ENTRY_BYTES_MIN = 4, /* array header, term, kind, empty bin */
+    ENTRY_BYTES_MIN = 4,          /* array header, term, kind, empty bin */
     ENTRY_OVERHEAD_BYTES_MAX = 16 /* array header 1, term 9, kind 1, bin header 5 */
 };
 

@@ -16,7 +16,7 @@
 enum {
     PEER_PROTOCOL_VERSION = 1,
     PEER_FRAME_BYTES_MAX = 2 << 20, /* a command of 1 MiB plus everything around it, twice over */
-    PEER_ENTRIES_MAX = 16384 /* entries in one frame */
+    PEER_ENTRIES_MAX = 16384        /* entries in one frame */
 };
 
 /* Who speaks. */
@@ -43,7 +43,7 @@ struct peer_frame {
     struct peer_identity from;
     raft_node_id to;
     struct raft_message *raft; /* RAFT: owned by whoever decoded */
-    struct peer_hello hello; /* HELLO */
+    struct peer_hello hello;   /* HELLO */
 };
 
 /* One frame, one reference. A raft message must have from == identity->node_id. */

@@ -79,11 +79,11 @@ CONCLAVE_API const char *conclave_version(void);
 /* --- Limits ----------------------------------------------------------------------------------- */
 
 enum {
-    CONCLAVE_KEY_BYTES_MAX = 480, /* LMDB's key limit is 511; the rest is reserved */
+    CONCLAVE_KEY_BYTES_MAX = 480,         /* LMDB's key limit is 511; the rest is reserved */
     CONCLAVE_COMMAND_BYTES_MAX = 1 << 20, /* one command, encoded; fits a 2 MiB peer message */
     CONCLAVE_VALUE_BYTES_MAX = CONCLAVE_COMMAND_BYTES_MAX - 1024, /* leaves room for the key */
-    CONCLAVE_NAME_BYTES_MAX = 32, /* a node's name */
-    CONCLAVE_ENDPOINT_BYTES_MAX = 255, /* one endpoint */
+    CONCLAVE_NAME_BYTES_MAX = 32,                                 /* a node's name */
+    CONCLAVE_ENDPOINT_BYTES_MAX = 255,                            /* one endpoint */
     CONCLAVE_VOTERS_MAX = 9,
     CONCLAVE_MEMBERS_MAX = CONCLAVE_VOTERS_MAX + 32 /* voters and learners */
 };
@@ -118,7 +118,7 @@ CONCLAVE_API void conclave_reply_set(struct conclave_reply_sink *sink, int code,
 
 /* What a node tells its machine when it opens it. */
 struct conclave_machine_env {
-    const char *dir; /* the machine's own directory inside the data directory; exists */
+    const char *dir;     /* the machine's own directory inside the data directory; exists */
     uint8_t boot_id[16]; /* of this boot of the operating system: what an earlier boot left
                             unsynced in page cache may be lost, see `open` */
     uint64_t cluster_id;
@@ -201,13 +201,13 @@ CONCLAVE_API CONCLAVE_MUST_USE int conclave_directory_info(const char *data_dir,
 struct conclave_options {
     size_t size; /* sizeof(struct conclave_options), set by conclave_options_init */
     const char *data_dir;
-    const char *listen; /* where to bind for peers; NULL: own member's `peer` */
+    const char *listen;        /* where to bind for peers; NULL: own member's `peer` */
     const char *listen_client; /* where to bind for clients; NULL: own member's `client` */
-    bool expose_plaintext; /* allow listening beyond loopback without encryption */
+    bool expose_plaintext;     /* allow listening beyond loopback without encryption */
 
     uint32_t election_timeout_ms; /* 500; elections start after one to two of these of silence */
-    uint32_t heartbeat_ms; /* 100; at most a third of the election timeout */
-    uint64_t seed; /* of election timeouts; 0: from the operating system */
+    uint32_t heartbeat_ms;        /* 100; at most a third of the election timeout */
+    uint64_t seed;                /* of election timeouts; 0: from the operating system */
 
     uint64_t
         inflight_bytes_max; /* 64 MiB; commands and queries taken and not answered; over: BUSY */
@@ -284,8 +284,8 @@ CONCLAVE_API void *conclave_node_context(const struct conclave_node *node);
 struct conclave_client_options {
     size_t size;
     const char *endpoints; /* comma-separated client endpoints, at least one node of the cluster */
-    void *zmq_context; /* NULL: own; needed for inproc:// endpoints */
-    uint32_t timeout_ms; /* 5000; default deadline of an operation */
+    void *zmq_context;     /* NULL: own; needed for inproc:// endpoints */
+    uint32_t timeout_ms;   /* 5000; default deadline of an operation */
 };
 
 CONCLAVE_API void conclave_client_options_init(struct conclave_client_options *options);
@@ -303,7 +303,7 @@ CONCLAVE_API void conclave_client_destroy(struct conclave_client *client);
 
 enum conclave_op_kind {
     CONCLAVE_OP_PROPOSE = 1, /* a command for the state machine */
-    CONCLAVE_OP_READ = 2 /* a linearizable query of the state machine */
+    CONCLAVE_OP_READ = 2     /* a linearizable query of the state machine */
 };
 
 /* One operation. The caller's, who sets it to zeros before its first use; between submit and its
@@ -315,10 +315,10 @@ struct conclave_op {
     const void *data; /* must stay valid and unchanged until the op is done */
     size_t bytes;
     uint32_t timeout_ms; /* 0: the client's default */
-    void *user; /* not touched */
+    void *user;          /* not touched */
 
     /* set when done */
-    int code; /* from the client, the node or the machine; 0: ok */
+    int code;          /* from the client, the node or the machine; 0: ok */
     const void *reply; /* the machine's answer, or a node's sentence on why it refused; valid
                           until the op is submitted again or released */
     size_t reply_bytes;
@@ -382,13 +382,13 @@ struct conclave_node_status {
     char client[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
     char peer[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
     bool answered; /* it answered this request */
-    bool healthy; /* it answered, and knows a leader */
+    bool healthy;  /* it answered, and knows a leader */
 };
 
 struct conclave_status {
-    char cluster[17]; /* cluster id, 16 hexadecimal digits */
+    char cluster[17];                         /* cluster id, 16 hexadecimal digits */
     char leader[CONCLAVE_NAME_BYTES_MAX + 1]; /* "" if nobody knows one */
-    uint64_t revision; /* the highest that a node reported */
+    uint64_t revision;                        /* the highest that a node reported */
     size_t node_count;
     struct conclave_node_status nodes[CONCLAVE_MEMBERS_MAX];
 };

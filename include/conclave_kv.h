@@ -25,15 +25,15 @@ extern "C" {
 /* --- Writing ---------------------------------------------------------------------------------- */
 
 /* What `if_revision` can say beside a modify revision that the key must have. */
-#define CONCLAVE_KV_ANY UINT64_MAX /* no condition */
+#define CONCLAVE_KV_ANY UINT64_MAX     /* no condition */
 #define CONCLAVE_KV_ABSENT UINT64_C(0) /* the key must not exist */
 
 /* What a command did. */
 struct conclave_kv_result {
-    uint64_t revision; /* of the store, after the command */
+    uint64_t revision;     /* of the store, after the command */
     uint64_t mod_revision; /* put: of the key before it, 0: it did not exist. With COMPARE_FAILED:
                               of the key now, 0: it does not exist */
-    uint64_t deleted; /* delete: how many keys; 0 is no error */
+    uint64_t deleted;      /* delete: how many keys; 0 is no error */
 };
 
 /* Puts a value. `ret_result` may be NULL. Errors: INVALID (empty key), TOO_LARGE, COMPARE_FAILED
@@ -80,8 +80,8 @@ struct conclave_kv_item {
 /* The answer to conclave_kv_get. */
 struct conclave_kv_found {
     struct conclave_kv_item item; /* valid until released */
-    uint64_t revision; /* of the store when it was read */
-    struct conclave_op op; /* holds the bytes */
+    uint64_t revision;            /* of the store when it was read */
+    struct conclave_op op;        /* holds the bytes */
 };
 
 /* Reads a key, linearizably. CONCLAVE_OK: *ret_found is to be released. Errors: NOT_FOUND (with
@@ -95,15 +95,15 @@ CONCLAVE_API void conclave_kv_found_release(struct conclave_kv_found *found);
 
 /* What conclave_kv_list lists: keys that begin with `prefix` and lie in [from, to). */
 struct conclave_kv_list_options {
-    size_t size; /* set by conclave_kv_list_options_init */
+    size_t size;        /* set by conclave_kv_list_options_init */
     const void *prefix; /* NULL: any */
     size_t prefix_bytes;
     const void *from; /* NULL: from the first key */
     size_t from_bytes;
     const void *to; /* NULL: up to the last key */
     size_t to_bytes;
-    uint64_t limit; /* items at most; 0: no limit */
-    bool keys_only; /* items without values */
+    uint64_t limit;      /* items at most; 0: no limit */
+    bool keys_only;      /* items without values */
     uint32_t page_bytes; /* of items in one answer; 0: 256 KiB */
     uint32_t timeout_ms; /* of each page; 0: the client's default */
 };
@@ -185,7 +185,7 @@ CONCLAVE_API CONCLAVE_MUST_USE int conclave_kv_decode_get(const struct conclave_
  * 0. */
 struct conclave_kv_page {
     uint64_t revision;
-    uint64_t count; /* of items in the page */
+    uint64_t count;   /* of items in the page */
     const void *next; /* `from` of the next page; NULL: nothing is left */
     size_t next_bytes;
 };

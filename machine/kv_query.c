@@ -67,7 +67,7 @@ struct range {
     struct kv_range_answer answer;
     struct pack items;
     struct slice last; /* the last key that the answer covers */
-    bool more; /* there is at least one key behind it */
+    bool more;         /* there is at least one key behind it */
     uint8_t next[KV_BOUND_BYTES_MAX];
 };
 

@@ -42,14 +42,14 @@ static const char DATA_FILE[] = "data.mdb";
 static const char LOCK_FILE[] = "lock.mdb";
 
 static const char STATE_KEY[] = "state"; /* in the main database */
-static const char KEYS_NAME[] = "keys"; /* the database of the keys */
+static const char KEYS_NAME[] = "keys";  /* the database of the keys */
 
 enum {
     FILE_MODE = 0600,
-    MAP_BYTES_MIN = 16 << 20, /* a new store */
+    MAP_BYTES_MIN = 16 << 20,   /* a new store */
     GROW_BYTES_MAX = 256 << 20, /* the file doubles up to this step: allocating it may take a while
                                    on file systems that write zeros for it */
-    GROW_BYTES_MIN = 1 << 20 /* less than this is a full disk */
+    GROW_BYTES_MIN = 1 << 20    /* less than this is a full disk */
 };
 
 /* On disk, little-endian. */

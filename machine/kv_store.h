@@ -24,9 +24,9 @@ struct kv_store {
     MDB_env *env;
     MDB_dbi meta, keys;
     size_t map_bytes; /* of the file, all of it allocated, and of the map */
-    MDB_txn *read; /* one read transaction, kept for all queries */
-    bool reading; /* whether it holds a snapshot now */
-    bool clean; /* the owner file says that everything is on the disk */
+    MDB_txn *read;    /* one read transaction, kept for all queries */
+    bool reading;     /* whether it holds a snapshot now */
+    bool clean;       /* the owner file says that everything is on the disk */
     struct kv_state state;
 };
 

@@ -11,9 +11,9 @@
 #include "raft/message.h"
 
 enum raft_member_flags {
-    RAFT_MEMBER_VOTER = 1, /* votes in the (incoming) configuration */
+    RAFT_MEMBER_VOTER = 1,     /* votes in the (incoming) configuration */
     RAFT_MEMBER_VOTER_OLD = 2, /* votes in the outgoing configuration of a joint phase */
-    RAFT_MEMBER_LEARNER = 4 /* receives the log, counts nowhere */
+    RAFT_MEMBER_LEARNER = 4    /* receives the log, counts nowhere */
 };
 
 struct raft_member {

@@ -27,9 +27,9 @@ static inline bool raft_id_equal(struct raft_id a, struct raft_id b)
 }
 
 enum raft_entry_kind {
-    RAFT_ENTRY_NOOP = 0, /* the first entry of every term (paper section 8); no payload */
+    RAFT_ENTRY_NOOP = 0,    /* the first entry of every term (paper section 8); no payload */
     RAFT_ENTRY_COMMAND = 1, /* payload: the state machine's, opaque here */
-    RAFT_ENTRY_CONFIG = 2 /* payload: raft/configuration.h */
+    RAFT_ENTRY_CONFIG = 2   /* payload: raft/configuration.h */
 };
 
 /* Who waits for an entry's outcome on this node. Local: not on the wire, not on disk. {0, 0}:
@@ -66,7 +66,7 @@ void raft_batch_unref(struct raft_batch *batch); /* NULL is allowed */
 
 struct raft_run {
     struct raft_batch *batch; /* one reference, owned by the runs that hold it */
-    uint32_t first, count; /* batch->entries[first .. first + count) ; count > 0 */
+    uint32_t first, count;    /* batch->entries[first .. first + count) ; count > 0 */
 };
 
 /* A growable sequence of runs with consecutive indexes. All zero is empty. Owned by one thread;

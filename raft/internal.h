@@ -46,15 +46,15 @@ struct raft {
 
     /* {term, vote} and how far it is on disk. */
     struct raft_hard_state hard;
-    bool hard_dirty; /* changed in this step */
-    uint64_t hard_seq; /* the persist that holds it */
-    uint64_t persist_seq; /* the last persist handed over */
+    bool hard_dirty;        /* changed in this step */
+    uint64_t hard_seq;      /* the persist that holds it */
+    uint64_t persist_seq;   /* the last persist handed over */
     uint64_t persisted_seq; /* the last one confirmed */
 
     struct raft_log log;
     uint64_t commit;
     uint64_t applying; /* handed to the state machine up to here */
-    uint64_t applied; /* confirmed by it up to here */
+    uint64_t applied;  /* confirmed by it up to here */
     struct raft_ledger apply_inflight;
 
     /* Configurations, oldest first: the newest committed one and every one after it. */
@@ -65,20 +65,20 @@ struct raft {
 
     enum raft_role role;
     raft_node_id leader;
-    uint64_t election_timeout_us; /* drawn in [T, 2T]: Rule 27 */
+    uint64_t election_timeout_us;  /* drawn in [T, 2T]: Rule 27 */
     uint64_t election_deadline_us; /* when to campaign */
-    uint64_t sticky_until_us; /* a leader was heard of: no votes for others until then */
+    uint64_t sticky_until_us;      /* a leader was heard of: no votes for others until then */
 
     /* Follower: answers to the leader of this term. */
-    uint64_t verified; /* the log equals the leader's up to here */
-    bool ack_pending; /* an append was accepted in this step */
-    uint64_t ack_round; /* the highest round seen of this leader */
+    uint64_t verified;       /* the log equals the leader's up to here */
+    bool ack_pending;        /* an append was accepted in this step */
+    uint64_t ack_round;      /* the highest round seen of this leader */
     uint64_t ack_round_sent; /* the highest one answered without waiting for the disk */
 
     /* Leader. */
     uint64_t leader_since_us;
     uint64_t term_start; /* index of this term's no-op */
-    uint64_t round; /* the last confirmation round; never starts again from 0 */
+    uint64_t round;      /* the last confirmation round; never starts again from 0 */
     struct raft_ledger uncommitted;
     struct raft_pending_read *reads; /* oldest first */
     uint32_t read_head, read_count, read_capacity;

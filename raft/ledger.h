@@ -13,7 +13,7 @@ struct raft_ledger {
         uint64_t bytes;
     } * items;
     uint32_t head, count, capacity; /* a ring; capacity is 0 or a power of two */
-    uint64_t bytes; /* of all items */
+    uint64_t bytes;                 /* of all items */
 };
 
 /* Adds an item; index must not be below the last one's (asserted). */

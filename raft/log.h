@@ -16,7 +16,7 @@
 struct raft_log_persist {
     uint64_t seq;
     struct raft_id last; /* the log's last id when it was handed over */
-    uint64_t covers; /* the last index of it that the log still holds unchanged */
+    uint64_t covers;     /* the last index of it that the log still holds unchanged */
 };
 
 struct raft_log {
@@ -26,7 +26,7 @@ struct raft_log {
     } * spans; /* terms and firsts grow */
     uint32_t span_count, span_capacity;
     struct raft_id last;
-    uint64_t staged; /* handed to persist up to here */
+    uint64_t staged;  /* handed to persist up to here */
     uint64_t durable; /* on disk up to here */
 
     struct raft_log_persist *persists; /* oldest first */

@@ -34,24 +34,24 @@ struct raft_vote_response {
 struct raft_append_request {
     struct raft_id prev;
     uint64_t commit; /* for an empty message at most what the follower is known to match: Rule 12 */
-    uint64_t round; /* of the leader's confirmation rounds: Rule 40; only grows within a term */
+    uint64_t round;  /* of the leader's confirmation rounds: Rule 40; only grows within a term */
     struct raft_runs entries; /* contiguous from prev.index + 1: Rule 16 */
 };
 
 enum raft_append_result {
     RAFT_APPEND_ACCEPTED = 1, /* the log holds prev and, durably, everything up to `match` */
     RAFT_APPEND_REJECTED = 2, /* the log does not hold prev */
-    RAFT_APPEND_STALE = 3 /* the request was of an older term; the message's term is newer */
+    RAFT_APPEND_STALE = 3     /* the request was of an older term; the message's term is newer */
 };
 
 struct raft_append_response {
     enum raft_append_result result;
-    uint64_t match; /* ACCEPTED: highest index durable here and equal to the leader's */
-    uint64_t rejected; /* REJECTED: prev.index of the request */
+    uint64_t match;          /* ACCEPTED: highest index durable here and equal to the leader's */
+    uint64_t rejected;       /* REJECTED: prev.index of the request */
     struct raft_id conflict; /* REJECTED: the follower's hint, Rule 18: the largest id at or below
                                 prev.index that could match (its term and index) */
-    uint64_t last_index; /* the follower's last index, for status and flow control */
-    uint64_t round; /* echoes the request's */
+    uint64_t last_index;     /* the follower's last index, for status and flow control */
+    uint64_t round;          /* echoes the request's */
 };
 
 struct raft_message {
@@ -59,7 +59,7 @@ struct raft_message {
     raft_node_id from, to;
     uint64_t term;
     union {
-        struct raft_vote_request vote_request; /* PREVOTE_REQUEST, VOTE_REQUEST */
+        struct raft_vote_request vote_request;   /* PREVOTE_REQUEST, VOTE_REQUEST */
         struct raft_vote_response vote_response; /* PREVOTE_RESPONSE, VOTE_RESPONSE */
         struct raft_append_request append_request;
         struct raft_append_response append_response;

@@ -15,19 +15,19 @@
 
 enum raft_progress_state {
     RAFT_PROBE = 0, /* looks for the place where the logs part */
-    RAFT_REPLICATE /* next is optimistic: it runs ahead of what was acknowledged */
+    RAFT_REPLICATE  /* next is optimistic: it runs ahead of what was acknowledged */
 };
 
 struct raft_progress {
     raft_node_id id;
     enum raft_progress_state state;
-    bool probe_sent; /* PROBE: waits for an answer, or for the next heartbeat */
-    bool granted; /* our (pre)candidacy has this peer's vote */
-    uint64_t match; /* durable there and equal to ours; only grows within a term */
-    uint64_t next; /* the next index to send */
+    bool probe_sent;             /* PROBE: waits for an answer, or for the next heartbeat */
+    bool granted;                /* our (pre)candidacy has this peer's vote */
+    uint64_t match;              /* durable there and equal to ours; only grows within a term */
+    uint64_t next;               /* the next index to send */
     struct raft_ledger inflight; /* REPLICATE: appends with entries, by their last index */
-    uint64_t contact_us; /* when it last answered in our term */
-    uint64_t sent_us; /* when an append last went out to it */
+    uint64_t contact_us;         /* when it last answered in our term */
+    uint64_t sent_us;            /* when an append last went out to it */
     uint64_t round_sent, round_acked; /* confirmation rounds: Rule 40 */
 };
 

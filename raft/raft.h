@@ -39,13 +39,13 @@ struct raft_options {
     uint64_t seed;
     uint64_t election_timeout_us; /* T: elections start after a random time in [T, 2T] (Rule 27) */
     uint64_t heartbeat_us;
-    uint32_t append_entries_max; /* entries in one AppendEntries */
-    uint64_t append_bytes_max; /* payload bytes in one; a larger single entry goes alone */
+    uint32_t append_entries_max;    /* entries in one AppendEntries */
+    uint64_t append_bytes_max;      /* payload bytes in one; a larger single entry goes alone */
     uint32_t inflight_messages_max; /* AppendEntries with entries on the way to one peer */
-    uint64_t inflight_bytes_max; /* payload bytes on the way to one peer */
+    uint64_t inflight_bytes_max;    /* payload bytes on the way to one peer */
     uint64_t uncommitted_bytes_max; /* of the leader's own proposals; over it they get BUSY */
-    uint64_t apply_bytes_max; /* payload bytes handed to the state machine, not yet APPLIED */
-    uint32_t reads_max; /* reads waiting for their confirmation; over it BUSY */
+    uint64_t apply_bytes_max;       /* payload bytes handed to the state machine, not yet APPLIED */
+    uint32_t reads_max;             /* reads waiting for their confirmation; over it BUSY */
 };
 
 /* The defaults: T 500 ms, heartbeat 100 ms, limits as named constants in raft/options.c. */
@@ -72,7 +72,7 @@ struct raft_event {
         struct {
             struct raft_hard_state hard_state;
             struct raft_runs entries; /* taken over */
-            uint64_t applied_index; /* what the state machine already holds */
+            uint64_t applied_index;   /* what the state machine already holds */
         } start;
 
         struct raft_message *receive; /* taken over. Its sender was authenticated by the host */
@@ -109,13 +109,13 @@ struct raft_persist {
     bool hard_state_changed;
     struct raft_hard_state hard_state;
     struct raft_runs entries;
-    struct raft_id last; /* the log's last id once this is durable */
+    struct raft_id last;             /* the log's last id once this is durable */
     struct raft_messages send_after; /* released when durable: Rules 1, 3, 4 */
 };
 
 struct raft_read_result {
     uint64_t read;
-    int code; /* CONCLAVE_OK, NOT_LEADER, NO_LEADER, BUSY */
+    int code;       /* CONCLAVE_OK, NOT_LEADER, NO_LEADER, BUSY */
     uint64_t index; /* OK: answer when everything up to here is applied */
 };
 
@@ -127,11 +127,11 @@ struct raft_refusal {
 
 /* For the host's log and the simulator's coverage marks; the core does not depend on it. */
 enum raft_trace_type {
-    RAFT_TRACE_ROLE = 1, /* a: new role, b: term */
-    RAFT_TRACE_LEADER, /* a: leader's id or 0, b: term */
-    RAFT_TRACE_CONFIG, /* a: index of the configuration now in effect */
-    RAFT_TRACE_TRUNCATE, /* a: first index removed, b: last index removed */
-    RAFT_TRACE_REJECTED, /* a: peer, b: rejected index: a follower's log differs */
+    RAFT_TRACE_ROLE = 1,   /* a: new role, b: term */
+    RAFT_TRACE_LEADER,     /* a: leader's id or 0, b: term */
+    RAFT_TRACE_CONFIG,     /* a: index of the configuration now in effect */
+    RAFT_TRACE_TRUNCATE,   /* a: first index removed, b: last index removed */
+    RAFT_TRACE_REJECTED,   /* a: peer, b: rejected index: a follower's log differs */
     RAFT_TRACE_QUORUM_LOST /* a: term: the leader stepped down for want of a quorum */
 };
 
@@ -155,7 +155,7 @@ struct raft_output {
     RAFT_LIST(struct raft_read_result, reads);
     RAFT_LIST(struct raft_refusal, refused);
     RAFT_LIST(struct raft_trace, trace);
-    uint64_t deadline_us; /* UINT64_MAX: none */
+    uint64_t deadline_us;        /* UINT64_MAX: none */
     struct conclave_error error; /* set when raft_step fails */
 };
 
@@ -188,7 +188,7 @@ raft_node_id raft_leader(const struct raft *raft); /* 0: not known */
 uint64_t raft_commit(const struct raft *raft);
 uint64_t raft_applied(const struct raft *raft); /* reported by APPLIED */
 struct raft_hard_state raft_hard_state(const struct raft *raft);
-struct raft_id raft_last(const struct raft *raft); /* last entry in memory */
+struct raft_id raft_last(const struct raft *raft);    /* last entry in memory */
 struct raft_id raft_durable(const struct raft *raft); /* last entry known to be on disk here */
 
 /* True on a leader that has committed an entry of its own term and may serve. */
@@ -205,7 +205,7 @@ uint64_t raft_term_at(const struct raft *raft, uint64_t index);
 struct raft_peer_view {
     uint64_t match, next;
     uint64_t contact_us; /* when it was last heard of */
-    bool replicating; /* false: probing */
+    bool replicating;    /* false: probing */
 };
 bool raft_peer_view(const struct raft *raft, raft_node_id peer, struct raft_peer_view *ret);
 

@@ -17,7 +17,7 @@
 #include "storage/identity.h"
 
 enum {
-    BLOCK_VERSION = 1, /* of all three kinds */
+    BLOCK_VERSION = 1,      /* of all three kinds */
     BLOCK_FRAME_BYTES = 48, /* before the kind's own fields */
     BLOCK_BYTES_MAX = 4096
 };

@@ -14,7 +14,7 @@
 struct io_file; /* made by open, freed by close */
 
 enum io_open_flags {
-    IO_OPEN_CREATE = 1, /* make it; EXISTS if it is there */
+    IO_OPEN_CREATE = 1,   /* make it; EXISTS if it is there */
     IO_OPEN_READ_ONLY = 2 /* never written: inspection */
 };
 

@@ -19,7 +19,7 @@
 #include <stdlib.h>
 
 enum {
-    VOTE_SLOT_BYTES = 512, /* one sector */
+    VOTE_SLOT_BYTES = 512,     /* one sector */
     VOTE_SLOT_DISTANCE = 4096, /* one page and one block of any disk */
     VOTE_FILE_BYTES = 2 * VOTE_SLOT_DISTANCE
 };

@@ -9,7 +9,7 @@
 #include <string.h>
 
 enum {
-    WAL_SEGMENT_BYTES = 16 << 20, /* the default: zeroing one takes tens of milliseconds */
+    WAL_SEGMENT_BYTES = 16 << 20,   /* the default: zeroing one takes tens of milliseconds */
     WAL_SEGMENT_BYTES_MIN = 1 << 10 /* a header, a batch record and some small entries */
 };
 

@@ -20,8 +20,8 @@ struct wal_options {
 /* What a start found. */
 struct wal_recovery {
     struct raft_runs entries; /* the valid log, from its first index on */
-    uint64_t attested_index; /* known to have been durable before the last stop */
-    uint64_t cut_bytes; /* bytes of an unattested torn tail that were cut; 0: none */
+    uint64_t attested_index;  /* known to have been durable before the last stop */
+    uint64_t cut_bytes;       /* bytes of an unattested torn tail that were cut; 0: none */
     uint64_t segment_count;
 };
 

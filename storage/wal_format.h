@@ -92,7 +92,7 @@
 enum {
     WAL_HEADER_BYTES = 512,
     WAL_RECORD_BYTES = 48, /* of a record without its payload */
-    WAL_NAME_BYTES = 21, /* "0123456789abcdef.wal" and NUL */
+    WAL_NAME_BYTES = 21,   /* "0123456789abcdef.wal" and NUL */
     WAL_PAYLOAD_BYTES_MAX = 1 << 28,
     WAL_SEGMENT_BYTES_MAX = 1 << 30 /* offsets have 32 bits */
 };
@@ -101,9 +101,9 @@ enum {
 
 struct wal_header {
     uint64_t sequence;
-    uint64_t previous; /* 0: the first segment ever */
+    uint64_t previous;     /* 0: the first segment ever */
     uint64_t previous_end; /* likewise */
-    struct raft_id last; /* the last entry before this segment; {0, 0}: none */
+    struct raft_id last;   /* the last entry before this segment; {0, 0}: none */
 };
 
 enum wal_kind { WAL_BATCH = 1, WAL_ENTRY = 2 };

@@ -28,7 +28,7 @@ struct wal_part {
     uint64_t sequence;
     uint64_t offset;
     uint64_t capacity; /* of the segment, should it have to be made */
-    size_t start; /* in staged[] */
+    size_t start;      /* in staged[] */
     size_t bytes;
     bool attestation; /* no entries */
 };
@@ -43,11 +43,11 @@ struct wal {
 
     struct io_file *file; /* NULL: none yet, or lost to a failure */
     uint64_t file_sequence;
-    bool failed; /* a write or sync failed: never again (Rule 6) */
+    bool failed;   /* a write or sync failed: never again (Rule 6) */
     bool attested; /* the last durable batch is */
 
     struct wal_position at;
-    uint64_t chain; /* checksum of the last record staged */
+    uint64_t chain;      /* checksum of the last record staged */
     struct raft_id last; /* last entry staged */
 
     uint8_t *staged; /* grown, never shrunk: its size is that of the largest sync */
@@ -57,8 +57,8 @@ struct wal {
 
     struct {
         pthread_mutex_t mutex;
-        atomic_int state; /* enum wal_ahead_state; for looking without waiting */
-        uint64_t sequence; /* of the next segment */
+        atomic_int state;     /* enum wal_ahead_state; for looking without waiting */
+        uint64_t sequence;    /* of the next segment */
         struct io_file *file; /* READY: open, segment_bytes long, zero, durable */
     } ahead;
 };

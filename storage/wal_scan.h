@@ -8,7 +8,7 @@
 
 struct wal_scan_segment {
     uint64_t sequence;
-    uint64_t bytes; /* of the file */
+    uint64_t bytes;                  /* of the file */
     uint64_t dirty_start, dirty_end; /* what is not zero behind the log's end; equal: nothing */
 };
 
@@ -16,11 +16,11 @@ struct wal_scan {
     struct wal_scan_segment *segments; /* sequences rise by one */
     size_t segment_count, segment_capacity;
 
-    size_t active; /* segments[active] holds the log's end; those behind it hold nothing */
-    uint64_t end; /* offset there */
-    uint64_t batch; /* offset there at which the last batch begins */
-    bool attested; /* the last batch has no entries: nothing before `end` is in doubt */
-    uint64_t chain; /* checksum of the last valid record or header */
+    size_t active;       /* segments[active] holds the log's end; those behind it hold nothing */
+    uint64_t end;        /* offset there */
+    uint64_t batch;      /* offset there at which the last batch begins */
+    bool attested;       /* the last batch has no entries: nothing before `end` is in doubt */
+    uint64_t chain;      /* checksum of the last valid record or header */
     struct raft_id last; /* last entry, or what the first header says was before */
     uint64_t attested_index; /* entries up to here are in batches before the last one */
     struct raft_runs entries;

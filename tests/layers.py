@@ -54,7 +54,7 @@ SYSTEM = {
     "transport": {"stdio.h", "zmq.h", "uthash.h", "utlist.h", "time.h", "poll.h", "unistd.h", "sys/*", "netdb.h",
                   "arpa/*", "netinet/*"},
     "client": {"stdio.h", "zmq.h", "poll.h", "sys/epoll.h", "unistd.h"},
-    "actors": {"stdio.h", "time.h", "zmq.h", "pthread.h", "signal.h", "unistd.h", "sys/*"},
+    "actors": {"stdio.h", "xxhash.h", "time.h", "zmq.h", "pthread.h", "signal.h", "unistd.h", "sys/*"},
 }
 PROGRAMS = {"bench", "cli", "examples"}
 

@@ -12,6 +12,8 @@
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wconversion"
 #pragma GCC diagnostic ignored "-Wsign-conversion"
+#define uthash_malloc(bytes) mem_alloc(bytes)
+#define uthash_fatal(text) fatal_assert(text, __FILE__, __LINE__)
 #include <uthash.h>
 #include <utlist.h>
 #include <zmq.h>
@@ -32,7 +34,7 @@ struct clients {
     void *router;
     unsigned tag;
     struct known_client *by_routing_id; /* uthash */
-    struct known_client *by_silence; /* utlist, doubly linked */
+    struct known_client *by_silence;    /* utlist, doubly linked */
     struct known_client **slots;
     uint32_t slot_count, slot_capacity;
 };

@@ -76,7 +76,7 @@ bool frame_send(void *socket, struct buf *frame, bool more)
     }
     zmq_msg_t message;
     int failed = zmq_msg_init_data(&message, frame->data, frame->bytes, unref_from_zmq, frame);
-    ASSERT(!failed); /* only ENOMEM */
+    ASSERT(!failed);           /* only ENOMEM */
     TSAN_RELEASE(frame->data); /* inproc: the receiver reads these very bytes */
     TSAN_RELEASE(frame);
     if (send_part(&message, socket, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) < 0) {

@@ -14,8 +14,8 @@ struct link {
     uint64_t id;
     char endpoint[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
     void *dealer;
-    void *monitor; /* of the dealer: says when its connection breaks; NULL with it */
-    uint64_t heard_us; /* last authentic frame, or when the link was made */
+    void *monitor;        /* of the dealer: says when its connection breaks; NULL with it */
+    uint64_t heard_us;    /* last authentic frame, or when the link was made */
     uint64_t patience_us; /* silence allowed, with jitter so that two nodes do not keep step */
 };
 

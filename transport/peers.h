@@ -15,9 +15,9 @@
 
 enum {
     PEERS_FRAME_BYTES_MAX =
-        2 << 20, /* larger frames are refused by libzmq, which closes the link */
+        2 << 20,                /* larger frames are refused by libzmq, which closes the link */
     PEERS_SILENCE_US = 3000000, /* after this long without a sign a link is made anew */
-    PEERS_SEND_HWM = 256, /* frames queued to one peer */
+    PEERS_SEND_HWM = 256,       /* frames queued to one peer */
     PEERS_RECEIVE_HWM = 1000,
     PEERS_SOCKETS_MAX = 1 + CONCLAVE_MEMBERS_MAX
 };

@@ -7,11 +7,11 @@
 #include "codec/peer.h"
 
 enum sample_kind {
-    SAMPLE_PEER, /* a frame between nodes */
-    SAMPLE_REQUEST, /* a client's frame */
-    SAMPLE_REPLY, /* a node's answer */
+    SAMPLE_PEER,     /* a frame between nodes */
+    SAMPLE_REQUEST,  /* a client's frame */
+    SAMPLE_REPLY,    /* a node's answer */
     SAMPLE_REDIRECT, /* the body of a reply that names the leader */
-    SAMPLE_STATUS /* the body of an answer to STATUS */
+    SAMPLE_STATUS    /* the body of an answer to STATUS */
 };
 
 struct sample {

@@ -18,7 +18,7 @@
 struct check_entry {
     uint64_t term;
     uint64_t chain; /* hash of this entry and all before it: equal chain, equal log up to here */
-    uint64_t op; /* COMMAND: the operation's number; else 0 */
+    uint64_t op;    /* COMMAND: the operation's number; else 0 */
     uint64_t bytes_through; /* of payload, in this entry and all before it */
 };
 
@@ -56,12 +56,12 @@ struct check_node {
     struct raft_hard_state handed; /* last given to the log-writer */
     struct raft_hard_state durable;
     struct check_view view; /* after the last step; zero after a start */
-    uint64_t seq; /* of the last persist */
-    uint64_t apply_handed; /* last index given to the state machine */
+    uint64_t seq;           /* of the last persist */
+    uint64_t apply_handed;  /* last index given to the state machine */
     uint64_t machine_index; /* the state machine holds */
-    uint64_t led_term; /* the last term it led */
-    uint64_t led_from; /* the last index of older terms in its log when it began to lead */
-    struct check_flow flows[SIM_NODES_MAX]; /* to each peer, in led_term */
+    uint64_t led_term;      /* the last term it led */
+    uint64_t led_from;      /* the last index of older terms in its log when it began to lead */
+    struct check_flow flows[SIM_NODES_MAX];     /* to each peer, in led_term */
     struct raft_peer_view peers[SIM_NODES_MAX]; /* as it last saw them, in led_term */
 };
 
@@ -75,13 +75,13 @@ struct check {
     struct check_node nodes[SIM_NODES_MAX];
 
     struct check_log oracle; /* what is committed */
-    uint64_t *committed_in; /* per oracle entry: term of the node that knew it first */
+    uint64_t *committed_in;  /* per oracle entry: term of the node that knew it first */
     uint64_t committed_in_capacity;
     uint64_t *states; /* per index: state hash after it; 0: not seen */
     uint64_t states_capacity;
-    struct map chains; /* {index, term} -> chain */
+    struct map chains;  /* {index, term} -> chain */
     struct map leaders; /* {term, 0} -> node << 32 | incarnation */
-    struct map votes; /* {node, term} -> candidate */
+    struct map votes;   /* {node, term} -> candidate */
     struct ops *ops;
 
     uint64_t oracle_old_terms; /* committed entries older than the term that committed them */

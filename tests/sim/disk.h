@@ -32,11 +32,11 @@ void disk_complete(struct disk *disk, void (*durable)(void *arg, struct raft_per
 
 /* What a crash did. */
 struct disk_crash {
-    uint32_t lost_count; /* persists of which nothing is left */
-    uint32_t kept_count; /* unsynced persists that survived whole */
+    uint32_t lost_count;    /* persists of which nothing is left */
+    uint32_t kept_count;    /* unsynced persists that survived whole */
     uint32_t partial_count; /* entries kept of the one that was cut in the middle */
-    bool partial; /* one was cut in the middle */
-    bool hard_state_ahead; /* a hard state survived that came after entries that did not */
+    bool partial;           /* one was cut in the middle */
+    bool hard_state_ahead;  /* a hard state survived that came after entries that did not */
 };
 
 /* The node dies: everything queued is kept up to a drawn point, the rest is lost. */

@@ -9,10 +9,10 @@
 
 /* A write and all reads of its value. */
 struct cluster {
-    uint64_t write; /* its number; 0: the initial value */
-    uint64_t first_response; /* of any operation in it; UINT64_MAX: none */
+    uint64_t write;           /* its number; 0: the initial value */
+    uint64_t first_response;  /* of any operation in it; UINT64_MAX: none */
     uint64_t last_invocation; /* of any operation in it */
-    bool present; /* the write was answered, or somebody saw it */
+    bool present;             /* the write was answered, or somebody saw it */
 };
 
 static bool zone_forward(const struct cluster *cluster)

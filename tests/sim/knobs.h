@@ -48,17 +48,17 @@ struct knobs {
     uint64_t network_us_min, network_us_max;
     uint64_t disk_us_min, disk_us_max;
     uint64_t machine_us_min, machine_us_max;
-    uint64_t wake_us_max; /* from the first event in an inbox to the step: batching */
+    uint64_t wake_us_max;     /* from the first event in an inbox to the step: batching */
     uint32_t wake_events_max; /* events given to one step */
-    uint64_t spike_us_max; /* of a delayed message, a slow batch */
-    uint64_t fault_us_max; /* between two faults */
+    uint64_t spike_us_max;    /* of a delayed message, a slow batch */
+    uint64_t fault_us_max;    /* between two faults */
     uint64_t fault_length_us_max;
     uint64_t leader_chance; /* a fault that hits a node is aimed at a leader */
-    uint64_t reset_chance; /* a crash loses the state machine's data too */
+    uint64_t reset_chance;  /* a crash loses the state machine's data too */
 
     uint32_t client_count;
     uint32_t burst_max; /* commands proposed together */
-    uint32_t pad_max; /* bytes added to a command */
+    uint32_t pad_max;   /* bytes added to a command */
     uint64_t think_us_max;
     uint64_t read_chance;
     uint64_t leader_guess_chance; /* a client asks the node that it takes for the leader */

@@ -14,12 +14,12 @@
 enum op_kind { OP_WRITE = 1, OP_READ = 2 };
 
 enum op_state {
-    OP_SENT = 1, /* on its way to a node */
-    OP_TAKEN, /* given to a node's core, not answered */
-    OP_OK, /* answered: applied, or read */
-    OP_REFUSED, /* surely not applied */
-    OP_UNKNOWN, /* the node said so: replaced in its log, may be elsewhere */
-    OP_LOST, /* the node crashed before it answered */
+    OP_SENT = 1,   /* on its way to a node */
+    OP_TAKEN,      /* given to a node's core, not answered */
+    OP_OK,         /* answered: applied, or read */
+    OP_REFUSED,    /* surely not applied */
+    OP_UNKNOWN,    /* the node said so: replaced in its log, may be elsewhere */
+    OP_LOST,       /* the node crashed before it answered */
     OP_UNDELIVERED /* never reached a node */
 };
 
@@ -27,12 +27,12 @@ struct op {
     enum op_kind kind;
     enum op_state state;
     uint32_t client, node, incarnation;
-    uint32_t cell; /* the register */
-    uint64_t epoch; /* which request of its client it belongs to */
+    uint32_t cell;              /* the register */
+    uint64_t epoch;             /* which request of its client it belongs to */
     uint64_t invoked, finished; /* ticks; finished 0: not answered */
-    uint64_t floor; /* READ: the entries known to be committed anywhere when it was invoked */
-    uint64_t index; /* OK: where the write stands; how much of the log the read saw */
-    uint64_t value; /* READ, OK: the write (op number) that the register held; 0: none */
+    uint64_t floor;     /* READ: the entries known to be committed anywhere when it was invoked */
+    uint64_t index;     /* OK: where the write stands; how much of the log the read saw */
+    uint64_t value;     /* READ, OK: the write (op number) that the register held; 0: none */
     uint64_t committed; /* WRITE: index at which it was committed; 0: not known to be */
 };
 

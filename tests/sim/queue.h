@@ -10,18 +10,18 @@
 
 enum sim_event_kind {
     SIM_DELIVER = 1, /* ptr: a struct raft_message that arrives; owned */
-    SIM_WAKE, /* the node drains its inbox */
-    SIM_TIMER, /* the node's deadline, or an earlier one that was moved */
-    SIM_SYNCED, /* the disk has made the batch under way durable */
-    SIM_PERSISTED, /* the node is told: a = seq, b = term, c = index */
-    SIM_MACHINE, /* the state machine has applied the batch under way */
-    SIM_APPLIED, /* the node is told: a = index */
-    SIM_REQUEST, /* operations of a client arrive: a = first, b = count */
-    SIM_CLIENT, /* client a may start its next operations */
-    SIM_FAULT, /* the next fault is due */
-    SIM_CRASH, /* the node crashes, with a write under way */
-    SIM_RESTART, /* the node starts again */
-    SIM_HEAL /* the partition of number a ends */
+    SIM_WAKE,        /* the node drains its inbox */
+    SIM_TIMER,       /* the node's deadline, or an earlier one that was moved */
+    SIM_SYNCED,      /* the disk has made the batch under way durable */
+    SIM_PERSISTED,   /* the node is told: a = seq, b = term, c = index */
+    SIM_MACHINE,     /* the state machine has applied the batch under way */
+    SIM_APPLIED,     /* the node is told: a = index */
+    SIM_REQUEST,     /* operations of a client arrive: a = first, b = count */
+    SIM_CLIENT,      /* client a may start its next operations */
+    SIM_FAULT,       /* the next fault is due */
+    SIM_CRASH,       /* the node crashes, with a write under way */
+    SIM_RESTART,     /* the node starts again */
+    SIM_HEAL         /* the partition of number a ends */
 };
 
 struct sim_event {

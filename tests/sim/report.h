@@ -55,19 +55,19 @@ enum record_kind {
         1, /* message records: v = type, peer, term, and by type what message_record says */
     RECORD_RECEIVE,
     RECORD_DROP,
-    RECORD_STEP, /* role, term, commit, last term, last index, durable index, applied, events */
+    RECORD_STEP,    /* role, term, commit, last term, last index, durable index, applied, events */
     RECORD_PERSIST, /* seq, term, vote, first index, last term, last index */
-    RECORD_SYNCED, /* seq, last term, last index */
-    RECORD_APPLY, /* first, last */
+    RECORD_SYNCED,  /* seq, last term, last index */
+    RECORD_APPLY,   /* first, last */
     RECORD_APPLIED, /* index, state hash */
     RECORD_PROPOSE, /* first op, count */
-    RECORD_READ, /* op */
+    RECORD_READ,    /* op */
     RECORD_READ_AT, /* op, code, index */
-    RECORD_ANSWER, /* op, state, index, value */
-    RECORD_START, /* incarnation, term, vote, last term, last index, applied */
-    RECORD_CRASH, /* persists lost, entries kept of a part, machine kept */
-    RECORD_PAUSE, /* until */
-    RECORD_CUT, /* mask of nodes on the one side, one way */
+    RECORD_ANSWER,  /* op, state, index, value */
+    RECORD_START,   /* incarnation, term, vote, last term, last index, applied */
+    RECORD_CRASH,   /* persists lost, entries kept of a part, machine kept */
+    RECORD_PAUSE,   /* until */
+    RECORD_CUT,     /* mask of nodes on the one side, one way */
     RECORD_HEAL,
     RECORD_TRACE /* raft_trace: type, a, b */
 };
@@ -85,7 +85,7 @@ struct report {
     struct record ring[REPORT_RING];
     uint64_t count;
     uint64_t hash;
-    bool trace; /* print every event as it happens */
+    bool trace;              /* print every event as it happens */
     const raft_node_id *ids; /* of the nodes, to show their numbers; node_count of them */
     uint32_t node_count;
     uint64_t marks[SIM_MARK_COUNT];

@@ -191,7 +191,7 @@ static bool calm_equal_states(const struct world *world)
 struct calm {
     uint64_t since_us; /* of the last progress */
     uint64_t begin_us;
-    uint64_t progress; /* entries applied and operations ended, over all nodes */
+    uint64_t progress;    /* entries applied and operations ended, over all nodes */
     uint64_t write, read; /* the probe under way or done; 0: none */
     bool leader_found;
 };

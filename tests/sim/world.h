@@ -36,8 +36,8 @@ struct node {
     struct raft_output output;
 
     int64_t clock_offset_us;
-    uint64_t clock_rate; /* virtual microseconds of this node in a million of the world */
-    uint64_t now_us; /* its own clock at its last step */
+    uint64_t clock_rate;  /* virtual microseconds of this node in a million of the world */
+    uint64_t now_us;      /* its own clock at its last step */
     uint64_t timer_at_us; /* earliest SIM_TIMER queued; UINT64_MAX: none */
     uint64_t deadline_us; /* in the world's time */
     bool timer_due;
@@ -49,7 +49,7 @@ struct node {
     struct disk *disk;
     bool disk_busy;
     uint64_t persisted_at_us; /* of the last completion on its way to the core */
-    uint64_t persisted_seq; /* told to the core */
+    uint64_t persisted_seq;   /* told to the core */
     struct machine *machine;
     bool machine_busy;
     uint64_t applied_at_us;
@@ -61,7 +61,7 @@ struct node {
 struct client {
     uint32_t outstanding;
     uint32_t leader; /* node that it takes for the leader */
-    uint64_t epoch; /* of its last operations: a timeout of older ones is void */
+    uint64_t epoch;  /* of its last operations: a timeout of older ones is void */
 };
 
 struct world {

@@ -82,7 +82,7 @@ Test(options, numbers_out_of_range_are_refused)
         {"--clients", "0"},       {"--clients", "65537"},    {"--clients", "-1"},
         {"--clients", "x"},       {"--clients", ""},         {"--ops", "1.5"},
         {"--ops", "0"},           {"--value-size", "2MiB"},  {"--ops", "99999999999999999999"},
-        {"--ops", "9999999999M"}, {"--duration", "100000"},   {"--timeout", "0"},
+        {"--ops", "9999999999M"}, {"--duration", "100000"},  {"--timeout", "0"},
         {"--clients", " 5"},      {"--value-size", "1 KiB"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {

@@ -13,10 +13,10 @@ enum { FAKE_HELD_MAX = 8192, FAKE_NODES_MAX = 4 };
 /* What a fake node does with proposals and reads. LEADER is answered from `redirect` in every mode
  * but DEAF, STATUS from `status` if `answers_status`. */
 enum fake_mode {
-    FAKE_OK, /* answers OK with the operation's own bytes */
-    FAKE_HOLD, /* keeps them in held[]; fake_answer() answers */
+    FAKE_OK,     /* answers OK with the operation's own bytes */
+    FAKE_HOLD,   /* keeps them in held[]; fake_answer() answers */
     FAKE_REFUSE, /* answers `refusal`, with the redirect where the code has one */
-    FAKE_DEAF /* reads nothing at all */
+    FAKE_DEAF    /* reads nothing at all */
 };
 
 struct fake_held {

@@ -115,13 +115,13 @@ Test(client, refuses_operations_of_another_form)
     static const struct {
         const char *data;
         size_t bytes;
-    } bad[] = {{"\x92\x01\x92\x07\x01", 5}, /* no body */
-               {"\x92\x01\x93\xff\x01\xc0", 6}, /* id -1 */
+    } bad[] = {{"\x92\x01\x92\x07\x01", 5},                                      /* no body */
+               {"\x92\x01\x93\xff\x01\xc0", 6},                                  /* id -1 */
                {"\x92\x01\x93\xcf\x00\x20\x00\x00\x00\x00\x00\x00\x01\xc0", 14}, /* id 2^53 */
-               {"\x92\x01\x93\xa1x\x01\xc0", 7}, /* id a text */
-               {"\x92\x01\x93\x07\xa1x\xc0", 7}, /* type a text */
-               {"\x92\x01\x93\x07\x01\x05", 6}, /* body 5 */
-               {"\x92\x01\x93\x07\x01\x81\x01\x02", 8}}; /* body a map */
+               {"\x92\x01\x93\xa1x\x01\xc0", 7},                                 /* id a text */
+               {"\x92\x01\x93\x07\xa1x\xc0", 7},                                 /* type a text */
+               {"\x92\x01\x93\x07\x01\x05", 6},                                  /* body 5 */
+               {"\x92\x01\x93\x07\x01\x81\x01\x02", 8}};                         /* body a map */
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct client_reader reader;
         struct client_op op;

@@ -8,9 +8,9 @@
 struct conclave_client {
     struct rig *rig;
     unsigned calls;
-    unsigned live; /* replies held */
+    unsigned live;       /* replies held */
     unsigned fail_after; /* this many calls the client fails; 0: never */
-    int code; /* with this code */
+    int code;            /* with this code */
     uint32_t timeout_ms; /* of the last operation */
 };
 

@@ -25,7 +25,7 @@ struct step {
     char value[24];
     bool garbage;
     struct buf *bytes;
-    int code; /* what the model answers */
+    int code;                  /* what the model answers */
     struct kv_outcome outcome; /* likewise */
 };
 

@@ -19,7 +19,7 @@ struct rig {
     struct kv_outcome outcome; /* of the last command, if it has one */
 };
 
-struct rig *rig_create(void); /* a new directory, open, boot id all 1 */
+struct rig *rig_create(void);      /* a new directory, open, boot id all 1 */
 void rig_destroy(struct rig *rig); /* closes and removes the directory */
 
 /* Opens again what was closed; the applied index. */

@@ -37,7 +37,7 @@ struct test_node {
 struct cluster {
     uint64_t now_us;
     uint32_t voters;
-    struct raft_configuration configuration; /* the first entry */
+    struct raft_configuration configuration;       /* the first entry */
     struct test_node nodes[CLUSTER_NODES_MAX + 1]; /* by id; 0 unused */
     struct raft_messages wire;
 };

@@ -14,8 +14,8 @@ enum { TERMS_MAX = 4096, ENTRIES_MAX = 65536, READS_MAX = 4096 };
 struct oracle {
     raft_node_id leaders[TERMS_MAX]; /* of each term */
     uint64_t committed[ENTRIES_MAX]; /* the term of each committed entry */
-    uint64_t commit; /* the highest commit of any node */
-    uint64_t read_floor[READS_MAX]; /* the commit that a read must see */
+    uint64_t commit;                 /* the highest commit of any node */
+    uint64_t read_floor[READS_MAX];  /* the commit that a read must see */
     uint64_t node_commit[CLUSTER_NODES_MAX + 1];
     uint64_t node_term[CLUSTER_NODES_MAX + 1];
     uint32_t reads, reads_ok;

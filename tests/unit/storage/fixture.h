@@ -79,7 +79,7 @@ struct placed {
     char path[64]; /* of the segment */
     size_t offset, bytes;
     bool is_batch;
-    size_t batch; /* number of its batch, from 0 */
+    size_t batch;          /* number of its batch, from 0 */
     size_t entries_before; /* entry records before its batch */
 };
 
