@@ -2,6 +2,7 @@
 #include "storage/wal.h"
 
 #include "base/fatal.h"
+#include "base/list.h"
 #include "storage/block.h"
 #include "storage/wal_internal.h"
 
@@ -45,6 +46,7 @@ void wal_close(struct wal *wal)
     if (wal->ahead.file != NULL)
         wal->io->close(wal->io->ctx, wal->ahead.file);
     pthread_mutex_destroy(&wal->ahead.mutex);
+    free(wal->segments.items);
     free(wal->parts);
     free(wal->staged);
     free(wal->dir);
@@ -115,6 +117,9 @@ static void stage_batch(struct wal *wal, size_t record_bytes)
                                                       .start = wal->staged_bytes,
                                                       .attestation = true};
     if (at->offset == 0) {
+        LIST_RESERVE(&wal->segments);
+        wal->segments.items[wal->segments.count++] = (struct wal_segment){
+            .sequence = at->sequence, .before = wal->last, .lowest = UINT64_MAX};
         struct wal_header header = {.sequence = at->sequence,
                                     .previous = wal->chain,
                                     .previous_end = previous_end,
@@ -137,8 +142,70 @@ void wal_append(struct wal *wal, const struct raft_runs *entries)
             stage_batch(wal, bytes);
         stage_record(wal, WAL_ENTRY, (uint8_t)entry->kind, entry->id, entry->payload);
         wal->parts[wal->part_count - 1].attestation = false;
+        struct wal_segment *segment = &wal->segments.items[wal->segments.count - 1];
+        if (segment->lowest > entry->id.index)
+            segment->lowest = entry->id.index;
         wal->last = entry->id;
     }
+}
+
+void wal_begin_anew(struct wal *wal, struct raft_id base)
+{
+    ASSERT(base.index > 0 && base.term > 0);
+    wal->at.capacity = wal->at.offset; /* in a new segment, so that those before it can go */
+    stage_batch(wal, WAL_RECORD_BYTES);
+    stage_record(wal, WAL_ANEW, 0, base, (struct slice){0});
+    wal->parts[wal->part_count - 1].attestation = false;
+    wal->segments.items[wal->segments.count - 1].anew = true;
+    wal->last = base;
+}
+
+/* True if the log can begin with segments.items[number]. */
+static bool can_begin(const struct wal *wal, size_t number, uint64_t index)
+{
+    const struct wal_segment *segments = wal->segments.items;
+    if (segments[number].anew)
+        return true;
+    uint64_t before = segments[number].before.index;
+    if (before > index)
+        return false;
+    /* What stood at or below `before` may since have been replaced: then the log needs it. */
+    for (size_t i = number; i < wal->segments.count && !segments[i].anew; i++)
+        if (segments[i].lowest <= before)
+            return false;
+    return true;
+}
+
+struct wal_range wal_release(struct wal *wal, uint64_t index)
+{
+    ASSERT(wal->part_count == 0);
+    struct wal_range range = {0};
+    size_t keep = wal->segments.count; /* number of the first that stays, plus 1 */
+    while (keep > 1 && !can_begin(wal, keep - 1, index))
+        keep--;
+    if (keep <= 1)
+        return range;
+    range.first = wal->segments.items[0].sequence;
+    range.end = wal->segments.items[keep - 1].sequence;
+    wal->segments.count -= keep - 1;
+    memmove(wal->segments.items, wal->segments.items + keep - 1,
+            wal->segments.count * sizeof wal->segments.items[0]);
+    return range;
+}
+
+int wal_remove(const struct wal *wal, struct wal_range range, struct conclave_error *error)
+{
+    for (uint64_t sequence = range.first; sequence < range.end; sequence++) {
+        char *path = wal_segment_path(wal->dir, sequence);
+        int code = wal->io->unlink(wal->io->ctx, path, error);
+        free(path);
+        /* After each: the disk may carry them out in any order, and a gap is damage. */
+        if (code == CONCLAVE_OK)
+            code = wal->io->sync_dir(wal->io->ctx, wal->dir, error);
+        if (code != CONCLAVE_OK)
+            return code;
+    }
+    return CONCLAVE_OK;
 }
 
 int wal_sync(struct wal *wal, struct conclave_error *error)

@@ -20,6 +20,7 @@ struct wal_options {
 /* What a start found. */
 struct wal_recovery {
     struct raft_runs entries; /* the valid log, from its first index on */
+    struct raft_id base;      /* the entry before the first one; {0, 0}: there is none */
     uint64_t attested_index;  /* known to have been durable before the last stop */
     uint64_t cut_bytes;       /* bytes of an unattested torn tail that were cut; 0: none */
     uint64_t segment_count;
@@ -42,6 +43,10 @@ MUST_USE int wal_open(const struct io *io, const char *dir, const struct storage
 /* Stages entries for the next sync. Their first index is at most one above the last (asserted). */
 void wal_append(struct wal *wal, const struct raft_runs *entries);
 
+/* Stages that the log begins anew behind `base`, the last entry of a snapshot that is durable (Rule
+ * 35): what was in it before is no part of it any more. */
+void wal_begin_anew(struct wal *wal, struct raft_id base);
+
 /* Makes everything staged durable. After a failure the WAL must not be used again: what is on disk
  * is not known (Rule 6). NO_SPACE too is final for this batch. Nothing staged: nothing is done. */
 MUST_USE int wal_sync(struct wal *wal, struct conclave_error *error);
@@ -60,6 +65,21 @@ MUST_USE int wal_prepare_segment(struct wal *wal, struct conclave_error *error);
 
 /* True if a helper should call wal_prepare_segment now. Owner thread. */
 bool wal_needs_segment(const struct wal *wal);
+
+/* Segments by their sequences: [first, end). */
+struct wal_range {
+    uint64_t first, end;
+};
+
+/* Lets go of the segments at the front that hold nothing but entries at or below `index`, or that
+ * the log has left behind by beginning anew. They are the caller's to remove, in any thread: after
+ * a crash they are found again and let go of again. Nothing may be staged. Owner thread. */
+struct wal_range wal_release(struct wal *wal, uint64_t index);
+
+/* Removes segments that were let go of, the oldest first. Slow, so the segment helper calls it; it
+ * touches no other state of the WAL. */
+MUST_USE int wal_remove(const struct wal *wal, struct wal_range range,
+                        struct conclave_error *error);
 
 struct raft_id wal_last(const struct wal *wal); /* of what is staged or durable */
 

@@ -93,6 +93,16 @@ void wal_collect_add(struct wal_collect *collect, const struct wal_record *recor
         wal_collect_flush(collect);
 }
 
+void wal_collect_restart(struct wal_collect *collect, struct raft_id base)
+{
+    for (size_t i = 0; i < collect->group_count; i++)
+        raft_batch_unref(collect->groups[i].batch);
+    collect->group_count = 0;
+    collect->pending_count = 0;
+    collect->pending_bytes = 0;
+    wal_collect_begin(collect, base);
+}
+
 void wal_collect_flush(struct wal_collect *collect)
 {
     if (collect->pending_count == 0)

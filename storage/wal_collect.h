@@ -24,6 +24,9 @@ bool wal_collect_fits(const struct wal_collect *collect, struct raft_id id);
 /* Adds an entry that fits, in the place of all from its index on. */
 void wal_collect_add(struct wal_collect *collect, const struct wal_record *record);
 
+/* The log begins anew behind `base`: drops everything. */
+void wal_collect_restart(struct wal_collect *collect, struct raft_id base);
+
 /* Copies what is pending: the segment's bytes may then go. */
 void wal_collect_flush(struct wal_collect *collect);
 

@@ -107,7 +107,7 @@ bool wal_record_decode(const uint8_t *segment, size_t segment_bytes, size_t offs
         return false;
     const uint8_t *at = segment + offset;
     /* The offset first: it rejects nearly everything that is no record, without hashing. */
-    if (get_u32(at + 20) != offset || (at[28] != WAL_BATCH && at[28] != WAL_ENTRY))
+    if (get_u32(at + 20) != offset || at[28] < WAL_BATCH || at[28] > WAL_ANEW)
         return false;
     size_t payload_bytes = get_u32(at + 16);
     if (payload_bytes > WAL_PAYLOAD_BYTES_MAX ||

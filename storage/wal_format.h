@@ -13,8 +13,8 @@
  *     56  8   previous: checksum of the last    16  4  payload bytes
  *             record of the segment before      20  4  offset of this record in its segment
  *     64  8   previous end: where the records   24  4  batch: offset at which its batch begins
- *             of the segment before end         28  1  kind: 1 batch, 2 entry
- *     72  8   term of the last entry before     29  1  entry kind (raft/entries.h); batch: 0
+ *             of the segment before end         28  1  kind: 1 batch, 2 entry, 3 anew
+ *     72  8   term of the last entry before     29  1  entry kind (raft/entries.h); else 0
  *     80  8   index of the last entry before    30  2  zero
  *     88      zero up to 512                    32  8  term
  *     (frame and checksum: storage/block.h)     40  8  index
@@ -41,8 +41,9 @@
  *       (2) its `previous` is the checksum of the record or header right before it, which is valid;
  *       (3) it says what can be: an entry belongs to the batch before it, its index is at most one
  *           above the last, its term is not below that of the entry before it; a batch record
- * begins at its own offset (0 for the first) and names the last entry. The log is the valid records
- * from the first segment on, up to the first that is not. A position is ATTESTED if a whole record
+ *           begins at its own offset (0 for the first) and names the last entry; a record of kind 3
+ *           is the second of its segment. The log is the valid records from the first segment on,
+ *           up to the first that is not. A position is ATTESTED if a whole record
  * (1), valid or not, stands behind it whose batch begins behind it: a batch is written only after
  * everything before it was synced. A whole segment header attests all segments before it. The first
  * header is attested by DIR/identity.
@@ -75,12 +76,18 @@
  * after the segment before was synced. A crash leaves it zero, torn (it is then made zero again) or
  * whole.
  *
- * What follows later and is carried already. Compaction removes whole segments from the front,
- * oldest first, the directory synced after each: the first header then says which entry was before
- * it, and the log begins behind that. A record kind 3 can let the log begin anew after an installed
- * snapshot. Reading back: an index in memory of (index, segment, offset), as the scan meets them.
- * Repair of one damaged record: its successor's `previous` is the checksum that the right bytes
- * must have, so an entry fetched from a peer can be put in its place only if it is the very same.
+ * Compaction removes whole segments from the front, oldest first, the directory synced after each:
+ * the first header then says which entry was before it, and the log begins behind that. So a
+ * segment goes only if nothing behind it replaces an entry at or below that one.
+ *
+ * The log begins anew behind an installed snapshot that it disagrees with: a new segment, its batch
+ * record as ever, and then a record of kind 3 that names the snapshot's last entry. From there on
+ * nothing before it is part of the log, and all segments before this one can go.
+ *
+ * What follows later and is carried already. Reading back: an index in memory of (index, segment,
+ * offset), as the scan meets them. Repair of one damaged record: its successor's `previous` is the
+ * checksum that the right bytes must have, so an entry fetched from a peer can be put in its place
+ * only if it is the very same.
  *
  * Everything here is pure; any thread. */
 #ifndef STORAGE_WAL_FORMAT_H
@@ -106,7 +113,15 @@ struct wal_header {
     struct raft_id last;   /* the last entry before this segment; {0, 0}: none */
 };
 
-enum wal_kind { WAL_BATCH = 1, WAL_ENTRY = 2 };
+/* What one segment of the log holds, as far as letting go of others before it needs to be known. */
+struct wal_segment {
+    uint64_t sequence;
+    struct raft_id before; /* the last entry before it */
+    uint64_t lowest;       /* index of an entry in it; UINT64_MAX: no entries */
+    bool anew;             /* the log begins anew here */
+};
+
+enum wal_kind { WAL_BATCH = 1, WAL_ENTRY = 2, WAL_ANEW = 3 };
 
 struct wal_record {
     uint64_t checksum;

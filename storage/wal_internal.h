@@ -47,6 +47,10 @@ struct wal {
     bool attested; /* the last durable batch is */
 
     struct wal_position at;
+    struct { /* from the first that is there to the one that is staged last */
+        struct wal_segment *items;
+        size_t count, capacity;
+    } segments;
     uint64_t chain;      /* checksum of the last record staged */
     struct raft_id last; /* last entry staged */
 

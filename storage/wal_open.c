@@ -3,6 +3,7 @@
 #include "storage/wal.h"
 
 #include "base/fatal.h"
+#include "base/list.h"
 #include "storage/block.h"
 #include "storage/wal_internal.h"
 #include "storage/wal_scan.h"
@@ -111,6 +112,10 @@ static int settle(struct wal *wal, const char *dir, const struct wal_scan *scan,
     wal->chain = scan->chain;
     wal->last = scan->last;
     wal->attested = scan->attested;
+    for (size_t i = 0; i <= scan->active; i++) {
+        LIST_RESERVE(&wal->segments);
+        wal->segments.items[wal->segments.count++] = scan->segments[i].known;
+    }
     /* The last batch was read, perhaps from memory that the disk never saw. What follows counts it
      * as durable and is chained to it, an empty one too, so make it so. What is written is what is
      * there: this can tear nothing. */
@@ -140,6 +145,7 @@ int wal_open(const struct io *io, const char *dir, const struct storage_identity
         goto free_scan;
     }
     struct wal_recovery recovery = {
+        .base = scan.base,
         .attested_index = scan.attested_index,
         .segment_count = scan.active + 1,
     };

@@ -144,6 +144,9 @@ static bool record_possible(const struct scanner *scanner, const struct wal_reco
         return (record->batch == begins || record->batch == record->offset) &&
                raft_id_equal(record->id, scanner->collect.last) && record->payload.bytes == 0;
     }
+    if (record->kind == WAL_ANEW)
+        return record->batch == scan->batch && record->id.index > 0 && record->id.term > 0 &&
+               record->offset == WAL_HEADER_BYTES + WAL_RECORD_BYTES && record->payload.bytes == 0;
     return record->batch == scan->batch && record->offset > WAL_HEADER_BYTES &&
            wal_collect_fits(&scanner->collect, record->id);
 }
@@ -153,6 +156,7 @@ static int walk(struct scanner *scanner)
 {
     struct wal_scan *scan = scanner->scan;
     const struct loaded *here = &scanner->here;
+    struct wal_segment *known = &scan->segments[scan->active].known;
     struct wal_record record;
     while (wal_record_decode(here->data, here->bytes, (size_t)scan->end, here->key, &record) &&
            record.previous == scan->chain) {
@@ -163,7 +167,14 @@ static int walk(struct scanner *scanner)
             scan->batch = record.batch;
             scan->attested_index = record.id.index;
             scan->attested = true;
+        } else if (record.kind == WAL_ANEW) {
+            wal_collect_restart(&scanner->collect, record.id);
+            known->anew = true;
+            scan->attested = false;
+            scan->attested_index = record.id.index;
         } else {
+            if (known->lowest > record.id.index)
+                known->lowest = record.id.index;
             wal_collect_add(&scanner->collect, &record);
             scan->attested = false;
             if (scan->attested_index >= record.id.index) /* replaced by what is not attested */
@@ -196,6 +207,8 @@ static int enter(struct scanner *scanner, size_t number, const struct wal_header
                            "the header does not continue the segment before");
     }
     scan->active = number;
+    scan->segments[number].known = (struct wal_segment){
+        .sequence = header->sequence, .before = header->last, .lowest = UINT64_MAX};
     scan->end = WAL_HEADER_BYTES;
     scan->batch = 0;
     scan->attested = false;
@@ -319,6 +332,7 @@ int wal_scan_run(const struct io *io, const char *wal_dir, const struct storage_
             code = judge_behind(&scanner, i, &scanner.next);
     }
     if (code == CONCLAVE_OK) {
+        ret->base = scanner.collect.base;
         ret->last = scanner.collect.last;
         wal_collect_finish(&scanner.collect, &ret->entries);
     }

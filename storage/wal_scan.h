@@ -10,6 +10,7 @@ struct wal_scan_segment {
     uint64_t sequence;
     uint64_t bytes;                  /* of the file */
     uint64_t dirty_start, dirty_end; /* what is not zero behind the log's end; equal: nothing */
+    struct wal_segment known;        /* of those up to the active one */
 };
 
 struct wal_scan {
@@ -21,6 +22,7 @@ struct wal_scan {
     uint64_t batch;      /* offset there at which the last batch begins */
     bool attested;       /* the last batch has no entries: nothing before `end` is in doubt */
     uint64_t chain;      /* checksum of the last valid record or header */
+    struct raft_id base; /* what is before the first entry */
     struct raft_id last; /* last entry, or what the first header says was before */
     uint64_t attested_index; /* entries up to here are in batches before the last one */
     struct raft_runs entries;

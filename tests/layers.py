@@ -49,7 +49,7 @@ SYSTEM = {
     "base": {"stdio.h", "time.h", "fcntl.h", "unistd.h", "sys/*", "msgpack.h", "msgpack/*"},
     "raft": set(),  # pure: no clock, no files, no threads, no output
     "codec": {"stdio.h"},
-    "storage": {"stdio.h", "dirent.h", "fcntl.h", "unistd.h", "sys/*", "xxhash.h", "pthread.h"},
+    "storage": {"stdio.h", "dirent.h", "fcntl.h", "unistd.h", "sys/*", "xxhash.h", "zstd.h", "pthread.h"},
     "machine": {"stdio.h", "dirent.h", "endian.h", "fcntl.h", "unistd.h", "sys/*", "lmdb.h"},
     "transport": {"stdio.h", "zmq.h", "uthash.h", "utlist.h", "time.h", "poll.h", "unistd.h", "sys/*", "netdb.h",
                   "arpa/*", "netinet/*"},

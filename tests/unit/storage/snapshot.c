@@ -1,0 +1,291 @@
+/* Snapshot files: what is read back, what is refused, and what a crash leaves. */
+#include "fixture.h"
+
+#include "base/fatal.h"
+#include "storage/snapshot.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { STATE_BYTES = 300000 };
+
+static struct buf *configuration(void)
+{
+    return buf_copy("members", 7);
+}
+
+/* The state of a snapshot at `index`: hard to compress, so that there are several chunks. */
+static uint8_t state_byte(uint64_t index, size_t at)
+{
+    uint64_t x = (index << 32 | at) * UINT64_C(0x9e3779b97f4a7c15);
+    x ^= x >> 29;
+    return (uint8_t)((x * UINT64_C(0xbf58476d1ce4e5b9)) >> 56);
+}
+
+static int write_one(const struct io *io, uint64_t index, struct conclave_error *error)
+{
+    struct snapshot_meta meta = {
+        .last = {.term = 2, .index = index}, .configuration_index = 1, configuration()};
+    struct snapshot_writer *writer = NULL;
+    int code = snapshot_writer_create(io, STORY_DIR, &story_identity, &meta, &writer, error);
+    snapshot_meta_clear(&meta);
+    if (code != CONCLAVE_OK)
+        return code;
+    uint8_t *state = mem_alloc(STATE_BYTES);
+    for (size_t i = 0; i < STATE_BYTES; i++)
+        state[i] = state_byte(index, i);
+    for (size_t at = 0; at < STATE_BYTES && code == CONCLAVE_OK; at += STATE_BYTES / 10)
+        code = snapshot_writer_add(writer, state + at, STATE_BYTES / 10, error);
+    free(state);
+    if (code == CONCLAVE_OK)
+        return snapshot_writer_finish(writer, error);
+    snapshot_writer_abort(writer);
+    return code;
+}
+
+/* Reads it whole and compares. */
+static int read_one(const struct io *io, struct raft_id id, struct conclave_error *error)
+{
+    struct snapshot_reader *reader = NULL;
+    struct snapshot_meta meta = {0};
+    int code = snapshot_reader_open(io, STORY_DIR, &story_identity, id, &reader, &meta, error);
+    if (code != CONCLAVE_OK)
+        return code;
+    cr_assert(raft_id_equal(meta.last, id));
+    cr_assert_eq(meta.configuration_index, 1);
+    cr_assert(meta.configuration->bytes == 7 &&
+              memcmp(meta.configuration->data, "members", 7) == 0);
+    snapshot_meta_clear(&meta);
+    uint8_t part[7777];
+    size_t at = 0, got = sizeof part;
+    while (code == CONCLAVE_OK && got == sizeof part) {
+        code = snapshot_reader_read(reader, part, sizeof part, &got, error);
+        for (size_t i = 0; code == CONCLAVE_OK && i < got; i++)
+            cr_assert_eq(part[i], state_byte(id.index, at + i));
+        at += got;
+    }
+    if (code == CONCLAVE_OK)
+        cr_assert_eq(at, STATE_BYTES);
+    snapshot_reader_close(reader);
+    return code;
+}
+
+static struct memory_disk *disk_create(void)
+{
+    struct memory_disk *disk = memory_disk_create();
+    const struct io *io = memory_disk_io(disk);
+    struct snapshot_list list = {0};
+    cr_assert_eq(io->make_dir(io->ctx, STORY_DIR, NULL), CONCLAVE_OK);
+    cr_assert_eq(io->sync_dir(io->ctx, ".", NULL), CONCLAVE_OK);
+    cr_assert_eq(snapshot_list_read(io, STORY_DIR, &list, NULL), CONCLAVE_OK);
+    cr_assert_eq(list.count, 0);
+    snapshot_list_clear(&list);
+    return disk;
+}
+
+static const char *path_of(uint64_t index, const char *suffix)
+{
+    static char path[80];
+    (void)snprintf(path, sizeof path, "%s/snapshots/%016lx-%016lx%s", STORY_DIR,
+                   (unsigned long)index, 2ul, suffix);
+    return path;
+}
+
+Test(snapshot, reads_back_what_was_written)
+{
+    struct memory_disk *disk = disk_create();
+    const struct io *io = memory_disk_io(disk);
+    struct conclave_error error = {0};
+    cr_assert_eq(write_one(io, 40, &error), CONCLAVE_OK, "%s", error.message);
+    memory_disk_crash_hard(disk);
+    cr_assert_eq(read_one(io, (struct raft_id){2, 40}, &error), CONCLAVE_OK, "%s", error.message);
+    cr_assert_eq(snapshot_verify(io, STORY_DIR, &story_identity, (struct raft_id){2, 40}, &error),
+                 CONCLAVE_OK);
+    cr_assert_eq(memory_disk_handles(disk), 0);
+    memory_disk_destroy(disk);
+}
+
+Test(snapshot, of_another_cluster_is_refused)
+{
+    struct memory_disk *disk = disk_create();
+    const struct io *io = memory_disk_io(disk);
+    cr_assert_eq(write_one(io, 40, NULL), CONCLAVE_OK);
+    struct storage_identity other = story_identity;
+    other.cluster_id++;
+    cr_assert_eq(snapshot_verify(io, STORY_DIR, &other, (struct raft_id){2, 40}, NULL),
+                 CONCLAVE_IDENTITY);
+    other = story_identity;
+    other.node_id++; /* made by another node of the cluster */
+    cr_assert_eq(snapshot_verify(io, STORY_DIR, &other, (struct raft_id){2, 40}, NULL),
+                 CONCLAVE_OK);
+    memory_disk_destroy(disk);
+}
+
+Test(snapshot, every_damaged_byte_is_seen)
+{
+    struct memory_disk *disk = disk_create();
+    const struct io *io = memory_disk_io(disk);
+    cr_assert_eq(write_one(io, 40, NULL), CONCLAVE_OK);
+    size_t bytes = 0;
+    memory_disk_bytes(disk, path_of(40, ".snap"), &bytes);
+    cr_assert_gt(bytes, 2 * SNAPSHOT_CHUNK_BYTES);
+    for (size_t at = 0; at < bytes; at += at < 700 || at + 100 > bytes ? 1 : 1511) {
+        struct memory_disk *rotten = memory_disk_clone(disk);
+        uint8_t byte = memory_disk_bytes(rotten, path_of(40, ".snap"), &bytes)[at];
+        byte ^= 0x10;
+        memory_disk_rot(rotten, path_of(40, ".snap"), at, &byte, 1);
+        int code = snapshot_verify(memory_disk_io(rotten), STORY_DIR, &story_identity,
+                                   (struct raft_id){2, 40}, NULL);
+        cr_assert_neq(code, CONCLAVE_OK, "byte %zu", at);
+        code = read_one(memory_disk_io(rotten), (struct raft_id){2, 40}, NULL);
+        cr_assert_neq(code, CONCLAVE_OK, "byte %zu", at);
+        memory_disk_destroy(rotten);
+    }
+    memory_disk_destroy(disk);
+}
+
+Test(snapshot, two_are_kept_and_a_bad_one_is_set_aside)
+{
+    struct memory_disk *disk = disk_create();
+    const struct io *io = memory_disk_io(disk);
+    uint64_t oldest = 7;
+    cr_assert_eq(snapshot_prune(io, STORY_DIR, &oldest, NULL), CONCLAVE_OK);
+    cr_assert_eq(oldest, 0);
+    for (uint64_t index = 10; index <= 40; index += 10)
+        cr_assert_eq(write_one(io, index, NULL), CONCLAVE_OK);
+    cr_assert_eq(snapshot_prune(io, STORY_DIR, &oldest, NULL), CONCLAVE_OK);
+    cr_assert_eq(oldest, 30);
+    cr_assert_eq(snapshot_set_aside(io, STORY_DIR, (struct raft_id){2, 40}, NULL), CONCLAVE_OK);
+    memory_disk_crash_hard(disk);
+    struct snapshot_list list = {0};
+    cr_assert_eq(snapshot_list_read(io, STORY_DIR, &list, NULL), CONCLAVE_OK);
+    cr_assert(list.count == 1 && list.items[0].index == 30);
+    snapshot_list_clear(&list);
+    size_t bytes;
+    cr_assert_not_null(memory_disk_bytes(disk, path_of(40, ".bad"), &bytes));
+    memory_disk_destroy(disk);
+}
+
+Test(snapshot, crash_leaves_a_whole_one_or_none)
+{
+    struct memory_disk *disk = disk_create();
+    cr_assert_eq(write_one(memory_disk_io(disk), 10, NULL), CONCLAVE_OK);
+    struct memory_disk *dry = memory_disk_clone(disk);
+    cr_assert_eq(write_one(memory_disk_io(dry), 20, NULL), CONCLAVE_OK);
+    uint64_t operations = memory_disk_operations(dry);
+    memory_disk_destroy(dry);
+    for (uint64_t at = 1; at <= operations; at++) {
+        for (uint64_t seed = 0; seed < 12; seed++) {
+            struct memory_disk *copy = memory_disk_clone(disk);
+            const struct io *io = memory_disk_io(copy);
+            memory_disk_power_off_at(copy, at);
+            cr_assert_eq(write_one(io, 20, NULL), CONCLAVE_IO);
+            memory_disk_crash(copy, at * 100 + seed);
+            struct snapshot_list list = {0};
+            struct conclave_error error = {0};
+            cr_assert_eq(snapshot_list_read(io, STORY_DIR, &list, &error), CONCLAVE_OK, "%s",
+                         error.message);
+            for (size_t i = 0; i < list.count; i++)
+                cr_assert_eq(read_one(io, list.items[i], &error), CONCLAVE_OK, "%s", error.message);
+            cr_assert(list.count >= 1 && list.items[list.count - 1].index == 10);
+            snapshot_list_clear(&list);
+            cr_assert_eq(write_one(io, 20, &error), CONCLAVE_OK, "%s", error.message);
+            memory_disk_destroy(copy);
+        }
+    }
+    memory_disk_destroy(disk);
+}
+
+Test(snapshot, failing_write_leaves_the_others)
+{
+    struct memory_disk *disk = disk_create();
+    const struct io *io = memory_disk_io(disk);
+    cr_assert_eq(write_one(io, 10, NULL), CONCLAVE_OK);
+    memory_disk_set_space(disk, 1000);
+    cr_assert_eq(write_one(io, 20, NULL), CONCLAVE_NO_SPACE);
+    memory_disk_set_space(disk, UINT64_MAX);
+    cr_assert_eq(read_one(io, (struct raft_id){2, 10}, NULL), CONCLAVE_OK);
+    cr_assert_eq(write_one(io, 20, NULL), CONCLAVE_OK);
+    cr_assert_eq(memory_disk_handles(disk), 0);
+    memory_disk_destroy(disk);
+}
+
+/* Copies up to `until` bytes of a source into a part, in pieces. */
+static int copy_some(const struct snapshot_source *source, struct snapshot_part *part,
+                     uint64_t until)
+{
+    uint8_t piece[5000];
+    int code = CONCLAVE_OK;
+    while (code == CONCLAVE_OK && snapshot_part_offset(part) < until) {
+        size_t got = 0;
+        code = source->io->read(source->io->ctx, source->file, snapshot_part_offset(part), piece,
+                                sizeof piece, &got, NULL);
+        if (code == CONCLAVE_OK)
+            code = snapshot_part_add(part, piece, got, NULL);
+    }
+    return code;
+}
+
+Test(snapshot, transfer_goes_on_where_it_stopped)
+{
+    struct memory_disk *disk = disk_create(), *from = disk_create();
+    const struct io *io = memory_disk_io(disk), *io_from = memory_disk_io(from);
+    cr_assert_eq(write_one(io_from, 40, NULL), CONCLAVE_OK);
+    struct snapshot_source source;
+    cr_assert_eq(snapshot_source_open(io_from, STORY_DIR, (struct raft_id){2, 40}, &source, NULL),
+                 CONCLAVE_OK);
+    struct snapshot_part *part = NULL;
+    cr_assert_eq(snapshot_part_open(io, STORY_DIR, source.name, source.bytes, &part, NULL),
+                 CONCLAVE_OK);
+    cr_assert_eq(copy_some(&source, part, source.bytes / 2), CONCLAVE_OK);
+    uint64_t half = snapshot_part_offset(part);
+    snapshot_part_close(part);
+    part = NULL;
+    cr_assert_eq(snapshot_part_open(io, STORY_DIR, source.name, source.bytes, &part, NULL),
+                 CONCLAVE_OK);
+    cr_assert_eq(snapshot_part_offset(part), half);
+    cr_assert_eq(copy_some(&source, part, source.bytes), CONCLAVE_OK);
+    struct snapshot_meta meta = {0};
+    cr_assert_eq(snapshot_part_finish(part, &story_identity, &meta, NULL), CONCLAVE_OK);
+    cr_assert(meta.last.index == 40 && meta.last.term == 2);
+    snapshot_meta_clear(&meta);
+    memory_disk_crash_hard(disk);
+    cr_assert_eq(read_one(io, (struct raft_id){2, 40}, NULL), CONCLAVE_OK);
+    snapshot_source_close(&source);
+    memory_disk_destroy(disk);
+    memory_disk_destroy(from);
+}
+
+Test(snapshot, transfer_that_went_wrong_begins_anew)
+{
+    struct memory_disk *disk = disk_create(), *from = disk_create();
+    const struct io *io = memory_disk_io(disk), *io_from = memory_disk_io(from);
+    cr_assert_eq(write_one(io_from, 40, NULL), CONCLAVE_OK);
+    struct snapshot_source source;
+    cr_assert_eq(snapshot_source_open(io_from, STORY_DIR, (struct raft_id){2, 40}, &source, NULL),
+                 CONCLAVE_OK);
+    struct snapshot_part *part = NULL;
+    cr_assert_eq(snapshot_part_open(io, STORY_DIR, source.name, source.bytes, &part, NULL),
+                 CONCLAVE_OK);
+    cr_assert_eq(snapshot_part_add(part, "garbage", 7, NULL), CONCLAVE_OK);
+    cr_assert_eq(copy_some(&source, part, source.bytes), CONCLAVE_OK);
+    struct snapshot_meta meta = {0};
+    cr_assert_eq(snapshot_part_finish(part, &story_identity, &meta, NULL), CONCLAVE_CORRUPT);
+    part = NULL;
+    cr_assert_eq(snapshot_part_open(io, STORY_DIR, source.name, source.bytes, &part, NULL),
+                 CONCLAVE_OK);
+    cr_assert_eq(snapshot_part_offset(part), 0);
+    cr_assert_eq(snapshot_part_add(part, "x", (size_t)source.bytes + 1, NULL), CONCLAVE_MALFORMED);
+    snapshot_part_close(part);
+    part = NULL;
+    cr_assert_eq(snapshot_part_open(io, STORY_DIR, source.name + 1, 10, &part, NULL), CONCLAVE_OK);
+    snapshot_part_close(part);
+    size_t parts = 0;
+    for (size_t i = 0; memory_disk_file(disk, i) != NULL; i++)
+        parts += strstr(memory_disk_file(disk, i), ".part") != NULL;
+    cr_assert_eq(parts, 1, "the part that nobody goes on with is removed");
+    snapshot_source_close(&source);
+    memory_disk_destroy(disk);
+    memory_disk_destroy(from);
+}
