@@ -127,6 +127,12 @@ void check_append_request(struct check *check, uint32_t node, const struct raft_
         check_fail(check, "a leader tells what it committed",
                    "n%u sends commit %" PRIu64 ", has %" PRIu64, node + 1, request->commit,
                    at->view.commit);
+    const struct raft_peer_view *peer = &at->peers[check_find(check, message->to)];
+    if (at->view.hard_state.term == message->term && request->entries.entry_count == 0 &&
+        request->commit > peer->match)
+        check_fail(check, "an empty append commits no more than the peer holds",
+                   "n%u sends commit %" PRIu64 ", the peer's match is %" PRIu64, node + 1,
+                   request->commit, peer->match);
     if (at->view.hard_state.term != message->term)
         return; /* stepped down in the same step: its log may have changed since */
     check_append_entries(check, node, request);

@@ -60,7 +60,7 @@ static void client_invoke(struct world *world, uint32_t number)
     client->epoch++;
     request_send(world, number, node, read ? OP_READ : OP_WRITE, count);
     /* It gives up some time later and goes on; what it asked for may still happen. */
-    world_push(world, knobs->raft.election_timeout_us * world_draw(world, 1, 4),
+    world_push(world, knobs->raft.election_timeout_us * world_draw(world, 1, 16) / 4,
                (struct sim_event){.kind = SIM_CLIENT, .a = number, .b = client->epoch});
 }
 
@@ -121,8 +121,20 @@ void clients_event(struct world *world, const struct sim_event *event)
 {
     if (event->kind == SIM_REQUEST)
         request_arrive(world, event);
+    else if (event->kind == SIM_STRAY && !world->calm)
+        request_send(world, SIM_CLIENTS_MAX, event->node,
+                     world_draw(world, 0, 3) == 0 ? OP_WRITE : OP_READ, 1);
+    else if (event->kind == SIM_STRAY)
+        return;
     else if (!world->calm && world->clients[event->a].epoch == event->b)
         client_invoke(world, (uint32_t)event->a);
+}
+
+void clients_tempt(struct world *world, uint32_t old_leader)
+{
+    for (uint64_t count = world_draw(world, 0, 6); count > 0; count--)
+        world_push(world, world_draw(world, 0, world->knobs.raft.election_timeout_us),
+                   (struct sim_event){.kind = SIM_STRAY, .node = old_leader});
 }
 
 void clients_probe(struct world *world, uint32_t node, uint64_t *ret_write, uint64_t *ret_read)

@@ -130,8 +130,10 @@ static void view_marks(struct world *world, struct node *node, const struct chec
             report_mark(report, SIM_MARK_OLD_TERM_AT_LEADER);
         for (uint32_t i = 0; i < world->node_count; i++) {
             if (&world->nodes[i] != node && world->nodes[i].up &&
-                world->check.nodes[i].view.role == RAFT_LEADER)
+                world->check.nodes[i].view.role == RAFT_LEADER) {
                 report_mark(report, SIM_MARK_TWO_LEADERS);
+                clients_tempt(world, i);
+            }
         }
     }
     if (before->role == RAFT_CANDIDATE && after->role != RAFT_LEADER &&

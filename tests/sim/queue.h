@@ -18,6 +18,7 @@ enum sim_event_kind {
     SIM_APPLIED,     /* the node is told: a = index */
     SIM_REQUEST,     /* operations of a client arrive: a = first, b = count */
     SIM_CLIENT,      /* client a may start its next operations */
+    SIM_STRAY,       /* an operation of nobody waiting arrives at a leader that has been replaced */
     SIM_FAULT,       /* the next fault is due */
     SIM_CRASH,       /* the node crashes, with a write under way */
     SIM_RESTART,     /* the node starts again */

@@ -573,6 +573,17 @@ Test(checks, find_a_commit_told_before_it_is_known)
     SCREAMS("a leader tells what it committed");
 }
 
+Test(checks, find_an_empty_append_that_commits_too_much)
+{
+    good_cluster();
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 2, .next = 4}, false);
+    send(A, B,
+         (struct raft_message){.type = RAFT_APPEND_REQUEST,
+                               .term = 2,
+                               .append_request = {.prev = {.term = 2, .index = 3}, .commit = 3}});
+    SCREAMS("an empty append commits no more than the peer holds");
+}
+
 Test(checks, find_a_message_to_nobody)
 {
     struct raft_message message = {.type = RAFT_VOTE_REQUEST, .from = ids[A], .to = 999, .term = 2};

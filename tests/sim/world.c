@@ -141,6 +141,7 @@ static void world_dispatch(struct world *world, const struct sim_event *event)
         break;
     case SIM_REQUEST:
     case SIM_CLIENT:
+    case SIM_STRAY:
         clients_event(world, event);
         break;
     case SIM_FAULT:

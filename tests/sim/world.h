@@ -173,7 +173,11 @@ void network_deliver(struct world *world, const struct sim_event *event);
 
 void clients_start(struct world *world);
 void clients_event(struct world *world,
-                   const struct sim_event *event); /* SIM_CLIENT, SIM_REQUEST */
+                   const struct sim_event *event); /* SIM_REQUEST .. SIM_STRAY */
+
+/* A node leads while another, which it has replaced, does not know it yet: the next moments are the
+ * ones for reads and writes that go to the old one. */
+void clients_tempt(struct world *world, uint32_t old_leader);
 
 /* The calm phase asks one node: one write, one read. */
 void clients_probe(struct world *world, uint32_t node, uint64_t *ret_write, uint64_t *ret_read);
