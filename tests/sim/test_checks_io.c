@@ -1,0 +1,337 @@
+/* Disk, network, state machine, clients: every check is fed the violation that it is there for, and
+ * has to name it. */
+#include "tests/sim/test_fixture.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+TestSuite(checks_io, .init = fixture_setup, .fini = fixture_teardown);
+
+/* --- What is durable -------------------------------------------------------------------------- */
+
+static struct raft_message accepted(uint64_t term, uint64_t match)
+{
+    return (struct raft_message){
+        .type = RAFT_APPEND_RESPONSE,
+        .term = term,
+        .append_response = {.result = RAFT_APPEND_ACCEPTED, .match = match}};
+}
+
+Test(checks_io, find_an_acknowledgement_before_the_fsync)
+{
+    node_does(B, 2, 0, RAFT_FOLLOWER, entries_make(2, 2, 1, 0), 1, false);
+    message_send(B, A, accepted(2, 2));
+    SCREAMS("acknowledged is durable");
+}
+
+Test(checks_io, find_an_acknowledgement_of_other_entries)
+{
+    node_does(A, 3, ids[A], RAFT_LEADER, entries_make(2, 3, 1, 0), 1, true);
+    node_does(B, 3, ids[A], RAFT_FOLLOWER, entries_make(2, 2, 1, 0), 1, true);
+    SILENT();
+    message_send(B, A, accepted(3, 2));
+    SCREAMS("acknowledged is equal to the leader's log");
+}
+
+Test(checks_io, find_a_leader_that_believes_too_much_of_a_peer)
+{
+    node_does(A, 2, ids[A], RAFT_LEADER, entries_make(2, 2, 1, 0), 1, true);
+    node_does(B, 2, ids[A], RAFT_FOLLOWER, entries_make(2, 2, 1, 0), 1, false);
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 2, .next = 3}, false);
+    SCREAMS("match is durable at the peer");
+}
+
+Test(checks_io, find_a_match_that_shrinks)
+{
+    good_cluster();
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 3, .next = 4}, false);
+    SILENT();
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 2, .next = 4}, false);
+    SCREAMS("match only grows and is below next");
+}
+
+Test(checks_io, find_a_core_that_believes_too_much_of_its_disk)
+{
+    node_does(A, 2, 0, RAFT_FOLLOWER, entries_make(2, 2, 1, 0), 1, false);
+    struct check_view view = view_make(A, RAFT_FOLLOWER, 1);
+    view.durable = (struct raft_id){.term = 2, .index = 2};
+    check_step(&check, A, &view);
+    SCREAMS("durable is on disk");
+}
+
+Test(checks_io, find_a_disk_that_forgets_a_committed_entry)
+{
+    good_cluster();
+    struct raft_runs log = log_of_new_node();
+    check_start(&check, B, 2, check.nodes[B].durable, &log, 0);
+    raft_runs_clear(&log);
+    SCREAMS("durable committed entries are kept");
+}
+
+/* --- Messages --------------------------------------------------------------------------------- */
+
+Test(checks_io, find_an_append_from_no_leader)
+{
+    message_send(A, B, (struct raft_message){.type = RAFT_APPEND_REQUEST, .term = 2});
+    SCREAMS("only a leader appends");
+}
+
+Test(checks_io, find_an_append_with_a_wrong_prev)
+{
+    good_cluster();
+    message_send(A, B,
+                 (struct raft_message){.type = RAFT_APPEND_REQUEST,
+                                       .term = 2,
+                                       .append_request = {.prev = {.term = 1, .index = 3}}});
+    SCREAMS("an append continues its prev");
+}
+
+Test(checks_io, find_an_append_with_a_gap)
+{
+    good_cluster();
+    struct raft_message message = {
+        .type = RAFT_APPEND_REQUEST,
+        .term = 2,
+        .append_request = {.prev = {.term = 1, .index = 1}, .entries = entries_make(3, 2, 1, 0)}};
+    message_send(A, B, message);
+    raft_runs_clear(&message.append_request.entries);
+    SCREAMS("an append continues its prev");
+}
+
+Test(checks_io, find_an_append_over_its_limit)
+{
+    check.options.append_entries_max = 1;
+    good_cluster();
+    struct raft_message message = {
+        .type = RAFT_APPEND_REQUEST,
+        .term = 2,
+        .append_request = {.prev = {.term = 1, .index = 1}, .entries = entries_make(2, 2, 2, 0)}};
+    message_send(A, B, message);
+    raft_runs_clear(&message.append_request.entries);
+    SCREAMS("appends are bounded");
+}
+
+/* An append of one entry, as the leader A of good_cluster sends it to B. */
+static void send_entry(uint64_t index)
+{
+    struct raft_message message = {
+        .type = RAFT_APPEND_REQUEST,
+        .term = 2,
+        .append_request = {.prev = {.term = index > 2 ? 2 : 1, .index = index - 1},
+                           .entries = entries_make(index, 2, 1, 0)}};
+    message_send(A, B, message);
+    raft_runs_clear(&message.append_request.entries);
+}
+
+Test(checks_io, find_more_appends_on_their_way_than_allowed)
+{
+    check.options.inflight_messages_max = 1;
+    good_cluster();
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.next = 4, .replicating = true}, false);
+    send_entry(2);
+    check_peer_view(&check, A, B,
+                    &(struct raft_peer_view){.match = 2, .next = 4, .replicating = true}, false);
+    send_entry(3);
+    SILENT();
+    send_entry(3);
+    SCREAMS("appends on their way are bounded");
+}
+
+Test(checks_io, find_more_bytes_on_their_way_than_allowed)
+{
+    check.options.inflight_bytes_max = COMMAND_BYTES;
+    good_cluster();
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.next = 4, .replicating = true}, false);
+    send_entry(2);
+    SILENT();
+    send_entry(3);
+    SCREAMS("appends on their way are bounded");
+}
+
+Test(checks_io, find_more_uncommitted_than_allowed)
+{
+    check.options.uncommitted_bytes_max = UINT64_C(2) * COMMAND_BYTES;
+    node_does(A, 2, ids[A], RAFT_LEADER, entries_make(2, 2, 2, 0), 1, true);
+    check_uncommitted(&check, A);
+    SILENT();
+    node_does(A, 2, ids[A], RAFT_LEADER, entries_make(4, 2, 1, 0), 1, true);
+    check_uncommitted(&check, A);
+    SCREAMS("what is uncommitted is bounded");
+}
+
+Test(checks_io, find_a_commit_told_before_it_is_known)
+{
+    good_cluster();
+    message_send(
+        A, B,
+        (struct raft_message){.type = RAFT_APPEND_REQUEST,
+                              .term = 2,
+                              .append_request = {.prev = {.term = 2, .index = 3}, .commit = 4}});
+    SCREAMS("a leader tells what it committed");
+}
+
+Test(checks_io, find_an_empty_append_that_commits_too_much)
+{
+    good_cluster();
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 2, .next = 4}, false);
+    message_send(
+        A, B,
+        (struct raft_message){.type = RAFT_APPEND_REQUEST,
+                              .term = 2,
+                              .append_request = {.prev = {.term = 2, .index = 3}, .commit = 3}});
+    SCREAMS("an empty append commits no more than the peer holds");
+}
+
+Test(checks_io, find_a_message_to_nobody)
+{
+    struct raft_message message = {.type = RAFT_VOTE_REQUEST, .from = ids[A], .to = 999, .term = 2};
+    check_send(&check, A, &message);
+    SCREAMS("messages name their ends");
+}
+
+/* --- State machine ---------------------------------------------------------------------------- */
+
+static void apply(uint32_t node, uint64_t first, uint64_t term, uint32_t count)
+{
+    struct raft_runs runs = entries_make(first, term, count, 0);
+    check_apply(&check, node, &runs);
+    raft_runs_clear(&runs);
+}
+
+Test(checks_io, find_an_entry_applied_before_it_is_committed)
+{
+    node_does(A, 2, 0, RAFT_FOLLOWER, entries_make(2, 2, 1, 0), 1, true);
+    check.nodes[A].apply_handed = 1;
+    apply(A, 2, 2, 1);
+    SCREAMS("only committed entries are applied");
+}
+
+Test(checks_io, find_an_entry_applied_before_it_is_durable)
+{
+    good_cluster();
+    check.nodes[B].apply_handed = 1;
+    check.nodes[B].disk.count = 1;
+    apply(B, 2, 2, 1);
+    SCREAMS("only durable entries are applied");
+}
+
+Test(checks_io, find_an_entry_applied_out_of_order)
+{
+    good_cluster();
+    check.nodes[B].apply_handed = 1;
+    apply(B, 3, 2, 1);
+    SCREAMS("applied in order");
+}
+
+Test(checks_io, find_more_handed_out_than_allowed)
+{
+    good_cluster();
+    check.options.apply_bytes_max = 20;
+    check.nodes[B].apply_handed = 1;
+    apply(B, 2, 2, 2);
+    SCREAMS("applying is bounded");
+}
+
+Test(checks_io, find_different_states)
+{
+    good_cluster();
+    check_applied(&check, A, 1, 77);
+    check_applied(&check, B, 1, 77);
+    SILENT();
+    check_applied(&check, C, 1, 78);
+    SCREAMS("equal state at equal index");
+}
+
+Test(checks_io, find_an_applied_index_that_goes_back)
+{
+    good_cluster();
+    check.nodes[B].view.applied = 2;
+    check.nodes[B].machine_index = 2;
+    struct check_view view = view_make(B, RAFT_FOLLOWER, 3);
+    view.applied = 1;
+    check_step(&check, B, &view);
+    SCREAMS("applied is monotonic and committed");
+}
+
+Test(checks_io, find_a_state_machine_ahead_of_the_disk)
+{
+    check.nodes[B].machine_index = 2;
+    struct raft_runs log = log_of_new_node();
+    check_start(&check, B, 2, check.nodes[B].durable, &log, 2);
+    raft_runs_clear(&log);
+    SCREAMS("applied entries are durable");
+}
+
+/* --- Clients ---------------------------------------------------------------------------------- */
+
+static uint64_t op_taken(enum op_kind kind)
+{
+    return ops_add(&ops, (struct op){.kind = kind, .state = OP_TAKEN, .node = A, .incarnation = 1});
+}
+
+Test(checks_io, find_an_operation_answered_twice)
+{
+    uint64_t op = op_taken(OP_WRITE);
+    check_answer(&check, op, A, 1, OP_REFUSED);
+    SILENT();
+    ops.items[op].state = OP_REFUSED;
+    check_answer(&check, op, A, 1, OP_REFUSED);
+    SCREAMS("an operation is answered once");
+}
+
+Test(checks_io, find_an_answer_from_another_node)
+{
+    check_answer(&check, op_taken(OP_WRITE), B, 1, OP_REFUSED);
+    SCREAMS("an answer comes from where it was asked");
+}
+
+Test(checks_io, find_an_answer_from_another_life)
+{
+    check_answer(&check, op_taken(OP_WRITE), A, 2, OP_REFUSED);
+    SCREAMS("an answer comes from where it was asked");
+}
+
+Test(checks_io, find_an_answer_to_nobody)
+{
+    check_answer(&check, 5, A, 1, OP_OK);
+    SCREAMS("an answer is somebody's");
+}
+
+Test(checks_io, find_an_acknowledged_write_that_is_not_committed)
+{
+    check_answer(&check, op_taken(OP_WRITE), A, 1, OP_OK);
+    SCREAMS("acknowledged is committed");
+}
+
+Test(checks_io, find_a_committed_write_refused)
+{
+    uint64_t op = op_taken(OP_WRITE);
+    ops.items[op].committed = 3;
+    check_answer(&check, op, A, 1, OP_REFUSED);
+    SCREAMS("refused is not applied");
+}
+
+Test(checks_io, find_a_stale_read)
+{
+    good_cluster();
+    uint64_t op = op_taken(OP_READ);
+    ops.items[op].floor = 3;
+    check_read(&check, op, 3);
+    SILENT();
+    check_read(&check, op, 2);
+    SCREAMS("reads are not stale");
+}
+
+Test(checks_io, find_a_read_of_the_future)
+{
+    good_cluster();
+    check_read(&check, op_taken(OP_READ), 4);
+    SCREAMS("reads see committed entries");
+}
+
+Test(checks_io, keep_the_first_violation)
+{
+    check_fail(&check, "first", "one");
+    check_fail(&check, "second", "two");
+    SCREAMS("first");
+}
