@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fatal.h"
 #include "base/tsan.h"
+#include "transport/endpoint.h"
 #include "transport/frame.h"
 
 #include <errno.h>
@@ -91,35 +92,14 @@ static void socket_close(struct conclave_client *client, struct client_connectio
     connection->socket = NULL;
 }
 
-static bool port_valid(const char *endpoint)
+static int check_endpoint(const char *endpoint, bool own_context, struct conclave_error *error)
 {
-    const char *colon = strrchr(endpoint, ':');
-    if (!colon || colon[1] < '0' || colon[1] > '9')
-        return false;
-    char *end;
-    unsigned long port = strtoul(colon + 1, &end, 10);
-    return *end == '\0' && port >= 1 && port <= UINT16_MAX;
-}
-
-static int endpoint_check(const char *endpoint, bool own_context, struct conclave_error *error)
-{
-    if (strlen(endpoint) > CONCLAVE_ENDPOINT_BYTES_MAX)
-        return error_set(error, CONCLAVE_INVALID, "endpoint longer than %d bytes",
-                         CONCLAVE_ENDPOINT_BYTES_MAX);
-    if (strncmp(endpoint, "tcp://", 6) == 0 && endpoint[6] != ':' && port_valid(endpoint + 6))
-        return CONCLAVE_OK;
-    if (strncmp(endpoint, "ipc://", 6) == 0 && endpoint[6] != '\0')
-        return CONCLAVE_OK;
-    if (strncmp(endpoint, "inproc://", 9) == 0 && endpoint[9] != '\0') {
-        if (!own_context)
-            return CONCLAVE_OK;
-        return error_set(error, CONCLAVE_INVALID,
+    int code = endpoint_check(endpoint, error);
+    if (!code && own_context && strncmp(endpoint, "inproc://", strlen("inproc://")) == 0)
+        code = error_set(error, CONCLAVE_INVALID,
                          "endpoint '%s' needs the ZeroMQ context of the node that serves it",
                          endpoint);
-    }
-    return error_set(error, CONCLAVE_INVALID,
-                     "endpoint '%s' is not one of tcp://HOST:PORT, ipc://PATH, inproc://NAME",
-                     endpoint);
+    return code;
 }
 
 int connection_obtain(struct conclave_client *client, const char *endpoint,
@@ -131,7 +111,7 @@ int connection_obtain(struct conclave_client *client, const char *endpoint,
             return CONCLAVE_OK;
         }
     }
-    int code = endpoint_check(endpoint, client->owns_context, error);
+    int code = check_endpoint(endpoint, client->owns_context, error);
     if (code != CONCLAVE_OK)
         return code;
     if (client->connection_count == CLIENT_CONNECTIONS_MAX)

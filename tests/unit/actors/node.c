@@ -94,7 +94,7 @@ static struct conclave_options options_for(struct last_machine *machine)
     struct conclave_options options;
     conclave_options_init(&options);
     options.data_dir = data;
-    options.segment_bytes = 64 * 1024;
+    options.segment_bytes = UINT64_C(64) << 10;
     options.machine = machine ? &last_ops : NULL;
     options.machine_arg = machine;
     return options;

@@ -36,7 +36,7 @@ Test(pending, late_second_answer_does_not_reach_the_next_operation)
 
 Test(pending, bytes_are_bounded_and_given_back)
 {
-    struct pending *pending = pending_create(2 * (1000 + PENDING_OVERHEAD_BYTES));
+    struct pending *pending = pending_create(UINT64_C(2) * (1000 + PENDING_OVERHEAD_BYTES));
     struct raft_origin a, b, c;
     client_handle client;
     uint64_t request;
