@@ -55,10 +55,10 @@ static int take_member(const struct conclave_member *from, struct raft_member *t
         return code;
     memset(to, 0, sizeof *to);
     to->flags = RAFT_MEMBER_VOTER;
-    strcpy(to->name, from->name);
-    strcpy(to->peer, from->peer);
+    snprintf(to->name, sizeof to->name, "%s", from->name);
+    snprintf(to->peer, sizeof to->peer, "%s", from->peer);
     if (from->client)
-        strcpy(to->client, from->client);
+        snprintf(to->client, sizeof to->client, "%s", from->client);
     else
         endpoint_client_default(from->peer, to->client, sizeof to->client);
     return CONCLAVE_OK;
@@ -154,14 +154,14 @@ static int make_empty_dir(const struct io *io, const char *dir, struct conclave_
         return error_set(error, CONCLAVE_INVALID, "the data directory's path is empty or too long");
     memcpy(path, dir, bytes);
     path[bytes] = 0;
-    strcpy(parent, path[0] == '/' ? "/" : ".");
+    snprintf(parent, sizeof parent, "%s", path[0] == '/' ? "/" : ".");
     int code = CONCLAVE_OK;
     for (char *slash = path; (slash = strchr(slash + 1, '/'));) {
         *slash = 0;
         code = make_durable_dir(io, path, parent, error);
         if (code && code != CONCLAVE_EXISTS)
             return code;
-        strcpy(parent, path);
+        snprintf(parent, sizeof parent, "%s", path);
         *slash = '/';
     }
     code = make_durable_dir(io, path, parent, error);
@@ -222,7 +222,7 @@ int bootstrap_directory(const struct io *io, const char *data_dir, const char *n
     if (!code && !identity.node_id)
         code = error_set(error, CONCLAVE_INVALID, "no member is named \"%.40s\"", name);
     if (!code) {
-        strcpy(identity.name, name);
+        snprintf(identity.name, sizeof identity.name, "%s", name);
         do {
             identity.incarnation = prng_entropy() & ID_MASK;
         } while (!identity.incarnation);
@@ -254,7 +254,7 @@ int conclave_directory_info(const char *data_dir, struct conclave_directory *ret
     memset(ret_directory, 0, sizeof *ret_directory);
     snprintf(ret_directory->cluster, sizeof ret_directory->cluster, "%016llx",
              (unsigned long long)identity.cluster_id);
-    strcpy(ret_directory->name, identity.name);
+    snprintf(ret_directory->name, sizeof ret_directory->name, "%s", identity.name);
     ret_directory->id = identity.node_id;
     return CONCLAVE_OK;
 }

@@ -41,9 +41,9 @@ static int check_options(const struct conclave_options *options, struct conclave
             "a heartbeat of %u ms is too slow for an election timeout of %u ms: at most "
             "a third of it",
             options->heartbeat_ms, options->election_timeout_ms);
-    if (options->segment_bytes < 64 * 1024 || options->segment_bytes > UINT64_C(1) << 30)
+    if (options->segment_bytes < UINT64_C(64) * 1024 || options->segment_bytes > UINT64_C(1) << 30)
         return error_set(error, CONCLAVE_INVALID, "segments must be 64 KiB to 1 GiB");
-    if (options->inflight_bytes_max < 2 * CONCLAVE_COMMAND_BYTES_MAX)
+    if (options->inflight_bytes_max < UINT64_C(2) * CONCLAVE_COMMAND_BYTES_MAX)
         return error_set(error, CONCLAVE_INVALID, "inflight-max must be at least 2 MiB");
     const char *const endpoints[] = {options->listen, options->listen_client};
     for (size_t i = 0; i < 2; i++) {
@@ -182,8 +182,8 @@ static int choose_endpoints(struct node *node, struct conclave_error *error)
                          node->identity.name);
     const char *listen = node->options.listen ? node->options.listen : self->peer;
     const char *client = node->options.listen_client ? node->options.listen_client : self->client;
-    strcpy(node->listen, listen);
-    strcpy(node->listen_client, client);
+    snprintf(node->listen, sizeof node->listen, "%s", listen);
+    snprintf(node->listen_client, sizeof node->listen_client, "%s", client);
     const char *const endpoints[] = {listen, client};
     for (size_t i = 0; i < 2; i++)
         if (!node->options.expose_plaintext && !endpoint_is_local(endpoints[i]))

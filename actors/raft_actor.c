@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "base/prng.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -62,7 +63,7 @@ static void fill_status(struct actor *actor, struct envelope **envelope)
     status->cluster_id = node->identity.cluster_id;
     memcpy(status->name, node->identity.name, sizeof status->name);
     status->id = node->identity.node_id;
-    strcpy(status->role, roles[raft_role(self->raft)]);
+    snprintf(status->role, sizeof status->role, "%s", roles[raft_role(self->raft)]);
     status->term = raft_hard_state(self->raft).term;
     const struct raft_member *leader =
         raft_configuration_find(configuration, raft_leader(self->raft));
@@ -73,7 +74,7 @@ static void fill_status(struct actor *actor, struct envelope **envelope)
     status->durable_index = raft_durable(self->raft).index;
     status->pid = (uint64_t)getpid();
     status->uptime_ms = (clock_now_us() - node->started_us) / 1000;
-    strcpy(status->version, conclave_version());
+    snprintf(status->version, sizeof status->version, "%s", conclave_version());
     status->serving = leader && self->serving_told;
     status->member_count = configuration->member_count;
     for (uint32_t i = 0; i < configuration->member_count; i++) {

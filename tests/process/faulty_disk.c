@@ -46,7 +46,7 @@ static bool fails(int fd, const char *fault)
 }
 
 /* The C library's own function of this name. */
-#define REAL(name) __extension__((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+#define REAL(name) __extension__((__typeof__(&(name)))dlsym(RTLD_NEXT, #name))
 
 REPLACES int fsync(int fd)
 {

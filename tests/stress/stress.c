@@ -60,7 +60,7 @@ static void start_node(int i)
     options.data_dir = data;
     options.election_timeout_ms = 1000; /* sanitizers and valgrind are slow */
     options.heartbeat_ms = 200;
-    options.segment_bytes = 64 * 1024; /* many segment changes */
+    options.segment_bytes = UINT64_C(64) * 1024; /* many segment changes */
     options.on_fatal = on_fatal;
     options.on_fatal_arg = names[i];
     options.log = getenv("STRESS_LOG") ? print_log : NULL;
