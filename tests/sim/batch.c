@@ -39,7 +39,7 @@ static struct worker *current_worker;
 static void print_death(FILE *out, int number)
 {
     fprintf(out, "seed %" PRIu64 " dies of signal %d (%s)\n", current_world->seed, number,
-            number == SIGALRM ? "a step that does not end" : "an assertion or a bad access");
+            number == SIGALRM ? "no end in sight" : "an assertion or a bad access");
     world_print_knobs(current_world, out);
     fprintf(out, "the last events:\n");
     report_print_last(&current_world->report, out);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { OVERDUE_MAX = 100 }; /* steps in a row that leave a deadline in the past: it spins */
+
 /* --- Clock ------------------------------------------------------------------------------------ */
 
 /* The node's own clock: another zero, and fast or slow by up to a fifth. */
@@ -85,6 +87,11 @@ static void node_step(struct world *world, struct node *node, struct raft_event 
     node_carry_out(world, node, count);
     if (world->check.failed)
         return;
+    node->overdue = node->output.deadline_us <= node->now_us ? node->overdue + 1 : 0;
+    if (node->overdue > OVERDUE_MAX)
+        check_fail(&world->check, "deadlines lie ahead",
+                   "n%u has asked %u times in a row to be woken at once",
+                   world_index(world, node) + 1, node->overdue);
     node_arm(world, node, node->output.deadline_us);
     raft_output_clear(&node->output);
 }
