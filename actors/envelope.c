@@ -58,6 +58,8 @@ void envelope_destroy(struct envelope *envelope)
     case ENVELOPE_ARM:
     case ENVELOPE_FIRED:
     case ENVELOPE_PEER_DOWN:
+    case ENVELOPE_TRANSFER:
+    case ENVELOPE_HANDOVER:
     case ENVELOPE_PERSISTED:
     case ENVELOPE_PREPARE_SEGMENT:
     case ENVELOPE_APPLIED:

@@ -23,6 +23,8 @@ enum envelope_type {
     ENVELOPE_PROPOSED,
     ENVELOPE_READ,
     ENVELOPE_PEER_DOWN,
+    ENVELOPE_TRANSFER,
+    ENVELOPE_HANDOVER,
 
     /* raft -> log-writer -> raft; log-writer -> segment helper */
     ENVELOPE_PERSIST,
@@ -43,7 +45,9 @@ enum envelope_type {
     ENVELOPE_LEADERSHIP,
     ENVELOPE_MEMBERS,
 
-    /* node -> network: from now on refuse new work; STOP follows when the others have ended */
+    /* A clean stop: node -HANDOVER-> raft, which gives leadership away -DRAIN-> network, which
+     * refuses new work from now on -STOP-> raft -STOP-> timer, log-writer, state machine; when they
+     * have ended: node -STOP-> network. */
     ENVELOPE_DRAIN,
 
     /* any -> node */
@@ -131,6 +135,10 @@ struct envelope {
             struct raft_origin origin;
             struct client_status *status; /* heap; filled on its way round */
         } status;
+        struct {
+            struct raft_origin origin;
+            char name[CONCLAVE_NAME_BYTES_MAX + 1]; /* "": whoever is best prepared */
+        } transfer;
         struct outgoing_list send;
         struct reply_list reply;
         struct {

@@ -41,6 +41,15 @@ static void take_leadership(struct network *network, const struct envelope *enve
     network->leads = envelope->leadership.self;
 }
 
+/* Refuses new work from now on. STOP reaches raft behind all that was taken before. */
+static void drain_clients(struct actor *actor)
+{
+    struct network *network = actor->state;
+    network->clients.draining = true;
+    struct envelope *stop = envelope_create(ENVELOPE_STOP);
+    actor_send(actor, ACTOR_RAFT, &stop);
+}
+
 /* Carries out what the other actors sent. Returns STOP or QUIT if one of them came, else 0. */
 static int drain(struct actor *actor, uint64_t now_us)
 {
@@ -65,7 +74,7 @@ static int drain(struct actor *actor, uint64_t now_us)
             envelope->members = NULL;
             break;
         case ENVELOPE_DRAIN:
-            network->clients.draining = true;
+            drain_clients(actor);
             break;
         case ENVELOPE_STOP:
         case ENVELOPE_QUIT:

@@ -111,6 +111,7 @@ static const char *code_explains(int code)
     case CONCLAVE_BUSY:
     case CONCLAVE_STOPPING:
     case CONCLAVE_UNKNOWN:
+    case CONCLAVE_HANDOVER:
         return conclave_code_text(code);
     default:
         return NULL;
@@ -268,6 +269,29 @@ static void take_status(struct actor *actor, client_handle client, uint64_t requ
     actor_send(actor, ACTOR_RAFT, &status);
 }
 
+/* Raft answers when there is another leader, or when there will be none. */
+static void take_transfer(struct actor *actor, client_handle client, const struct client_op *op)
+{
+    struct network *network = actor->state;
+    struct raft_origin origin;
+    if (op->body.bytes > CONCLAVE_NAME_BYTES_MAX) {
+        answer(&network->clients, client, op->id, CONCLAVE_INVALID,
+               "the name is longer than the name of any node");
+        return;
+    }
+    if (network->clients.draining ||
+        !pending_enter(network->clients.pending, client, op->id, op->body.bytes, &origin)) {
+        int code = network->clients.draining ? CONCLAVE_STOPPING : CONCLAVE_BUSY;
+        answer(&network->clients, client, op->id, code, conclave_code_text(code));
+        return;
+    }
+    struct envelope *transfer = envelope_create(ENVELOPE_TRANSFER);
+    transfer->transfer.origin = origin;
+    if (op->body.bytes > 0)
+        memcpy(transfer->transfer.name, op->body.data, op->body.bytes);
+    actor_send(actor, ACTOR_RAFT, &transfer);
+}
+
 static void take_op(struct actor *actor, client_handle client, const struct client_op *op,
                     struct buf *frame)
 {
@@ -283,6 +307,9 @@ static void take_op(struct actor *actor, client_handle client, const struct clie
         break;
     case CLIENT_OP_STATUS:
         take_status(actor, client, op->id);
+        break;
+    case CLIENT_OP_TRANSFER:
+        take_transfer(actor, client, op);
         break;
     case CLIENT_OP_LEADER:
         stage_reply(

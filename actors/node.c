@@ -329,8 +329,7 @@ int conclave_node_stop(struct conclave_node *handle, struct conclave_error *erro
 {
     struct node *node = &handle->node;
     if (node->running) {
-        send_to(node, ACTOR_NETWORK, ENVELOPE_DRAIN);
-        send_to(node, ACTOR_RAFT, ENVELOPE_STOP); /* raft stops timer, log-writer and machine */
+        send_to(node, ACTOR_RAFT, ENVELOPE_HANDOVER); /* the rest follows: envelope.h */
         finish(node);
         log_event(&node->logger, CONCLAVE_LOG_INFO, "node", "stopped", "name=%s",
                   node->identity.name);

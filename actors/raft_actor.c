@@ -89,6 +89,21 @@ static void fill_status(struct actor *actor, struct envelope **envelope)
     actor_send(actor, ACTOR_MACHINE, envelope);
 }
 
+static void add_transfer(struct actor *actor, const struct envelope *envelope)
+{
+    struct raft_actor *self = actor->state;
+    const struct raft_configuration *configuration = raft_configuration(self->raft, NULL);
+    struct raft_event *event = add_event(self, RAFT_EVENT_TRANSFER);
+    event->transfer.origin = envelope->transfer.origin;
+    if (!envelope->transfer.name[0])
+        return;
+    event->transfer.target = RAFT_NODE_NONE; /* refused there as no voter, or as not its business */
+    for (uint32_t i = 0; i < configuration->member_count; i++) {
+        if (strcmp(configuration->members[i].name, envelope->transfer.name) == 0)
+            event->transfer.target = configuration->members[i].id;
+    }
+}
+
 /* Turns one envelope into events. */
 static void take(struct actor *actor, struct envelope **envelope)
 {
@@ -117,6 +132,12 @@ static void take(struct actor *actor, struct envelope **envelope)
     case ENVELOPE_PEER_DOWN:
         add_event(self, RAFT_EVENT_PEER_DOWN)->peer_down = e->peer_down;
         break;
+    case ENVELOPE_TRANSFER:
+        add_transfer(actor, e);
+        break;
+    case ENVELOPE_HANDOVER:
+        self->handover = HANDOVER_WANTED;
+        break;
     case ENVELOPE_PERSISTED: {
         struct raft_event *event = add_event(self, RAFT_EVENT_PERSISTED);
         event->persisted.seq = e->persisted.seq;
@@ -139,6 +160,51 @@ static void take(struct actor *actor, struct envelope **envelope)
     }
 }
 
+/* --- A clean stop ------------------------------------------------------------------------------
+ */
+
+/* Begins or carries on what comes before STOP; looked at after each step. */
+static void hand_over(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    uint64_t now_us = clock_now_us();
+    bool leads = raft_role(self->raft) == RAFT_LEADER;
+    if (self->handover == HANDOVER_WANTED) {
+        self->handover = leads ? HANDOVER_RUNNING : HANDOVER_DONE;
+        self->handover_deadline_us =
+            now_us + (uint64_t)actor->node->options.election_timeout_ms * 1000;
+        if (leads)
+            add_event(self, RAFT_EVENT_TRANSFER); /* to anybody; its origin is nobody */
+    } else if (leads) {
+        self->handover_last = raft_last(self->raft).index;
+    } else if (raft_leader(self->raft) && raft_applied(self->raft) >= self->handover_last) {
+        self->handover = HANDOVER_DONE; /* whoever waited for an answer has got it */
+    }
+    if (now_us >= self->handover_deadline_us)
+        self->handover = HANDOVER_DONE;
+    if (self->handover == HANDOVER_DONE) {
+        struct envelope *drain = envelope_create(ENVELOPE_DRAIN);
+        actor_send(actor, ACTOR_NETWORK, &drain);
+    }
+}
+
+static bool hands_over(const struct raft_actor *self)
+{
+    return self->handover == HANDOVER_WANTED || self->handover == HANDOVER_RUNNING;
+}
+
+static long wait_ms(const struct raft_actor *self)
+{
+    if (self->handover != HANDOVER_RUNNING)
+        return -1;
+    if (self->events.count)
+        return 0;
+    uint64_t now_us = clock_now_us();
+    if (now_us >= self->handover_deadline_us)
+        return 0;
+    return (long)((self->handover_deadline_us - now_us + 999) / 1000);
+}
+
 static void forward_stop(struct actor *actor)
 {
     static const enum actor_id others[] = {ACTOR_TIMER, ACTOR_LOG_WRITER, ACTOR_MACHINE};
@@ -152,7 +218,7 @@ static int raft_actor_run(struct actor *actor, struct conclave_error *error)
 {
     struct raft_actor *self = actor->state;
     for (;;) {
-        inbox_wait(&actor->inbox, -1);
+        inbox_wait(&actor->inbox, wait_ms(self));
         enum envelope_type ended = 0;
         int taken = 0;
         for (struct envelope *envelope;
@@ -177,6 +243,8 @@ static int raft_actor_run(struct actor *actor, struct conclave_error *error)
             }
             raft_outputs_carry(actor);
         }
+        if (hands_over(self))
+            hand_over(actor);
         if (ended == ENVELOPE_STOP) {
             forward_stop(actor); /* behind the last PERSIST and APPLY */
             return CONCLAVE_OK;

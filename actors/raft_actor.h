@@ -29,6 +29,12 @@ struct raft_actor {
     uint64_t armed_us; /* what the timer will fire at; UINT64_MAX: nothing armed */
     uint64_t epoch;    /* of the newest ARM */
 
+    /* A clean stop: leadership goes to somebody else first, if anybody can take it, and what was
+     * taken before is answered. */
+    enum { HANDOVER_NONE, HANDOVER_WANTED, HANDOVER_RUNNING, HANDOVER_DONE } handover;
+    uint64_t handover_deadline_us;
+    uint64_t handover_last; /* last index while this node led */
+
     raft_node_id leader; /* as last told to the network */
     uint64_t leader_term;
     bool leads;

@@ -85,6 +85,49 @@ static void carry_reads(struct actor *actor, struct reply_list *replies)
     }
 }
 
+static const char *member_name(const struct raft_actor *self, raft_node_id id)
+{
+    const struct raft_member *member =
+        raft_configuration_find(raft_configuration(self->raft, NULL), id);
+    return member ? member->name : "none";
+}
+
+/* Why there is no other leader, for a person. */
+static const char *transfer_text(int code)
+{
+    switch (code) {
+    case CONCLAVE_INVALID:
+        return "there is no other voter of that name";
+    case CONCLAVE_UNREACHABLE:
+        return "it has not answered the leader for an election timeout";
+    case CONCLAVE_TIMEOUT:
+        return "it did not take the lead within an election timeout";
+    default:
+        return NULL;
+    }
+}
+
+static void carry_transfers(struct actor *actor, struct reply_list *replies)
+{
+    struct raft_actor *self = actor->state;
+    for (uint32_t i = 0; i < self->output.transfers.count; i++) {
+        const struct raft_transfer_result *result = &self->output.transfers.items[i];
+        int code = result->code;
+        if (result->origin.client == 0) { /* this node's own, before it stops */
+            if (code != CONCLAVE_OK && code != CONCLAVE_BUSY)
+                self->handover_deadline_us = 0;
+            continue;
+        }
+        /* A body makes it a verdict: no client tries again by itself. */
+        const char *text =
+            code == CONCLAVE_OK ? member_name(self, raft_leader(self->raft)) : transfer_text(code);
+        struct buf *body = text ? buf_copy(text, strlen(text)) : NULL;
+        /* To a client UNREACHABLE is what it could not reach itself. */
+        reply_add(replies, result->origin, code == CONCLAVE_UNREACHABLE ? CONCLAVE_TIMEOUT : code,
+                  body);
+    }
+}
+
 static void carry_refusals(struct actor *actor)
 {
     struct raft_actor *self = actor->state;
@@ -93,6 +136,7 @@ static void carry_refusals(struct actor *actor)
         reply_add(&replies, self->output.refused.items[i].origin,
                   self->output.refused.items[i].code, NULL);
     carry_reads(actor, &replies);
+    carry_transfers(actor, &replies);
     if (!replies.count)
         return;
     struct envelope *envelope = envelope_create(ENVELOPE_REPLY);
@@ -128,13 +172,6 @@ static void tell_members(struct actor *actor)
     actor_send(actor, ACTOR_NETWORK, &envelope);
 }
 
-static const char *member_name(const struct raft_actor *self, raft_node_id id)
-{
-    const struct raft_member *member =
-        raft_configuration_find(raft_configuration(self->raft, NULL), id);
-    return member ? member->name : "none";
-}
-
 static void carry_trace(struct actor *actor, const struct raft_trace *trace)
 {
     static const char *const roles[] = {"follower", "precandidate", "candidate", "leader"};
@@ -163,6 +200,22 @@ static void carry_trace(struct actor *actor, const struct raft_trace *trace)
         break;
     case RAFT_TRACE_QUORUM_LOST:
         log_event(logger, CONCLAVE_LOG_WARN, "raft", "quorum_lost", "term=%llu", a);
+        break;
+    case RAFT_TRACE_TRANSFER:
+        log_event(logger, trace->b == RAFT_TRANSFER_DISK ? CONCLAVE_LOG_WARN : CONCLAVE_LOG_INFO,
+                  "raft", "transfer", "target=%s reason=%s", member_name(self, trace->a),
+                  trace->b == RAFT_TRANSFER_DISK ? "disk_stalled" : "asked");
+        break;
+    case RAFT_TRACE_TRANSFER_SENT:
+        log_event(logger, CONCLAVE_LOG_DEBUG, "raft", "transfer_sent", "target=%s",
+                  member_name(self, trace->a));
+        break;
+    case RAFT_TRACE_TRANSFER_ENDED:
+        log_event(logger, CONCLAVE_LOG_WARN, "raft", "transfer_failed", "target=%s",
+                  member_name(self, trace->a));
+        break;
+    case RAFT_TRACE_DISK_STALLED:
+        log_event(logger, CONCLAVE_LOG_WARN, "raft", "disk_stalled", "term=%llu", a);
         break;
     }
 }

@@ -20,6 +20,10 @@ extern const struct args_flag cmd_status_flags[], cmd_health_flags[];
 int cmd_status_run(const struct args *args);
 int cmd_health_run(const struct args *args);
 
+/* cmd_leader.c */
+extern const struct args_flag cmd_leader_flags[];
+int cmd_leader_run(const struct args *args);
+
 /* cmd_init.c */
 extern const struct args_flag cmd_init_flags[], cmd_join_flags[];
 int cmd_init_run(const struct args *args);

@@ -69,6 +69,11 @@ static const struct args_command commands[] = {
     {"health", "", 0, 0, cmd_health_flags, "Tell whether the cluster serves",
      "Exits with 0 if there is a leader and a majority is healthy, 4 if not, 3 if no node answers.",
      "  conclave health --ready --timeout 1s", false, cmd_health_run},
+    {"leader", "[transfer [NODE]]", 0, 2, cmd_leader_flags,
+     "Show who leads, or give the lead to another node",
+     "'leader transfer' alone picks the node whose log is the longest. Writes wait for some\n"
+     "milliseconds meanwhile. Exits with 4 if there is no leader, or if it stays the same.",
+     "  conclave leader\n  conclave leader transfer n2", false, cmd_leader_run},
     {"bench", "WORKLOAD", 1, 64, no_flags, "Measure a running cluster",
      "'conclave bench --help' lists the workloads and their flags.",
      "  conclave bench put --clients 256 --ops 100000 --value-size 128", true, bench_run},

@@ -245,7 +245,8 @@ static int operation_submit(struct conclave_client *client, struct conclave_op *
                             enum client_op_state state)
 {
     if (op->state != CLIENT_OP_IDLE ||
-        (op->kind != CONCLAVE_OP_PROPOSE && op->kind != CONCLAVE_OP_READ) ||
+        (op->kind != CONCLAVE_OP_PROPOSE && op->kind != CONCLAVE_OP_READ &&
+         op->kind != CONCLAVE_OP_TRANSFER) ||
         (op->bytes > 0 && !op->data))
         return CONCLAVE_INVALID;
     if (op->bytes > CONCLAVE_COMMAND_BYTES_MAX)

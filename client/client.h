@@ -42,6 +42,7 @@ enum {
     CLIENT_RECREATE_JITTER_MS = 500,
     CLIENT_BACKOFF_MIN_MS = 10,
     CLIENT_BACKOFF_MAX_MS = 100,
+    CLIENT_HANDOVER_MS = 20,
     CLIENT_REDIRECTS_MAX = 8 /* times an operation is sent again without its back-off */
 };
 

@@ -80,6 +80,19 @@ static uint32_t frame_measure(struct conclave_client *client, size_t *ret_bytes)
     return count;
 }
 
+static uint32_t wire_type(enum conclave_op_kind kind)
+{
+    switch (kind) {
+    case CONCLAVE_OP_PROPOSE:
+        return CLIENT_OP_PROPOSE;
+    case CONCLAVE_OP_TRANSFER:
+        return CLIENT_OP_TRANSFER;
+    case CONCLAVE_OP_READ:
+        break;
+    }
+    return CLIENT_OP_READ;
+}
+
 static struct buf *frame_pack(struct conclave_client *client, uint32_t count, size_t bytes)
 {
     struct pack pack;
@@ -91,7 +104,7 @@ static struct buf *frame_pack(struct conclave_client *client, uint32_t count, si
         entry->id = table_new_id(&client->table, index);
         struct client_op op = {
             .id = entry->id,
-            .type = entry->op->kind == CONCLAVE_OP_PROPOSE ? CLIENT_OP_PROPOSE : CLIENT_OP_READ,
+            .type = wire_type(entry->op->kind),
             .body = {entry->op->data, entry->op->bytes},
         };
         client_op_pack(&pack, &op);
@@ -142,6 +155,7 @@ static bool refusal_may_be_retried(const struct client_reply *reply, enum concla
     case CONCLAVE_BUSY:
     case CONCLAVE_STOPPING:
     case CONCLAVE_TIMEOUT:
+    case CONCLAVE_HANDOVER:
         return true;
     case CONCLAVE_UNKNOWN: /* a read has no outcome that could be unknown */
         return kind == CONCLAVE_OP_READ;
@@ -153,7 +167,10 @@ static bool refusal_may_be_retried(const struct client_reply *reply, enum concla
 static void operation_back_off(struct conclave_client *client, uint32_t index, uint64_t now_ns)
 {
     struct table_entry *entry = table_at(&client->table, index);
-    uint64_t wait_ms = prng_between(&client->prng, CLIENT_BACKOFF_MIN_MS, CLIENT_BACKOFF_MAX_MS);
+    /* A handover takes about as long as one write. */
+    uint64_t most_ms =
+        entry->refusal == CONCLAVE_HANDOVER ? CLIENT_HANDOVER_MS : CLIENT_BACKOFF_MAX_MS;
+    uint64_t wait_ms = prng_between(&client->prng, CLIENT_BACKOFF_MIN_MS, most_ms);
     uint64_t until_ns = now_ns + wait_ms * CLIENT_MS_NS;
     entry->state = TABLE_WAITING;
     table_wake_at(&client->table, index,
@@ -226,7 +243,7 @@ void operations_abandon(struct conclave_client *client, uint32_t connection,
             entry->sent_ns >= sent_before_ns)
             continue;
         operation_unsend(client, entry);
-        if (entry->op->kind == CONCLAVE_OP_PROPOSE)
+        if (entry->op->kind != CONCLAVE_OP_READ)
             operation_done(client, i, CONCLAVE_UNKNOWN, now_ns); /* rule 44 */
         else
             operation_queue(client, i);
@@ -251,7 +268,8 @@ static int unsent_code(const struct conclave_client *client, const struct table_
 {
     bool leader_known = client->target != CLIENT_CONNECTION_NONE && !client->leader_none &&
                         client->connections[client->target].term > 0;
-    if (entry->refusal == CONCLAVE_BUSY || entry->refusal == CONCLAVE_STOPPING)
+    if (entry->refusal == CONCLAVE_BUSY || entry->refusal == CONCLAVE_STOPPING ||
+        entry->refusal == CONCLAVE_HANDOVER)
         return entry->refusal;
     if (entry->refusal == 0 && client->heard_ns < entry->op->submitted_ns)
         return CONCLAVE_UNREACHABLE;
@@ -287,8 +305,8 @@ void operations_expire(struct conclave_client *client, uint64_t now_ns)
         }
         int code;
         if (entry->state == TABLE_SENT) {
-            bool proposal = entry->op->kind == CONCLAVE_OP_PROPOSE;
-            code = proposal ? CONCLAVE_UNKNOWN : CONCLAVE_TIMEOUT; /* rule 44 */
+            bool changes = entry->op->kind != CONCLAVE_OP_READ;
+            code = changes ? CONCLAVE_UNKNOWN : CONCLAVE_TIMEOUT; /* rule 44 */
             operation_unsend(client, entry);
         } else {
             code = unsent_code(client, entry);
@@ -306,7 +324,7 @@ void operations_drop(struct conclave_client *client)
         struct table_entry *entry = table_at(&client->table, i);
         if (entry->state == TABLE_FREE)
             continue;
-        bool may_be_taken = entry->state == TABLE_SENT && entry->op->kind == CONCLAVE_OP_PROPOSE;
+        bool may_be_taken = entry->state == TABLE_SENT && entry->op->kind != CONCLAVE_OP_READ;
         entry->op->code = may_be_taken ? CONCLAVE_UNKNOWN : CONCLAVE_STOPPING;
         entry->op->state = CLIENT_OP_IDLE;
         table_remove(&client->table, i);

@@ -15,6 +15,8 @@ enum {
     ENTRY_OVERHEAD_BYTES_MAX = 16 /* array header 1, term 9, kind 1, bin header 5 */
 };
 
+#define RAFT_FIELDS_UNKNOWN UINT32_MAX /* no message has this type */
+
 #define NODE_ID_LIMIT (UINT64_C(1) << 53)
 
 /* --- Encoding --------------------------------------------------------------------------------- */
@@ -60,17 +62,20 @@ static void pack_entries(struct pack *pack, struct raft_id prev, const struct ra
 static uint32_t raft_fields(enum raft_message_type type)
 {
     switch (type) {
+    case RAFT_TIMEOUT_NOW:
+        return 0;
     case RAFT_PREVOTE_REQUEST:
-    case RAFT_VOTE_REQUEST:
     case RAFT_PREVOTE_RESPONSE:
     case RAFT_VOTE_RESPONSE:
         return 2;
+    case RAFT_VOTE_REQUEST:
+        return 3;
     case RAFT_APPEND_REQUEST:
         return 5;
     case RAFT_APPEND_RESPONSE:
         return 7;
     }
-    return 0;
+    return RAFT_FIELDS_UNKNOWN;
 }
 
 static void pack_raft(struct pack *pack, const struct raft_message *message)
@@ -83,6 +88,8 @@ static void pack_raft(struct pack *pack, const struct raft_message *message)
     case RAFT_PREVOTE_REQUEST:
     case RAFT_VOTE_REQUEST:
         pack_id(pack, message->vote_request.last);
+        if (message->type == RAFT_VOTE_REQUEST)
+            pack_bool(pack, message->vote_request.transfer);
         break;
     case RAFT_PREVOTE_RESPONSE:
     case RAFT_VOTE_RESPONSE:
@@ -103,6 +110,8 @@ static void pack_raft(struct pack *pack, const struct raft_message *message)
         pack_uint(pack, response->last_index);
         pack_uint(pack, response->round);
         break;
+    case RAFT_TIMEOUT_NOW:
+        break;
     }
 }
 
@@ -111,7 +120,7 @@ struct buf *peer_encode_raft(const struct peer_identity *identity,
 {
     ASSERT(message->from == identity->node_id);
     uint32_t fields = raft_fields(message->type);
-    ASSERT(fields > 0);
+    ASSERT(fields != RAFT_FIELDS_UNKNOWN);
     size_t capacity = FIELDS_BYTES_MAX;
     if (message->type == RAFT_APPEND_REQUEST) {
         const struct raft_runs *entries = &message->append_request.entries;
@@ -268,6 +277,8 @@ static int read_message(struct cursor *cursor, struct buf *frame, struct raft_me
     case RAFT_PREVOTE_REQUEST:
     case RAFT_VOTE_REQUEST:
         message->vote_request.last = read_id(cursor);
+        if (message->type == RAFT_VOTE_REQUEST)
+            message->vote_request.transfer = cursor_bool(cursor);
         break;
     case RAFT_PREVOTE_RESPONSE:
     case RAFT_VOTE_RESPONSE:
@@ -279,6 +290,8 @@ static int read_message(struct cursor *cursor, struct buf *frame, struct raft_me
     case RAFT_APPEND_RESPONSE:
         read_append_response(cursor, &message->append_response);
         break;
+    case RAFT_TIMEOUT_NOW:
+        break;
     }
     return cursor_ok(cursor) ? CONCLAVE_OK : CONCLAVE_MALFORMED;
 }
@@ -289,9 +302,12 @@ static int read_raft(struct frame_reader *reader, struct buf *frame, struct peer
     frame_expect(reader, RAFT_FIELDS);
     uint64_t type = cursor_uint(cursor);
     uint64_t term = cursor_uint(cursor);
-    if (!cursor_ok(cursor) || type < RAFT_PREVOTE_REQUEST || type > RAFT_APPEND_RESPONSE)
+    if (!cursor_ok(cursor) || type > UINT8_MAX)
         return CONCLAVE_MALFORMED;
-    frame_expect(reader, raft_fields((enum raft_message_type)type));
+    uint32_t fields = raft_fields((enum raft_message_type)type);
+    if (fields == RAFT_FIELDS_UNKNOWN)
+        return CONCLAVE_MALFORMED;
+    frame_expect(reader, fields);
     if (!cursor_ok(cursor))
         return CONCLAVE_MALFORMED;
 

@@ -56,7 +56,8 @@ extern "C" {
     X(IDENTITY, 19, 2, "belongs to another cluster or node")                           \
     X(MALFORMED, 20, 2, "malformed message")                                           \
     X(NO_MEMORY, 21, 2, "out of memory")                                               \
-    X(INTERNAL, 22, 8, "a rule of the program itself was broken")
+    X(INTERNAL, 22, 8, "a rule of the program itself was broken")                      \
+    X(HANDOVER, 25, 4, "the lead is being handed over; not applied")
 
 enum conclave_code {
 #define CONCLAVE_CODE_ENUM(name, number, exit_code, text) CONCLAVE_##name = (number),
@@ -261,9 +262,10 @@ CONCLAVE_API CONCLAVE_MUST_USE int conclave_node_start(struct conclave_node *nod
 CONCLAVE_API CONCLAVE_MUST_USE int conclave_node_wait_ready(struct conclave_node *node,
                                                             uint32_t timeout_ms);
 
-/* Stops the node: takes no new work, finishes what is on its way to the disk, joins every thread,
- * closes the files. Nothing acknowledged is lost. Idempotent. Returns CONCLAVE_OK, or the code with
- * which the node had died before. */
+/* Stops the node: a leader first hands the lead over, if another voter can take it, for which it
+ * waits an election timeout at most; takes no new work, finishes what is on its way to the disk,
+ * joins every thread, closes the files. Nothing acknowledged is lost. Idempotent. Returns
+ * CONCLAVE_OK, or the code with which the node had died before. */
 CONCLAVE_API int conclave_node_stop(struct conclave_node *node, struct conclave_error *error);
 
 /* Stops if needed and frees. */
@@ -303,7 +305,8 @@ CONCLAVE_API void conclave_client_destroy(struct conclave_client *client);
 
 enum conclave_op_kind {
     CONCLAVE_OP_PROPOSE = 1, /* a command for the state machine */
-    CONCLAVE_OP_READ = 2     /* a linearizable query of the state machine */
+    CONCLAVE_OP_READ = 2,    /* a linearizable query of the state machine */
+    CONCLAVE_OP_TRANSFER = 3 /* give the lead to the voter of this name; empty: to any other */
 };
 
 /* One operation. The caller's, who sets it to zeros before its first use; between submit and its
@@ -339,11 +342,14 @@ struct conclave_op {
  * applied, at its deadline with
  *   UNREACHABLE  no node gave any sign of life
  *   NO_LEADER    nodes answered and none of them led
- *   BUSY, STOPPING  the last node that was asked refused it, each time it was tried
+ *   BUSY, STOPPING, HANDOVER  the last node that was asked refused it, each time it was tried
  *   TIMEOUT      the leader was known and could not be sent to; a read: no answer came
- * or, for proposals alone, with UNKNOWN: it was sent to a node that may have taken it, and its
- * deadline passed, or before that the node lost leadership or its connection was given up. Such a
- * proposal is never sent again by the client itself. */
+ * or, for proposals and transfers alone, with UNKNOWN: it was sent to a node that may have taken
+ * it, and its deadline passed, or before that the node lost leadership or its connection was given
+ * up. Such a proposal is never sent again by the client itself.
+ *
+ * A transfer is done (CONCLAVE_OK) when another node leads, the reply is its name. INVALID: no
+ * voter has the name; TIMEOUT with a reply, a sentence: the node did not take the lead. */
 CONCLAVE_API CONCLAVE_MUST_USE int conclave_client_submit(struct conclave_client *client,
                                                           struct conclave_op *op);
 

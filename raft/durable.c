@@ -74,7 +74,7 @@ void raft_persist_new(struct raft *raft)
     }
     raft_log_stage(&raft->log, &persist->entries);
     persist->last = raft->log.last;
-    raft_log_persist_add(&raft->log, persist->seq);
+    raft_log_persist_add(&raft->log, persist->seq, raft->now_us);
 }
 
 void raft_on_persisted(struct raft *raft, uint64_t seq, struct raft_id last)

@@ -23,6 +23,7 @@ static void role_set(struct raft *raft, enum raft_role role)
     if (raft->role == role)
         return;
     raft->role = role;
+    raft->transfer = (struct raft_transfer){0}; /* Rule 25: with every change of role */
     raft_trace(raft, RAFT_TRACE_ROLE, role, raft->hard.term);
 }
 
@@ -84,7 +85,7 @@ static void votes_clear(struct raft *raft)
         raft->peers[i].granted = false;
 }
 
-static void votes_ask(struct raft *raft, enum raft_message_type type, uint64_t term,
+static void votes_ask(struct raft *raft, enum raft_message_type type, uint64_t term, bool transfer,
                       struct raft_messages *to)
 {
     for (uint32_t i = 0; i < raft->peer_count; i++) {
@@ -93,6 +94,7 @@ static void votes_ask(struct raft *raft, enum raft_message_type type, uint64_t t
             continue;
         struct raft_message *message = raft_message_create(type, raft->options.id, id, term);
         message->vote_request.last = raft->log.last;
+        message->vote_request.transfer = transfer;
         raft_messages_add(to, message);
     }
 }
@@ -107,7 +109,7 @@ static bool has_granted(const void *arg, raft_node_id id)
     return peer && peer->granted;
 }
 
-static void campaign(struct raft *raft)
+static void campaign(struct raft *raft, bool transfer)
 {
     term_set(raft, raft->hard.term + 1, raft->options.id);
     role_set(raft, RAFT_CANDIDATE);
@@ -115,14 +117,21 @@ static void campaign(struct raft *raft)
     votes_clear(raft);
     /* Rule 3: the requests leave when {term, self} is durable. Else: crash, restart in the term
      * before, win this term again, and write another entry with the same id. */
-    votes_ask(raft, RAFT_VOTE_REQUEST, raft->hard.term, &raft->output->persist.send_after);
+    votes_ask(raft, RAFT_VOTE_REQUEST, raft->hard.term, transfer,
+              &raft->output->persist.send_after);
+}
+
+void raft_campaign_now(struct raft *raft)
+{
+    leader_set(raft, 0);
+    campaign(raft, true);
 }
 
 static void count_prevotes(struct raft *raft)
 {
     if (raft->role == RAFT_PRECANDIDATE &&
         raft_configuration_quorum(raft_members(raft), has_granted, raft))
-        campaign(raft);
+        campaign(raft, false);
 }
 
 static void precampaign(struct raft *raft)
@@ -137,7 +146,7 @@ static void precampaign(struct raft *raft)
     uint64_t timeout = raft->options.election_timeout_us;
     raft->election_deadline_us =
         raft->now_us + prng_between(&raft->prng, timeout / 4 + 1, timeout / 2 + 1);
-    votes_ask(raft, RAFT_PREVOTE_REQUEST, raft->hard.term + 1, &raft->output->send_now);
+    votes_ask(raft, RAFT_PREVOTE_REQUEST, raft->hard.term + 1, false, &raft->output->send_now);
     count_prevotes(raft);
 }
 
@@ -155,6 +164,8 @@ static void prevote_yield(struct raft *raft, raft_node_id to)
 
 void raft_on_peer_down(struct raft *raft, raft_node_id peer)
 {
+    if (raft->role == RAFT_LEADER && peer != 0 && raft->transfer.target == peer)
+        raft->transfer.deadline_us = raft->now_us; /* it takes nothing over any more */
     if (raft->role != RAFT_FOLLOWER || peer == 0 || raft->leader != peer)
         return;
     /* This node no longer holds to that leader (Rule 21), so it may help to elect another one. If
@@ -205,7 +216,9 @@ static bool is_up_to_date(const struct raft *raft, struct raft_id last)
 void raft_on_vote_request(struct raft *raft, const struct raft_message *message)
 {
     bool pre = message->type == RAFT_PREVOTE_REQUEST;
-    bool sticky = is_sticky(raft, message->from);
+    /* Rule 21: the leader itself wants this election. A pre-vote never is one of these. */
+    bool asked_for = !pre && message->vote_request.transfer;
+    bool sticky = !asked_for && is_sticky(raft, message->from);
     if (!pre && !sticky && message->term > raft->hard.term)
         raft_become_follower(raft, message->term, 0);
     /* Rule 20: what is too old gets an answer with the newer term, pre-votes too. */
@@ -274,23 +287,26 @@ void raft_tick(struct raft *raft)
     if (raft->now_us < raft->election_deadline_us ||
         !raft_configuration_is_voter(raft_members(raft), raft->options.id))
         return;
-    if (raft_hard_is_durable(raft))
+    /* A disk slower than elections never catches up with new terms, and a leader whose disk hangs
+     * would have to give leadership up again. */
+    if (raft_hard_is_durable(raft) && !raft_disk_stalled(raft))
         precampaign(raft);
     else
-        raft_draw_timeout(raft); /* a disk slower than elections never catches up with new terms */
+        raft_draw_timeout(raft);
 }
 
 uint64_t raft_deadline(const struct raft *raft)
 {
-    if (raft->role != RAFT_LEADER)
-        return raft_configuration_is_voter(raft_members(raft), raft->options.id)
-                   ? raft->election_deadline_us
-                   : UINT64_MAX;
+    if (raft->role != RAFT_LEADER) {
+        bool voter = raft_configuration_is_voter(raft_members(raft), raft->options.id);
+        uint64_t election = voter ? raft->election_deadline_us : UINT64_MAX;
+        return raft_min(election, raft_transfer_deadline(raft));
+    }
     uint64_t deadline = UINT64_MAX;
     for (uint32_t i = 0; i < raft->peer_count; i++)
         deadline = raft_min(deadline, raft->peers[i].sent_us + raft->options.heartbeat_us);
     uint64_t contact = raft_quorum_contact(raft);
     if (contact != UINT64_MAX)
         deadline = raft_min(deadline, contact + raft->options.election_timeout_us);
-    return deadline;
+    return raft_min(deadline, raft_transfer_deadline(raft));
 }

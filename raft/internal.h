@@ -7,6 +7,7 @@
  *     append.c       the follower's side of replication
  *     replication.c  the leader's side
  *     read.c         linearizable reads
+ *     transfer.c     handing leadership over: asked for, or because the disk hangs
  *     durable.c      what waits for the disk: persists and the answers that ride with them
  *     membership.c   the configuration in effect
  *     view.c         looking at it from outside
@@ -34,6 +35,22 @@ struct raft_pending_read {
     uint64_t read;
     uint64_t index;
     uint64_t round;
+};
+
+/* A leader that hands over (Rule 25). target 0: it does not. */
+struct raft_transfer {
+    raft_node_id target;
+    uint64_t deadline_us;
+    uint64_t sent_us; /* when the target was last told to campaign; 0: not yet */
+};
+
+/* Who asked for a transfer and waits for what comes of it: longer than the transfer itself, which
+ * ends when this node leads no more. */
+struct raft_transfer_request {
+    bool waiting;
+    struct raft_origin origin;
+    raft_node_id target; /* 0: any */
+    uint64_t deadline_us;
 };
 
 struct raft {
@@ -75,7 +92,11 @@ struct raft {
     uint64_t ack_round;      /* the highest round seen of this leader */
     uint64_t ack_round_sent; /* the highest one answered without waiting for the disk */
 
+    struct raft_transfer_request transfer_request;
+
     /* Leader. */
+    struct raft_transfer transfer; /* all zero in every other role: Rule 25 */
+    bool disk_transfer_tried;      /* since this node's disk hangs */
     uint64_t leader_since_us;
     uint64_t term_start; /* index of this term's no-op */
     uint64_t round;      /* the last confirmation round; never starts again from 0 */
@@ -178,6 +199,26 @@ uint64_t raft_deadline(const struct raft *raft);
 
 void raft_on_vote_request(struct raft *raft, const struct raft_message *message);
 void raft_on_vote_response(struct raft *raft, const struct raft_message *message);
+
+/* Campaigns at once and without a pre-vote, because the leader asked for it. */
+void raft_campaign_now(struct raft *raft);
+
+/* --- transfer.c ------------------------------------------------------------------------------- */
+
+void raft_on_transfer(struct raft *raft, struct raft_origin origin, raft_node_id target);
+void raft_on_timeout_now(struct raft *raft, const struct raft_message *message);
+
+/* Leader: begins, carries on and gives up transfers. After the clock was looked at. */
+void raft_transfer_step(struct raft *raft);
+
+/* Answers who asked for a transfer, if it has ended. */
+void raft_transfer_answer(struct raft *raft);
+
+/* True if a persist has been out for longer than a disk may take. */
+bool raft_disk_stalled(const struct raft *raft);
+
+/* When raft_transfer_step or raft_transfer_answer is due next. */
+uint64_t raft_transfer_deadline(const struct raft *raft);
 
 /* --- append.c --------------------------------------------------------------------------------- */
 

@@ -119,7 +119,7 @@ void raft_log_stage(struct raft_log *log, struct raft_runs *to)
     log->staged = log->last.index;
 }
 
-void raft_log_persist_add(struct raft_log *log, uint64_t seq)
+void raft_log_persist_add(struct raft_log *log, uint64_t seq, uint64_t now_us)
 {
     ASSERT(log->staged == log->last.index);
     if (log->persist_head + log->persist_count == log->persist_capacity) {
@@ -137,8 +137,13 @@ void raft_log_persist_add(struct raft_log *log, uint64_t seq)
         log->persist_head = 0;
         log->persist_capacity = capacity;
     }
-    log->persists[log->persist_head + log->persist_count++] =
-        (struct raft_log_persist){.seq = seq, .last = log->last, .covers = log->last.index};
+    log->persists[log->persist_head + log->persist_count++] = (struct raft_log_persist){
+        .seq = seq, .last = log->last, .covers = log->last.index, .since_us = now_us};
+}
+
+uint64_t raft_log_persist_since(const struct raft_log *log)
+{
+    return log->persist_count > 0 ? log->persists[log->persist_head].since_us : UINT64_MAX;
 }
 
 void raft_log_persisted(struct raft_log *log, uint64_t seq, struct raft_id last)

@@ -17,6 +17,7 @@ struct raft_log_persist {
     uint64_t seq;
     struct raft_id last; /* the log's last id when it was handed over */
     uint64_t covers;     /* the last index of it that the log still holds unchanged */
+    uint64_t since_us;   /* when it was handed over */
 };
 
 struct raft_log {
@@ -59,8 +60,11 @@ uint64_t raft_log_find_at_most(const struct raft_log *log, struct raft_id limit)
 /* Appends to *to every entry not handed to persist yet, and counts them as handed over. */
 void raft_log_stage(struct raft_log *log, struct raft_runs *to);
 
-/* Remembers that persist `seq` was handed over with all that the log holds now. */
-void raft_log_persist_add(struct raft_log *log, uint64_t seq);
+/* Remembers that persist `seq` was handed over at now_us with all that the log holds now. */
+void raft_log_persist_add(struct raft_log *log, uint64_t seq, uint64_t now_us);
+
+/* When the oldest persist that is still out was handed over; UINT64_MAX if none is. */
+uint64_t raft_log_persist_since(const struct raft_log *log);
 
 /* Persist `seq` and all before it are durable; `last` must be what the log's last id was when it
  * was handed over (asserted). */

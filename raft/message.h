@@ -10,19 +10,24 @@
 /* A node's id: random-looking, never 0, below 2^53 so that every language can hold it. */
 typedef uint64_t raft_node_id;
 
+/* An id that no node has. */
+#define RAFT_NODE_NONE UINT64_MAX
+
 enum raft_message_type {
     RAFT_PREVOTE_REQUEST = 1,
     RAFT_PREVOTE_RESPONSE = 2,
     RAFT_VOTE_REQUEST = 3,
     RAFT_VOTE_RESPONSE = 4,
     RAFT_APPEND_REQUEST = 5,
-    RAFT_APPEND_RESPONSE = 6
+    RAFT_APPEND_RESPONSE = 6,
+    RAFT_TIMEOUT_NOW = 11
 };
 
 /* RequestVote (paper figure 2; PreVote: dissertation 9.6). In a pre-vote `term` of the message is
  * the term the sender would campaign in, not one it has. */
 struct raft_vote_request {
     struct raft_id last; /* the candidate's last entry */
+    bool transfer;       /* VOTE_REQUEST: the leader itself asked for this election (Rule 21) */
 };
 
 struct raft_vote_response {
@@ -65,6 +70,9 @@ struct raft_message {
         struct raft_append_response append_response;
     };
 };
+
+/* TIMEOUT_NOW has no fields: the leader of `term` asks a follower whose log is equal to its own to
+ * campaign at once (dissertation, 3.10). */
 
 /* A zeroed message on the heap. */
 struct raft_message *raft_message_create(enum raft_message_type type, raft_node_id from,

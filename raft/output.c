@@ -11,6 +11,7 @@ void raft_output_clear(struct raft_output *output)
     output->persist = (struct raft_persist){0};
     output->reads.count = 0;
     output->refused.count = 0;
+    output->transfers.count = 0;
     output->trace.count = 0;
     output->deadline_us = 0;
     output->error = (struct conclave_error){0};
@@ -21,6 +22,7 @@ void raft_output_deinit(struct raft_output *output)
     raft_output_clear(output);
     free(output->reads.items);
     free(output->refused.items);
+    free(output->transfers.items);
     free(output->trace.items);
     *output = (struct raft_output){0};
 }

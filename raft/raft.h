@@ -12,6 +12,7 @@
  *                              apply      to the state machine, in order; comes back as APPLIED
  *                              reads      reads that may be answered once `index` is applied
  *                              refused    waiting clients whose entry will not be answered by apply
+ *                              transfers  what came of handing leadership over
  *                              deadline   when to come with TIMEOUT at the latest
  *
  * Messages may be lost, repeated and reordered by the host at will; persist and apply may not.
@@ -46,6 +47,8 @@ struct raft_options {
     uint64_t uncommitted_bytes_max; /* of the leader's own proposals; over it they get BUSY */
     uint64_t apply_bytes_max;       /* payload bytes handed to the state machine, not yet APPLIED */
     uint32_t reads_max;             /* reads waiting for their confirmation; over it BUSY */
+    uint64_t disk_stall_us; /* a persist that is out for longer: a leader gives leadership up and
+                               nobody campaigns; 0: two election timeouts */
 };
 
 /* The defaults: T 500 ms, heartbeat 100 ms, limits as named constants in raft/options.c. */
@@ -61,7 +64,8 @@ enum raft_event_type {
     RAFT_EVENT_PERSISTED,
     RAFT_EVENT_APPLIED,
     RAFT_EVENT_TIMEOUT,
-    RAFT_EVENT_PEER_DOWN
+    RAFT_EVENT_PEER_DOWN,
+    RAFT_EVENT_TRANSFER
 };
 
 struct raft_event {
@@ -96,6 +100,13 @@ struct raft_event {
          * wrong, late or missing; a follower of that peer looks for a new leader at once instead of
          * after its timeout. */
         raft_node_id peer_down;
+
+        /* Give leadership to this voter, or (0) to the one that is best prepared. Comes back in
+         * `transfers`; until then proposals are refused with HANDOVER. */
+        struct {
+            struct raft_origin origin;
+            raft_node_id target;
+        } transfer;
     };
 };
 
@@ -121,23 +132,39 @@ struct raft_read_result {
 
 struct raft_refusal {
     struct raft_origin origin;
-    int code; /* NOT_LEADER, NO_LEADER, BUSY: surely not in the log. UNKNOWN: it was in this log and
-                 was replaced; some other node may still have it */
+    int code; /* NOT_LEADER, NO_LEADER, BUSY, HANDOVER: surely not in the log. UNKNOWN: it was in
+                 this log and was replaced; some other node may still have it */
+};
+
+struct raft_transfer_result {
+    struct raft_origin origin;
+    int code; /* OK: the target leads (any other node, if none was named). NOT_LEADER, NO_LEADER,
+                 BUSY (one is under way). INVALID: no such voter, or no other voter. UNREACHABLE:
+                 the target, or every voter, has been silent. TIMEOUT: it did not come about */
 };
 
 /* For the host's log and the simulator's coverage marks; the core does not depend on it. */
 enum raft_trace_type {
-    RAFT_TRACE_ROLE = 1,   /* a: new role, b: term */
-    RAFT_TRACE_LEADER,     /* a: leader's id or 0, b: term */
-    RAFT_TRACE_CONFIG,     /* a: index of the configuration now in effect */
-    RAFT_TRACE_TRUNCATE,   /* a: first index removed, b: last index removed */
-    RAFT_TRACE_REJECTED,   /* a: peer, b: rejected index: a follower's log differs */
-    RAFT_TRACE_QUORUM_LOST /* a: term: the leader stepped down for want of a quorum */
+    RAFT_TRACE_ROLE = 1,       /* a: new role, b: term */
+    RAFT_TRACE_LEADER,         /* a: leader's id or 0, b: term */
+    RAFT_TRACE_CONFIG,         /* a: index of the configuration now in effect */
+    RAFT_TRACE_TRUNCATE,       /* a: first index removed, b: last index removed */
+    RAFT_TRACE_REJECTED,       /* a: peer, b: rejected index: a follower's log differs */
+    RAFT_TRACE_QUORUM_LOST,    /* a: term: the leader stepped down for want of a quorum */
+    RAFT_TRACE_TRANSFER,       /* a: target: a transfer begins; b: why, enum raft_transfer_reason */
+    RAFT_TRACE_TRANSFER_SENT,  /* a: target: it was told to campaign */
+    RAFT_TRACE_TRANSFER_ENDED, /* a: target: it did not come about, and this node leads on */
+    RAFT_TRACE_DISK_STALLED    /* a: term: the leader stepped down because its disk hangs */
 };
 
 struct raft_trace {
     enum raft_trace_type type;
     uint64_t a, b;
+};
+
+enum raft_transfer_reason {
+    RAFT_TRANSFER_ASKED = 1, /* by a TRANSFER event */
+    RAFT_TRANSFER_DISK = 2   /* this node's disk hangs */
 };
 
 #define RAFT_LIST(type, name)     \
@@ -154,6 +181,7 @@ struct raft_output {
     struct raft_runs apply;
     RAFT_LIST(struct raft_read_result, reads);
     RAFT_LIST(struct raft_refusal, refused);
+    RAFT_LIST(struct raft_transfer_result, transfers);
     RAFT_LIST(struct raft_trace, trace);
     uint64_t deadline_us;        /* UINT64_MAX: none */
     struct conclave_error error; /* set when raft_step fails */
@@ -193,6 +221,9 @@ struct raft_id raft_durable(const struct raft *raft); /* last entry known to be 
 
 /* True on a leader that has committed an entry of its own term and may serve. */
 bool raft_is_serving(const struct raft *raft);
+
+/* A leader that hands over: the target, else 0. */
+raft_node_id raft_transfer_target(const struct raft *raft);
 
 /* The configuration in effect (the newest in the log, Rule 29) and its index, which may be asked
  * for with NULL. Not before START. */

@@ -33,6 +33,9 @@ static int batch_take(struct raft *raft, struct raft_batch *batch)
 {
     if (raft->role != RAFT_LEADER)
         return raft_refusal_code(raft);
+    /* Rule 25: or the target would never hold the whole log. */
+    if (raft->transfer.target != 0)
+        return CONCLAVE_HANDOVER;
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < batch->count; i++)
         bytes += batch->entries[i].payload.bytes;

@@ -10,6 +10,8 @@ struct raft *raft_create(const struct raft_options *options)
     ASSERT(options->append_entries_max > 0 && options->inflight_messages_max > 0);
     struct raft *raft = mem_zalloc(sizeof *raft);
     raft->options = *options;
+    if (options->disk_stall_us == 0)
+        raft->options.disk_stall_us = 2 * options->election_timeout_us;
     prng_init(&raft->prng, options->seed);
     return raft;
 }
@@ -63,6 +65,9 @@ static int receive(struct raft *raft, const struct raft_message *message)
     case RAFT_APPEND_RESPONSE:
         raft_on_append_response(raft, message);
         break;
+    case RAFT_TIMEOUT_NOW:
+        raft_on_timeout_now(raft, message);
+        break;
     }
     return CONCLAVE_OK;
 }
@@ -103,6 +108,9 @@ static int event_handle(struct raft *raft, struct raft_event *event)
         break; /* every step looks at the clock */
     case RAFT_EVENT_PEER_DOWN:
         raft_on_peer_down(raft, event->peer_down);
+        break;
+    case RAFT_EVENT_TRANSFER:
+        raft_on_transfer(raft, event->transfer.origin, event->transfer.target);
         break;
     }
     return CONCLAVE_OK;
@@ -152,12 +160,14 @@ static void finish(struct raft *raft)
 {
     raft_advance_commit(raft);
     raft_tick(raft);
+    raft_transfer_step(raft);
     raft_reads_start(raft);
     raft_send_appends(raft);
     raft_acknowledge(raft);
     raft_persist_new(raft);
     raft_reads_confirm(raft);
     apply_new(raft);
+    raft_transfer_answer(raft);
     raft->output->deadline_us = raft_deadline(raft);
 }
 

@@ -40,6 +40,11 @@ bool raft_is_serving(const struct raft *raft)
     return raft->role == RAFT_LEADER && raft->commit >= raft->term_start;
 }
 
+raft_node_id raft_transfer_target(const struct raft *raft)
+{
+    return raft->transfer.target;
+}
+
 const struct raft_configuration *raft_configuration(const struct raft *raft, uint64_t *ret_index)
 {
     if (ret_index)

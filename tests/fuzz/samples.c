@@ -226,6 +226,7 @@ size_t samples_make(struct sample samples[SAMPLES_MAX])
         {"append accepted", SAMPLE_PEER, append_response(RAFT_APPEND_ACCEPTED)},
         {"append rejected", SAMPLE_PEER, append_response(RAFT_APPEND_REJECTED)},
         {"append stale", SAMPLE_PEER, append_response(RAFT_APPEND_STALE)},
+        {"timeout now", SAMPLE_PEER, sample_encode(sample_message(RAFT_TIMEOUT_NOW, 300))},
         {"hello", SAMPLE_PEER, hello("tcp://127.0.0.1:7501")},
         {"hello without clients", SAMPLE_PEER, hello("")},
         {"request", SAMPLE_REQUEST, request()},

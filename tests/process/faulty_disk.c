@@ -1,9 +1,13 @@
 /* tests/process/faulty_disk.c - preloaded into one node: a disk that fails on command.
  *
  * FAULTY_DISK_TRIGGER names a file. Once it exists, operations on files under FAULTY_DISK_UNDER
- * fail, as its first word says: sync     fsync and fdatasync: EIO space    pwrite, pwritev,
- * posix_fallocate, fallocate: ENOSPC read     pread, preadv: EIO The state machine's own files
- * (under machine/) are spared: they are memory-mapped and may be lost. */
+ * fail, as its first word says:
+ *   - sync: fsync and fdatasync fail with EIO
+ *   - stall: fsync and fdatasync hang until the file is gone
+ *   - space: pwrite, pwritev, posix_fallocate, fallocate fail with ENOSPC
+ *   - read: pread, preadv fail with EIO
+ * The state machine's own files (under machine/) are spared: they are memory-mapped and may be
+ * lost. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -48,8 +52,15 @@ static bool fails(int fd, const char *fault)
 /* The C library's own function of this name. */
 #define REAL(name) __extension__((__typeof__(&(name)))dlsym(RTLD_NEXT, #name))
 
+static void hang_while(int fd, const char *fault)
+{
+    while (fails(fd, fault))
+        usleep(20000);
+}
+
 REPLACES int fsync(int fd)
 {
+    hang_while(fd, "stall");
     if (fails(fd, "sync")) {
         errno = EIO;
         return -1;
@@ -59,6 +70,7 @@ REPLACES int fsync(int fd)
 
 REPLACES int fdatasync(int fd)
 {
+    hang_while(fd, "stall");
     if (fails(fd, "sync")) {
         errno = EIO;
         return -1;

@@ -109,6 +109,7 @@ void check_send(struct check *check, uint32_t node, const struct raft_message *m
         break;
     case RAFT_PREVOTE_REQUEST:
     case RAFT_PREVOTE_RESPONSE:
+    case RAFT_TIMEOUT_NOW:
         break;
     }
 }

@@ -128,10 +128,27 @@ static void fault_heal(struct world *world, uint64_t number)
     }
 }
 
+/* Asks a leader, or whoever it may be, to hand over: to anybody, or to a node that may be down, a
+ * learner or itself. */
+static void fault_transfer(struct world *world)
+{
+    struct node *node = faults_target(world);
+    if (!node->up)
+        return;
+    world->report.faults[SIM_FAULT_TRANSFER]++;
+    uint64_t target = world_draw(world, 0, world->node_count);
+    node_give(world, node,
+              (struct raft_event){
+                  .type = RAFT_EVENT_TRANSFER,
+                  .transfer = {.origin = {.client = 1, .request = ++world->transfers_asked},
+                               .target = target > 0 ? world->ids[target - 1] : 0}});
+}
+
 static void fault_inject(struct world *world)
 {
-    static const enum sim_fault kinds[] = {SIM_FAULT_CRASH, SIM_FAULT_CRASH_ALL, SIM_FAULT_PAUSE,
-                                           SIM_FAULT_PARTITION, SIM_FAULT_ONE_WAY};
+    static const enum sim_fault kinds[] = {SIM_FAULT_CRASH,   SIM_FAULT_CRASH_ALL,
+                                           SIM_FAULT_PAUSE,   SIM_FAULT_PARTITION,
+                                           SIM_FAULT_ONE_WAY, SIM_FAULT_TRANSFER};
     enum sim_fault on[sizeof kinds / sizeof *kinds];
     uint64_t count = 0;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -155,6 +172,9 @@ static void fault_inject(struct world *world)
     case SIM_FAULT_PARTITION:
     case SIM_FAULT_ONE_WAY:
         fault_partition(world, fault == SIM_FAULT_ONE_WAY);
+        break;
+    case SIM_FAULT_TRANSFER:
+        fault_transfer(world);
         break;
     default:
         break;

@@ -30,7 +30,8 @@ enum {
     X(CLOCK, "clocks off")                           \
     X(SLOW_DISK, "slow disk batches")                \
     X(SLOW_MACHINE, "slow apply batches")            \
-    X(EARLY_TIMER, "early timeouts")
+    X(EARLY_TIMER, "early timeouts")                 \
+    X(TRANSFER, "transfers of leadership asked for")
 
 enum sim_fault {
 #define SIM_FAULT_ENUM(name, text) SIM_FAULT_##name,

@@ -19,6 +19,12 @@ static void output_trace(struct world *world, struct node *node)
             report_mark(report, SIM_MARK_TRUNCATED);
         else if (trace->type == RAFT_TRACE_QUORUM_LOST)
             report_mark(report, SIM_MARK_QUORUM_LOST);
+        else if (trace->type == RAFT_TRACE_TRANSFER && trace->b == RAFT_TRANSFER_DISK)
+            report_mark(report, SIM_MARK_DISK_TRANSFER);
+        else if (trace->type == RAFT_TRACE_TRANSFER_ENDED)
+            report_mark(report, SIM_MARK_TRANSFER_ENDED);
+        else if (trace->type == RAFT_TRACE_DISK_STALLED)
+            report_mark(report, SIM_MARK_DISK_STALLED);
     }
 }
 
@@ -94,12 +100,23 @@ static void output_refused(struct world *world, struct node *node)
         struct raft_refusal refusal = node->output.refused.items[i];
         if (refusal.code == CONCLAVE_BUSY)
             report_mark(&world->report, SIM_MARK_WRITE_BUSY);
+        if (refusal.code == CONCLAVE_HANDOVER)
+            report_mark(&world->report, SIM_MARK_WRITE_HANDOVER);
         if (refusal.code != CONCLAVE_NOT_LEADER && refusal.code != CONCLAVE_NO_LEADER &&
-            refusal.code != CONCLAVE_BUSY && refusal.code != CONCLAVE_UNKNOWN)
+            refusal.code != CONCLAVE_BUSY && refusal.code != CONCLAVE_UNKNOWN &&
+            refusal.code != CONCLAVE_HANDOVER)
             check_fail(&world->check, "refusals say why", "n%u refuses with %s",
                        world_index(world, node) + 1, conclave_code_name(refusal.code));
         clients_answer(world, node, refusal.origin.request,
                        refusal.code == CONCLAVE_UNKNOWN ? OP_UNKNOWN : OP_REFUSED, 0, 0);
+    }
+}
+
+static void output_transfers(struct world *world, struct node *node)
+{
+    for (uint32_t i = 0; i < node->output.transfers.count; i++) {
+        if (node->output.transfers.items[i].code == CONCLAVE_OK)
+            report_mark(&world->report, SIM_MARK_TRANSFER_DONE);
     }
 }
 
@@ -202,5 +219,6 @@ void node_carry_out(struct world *world, struct node *node, uint32_t event_count
     output_apply(world, node);
     output_persist(world, node);
     output_refused(world, node);
+    output_transfers(world, node);
     output_reads(world, node);
 }

@@ -64,6 +64,9 @@ static void print_message(const struct report *report, const struct record *reco
             fprintf(out, "append is stale");
         fprintf(out, ", round %" PRIu64, v[6]);
         break;
+    case RAFT_TIMEOUT_NOW:
+        fprintf(out, "campaign now");
+        break;
     }
 }
 
@@ -82,6 +85,14 @@ static const char *trace_text(uint64_t type)
         return "rejected";
     case RAFT_TRACE_QUORUM_LOST:
         return "quorum lost";
+    case RAFT_TRACE_TRANSFER:
+        return "transfer";
+    case RAFT_TRACE_TRANSFER_SENT:
+        return "transfer sent";
+    case RAFT_TRACE_TRANSFER_ENDED:
+        return "transfer failed";
+    case RAFT_TRACE_DISK_STALLED:
+        return "disk stalled";
     }
     return "?";
 }
@@ -230,6 +241,8 @@ void report_message(struct report *report, enum record_kind kind, uint64_t at_us
         v[5] = message->append_response.conflict.term;
         v[6] = message->append_response.round;
         v[7] = message->append_response.conflict.index;
+        break;
+    case RAFT_TIMEOUT_NOW:
         break;
     }
     report_event(report, record);

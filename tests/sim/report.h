@@ -41,7 +41,12 @@
     X(BATCHED_SYNC, "several writes made durable by one sync")                          \
     X(APPLY_BATCHED, "several apply batches made one")                                  \
     X(DEAD_LETTER, "messages for a node that was down")                                 \
-    X(MAJORITY_DOWN, "times with a majority down")
+    X(MAJORITY_DOWN, "times with a majority down")                                      \
+    X(TRANSFER_DONE, "transfers of leadership that came about")                         \
+    X(TRANSFER_ENDED, "transfers of leadership given up")                               \
+    X(WRITE_HANDOVER, "writes refused because of a transfer")                           \
+    X(DISK_TRANSFER, "leaders that hand over because their disk hangs")                 \
+    X(DISK_STALLED, "leaders that stepped down because their disk hangs")
 
 enum sim_mark {
 #define SIM_MARK_ENUM(name, text) SIM_MARK_##name,

@@ -81,6 +81,7 @@ struct world {
     struct buf *configuration_payload;
     uint64_t cut[SIM_NODES_MAX][SIM_NODES_MAX]; /* number of the partition that cuts from -> to */
     uint64_t cuts;
+    uint64_t transfers_asked;
     bool crash_armed; /* a node crashes at its next write to disk */
     uint64_t seed;
     bool calm;

@@ -47,6 +47,7 @@ Test(error, every_code_has_a_name_a_text_and_an_exit_code)
         cr_assert_str_neq(conclave_code_text(code), "unknown code", "code %d", code);
         cr_assert_leq(conclave_code_exit(code), 8, "code %d", code);
     }
+    cr_assert_str_eq(conclave_code_name(CONCLAVE_HANDOVER), "HANDOVER");
     cr_assert_eq(conclave_code_exit(CONCLAVE_OK), 0);
     cr_assert_str_eq(conclave_code_name(CONCLAVE_NOT_LEADER), "NOT_LEADER");
 }
@@ -54,7 +55,7 @@ Test(error, every_code_has_a_name_a_text_and_an_exit_code)
 Test(error, tells_surely_not_applied_from_unknown_by_exit_code)
 {
     static const int surely[] = {CONCLAVE_NOT_LEADER, CONCLAVE_NO_LEADER, CONCLAVE_BUSY,
-                                 CONCLAVE_STOPPING, CONCLAVE_TIMEOUT};
+                                 CONCLAVE_STOPPING,   CONCLAVE_TIMEOUT,   CONCLAVE_HANDOVER};
     for (size_t i = 0; i < sizeof surely / sizeof surely[0]; i++)
         cr_assert_eq(conclave_code_exit(surely[i]), 4);
     cr_assert_eq(conclave_code_exit(CONCLAVE_UNKNOWN), 5);

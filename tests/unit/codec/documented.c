@@ -84,8 +84,8 @@ Test(documented, vote)
     struct raft_message *request = raft_message_create(RAFT_VOTE_REQUEST, 161, 178, 4);
     request->vote_request.last = (struct raft_id){3, 9};
     EXPECT(encode(&node_161, request),
-           "\x9b\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xa1\xcc\xb2\xcc\x99\x01\x03\x04"
-           "\x03\x09");
+           "\x9c\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xa1\xcc\xb2\xcc\x99\x01\x03\x04"
+           "\x03\x09\xc2");
     struct raft_message *response = raft_message_create(RAFT_VOTE_RESPONSE, 178, 161, 4);
     response->vote_response.granted = true;
     response->vote_response.campaign_term = 4;

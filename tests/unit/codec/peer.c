@@ -54,11 +54,20 @@ Test(peer, carries_vote_requests)
         uint64_t value = extremes[i / 2];
         struct raft_message *message = sample_message(types[i % 2], value);
         message->vote_request.last = (struct raft_id){value, value};
+        message->vote_request.transfer = i % 2;
         struct raft_message *got = round_trip(message);
         cr_assert_eq(got->vote_request.last.term, value);
         cr_assert_eq(got->vote_request.last.index, value);
+        cr_assert_eq(got->vote_request.transfer, i % 2);
         raft_message_destroy(got);
     }
+}
+
+Test(peer, carries_the_call_to_campaign)
+{
+    struct raft_message *got = round_trip(sample_message(RAFT_TIMEOUT_NOW, 7));
+    cr_assert_eq(got->term, 7);
+    raft_message_destroy(got);
 }
 
 Test(peer, carries_vote_responses)

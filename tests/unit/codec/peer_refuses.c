@@ -113,7 +113,7 @@ Test(peer_refuses, ids_of_entries_with_half_a_zero)
 {
     cr_assert_eq(decode_with(9, 0), CONCLAVE_MALFORMED);
     cr_assert_eq(decode_with(10, 0), CONCLAVE_MALFORMED);
-    struct fields vote = {11, {1, 0, 77, 1, 2, 55, 1, 3, 9, 0, 5}};
+    struct fields vote = {11, {1, 0, 77, 1, 2, 55, 1, 1, 9, 0, 5}};
     cr_assert_eq(DECODE(&vote, "", 0), CONCLAVE_MALFORMED);
     vote.values[10] = 0;
     cr_assert_eq(DECODE(&vote, "", 0), CONCLAVE_OK);

@@ -133,6 +133,7 @@ void cluster_crash(struct cluster *cluster, raft_node_id id)
     node->persist_count = 0;
     node->reads.count = 0;
     node->refused.count = 0;
+    node->transfers.count = 0;
     node->trace.count = 0;
 }
 
@@ -144,6 +145,7 @@ void cluster_deinit(struct cluster *cluster)
         free(node->persists);
         free(node->reads.items);
         free(node->refused.items);
+        free(node->transfers.items);
         free(node->trace.items);
         raft_runs_clear(&node->disk_log);
         raft_runs_clear(&node->applied);
@@ -178,6 +180,8 @@ static void output_take(struct cluster *cluster, struct test_node *node, struct 
         LIST_ADD(&node->reads, output->reads.items[i]);
     for (uint32_t i = 0; i < output->refused.count; i++)
         LIST_ADD(&node->refused, output->refused.items[i]);
+    for (uint32_t i = 0; i < output->transfers.count; i++)
+        LIST_ADD(&node->transfers, output->transfers.items[i]);
     for (uint32_t i = 0; i < output->trace.count; i++)
         LIST_ADD(&node->trace, output->trace.items[i]);
     node->deadline_us = output->deadline_us;

@@ -31,6 +31,7 @@ struct test_node {
     bool hold_applied; /* do not report APPLIED */
     RAFT_LIST(struct raft_read_result, reads);
     RAFT_LIST(struct raft_refusal, refused);
+    RAFT_LIST(struct raft_transfer_result, transfers);
     RAFT_LIST(struct raft_trace, trace);
 };
 

@@ -23,7 +23,7 @@ static void persist(struct raft_log *log, uint64_t seq)
 {
     struct raft_runs staged = {0};
     raft_log_stage(log, &staged);
-    raft_log_persist_add(log, seq);
+    raft_log_persist_add(log, seq, 0);
     raft_runs_clear(&staged);
 }
 

@@ -1,0 +1,131 @@
+"""Giving the lead away: by command, before a clean stop, because the disk hangs."""
+
+import json
+import os
+import unittest
+
+import cluster
+import wire
+from cluster import ELECTION_TIMEOUT_MS, ClusterTest, wait_until
+
+SHIM = os.environ.get("CONCLAVE_FAULTY_DISK", "")
+
+
+class Leadership(ClusterTest):
+    def writer(self):
+        writer = wire.Writer([node.client for node in self.cluster.nodes])
+        self.addCleanup(writer.close)
+        return writer
+
+    def write(self, writer, count):
+        before = len(writer.acked)
+        self.assertTrue(writer.run_until(lambda w: len(w.acked) >= before + count),
+                        f"{len(writer.acked) - before} of {count} writes in time")
+
+    def assert_readable(self, writer):
+        found = set(self.cluster.keys(writer.prefix.decode()))
+        self.assertEqual(sorted(set(writer.acked) - found)[:5], [], "acknowledged keys are missing")
+
+    def term(self):
+        return max(node["term"] for node in self.cluster.status()["nodes"])
+
+    def test_the_lead_goes_to_the_node_that_is_named(self):
+        self.start_cluster()
+        for _ in range(2):
+            for target in self.cluster.nodes:
+                leader, term = self.cluster.wait_leader(), self.term()
+                done = self.cluster.run("leader", "transfer", target.name)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                self.assertEqual(done.stdout.decode().strip(), target.name)
+                self.assertIs(self.cluster.wait_leader(), target)
+                self.assertEqual(self.term(), term + (leader is not target), "one election")
+        done = self.cluster.run("leader", "--json")
+        self.assertEqual(json.loads(done.stdout)["leader"], self.cluster.nodes[-1].name)
+
+    def test_the_lead_goes_to_anybody(self):
+        self.start_cluster()
+        leader = self.cluster.wait_leader()
+        done = self.cluster.run("leader", "transfer")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIs(self.cluster.wait_leader(), self.cluster.node(done.stdout.decode().strip()))
+        self.assertIsNot(self.cluster.wait_leader(), leader)
+
+    def test_a_transfer_that_cannot_be_says_why_and_the_leader_stays(self):
+        self.start_cluster()
+        self.assert_sentence(self.cluster.run("leader", "transfer", "nobody"), 2, "nobody")
+        self.assert_sentence(self.cluster.run("leader", "give"), 2, "give")
+        leader = self.cluster.wait_leader()
+        down = self.cluster.others(leader)[0]
+        down.kill()
+        done = self.cluster.run("leader", "transfer", down.name)
+        self.assert_sentence(done, 4, down.name)
+        self.assertIs(self.cluster.wait_leader(), leader)
+        self.cluster.put("key", b"value")  # it takes writes again
+
+    def test_transfers_under_load_lose_nothing(self):
+        self.start_cluster()
+        writer = self.writer()
+        self.write(writer, 100)
+        for _ in range(5):
+            done = self.cluster.run("leader", "transfer")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.write(writer, 100)
+        self.assert_readable(writer)
+
+    def test_a_leader_that_is_stopped_hands_over_first(self):
+        self.start_cluster()
+        writer = self.writer()
+        gaps = []
+        for _ in range(3):
+            self.write(writer, 200)
+            leader, term = self.cluster.wait_leader(), self.term()
+            at = len(writer.ack_times)
+            leader.signal(cluster.signal.SIGTERM)
+            self.write(writer, 200)
+            times = writer.ack_times[at - 1:]
+            gaps.append(max(b - a for a, b in zip(times, times[1:])))
+            self.assertEqual(leader.wait_exit(), 0)
+            self.assertIn("event=transfer", leader.log_text().replace('"event":"', "event="))
+            self.assertEqual(self.term(), term + 1, "one election, won at once")
+            leader.start()
+            wait_until(lambda node=leader: (node.status() or {}).get("healthy"), "it is back")
+        print("gap at each stop:", ", ".join(f"{gap * 1000:.0f} ms" for gap in gaps))
+        self.assertLess(max(gaps), ELECTION_TIMEOUT_MS / 1000 * cluster.PATIENCE)
+        self.assert_readable(writer)
+
+    def test_a_node_without_others_stops_at_once(self):
+        self.start_cluster()
+        leader = self.cluster.wait_leader()
+        for node in self.cluster.others(leader):
+            node.kill()
+        self.assertEqual(leader.stop(), 0)
+
+    @unittest.skipUnless(SHIM, "no shim in this build")
+    def test_a_leader_whose_disk_hangs_gives_the_lead_away(self):
+        self.start_cluster()
+        trigger = os.path.join(self.cluster.dir, "trigger")
+        node = self.cluster.wait_leader()
+        node.stop()
+        node.start(env={"LD_PRELOAD": SHIM, "FAULTY_DISK_TRIGGER": trigger,
+                        "FAULTY_DISK_UNDER": node.data})
+        wait_until(lambda: (node.status() or {}).get("healthy"), f"{node.name} is back")
+        self.cluster.run("leader", "transfer", node.name)
+        self.assertIs(self.cluster.wait_leader(), node)
+        writer = self.writer()
+        self.write(writer, 100)
+        with open(trigger, "w", encoding="utf-8") as file:
+            file.write("stall")
+        others = self.cluster.others(node)
+        self.assertTrue(
+            writer.run_until(lambda w: self.cluster.leader(others) in others, 60 * cluster.PATIENCE),
+            "nobody else leads")
+        self.write(writer, 200)
+        self.assertIn("disk_stalled", node.log_text())
+        self.assertTrue(node.running)
+        os.unlink(trigger)
+        self.cluster.wait_caught_up()
+        self.assert_readable(writer)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,331 @@
+/* Rule 25 and the part of Rule 21 about TimeoutNow: handing leadership over, asked for or because
+ * the leader's disk hangs. */
+#include "cluster.h"
+
+#include <criterion/criterion.h>
+
+static struct cluster c;
+
+static struct test_node *node(raft_node_id id)
+{
+    return &c.nodes[id];
+}
+
+static enum raft_role role(raft_node_id id)
+{
+    return raft_role(node(id)->raft);
+}
+
+static void transfer(raft_node_id leader, raft_node_id target)
+{
+    struct raft_event event = {.type = RAFT_EVENT_TRANSFER};
+    event.transfer.origin = (struct raft_origin){.client = 9, .request = 1};
+    event.transfer.target = target;
+    cluster_step(&c, leader, &event, 1);
+}
+
+/* The answer to the only transfer. */
+static int result(raft_node_id leader)
+{
+    cr_assert_eq(node(leader)->transfers.count, 1, "%u answers", node(leader)->transfers.count);
+    cr_assert_eq(node(leader)->transfers.items[0].origin.client, 9);
+    return node(leader)->transfers.items[0].code;
+}
+
+static bool traced(raft_node_id id, enum raft_trace_type type)
+{
+    for (uint32_t i = 0; i < node(id)->trace.count; i++) {
+        if (node(id)->trace.items[i].type == type)
+            return true;
+    }
+    return false;
+}
+
+/* Three nodes, all alive, node 1 leads and everything is settled. */
+static uint64_t three(void)
+{
+    cluster_setup(&c, 3, 3);
+    cluster_elect(&c, 1);
+    cluster_settle(&c);
+    return raft_hard_state(node(1)->raft).term;
+}
+
+/* Node 1 leads; the others are played. Node 2 holds the no-op (entry 2) and was just heard of. */
+static uint64_t alone(void)
+{
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cluster_drop_all(&c);
+    return led;
+}
+
+/* --- Asked for ----------------------------------------------------------------------------------
+ */
+
+Test(transfer, makes_the_target_leader_at_once)
+{
+    uint64_t term = three();
+    uint64_t before = c.now_us;
+    transfer(1, 3);
+    cluster_settle(&c);
+    cr_assert_eq(c.now_us, before, "no timeout was waited for");
+    cr_assert_eq(role(3), RAFT_LEADER);
+    cr_assert_eq(role(1), RAFT_FOLLOWER);
+    cr_assert_eq(raft_hard_state(node(3)->raft).term, term + 1);
+    cr_assert_eq(result(1), CONCLAVE_OK);
+    cluster_deinit(&c);
+}
+
+Test(transfer, picks_the_voter_with_the_longest_log)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = alone();
+    cluster_receive(&c, append_accepted(3, 1, led, 1, 0));
+    transfer(1, 0);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_TIMEOUT_NOW), 1);
+    cluster_deinit(&c);
+}
+
+Test(transfer, to_the_leader_itself_is_done)
+{
+    uint64_t term = three();
+    transfer(1, 1);
+    cr_assert_eq(result(1), CONCLAVE_OK);
+    cr_assert_eq(raft_hard_state(node(1)->raft).term, term);
+    cluster_deinit(&c);
+}
+
+Test(transfer, is_refused_with_the_reason)
+{
+    cluster_setup(&c, 3, 1);
+    alone();
+    transfer(1, 99);
+    cr_assert_eq(result(1), CONCLAVE_INVALID);
+    node(1)->transfers.count = 0;
+    transfer(1, 3);
+    cr_assert_eq(result(1), CONCLAVE_UNREACHABLE, "node 3 was never heard of");
+    node(1)->transfers.count = 0;
+    transfer(1, 2);
+    cr_assert_eq(node(1)->transfers.count, 0);
+    transfer(1, 0);
+    cr_assert_eq(result(1), CONCLAVE_BUSY, "one is under way");
+    cluster_deinit(&c);
+
+    cluster_setup(&c, 1, 1);
+    cluster_settle(&c);
+    cr_assert_eq(role(1), RAFT_LEADER);
+    transfer(1, 0);
+    cr_assert_eq(result(1), CONCLAVE_INVALID, "nobody else votes");
+    cluster_deinit(&c);
+
+    three();
+    transfer(2, 3);
+    cr_assert_eq(result(2), CONCLAVE_NOT_LEADER);
+    cluster_deinit(&c);
+}
+
+/* --- Rule 25 ------------------------------------------------------------------------------------
+ */
+
+Test(transfer, rule_25_blocks_proposals)
+{
+    cluster_setup(&c, 3, 1);
+    alone();
+    transfer(1, 2);
+    cluster_propose(&c, 1, 2, 10);
+    cr_assert_eq(node(1)->refused.count, 2);
+    cr_assert_eq(node(1)->refused.items[0].code, CONCLAVE_HANDOVER);
+    cr_assert_eq(raft_last(node(1)->raft).index, 2, "nothing was taken");
+    cluster_deinit(&c);
+}
+
+Test(transfer, rule_25_waits_until_the_target_holds_the_whole_log)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = alone();
+    cluster_propose(&c, 1, 3, 10);
+    transfer(1, 2);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_TIMEOUT_NOW), 0);
+    cluster_receive(&c, append_accepted(2, 1, led, 4, 0));
+    cr_assert_eq(cluster_count(&c, 2, RAFT_TIMEOUT_NOW), 0, "one entry is missing");
+    cluster_receive(&c, append_accepted(2, 1, led, 5, 0));
+    cr_assert_eq(cluster_count(&c, 2, RAFT_TIMEOUT_NOW), 1);
+    cluster_deinit(&c);
+}
+
+Test(transfer, rule_25_is_given_up_after_an_election_timeout)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = alone();
+    transfer(1, 2);
+    cluster_advance(&c, T_US - 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
+    cluster_advance(&c, 1);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 0);
+    cr_assert_eq(result(1), CONCLAVE_TIMEOUT);
+    node(1)->refused.count = 0;
+    cluster_propose(&c, 1, 1, 10);
+    cr_assert_eq(node(1)->refused.count, 0, "it takes proposals again");
+    cluster_deinit(&c);
+}
+
+Test(transfer, rule_25_ends_with_the_role)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = alone();
+    transfer(1, 2);
+    /* Another node is elected, without anybody having asked for it. */
+    cluster_receive(&c, append_request(3, 1, led + 1, id_of(led, 2), 2, NULL, 0));
+    cr_assert_eq(role(1), RAFT_FOLLOWER);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 0);
+    cr_assert_eq(result(1), CONCLAVE_TIMEOUT, "not the node that was meant");
+    cluster_deinit(&c);
+}
+
+Test(transfer, is_given_up_when_the_target_is_gone)
+{
+    cluster_setup(&c, 3, 1);
+    alone();
+    transfer(1, 2);
+    struct raft_event event = {.type = RAFT_EVENT_PEER_DOWN, .peer_down = 2};
+    cluster_step(&c, 1, &event, 1);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 0);
+    cr_assert_eq(result(1), CONCLAVE_TIMEOUT);
+    cr_assert_eq(role(1), RAFT_LEADER);
+    cluster_deinit(&c);
+}
+
+Test(transfer, repeats_the_call_with_each_heartbeat)
+{
+    cluster_setup(&c, 3, 1);
+    alone();
+    transfer(1, 2);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_TIMEOUT_NOW), 1);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_TIMEOUT_NOW), 1);
+    cr_assert_leq(node(1)->deadline_us, c.now_us + HEARTBEAT_US);
+    cluster_advance(&c, HEARTBEAT_US);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_TIMEOUT_NOW), 2);
+    cluster_deinit(&c);
+}
+
+/* --- Rule 21: the target's and the voters' side -------------------------------------------------
+ */
+
+Test(transfer, rule_21_campaigns_without_a_prevote)
+{
+    cluster_setup(&c, 3, 1);
+    cluster_receive(&c, append_request(2, 1, 2, id_of(1, 1), 1, NULL, 0));
+    cluster_persist_all(&c, 1);
+    cluster_drop_all(&c);
+    cluster_receive(&c, raft_message_create(RAFT_TIMEOUT_NOW, 2, 1, 2));
+    cr_assert_eq(role(1), RAFT_CANDIDATE);
+    cr_assert_eq(cluster_count(&c, 3, RAFT_VOTE_REQUEST), 0, "Rule 3: not before it is durable");
+    cluster_persist_all(&c, 1);
+    struct raft_message *request = cluster_take(&c, 3, RAFT_VOTE_REQUEST);
+    cr_assert(request && request->term == 3 && request->vote_request.transfer);
+    raft_message_destroy(request);
+    cr_assert_eq(cluster_count(&c, 3, RAFT_PREVOTE_REQUEST), 0);
+    cluster_deinit(&c);
+}
+
+Test(transfer, a_call_of_an_older_term_is_ignored)
+{
+    cluster_setup(&c, 3, 1);
+    cluster_receive(&c, append_request(2, 1, 5, id_of(1, 1), 1, NULL, 0));
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, raft_message_create(RAFT_TIMEOUT_NOW, 3, 1, 4));
+    cr_assert_eq(role(1), RAFT_FOLLOWER);
+    cr_assert_eq(raft_hard_state(node(1)->raft).term, 5);
+    cluster_deinit(&c);
+}
+
+Test(transfer, rule_21_votes_against_a_live_leader_only_when_the_leader_asked)
+{
+    cluster_setup(&c, 3, 1);
+    cluster_receive(&c, append_request(2, 1, 2, id_of(1, 1), 1, NULL, 0));
+    cluster_persist_all(&c, 1);
+    cluster_drop_all(&c);
+    struct raft_message *request = vote_request(RAFT_VOTE_REQUEST, 3, 1, 3, id_of(1, 1));
+    cluster_receive(&c, request);
+    cr_assert_eq(raft_hard_state(node(1)->raft).term, 2, "it holds to its leader");
+    request = vote_request(RAFT_VOTE_REQUEST, 3, 1, 3, id_of(1, 1));
+    request->vote_request.transfer = true;
+    cluster_receive(&c, request);
+    cr_assert_eq(raft_hard_state(node(1)->raft).vote, 3);
+    cluster_deinit(&c);
+}
+
+/* --- The watchdog -------------------------------------------------------------------------------
+ */
+
+Test(transfer, a_leader_whose_disk_hangs_hands_over)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = alone();
+    cluster_propose(&c, 1, 1, 10); /* its persist stays out */
+    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    cluster_advance(&c, 2 * T_US - 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 0);
+    cr_assert_leq(node(1)->deadline_us, c.now_us + 1);
+    cluster_advance(&c, 1);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_TIMEOUT_NOW), 1);
+    cluster_deinit(&c);
+}
+
+Test(transfer, a_leader_whose_disk_hangs_steps_down_if_nobody_takes_over)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = alone();
+    cluster_propose(&c, 1, 1, 10);
+    cluster_advance(&c, 2 * T_US);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0)); /* alive, and never catches up */
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
+    cluster_advance(&c, T_US - 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cr_assert_eq(role(1), RAFT_LEADER);
+    cluster_advance(&c, 1);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(role(1), RAFT_FOLLOWER);
+    cr_assert(traced(1, RAFT_TRACE_DISK_STALLED));
+    /* Nor does it campaign before its disk is well again. */
+    cluster_drop_all(&c);
+    for (int i = 0; i < 10; i++) {
+        cluster_advance(&c, T_US);
+        cluster_timeout(&c, 1);
+    }
+    cr_assert_eq(cluster_count(&c, 2, RAFT_PREVOTE_REQUEST), 0);
+    cluster_persist_all(&c, 1);
+    cluster_advance(&c, 2 * T_US);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_PREVOTE_REQUEST), 1);
+    cluster_deinit(&c);
+}
+
+Test(transfer, a_node_whose_disk_hangs_does_not_take_over)
+{
+    cluster_setup(&c, 3, 1);
+    const uint64_t terms[] = {2};
+    cluster_receive(&c, append_request(2, 1, 2, id_of(1, 1), 1, terms, 1));
+    cluster_advance(&c, 2 * T_US);
+    cluster_receive(&c, raft_message_create(RAFT_TIMEOUT_NOW, 2, 1, 2));
+    cr_assert_eq(role(1), RAFT_FOLLOWER);
+    cluster_deinit(&c);
+}
+
+Test(transfer, a_lone_voter_keeps_its_office_on_any_disk)
+{
+    cluster_setup(&c, 1, 1);
+    cluster_settle(&c);
+    cluster_propose(&c, 1, 1, 10);
+    cluster_advance(&c, 10 * T_US);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(role(1), RAFT_LEADER);
+    cluster_deinit(&c);
+}
