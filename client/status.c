@@ -12,13 +12,15 @@ enum {
     /* After the first answer: how long a connection may take to come about. A node that is down
      * does not keep the others' answers waiting for the whole timeout; one that is connected does.
      */
-    CONNECT_GRACE_MS = 300
+    CONNECT_GRACE_MS = 300,
+    AGAIN_MS = 20 /* a node that starts, or has too much to do, is asked again after this */
 };
 
 struct status_collector {
     struct conclave_status *status;
     bool asked[CLIENT_CONNECTIONS_MAX];
     bool answered[CLIENT_CONNECTIONS_MAX];
+    uint64_t again_ns[CLIENT_CONNECTIONS_MAX]; /* when to ask once more; 0: not */
     uint32_t answer_count;
     uint64_t first_answer_ns;
     uint64_t leader_term; /* of the answer that `leader` was taken from */
@@ -106,6 +108,8 @@ void status_answered(struct conclave_client *client, uint32_t connection,
     if (!collector || !collector->asked[connection] || collector->answered[connection])
         return;
     struct client_status answer;
+    if (reply->code == CONCLAVE_BUSY)
+        collector->again_ns[connection] = clock_now_ns() + AGAIN_MS * CLIENT_MS_NS;
     if (reply->code != CONCLAVE_OK || !reply->body_is_bin ||
         client_status_decode(reply->body, &answer) != CONCLAVE_OK)
         return;
@@ -122,9 +126,11 @@ bool status_wants_to_send(const struct conclave_client *client, uint32_t connect
 
 static void status_ask(struct conclave_client *client, uint64_t now_ns)
 {
+    struct status_collector *collector = client->collector;
     for (uint32_t i = 0; i < client->connection_count; i++) {
         struct client_connection *connection = &client->connections[i];
-        if (client->collector->asked[i] || !connection_writable(connection))
+        bool again = collector->again_ns[i] != 0 && now_ns >= collector->again_ns[i];
+        if ((collector->asked[i] && !again) || !connection_writable(connection))
             continue;
         struct pack pack;
         pack_init(&pack, 32);
@@ -134,8 +140,20 @@ static void status_ask(struct conclave_client *client, uint64_t now_ns)
             .type = CLIENT_OP_STATUS,
         };
         client_op_pack(&pack, &question);
-        client->collector->asked[i] = connection_send(connection, pack_take(&pack), now_ns);
+        collector->asked[i] = connection_send(connection, pack_take(&pack), now_ns);
+        collector->again_ns[i] = 0;
     }
+}
+
+/* Until when to wait for a message: at most until somebody is to be asked again. */
+static uint64_t status_next(const struct conclave_client *client, uint64_t until_ns)
+{
+    for (uint32_t i = 0; i < client->connection_count; i++) {
+        uint64_t again_ns = client->collector->again_ns[i];
+        if (again_ns != 0 && again_ns < until_ns)
+            until_ns = again_ns;
+    }
+    return until_ns;
 }
 
 /* Until when answers are worth waiting for. */
@@ -179,7 +197,7 @@ int conclave_client_status(struct conclave_client *client, uint32_t timeout_ms,
         if (until_ns <= now_ns)
             break;
         if (!received)
-            client_wait(client, until_ns);
+            client_wait(client, status_next(client, until_ns));
     }
     client->collector = NULL;
     if (collector.answer_count == 0)

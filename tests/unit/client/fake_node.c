@@ -135,8 +135,12 @@ static void serve_op(struct fake_node *node, const struct client_op *op)
         return;
     }
     if (op->type == CLIENT_OP_STATUS) {
-        if (node->answers_status)
+        if (node->status_busy > 0) {
+            node->status_busy--;
+            fake_answer_refusal(node, op->id, CONCLAVE_BUSY);
+        } else if (node->answers_status) {
             answer_status(node, op->id);
+        }
         return;
     }
     node->op_count++;

@@ -33,6 +33,7 @@ struct fake_node {
     struct client_redirect redirect;
     struct client_status status;
     bool answers_status;
+    unsigned status_busy; /* so many requests for STATUS are answered BUSY first */
     size_t frame_count, op_count, leader_count, frame_bytes_max; /* seen so far */
     uint32_t frame_ops_max;
     struct fake_held held[FAKE_HELD_MAX];

@@ -98,6 +98,39 @@ Test(status, of_a_healthy_cluster_has_every_node_from_its_own_mouth)
     cr_assert_eq(node("n3")->pid, 1002);
 }
 
+Test(status, lists_nodes_by_name_whoever_answers_first)
+{
+    cluster.nodes[0]->status_busy = 1;
+    cr_assert_eq(ask(1, 2, 10000), CONCLAVE_OK);
+    cr_assert_eq(status.node_count, 3);
+    cr_assert_str_eq(status.nodes[0].name, "n1");
+    cr_assert_str_eq(status.nodes[1].name, "n2");
+    cr_assert_str_eq(status.nodes[2].name, "n3");
+}
+
+/* A node that is just starting says so; its only client must not take that for its last word. */
+Test(status, asks_a_busy_node_again)
+{
+    cluster.nodes[0]->status_busy = 3;
+    cr_assert_eq(ask(0, 1, 10000), CONCLAVE_OK);
+    cr_assert(node("n1")->answered);
+    cr_assert_eq(cluster.nodes[0]->status_busy, 0);
+}
+
+Test(status, keeps_out_a_node_of_another_cluster)
+{
+    cluster.nodes[2]->status_busy = 2; /* so that it does not answer first */
+    cluster.nodes[2]->status.cluster_id = 0xbadc0de;
+    cluster.nodes[2]->status.term = 99;
+    snprintf(cluster.nodes[2]->status.leader, sizeof cluster.nodes[2]->status.leader, "n3");
+    cr_assert_eq(ask(0, 3, 2000), CONCLAVE_OK);
+    cr_assert_str_eq(status.cluster, "0000000000c0ffee");
+    cr_assert_str_eq(status.leader, "n1");
+    cr_assert_eq(status.node_count, 3);
+    cr_assert(!node("n3")->answered && !node("n3")->healthy);
+    cr_assert_eq(node("n3")->term, 0);
+}
+
 Test(status, asks_members_that_it_only_heard_of)
 {
     cr_assert_eq(ask(1, 1, 10000), CONCLAVE_OK);
