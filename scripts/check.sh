@@ -18,7 +18,7 @@ options='-Dtests=true'
 case $kind in
 test)
     group=test
-    suites='--no-suite tidy'
+    suites='--no-suite tidy --no-suite valgrind'
     ;;
 lint)
     group=lint
