@@ -116,6 +116,8 @@ static int entries_take(struct raft *raft, const struct raft_runs *entries)
     for (const struct raft_entry *entry; (entry = raft_runs_next(entries, &iter)); known++) {
         if (entry->id.index > raft->log.last.index)
             break;
+        if (entry->id.index <= raft->log.base.index)
+            continue; /* Rule 10: committed, and held by a snapshot: nothing is appended again */
         if (raft_log_term_at(&raft->log, entry->id.index) == entry->id.term)
             continue;
         /* Rule 9: what is committed stays for ever. */

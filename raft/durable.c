@@ -62,8 +62,9 @@ void raft_persist_new(struct raft *raft)
 {
     struct raft_persist *persist = &raft->output->persist;
     if (!raft->hard_dirty && raft->log.staged == raft->log.last.index &&
-        persist->send_after.count == 0)
+        persist->send_after.count == 0 && !raft->anew_pending)
         return;
+    raft->anew_pending = false;
     persist->seq = ++raft->persist_seq;
     /* Rule 2: one unit, the term before its entries. Rule 1: term and vote are one record. */
     persist->hard_state = raft->hard;

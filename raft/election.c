@@ -288,8 +288,9 @@ void raft_tick(struct raft *raft)
         !raft_configuration_is_voter(raft_members(raft), raft->options.id))
         return;
     /* A disk slower than elections never catches up with new terms, and a leader whose disk hangs
-     * would have to give leadership up again. */
-    if (raft_hard_is_durable(raft) && !raft_disk_stalled(raft))
+     * would have to give leadership up again. Rule 24: a node whose state machine is still behind
+     * the snapshot that its log begins with has nothing to lead with. */
+    if (raft_hard_is_durable(raft) && !raft_disk_stalled(raft) && raft->installing_index == 0)
         precampaign(raft);
     else
         raft_draw_timeout(raft);

@@ -175,6 +175,29 @@ void raft_runs_truncate(struct raft_runs *runs, uint64_t index)
     }
 }
 
+void raft_runs_drop_front(struct raft_runs *runs, uint64_t index)
+{
+    uint32_t gone = 0;
+    for (; gone < runs->count; gone++) {
+        struct raft_run *run = &runs->items[gone];
+        uint64_t first = run_first_index(run);
+        if (first > index)
+            break;
+        uint32_t count = index - first < run->count ? (uint32_t)(index - first) + 1 : run->count;
+        runs->entry_count -= count;
+        runs->payload_bytes -= entries_bytes(run->batch, run->first, count);
+        if (count < run->count) {
+            run->first += count;
+            run->count -= count;
+            break;
+        }
+        raft_batch_unref(run->batch);
+    }
+    runs->count -= gone;
+    for (uint32_t i = 0; gone > 0 && i < runs->count; i++)
+        runs->items[i] = runs->items[i + gone];
+}
+
 void raft_runs_clear(struct raft_runs *runs)
 {
     for (uint32_t i = 0; i < runs->count; i++)

@@ -100,6 +100,9 @@ const struct raft_entry *raft_runs_find(const struct raft_runs *runs, uint64_t i
 /* Removes the entry with this index and all after it; nothing if they end before it. */
 void raft_runs_truncate(struct raft_runs *runs, uint64_t index);
 
+/* Removes the entry with this index and all before it; nothing if they begin behind it. */
+void raft_runs_drop_front(struct raft_runs *runs, uint64_t index);
+
 /* Moves *from into *to (which must be empty) and leaves *from empty. */
 void raft_runs_move(struct raft_runs *to, struct raft_runs *from);
 

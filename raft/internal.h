@@ -9,6 +9,7 @@
  *     read.c         linearizable reads
  *     transfer.c     handing leadership over: asked for, or because the disk hangs
  *     durable.c      what waits for the disk: persists and the answers that ride with them
+ *     snapshot.c     the front of the log goes, or all of it, when a snapshot holds it
  *     membership.c   the configuration in effect
  *     view.c         looking at it from outside
  * Owned by one thread, like all of the core. */
@@ -74,6 +75,10 @@ struct raft {
     uint64_t applied;  /* confirmed by it up to here */
     struct raft_ledger apply_inflight;
 
+    uint64_t snapshot_index;   /* of the newest snapshot that is durable here; 0: none */
+    uint64_t installing_index; /* of the one that the state machine is to take over; 0: none */
+    bool anew_pending;         /* the log was begun anew in this step */
+
     /* Configurations, oldest first: the newest committed one and every one after it. */
     struct raft_membership *memberships;
     uint32_t membership_count, membership_capacity;
@@ -134,8 +139,7 @@ int raft_refusal_code(const struct raft *raft);
 /* --- start.c ---------------------------------------------------------------------------------- */
 
 /* Takes over the entries. Errors: CORRUPT. */
-MUST_USE int raft_start(struct raft *raft, struct raft_hard_state hard_state,
-                        struct raft_runs *entries, uint64_t applied_index);
+MUST_USE int raft_start(struct raft *raft, struct raft_start *start);
 
 /* --- membership.c ----------------------------------------------------------------------------- */
 
@@ -149,6 +153,10 @@ void raft_membership_push(struct raft *raft, uint64_t index,
 /* Entries from index on are gone: rolls back to the configuration before them (Rule 29). */
 void raft_membership_truncate(struct raft *raft, uint64_t index);
 
+/* Forgets all configurations and puts this one into effect; takes it over. */
+void raft_membership_restart(struct raft *raft, uint64_t index,
+                             struct raft_configuration *configuration);
+
 /* Everything up to index is committed: forgets configurations that can no longer come back. */
 void raft_membership_commit(struct raft *raft, uint64_t index);
 
@@ -156,6 +164,22 @@ void raft_membership_deinit(struct raft *raft);
 
 /* NULL if the id is no other member. */
 struct raft_progress *raft_peer(const struct raft *raft, raft_node_id id);
+
+/* --- snapshot.c ------------------------------------------------------------------------------- */
+
+/* Checks what a host says of a snapshot and decodes its configuration (heap). MALFORMED. */
+MUST_USE int raft_snapshot_read(const struct raft_snapshot *snapshot,
+                                struct raft_configuration **ret_configuration);
+
+/* The log becomes what is behind the snapshot; takes over the configuration. */
+void raft_begin_anew(struct raft *raft, const struct raft_snapshot *snapshot,
+                     struct raft_configuration *configuration);
+
+/* Lets the front of the log go as far as the newest snapshot allows. */
+void raft_snapshot_cut(struct raft *raft);
+
+void raft_on_snapshot_taken(struct raft *raft, struct raft_id last);
+void raft_on_snapshot_received(struct raft *raft, const struct raft_snapshot *snapshot);
 
 /* --- durable.c -------------------------------------------------------------------------------- */
 

@@ -58,11 +58,11 @@ void raft_log_append_runs(struct raft_log *log, const struct raft_runs *runs, ui
 
 void raft_log_truncate(struct raft_log *log, uint64_t index)
 {
-    ASSERT(index > 0 && index <= log->last.index);
+    ASSERT(index > log->base.index && index <= log->last.index);
     raft_runs_truncate(&log->runs, index);
     while (log->span_count > 0 && log->spans[log->span_count - 1].first >= index)
         log->span_count--;
-    log->last = raft_runs_last(&log->runs);
+    log->last = log->runs.count > 0 ? raft_runs_last(&log->runs) : log->base;
     log->staged = min_u64(log->staged, index - 1);
     log->durable = min_u64(log->durable, index - 1);
     /* A persist still on its way confirms nothing about what was just replaced. Even if the same
@@ -75,9 +75,35 @@ void raft_log_truncate(struct raft_log *log, uint64_t index)
     ASSERT(log->last.index == index - 1);
 }
 
+void raft_log_compact(struct raft_log *log, uint64_t index)
+{
+    ASSERT(index > log->base.index && index <= log->durable);
+    log->base = raft_log_id_at(log, index);
+    raft_runs_drop_front(&log->runs, index);
+    uint32_t gone = 0; /* the span of the base itself stays: questions about it are asked */
+    while (gone + 1 < log->span_count && log->spans[gone + 1].first <= index)
+        gone++;
+    log->span_count -= gone;
+    for (uint32_t i = 0; gone > 0 && i < log->span_count; i++)
+        log->spans[i] = log->spans[i + gone];
+}
+
+void raft_log_restart(struct raft_log *log, struct raft_id base)
+{
+    raft_runs_clear(&log->runs);
+    log->span_count = 0;
+    span_add(log, base);
+    log->base = base;
+    log->last = base;
+    log->staged = base.index;
+    log->durable = base.index;
+    for (uint32_t i = 0; i < log->persist_count; i++)
+        log->persists[log->persist_head + i].covers = 0;
+}
+
 uint64_t raft_log_term_at(const struct raft_log *log, uint64_t index)
 {
-    if (index == 0 || index > log->last.index)
+    if (index == 0 || index < log->base.index || index > log->last.index)
         return 0;
     uint32_t low = 0;
     uint32_t high = log->span_count;

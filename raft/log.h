@@ -1,7 +1,8 @@
 /* raft/log.h - the log in memory: entries, terms, and how much of it is durable here.
  *
- * Holds every entry from index 1. The terms are kept apart as spans (a term and the index where it
- * begins), because the questions asked most often are about terms and a log has few of them.
+ * Holds every entry behind `base`, which is {0, 0} until a snapshot holds the front. The terms are
+ * kept apart as spans (a term and the index where it begins), because the questions asked most
+ * often are about terms and a log has few of them.
  *
  * Always: durable <= last.index and staged <= last.index. `durable` counts an entry only if the
  * very bytes that the log now holds are on disk: every outstanding persist remembers what of it is
@@ -26,6 +27,7 @@ struct raft_log {
         uint64_t term, first;
     } * spans; /* terms and firsts grow */
     uint32_t span_count, span_capacity;
+    struct raft_id base; /* the entry before the first one that is held */
     struct raft_id last;
     uint64_t staged;  /* handed to persist up to here */
     uint64_t durable; /* on disk up to here */
@@ -47,14 +49,22 @@ void raft_log_append_runs(struct raft_log *log, const struct raft_runs *runs, ui
 /* Removes the entry at index and all after it; they are neither staged nor durable any more. */
 void raft_log_truncate(struct raft_log *log, uint64_t index);
 
-/* The term of an entry; 0 if the log does not hold it. */
+/* Forgets the entries up to `index`, which the log holds and a snapshot too. */
+void raft_log_compact(struct raft_log *log, uint64_t index);
+
+/* Makes the log empty behind `base`, which is durable here. Persists on their way confirm nothing
+ * of it. */
+void raft_log_restart(struct raft_log *log, struct raft_id base);
+
+/* The term of an entry or of `base`; 0 if the log does not hold it. */
 uint64_t raft_log_term_at(const struct raft_log *log, uint64_t index);
 
-/* The id at an index that the log holds, or {0, 0} for index 0. */
+/* The id at an index that the log holds, `base` or {0, 0} for index 0. */
 struct raft_id raft_log_id_at(const struct raft_log *log, uint64_t index);
 
-/* The largest index at or below `limit.index` whose term is at or below `limit.term`; 0 if there is
- * none. Both sides of the search for the place where two logs part use it (Rule 18). */
+/* The largest index at or below `limit.index` whose term is at or below `limit.term`; 0, or an
+ * index before the first one, if there is none. Both sides of the search for the place where two
+ * logs part use it (Rule 18). */
 uint64_t raft_log_find_at_most(const struct raft_log *log, struct raft_id limit);
 
 /* Appends to *to every entry not handed to persist yet, and counts them as handed over. */

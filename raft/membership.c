@@ -78,6 +78,15 @@ void raft_membership_truncate(struct raft *raft, uint64_t index)
         peers_update(raft); /* Rule 29: back to the one before */
 }
 
+void raft_membership_restart(struct raft *raft, uint64_t index,
+                             struct raft_configuration *configuration)
+{
+    for (uint32_t i = 0; i < raft->membership_count; i++)
+        free(raft->memberships[i].configuration);
+    raft->membership_count = 0;
+    raft_membership_push(raft, index, configuration);
+}
+
 void raft_membership_commit(struct raft *raft, uint64_t index)
 {
     uint32_t forget = 0;

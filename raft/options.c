@@ -16,6 +16,13 @@ enum { APPLY_BYTES_MAX = 4 << 20 };
 /* Read batches that wait for their round; a host has one for each wake-up, not one a client. */
 enum { READS_MAX = 65536 };
 
+/* What a follower may miss without needing a snapshot: some seconds of a busy cluster. */
+enum { TRAILING_ENTRIES = 10000, TRAILING_BYTES = 16 << 20 };
+
+/* What a leader keeps in memory for a peer that is being given a snapshot: at 50 MB/s of writes
+ * this covers five seconds, and at 5 MB/s the transfer of some gigabytes. */
+enum { PINNED_BYTES_MAX = 256 << 20 };
+
 void raft_options_init(struct raft_options *options)
 {
     *options = (struct raft_options){
@@ -28,5 +35,8 @@ void raft_options_init(struct raft_options *options)
         .uncommitted_bytes_max = UNCOMMITTED_BYTES_MAX,
         .apply_bytes_max = APPLY_BYTES_MAX,
         .reads_max = READS_MAX,
+        .trailing_entries = TRAILING_ENTRIES,
+        .trailing_bytes = TRAILING_BYTES,
+        .pinned_bytes_max = PINNED_BYTES_MAX,
     };
 }

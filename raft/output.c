@@ -9,6 +9,7 @@ void raft_output_clear(struct raft_output *output)
     raft_runs_clear(&output->persist.entries);
     raft_runs_clear(&output->apply);
     output->persist = (struct raft_persist){0};
+    output->install = (struct raft_id){0};
     output->reads.count = 0;
     output->refused.count = 0;
     output->transfers.count = 0;

@@ -13,13 +13,20 @@ void raft_progress_reset(struct raft_progress *progress, uint64_t next)
     raft_ledger_clear(&progress->inflight);
 }
 
+void raft_progress_snapshot(struct raft_progress *progress, uint64_t snapshot_index)
+{
+    progress->state = RAFT_SNAPSHOT;
+    progress->snapshot_index = snapshot_index;
+    raft_ledger_clear(&progress->inflight);
+}
+
 bool raft_progress_accept(struct raft_progress *progress, uint64_t match)
 {
     bool news = match > progress->match;
     if (news)
         progress->match = match; /* Rule 14: only grows, whatever order answers come in */
     raft_ledger_settle(&progress->inflight, progress->match);
-    if (progress->state == RAFT_PROBE) {
+    if (progress->state != RAFT_REPLICATE) {
         progress->state = RAFT_REPLICATE;
         progress->next = progress->match + 1;
     } else if (progress->next <= progress->match) {
@@ -35,6 +42,8 @@ bool raft_progress_reject(struct raft_progress *progress, uint64_t rejected, uin
      * pipelining, what was acknowledged cannot be missing: such a rejection is an old one. */
     if (progress->state == RAFT_PROBE && rejected != progress->next - 1)
         return false;
+    if (progress->state == RAFT_SNAPSHOT)
+        return false; /* it is known to lack what the log begins with */
     if (rejected <= progress->match || rejected >= progress->next)
         return false;
     progress->next = hint < rejected ? hint + 1 : rejected;

@@ -6,6 +6,9 @@
  *   one append|<--------------------------------------+
  *   at a time      raft_progress_reject, raft_progress_reset (new leader)
  *
+ * From either, SNAPSHOT when the log no longer holds what the peer needs (raft_progress_snapshot);
+ * back to REPLICATE by an ack that reaches the log (raft_progress_accept): Rule 37.
+ *
  * Always: match < next (Rule 14). Owned by the core's thread. */
 #ifndef RAFT_PROGRESS_H
 #define RAFT_PROGRESS_H
@@ -15,7 +18,8 @@
 
 enum raft_progress_state {
     RAFT_PROBE = 0, /* looks for the place where the logs part */
-    RAFT_REPLICATE  /* next is optimistic: it runs ahead of what was acknowledged */
+    RAFT_REPLICATE, /* next is optimistic: it runs ahead of what was acknowledged */
+    RAFT_SNAPSHOT   /* gets a snapshot, and empty appends until it has it */
 };
 
 struct raft_progress {
@@ -25,6 +29,7 @@ struct raft_progress {
     bool granted;                /* our (pre)candidacy has this peer's vote */
     uint64_t match;              /* durable there and equal to ours; only grows within a term */
     uint64_t next;               /* the next index to send */
+    uint64_t snapshot_index;     /* SNAPSHOT: of the one that was the newest when it began */
     struct raft_ledger inflight; /* REPLICATE: appends with entries, by their last index */
     uint64_t contact_us;         /* when it last answered in our term */
     uint64_t sent_us;            /* when an append last went out to it */
@@ -33,6 +38,9 @@ struct raft_progress {
 
 /* A new leader knows nothing yet and hopes that the logs are equal up to next - 1. */
 void raft_progress_reset(struct raft_progress *progress, uint64_t next);
+
+/* The log begins behind what the peer needs next. */
+void raft_progress_snapshot(struct raft_progress *progress, uint64_t snapshot_index);
 
 /* The peer holds, durably, everything up to match. True if that was news. */
 bool raft_progress_accept(struct raft_progress *progress, uint64_t match);

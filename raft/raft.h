@@ -47,8 +47,27 @@ struct raft_options {
     uint64_t uncommitted_bytes_max; /* of the leader's own proposals; over it they get BUSY */
     uint64_t apply_bytes_max;       /* payload bytes handed to the state machine, not yet APPLIED */
     uint32_t reads_max;             /* reads waiting for their confirmation; over it BUSY */
-    uint64_t disk_stall_us; /* a persist that is out for longer: a leader gives leadership up and
-                               nobody campaigns; 0: two election timeouts */
+    uint64_t disk_stall_us;    /* a persist that is out for longer: a leader gives leadership up and
+                                  nobody campaigns; 0: two election timeouts */
+    uint64_t trailing_entries; /* kept behind a snapshot, for followers a little behind (Rule 39) */
+    uint64_t trailing_bytes;   /* at most so much of them */
+    uint64_t pinned_bytes_max; /* payload in memory up to which a peer's snapshot pins the log */
+};
+
+/* A snapshot as the core sees it. */
+struct raft_snapshot {
+    struct raft_id last;          /* the last entry in it; index 0: there is none */
+    uint64_t configuration_index; /* of the configuration in effect there */
+    struct buf *configuration;    /* encoded; one reference, owned by whoever has the struct */
+};
+
+/* What storage recovered. */
+struct raft_start {
+    struct raft_hard_state hard_state;
+    struct raft_id base;           /* the entry before the first one; {0, 0}: there was none */
+    struct raft_runs entries;      /* taken over */
+    struct raft_snapshot snapshot; /* the newest; taken over */
+    uint64_t applied_index;        /* what the state machine holds */
 };
 
 /* The defaults: T 500 ms, heartbeat 100 ms, limits as named constants in raft/options.c. */
@@ -65,19 +84,19 @@ enum raft_event_type {
     RAFT_EVENT_APPLIED,
     RAFT_EVENT_TIMEOUT,
     RAFT_EVENT_PEER_DOWN,
-    RAFT_EVENT_TRANSFER
+    RAFT_EVENT_TRANSFER,
+    RAFT_EVENT_SNAPSHOT_TAKEN,
+    RAFT_EVENT_SNAPSHOT_RECEIVED
 };
 
 struct raft_event {
     enum raft_event_type type;
     union {
-        /* What storage recovered. First event, exactly once. The entries begin at index 1 (until
-         * there are snapshots) and the first is a CONFIG. */
-        struct {
-            struct raft_hard_state hard_state;
-            struct raft_runs entries; /* taken over */
-            uint64_t applied_index;   /* what the state machine already holds */
-        } start;
+        /* First event, exactly once. A log that begins at index 1 begins with a CONFIG; one that
+         * begins later needs a snapshot that reaches it. If the log ends before the snapshot or
+         * disagrees with it, it begins anew behind it; the state machine must then hold the
+         * snapshot. It must hold what is before the log in any case. */
+        struct raft_start start;
 
         struct raft_message *receive; /* taken over. Its sender was authenticated by the host */
 
@@ -107,6 +126,14 @@ struct raft_event {
             struct raft_origin origin;
             raft_node_id target;
         } transfer;
+        /* A snapshot of this node's state machine up to this entry is durable, with its name in its
+         * directory (Rule 35): the log may be cut. */
+        struct raft_id snapshot_taken;
+
+        /* A snapshot of another node is durable here, whole and verified. Taken over. If it is
+         * ahead of this node, the log begins anew behind it and `install` tells the state machine;
+         * until its APPLIED comes nothing is applied (Rule 36). */
+        struct raft_snapshot snapshot_received;
     };
 };
 
@@ -119,6 +146,7 @@ struct raft_persist {
     uint64_t seq; /* 0: nothing to persist; else 1, 2, 3 ... */
     bool hard_state_changed;
     struct raft_hard_state hard_state;
+    struct raft_id anew; /* index > 0: before the entries, the log begins anew behind this one */
     struct raft_runs entries;
     struct raft_id last;             /* the log's last id once this is durable */
     struct raft_messages send_after; /* released when durable: Rules 1, 3, 4 */
@@ -154,7 +182,8 @@ enum raft_trace_type {
     RAFT_TRACE_TRANSFER,       /* a: target: a transfer begins; b: why, enum raft_transfer_reason */
     RAFT_TRACE_TRANSFER_SENT,  /* a: target: it was told to campaign */
     RAFT_TRACE_TRANSFER_ENDED, /* a: target: it did not come about, and this node leads on */
-    RAFT_TRACE_DISK_STALLED    /* a: term: the leader stepped down because its disk hangs */
+    RAFT_TRACE_DISK_STALLED,   /* a: term: the leader stepped down because its disk hangs */
+    RAFT_TRACE_INSTALL /* a: last index of a snapshot that replaces log and state, b: term */
 };
 
 struct raft_trace {
@@ -178,6 +207,8 @@ enum raft_transfer_reason {
 struct raft_output {
     struct raft_messages send_now;
     struct raft_persist persist;
+    struct raft_id install; /* index > 0: before `apply`, the state machine becomes the snapshot
+                               with this last entry; comes back as APPLIED */
     struct raft_runs apply;
     RAFT_LIST(struct raft_read_result, reads);
     RAFT_LIST(struct raft_refusal, refused);
@@ -229,6 +260,9 @@ raft_node_id raft_transfer_target(const struct raft *raft);
  * for with NULL. Not before START. */
 const struct raft_configuration *raft_configuration(const struct raft *raft, uint64_t *ret_index);
 
+/* The entry before the first one that the log holds. */
+struct raft_id raft_base(const struct raft *raft);
+
 /* The term of the entry at this index: 0 if the log does not hold it. */
 uint64_t raft_term_at(const struct raft *raft, uint64_t index);
 
@@ -236,7 +270,8 @@ uint64_t raft_term_at(const struct raft *raft, uint64_t index);
 struct raft_peer_view {
     uint64_t match, next;
     uint64_t contact_us; /* when it was last heard of */
-    bool replicating;    /* false: probing */
+    bool replicating;    /* false: probing, or being given a snapshot */
+    bool needs_snapshot; /* the host is to send it the newest snapshot, until this is false */
 };
 bool raft_peer_view(const struct raft *raft, raft_node_id peer, struct raft_peer_view *ret);
 

@@ -69,7 +69,9 @@ static void append_send(struct raft *raft, struct raft_progress *peer, bool with
         raft_message_create(RAFT_APPEND_REQUEST, raft->options.id, peer->id, raft->hard.term);
     struct raft_append_request *request = &message->append_request;
     struct raft_runs *entries = &request->entries;
-    request->prev = raft_log_id_at(&raft->log, peer->next - 1);
+    /* Whoever gets a snapshot is asked whether it has reached the log: Rule 37. */
+    request->prev =
+        peer->state == RAFT_SNAPSHOT ? raft->log.base : raft_log_id_at(&raft->log, peer->next - 1);
     request->round = raft->round;
     /* Rule 12: an empty append vouches for nothing beyond what the peer is known to hold. */
     request->commit = raft_min(raft->commit, peer->match);
@@ -106,7 +108,11 @@ static void peer_send(struct raft *raft, struct raft_progress *peer)
     const struct raft_options *options = &raft->options;
     bool due = raft->now_us >= peer->sent_us + options->heartbeat_us;
     bool sent = false;
-    if (peer->state == RAFT_PROBE) {
+    if (peer->state != RAFT_SNAPSHOT && peer->next <= raft->log.base.index)
+        raft_progress_snapshot(peer, raft->snapshot_index);
+    if (peer->state == RAFT_SNAPSHOT) {
+        /* The host sends the snapshot, beside all this. */
+    } else if (peer->state == RAFT_PROBE) {
         /* Entries go with the first probe after an answer; what is repeated at each heartbeat is
          * empty: a peer that is down must not find megabytes in its socket when it comes back. */
         if (!peer->probe_sent) {
@@ -157,7 +163,10 @@ void raft_on_append_response(struct raft *raft, const struct raft_message *messa
         peer->round_acked = raft_max(peer->round_acked, response->round);
 
     if (response->result == RAFT_APPEND_ACCEPTED) {
-        if (response->match <= raft->log.last.index)
+        /* Rule 37: an ack that reaches the log ends the snapshot state, whichever way the peer came
+         * by it; one that does not reach it says nothing new. */
+        bool reaches = peer->state != RAFT_SNAPSHOT || response->match >= raft->log.base.index;
+        if (response->match <= raft->log.last.index && reaches)
             raft_progress_accept(peer, response->match);
         return;
     }

@@ -23,11 +23,13 @@ static int start_configuration(struct raft *raft, const struct raft_entry *entry
     return CONCLAVE_OK;
 }
 
-static int start_entries(struct raft *raft, const struct raft_runs *entries)
+/* The entries follow `start->base` without a gap. Configurations at or below `known` are in the
+ * snapshot's. */
+static int start_entries(struct raft *raft, const struct raft_start *start, uint64_t known)
 {
     struct raft_runs_iter iter = {0};
-    struct raft_id last = {0};
-    for (const struct raft_entry *entry; (entry = raft_runs_next(entries, &iter));) {
+    struct raft_id last = start->base;
+    for (const struct raft_entry *entry; (entry = raft_runs_next(&start->entries, &iter));) {
         if (entry->id.index != last.index + 1)
             return start_corrupt(raft, last.index + 1, "is missing");
         if (entry->id.term < last.term || entry->id.term == 0)
@@ -35,7 +37,7 @@ static int start_entries(struct raft *raft, const struct raft_runs *entries)
         if (last.index == 0 && entry->kind != RAFT_ENTRY_CONFIG)
             return start_corrupt(raft, entry->id.index, "is not the first configuration");
         last = entry->id;
-        if (entry->kind == RAFT_ENTRY_CONFIG) {
+        if (entry->kind == RAFT_ENTRY_CONFIG && entry->id.index > known) {
             int code = start_configuration(raft, entry);
             if (code != CONCLAVE_OK)
                 return code;
@@ -44,6 +46,38 @@ static int start_entries(struct raft *raft, const struct raft_runs *entries)
     if (last.index == 0)
         return error_set(&raft->output->error, CONCLAVE_CORRUPT,
                          "the recovered log is empty: not even its first configuration is there");
+    return CONCLAVE_OK;
+}
+
+/* Log, configurations and the newest snapshot, as they fit together. */
+static int start_log(struct raft *raft, struct raft_start *start)
+{
+    const struct raft_snapshot *snapshot = &start->snapshot;
+    struct raft_configuration *configuration = NULL;
+    if (snapshot->last.index > 0) {
+        if (raft_snapshot_read(snapshot, &configuration) != CONCLAVE_OK)
+            return start_corrupt(raft, snapshot->last.index, "ends a snapshot that is not valid");
+        raft_membership_push(raft, snapshot->configuration_index, configuration);
+    }
+    if (snapshot->last.index < start->base.index)
+        return start_corrupt(raft, start->base.index,
+                             "and those before it are in no snapshot, and not in the log");
+    int code = start_entries(raft, start, snapshot->configuration_index);
+    if (code != CONCLAVE_OK)
+        return code;
+    if (start->base.index > 0)
+        raft_log_restart(&raft->log, start->base);
+    raft_log_append_runs(&raft->log, &start->entries, 0);
+    raft->log.staged = raft->log.last.index;
+    raft->log.durable = raft->log.last.index;
+    raft->snapshot_index = snapshot->last.index;
+    if (raft_log_term_at(&raft->log, snapshot->last.index) == snapshot->last.term)
+        return CONCLAVE_OK;
+    /* Rule 35: a snapshot was received, and the node stopped before its log began anew. */
+    configuration = NULL;
+    code = raft_snapshot_read(snapshot, &configuration);
+    ASSERT(code == CONCLAVE_OK);
+    raft_begin_anew(raft, snapshot, configuration);
     return CONCLAVE_OK;
 }
 
@@ -69,36 +103,55 @@ static void start_timers(struct raft *raft)
         raft->sticky_until_us = raft->now_us + raft->options.election_timeout_us;
 }
 
-int raft_start(struct raft *raft, struct raft_hard_state hard_state, struct raft_runs *entries,
-               uint64_t applied_index)
+static int start_check(struct raft *raft, const struct raft_start *start)
+{
+    const struct raft_log *log = &raft->log;
+    if (raft->hard.term < log->last.term)
+        return error_set(&raft->output->error, CONCLAVE_CORRUPT,
+                         "the recovered term %llu is below the term %llu of the last entry",
+                         (unsigned long long)raft->hard.term, (unsigned long long)log->last.term);
+    if (start->applied_index > log->last.index)
+        return error_set(&raft->output->error, CONCLAVE_CORRUPT,
+                         "the state machine holds entry %llu and the recovered log ends at %llu",
+                         (unsigned long long)start->applied_index,
+                         (unsigned long long)log->last.index);
+    if (start->applied_index < log->base.index)
+        return error_set(&raft->output->error, CONCLAVE_CORRUPT,
+                         "the state machine holds entry %llu and the recovered log begins behind "
+                         "%llu",
+                         (unsigned long long)start->applied_index,
+                         (unsigned long long)log->base.index);
+    return CONCLAVE_OK;
+}
+
+int raft_start(struct raft *raft, struct raft_start *start)
 {
     ASSERT(!raft->started);
-    int code = start_entries(raft, entries);
-    struct raft_id last = raft_runs_last(entries);
-    if (code == CONCLAVE_OK && hard_state.term < last.term)
-        code = error_set(&raft->output->error, CONCLAVE_CORRUPT,
-                         "the recovered term %llu is below the term %llu of the last entry",
-                         (unsigned long long)hard_state.term, (unsigned long long)last.term);
-    if (code == CONCLAVE_OK && applied_index > last.index)
-        code = error_set(&raft->output->error, CONCLAVE_CORRUPT,
-                         "the state machine holds entry %llu and the recovered log ends at %llu",
-                         (unsigned long long)applied_index, (unsigned long long)last.index);
-    if (code != CONCLAVE_OK) {
-        raft_runs_clear(entries);
-        return code;
+    raft->hard = start->hard_state;
+    int code = start_log(raft, start);
+    /* The snapshot that the log begins anew with came from a leader of a term that this node had
+     * not written down yet. */
+    if (code == CONCLAVE_OK && raft->anew_pending && raft->hard.term < raft->log.base.term) {
+        raft->hard = (struct raft_hard_state){.term = raft->log.base.term};
+        raft->hard_dirty = true;
     }
+    if (code == CONCLAVE_OK)
+        code = start_check(raft, start);
+    raft_runs_clear(&start->entries);
+    buf_unref(start->snapshot.configuration);
+    start->snapshot.configuration = NULL;
+    if (code != CONCLAVE_OK)
+        return code;
 
-    raft_log_append_runs(&raft->log, entries, 0);
-    raft_runs_clear(entries);
-    raft->log.staged = last.index;
-    raft->log.durable = last.index;
-    raft->hard = hard_state;
-    /* What was applied was committed, and so was the first configuration by definition. */
-    raft->commit = raft_max(applied_index, 1);
-    raft->applying = applied_index;
-    raft->applied = applied_index;
+    /* What was applied was committed, and so was what a snapshot holds, and the first configuration
+     * by definition. */
+    raft->commit = raft_max(raft_max(start->applied_index, raft->snapshot_index), 1);
+    raft->applying = start->applied_index;
+    raft->applied = start->applied_index;
     raft_membership_commit(raft, raft->commit);
     raft->started = true;
     start_timers(raft);
+    if (raft->snapshot_index > 0 && raft->snapshot_index <= raft->applied)
+        raft_snapshot_cut(raft);
     return CONCLAVE_OK;
 }

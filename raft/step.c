@@ -76,6 +76,8 @@ static void on_applied(struct raft *raft, uint64_t index)
 {
     ASSERT(index >= raft->applied && index <= raft->applying);
     raft->applied = index;
+    if (index >= raft->installing_index)
+        raft->installing_index = 0;
     raft_ledger_settle(&raft->apply_inflight, index);
 }
 
@@ -85,8 +87,7 @@ static int event_handle(struct raft *raft, struct raft_event *event)
     ASSERT(raft->started || event->type == RAFT_EVENT_START);
     switch (event->type) {
     case RAFT_EVENT_START:
-        return raft_start(raft, event->start.hard_state, &event->start.entries,
-                          event->start.applied_index);
+        return raft_start(raft, &event->start);
     case RAFT_EVENT_RECEIVE: {
         int code = receive(raft, event->receive);
         raft_message_destroy(event->receive);
@@ -112,6 +113,13 @@ static int event_handle(struct raft *raft, struct raft_event *event)
     case RAFT_EVENT_TRANSFER:
         raft_on_transfer(raft, event->transfer.origin, event->transfer.target);
         break;
+    case RAFT_EVENT_SNAPSHOT_TAKEN:
+        raft_on_snapshot_taken(raft, event->snapshot_taken);
+        break;
+    case RAFT_EVENT_SNAPSHOT_RECEIVED:
+        raft_on_snapshot_received(raft, &event->snapshot_received);
+        buf_unref(event->snapshot_received.configuration);
+        break;
     }
     return CONCLAVE_OK;
 }
@@ -119,8 +127,11 @@ static int event_handle(struct raft *raft, struct raft_event *event)
 /* Frees what the event holds, for a node that has failed. */
 static void event_drop(struct raft_event *event)
 {
-    if (event->type == RAFT_EVENT_START)
+    if (event->type == RAFT_EVENT_START) {
         raft_runs_clear(&event->start.entries);
+        buf_unref(event->start.snapshot.configuration);
+    } else if (event->type == RAFT_EVENT_SNAPSHOT_RECEIVED)
+        buf_unref(event->snapshot_received.configuration);
     else if (event->type == RAFT_EVENT_RECEIVE)
         raft_message_destroy(event->receive);
     else if (event->type == RAFT_EVENT_PROPOSE)
@@ -135,7 +146,7 @@ static void event_drop(struct raft_event *event)
 static void apply_new(struct raft *raft)
 {
     uint64_t end = raft_min(raft->commit, raft->log.durable);
-    if (raft->applying >= end)
+    if (raft->applying >= end || raft->installing_index > 0) /* Rule 36 */
         return;
     struct raft_ledger *inflight = &raft->apply_inflight;
     uint64_t next = raft->applying + 1;

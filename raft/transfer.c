@@ -204,10 +204,10 @@ uint64_t raft_transfer_deadline(const struct raft *raft)
 void raft_on_timeout_now(struct raft *raft, const struct raft_message *message)
 {
     /* One of an older term is about an office that is gone. A node whose disk hangs would only
-     * bring the term up. */
+     * bring the term up, and so would one that installs a snapshot (Rule 24). */
     if (message->term != raft->hard.term || raft->role == RAFT_LEADER ||
         !raft_configuration_is_voter(raft_members(raft), raft->options.id) ||
-        raft_disk_stalled(raft))
+        raft_disk_stalled(raft) || raft->installing_index > 0)
         return;
     /* Rule 21: without a pre-vote, which the others would refuse: they hold to this very leader. */
     raft_campaign_now(raft);

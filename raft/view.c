@@ -52,6 +52,11 @@ const struct raft_configuration *raft_configuration(const struct raft *raft, uin
     return raft_members(raft);
 }
 
+struct raft_id raft_base(const struct raft *raft)
+{
+    return raft->log.base;
+}
+
 uint64_t raft_term_at(const struct raft *raft, uint64_t index)
 {
     return raft_log_term_at(&raft->log, index);
@@ -67,6 +72,7 @@ bool raft_peer_view(const struct raft *raft, raft_node_id peer, struct raft_peer
         .next = progress->next,
         .contact_us = progress->contact_us,
         .replicating = progress->state == RAFT_REPLICATE,
+        .needs_snapshot = progress->state == RAFT_SNAPSHOT,
     };
     return true;
 }

@@ -93,6 +93,8 @@ static const char *trace_text(uint64_t type)
         return "transfer failed";
     case RAFT_TRACE_DISK_STALLED:
         return "disk stalled";
+    case RAFT_TRACE_INSTALL:
+        return "snapshot installed";
     }
     return "?";
 }

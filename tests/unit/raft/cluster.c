@@ -98,6 +98,10 @@ void cluster_start_node(struct cluster *cluster, raft_node_id id)
     event.start.hard_state = node->disk_hard;
     event.start.applied_index = node->applied_index;
     raft_runs_append_all(&event.start.entries, &node->disk_log);
+    event.start.base = node->disk_base;
+    event.start.snapshot = node->disk_snapshot;
+    if (node->disk_snapshot.configuration)
+        (void)buf_ref(node->disk_snapshot.configuration);
     cluster_step(cluster, id, &event, 1);
 }
 
@@ -149,6 +153,7 @@ void cluster_deinit(struct cluster *cluster)
         free(node->trace.items);
         raft_runs_clear(&node->disk_log);
         raft_runs_clear(&node->applied);
+        buf_unref(node->disk_snapshot.configuration);
     }
     raft_messages_clear(&cluster->wire);
 }
@@ -172,6 +177,11 @@ static void output_take(struct cluster *cluster, struct test_node *node, struct 
             mem_realloc(node->persists, (node->persist_count + 1) * sizeof(struct raft_persist));
         node->persists[node->persist_count++] = output->persist;
         output->persist = (struct raft_persist){0};
+    }
+    if (output->install.index > 0) {
+        raft_runs_clear(&node->applied);
+        node->install = output->install;
+        node->applied_index = output->install.index;
     }
     raft_runs_append_all(&node->applied, &output->apply);
     if (output->apply.entry_count > 0)
@@ -236,11 +246,17 @@ void cluster_persist(struct cluster *cluster, raft_node_id id)
     memmove(node->persists, node->persists + 1, node->persist_count * sizeof done);
     if (done.hard_state_changed)
         node->disk_hard = done.hard_state;
+    if (done.anew.index > 0) {
+        raft_runs_clear(&node->disk_log);
+        node->disk_base = done.anew;
+    }
     if (done.entries.entry_count > 0) {
         raft_runs_truncate(&node->disk_log, raft_runs_first(&done.entries).index);
         raft_runs_append_all(&node->disk_log, &done.entries);
     }
-    ASSERT(raft_id_equal(raft_runs_last(&node->disk_log), done.last));
+    struct raft_id last =
+        node->disk_log.count > 0 ? raft_runs_last(&node->disk_log) : node->disk_base;
+    ASSERT(raft_id_equal(last, done.last));
     wire_add_all(cluster, &done.send_after);
     persist_free(&done);
     struct raft_event event = {.type = RAFT_EVENT_PERSISTED,
@@ -252,6 +268,35 @@ void cluster_persist_all(struct cluster *cluster, raft_node_id id)
 {
     while (cluster->nodes[id].persist_count > 0)
         cluster_persist(cluster, id);
+}
+
+void cluster_snapshot(struct cluster *cluster, raft_node_id id, uint64_t index, uint64_t cut)
+{
+    struct test_node *node = &cluster->nodes[id];
+    struct raft_id last = {.term = raft_term_at(node->raft, index), .index = index};
+    buf_unref(node->disk_snapshot.configuration);
+    node->disk_snapshot =
+        (struct raft_snapshot){.last = last,
+                               .configuration_index = 1,
+                               .configuration = raft_configuration_encode(&cluster->configuration)};
+    if (cut > node->disk_base.index) {
+        node->disk_base = (struct raft_id){raft_term_at(node->raft, cut), cut};
+        raft_runs_drop_front(&node->disk_log, cut);
+    }
+    struct raft_event event = {.type = RAFT_EVENT_SNAPSHOT_TAKEN, .snapshot_taken = last};
+    cluster_step(cluster, id, &event, 1);
+}
+
+void cluster_transfer(struct cluster *cluster, raft_node_id from, raft_node_id to)
+{
+    struct test_node *node = &cluster->nodes[to];
+    struct raft_event event = {.type = RAFT_EVENT_SNAPSHOT_RECEIVED,
+                               .snapshot_received = cluster->nodes[from].disk_snapshot};
+    (void)buf_ref(event.snapshot_received.configuration);
+    (void)buf_ref(event.snapshot_received.configuration);
+    buf_unref(node->disk_snapshot.configuration);
+    node->disk_snapshot = event.snapshot_received;
+    cluster_step(cluster, to, &event, 1);
 }
 
 void cluster_advance(struct cluster *cluster, uint64_t us)

@@ -25,6 +25,9 @@ struct test_node {
     size_t persist_count;
     struct raft_hard_state disk_hard; /* what a crash leaves */
     struct raft_runs disk_log;
+    struct raft_id disk_base;
+    struct raft_snapshot disk_snapshot;
+    struct raft_id install; /* what the state machine was last told to become */
 
     struct raft_runs applied; /* everything handed to the state machine since the start */
     uint64_t applied_index;
@@ -70,6 +73,14 @@ void cluster_receive(struct cluster *cluster, struct raft_message *message);
 /* Completes the oldest persist of a node: what may go out after it goes on the wire. */
 void cluster_persist(struct cluster *cluster, raft_node_id id);
 void cluster_persist_all(struct cluster *cluster, raft_node_id id);
+
+/* A snapshot of the node up to an index that it has applied becomes durable, and its log on disk
+ * loses everything up to `cut`. */
+void cluster_snapshot(struct cluster *cluster, raft_node_id id, uint64_t index, uint64_t cut);
+
+/* The newest snapshot of one node has arrived at another, durable; APPLIED follows at once unless
+ * hold_applied. */
+void cluster_transfer(struct cluster *cluster, raft_node_id from, raft_node_id to);
 
 /* Moves the clock; nobody is told. */
 void cluster_advance(struct cluster *cluster, uint64_t us);

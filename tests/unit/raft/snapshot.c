@@ -1,0 +1,262 @@
+/* Logs that begin behind a snapshot. */
+#include "cluster.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+
+/* Three nodes with small logs: node 1 leads, `count` commands are committed everywhere. */
+static void setup(struct cluster *c, uint32_t count)
+{
+    cluster_init(c, 3);
+    for (uint32_t i = 1; i <= 3; i++)
+        c->nodes[i].options.trailing_entries = 2;
+    cluster_start(c, 3);
+    cluster_elect(c, 1);
+    for (uint32_t i = 0; i < count; i++) {
+        cluster_propose(c, 1, 1, 10);
+        cluster_settle(c);
+    }
+    cluster_run(c, HEARTBEAT_US + 1);
+}
+
+static bool needs_snapshot(const struct cluster *c, raft_node_id leader, raft_node_id peer)
+{
+    struct raft_peer_view view = {0};
+    return raft_peer_view(c->nodes[leader].raft, peer, &view) && view.needs_snapshot;
+}
+
+/* Node 3 is down while the others go on and node 1 compacts. */
+static void leave_behind(struct cluster *c)
+{
+    setup(c, 3);
+    cluster_crash(c, 3);
+    for (int i = 0; i < 12; i++) {
+        cluster_propose(c, 1, 1, 10);
+        cluster_settle(c);
+    }
+    uint64_t applied = raft_applied(c->nodes[1].raft);
+    cluster_snapshot(c, 1, applied, applied - 5);
+}
+
+Test(snapshot, log_keeps_trailing_entries)
+{
+    struct cluster c;
+    setup(&c, 10);
+    uint64_t applied = raft_applied(c.nodes[1].raft);
+    cluster_snapshot(&c, 1, applied, 0);
+    cr_assert_eq(raft_base(c.nodes[1].raft).index, applied - 2); /* Rule 39 */
+    cr_assert_eq(raft_term_at(c.nodes[1].raft, applied - 3), 0);
+    cr_assert_neq(raft_term_at(c.nodes[1].raft, applied - 2), 0);
+    cluster_propose(&c, 1, 1, 10);
+    cluster_settle(&c);
+    cr_assert_eq(raft_commit(c.nodes[1].raft), applied + 1);
+    cluster_deinit(&c);
+}
+
+Test(snapshot, follower_slightly_behind_needs_none)
+{
+    struct cluster c;
+    setup(&c, 10);
+    cluster_propose(&c, 1, 2, 10);
+    cluster_persist_all(&c, 1);
+    struct raft_message *late = cluster_take(&c, 3, RAFT_APPEND_REQUEST);
+    cluster_settle(&c);
+    cluster_snapshot(&c, 1, raft_applied(c.nodes[1].raft), 0);
+    raft_message_destroy(late);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cr_assert_not(needs_snapshot(&c, 1, 3));
+    cr_assert_eq(raft_last(c.nodes[3].raft).index, raft_last(c.nodes[1].raft).index);
+    cluster_deinit(&c);
+}
+
+Test(snapshot, node_that_was_down_comes_back_by_one)
+{
+    struct cluster c;
+    leave_behind(&c);
+    cluster_start_node(&c, 3);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cr_assert(needs_snapshot(&c, 1, 3));
+    cr_assert_eq(raft_role(c.nodes[1].raft), RAFT_LEADER, "heartbeats go on meanwhile");
+    cr_assert_eq(raft_leader(c.nodes[3].raft), 1);
+    cluster_propose(&c, 1, 1, 10);
+    cluster_settle(&c);
+    cluster_transfer(&c, 1, 3);
+    cr_assert_eq(c.nodes[3].install.index, c.nodes[1].disk_snapshot.last.index);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cr_assert_not(needs_snapshot(&c, 1, 3)); /* Rule 37 */
+    cr_assert_eq(raft_last(c.nodes[3].raft).index, raft_last(c.nodes[1].raft).index);
+    cr_assert_eq(raft_applied(c.nodes[3].raft), raft_applied(c.nodes[1].raft));
+    cluster_propose(&c, 1, 1, 10);
+    cluster_settle(&c);
+    cr_assert_eq(raft_last(c.nodes[3].raft).index, raft_last(c.nodes[1].raft).index);
+    cluster_deinit(&c);
+}
+
+Test(snapshot, nothing_is_applied_while_one_is_installed)
+{
+    struct cluster c;
+    leave_behind(&c);
+    cluster_start_node(&c, 3);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    c.nodes[3].hold_applied = true;
+    cluster_transfer(&c, 1, 3);
+    uint64_t installed = c.nodes[3].install.index;
+    cluster_propose(&c, 1, 3, 10);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cr_assert_gt(raft_commit(c.nodes[3].raft), installed);
+    cr_assert_eq(c.nodes[3].applied.entry_count, 0); /* Rule 36 */
+    /* Rule 24: it does not campaign either. */
+    cluster_crash(&c, 1);
+    cluster_crash(&c, 2);
+    cluster_run(&c, 6 * T_US);
+    cr_assert_eq(raft_role(c.nodes[3].raft), RAFT_FOLLOWER);
+    struct raft_event applied = {.type = RAFT_EVENT_APPLIED, .applied = installed};
+    c.nodes[3].hold_applied = false;
+    cluster_step(&c, 3, &applied, 1);
+    cr_assert_eq(raft_runs_first(&c.nodes[3].applied).index, installed + 1);
+    cluster_run(&c, 3 * T_US);
+    cr_assert_eq(raft_role(c.nodes[3].raft), RAFT_PRECANDIDATE);
+    cluster_deinit(&c);
+}
+
+Test(snapshot, log_that_disagrees_is_discarded_and_one_that_agrees_is_kept)
+{
+    struct cluster c;
+    cluster_init(&c, 3);
+    const uint64_t stale[] = {1, 2, 2, 2, 2, 2, 2, 2}, agreeing[] = {1, 4, 4, 4, 4, 4, 4, 4};
+    cluster_set_disk(&c, 2, (struct raft_hard_state){.term = 4}, stale, 8);
+    cluster_set_disk(&c, 3, (struct raft_hard_state){.term = 4}, agreeing, 8);
+    cluster_start(&c, 3);
+    struct raft_snapshot snapshot = {.last = id_of(4, 5),
+                                     .configuration_index = 1,
+                                     .configuration = raft_configuration_encode(&c.configuration)};
+    for (raft_node_id id = 2; id <= 3; id++) {
+        struct raft_event event = {.type = RAFT_EVENT_SNAPSHOT_RECEIVED,
+                                   .snapshot_received = snapshot};
+        (void)buf_ref(snapshot.configuration);
+        cluster_step(&c, id, &event, 1);
+    }
+    buf_unref(snapshot.configuration);
+    /* Rule 35 */
+    cr_assert_eq(raft_last(c.nodes[2].raft).index, 5);
+    cr_assert_eq(raft_base(c.nodes[2].raft).index, 5);
+    cr_assert_eq(raft_commit(c.nodes[2].raft), 5);
+    cr_assert_eq(c.nodes[2].persists[0].anew.index, 5);
+    cr_assert_eq(raft_last(c.nodes[3].raft).index, 9);
+    cr_assert_eq(raft_commit(c.nodes[3].raft), 5);
+    cr_assert_eq(c.nodes[3].install.index, 0, "its log has everything");
+    cluster_deinit(&c);
+}
+
+Test(snapshot, replaces_a_newer_configuration_of_the_discarded_log)
+{
+    struct cluster c;
+    leave_behind(&c);
+    cluster_start_node(&c, 3);
+    struct raft_configuration other = c.configuration;
+    other.member_count = 2;
+    other.members[1] = c.configuration.members[2];
+    struct raft_message *message = append_request(1, 3, raft_hard_state(c.nodes[1].raft).term,
+                                                  raft_last(c.nodes[3].raft), 0, NULL, 0);
+    struct raft_batch *batch = raft_batch_create(1);
+    struct buf *payload = raft_configuration_encode(&other);
+    struct raft_id last = message->append_request.prev;
+    raft_batch_add(batch, (struct raft_entry){.id = {last.term, last.index + 1},
+                                              .kind = RAFT_ENTRY_CONFIG,
+                                              .buf = payload,
+                                              .payload = {payload->data, payload->bytes}});
+    raft_runs_append(&message->append_request.entries, batch, 0, 1);
+    raft_batch_unref(batch);
+    cluster_receive(&c, message);
+    uint64_t index = 0;
+    cr_assert_eq(raft_configuration(c.nodes[3].raft, &index)->member_count, 2);
+    cluster_persist_all(&c, 3);
+    cluster_drop_all(&c);
+    cluster_transfer(&c, 1, 3);
+    cr_assert_eq(raft_configuration(c.nodes[3].raft, &index)->member_count, 3); /* Rule 33 */
+    cr_assert_eq(index, 1);
+    cluster_deinit(&c);
+}
+
+Test(snapshot, append_from_before_a_compacted_log_appends_nothing_again)
+{
+    struct cluster c;
+    setup(&c, 10);
+    cluster_snapshot(&c, 3, raft_applied(c.nodes[3].raft), 0);
+    uint64_t last = raft_last(c.nodes[3].raft).index;
+    uint64_t term = raft_hard_state(c.nodes[1].raft).term;
+    const uint64_t terms[] = {1, term, term};
+    cluster_receive(&c, append_request(1, 3, term, id_of(0, 0), 3, terms, 3)); /* Rule 10 */
+    cr_assert_eq(c.nodes[3].code, CONCLAVE_OK, "%s", c.nodes[3].error.message);
+    cr_assert_eq(raft_last(c.nodes[3].raft).index, last);
+    cr_assert_eq(c.nodes[3].persist_count, 0);
+    struct raft_message *answer = cluster_take(&c, 1, RAFT_APPEND_RESPONSE);
+    cr_assert(answer && answer->append_response.result == RAFT_APPEND_ACCEPTED);
+    raft_message_destroy(answer);
+    cluster_deinit(&c);
+}
+
+Test(snapshot, restart_goes_on_behind_it)
+{
+    struct cluster c;
+    setup(&c, 10);
+    uint64_t applied = raft_applied(c.nodes[2].raft);
+    cluster_snapshot(&c, 2, applied - 2, applied - 6);
+    cluster_crash(&c, 2);
+    c.nodes[2].applied_index = applied - 2;
+    raft_runs_clear(&c.nodes[2].applied);
+    cluster_start_node(&c, 2);
+    cr_assert_eq(c.nodes[2].code, CONCLAVE_OK, "%s", c.nodes[2].error.message);
+    cr_assert_eq(raft_commit(c.nodes[2].raft), applied - 2);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cr_assert_eq(raft_applied(c.nodes[2].raft), applied);
+    cluster_deinit(&c);
+}
+
+Test(snapshot, restart_finishes_an_install_that_was_cut_short)
+{
+    struct cluster c;
+    leave_behind(&c);
+    /* The file became durable, the rest did not. */
+    c.nodes[3].disk_snapshot = c.nodes[1].disk_snapshot;
+    (void)buf_ref(c.nodes[3].disk_snapshot.configuration);
+    c.nodes[3].applied_index = c.nodes[3].disk_snapshot.last.index; /* restored by the host */
+    cluster_start_node(&c, 3);
+    cr_assert_eq(c.nodes[3].code, CONCLAVE_OK, "%s", c.nodes[3].error.message);
+    cr_assert_eq(raft_base(c.nodes[3].raft).index, c.nodes[3].disk_snapshot.last.index);
+    cr_assert_eq(c.nodes[3].persists[0].anew.index, c.nodes[3].disk_snapshot.last.index);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cr_assert_eq(raft_last(c.nodes[3].raft).index, raft_last(c.nodes[1].raft).index);
+    cluster_deinit(&c);
+}
+
+Test(snapshot, log_with_a_gap_before_it_does_not_start)
+{
+    struct cluster c;
+    setup(&c, 10);
+    uint64_t applied = raft_applied(c.nodes[2].raft);
+    cluster_snapshot(&c, 2, applied - 4, applied - 2);
+    cluster_crash(&c, 2);
+    cluster_start_node(&c, 2);
+    cr_assert_eq(c.nodes[2].code, CONCLAVE_CORRUPT);
+    cluster_deinit(&c);
+}
+
+Test(snapshot, persist_of_the_discarded_log_attests_nothing)
+{
+    struct cluster c;
+    leave_behind(&c);
+    cluster_start_node(&c, 3);
+    uint64_t term = raft_hard_state(c.nodes[1].raft).term;
+    const uint64_t terms[] = {term, term};
+    cluster_drop_all(&c);
+    cluster_receive(&c, append_request(1, 3, term, raft_last(c.nodes[3].raft), 0, terms, 2));
+    cluster_transfer(&c, 1, 3);
+    uint64_t installed = c.nodes[3].install.index;
+    cluster_persist(&c, 3); /* of the two entries, which are gone */
+    cr_assert_eq(raft_durable(c.nodes[3].raft).index, installed); /* Rule 5 */
+    cr_assert_eq(raft_last(c.nodes[3].raft).index, installed);
+    cluster_persist_all(&c, 3);
+    cr_assert_eq(c.nodes[3].disk_base.index, installed);
+    cluster_deinit(&c);
+}
