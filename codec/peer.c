@@ -64,6 +64,10 @@ static uint32_t raft_fields(enum raft_message_type type)
     switch (type) {
     case RAFT_TIMEOUT_NOW:
         return 0;
+    case RAFT_READ_REQUEST:
+        return 1;
+    case RAFT_READ_RESPONSE:
+        return 2;
     case RAFT_PREVOTE_REQUEST:
     case RAFT_PREVOTE_RESPONSE:
     case RAFT_VOTE_RESPONSE:
@@ -109,6 +113,12 @@ static void pack_raft(struct pack *pack, const struct raft_message *message)
         pack_id(pack, response->conflict);
         pack_uint(pack, response->last_index);
         pack_uint(pack, response->round);
+        break;
+    case RAFT_READ_REQUEST:
+    case RAFT_READ_RESPONSE:
+        pack_uint(pack, message->read_index.number);
+        if (message->type == RAFT_READ_RESPONSE)
+            pack_uint(pack, message->read_index.index);
         break;
     case RAFT_TIMEOUT_NOW:
         break;
@@ -289,6 +299,12 @@ static int read_message(struct cursor *cursor, struct buf *frame, struct raft_me
         return read_append_request(cursor, frame, message);
     case RAFT_APPEND_RESPONSE:
         read_append_response(cursor, &message->append_response);
+        break;
+    case RAFT_READ_REQUEST:
+    case RAFT_READ_RESPONSE:
+        message->read_index.number = cursor_uint(cursor);
+        if (message->type == RAFT_READ_RESPONSE)
+            message->read_index.index = cursor_uint(cursor);
         break;
     case RAFT_TIMEOUT_NOW:
         break;

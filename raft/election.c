@@ -22,6 +22,8 @@ static void role_set(struct raft *raft, enum raft_role role)
 {
     if (raft->role == role)
         return;
+    if (raft->role == RAFT_FOLLOWER)
+        raft_reads_fail(raft, CONCLAVE_NO_LEADER);
     raft->role = role;
     raft->transfer = (struct raft_transfer){0}; /* Rule 25: with every change of role */
     raft_trace(raft, RAFT_TRACE_ROLE, role, raft->hard.term);
@@ -301,6 +303,7 @@ uint64_t raft_deadline(const struct raft *raft)
     if (raft->role != RAFT_LEADER) {
         bool voter = raft_configuration_is_voter(raft_members(raft), raft->options.id);
         uint64_t election = voter ? raft->election_deadline_us : UINT64_MAX;
+        election = raft_min(election, raft_reads_deadline(raft));
         return raft_min(election, raft_transfer_deadline(raft));
     }
     uint64_t deadline = UINT64_MAX;

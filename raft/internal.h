@@ -33,9 +33,18 @@ struct raft_membership {
 
 /* A read that waits: for its round, or (round 0) for the round to be started. */
 struct raft_pending_read {
-    uint64_t read;
+    uint64_t read; /* or the number of a follower's request */
     uint64_t index;
     uint64_t round;
+    raft_node_id from; /* the follower that asks; 0: this node's own read */
+};
+
+/* A follower's read, for which the leader is asked. */
+struct raft_follower_read {
+    uint64_t read;
+    uint64_t number; /* of the first request that was sent after it came; 0: not yet */
+    uint64_t index;
+    uint64_t until_us; /* then it is refused */
 };
 
 /* A leader that hands over (Rule 25). target 0: it does not. */
@@ -98,6 +107,13 @@ struct raft {
     uint64_t ack_round_sent; /* the highest one answered without waiting for the disk */
 
     struct raft_transfer_request transfer_request;
+
+    /* Follower: reads. Oldest first; `confirmed` of them have their index. */
+    RAFT_LIST(struct raft_follower_read, follower_reads);
+    uint32_t follower_reads_confirmed;
+    uint64_t read_number;  /* of the last request */
+    uint64_t read_sent_us; /* when it was last sent ... */
+    raft_node_id read_sent_to;
 
     /* Leader. */
     struct raft_transfer transfer; /* all zero in every other role: Rule 25 */
@@ -275,13 +291,21 @@ uint64_t raft_quorum_contact(const struct raft *raft);
 
 void raft_on_read(struct raft *raft, uint64_t read);
 
-/* Leader: gives the new reads their index and one round. Before the appends of the step. */
+/* Leader: gives the new reads their index and one round. Before the appends of the step. Follower:
+ * asks the leader. */
 void raft_reads_start(struct raft *raft);
 
-/* Leader: releases the reads whose round a majority has confirmed. */
+/* Releases the reads whose round a majority has confirmed; a follower's when it knows to be
+ * committed what the leader said. */
 void raft_reads_confirm(struct raft *raft);
 
-/* Answers every waiting read with a code: the node leads no longer. */
+/* Answers every waiting read with a code: the node leads, or follows, no longer. */
 void raft_reads_fail(struct raft *raft, int code);
+
+void raft_on_read_request(struct raft *raft, const struct raft_message *message);
+void raft_on_read_response(struct raft *raft, const struct raft_message *message);
+
+/* Follower: when raft_reads_start or raft_reads_confirm is due next. */
+uint64_t raft_reads_deadline(const struct raft *raft);
 
 #endif

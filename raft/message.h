@@ -20,7 +20,9 @@ enum raft_message_type {
     RAFT_VOTE_RESPONSE = 4,
     RAFT_APPEND_REQUEST = 5,
     RAFT_APPEND_RESPONSE = 6,
-    RAFT_TIMEOUT_NOW = 11
+    RAFT_TIMEOUT_NOW = 11,
+    RAFT_READ_REQUEST = 12,
+    RAFT_READ_RESPONSE = 13
 };
 
 /* RequestVote (paper figure 2; PreVote: dissertation 9.6). In a pre-vote `term` of the message is
@@ -59,6 +61,15 @@ struct raft_append_response {
     uint64_t round;          /* echoes the request's */
 };
 
+/* A follower that has reads asks its leader for a read index (dissertation, 6.4). */
+struct raft_read_index {
+    uint64_t number; /* the follower's own, of the request; it only grows, over restarts too */
+    uint64_t index;  /* READ_RESPONSE: what was committed when the request came */
+};
+
+/* TIMEOUT_NOW has no fields: the leader of `term` asks a follower whose log is equal to its own to
+ * campaign at once (dissertation, 3.10). */
+
 struct raft_message {
     enum raft_message_type type;
     raft_node_id from, to;
@@ -68,11 +79,9 @@ struct raft_message {
         struct raft_vote_response vote_response; /* PREVOTE_RESPONSE, VOTE_RESPONSE */
         struct raft_append_request append_request;
         struct raft_append_response append_response;
+        struct raft_read_index read_index; /* READ_REQUEST, READ_RESPONSE */
     };
 };
-
-/* TIMEOUT_NOW has no fields: the leader of `term` asks a follower whose log is equal to its own to
- * campaign at once (dissertation, 3.10). */
 
 /* A zeroed message on the heap. */
 struct raft_message *raft_message_create(enum raft_message_type type, raft_node_id from,

@@ -104,7 +104,8 @@ struct raft_event {
          * the log; otherwise each comes back in `refused`. */
         struct raft_batch *propose;
 
-        /* A (batched) linearizable read, named by the host. Comes back in `reads`. */
+        /* A (batched) linearizable read, named by the host. Comes back in `reads`. Any node takes
+         * it that knows a leader. */
         uint64_t read;
 
         /* The persist of this seq, and so every one before it, is durable; `last` is its `last`. */

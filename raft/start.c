@@ -149,6 +149,8 @@ int raft_start(struct raft *raft, struct raft_start *start)
     raft->applying = start->applied_index;
     raft->applied = start->applied_index;
     raft_membership_commit(raft, raft->commit);
+    /* Higher than in any life before, so that no late answer is taken for one to this life's. */
+    raft->read_number = (raft->now_us << 10) + prng_below(&raft->prng, 1024);
     raft->started = true;
     start_timers(raft);
     if (raft->snapshot_index > 0 && raft->snapshot_index <= raft->applied)

@@ -25,6 +25,7 @@ void raft_destroy(struct raft *raft)
     raft_ledger_deinit(&raft->apply_inflight);
     raft_ledger_deinit(&raft->uncommitted);
     free(raft->reads);
+    free(raft->follower_reads.items);
     free(raft);
 }
 
@@ -67,6 +68,12 @@ static int receive(struct raft *raft, const struct raft_message *message)
         break;
     case RAFT_TIMEOUT_NOW:
         raft_on_timeout_now(raft, message);
+        break;
+    case RAFT_READ_REQUEST:
+        raft_on_read_request(raft, message);
+        break;
+    case RAFT_READ_RESPONSE:
+        raft_on_read_response(raft, message);
         break;
     }
     return CONCLAVE_OK;

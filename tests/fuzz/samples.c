@@ -226,6 +226,8 @@ size_t samples_make(struct sample samples[SAMPLES_MAX])
         {"append accepted", SAMPLE_PEER, append_response(RAFT_APPEND_ACCEPTED)},
         {"append rejected", SAMPLE_PEER, append_response(RAFT_APPEND_REJECTED)},
         {"append stale", SAMPLE_PEER, append_response(RAFT_APPEND_STALE)},
+        {"read request", SAMPLE_PEER, sample_encode(sample_message(RAFT_READ_REQUEST, 300))},
+        {"read response", SAMPLE_PEER, sample_encode(sample_message(RAFT_READ_RESPONSE, 300))},
         {"timeout now", SAMPLE_PEER, sample_encode(sample_message(RAFT_TIMEOUT_NOW, 300))},
         {"hello", SAMPLE_PEER, hello("tcp://127.0.0.1:7501")},
         {"hello without clients", SAMPLE_PEER, hello("")},

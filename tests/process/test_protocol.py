@@ -46,6 +46,20 @@ class Protocol(unittest.TestCase):
         self.assertGreaterEqual(at, revision)
         self.assertEqual(item, [b"p/k", b"v\0", revision, revision, 1])
 
+    def test_every_node_reads_what_was_acknowledged(self):
+        others = [wire.Connection(n.client) for n in self.cluster.others(self.node)]
+        for other in others:
+            self.addCleanup(other.close)
+        for i in range(50):
+            value = b"%d" % i
+            self.assertEqual(self.call((wire.PROPOSE, wire.put_command(b"p/every", value)))[0][0],
+                             wire.OK)
+            for other in others:
+                code, body = other.call([(wire.READ, wire.get_query(b"p/every"))],
+                                        10 * cluster.PATIENCE)[0]
+                self.assertEqual(code, wire.OK)
+                self.assertEqual(wire.unpack(body)[1][1], value)
+
     def test_missing_key(self):
         code, body = self.call((wire.READ, wire.get_query(b"p/none")))[0]
         self.assertEqual(code, wire.NOT_FOUND)

@@ -110,6 +110,8 @@ void check_send(struct check *check, uint32_t node, const struct raft_message *m
     case RAFT_PREVOTE_REQUEST:
     case RAFT_PREVOTE_RESPONSE:
     case RAFT_TIMEOUT_NOW:
+    case RAFT_READ_REQUEST:
+    case RAFT_READ_RESPONSE:
         break;
     }
 }

@@ -81,6 +81,8 @@ static void output_reads(struct world *world, struct node *node)
         if (result.code != CONCLAVE_OK) {
             clients_answer(world, node, result.read, OP_REFUSED, 0, 0);
         } else {
+            if (raft_role(node->raft) == RAFT_FOLLOWER)
+                report_mark(&world->report, SIM_MARK_READ_FOLLOWER);
             if (result.index > machine_applied(node->machine))
                 report_mark(&world->report, SIM_MARK_READ_WAITED);
             LIST_RESERVE(&node->reads);

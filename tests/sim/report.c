@@ -64,6 +64,12 @@ static void print_message(const struct report *report, const struct record *reco
             fprintf(out, "append is stale");
         fprintf(out, ", round %" PRIu64, v[6]);
         break;
+    case RAFT_READ_REQUEST:
+        fprintf(out, "read request %" PRIu64, v[3]);
+        break;
+    case RAFT_READ_RESPONSE:
+        fprintf(out, "read request %" PRIu64 " at index %" PRIu64, v[3], v[4]);
+        break;
     case RAFT_TIMEOUT_NOW:
         fprintf(out, "campaign now");
         break;
@@ -243,6 +249,11 @@ void report_message(struct report *report, enum record_kind kind, uint64_t at_us
         v[5] = message->append_response.conflict.term;
         v[6] = message->append_response.round;
         v[7] = message->append_response.conflict.index;
+        break;
+    case RAFT_READ_REQUEST:
+    case RAFT_READ_RESPONSE:
+        v[3] = message->read_index.number;
+        v[4] = message->read_index.index;
         break;
     case RAFT_TIMEOUT_NOW:
         break;

@@ -70,6 +70,24 @@ Test(peer, carries_the_call_to_campaign)
     raft_message_destroy(got);
 }
 
+Test(peer, carries_read_indexes)
+{
+    for (int i = 0; i < EXTREMES; i++) {
+        struct raft_message *message = sample_message(RAFT_READ_REQUEST, 7);
+        message->read_index.number = extremes[i];
+        struct raft_message *got = round_trip(message);
+        cr_assert_eq(got->read_index.number, extremes[i]);
+        raft_message_destroy(got);
+        message = sample_message(RAFT_READ_RESPONSE, 7);
+        message->read_index.number = 5;
+        message->read_index.index = extremes[i];
+        got = round_trip(message);
+        cr_assert_eq(got->read_index.number, 5);
+        cr_assert_eq(got->read_index.index, extremes[i]);
+        raft_message_destroy(got);
+    }
+}
+
 Test(peer, carries_vote_responses)
 {
     static const enum raft_message_type types[] = {RAFT_PREVOTE_RESPONSE, RAFT_VOTE_RESPONSE};

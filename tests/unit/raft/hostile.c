@@ -60,7 +60,7 @@ static uint64_t any(struct prng *prng)
 /* A message with every number at random, mostly small. */
 static struct raft_message *garbage(struct prng *prng, raft_node_id to)
 {
-    enum raft_message_type type = (enum raft_message_type)prng_below(prng, 12);
+    enum raft_message_type type = (enum raft_message_type)prng_below(prng, 14);
     struct raft_message *m = raft_message_create(type, prng_below(prng, 5), to, any(prng));
     uint64_t terms[3];
     for (int i = 0; i < 3; i++)
@@ -94,6 +94,10 @@ static struct raft_message *garbage(struct prng *prng, raft_node_id to)
                                           .conflict = id_of(any(prng), any(prng)),
                                           .last_index = any(prng),
                                           .round = any(prng)};
+        break;
+    case RAFT_READ_REQUEST:
+    case RAFT_READ_RESPONSE:
+        m->read_index = (struct raft_read_index){.number = any(prng), .index = any(prng)};
         break;
     case RAFT_TIMEOUT_NOW:
         break;
