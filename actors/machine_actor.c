@@ -5,18 +5,19 @@
 #include "base/clock.h"
 #include "base/fatal.h"
 #include "base/list.h"
-#include "machine/kv.h"
 #include "machine/reply.h"
+#include "machine/session_layer.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 /* Commands in one apply call: bounds the call's memory and how long a query waits behind it. */
-enum { APPLY_COMMANDS_MAX = 4096 };
+enum { APPLY_COMMANDS_MAX = SESSION_INPUTS_MAX };
 
 struct machine {
     const struct conclave_machine_ops *ops;
     void *arg;
+    struct session_layer *sessions; /* in front of the machine */
     uint64_t applied;
 
     struct { /* entries taken from the inbox and not yet applied, in order */
@@ -37,7 +38,7 @@ struct machine {
     struct reply_list replies; /* gathered, sent once a wake-up */
 
     /* Scratch of one apply call; all have room for APPLY_COMMANDS_MAX. */
-    struct conclave_command *commands;
+    struct session_input *inputs;
     struct raft_origin *origins;
     struct conclave_reply_sink *sinks;
     struct conclave_reply_sink **sink_pointers;
@@ -55,12 +56,14 @@ static int machine_start(struct actor *actor, struct conclave_error *error)
         .node_id = node->identity.node_id,
     };
     clock_boot_id(env.boot_id);
-    int code = machine->ops->open(machine->arg, &env, &machine->applied, error);
+    machine->sessions = session_layer_create(machine->ops, machine->arg, node->kv);
+    int code = session_layer_open(machine->sessions, &env, &machine->applied, error);
     if (code) {
+        session_layer_destroy(machine->sessions);
         free(machine);
         return code;
     }
-    machine->commands = mem_alloc(APPLY_COMMANDS_MAX * sizeof *machine->commands);
+    machine->inputs = mem_alloc(APPLY_COMMANDS_MAX * sizeof *machine->inputs);
     machine->origins = mem_alloc(APPLY_COMMANDS_MAX * sizeof *machine->origins);
     machine->sinks = mem_zalloc(APPLY_COMMANDS_MAX * sizeof *machine->sinks);
     machine->sink_pointers = mem_alloc(APPLY_COMMANDS_MAX * sizeof(struct conclave_reply_sink *));
@@ -79,7 +82,7 @@ static int apply_commands(struct actor *actor, size_t count, uint64_t last_index
 {
     struct machine *machine = actor->state;
     ASSERT(last_index > machine->applied); /* Rule 7: in order, each once */
-    int code = machine->ops->apply(machine->arg, machine->commands, count, last_index,
+    int code = session_layer_apply(machine->sessions, machine->inputs, count, last_index,
                                    machine->sink_pointers);
     if (code)
         return error_set(error, code,
@@ -107,12 +110,14 @@ static int apply_runs(struct actor *actor, const struct raft_runs *entries,
     uint64_t last_index = 0;
     for (const struct raft_entry *entry; (entry = raft_runs_next(entries, &iter));) {
         last_index = entry->id.index;
-        if (entry->kind == RAFT_ENTRY_COMMAND) {
+        if (entry->kind == RAFT_ENTRY_COMMAND || entry->kind == RAFT_ENTRY_SESSION) {
             machine->origins[count] = entry->origin;
-            machine->commands[count++] = (struct conclave_command){.index = entry->id.index,
-                                                                   .term = entry->id.term,
-                                                                   .data = entry->payload.data,
-                                                                   .bytes = entry->payload.bytes};
+            machine->inputs[count++] =
+                (struct session_input){.command = {.index = entry->id.index,
+                                                   .term = entry->id.term,
+                                                   .data = entry->payload.data,
+                                                   .bytes = entry->payload.bytes},
+                                       .in_session = entry->kind == RAFT_ENTRY_SESSION};
         }
         if (count == APPLY_COMMANDS_MAX) {
             int code = apply_commands(actor, count, last_index, error);
@@ -269,9 +274,10 @@ static void machine_stop(struct actor *actor)
     reply_list_clear(&machine->replies);
     if (machine->ops->close)
         machine->ops->close(machine->arg);
+    session_layer_destroy(machine->sessions);
     for (uint32_t i = 0; i < APPLY_COMMANDS_MAX; i++)
         reply_sink_clear(&machine->sinks[i]);
-    free(machine->commands);
+    free(machine->inputs);
     free(machine->origins);
     free(machine->sinks);
     free(machine->sink_pointers);

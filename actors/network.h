@@ -53,6 +53,9 @@ struct client_side {
         uint32_t count, capacity;
     } proposals;
     struct query_list queries;
+    bool in_session; /* one of the proposals is of a client session */
+
+    uint64_t clock_us; /* leader: up to when cluster time is in the log (SESSION_CLOCK) */
 };
 
 struct peer_state {

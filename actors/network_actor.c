@@ -36,6 +36,10 @@ static int network_start(struct actor *actor, struct conclave_error *error)
 
 static void take_leadership(struct network *network, const struct envelope *envelope)
 {
+    /* Cluster time is what this leader measures itself, from now on. */
+    if (envelope->leadership.self &&
+        (!network->leads || network->leader_term != envelope->leadership.term))
+        network->clients.clock_us = clock_now_us();
     network->leader = envelope->leadership.leader;
     network->leader_term = envelope->leadership.term;
     network->leads = envelope->leadership.self;

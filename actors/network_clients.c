@@ -6,15 +6,18 @@
  * one wake-up to one client go out in one frame. */
 #include "actors/network.h"
 
+#include "base/clock.h"
 #include "base/fatal.h"
 #include "base/list.h"
+#include "codec/session.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
     RECEIVE_FRAMES_MAX = 1024, /* frames taken from a socket before the others get their turn */
-    REPLY_FRAME_BYTES_MAX = 1 << 20 /* replies are split into frames of about this size */
+    REPLY_FRAME_BYTES_MAX = 1 << 20, /* replies are split into frames of about this size */
+    CLOCK_STEP_US = 1000000          /* cluster time goes into the log at most so often */
 };
 
 int network_clients_start(struct actor *actor, struct conclave_error *error)
@@ -112,6 +115,8 @@ static const char *code_explains(int code)
     case CONCLAVE_STOPPING:
     case CONCLAVE_UNKNOWN:
     case CONCLAVE_HANDOVER:
+    case CONCLAVE_SESSION_EXPIRED:
+    case CONCLAVE_FORGOTTEN:
         return conclave_code_text(code);
     default:
         return NULL;
@@ -225,15 +230,33 @@ static void answer(struct client_side *side, client_handle client, uint64_t requ
                 (struct staged_reply){.request = request, .code = code, .text = text});
 }
 
+/* True if a request of a session may go into the log; else it is answered. What the machine would
+ * answer MALFORMED is not worth an entry, and cluster time is the leader's alone. */
+static bool session_acceptable(struct client_side *side, client_handle client,
+                               const struct client_op *op)
+{
+    struct session_request request;
+    int code = session_request_decode(op->body.data, op->body.bytes, &request);
+    if (!code && request.opcode == SESSION_CLOCK)
+        code = CONCLAVE_INVALID;
+    if (code)
+        answer(side, client, op->id, code, conclave_code_text(code));
+    return !code;
+}
+
 /* Takes a proposal or query in; its body points into `frame`. */
 static void take_work(struct client_side *side, client_handle client, const struct client_op *op,
                       struct buf *frame)
 {
     struct raft_origin origin;
-    if (op->body.bytes > CONCLAVE_COMMAND_BYTES_MAX) {
+    bool in_session = op->type == CLIENT_OP_SESSION;
+    size_t bytes_max = CONCLAVE_COMMAND_BYTES_MAX + (in_session ? SESSION_OVERHEAD_BYTES : 0);
+    if (op->body.bytes > bytes_max) {
         answer(side, client, op->id, CONCLAVE_TOO_LARGE, "the command is larger than 1 MiB");
         return;
     }
+    if (in_session && !session_acceptable(side, client, op))
+        return;
     if (side->draining) {
         answer(side, client, op->id, CONCLAVE_STOPPING, conclave_code_text(CONCLAVE_STOPPING));
         return;
@@ -248,8 +271,12 @@ static void take_work(struct client_side *side, client_handle client, const stru
         return;
     }
     LIST_RESERVE(&side->proposals);
-    side->proposals.items[side->proposals.count++] = (struct raft_entry){
-        .origin = origin, .buf = buf_ref(frame), .payload = op->body, .kind = RAFT_ENTRY_COMMAND};
+    side->in_session |= in_session;
+    side->proposals.items[side->proposals.count++] =
+        (struct raft_entry){.origin = origin,
+                            .buf = buf_ref(frame),
+                            .payload = op->body,
+                            .kind = in_session ? RAFT_ENTRY_SESSION : RAFT_ENTRY_COMMAND};
 }
 
 /* Raft and then the state machine fill the status in; it comes back as network_take_status. */
@@ -303,6 +330,7 @@ static void take_op(struct actor *actor, client_handle client, const struct clie
     switch (op->type) {
     case CLIENT_OP_PROPOSE:
     case CLIENT_OP_READ:
+    case CLIENT_OP_SESSION:
         take_work(&network->clients, client, op, frame);
         break;
     case CLIENT_OP_STATUS:
@@ -345,12 +373,35 @@ static void take_request(struct actor *actor, client_handle client, struct buf *
         refuse_frame(&network->clients, client, CONCLAVE_MALFORMED);
 }
 
+/* The leader writes how much time passed before it takes commands of sessions, so that every node
+ * ends the same sessions before the same command. Without commands no time is written: an idle
+ * cluster stays idle. */
+static void add_clock(const struct network *network, struct client_side *side,
+                      struct raft_batch *batch)
+{
+    uint64_t now_us = clock_now_us();
+    if (!side->in_session || !network->leads || now_us - side->clock_us < CLOCK_STEP_US)
+        return;
+    struct session_request clock = {.opcode = SESSION_CLOCK,
+                                    .elapsed_ms = (now_us - side->clock_us) / 1000};
+    side->clock_us += clock.elapsed_ms * 1000;
+    struct pack pack;
+    pack_init(&pack, 0);
+    session_request_pack(&pack, &clock);
+    struct buf *buf = pack_take(&pack);
+    raft_batch_add(batch, (struct raft_entry){.buf = buf,
+                                              .payload = {buf->data, buf->bytes},
+                                              .kind = RAFT_ENTRY_SESSION});
+}
+
 static void hand_on(struct actor *actor)
 {
     struct network *network = actor->state;
     struct client_side *side = &network->clients;
     if (side->proposals.count) {
-        struct raft_batch *batch = raft_batch_create(side->proposals.count);
+        struct raft_batch *batch = raft_batch_create(1 + side->proposals.count);
+        add_clock(network, side, batch);
+        side->in_session = false;
         for (uint32_t i = 0; i < side->proposals.count; i++)
             raft_batch_add(batch, side->proposals.items[i]);
         side->proposals.count = 0;

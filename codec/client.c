@@ -73,7 +73,7 @@ int client_request_begin(struct client_reader *reader, const void *data, size_t 
 
 static bool op_type_known(uint64_t type)
 {
-    return (type >= CLIENT_OP_PROPOSE && type <= CLIENT_OP_LEADER) || type == CLIENT_OP_TRANSFER;
+    return (type >= CLIENT_OP_PROPOSE && type <= CLIENT_OP_SESSION) || type == CLIENT_OP_TRANSFER;
 }
 
 int client_request_next(struct client_reader *reader, struct client_op *ret)

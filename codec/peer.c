@@ -213,7 +213,7 @@ static struct raft_entry read_entry(struct cursor *cursor)
     entry.payload = cursor_bin(cursor);
     for (; fields > 3 && cursor_ok(cursor); fields--)
         cursor_skip(cursor);
-    if (kind > RAFT_ENTRY_CONFIG || (kind == RAFT_ENTRY_NOOP && entry.payload.bytes > 0))
+    if (kind > RAFT_ENTRY_SESSION || (kind == RAFT_ENTRY_NOOP && entry.payload.bytes > 0))
         cursor_fail(cursor);
     entry.kind = (enum raft_entry_kind)kind;
     return entry;

@@ -57,6 +57,8 @@ extern "C" {
     X(MALFORMED, 20, 2, "malformed message")                                           \
     X(NO_MEMORY, 21, 2, "out of memory")                                               \
     X(INTERNAL, 22, 8, "a rule of the program itself was broken")                      \
+    X(SESSION_EXPIRED, 23, 5, "the session expired; not applied now, perhaps before")  \
+    X(FORGOTTEN, 24, 5, "the answer is not kept any more; not applied again")          \
     X(HANDOVER, 25, 4, "the lead is being handed over; not applied")
 
 enum conclave_code {

@@ -5,12 +5,14 @@
 #include "machine/kv_query.h"
 #include "machine/kv_store.h"
 #include "machine/reply.h"
+#include "machine/session_table.h"
 
 #include <stdlib.h>
 
 struct kv {
     bool open;
     struct kv_store store;
+    struct kv_sessions sessions;
 };
 
 struct kv *kv_create(void)
@@ -34,6 +36,11 @@ void kv_destroy(struct kv *kv)
     free(kv);
 }
 
+void kv_keep_sessions(struct kv *kv, struct kv_sessions sessions)
+{
+    kv->sessions = sessions;
+}
+
 uint64_t kv_revision(const struct kv *kv)
 {
     return kv->open ? kv->store.state.revision : 0;
@@ -47,9 +54,28 @@ static int kv_open(void *machine, const struct conclave_machine_env *env,
     int code = kv_store_open(&kv->store, env, error);
     if (code)
         return code;
+    if (kv->sessions.load) {
+        code = kv_store_sessions(&kv->store, kv->sessions.load, kv->sessions.arg);
+        if (code) {
+            kv_store_close(&kv->store);
+            return error_set(error, code,
+                             "the client sessions stored in %s cannot be read; remove "
+                             "that directory: it is made again from the log",
+                             env->dir);
+        }
+    }
     kv->open = true;
     *ret_applied_index = kv->store.state.applied_index;
     return CONCLAVE_OK;
+}
+
+static int sessions_save(struct kv *kv, struct kv_batch *batch)
+{
+    if (!kv->sessions.save)
+        return 0;
+    const struct session_sink sink = {
+        .arg = batch, .put = kv_batch_put_session, .remove = kv_batch_remove_session};
+    return kv->sessions.save(kv->sessions.arg, &sink);
 }
 
 /* One attempt at a whole batch. Returns 0 or an LMDB code, with nothing changed. */
@@ -67,6 +93,11 @@ static int kv_apply_batch(struct kv *kv, const struct conclave_command *commands
             kv_batch_abort(&batch);
             return rc;
         }
+    }
+    rc = sessions_save(kv, &batch); /* Rules 7 and 43: with the data, or not at all */
+    if (rc) {
+        kv_batch_abort(&batch);
+        return rc;
     }
     batch.state.applied_index = last_index;
     return kv_batch_commit(&kv->store, &batch);

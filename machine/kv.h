@@ -11,12 +11,26 @@
 #include "base/error.h"
 
 struct kv;
+struct session_sink;
+
+/* Who keeps client sessions in the store (machine/session_layer.h). */
+struct kv_sessions {
+    void *arg;
+    /* Takes in a stored record, when the store is opened; ids rising. A code. */
+    int (*load)(void *arg, uint64_t id, const void *data, size_t bytes);
+    /* Writes what changed into the transaction of an apply, after its commands were answered; may
+     * be called again for the same apply. 0 or what the sink returned. */
+    int (*save)(void *arg, const struct session_sink *sink);
+};
 
 struct kv *kv_create(void);
 void kv_destroy(struct kv *kv); /* closes if open */
 
 /* The functions; `machine` is the struct kv. */
 const struct conclave_machine_ops *kv_machine_ops(void);
+
+/* Before open; all zero: nobody. */
+void kv_keep_sessions(struct kv *kv, struct kv_sessions sessions);
 
 /* The revision of the last applied change, for status. State-machine thread. */
 uint64_t kv_revision(const struct kv *kv);

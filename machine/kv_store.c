@@ -41,8 +41,9 @@ static const char OWNER_TEMPORARY[] = "owner.new";
 static const char DATA_FILE[] = "data.mdb";
 static const char LOCK_FILE[] = "lock.mdb";
 
-static const char STATE_KEY[] = "state"; /* in the main database */
-static const char KEYS_NAME[] = "keys";  /* the database of the keys */
+static const char STATE_KEY[] = "state";        /* in the main database */
+static const char KEYS_NAME[] = "keys";         /* the database of the keys */
+static const char SESSIONS_NAME[] = "sessions"; /* of the client sessions, by big-endian id */
 
 enum {
     FILE_MODE = 0600,
@@ -214,6 +215,8 @@ static int store_load(struct kv_store *store)
     if (!rc)
         rc = mdb_dbi_open(txn, KEYS_NAME, MDB_CREATE, &store->keys);
     if (!rc)
+        rc = mdb_dbi_open(txn, SESSIONS_NAME, MDB_CREATE, &store->sessions);
+    if (!rc)
         rc = state_write(store, txn, &state);
     if (rc) {
         mdb_txn_abort(txn);
@@ -269,7 +272,7 @@ static int store_open_env(struct kv_store *store, const char *dir)
     int rc = mdb_env_create(&store->env);
     if (rc)
         return rc;
-    rc = mdb_env_set_maxdbs(store->env, 1);
+    rc = mdb_env_set_maxdbs(store->env, 2);
     if (!rc)
         rc = mdb_env_set_mapsize(store->env, store->map_bytes);
     if (!rc)
@@ -373,7 +376,7 @@ int kv_batch_begin(struct kv_store *store, struct kv_batch *ret)
         return rc;
     store->clean = false;
 
-    struct kv_batch batch = {.state = store->state};
+    struct kv_batch batch = {.state = store->state, .sessions = store->sessions};
     rc = mdb_txn_begin(store->env, NULL, 0, &batch.txn);
     if (rc)
         return rc;
@@ -418,4 +421,49 @@ int kv_store_read(struct kv_store *store, MDB_txn **ret_txn)
     }
     *ret_txn = store->read;
     return 0;
+}
+
+/* --- Client sessions -------------------------------------------------------------------------- */
+
+int kv_batch_put_session(void *batch, uint64_t id, const void *data, size_t bytes)
+{
+    struct kv_batch *to = batch;
+    uint64_t name = htobe64(id);
+    MDB_val key = {sizeof name, &name};
+    MDB_val value = {bytes, (void *)(uintptr_t)data};
+    return mdb_put(to->txn, to->sessions, &key, &value, 0);
+}
+
+int kv_batch_remove_session(void *batch, uint64_t id)
+{
+    struct kv_batch *to = batch;
+    uint64_t name = htobe64(id);
+    MDB_val key = {sizeof name, &name};
+    int rc = mdb_del(to->txn, to->sessions, &key, NULL);
+    return rc == MDB_NOTFOUND ? 0 : rc;
+}
+
+int kv_store_sessions(struct kv_store *store,
+                      int (*load)(void *arg, uint64_t id, const void *data, size_t bytes),
+                      void *arg)
+{
+    MDB_txn *txn;
+    MDB_cursor *cursor;
+    int rc = kv_store_read(store, &txn);
+    if (!rc)
+        rc = mdb_cursor_open(txn, store->sessions, &cursor);
+    if (rc)
+        return kv_store_code(rc);
+    MDB_val key, value;
+    int code = CONCLAVE_OK;
+    while (!code && (rc = mdb_cursor_get(cursor, &key, &value, MDB_NEXT)) == 0) {
+        uint64_t name;
+        code = key.mv_size == sizeof name ? CONCLAVE_OK : CONCLAVE_CORRUPT;
+        if (code)
+            break;
+        memcpy(&name, key.mv_data, sizeof name);
+        code = load(arg, be64toh(name), value.mv_data, value.mv_size);
+    }
+    mdb_cursor_close(cursor);
+    return code || rc == MDB_NOTFOUND ? code : kv_store_code(rc);
 }

@@ -22,7 +22,7 @@ struct kv_store {
     uint64_t cluster_id, node_id;
     uint8_t boot_id[16];
     MDB_env *env;
-    MDB_dbi meta, keys;
+    MDB_dbi meta, keys, sessions;
     size_t map_bytes; /* of the file, all of it allocated, and of the map */
     MDB_txn *read;    /* one read transaction, kept for all queries */
     bool reading;     /* whether it holds a snapshot now */
@@ -45,6 +45,7 @@ MUST_USE int kv_store_sync(struct kv_store *store);
 struct kv_batch {
     MDB_txn *txn;
     MDB_cursor *keys;
+    MDB_dbi sessions;
     struct kv_state state; /* of the store after it; the caller advances it */
 };
 
@@ -54,6 +55,15 @@ MUST_USE int kv_batch_begin(struct kv_store *store, struct kv_batch *ret);
 /* rc. Writes batch->state and commits; the batch is over either way. */
 MUST_USE int kv_batch_commit(struct kv_store *store, struct kv_batch *batch);
 void kv_batch_abort(struct kv_batch *batch);
+
+/* rc. Stores or removes the record of a client session; `batch` is the struct kv_batch. */
+int kv_batch_put_session(void *batch, uint64_t id, const void *data, size_t bytes);
+int kv_batch_remove_session(void *batch, uint64_t id);
+
+/* Hands out the stored records of sessions, ids rising. A code of the store's or of `load`. */
+MUST_USE int kv_store_sessions(struct kv_store *store,
+                               int (*load)(void *arg, uint64_t id, const void *data, size_t bytes),
+                               void *arg);
 
 /* Makes the file and the map larger after MDB_MAP_FULL. Errors: NO_SPACE, IO, NO_MEMORY. */
 MUST_USE int kv_store_grow(struct kv_store *store);

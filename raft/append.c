@@ -34,7 +34,8 @@ static bool request_valid(const struct raft_message *message)
         if (entry->kind == RAFT_ENTRY_CONFIG) {
             if (!configuration_readable(entry->payload))
                 return false;
-        } else if (entry->kind != RAFT_ENTRY_COMMAND && entry->kind != RAFT_ENTRY_NOOP) {
+        } else if (entry->kind != RAFT_ENTRY_COMMAND && entry->kind != RAFT_ENTRY_SESSION &&
+                   entry->kind != RAFT_ENTRY_NOOP) {
             return false;
         }
         last = entry->id;

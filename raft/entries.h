@@ -29,7 +29,8 @@ static inline bool raft_id_equal(struct raft_id a, struct raft_id b)
 enum raft_entry_kind {
     RAFT_ENTRY_NOOP = 0,    /* the first entry of every term (paper section 8); no payload */
     RAFT_ENTRY_COMMAND = 1, /* payload: the state machine's, opaque here */
-    RAFT_ENTRY_CONFIG = 2   /* payload: raft/configuration.h */
+    RAFT_ENTRY_CONFIG = 2,  /* payload: raft/configuration.h */
+    RAFT_ENTRY_SESSION = 3  /* payload: a command of a client session, opaque here too */
 };
 
 /* Who waits for an entry's outcome on this node. Local: not on the wire, not on disk. {0, 0}:

@@ -100,8 +100,8 @@ struct raft_event {
 
         struct raft_message *receive; /* taken over. Its sender was authenticated by the host */
 
-        /* Entries without ids, of kind COMMAND; taken over. On a leader they get ids and go into
-         * the log; otherwise each comes back in `refused`. */
+        /* Entries without ids, of kind COMMAND or SESSION; taken over. On a leader they get ids and
+         * go into the log; otherwise each comes back in `refused`. */
         struct raft_batch *propose;
 
         /* A (batched) linearizable read, named by the host. Comes back in `reads`. Any node takes

@@ -44,7 +44,8 @@ static int batch_take(struct raft *raft, struct raft_batch *batch)
         return CONCLAVE_BUSY;
     uint64_t index = raft->log.last.index;
     for (uint32_t i = 0; i < batch->count; i++) {
-        ASSERT(batch->entries[i].kind == RAFT_ENTRY_COMMAND);
+        ASSERT(batch->entries[i].kind == RAFT_ENTRY_COMMAND ||
+               batch->entries[i].kind == RAFT_ENTRY_SESSION);
         batch->entries[i].id = (struct raft_id){.term = raft->hard.term, .index = ++index};
     }
     raft_log_append(&raft->log, batch, 0, batch->count);

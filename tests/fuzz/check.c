@@ -35,7 +35,7 @@ static void check_entries(const struct raft_message *message, const struct buf *
     for (const struct raft_entry *entry; (entry = raft_runs_next(&request->entries, &iter));) {
         ASSERT(entry->id.index == last.index + 1);
         ASSERT(entry->id.term >= last.term && entry->id.term <= message->term);
-        ASSERT(entry->kind <= RAFT_ENTRY_CONFIG);
+        ASSERT(entry->kind <= RAFT_ENTRY_SESSION);
         ASSERT(entry->origin.client == 0 && entry->origin.request == 0);
         ASSERT(within(entry->payload, frame->data, frame->bytes));
         ASSERT(entry->buf == (entry->payload.bytes ? frame : NULL));

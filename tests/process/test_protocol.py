@@ -160,6 +160,31 @@ class Protocol(unittest.TestCase):
         code, _ = self.call((wire.PROPOSE, bytes((1 << 20) + 1)))[0]
         self.assertEqual(code, wire.TOO_LARGE)
 
+    def session(self, *request):
+        return self.call((wire.SESSION, wire.pack(list(request))))[0]
+
+    def test_a_command_in_a_session_is_applied_once(self):
+        code, body = self.session(1)
+        self.assertEqual(code, wire.OK)
+        session, lifetime_ms, window = wire.unpack(body)
+        self.assertEqual((lifetime_ms, window), (60000, 4096))
+        command = wire.put_command(b"p/s", b"v")
+        first = self.session(2, session, 1, 0, command)
+        self.assertEqual(first[0], wire.OK)
+        self.assertEqual(self.session(2, session, 1, 0, command), first)
+        self.assertEqual(self.session(3, session, 1), (wire.OK, b""))
+        self.assertEqual(self.session(2, session, 1, 0, command)[0], wire.FORGOTTEN)
+        self.assertEqual(self.session(2, session, 2, 1, wire.put_command(b"", b""))[0], wire.INVALID)
+        self.assertEqual(self.session(4, session), (wire.OK, b""))
+        code, body = self.session(2, session, 3, 2, command)
+        self.assertEqual(code, wire.SESSION_EXPIRED)
+        self.assertIsInstance(body, str)
+
+    def test_requests_that_no_client_may_make_of_a_session_are_refused(self):
+        for request in ([], [0], [6], [2, 1, 1, 1, b""], [2, 0, 1, 0, b""], [3, 1]):
+            self.assertEqual(self.session(*request)[0], wire.MALFORMED)
+        self.assertEqual(self.session(5, 1000)[0], wire.INVALID)
+
     def test_unknown_version_is_answered_with_the_versions_known(self):
         self.connection.send_raw(wire.pack([2, [1, wire.READ, b""]]))
         frame = self.connection.receive_frame(10)

@@ -172,10 +172,10 @@ Test(client, hands_out_unknown_types_with_any_body)
 {
     struct client_reader reader;
     struct client_op op;
-    cr_assert_eq(BEGIN(&reader, "\x95\x01\x93\x01\x05\x81\x01\x02\x93\x02\x00\xc4\x01x"
+    cr_assert_eq(BEGIN(&reader, "\x95\x01\x93\x01\x06\x81\x01\x02\x93\x02\x00\xc4\x01x"
                                 "\x93\x03\xcf\x00\x00\x00\x01\x00\x00\x00\x01\xc0\x93\x04\x04\xc0"),
                  CONCLAVE_OK);
-    static const uint32_t types[] = {5, 0, UINT32_MAX, CLIENT_OP_LEADER};
+    static const uint32_t types[] = {6, 0, UINT32_MAX, CLIENT_OP_LEADER};
     for (uint64_t i = 0; i < 4; i++) {
         cr_assert_eq(client_request_next(&reader, &op), 1);
         cr_assert_eq(op.id, i + 1);

@@ -1,5 +1,6 @@
 /* The examples of docs/protocol.md, byte by byte. */
 #include "../../fuzz/samples.h"
+#include "codec/session.h"
 
 #include <criterion/criterion.h>
 
@@ -92,4 +93,32 @@ Test(documented, vote)
     EXPECT(encode(&node_178, response),
            "\x9b\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xb2\xcc\xa1\x77\x01\x04\x04\xc3"
            "\x04");
+}
+
+Test(documented, session)
+{
+    struct pack pack;
+    pack_init(&pack, 0);
+    struct session_request request = {.opcode = SESSION_OPEN};
+    pack_array(&pack, 3);
+    pack_uint(&pack, 5);
+    pack_uint(&pack, CLIENT_OP_SESSION);
+    session_request_pack_bin(&pack, &request);
+    EXPECT(pack_take(&pack), "\x93\x05\x05\xc4\x02\x91\x01");
+
+    pack_init(&pack, 0);
+    request = (struct session_request){.opcode = SESSION_COMMAND,
+                                       .session = 300,
+                                       .sequence = 7,
+                                       .acknowledged = 5,
+                                       .command = {(const uint8_t *)"hi", 2}};
+    pack_array(&pack, 3);
+    pack_uint(&pack, 6);
+    pack_uint(&pack, CLIENT_OP_SESSION);
+    session_request_pack_bin(&pack, &request);
+    EXPECT(pack_take(&pack), "\x93\x06\x05\xc4\x0b\x95\x02\xcd\x01\x2c\x07\x05\xc4\x02\x68\x69");
+
+    pack_init(&pack, 0);
+    session_opened_pack(&pack, &(struct session_opened){300, 60000, 4096});
+    EXPECT(pack_take(&pack), "\x93\xcd\x01\x2c\xcd\xea\x60\xcd\x10\x00");
 }

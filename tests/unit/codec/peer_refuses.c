@@ -141,7 +141,7 @@ Test(peer_refuses, entries_whose_terms_decrease)
 Test(peer_refuses, entries_of_unknown_kind_or_form)
 {
     struct fields fields = append_fields();
-    cr_assert_eq(DECODE(&fields, "\x91\x93\x09\x03\xc4\x01x", 1), CONCLAVE_MALFORMED);
+    cr_assert_eq(DECODE(&fields, "\x91\x93\x09\x04\xc4\x01x", 1), CONCLAVE_MALFORMED);
     cr_assert_eq(DECODE(&fields, "\x91\x93\x09\x00\xc4\x01x", 1), CONCLAVE_MALFORMED);
     cr_assert_eq(DECODE(&fields, "\x91\x92\x09\x01\xc4\x01x", 1), CONCLAVE_MALFORMED);
     cr_assert_eq(DECODE(&fields, "\x91\x93\x09\x01\x05", 1), CONCLAVE_MALFORMED);

@@ -1,0 +1,284 @@
+#include "machine/session_layer.h"
+
+#include "base/fatal.h"
+#include "codec/session.h"
+#include "machine/reply.h"
+
+#include <stdlib.h>
+
+/* A command on its way through the machine. */
+struct item {
+    struct session *session; /* NULL: a plain command */
+    uint64_t sequence;
+};
+
+/* A command that came again before the first one was applied. */
+struct repeat {
+    uint32_t item; /* the first one */
+    struct conclave_reply_sink *reply;
+};
+
+struct session_layer {
+    const struct conclave_machine_ops *ops;
+    void *machine;
+    struct kv *kv;
+    struct session_table *table;
+    uint64_t applied;         /* by the layer */
+    uint64_t machine_applied; /* by the machine when it was opened: not to be applied again */
+
+    /* One apply of the machine. Sessions end only between them: the items point to theirs. */
+    uint32_t count, repeat_count;
+    bool settled;
+    struct conclave_command commands[SESSION_INPUTS_MAX];
+    struct conclave_reply_sink *replies[SESSION_INPUTS_MAX];
+    struct item items[SESSION_INPUTS_MAX];
+    struct repeat repeats[SESSION_INPUTS_MAX];
+};
+
+struct session_table *session_layer_table(struct session_layer *layer)
+{
+    return layer->table;
+}
+
+/* --- One apply of the machine ----------------------------------------------------------------- */
+
+/* The machine has answered: keeps the answers. Once for each apply, however often it is tried. */
+static void settle(struct session_layer *layer)
+{
+    if (layer->settled)
+        return;
+    layer->settled = true;
+    for (uint32_t i = 0; i < layer->count; i++) {
+        const struct item *item = &layer->items[i];
+        const struct conclave_reply_sink *reply = layer->replies[i];
+        if (item->session)
+            session_table_settle(layer->table, item->session, item->sequence, reply->code,
+                                 reply->body);
+    }
+    if (session_table_wants_sweep(layer->table))
+        session_table_sweep(layer->table);
+}
+
+/* Called by the built-in machine in its transaction. */
+static int save(void *arg, const struct session_sink *sink)
+{
+    struct session_layer *layer = arg;
+    settle(layer);
+    return session_table_save(layer->table, sink);
+}
+
+/* Applies what has gathered, up to this index. */
+static int flush(struct session_layer *layer, uint64_t last_index)
+{
+    if (last_index <= layer->applied)
+        return CONCLAVE_OK;
+    ASSERT(last_index > layer->machine_applied || layer->count == 0);
+    layer->settled = false;
+    if (last_index > layer->machine_applied) {
+        int code = layer->ops->apply(layer->machine, layer->commands, layer->count, last_index,
+                                     layer->replies);
+        if (code)
+            return code;
+    }
+    settle(layer);
+    session_table_saved(layer->table);
+    for (uint32_t i = 0; i < layer->repeat_count; i++) {
+        const struct conclave_reply_sink *first = layer->replies[layer->repeats[i].item];
+        reply_sink_take(layer->repeats[i].reply, first->code,
+                        first->body ? buf_ref(first->body) : NULL);
+    }
+    layer->count = layer->repeat_count = 0;
+    layer->applied = last_index;
+    return CONCLAVE_OK;
+}
+
+/* --- Commands --------------------------------------------------------------------------------- */
+
+static void pass_on(struct session_layer *layer, const struct conclave_command *command,
+                    struct item item, struct conclave_reply_sink *reply)
+{
+    ASSERT(layer->count < SESSION_INPUTS_MAX);
+    layer->commands[layer->count] = *command;
+    layer->items[layer->count] = item;
+    layer->replies[layer->count++] = reply;
+}
+
+static void answer_repeat(struct session_layer *layer, const struct session_slot *slot,
+                          struct conclave_reply_sink *reply)
+{
+    if (slot->state == SLOT_PENDING)
+        layer->repeats[layer->repeat_count++] = (struct repeat){slot->code, reply};
+    else
+        reply_sink_take(reply, (int)slot->code, slot->body ? buf_ref(slot->body) : NULL);
+}
+
+static void take_command(struct session_layer *layer, const struct session_request *request,
+                         const struct conclave_command *outer, struct conclave_reply_sink *reply)
+{
+    struct session *session = session_table_find(layer->table, request->session);
+    if (!session) { /* Rule 43: refused, not applied */
+        reply_sink_take(reply, CONCLAVE_SESSION_EXPIRED, NULL);
+        return;
+    }
+    session_table_use(layer->table, session, outer->index, request->acknowledged);
+    const struct session_slot *slot;
+    switch (session_table_admit(layer->table, session, request->sequence, layer->count, &slot)) {
+    case SESSION_NEW: {
+        struct conclave_command command = *outer;
+        command.data = request->command.data;
+        command.bytes = request->command.bytes;
+        if (outer->index <= layer->machine_applied) /* the machine holds it */
+            session_table_settle_forgotten(layer->table, session, request->sequence);
+        else
+            pass_on(layer, &command, (struct item){session, request->sequence}, reply);
+        return;
+    }
+    case SESSION_REPEAT: /* Rule 43: the same answer, applied once */
+        answer_repeat(layer, slot, reply);
+        return;
+    case SESSION_FORGOTTEN_COMMAND:
+        reply_sink_take(reply, CONCLAVE_FORGOTTEN, NULL);
+        return;
+    case SESSION_NO_ROOM:
+        reply_sink_take(reply, CONCLAVE_BUSY, NULL);
+        return;
+    }
+}
+
+static void open_session(struct session_layer *layer, uint64_t index,
+                         struct conclave_reply_sink *reply)
+{
+    const struct session *session = session_table_open(layer->table, index);
+    struct pack pack;
+    pack_init(&pack, 0);
+    session_opened_pack(&pack, &(struct session_opened){.session = session->id,
+                                                        .lifetime_ms = SESSION_LIFETIME_MS,
+                                                        .window = SESSION_WINDOW});
+    reply_sink_take(reply, CONCLAVE_OK, pack_take(&pack));
+}
+
+/* Everything that may end a session. What has gathered is applied before. */
+static void take_change(struct session_layer *layer, const struct session_request *request,
+                        uint64_t index, struct conclave_reply_sink *reply)
+{
+    struct session *session;
+    switch (request->opcode) {
+    case SESSION_OPEN:
+        open_session(layer, index, reply);
+        return;
+    case SESSION_CLOSE:
+        session = session_table_find(layer->table, request->session);
+        if (session)
+            session_table_remove(layer->table, session);
+        return;
+    case SESSION_CLOCK:
+        session_table_pass_time(layer->table, request->elapsed_ms);
+        return;
+    case SESSION_COMMAND:
+    case SESSION_KEEP_ALIVE:
+        break;
+    }
+    ASSERT(!"a request that ends sessions");
+}
+
+static void keep_alive(struct session_layer *layer, const struct session_request *request,
+                       uint64_t index, struct conclave_reply_sink *reply)
+{
+    struct session *session = session_table_find(layer->table, request->session);
+    if (session)
+        session_table_use(layer->table, session, index, request->acknowledged);
+    else
+        reply_sink_take(reply, CONCLAVE_SESSION_EXPIRED, NULL);
+}
+
+static int take_session_input(struct session_layer *layer, const struct conclave_command *command,
+                              struct conclave_reply_sink *reply)
+{
+    struct session_request request;
+    int code = session_request_decode(command->data, command->bytes, &request);
+    if (code) {
+        reply_sink_take(reply, code, NULL);
+        return CONCLAVE_OK;
+    }
+    if (request.opcode == SESSION_COMMAND) {
+        bool swept = session_table_wants_sweep(layer->table);
+        take_command(layer, &request, command, reply);
+        /* Answers are swept after the same command on every node, wherever its batches end. */
+        if (!swept && session_table_wants_sweep(layer->table))
+            return flush(layer, command->index);
+        return CONCLAVE_OK;
+    }
+    if (request.opcode == SESSION_KEEP_ALIVE) {
+        keep_alive(layer, &request, command->index, reply);
+        return CONCLAVE_OK;
+    }
+    code = layer->count > 0 ? flush(layer, command->index - 1) : CONCLAVE_OK;
+    if (!code)
+        take_change(layer, &request, command->index, reply);
+    return code;
+}
+
+int session_layer_apply(struct session_layer *layer, const struct session_input *inputs,
+                        size_t count, uint64_t last_index,
+                        struct conclave_reply_sink *const *replies)
+{
+    ASSERT(count <= SESSION_INPUTS_MAX && last_index > layer->applied);
+    for (size_t i = 0; i < count; i++) {
+        const struct conclave_command *command = &inputs[i].command;
+        ASSERT(command->index > layer->applied && command->index <= last_index);
+        if (inputs[i].in_session) {
+            int code = take_session_input(layer, command, replies[i]);
+            if (code)
+                return code;
+        } else if (command->index > layer->machine_applied) {
+            pass_on(layer, command, (struct item){0}, replies[i]);
+        }
+    }
+    return flush(layer, last_index);
+}
+
+/* --- Life ------------------------------------------------------------------------------------- */
+
+static int load(void *arg, uint64_t id, const void *data, size_t bytes)
+{
+    struct session_layer *layer = arg;
+    return session_table_load(layer->table, id, data, bytes);
+}
+
+struct session_layer *session_layer_create(const struct conclave_machine_ops *ops, void *machine,
+                                           struct kv *kv)
+{
+    struct session_layer *layer = mem_zalloc(sizeof *layer);
+    layer->ops = ops;
+    layer->machine = machine;
+    layer->kv = kv;
+    layer->table = session_table_create();
+    if (kv)
+        kv_keep_sessions(kv, (struct kv_sessions){.arg = layer, .load = load, .save = save});
+    return layer;
+}
+
+void session_layer_destroy(struct session_layer *layer)
+{
+    if (!layer)
+        return;
+    if (layer->kv)
+        kv_keep_sessions(layer->kv, (struct kv_sessions){0});
+    session_table_destroy(layer->table);
+    free(layer);
+}
+
+int session_layer_open(struct session_layer *layer, const struct conclave_machine_env *env,
+                       uint64_t *ret_applied_index, struct conclave_error *error)
+{
+    session_table_clear(layer->table);
+    uint64_t applied = 0;
+    int code = layer->ops->open(layer->machine, env, &applied, error);
+    if (code)
+        return code;
+    session_table_loaded(layer->table);
+    layer->machine_applied = applied;
+    layer->applied = layer->kv ? applied : 0;
+    *ret_applied_index = layer->applied;
+    return CONCLAVE_OK;
+}

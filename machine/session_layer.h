@@ -1,0 +1,50 @@
+/* machine/session_layer.h - client sessions in front of any state machine.
+ *
+ *     committed entries ──> layer ──> commands that are to be applied ──> the machine
+ *                             │                                             │
+ *                             └── repeats, refusals, open, close    answers ┘, kept for repeats
+ *
+ * The layer unwraps commands of sessions, lets each number through once (Rule 43), and passes plain
+ * commands on as they are. Its table is stored in the transaction of the built-in machine, together
+ * with data and applied index (Rule 7). A machine of an embedder knows nothing of it: the table is
+ * then rebuilt at each start by reading the log from the first entry on; commands that the machine
+ * already holds are noted, and not applied again.
+ *
+ * One thread: the state-machine actor's. */
+#ifndef MACHINE_SESSION_LAYER_H
+#define MACHINE_SESSION_LAYER_H
+
+#include "base/error.h"
+#include "machine/kv.h"
+#include "machine/session_table.h"
+
+/* One committed command, in order. */
+struct session_input {
+    struct conclave_command command;
+    bool in_session; /* its data is a session request (codec/session.h) */
+};
+
+enum { SESSION_INPUTS_MAX = 4096 }; /* of one session_layer_apply */
+
+struct session_layer;
+
+/* In front of ops and its machine; `kv` is that machine if it is the built-in one, else NULL. */
+struct session_layer *session_layer_create(const struct conclave_machine_ops *ops, void *machine,
+                                           struct kv *kv);
+void session_layer_destroy(struct session_layer *layer);
+
+/* Opens the machine. *ret_applied_index: up to where sessions and machine hold everything. Errors:
+ * the machine's. */
+MUST_USE int session_layer_open(struct session_layer *layer, const struct conclave_machine_env *env,
+                                uint64_t *ret_applied_index, struct conclave_error *error);
+
+/* As conclave_machine_ops.apply. May be several applies of the machine, each of them atomic with
+ * the sessions. */
+MUST_USE int session_layer_apply(struct session_layer *layer, const struct session_input *inputs,
+                                 size_t count, uint64_t last_index,
+                                 struct conclave_reply_sink *const *replies);
+
+/* For snapshots: what is to travel with the machine's data, as of the last apply. */
+struct session_table *session_layer_table(struct session_layer *layer);
+
+#endif
