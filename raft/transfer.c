@@ -106,7 +106,8 @@ void raft_transfer_answer(struct raft *raft)
         return;
     int code;
     if (raft->role == RAFT_LEADER) {
-        if (raft->transfer.target != 0)
+        /* One under way past the request's time is another: because the disk hangs. */
+        if (raft->transfer.target != 0 && raft->now_us < request->deadline_us)
             return;
         code = CONCLAVE_TIMEOUT; /* given up; or this node was elected again since */
     } else if (raft->leader != 0) {
