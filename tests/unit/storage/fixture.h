@@ -7,7 +7,7 @@
 #ifndef TESTS_STORAGE_FIXTURE_H
 #define TESTS_STORAGE_FIXTURE_H
 
-#include "memory_io.h"
+#include "tests/disk/memory_io.h"
 
 #include "storage/vote.h"
 #include "storage/wal.h"

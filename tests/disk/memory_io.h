@@ -1,4 +1,4 @@
-/* A disk in memory behind struct io, which loses what a real one may lose.
+/* tests/disk/memory_io.h - a disk in memory behind struct io, which loses what a real one may lose.
  *
  * Every file has two contents: what was written, which reads see, and what was synced. Every name
  * has two meanings: what the running system sees, and what the disk holds since the last sync of
@@ -8,8 +8,8 @@
  *
  * Each call of the table except close is one operation, numbered from 1. Paths are relative; "." is
  * there from the start. Deterministic. Used by one thread at a time. */
-#ifndef TESTS_STORAGE_MEMORY_IO_H
-#define TESTS_STORAGE_MEMORY_IO_H
+#ifndef TESTS_DISK_MEMORY_IO_H
+#define TESTS_DISK_MEMORY_IO_H
 
 #include "storage/io.h"
 

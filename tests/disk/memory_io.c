@@ -1,4 +1,4 @@
-#include "memory_io.h"
+#include "tests/disk/memory_io.h"
 
 #include "base/fatal.h"
 #include "base/prng.h"
