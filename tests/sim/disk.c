@@ -1,8 +1,11 @@
 #include "tests/sim/disk.h"
 
 #include "base/fatal.h"
+#include "tests/sim/storage.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 struct disk {
     struct raft_hard_state hard_state;
@@ -12,6 +15,10 @@ struct disk {
     struct raft_persist *queue; /* unsynced, oldest first */
     uint32_t queued, queue_capacity;
     uint32_t writing; /* of the queue's front: in the batch under way */
+    struct storage *storage;
+    uint32_t lost; /* persists that were queued and never begun when it crashed */
+    bool failed;   /* the batch under way has failed: nothing may be written after it (Rule 6) */
+    struct disk_crash crash; /* the last one, of a model */
 };
 
 static void disk_put(struct disk *disk, const struct raft_entry *entry)
@@ -37,9 +44,10 @@ static void persist_deinit(struct raft_persist *persist)
     *persist = (struct raft_persist){0};
 }
 
-struct disk *disk_create(struct buf *configuration)
+struct disk *disk_create(struct buf *configuration, struct storage *storage)
 {
     struct disk *disk = mem_zalloc(sizeof *disk);
+    disk->storage = storage;
     disk->hard_state = (struct raft_hard_state){.term = 1};
     struct raft_entry first = {.id = {.term = 1, .index = 1},
                                .kind = RAFT_ENTRY_CONFIG,
@@ -57,7 +65,13 @@ void disk_destroy(struct disk *disk)
         buf_unref(disk->entries[i].buf);
     free(disk->queue);
     free(disk->entries);
+    storage_destroy(disk->storage);
     free(disk);
+}
+
+struct storage *disk_storage(struct disk *disk)
+{
+    return disk->storage;
 }
 
 void disk_submit(struct disk *disk, struct raft_persist *persist)
@@ -88,10 +102,18 @@ static void disk_apply(struct disk *disk, const struct raft_persist *persist, ui
         disk_put(disk, entry);
 }
 
-void disk_complete(struct disk *disk, void (*durable)(void *arg, struct raft_persist *persist),
-                   void *arg)
+int disk_complete(struct disk *disk, bool fails,
+                  void (*durable)(void *arg, struct raft_persist *persist), void *arg,
+                  struct conclave_error *error)
 {
     ASSERT(disk->writing > 0);
+    if (disk->storage) {
+        int code = storage_write(disk->storage, disk->queue, disk->writing, fails, error);
+        if (code != CONCLAVE_OK) {
+            disk->failed = true;
+            return code;
+        }
+    }
     for (uint32_t i = 0; i < disk->writing; i++) {
         disk_apply(disk, &disk->queue[i], UINT64_MAX);
         durable(arg, &disk->queue[i]);
@@ -101,9 +123,18 @@ void disk_complete(struct disk *disk, void (*durable)(void *arg, struct raft_per
     for (uint32_t i = 0; i < disk->queued; i++)
         disk->queue[i] = disk->queue[i + disk->writing];
     disk->writing = 0;
+    return CONCLAVE_OK;
 }
 
-struct disk_crash disk_crash(struct disk *disk, struct prng *prng)
+static void queue_clear(struct disk *disk)
+{
+    for (uint32_t i = 0; i < disk->queued; i++)
+        persist_deinit(&disk->queue[i]);
+    disk->queued = 0;
+    disk->writing = 0;
+}
+
+static void model_crash(struct disk *disk, struct prng *prng)
 {
     struct disk_crash crash = {0};
     crash.kept_count = (uint32_t)prng_between(prng, 0, disk->queued);
@@ -123,16 +154,139 @@ struct disk_crash disk_crash(struct disk *disk, struct prng *prng)
             disk_apply(disk, &disk->queue[i], 0);
         }
     }
-    for (uint32_t i = 0; i < disk->queued; i++)
-        persist_deinit(&disk->queue[i]);
-    disk->queued = 0;
-    disk->writing = 0;
-    return crash;
+    queue_clear(disk);
+    disk->crash = crash;
 }
 
-void disk_recover(const struct disk *disk, struct raft_hard_state *ret_hard_state,
-                  struct raft_runs *ret_entries)
+bool disk_crash(struct disk *disk, struct prng *prng)
 {
+    if (!disk->storage) {
+        model_crash(disk, prng);
+        return true;
+    }
+    /* What was only queued has not been written at all. The rest is kept, to be compared with. */
+    uint32_t under_way = disk->failed ? 0 : disk->writing;
+    disk->lost = disk->queued - disk->writing;
+    for (uint32_t i = disk->writing; i < disk->queued; i++)
+        persist_deinit(&disk->queue[i]);
+    disk->queued = disk->writing;
+    disk->failed = false;
+    return storage_crash(disk->storage, disk->queue, under_way);
+}
+
+/* --- Starting --------------------------------------------------------------------------------- */
+
+static bool hard_state_equal(struct raft_hard_state a, struct raft_hard_state b)
+{
+    return a.term == b.term && a.vote == b.vote;
+}
+
+static bool entry_equal(const struct raft_entry *a, const struct raft_entry *b)
+{
+    return raft_id_equal(a->id, b->id) && a->kind == b->kind &&
+           a->payload.bytes == b->payload.bytes &&
+           (a->payload.bytes == 0 ||
+            memcmp(a->payload.data, b->payload.data, a->payload.bytes) == 0);
+}
+
+static bool log_equal(const struct disk *disk, const struct raft_runs *found)
+{
+    if (disk->count != found->entry_count ||
+        !raft_id_equal(disk->entries[disk->count - 1].id, raft_runs_last(found)))
+        return false;
+    struct raft_runs_iter it = {0};
+    uint64_t i = 0;
+    for (const struct raft_entry *e; (e = raft_runs_next(found, &it));) {
+        if (!entry_equal(e, &disk->entries[i++]))
+            return false;
+    }
+    return true;
+}
+
+/* The account goes on to where the log that was found is the log: entry by entry over what was
+ * being written when the node died. False: it is so at no point. */
+static bool account_follow(struct disk *disk, const struct storage_found *found,
+                           struct disk_crash *crash)
+{
+    if (log_equal(disk, &found->entries))
+        return true;
+    for (uint32_t i = 0; i < disk->queued; i++) {
+        struct raft_runs_iter it = {0};
+        const struct raft_entry *entry;
+        uint64_t kept = 0;
+        while ((entry = raft_runs_next(&disk->queue[i].entries, &it))) {
+            disk_put(disk, entry);
+            kept++;
+            if (!log_equal(disk, &found->entries))
+                continue;
+            crash->partial = kept < disk->queue[i].entries.entry_count;
+            crash->partial_count = crash->partial ? (uint32_t)kept : 0;
+            crash->kept_count = i + !crash->partial;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Term and vote are those that were synced, or the batch's last: and those surely if any entry of
+ * the batch is there (Rule 2). */
+static bool account_hard_state(struct disk *disk, const struct storage_found *found,
+                               struct disk_crash *crash)
+{
+    struct raft_hard_state newest = disk->hard_state;
+    for (uint32_t i = 0; i < disk->queued; i++) {
+        if (disk->queue[i].hard_state_changed)
+            newest = disk->queue[i].hard_state;
+    }
+    bool some = crash->kept_count > 0 || crash->partial;
+    if (!hard_state_equal(found->hard_state, newest) &&
+        (some || !hard_state_equal(found->hard_state, disk->hard_state)))
+        return false;
+    crash->hard_state_ahead =
+        crash->kept_count < disk->queued && !hard_state_equal(found->hard_state, disk->hard_state);
+    disk->hard_state = found->hard_state;
+    return true;
+}
+
+static enum disk_start real_recover(struct disk *disk, bool interrupted, struct disk_found *ret,
+                                    struct conclave_error *error)
+{
+    struct storage_found found = {0};
+    int code = storage_open(disk->storage, interrupted, &found, error);
+    if (code == CONCLAVE_CORRUPT)
+        return DISK_REFUSED;
+    if (code != CONCLAVE_OK && interrupted)
+        return DISK_FAILED;
+    if (code != CONCLAVE_OK)
+        return DISK_WRONG;
+    uint64_t synced = disk->count;
+    struct raft_id last = raft_runs_last(&found.entries);
+    struct disk_crash crash = {0};
+    bool kept = account_follow(disk, &found, &crash);
+    if (!kept || !account_hard_state(disk, &found, &crash)) {
+        error_set(error, CONCLAVE_CORRUPT,
+                  "it starts with %" PRIu64 " entries up to %" PRIu64 ":%" PRIu64 ", term %" PRIu64
+                  ": the %s is not what was synced (%" PRIu64 " entries, term %" PRIu64
+                  ") with a beginning of the %" PRIu32 " writes under way",
+                  found.entries.entry_count, last.term, last.index, found.hard_state.term,
+                  kept ? "hard state" : "log", synced, disk->hard_state.term, disk->queued);
+        raft_runs_clear(&found.entries);
+        return DISK_WRONG;
+    }
+    crash.lost_count = disk->lost + disk->queued - crash.kept_count - crash.partial;
+    disk->lost = 0;
+    queue_clear(disk);
+    *ret = (struct disk_found){
+        .hard_state = found.hard_state, .crash = crash, .cut_bytes = found.cut_bytes};
+    raft_runs_move(&ret->entries, &found.entries);
+    return DISK_STARTED;
+}
+
+enum disk_start disk_recover(struct disk *disk, bool interrupted, struct disk_found *ret,
+                             struct conclave_error *error)
+{
+    if (disk->storage)
+        return real_recover(disk, interrupted, ret, error);
     ASSERT(disk->queued == 0);
     struct raft_batch *batch = raft_batch_create((uint32_t)disk->count);
     for (uint64_t i = 0; i < disk->count; i++) {
@@ -141,7 +295,9 @@ void disk_recover(const struct disk *disk, struct raft_hard_state *ret_hard_stat
             buf_ref(entry.buf);
         raft_batch_add(batch, entry);
     }
-    *ret_hard_state = disk->hard_state;
-    raft_runs_append(ret_entries, batch, 0, batch->count);
+    *ret = (struct disk_found){.hard_state = disk->hard_state, .crash = disk->crash};
+    disk->crash = (struct disk_crash){0};
+    raft_runs_append(&ret->entries, batch, 0, batch->count);
     raft_batch_unref(batch);
+    return DISK_STARTED;
 }

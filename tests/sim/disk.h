@@ -1,9 +1,12 @@
-/* tests/sim/disk.h - a model of the log-writer and its disk: written versus synced.
+/* tests/sim/disk.h - the log-writer and its disk: written versus synced.
  *
  * Persists queue in order. A batch of them is written and synced together; what is not yet synced
  * may be lost in a crash, or kept up to any point, also in the middle of a persist: hard state
- * without the entries, or some entries of it. Nobody outside this file knows how it is stored. One
- * thread. */
+ * without the entries, or some entries of it.
+ *
+ * It is a model by itself, and quick. On top of a struct storage it is the account of what that has
+ * to hold: what was synced, and after a crash any beginning of what was being written, and a start
+ * compares. Nobody outside this file knows which it is. One thread. */
 #ifndef TESTS_SIM_DISK_H
 #define TESTS_SIM_DISK_H
 
@@ -11,10 +14,11 @@
 #include "raft/raft.h"
 
 struct disk;
+struct storage;
 
 /* A disk as a new node has it: the hard state {1, 0} and the configuration as entry 1:1. Takes a
- * reference of its own on the payload. */
-struct disk *disk_create(struct buf *configuration);
+ * reference of its own on the payload. `storage`: taken over; NULL: the model. */
+struct disk *disk_create(struct buf *configuration, struct storage *storage);
 void disk_destroy(struct disk *disk);
 
 /* Queues a persist; takes it over and leaves *persist empty. */
@@ -26,11 +30,22 @@ uint32_t disk_begin(struct disk *disk, uint32_t max);
 
 /* The batch under way is durable. Calls `durable` for each of its persists in order, at the moment
  * when the disk holds exactly what it held after that persist; `durable` may take the messages of
- * persist->send_after. */
-void disk_complete(struct disk *disk, void (*durable)(void *arg, struct raft_persist *persist),
-                   void *arg);
+ * persist->send_after.
+ *
+ * A real disk may also fail, and does if `fails` says so: then `durable` is never called, the batch
+ * stays under way, and the node has to stop. */
+MUST_USE int disk_complete(struct disk *disk, bool fails,
+                           void (*durable)(void *arg, struct raft_persist *persist), void *arg,
+                           struct conclave_error *error);
 
-/* What a crash did. */
+/* The node dies: everything queued is kept up to a drawn point, the rest is lost. Returns true if
+ * the power was lost; the model knows nothing else. */
+bool disk_crash(struct disk *disk, struct prng *prng);
+
+/* The real disk under it; NULL: a model. */
+struct storage *disk_storage(struct disk *disk);
+
+/* What the crash before this start did. */
 struct disk_crash {
     uint32_t lost_count;    /* persists of which nothing is left */
     uint32_t kept_count;    /* unsynced persists that survived whole */
@@ -39,12 +54,23 @@ struct disk_crash {
     bool hard_state_ahead;  /* a hard state survived that came after entries that did not */
 };
 
-/* The node dies: everything queued is kept up to a drawn point, the rest is lost. */
-struct disk_crash disk_crash(struct disk *disk, struct prng *prng);
+struct disk_found {
+    struct raft_hard_state hard_state;
+    struct raft_runs entries; /* new runs without origins; the caller's */
+    struct disk_crash crash;
+    uint64_t cut_bytes;
+};
 
-/* What a start finds: the hard state, and all entries as new runs (no origins), owned by the
- * caller. Nothing may be queued. */
-void disk_recover(const struct disk *disk, struct raft_hard_state *ret_hard_state,
-                  struct raft_runs *ret_entries);
+enum disk_start {
+    DISK_STARTED,
+    DISK_FAILED,  /* by an interruption: try again */
+    DISK_REFUSED, /* CORRUPT, and it says so */
+    DISK_WRONG    /* what it found is not what it may find */
+};
+
+/* What a start finds. No batch may be under way. `interrupted`: a real disk fails or loses its
+ * power in the middle of it. Except after DISK_STARTED *ret is untouched and *error says why. */
+enum disk_start disk_recover(struct disk *disk, bool interrupted, struct disk_found *ret,
+                             struct conclave_error *error);
 
 #endif

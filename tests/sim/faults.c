@@ -19,6 +19,11 @@ static void restart_later(struct world *world, const struct node *node, uint64_t
                (struct sim_event){.kind = SIM_RESTART, .node = world_index(world, node)});
 }
 
+void faults_restart(struct world *world, const struct node *node)
+{
+    restart_later(world, node, fault_length(world));
+}
+
 static void crash(struct world *world, struct node *node)
 {
     world->report.faults[SIM_FAULT_CRASH]++;
@@ -62,6 +67,33 @@ static void fault_crash_all(struct world *world)
         restart_later(world, &world->nodes[i], fault_length(world));
     }
     report_mark(&world->report, SIM_MARK_MAJORITY_DOWN);
+}
+
+/* A log that is damaged where it had been attested keeps its node down for good: so only where a
+ * majority stays. */
+static void fault_damage(struct world *world)
+{
+    struct node *node = faults_target(world);
+    uint32_t damaged = 1;
+    for (uint32_t i = 0; i < world->knobs.voter_count; i++)
+        damaged += world->nodes[i].damaged;
+    bool learner = world_index(world, node) >= world->knobs.voter_count;
+    if (!world->knobs.real_disk || node->damaged || node->incarnation == 0 ||
+        (!learner && damaged * 2 >= world->knobs.voter_count))
+        return;
+    if (node->up)
+        crash(world, node);
+    node->damaged = storage_damage(disk_storage(node->disk));
+    world->report.faults[SIM_FAULT_DAMAGE] += node->damaged;
+}
+
+static void fault_full_disk(struct world *world)
+{
+    struct node *node = faults_target(world);
+    if (!world->knobs.real_disk || !node->up)
+        return;
+    world->report.faults[SIM_FAULT_DISK_FULL]++;
+    storage_fill(disk_storage(node->disk));
 }
 
 static void fault_pause(struct world *world)
@@ -146,9 +178,9 @@ static void fault_transfer(struct world *world)
 
 static void fault_inject(struct world *world)
 {
-    static const enum sim_fault kinds[] = {SIM_FAULT_CRASH,   SIM_FAULT_CRASH_ALL,
-                                           SIM_FAULT_PAUSE,   SIM_FAULT_PARTITION,
-                                           SIM_FAULT_ONE_WAY, SIM_FAULT_TRANSFER};
+    static const enum sim_fault kinds[] = {
+        SIM_FAULT_CRASH,   SIM_FAULT_CRASH_ALL, SIM_FAULT_PAUSE,     SIM_FAULT_PARTITION,
+        SIM_FAULT_ONE_WAY, SIM_FAULT_TRANSFER,  SIM_FAULT_DISK_FULL, SIM_FAULT_DAMAGE};
     enum sim_fault on[sizeof kinds / sizeof *kinds];
     uint64_t count = 0;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -168,6 +200,13 @@ static void fault_inject(struct world *world)
         break;
     case SIM_FAULT_PAUSE:
         fault_pause(world);
+        break;
+    case SIM_FAULT_DISK_FULL:
+        fault_full_disk(world);
+        break;
+    case SIM_FAULT_DAMAGE:
+        if (world_draw(world, 0, 3) == 0)
+            fault_damage(world);
         break;
     case SIM_FAULT_PARTITION:
     case SIM_FAULT_ONE_WAY:
@@ -229,6 +268,8 @@ void faults_end(struct world *world)
         for (uint32_t j = 0; j < world->node_count; j++)
             world->cut[i][j] = 0;
         node->paused_until_us = 0;
+        if (disk_storage(node->disk))
+            storage_empty(disk_storage(node->disk));
         if (!node->up)
             node_start(world, node);
     }

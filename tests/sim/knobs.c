@@ -73,6 +73,20 @@ static void draw_load(struct knobs *knobs, struct prng *prng)
     knobs->leader_guess_chance = PICK(prng, 300, 800, 950);
 }
 
+/* The real code is slower than the models: half of the seeds run on each part of it. */
+static void draw_real(struct knobs *knobs, struct prng *prng)
+{
+    knobs->real_wire = prng_below(prng, 2) == 0;
+    knobs->real_disk = prng_below(prng, 2) == 0;
+    knobs->storage.segment_bytes = PICK(prng, 1024, 1024, 2048, 8192, 65536);
+    knobs->storage.attest_chance = PICK(prng, 0, 50, 500);
+    knobs->storage.prepare_chance = PICK(prng, 0, 300, 1000);
+    knobs->storage.kill_chance = PICK(prng, 0, 500, 1000);
+    knobs->chance[SIM_FAULT_CUT_FRAME] = PICK(prng, 5, 50);
+    knobs->chance[SIM_FAULT_BAD_SYNC] = PICK(prng, 2, 10, 50);
+    knobs->chance[SIM_FAULT_BAD_START] = PICK(prng, 100, 500);
+}
+
 void knobs_draw(struct knobs *knobs, struct prng *prng)
 {
     memset(knobs, 0, sizeof *knobs);
@@ -90,6 +104,7 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     knobs->chance[SIM_FAULT_SLOW_DISK] = PICK(prng, 5, 50, 300);
     knobs->chance[SIM_FAULT_SLOW_MACHINE] = PICK(prng, 5, 50, 300);
     knobs->chance[SIM_FAULT_EARLY_TIMER] = PICK(prng, 5, 50, 300);
+    draw_real(knobs, prng);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if (!knobs->on[i])
             knobs->chance[i] = 0;

@@ -9,6 +9,13 @@
 #include "base/prng.h"
 #include "raft/raft.h"
 
+struct storage_knobs {
+    uint64_t segment_bytes;
+    uint64_t attest_chance;  /* the log was idle before a batch */
+    uint64_t prepare_chance; /* the segment helper has been at work before a batch */
+    uint64_t kill_chance;    /* a crash is that of the process: the page cache survives */
+};
+
 enum {
     SIM_VOTERS_MAX = 7,
     SIM_NODES_MAX = 9, /* voters and learners */
@@ -18,6 +25,11 @@ enum {
 
 /* X(NAME, text): the faults, counted as they are injected. */
 #define SIM_FAULTS(X)                                \
+    X(CUT_FRAME, "frames cut short")                 \
+    X(BAD_SYNC, "disk operations failed")            \
+    X(DISK_FULL, "disks nearly full")                \
+    X(BAD_START, "starts cut short")                 \
+    X(DAMAGE, "logs damaged for good")               \
     X(LOSS, "messages lost")                         \
     X(DUPLICATE, "messages duplicated")              \
     X(DELAY, "messages delayed past others")         \
@@ -56,6 +68,10 @@ struct knobs {
     uint64_t fault_length_us_max;
     uint64_t leader_chance; /* a fault that hits a node is aimed at a leader */
     uint64_t reset_chance;  /* a crash loses the state machine's data too */
+
+    bool real_wire; /* messages are encoded, and decoded where they arrive */
+    bool real_disk; /* vote file and log are the real ones */
+    struct storage_knobs storage;
 
     uint32_t client_count;
     uint32_t burst_max; /* commands proposed together */

@@ -1,5 +1,7 @@
 #include "tests/sim/world.h"
 
+#include <string.h>
+
 /* The copy that a real network would make: payloads are immutable bytes and stay shared, but the
  * sender's batches do not, and origins, which are local to a node, do not cross. */
 static struct raft_message *message_copy(const struct raft_message *message)
@@ -27,13 +29,93 @@ static struct raft_message *message_copy(const struct raft_message *message)
     return copy;
 }
 
-static void network_queue(struct world *world, uint32_t to, struct raft_message *message)
+/* --- Frames ----------------------------------------------------------------------------------- */
+
+static struct peer_identity identity_of(const struct node *node)
+{
+    return (struct peer_identity){.cluster_id = node->identity.cluster_id,
+                                  .node_id = node->identity.node_id,
+                                  .incarnation = node->identity.incarnation};
+}
+
+/* An event that will deliver the message: as a frame, or as it is. Takes it over. */
+static struct sim_event network_pack(struct world *world, uint32_t from, uint32_t to,
+                                     struct raft_message *message)
+{
+    struct sim_event event = {.kind = SIM_DELIVER, .node = to, .ptr = message, .b = from};
+    if (world->knobs.real_wire) {
+        struct peer_identity identity = identity_of(&world->nodes[from]);
+        event.a = 1;
+        event.ptr = peer_encode_raft(&identity, message);
+        raft_message_destroy(message);
+    }
+    return event;
+}
+
+static struct sim_event network_repeat(const struct sim_event *event)
+{
+    struct sim_event again = *event;
+    again.ptr = event->a ? (void *)buf_ref(event->ptr) : (void *)message_copy(event->ptr);
+    return again;
+}
+
+void network_forget(const struct sim_event *event)
+{
+    if (event->a)
+        buf_unref(event->ptr);
+    else
+        raft_message_destroy(event->ptr);
+}
+
+/* What is not a whole frame must be refused as a whole. */
+static void network_cut(struct world *world, const struct buf *frame)
+{
+    uint64_t bytes = world_draw(world, 0, frame->bytes - 1);
+    struct buf *cut = buf_create(bytes);
+    if (bytes > 0)
+        memcpy(cut->data, frame->data, bytes);
+    struct peer_frame decoded;
+    if (peer_decode(cut, &decoded) == CONCLAVE_OK) {
+        raft_message_destroy(decoded.raft);
+        check_fail(&world->check, "a part of a frame is refused", "%lu bytes of %lu were taken",
+                   (unsigned long)bytes, (unsigned long)frame->bytes);
+    }
+    buf_unref(cut);
+}
+
+/* The message in a frame: who sent it, and every byte of it, are as they were. */
+static struct raft_message *network_unpack(struct world *world, const struct sim_event *event)
+{
+    struct buf *frame = event->ptr;
+    struct peer_frame decoded;
+    struct peer_identity from = identity_of(&world->nodes[event->b]);
+    int code = peer_decode(frame, &decoded);
+    if (code != CONCLAVE_OK || decoded.type != PEER_FRAME_RAFT) {
+        check_fail(&world->check, "frames arrive as they were sent", "n%u refuses a frame: %s",
+                   event->node + 1, conclave_code_name(code));
+        return NULL;
+    }
+    struct buf *again = peer_encode_raft(&from, decoded.raft);
+    if (decoded.from.cluster_id != from.cluster_id || decoded.from.node_id != from.node_id ||
+        decoded.from.incarnation != from.incarnation ||
+        decoded.to != world->nodes[event->node].id || again->bytes != frame->bytes ||
+        memcmp(again->data, frame->data, frame->bytes) != 0)
+        check_fail(&world->check, "frames arrive as they were sent",
+                   "n%u reads another message than was sent", event->node + 1);
+    buf_unref(again);
+    report_mark(&world->report, SIM_MARK_REAL_WIRE);
+    return decoded.raft;
+}
+
+/* --- Sending ---------------------------------------------------------------------------------- */
+
+static void network_queue(struct world *world, struct sim_event event)
 {
     const struct knobs *knobs = &world->knobs;
     uint64_t delay = world_draw(world, knobs->network_us_min, knobs->network_us_max);
     if (world_fault(world, SIM_FAULT_DELAY))
         delay += world_draw(world, 0, knobs->spike_us_max);
-    world_push(world, delay, (struct sim_event){.kind = SIM_DELIVER, .node = to, .ptr = message});
+    world_push(world, delay, event);
 }
 
 static void network_drop(struct world *world, uint32_t from, struct raft_message *message)
@@ -58,8 +140,7 @@ void network_send(struct world *world, struct node *node, struct raft_message *m
         /* A socket that reconnects may flush what it queued while the link was down. */
         if (world_fault(world, SIM_FAULT_STALE_QUEUE)) {
             uint64_t delay = world_draw(world, 1, world->knobs.fault_length_us_max);
-            world_push(world, delay,
-                       (struct sim_event){.kind = SIM_DELIVER, .node = to, .ptr = copy});
+            world_push(world, delay, network_pack(world, from, to, copy));
         } else {
             network_drop(world, from, copy);
         }
@@ -69,19 +150,29 @@ void network_send(struct world *world, struct node *node, struct raft_message *m
         network_drop(world, from, copy);
         return;
     }
+    struct sim_event event = network_pack(world, from, to, copy);
     if (world_fault(world, SIM_FAULT_DUPLICATE))
-        network_queue(world, to, message_copy(copy));
-    network_queue(world, to, copy);
+        network_queue(world, network_repeat(&event));
+    network_queue(world, event);
 }
 
 void network_deliver(struct world *world, const struct sim_event *event)
 {
-    struct raft_message *message = event->ptr;
     struct node *node = &world->nodes[event->node];
     if (!node->up) {
         report_mark(&world->report, SIM_MARK_DEAD_LETTER);
-        raft_message_destroy(message);
+        network_forget(event);
         return;
+    }
+    struct raft_message *message = event->ptr;
+    if (event->a) {
+        bool cut = world_fault(world, SIM_FAULT_CUT_FRAME);
+        if (cut)
+            network_cut(world, event->ptr);
+        message = cut ? NULL : network_unpack(world, event);
+        buf_unref(event->ptr);
+        if (!message)
+            return;
     }
     report_message(&world->report, RECORD_RECEIVE, world->now_us, event->node, message);
     if (message->type == RAFT_PREVOTE_RESPONSE && !message->vote_response.granted)

@@ -192,12 +192,59 @@ void node_event(struct world *world, struct node *node, const struct sim_event *
 
 /* --- Life ------------------------------------------------------------------------------------- */
 
+static void start_marks(struct report *report, const struct disk_found *found)
+{
+    if (found->crash.lost_count > 0)
+        report_mark(report, SIM_MARK_PERSIST_LOST);
+    if (found->crash.partial)
+        report_mark(report, SIM_MARK_PERSIST_PARTIAL);
+    if (found->crash.hard_state_ahead)
+        report_mark(report, SIM_MARK_HARD_STATE_AHEAD);
+    if (found->cut_bytes > 0)
+        report_mark(report, SIM_MARK_REAL_CUT);
+}
+
+/* What the node starts with; false: it does not start now. A log that is damaged where it had been
+ * attested is refused, and untouched; no other is. */
+static bool node_recover(struct world *world, struct node *node, struct disk_found *ret)
+{
+    uint32_t index = world_index(world, node);
+    struct storage *storage = disk_storage(node->disk);
+    bool interrupted = storage && !node->damaged && world_fault(world, SIM_FAULT_BAD_START);
+    struct conclave_error error;
+    enum disk_start started = disk_recover(node->disk, interrupted, ret, &error);
+    if (started == DISK_FAILED) {
+        report_mark(&world->report, SIM_MARK_START_FAILED);
+        faults_restart(world, node);
+    } else if (started == DISK_WRONG || (started == DISK_REFUSED && !node->damaged)) {
+        check_fail(&world->check, "a start finds what was synced", "n%u: %s", index + 1,
+                   error.message);
+    } else if (node->damaged && (started == DISK_STARTED || !storage_untouched(storage))) {
+        check_fail(&world->check, "damage is found and left alone", "n%u %s", index + 1,
+                   started == DISK_STARTED ? "starts with a damaged log" : "changes a damaged log");
+        if (started == DISK_STARTED)
+            raft_runs_clear(&ret->entries);
+    } else if (started == DISK_REFUSED) {
+        report_mark(&world->report, SIM_MARK_REFUSED);
+        node->refused = true;
+    } else {
+        if (storage)
+            report_mark(&world->report, SIM_MARK_REAL_START);
+        start_marks(&world->report, ret);
+        return true;
+    }
+    return false;
+}
+
 void node_start(struct world *world, struct node *node)
 {
     ASSERT(!node->up);
     uint32_t index = world_index(world, node);
-    struct raft_event start = {.type = RAFT_EVENT_START};
-    disk_recover(node->disk, &start.start.hard_state, &start.start.entries);
+    struct disk_found found;
+    if (node->refused || !node_recover(world, node, &found))
+        return;
+    struct raft_event start = {.type = RAFT_EVENT_START,
+                               .start = {.hard_state = found.hard_state, .entries = found.entries}};
     start.start.applied_index = machine_applied(node->machine);
     node->up = true;
     node->incarnation++;
@@ -242,13 +289,9 @@ void node_crash(struct world *world, struct node *node)
     uint32_t index = world_index(world, node);
     if (world->check.nodes[index].view.role == RAFT_LEADER)
         report_mark(report, SIM_MARK_LEADER_CRASHED);
-    struct disk_crash crash = disk_crash(node->disk, &world->prng);
-    if (crash.lost_count > 0)
-        report_mark(report, SIM_MARK_PERSIST_LOST);
-    if (crash.partial)
-        report_mark(report, SIM_MARK_PERSIST_PARTIAL);
-    if (crash.hard_state_ahead)
-        report_mark(report, SIM_MARK_HARD_STATE_AHEAD);
+    bool power = disk_crash(node->disk, &world->prng);
+    if (!power)
+        report_mark(report, SIM_MARK_REAL_KILLED);
     bool reset = knobs_chance(&world->prng, world->knobs.reset_chance);
     if (reset && machine_applied(node->machine) > 0)
         report_mark(report, SIM_MARK_MACHINE_RESET);
@@ -256,7 +299,8 @@ void node_crash(struct world *world, struct node *node)
     report_event(report, (struct record){.at_us = world->now_us,
                                          .kind = RECORD_CRASH,
                                          .node = index,
-                                         .v = {crash.lost_count, crash.partial_count, !reset}});
+
+                                         .v = {power, !reset}});
     clients_node_crashed(world, node);
     world->check.nodes[index].view = (struct check_view){0};
     node->paused_until_us = 0;

@@ -72,7 +72,19 @@ static void persist_durable(void *arg, struct raft_persist *persist)
 void node_synced(struct world *world, struct node *node)
 {
     struct node_at at = {.world = world, .node = node};
-    disk_complete(node->disk, persist_durable, &at);
+    bool real = disk_storage(node->disk) != NULL;
+    bool fails = real && world_fault(world, SIM_FAULT_BAD_SYNC);
+    struct conclave_error error;
+    int code = disk_complete(node->disk, fails, persist_durable, &at, &error);
+    if (code != CONCLAVE_OK) { /* Rule 6: never again; what is on disk is seen at the next start */
+        report_mark(&world->report,
+                    code == CONCLAVE_NO_SPACE ? SIM_MARK_DISK_FULL : SIM_MARK_DISK_STOPPED);
+        node_crash(world, node);
+        faults_restart(world, node);
+        return;
+    }
+    if (real)
+        report_mark(&world->report, SIM_MARK_REAL_SYNC);
     node->disk_busy = false;
     uint64_t when = world->now_us + world_draw(world, 0, world->knobs.disk_us_max);
     if (when < node->persisted_at_us)

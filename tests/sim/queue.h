@@ -9,7 +9,8 @@
 #include <stdint.h>
 
 enum sim_event_kind {
-    SIM_DELIVER = 1, /* ptr: a struct raft_message that arrives; owned */
+    SIM_DELIVER = 1, /* ptr: what arrives, owned: a struct raft_message; if a: its frame, a buf;
+                        b: the sender */
     SIM_WAKE,        /* the node drains its inbox */
     SIM_TIMER,       /* the node's deadline, or an earlier one that was moved */
     SIM_SYNCED,      /* the disk has made the batch under way durable */

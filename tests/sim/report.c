@@ -137,10 +137,8 @@ static void print_node_event(const struct report *report, const struct record *r
                 v[0], v[1], node_number(report, v[2]), v[3], v[4], v[5]);
         break;
     case RECORD_CRASH:
-        fprintf(out,
-                "CRASHES: %" PRIu64 " unsynced writes lost, %" PRIu64
-                " entries of a part kept, state machine %s",
-                v[0], v[1], v[2] ? "kept" : "emptied");
+        fprintf(out, "CRASHES: %s, state machine %s", v[0] ? "power lost" : "process killed",
+                v[1] ? "kept" : "emptied");
         break;
     case RECORD_PAUSE:
         fprintf(out, "is PAUSED until %" PRIu64, v[0]);

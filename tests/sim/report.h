@@ -41,6 +41,15 @@
     X(BATCHED_SYNC, "several writes made durable by one sync")                          \
     X(APPLY_BATCHED, "several apply batches made one")                                  \
     X(DEAD_LETTER, "messages for a node that was down")                                 \
+    X(REAL_WIRE, "messages decoded from frames")                                        \
+    X(REAL_SYNC, "batches written to real logs")                                        \
+    X(REAL_START, "starts from real logs")                                              \
+    X(REAL_KILLED, "processes killed over real logs")                                   \
+    X(REAL_CUT, "torn tails cut off real logs")                                         \
+    X(DISK_STOPPED, "nodes stopped by a failed write or sync")                          \
+    X(DISK_FULL, "nodes stopped by a full disk")                                        \
+    X(START_FAILED, "starts that failed and were tried again")                          \
+    X(REFUSED, "damaged logs refused")                                                  \
     X(MAJORITY_DOWN, "times with a majority down")                                      \
     X(TRANSFER_DONE, "transfers of leadership that came about")                         \
     X(TRANSFER_ENDED, "transfers of leadership given up")                               \
@@ -71,7 +80,7 @@ enum record_kind {
     RECORD_READ_AT, /* op, code, index */
     RECORD_ANSWER,  /* op, state, index, value */
     RECORD_START,   /* incarnation, term, vote, last term, last index, applied */
-    RECORD_CRASH,   /* persists lost, entries kept of a part, machine kept */
+    RECORD_CRASH,   /* power lost, machine kept */
     RECORD_PAUSE,   /* until */
     RECORD_CUT,     /* mask of nodes on the one side, one way */
     RECORD_HEAL,

@@ -22,7 +22,7 @@ static struct disk *disk_new(void)
 {
     struct buf *payload = buf_create(8);
     memset(payload->data, 0, 8);
-    struct disk *disk = disk_create(payload);
+    struct disk *disk = disk_create(payload, NULL);
     buf_unref(payload);
     return disk;
 }
@@ -35,12 +35,11 @@ static void ignore_durable(void *arg, struct raft_persist *persist)
 
 static struct raft_id recovered(struct disk *disk, uint64_t *ret_term)
 {
-    struct raft_hard_state hard_state;
-    struct raft_runs entries = {0};
-    disk_recover(disk, &hard_state, &entries);
-    struct raft_id last = raft_runs_last(&entries);
-    raft_runs_clear(&entries);
-    *ret_term = hard_state.term;
+    struct disk_found found;
+    cr_assert_eq(disk_recover(disk, false, &found, NULL), DISK_STARTED);
+    struct raft_id last = raft_runs_last(&found.entries);
+    raft_runs_clear(&found.entries);
+    *ret_term = found.hard_state.term;
     return last;
 }
 
@@ -54,7 +53,7 @@ Test(disk, keeps_what_was_synced)
         disk_submit(disk, &persist);
         int completions = 0;
         cr_assert_eq(disk_begin(disk, 1), 1);
-        disk_complete(disk, ignore_durable, &completions);
+        cr_assert_eq(disk_complete(disk, false, ignore_durable, &completions, NULL), CONCLAVE_OK);
         cr_assert_eq(completions, 1);
         struct prng prng;
         prng_init(&prng, seed);
@@ -95,7 +94,7 @@ Test(disk, replaces_entries_from_a_truncation_on)
     disk_submit(disk, &persist);
     int completions = 0;
     cr_assert_eq(disk_begin(disk, UINT32_MAX), 2);
-    disk_complete(disk, ignore_durable, &completions);
+    cr_assert_eq(disk_complete(disk, false, ignore_durable, &completions, NULL), CONCLAVE_OK);
     uint64_t term;
     struct raft_id last = recovered(disk, &term);
     cr_assert_eq(last.index, 3);

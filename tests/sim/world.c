@@ -39,7 +39,15 @@ static void world_make_node(struct world *world, uint32_t index)
         node->clock_rate = world_draw(world, 800000, 1200000);
         world->report.faults[SIM_FAULT_CLOCK]++;
     }
-    node->disk = disk_create(world->configuration_payload);
+    node->identity = (struct storage_identity){.cluster_id = world->cluster_id,
+                                               .node_id = node->id,
+                                               .incarnation = prng_next(&world->prng)};
+    snprintf(node->identity.name, sizeof node->identity.name, "n%" PRIu32, index + 1);
+    struct storage *storage = NULL;
+    if (world->knobs.real_disk)
+        storage = storage_create(&node->identity, &world->knobs.storage,
+                                 world->configuration_payload, &world->prng);
+    node->disk = disk_create(world->configuration_payload, storage);
     node->machine = machine_create();
 }
 
@@ -51,6 +59,7 @@ struct world *world_create(uint64_t seed, bool trace)
     knobs_draw(&world->knobs, &world->prng);
     world->node_count = world->knobs.voter_count + world->knobs.learner_count;
     ASSERT(world->node_count <= SIM_NODES_MAX);
+    world->cluster_id = prng_next(&world->prng) >> 11;
     world_make_members(world);
     world->report.trace = trace;
     world->report.ids = world->ids;
@@ -74,7 +83,7 @@ void world_destroy(struct world *world)
     struct sim_event event;
     while (queue_pop(&world->queue, &event)) {
         if (event.kind == SIM_DELIVER)
-            raft_message_destroy(event.ptr);
+            network_forget(&event);
     }
     queue_deinit(&world->queue);
     for (uint32_t i = 0; i < world->node_count; i++)
@@ -167,11 +176,11 @@ static bool world_next(struct world *world)
 static bool calm_has_leader(const struct world *world)
 {
     for (uint32_t i = 0; i < world->node_count; i++) {
-        if (raft_role(world->nodes[i].raft) != RAFT_LEADER)
+        if (!world->nodes[i].up || raft_role(world->nodes[i].raft) != RAFT_LEADER)
             continue;
         uint32_t followers = 0;
         for (uint32_t j = 0; j < world->knobs.voter_count; j++)
-            followers += raft_leader(world->nodes[j].raft) == world->ids[i];
+            followers += world->nodes[j].up && raft_leader(world->nodes[j].raft) == world->ids[i];
         if (followers * 2 > world->knobs.voter_count)
             return true;
     }
@@ -180,10 +189,15 @@ static bool calm_has_leader(const struct world *world)
 
 static bool calm_equal_states(const struct world *world)
 {
+    const struct node *first = NULL;
     for (uint32_t i = 0; i < world->node_count; i++) {
         const struct node *node = &world->nodes[i];
+        if (node->refused)
+            continue;
+        if (!first)
+            first = node;
         if (machine_applied(node->machine) != world->check.oracle.count ||
-            machine_hash(node->machine) != machine_hash(world->nodes[0].machine))
+            machine_hash(node->machine) != machine_hash(first->machine))
             return false;
     }
     return true;
@@ -215,7 +229,7 @@ static bool calm_probe(struct world *world, struct calm *calm)
         calm->write = 0;
     }
     for (uint32_t i = 0; i < world->node_count; i++) {
-        if (raft_is_serving(world->nodes[i].raft)) {
+        if (world->nodes[i].up && raft_is_serving(world->nodes[i].raft)) {
             clients_probe(world, i, &calm->write, &calm->read);
             break;
         }
@@ -331,10 +345,14 @@ void world_print_knobs(const struct world *world, FILE *out)
             raft->reads_max);
     fprintf(out,
             "delays at most: network %" PRIu64 ", disk %" PRIu64 ", state machine %" PRIu64
-            ", spikes %" PRIu64 " us; %" PRIu32 " clients, bursts of %" PRIu32 "\nfaults:",
+            ", spikes %" PRIu64 " us; %" PRIu32 " clients, bursts of %" PRIu32 "\nfaults: ",
             knobs->network_us_max, knobs->disk_us_max, knobs->machine_us_max, knobs->spike_us_max,
             knobs->client_count, knobs->burst_max);
-    const char *separator = " ";
+    if (knobs->real_wire)
+        fprintf(out, "[real wire]");
+    if (knobs->real_disk)
+        fprintf(out, "[real disk, segments %" PRIu64 " bytes]", knobs->storage.segment_bytes);
+    const char *separator = "";
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if (!knobs->on[i])
             continue;

@@ -13,6 +13,7 @@
 #ifndef TESTS_SIM_WORLD_H
 #define TESTS_SIM_WORLD_H
 
+#include "codec/peer.h"
 #include "tests/sim/check.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/knobs.h"
@@ -20,6 +21,7 @@
 #include "tests/sim/ops.h"
 #include "tests/sim/queue.h"
 #include "tests/sim/report.h"
+#include "tests/sim/storage.h"
 
 /* A read that the core has confirmed and the state machine has not reached yet. */
 struct node_read {
@@ -48,6 +50,9 @@ struct node {
     bool wake_queued;
 
     struct disk *disk;
+    struct storage_identity identity;
+    bool damaged; /* its log is, for good: it must not start */
+    bool refused; /* it did not */
     bool disk_busy;
     uint64_t persisted_at_us; /* of the last completion on its way to the core */
     uint64_t persisted_seq;   /* told to the core */
@@ -74,6 +79,7 @@ struct world {
     struct ops ops;
     uint64_t now_us, tick;
     uint32_t node_count;
+    uint64_t cluster_id;
     raft_node_id ids[SIM_NODES_MAX];
     struct node nodes[SIM_NODES_MAX];
     struct client clients[SIM_CLIENTS_MAX];
@@ -170,6 +176,9 @@ void network_send(struct world *world, struct node *node, struct raft_message *m
 /* SIM_DELIVER. */
 void network_deliver(struct world *world, const struct sim_event *event);
 
+/* Frees what such an event carries. */
+void network_forget(const struct sim_event *event);
+
 /* --- clients.c ---------------------------------------------------------------------------------
  */
 
@@ -203,7 +212,10 @@ void faults_event(struct world *world, const struct sim_event *event); /* SIM_FA
 /* A batch of the node's disk is under way for delay_us: a crash may wait for just that. */
 void faults_disk_begun(struct world *world, struct node *node, uint64_t delay_us);
 
-/* Ends every fault and starts every node. */
+/* The node was stopped by its disk, or did not get through its start: it will be started again. */
+void faults_restart(struct world *world, const struct node *node);
+
+/* Ends every fault and starts every node that may. */
 void faults_end(struct world *world);
 
 #endif

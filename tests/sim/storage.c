@@ -1,0 +1,293 @@
+#include "tests/sim/storage.h"
+
+#include "base/fatal.h"
+#include "storage/vote.h"
+#include "storage/wal.h"
+#include "storage/wal_format.h"
+#include "tests/disk/memory_io.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STORAGE_DIR "node"
+#define STORAGE_WAL STORAGE_DIR "/wal/"
+
+enum {
+    STORAGE_PATH_BYTES = 64,
+    BATCH_OPERATIONS = 14, /* a batch with a vote, entries and a new segment */
+    WRITE_OPERATIONS = 2,  /* a batch with entries alone */
+    START_OPERATIONS = 40
+};
+
+struct storage {
+    struct memory_disk *disk;
+    const struct io *io;
+    struct storage_identity identity;
+    struct storage_knobs knobs;
+    struct prng prng; /* its own: what the files look like moves no other draw */
+    struct vote_file *vote;
+    struct wal *wal;
+    struct memory_disk *damaged; /* as it was when it was damaged; NULL: never */
+};
+
+static uint64_t draw(struct storage *storage, uint64_t low, uint64_t high)
+{
+    return prng_between(&storage->prng, low, high);
+}
+
+static struct wal_options wal_options_of(const struct storage *storage)
+{
+    return (struct wal_options){.segment_bytes = storage->knobs.segment_bytes};
+}
+
+static void make_directory(struct storage *storage, struct buf *configuration)
+{
+    const struct io *io = storage->io;
+    struct conclave_error error;
+    struct raft_batch *batch = raft_batch_create(1);
+    raft_batch_add(batch,
+                   (struct raft_entry){.id = {.term = 1, .index = 1},
+                                       .kind = RAFT_ENTRY_CONFIG,
+                                       .buf = buf_ref(configuration),
+                                       .payload = {configuration->data, configuration->bytes}});
+    struct raft_runs entries = {0};
+    raft_runs_append(&entries, batch, 0, 1);
+    raft_batch_unref(batch);
+    struct wal_options options = wal_options_of(storage);
+    int code = io->make_dir(io->ctx, STORAGE_DIR, &error);
+    if (code == CONCLAVE_OK)
+        code = io->sync_dir(io->ctx, ".", &error);
+    if (code == CONCLAVE_OK)
+        code = wal_create(io, STORAGE_DIR, &storage->identity, &options, &entries, &error);
+    if (code == CONCLAVE_OK)
+        code = vote_create(io, STORAGE_DIR, &storage->identity, (struct raft_hard_state){.term = 1},
+                           &error);
+    if (code == CONCLAVE_OK)
+        code = identity_write(io, STORAGE_DIR, &storage->identity, &error);
+    ASSERT(code == CONCLAVE_OK);
+    raft_runs_clear(&entries);
+}
+
+struct storage *storage_create(const struct storage_identity *identity,
+                               const struct storage_knobs *knobs, struct buf *configuration,
+                               struct prng *prng)
+{
+    struct storage *storage = mem_zalloc(sizeof *storage);
+    storage->disk = memory_disk_create();
+    storage->io = memory_disk_io(storage->disk);
+    storage->identity = *identity;
+    storage->knobs = *knobs;
+    prng_init(&storage->prng, prng_next(prng));
+    make_directory(storage, configuration);
+    return storage;
+}
+
+static void storage_close(struct storage *storage)
+{
+    vote_close(storage->vote);
+    wal_close(storage->wal);
+    storage->vote = NULL;
+    storage->wal = NULL;
+}
+
+void storage_destroy(struct storage *storage)
+{
+    if (!storage)
+        return;
+    storage_close(storage);
+    memory_disk_destroy(storage->damaged);
+    memory_disk_destroy(storage->disk);
+    free(storage);
+}
+
+/* --- Writing ---------------------------------------------------------------------------------- */
+
+/* What the log-writer and the segment helper do while nothing has to be written. */
+static int write_idle(struct storage *storage, struct conclave_error *error)
+{
+    int code = CONCLAVE_OK;
+    if (knobs_chance(&storage->prng, storage->knobs.attest_chance))
+        code = wal_attest(storage->wal, error);
+    if (code == CONCLAVE_OK && wal_needs_segment(storage->wal) &&
+        knobs_chance(&storage->prng, storage->knobs.prepare_chance)) {
+        code = wal_prepare_segment(storage->wal, error);
+        if (code == CONCLAVE_NO_SPACE) /* only a batch that needs it suffers */
+            code = CONCLAVE_OK;
+    }
+    return code;
+}
+
+/* As actors/log_writer.c does it: several hard states collapse to the last, which is written before
+ * any entry (Rule 2); one sync for all. */
+static int write_batch(struct storage *storage, const struct raft_persist *persists, uint32_t count,
+                       struct conclave_error *error)
+{
+    const struct raft_hard_state *hard_state = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        if (persists[i].hard_state_changed)
+            hard_state = &persists[i].hard_state;
+        wal_append(storage->wal, &persists[i].entries);
+    }
+    int code = CONCLAVE_OK;
+    if (hard_state)
+        code = vote_write(storage->vote, *hard_state, error);
+    return code == CONCLAVE_OK ? wal_sync(storage->wal, error) : code;
+}
+
+int storage_write(struct storage *storage, const struct raft_persist *persists, uint32_t count,
+                  bool fails, struct conclave_error *error)
+{
+    int code = write_idle(storage, error);
+    if (code != CONCLAVE_OK)
+        return code;
+    if (fails)
+        memory_disk_fail_at(storage->disk,
+                            memory_disk_operations(storage->disk) + draw(storage, 1, 4),
+                            CONCLAVE_IO);
+    code = write_batch(storage, persists, count, error);
+    memory_disk_fail_at(storage->disk, 0, CONCLAVE_OK);
+    return code;
+}
+
+bool storage_crash(struct storage *storage, const struct raft_persist *persists, uint32_t count)
+{
+    struct conclave_error error;
+    bool power = !knobs_chance(&storage->prng, storage->knobs.kill_chance);
+    if (storage->wal) {
+        uint64_t most = draw(storage, 0, 1) == 0 ? WRITE_OPERATIONS : BATCH_OPERATIONS;
+        uint64_t last = memory_disk_operations(storage->disk) + draw(storage, 1, most);
+        memory_disk_power_off_at(storage->disk, last);
+        /* It fails, or is done just before the end. After a failure nothing may be written. */
+        if (write_idle(storage, &error) == CONCLAVE_OK && count > 0)
+            (void)write_batch(storage, persists, count, &error);
+    }
+    storage_close(storage);
+    memory_disk_power_off_at(storage->disk, 0);
+    memory_disk_set_space(storage->disk, UINT64_MAX);
+    if (power)
+        memory_disk_crash(storage->disk, prng_next(&storage->prng));
+    return power;
+}
+
+void storage_fill(struct storage *storage)
+{
+    memory_disk_set_space(storage->disk, draw(storage, 0, 2 * storage->knobs.segment_bytes));
+}
+
+void storage_empty(struct storage *storage)
+{
+    memory_disk_set_space(storage->disk, UINT64_MAX);
+}
+
+/* --- Starting --------------------------------------------------------------------------------- */
+
+static int open_all(struct storage *storage, struct storage_found *ret,
+                    struct conclave_error *error)
+{
+    struct storage_identity identity;
+    struct wal_recovery recovery = {0};
+    struct wal_options options = wal_options_of(storage);
+    int code = identity_read(storage->io, STORAGE_DIR, &identity, error);
+    if (code == CONCLAVE_OK)
+        code =
+            vote_open(storage->io, STORAGE_DIR, &identity, &storage->vote, &ret->hard_state, error);
+    if (code == CONCLAVE_OK)
+        code = wal_open(storage->io, STORAGE_DIR, &identity, &options, &storage->wal, &recovery,
+                        error);
+    if (code != CONCLAVE_OK)
+        return code;
+    ret->cut_bytes = recovery.cut_bytes;
+    raft_runs_move(&ret->entries, &recovery.entries);
+    return CONCLAVE_OK;
+}
+
+int storage_open(struct storage *storage, bool interrupted, struct storage_found *ret,
+                 struct conclave_error *error)
+{
+    ASSERT(!storage->wal && !storage->vote);
+    uint64_t at = memory_disk_operations(storage->disk) + draw(storage, 1, START_OPERATIONS);
+    bool power = draw(storage, 0, 1) == 0;
+    if (interrupted && power)
+        memory_disk_power_off_at(storage->disk, at);
+    else if (interrupted)
+        memory_disk_fail_at(storage->disk, at, CONCLAVE_IO);
+    int code = open_all(storage, ret, error);
+    memory_disk_power_off_at(storage->disk, 0);
+    memory_disk_fail_at(storage->disk, 0, CONCLAVE_OK);
+    if (code == CONCLAVE_OK)
+        return CONCLAVE_OK;
+    storage_close(storage);
+    if (interrupted && power)
+        memory_disk_crash(storage->disk, prng_next(&storage->prng));
+    return code;
+}
+
+/* --- Damage ----------------------------------------------------------------------------------- */
+
+struct segment {
+    char path[STORAGE_PATH_BYTES];
+    const uint8_t *data;
+    size_t bytes;
+    size_t end;   /* of its records */
+    size_t batch; /* where its last batch begins: what is before it is attested; 0: none */
+};
+
+/* The segment of this sequence; false if it is not there or has no records. */
+static bool segment_find(const struct storage *storage, uint64_t sequence, struct segment *ret)
+{
+    char name[WAL_NAME_BYTES];
+    wal_name_format(sequence, name);
+    (void)snprintf(ret->path, sizeof ret->path, STORAGE_WAL "%s", name);
+    ret->data = memory_disk_bytes(storage->disk, ret->path, &ret->bytes);
+    struct wal_header header;
+    if (!ret->data ||
+        wal_header_decode(ret->data, ret->bytes, &storage->identity, &header) != CONCLAVE_OK)
+        return false;
+    uint64_t key = wal_key(&storage->identity, sequence);
+    struct wal_record record;
+    ret->batch = 0;
+    ret->end = WAL_HEADER_BYTES;
+    for (; wal_record_decode(ret->data, ret->bytes, ret->end, key, &record);
+         ret->end += wal_record_bytes(record.payload.bytes))
+        ret->batch = record.batch;
+    return true;
+}
+
+bool storage_damage(struct storage *storage)
+{
+    ASSERT(!storage->wal && !storage->damaged);
+    struct segment segments[2] = {{.data = NULL}};
+    uint64_t first = 1, last = 0;
+    while (!segment_find(storage, first, &segments[0]) && first < 4096)
+        first++; /* the front may have been let go of */
+    for (uint64_t next = first; segment_find(storage, next, &segments[1]); next++)
+        last = next;
+    if (last == 0)
+        return false;
+    uint64_t sequence = draw(storage, first, last);
+    (void)segment_find(storage, sequence, &segments[0]);
+    size_t attested = sequence < last ? segments[0].end : segments[0].batch;
+    if (attested == 0)
+        return false;
+    size_t at = (size_t)draw(storage, 0, attested - 1);
+    uint8_t byte = (uint8_t)(segments[0].data[at] ^ draw(storage, 1, 255));
+    memory_disk_rot(storage->disk, segments[0].path, at, &byte, 1);
+    storage->damaged = memory_disk_clone(storage->disk);
+    return true;
+}
+
+bool storage_untouched(const struct storage *storage)
+{
+    const char *path;
+    for (size_t i = 0; (path = memory_disk_file(storage->damaged, i)) != NULL; i++) {
+        size_t before_bytes = 0, now_bytes = 0;
+        const uint8_t *before = memory_disk_bytes(storage->damaged, path, &before_bytes);
+        const uint8_t *now = memory_disk_bytes(storage->disk, path, &now_bytes);
+        if (strncmp(path, STORAGE_WAL, strlen(STORAGE_WAL)) == 0 &&
+            (now_bytes != before_bytes ||
+             (before_bytes > 0 && (!now || memcmp(now, before, before_bytes) != 0))))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,52 @@
+/* tests/sim/storage.h - the real storage of one simulated node (vote file, write-ahead log,
+ * identity) on a disk in memory, used as the log-writer's thread uses it.
+ *
+ * Here a batch is written in one moment. That it takes time, and that the node may die in the
+ * middle of it, is told by storage_crash: it begins the batch and loses the power, or the process,
+ * at a drawn operation of it. One thread. */
+#ifndef TESTS_SIM_STORAGE_H
+#define TESTS_SIM_STORAGE_H
+
+#include "storage/identity.h"
+#include "tests/sim/knobs.h"
+
+struct storage;
+
+/* Makes a node's directory: {1, 0} and the entry 1:1 with the configuration. */
+struct storage *storage_create(const struct storage_identity *identity,
+                               const struct storage_knobs *knobs, struct buf *configuration,
+                               struct prng *prng);
+void storage_destroy(struct storage *storage);
+
+/* Writes the persists as one batch: newest hard state, all entries, sync. `fails`: one of its
+ * operations does. Any failure is final: the node has to stop. */
+MUST_USE int storage_write(struct storage *storage, const struct raft_persist *persists,
+                           uint32_t count, bool fails, struct conclave_error *error);
+
+/* The node dies while these persists are being written (count 0: none). Returns true if the power
+ * was lost, false if only the process was killed. */
+bool storage_crash(struct storage *storage, const struct raft_persist *persists, uint32_t count);
+
+/* The disk takes only a little more. Ends with the next crash. */
+void storage_fill(struct storage *storage);
+void storage_empty(struct storage *storage);
+
+struct storage_found {
+    struct raft_hard_state hard_state;
+    struct raft_runs entries; /* the caller's */
+    uint64_t cut_bytes;
+};
+
+/* A start. `interrupted`: the power goes or an operation fails in the middle of it, unless it is
+ * done before. After a failure nothing is open. */
+MUST_USE int storage_open(struct storage *storage, bool interrupted, struct storage_found *ret,
+                          struct conclave_error *error);
+
+/* Changes a byte that the log knows to have been durable; the node is down. False: there is none.
+ * From then on storage_open must answer CORRUPT and change nothing. */
+bool storage_damage(struct storage *storage);
+
+/* True if every file of the log is as it was right after storage_damage. */
+bool storage_untouched(const struct storage *storage);
+
+#endif
