@@ -71,6 +71,8 @@ struct reply {
     struct raft_origin origin;
     int code;
     struct buf *body; /* NULL: empty */
+    bool aged;        /* of a stale read: the answer says its age */
+    uint64_t age_ms;
 };
 
 struct reply_list {
@@ -83,6 +85,8 @@ struct query {
     struct raft_origin origin;
     struct buf *buf; /* one reference */
     struct slice body;
+    bool stale; /* need not show more than what was committed max_age_ms ago */
+    uint32_t max_age_ms;
 };
 
 struct query_list {
@@ -128,7 +132,8 @@ struct envelope {
             uint64_t index;
         } applied;
         struct {
-            uint64_t index; /* answer when this is applied */
+            uint64_t index;    /* answer when this is applied */
+            uint64_t fresh_us; /* since when it is: all that was committed then is in it */
             struct query_list queries;
         } query;
         struct {

@@ -153,13 +153,34 @@ static int apply_backlog(struct actor *actor, struct conclave_error *error)
     return CONCLAVE_OK;
 }
 
-static void answer_queries(struct machine *machine, const struct query_list *queries)
+/* A stale read is looked at again after it was made: what its answer says of its age must hold when
+ * it leaves. */
+static void answer_stale(struct machine *machine, const struct query *query, uint64_t fresh_us,
+                         struct conclave_reply_sink *sink)
+{
+    uint64_t age_us = clock_now_us() - fresh_us;
+    if (age_us > (uint64_t)query->max_age_ms * 1000) {
+        reply_sink_clear(sink);
+        reply_add(&machine->replies, query->origin, CONCLAVE_STALE, NULL);
+        return;
+    }
+    reply_add(&machine->replies, query->origin, sink->code, sink->body);
+    struct reply *reply = &machine->replies.items[machine->replies.count - 1];
+    reply->aged = true;
+    reply->age_ms = (age_us + 999) / 1000;
+}
+
+static void answer_queries(struct machine *machine, const struct query_list *queries,
+                           uint64_t fresh_us)
 {
     for (uint32_t i = 0; i < queries->count; i++) {
         struct conclave_reply_sink sink = {0};
         const struct query *query = &queries->items[i];
         machine->ops->query(machine->arg, query->body.data, query->body.bytes, &sink);
-        reply_add(&machine->replies, query->origin, sink.code, sink.body);
+        if (query->stale)
+            answer_stale(machine, query, fresh_us, &sink);
+        else
+            reply_add(&machine->replies, query->origin, sink.code, sink.body);
     }
 }
 
@@ -172,7 +193,7 @@ static void answer_waiting(struct machine *machine)
             machine->waiting.items[kept++] = waiting;
             continue;
         }
-        answer_queries(machine, &waiting->query.queries);
+        answer_queries(machine, &waiting->query.queries, waiting->query.fresh_us);
         envelope_destroy(waiting);
     }
     machine->waiting.count = kept;

@@ -27,6 +27,8 @@ struct staged_reply {
     const char *text; /* static explanation instead of a body, or NULL */
     uint32_t next;    /* index + 1 of the next one of the same frame; 0: last */
     bool redirect;    /* body: who leads */
+    bool aged;        /* of a stale read */
+    uint64_t age_ms;
 };
 
 struct client_side {

@@ -117,6 +117,7 @@ static const char *code_explains(int code)
     case CONCLAVE_HANDOVER:
     case CONCLAVE_SESSION_EXPIRED:
     case CONCLAVE_FORGOTTEN:
+    case CONCLAVE_STALE:
         return conclave_code_text(code);
     default:
         return NULL;
@@ -139,7 +140,9 @@ void network_take_replies(struct actor *actor, struct reply_list *list)
                                           .code = reply->code,
                                           .body = reply->body,
                                           .text = reply->body ? NULL : code_explains(reply->code),
-                                          .redirect = code_redirects(reply->code)});
+                                          .redirect = code_redirects(reply->code),
+                                          .aged = reply->aged,
+                                          .age_ms = reply->age_ms});
     }
     list->count = 0; /* the references moved */
 }
@@ -176,6 +179,10 @@ static void pack_reply(const struct network *network, struct pack *pack,
         struct client_redirect redirect;
         leader_redirect(network, &redirect);
         client_reply_pack_redirect(pack, reply->request, reply->code, &redirect);
+    } else if (reply->aged) {
+        client_reply_pack_aged(pack, reply->request, reply->code,
+                               reply->body ? reply->body->data : NULL,
+                               reply->body ? reply->body->bytes : 0, reply->age_ms);
     } else if (reply->text) {
         client_reply_pack_text(pack, reply->request, reply->code, reply->text);
     } else {
@@ -265,9 +272,12 @@ static void take_work(struct client_side *side, client_handle client, const stru
         answer(side, client, op->id, CONCLAVE_BUSY, conclave_code_text(CONCLAVE_BUSY));
         return;
     }
-    if (op->type == CLIENT_OP_READ) {
-        query_add(&side->queries,
-                  (struct query){.origin = origin, .buf = buf_ref(frame), .body = op->body});
+    if (op->type == CLIENT_OP_READ || op->type == CLIENT_OP_READ_STALE) {
+        query_add(&side->queries, (struct query){.origin = origin,
+                                                 .buf = buf_ref(frame),
+                                                 .body = op->body,
+                                                 .stale = op->type == CLIENT_OP_READ_STALE,
+                                                 .max_age_ms = op->max_age_ms});
         return;
     }
     LIST_RESERVE(&side->proposals);
@@ -331,6 +341,7 @@ static void take_op(struct actor *actor, client_handle client, const struct clie
     case CLIENT_OP_PROPOSE:
     case CLIENT_OP_READ:
     case CLIENT_OP_SESSION:
+    case CLIENT_OP_READ_STALE:
         take_work(&network->clients, client, op, frame);
         break;
     case CLIENT_OP_STATUS:

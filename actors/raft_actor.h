@@ -8,6 +8,7 @@
 /* Queries that wait for their read to be confirmed. */
 struct waiting_read {
     uint64_t read;
+    uint64_t since_us; /* when it was begun */
     struct query_list queries;
 };
 
@@ -25,6 +26,11 @@ struct raft_actor {
         uint32_t count, capacity;
     } reads;
     uint64_t last_read;
+
+    /* The newest confirmed read: what was committed at fresh_us is applied with fresh_index. 0:
+     * there has been none. */
+    uint64_t fresh_us;
+    uint64_t fresh_index;
 
     uint64_t armed_us; /* what the timer will fire at; UINT64_MAX: nothing armed */
     uint64_t epoch;    /* of the newest ARM */

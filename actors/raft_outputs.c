@@ -53,13 +53,14 @@ static void carry_apply(struct actor *actor)
 
 /* Takes the queries of one read out of the table: results come in the order of the reads, but for
  * refusals. */
-static struct query_list take_read(struct raft_actor *self, uint64_t read)
+static struct query_list take_read(struct raft_actor *self, uint64_t read, uint64_t *ret_since_us)
 {
     uint32_t i = 0;
     while (i < self->reads.count && self->reads.items[i].read != read)
         i++;
     ASSERT(i < self->reads.count); /* each read comes back once */
     struct query_list queries = self->reads.items[i].queries;
+    *ret_since_us = self->reads.items[i].since_us;
     self->reads.count--;
     memmove(&self->reads.items[i], &self->reads.items[i + 1],
             (self->reads.count - i) * sizeof *self->reads.items);
@@ -71,16 +72,23 @@ static void carry_reads(struct actor *actor, struct reply_list *replies)
     struct raft_actor *self = actor->state;
     for (uint32_t i = 0; i < self->output.reads.count; i++) {
         const struct raft_read_result *result = &self->output.reads.items[i];
-        struct query_list queries = take_read(self, result->read);
+        uint64_t since_us;
+        struct query_list queries = take_read(self, result->read, &since_us);
+        if (result->code == CONCLAVE_OK && since_us > self->fresh_us) {
+            self->fresh_us = since_us;
+            self->fresh_index = result->index;
+        }
         if (result->code == CONCLAVE_OK) {
             struct envelope *envelope = envelope_create(ENVELOPE_QUERY);
             envelope->query.index = result->index;
+            envelope->query.fresh_us = since_us;
             envelope->query.queries = queries;
             actor_send(actor, ACTOR_MACHINE, &envelope);
             continue;
         }
         for (uint32_t k = 0; k < queries.count; k++)
-            reply_add(replies, queries.items[k].origin, result->code, NULL);
+            reply_add(replies, queries.items[k].origin,
+                      queries.items[k].stale ? CONCLAVE_STALE : result->code, NULL);
         query_list_clear(&queries);
     }
 }

@@ -18,7 +18,10 @@ const struct args_flag cmd_put_flags[] = {
     {0}};
 
 const struct args_flag cmd_get_flags[] = {
-    {"quiet", 'q', NULL, NULL, false, "say nothing about a missing key, only exit with 1"}, {0}};
+    {"quiet", 'q', NULL, NULL, false, "say nothing about a missing key, only exit with 1"},
+    {"stale", 0, "DURATION", NULL, false,
+     "take an answer that is at most so old, from any node; its age goes to standard error"},
+    {0}};
 
 const struct args_flag cmd_del_flags[] = {
     {"if-rev", 0, "N", NULL, false, "only if the key's last change has revision N"},
@@ -160,14 +163,14 @@ static int missing(const struct args *args, const char *key)
     return output_error(args_on(args, "json"), CONCLAVE_NOT_FOUND, NULL, NULL, "no key '%s'", key);
 }
 
-static int print_found(bool json, const struct conclave_kv_item *item)
+static int print_found(bool json, const struct conclave_kv_item *item, json_t *age)
 {
     if (json)
-        return output_line(
-            json_pack("{s:o, s:o, s:o, s:o, s:o}", "key", output_bytes(item->key, item->key_bytes),
-                      "value", output_bytes(item->value, item->value_bytes), "create_revision",
-                      output_uint(item->create_revision), "mod_revision",
-                      output_uint(item->mod_revision), "version", output_uint(item->version)));
+        return output_line(json_pack(
+            "{s:o, s:o, s:o, s:o, s:o, s:o*}", "key", output_bytes(item->key, item->key_bytes),
+            "value", output_bytes(item->value, item->value_bytes), "create_revision",
+            output_uint(item->create_revision), "mod_revision", output_uint(item->mod_revision),
+            "version", output_uint(item->version), "age_ms", age));
     if (item->value_bytes > 0)
         fwrite(item->value, 1, item->value_bytes, stdout);
     /* Bytes stay bytes; only a person's next prompt should not stand behind them. */
@@ -182,14 +185,24 @@ int cmd_get_run(const struct args *args)
     bool json = args_on(args, "json");
     const char *key = args->operands[0];
     struct conclave_client *client = NULL;
+    const char *stale = args_value(args, "stale");
+    uint32_t max_age_ms = 0;
     int exit_code = check_key(json, key);
+    if (exit_code == 0 && stale && !text_duration_parse(stale, &max_age_ms))
+        exit_code =
+            output_error(json, CONCLAVE_INVALID, NULL, "write a number with its unit: 500ms, 2s",
+                         "--stale: '%.40s' is not a duration", stale);
     if (exit_code == 0)
         exit_code = connect_open(args, NULL, &client);
     if (exit_code == 0) {
-        struct conclave_kv_found found;
-        int code = conclave_kv_get(client, key, strlen(key), 0, &found);
+        struct conclave_kv_found found = {0};
+        int code = stale ? conclave_kv_get_stale(client, key, strlen(key), max_age_ms, 0, &found)
+                         : conclave_kv_get(client, key, strlen(key), 0, &found);
+        if (stale && !json && (code == CONCLAVE_OK || code == CONCLAVE_NOT_FOUND))
+            fprintf(stderr, "as of %llu ms ago\n", (unsigned long long)found.op.age_ms);
         if (code == CONCLAVE_OK) {
-            exit_code = print_found(json, &found.item);
+            json_t *age = json && stale ? output_uint(found.op.age_ms) : NULL;
+            exit_code = print_found(json, &found.item, age);
             conclave_kv_found_release(&found);
         } else if (code == CONCLAVE_NOT_FOUND) {
             exit_code = missing(args, key);

@@ -58,6 +58,8 @@ static const char *hint_for(int code)
     case CONCLAVE_NOT_LEADER:
     case CONCLAVE_TIMEOUT:
         return "try again, or wait longer with --timeout; 'conclave status' shows the nodes";
+    case CONCLAVE_STALE:
+        return "allow an older answer, or ask again when there is a leader";
     case CONCLAVE_BUSY:
     case CONCLAVE_STOPPING:
         return "nothing was changed; try again in a moment";

@@ -246,7 +246,7 @@ static int operation_submit(struct conclave_client *client, struct conclave_op *
 {
     if (op->state != CLIENT_OP_IDLE ||
         (op->kind != CONCLAVE_OP_PROPOSE && op->kind != CONCLAVE_OP_READ &&
-         op->kind != CONCLAVE_OP_TRANSFER) ||
+         op->kind != CONCLAVE_OP_TRANSFER && op->kind != CONCLAVE_OP_READ_STALE) ||
         (op->bytes > 0 && !op->data))
         return CONCLAVE_INVALID;
     if (op->bytes > CONCLAVE_COMMAND_BYTES_MAX)

@@ -252,11 +252,12 @@ int conclave_kv_decode_range(const struct conclave_op *op,
 /* --- Synchronous ------------------------------------------------------------------------------ */
 
 /* Sends what is packed, frees it, waits for the answer; the caller releases it. */
-static void call(struct conclave_client *client, enum conclave_op_kind kind, struct pack *pack,
-                 uint32_t timeout_ms, struct conclave_op *op)
+static void call(struct conclave_client *client, struct conclave_op wanted, struct pack *pack,
+                 struct conclave_op *op)
 {
-    *op = (struct conclave_op){
-        .kind = kind, .data = pack->buf->data, .bytes = pack->bytes, .timeout_ms = timeout_ms};
+    *op = wanted;
+    op->data = pack->buf->data;
+    op->bytes = pack->bytes;
     int code = conclave_client_call(client, op);
     op->code = code;
     op->data = NULL;
@@ -274,7 +275,8 @@ static int command_call(struct conclave_client *client, const struct kv_command 
     struct conclave_op op;
     pack_init(&pack, command->key.bytes + command->value.bytes + CONCLAVE_KV_OVERHEAD);
     kv_command_pack(&pack, command);
-    call(client, CONCLAVE_OP_PROPOSE, &pack, timeout_ms, &op);
+    struct conclave_op wanted = {.kind = CONCLAVE_OP_PROPOSE, .timeout_ms = timeout_ms};
+    call(client, wanted, &pack, &op);
 
     struct conclave_kv_result result;
     code = outcome_decode(&op, command->opcode == KV_PUT, &result);
@@ -329,36 +331,44 @@ int conclave_kv_delete_range(struct conclave_client *client, const void *from, s
 }
 
 /* Asks and waits; the caller decodes op and releases it. */
-static int query_call(struct conclave_client *client, const struct kv_query *query,
-                      uint32_t timeout_ms, struct conclave_op *op)
+static int get(struct conclave_client *client, const void *key, size_t key_bytes,
+               struct conclave_op op, struct conclave_kv_found *ret_found)
 {
-    int code = query_check(query);
+    struct kv_query query = {.opcode = KV_GET, .key = slice_of(key, key_bytes)};
+    struct conclave_kv_found found = {0};
+    int code = query_check(&query);
     if (code)
         return code;
     struct pack pack;
-    pack_init(&pack, query->key.bytes + CONCLAVE_KV_OVERHEAD);
-    kv_query_pack(&pack, query);
-    call(client, CONCLAVE_OP_READ, &pack, timeout_ms, op);
+    pack_init(&pack, key_bytes + CONCLAVE_KV_OVERHEAD);
+    kv_query_pack(&pack, &query);
+    call(client, op, &pack, &found.op);
+    code = conclave_kv_decode_get(&found.op, &found.item, &found.revision);
+    if (code) {
+        conclave_op_release(&found.op);
+        if (code == CONCLAVE_NOT_FOUND)
+            *ret_found = (struct conclave_kv_found){.revision = found.revision,
+                                                    .op.age_ms = found.op.age_ms};
+        return code;
+    }
+    *ret_found = found;
     return CONCLAVE_OK;
 }
 
 int conclave_kv_get(struct conclave_client *client, const void *key, size_t key_bytes,
                     uint32_t timeout_ms, struct conclave_kv_found *ret_found)
 {
-    struct kv_query query = {.opcode = KV_GET, .key = slice_of(key, key_bytes)};
-    struct conclave_kv_found found = {0};
-    int code = query_call(client, &query, timeout_ms, &found.op);
-    if (code)
-        return code;
-    code = conclave_kv_decode_get(&found.op, &found.item, &found.revision);
-    if (code) {
-        conclave_op_release(&found.op);
-        if (code == CONCLAVE_NOT_FOUND)
-            *ret_found = (struct conclave_kv_found){.revision = found.revision};
-        return code;
-    }
-    *ret_found = found;
-    return CONCLAVE_OK;
+    struct conclave_op op = {.kind = CONCLAVE_OP_READ, .timeout_ms = timeout_ms};
+    return get(client, key, key_bytes, op, ret_found);
+}
+
+int conclave_kv_get_stale(struct conclave_client *client, const void *key, size_t key_bytes,
+                          uint32_t max_age_ms, uint32_t timeout_ms,
+                          struct conclave_kv_found *ret_found)
+{
+    struct conclave_op op = {
+        .kind = CONCLAVE_OP_READ_STALE, .timeout_ms = timeout_ms, .max_age_ms = max_age_ms};
+    return get(client, key, key_bytes, op, ret_found);
 }
 
 void conclave_kv_found_release(struct conclave_kv_found *found)

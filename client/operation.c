@@ -80,6 +80,11 @@ static uint32_t frame_measure(struct conclave_client *client, size_t *ret_bytes)
     return count;
 }
 
+static bool op_changes(enum conclave_op_kind kind)
+{
+    return kind != CONCLAVE_OP_READ && kind != CONCLAVE_OP_READ_STALE;
+}
+
 static uint32_t wire_type(enum conclave_op_kind kind)
 {
     switch (kind) {
@@ -87,6 +92,8 @@ static uint32_t wire_type(enum conclave_op_kind kind)
         return CLIENT_OP_PROPOSE;
     case CONCLAVE_OP_TRANSFER:
         return CLIENT_OP_TRANSFER;
+    case CONCLAVE_OP_READ_STALE:
+        return CLIENT_OP_READ_STALE;
     case CONCLAVE_OP_READ:
         break;
     }
@@ -106,6 +113,7 @@ static struct buf *frame_pack(struct conclave_client *client, uint32_t count, si
             .id = entry->id,
             .type = wire_type(entry->op->kind),
             .body = {entry->op->data, entry->op->bytes},
+            .max_age_ms = entry->op->max_age_ms,
         };
         client_op_pack(&pack, &op);
         index = entry->queue_next;
@@ -156,9 +164,10 @@ static bool refusal_may_be_retried(const struct client_reply *reply, enum concla
     case CONCLAVE_STOPPING:
     case CONCLAVE_TIMEOUT:
     case CONCLAVE_HANDOVER:
+    case CONCLAVE_STALE:
         return true;
     case CONCLAVE_UNKNOWN: /* a read has no outcome that could be unknown */
-        return kind == CONCLAVE_OP_READ;
+        return !op_changes(kind);
     default:
         return false;
     }
@@ -186,7 +195,10 @@ static void operation_refused(struct conclave_client *client, uint32_t index, ui
     struct client_redirect redirect;
     if (leads_not && client_redirect_decode(reply->body, &redirect) == CONCLAVE_OK)
         leader_learn(client, connection, &redirect, now_ns);
-    if ((leads_not || reply->code == CONCLAVE_STOPPING) && client->target == connection)
+    /* A node that is not up to date enough: another may be, unless this one leads. */
+    bool useless = reply->code == CONCLAVE_STOPPING ||
+                   (reply->code == CONCLAVE_STALE && client->connections[connection].term == 0);
+    if ((leads_not || useless) && client->target == connection)
         leader_lost(client, connection);
     bool elsewhere = client->target != CLIENT_CONNECTION_NONE && client->target != connection;
     if (elsewhere && reply->code != CONCLAVE_BUSY && entry->redirects < CLIENT_REDIRECTS_MAX) {
@@ -213,6 +225,7 @@ void operation_answered(struct conclave_client *client, uint32_t connection,
         operation_refused(client, index, connection, reply, now_ns);
         return;
     }
+    op->age_ms = reply->age_ms;
     struct slice body = reply->body;
     if (!reply->body_is_bin) { /* a node's own verdict: its sentence, if it has one */
         struct cursor cursor;
@@ -243,7 +256,7 @@ void operations_abandon(struct conclave_client *client, uint32_t connection,
             entry->sent_ns >= sent_before_ns)
             continue;
         operation_unsend(client, entry);
-        if (entry->op->kind != CONCLAVE_OP_READ)
+        if (op_changes(entry->op->kind))
             operation_done(client, i, CONCLAVE_UNKNOWN, now_ns); /* rule 44 */
         else
             operation_queue(client, i);
@@ -269,7 +282,7 @@ static int unsent_code(const struct conclave_client *client, const struct table_
     bool leader_known = client->target != CLIENT_CONNECTION_NONE && !client->leader_none &&
                         client->connections[client->target].term > 0;
     if (entry->refusal == CONCLAVE_BUSY || entry->refusal == CONCLAVE_STOPPING ||
-        entry->refusal == CONCLAVE_HANDOVER)
+        entry->refusal == CONCLAVE_HANDOVER || entry->refusal == CONCLAVE_STALE)
         return entry->refusal;
     if (entry->refusal == 0 && client->heard_ns < entry->op->submitted_ns)
         return CONCLAVE_UNREACHABLE;
@@ -305,8 +318,7 @@ void operations_expire(struct conclave_client *client, uint64_t now_ns)
         }
         int code;
         if (entry->state == TABLE_SENT) {
-            bool changes = entry->op->kind != CONCLAVE_OP_READ;
-            code = changes ? CONCLAVE_UNKNOWN : CONCLAVE_TIMEOUT; /* rule 44 */
+            code = op_changes(entry->op->kind) ? CONCLAVE_UNKNOWN : CONCLAVE_TIMEOUT; /* rule 44 */
             operation_unsend(client, entry);
         } else {
             code = unsent_code(client, entry);
@@ -324,7 +336,7 @@ void operations_drop(struct conclave_client *client)
         struct table_entry *entry = table_at(&client->table, i);
         if (entry->state == TABLE_FREE)
             continue;
-        bool may_be_taken = entry->state == TABLE_SENT && entry->op->kind != CONCLAVE_OP_READ;
+        bool may_be_taken = entry->state == TABLE_SENT && op_changes(entry->op->kind);
         entry->op->code = may_be_taken ? CONCLAVE_UNKNOWN : CONCLAVE_STOPPING;
         entry->op->state = CLIENT_OP_IDLE;
         table_remove(&client->table, i);

@@ -73,7 +73,25 @@ int client_request_begin(struct client_reader *reader, const void *data, size_t 
 
 static bool op_type_known(uint64_t type)
 {
-    return (type >= CLIENT_OP_PROPOSE && type <= CLIENT_OP_SESSION) || type == CLIENT_OP_TRANSFER;
+    return (type >= CLIENT_OP_PROPOSE && type <= CLIENT_OP_SESSION) || type == CLIENT_OP_TRANSFER ||
+           type == CLIENT_OP_READ_STALE;
+}
+
+/* Reads the further field that READ_STALE and its answer have; false if the next one is missing or
+ * no integer: then it is one of a later revision. */
+static bool read_age(struct cursor *cursor, uint32_t *more, uint64_t *ret)
+{
+    if (*more == 0)
+        return false;
+    --*more;
+    struct slice raw = cursor_raw(cursor);
+    struct cursor field;
+    cursor_init(&field, raw.data, raw.bytes);
+    uint64_t age = cursor_uint(&field);
+    if (!cursor_done(&field))
+        return false;
+    *ret = age;
+    return true;
 }
 
 int client_request_next(struct client_reader *reader, struct client_op *ret)
@@ -91,6 +109,10 @@ int client_request_next(struct client_reader *reader, struct client_op *ret)
         cursor_skip(cursor); /* of a later revision: its body may be anything */
     else if (!cursor_nil(cursor))
         op.body = cursor_bin(cursor);
+    uint64_t max_age_ms = 0;
+    if (type == CLIENT_OP_READ_STALE && !read_age(cursor, &more, &max_age_ms))
+        cursor_fail(cursor);
+    op.max_age_ms = max_age_ms > UINT32_MAX ? UINT32_MAX : (uint32_t)max_age_ms;
     got = item_end(reader, more);
     if (got == 1)
         *ret = op;
@@ -107,13 +129,15 @@ void client_request_pack(struct pack *pack, uint32_t count)
 void client_op_pack(struct pack *pack, const struct client_op *op)
 {
     ASSERT(op->id < CLIENT_ID_LIMIT);
-    pack_array(pack, 3);
+    pack_array(pack, op->type == CLIENT_OP_READ_STALE ? 4 : 3);
     pack_uint(pack, op->id);
     pack_uint(pack, op->type);
     if (op->type == CLIENT_OP_STATUS || op->type == CLIENT_OP_LEADER)
         pack_nil(pack);
     else
         pack_bin(pack, op->body.data, op->body.bytes);
+    if (op->type == CLIENT_OP_READ_STALE)
+        pack_uint(pack, op->max_age_ms);
 }
 
 /* --- Replies ---------------------------------------------------------------------------------- */
@@ -138,6 +162,7 @@ int client_reply_next(struct client_reader *reader, struct client_reply *ret)
     reply.code = (int)code;
     reply.body_is_bin = cursor_is_bin(cursor);
     reply.body = reply.body_is_bin ? cursor_bin(cursor) : cursor_raw(cursor);
+    reply.aged = read_age(cursor, &more, &reply.age_ms);
     got = item_end(reader, more);
     if (got == 1)
         *ret = reply;
@@ -180,32 +205,40 @@ void client_reply_pack_begin(struct pack *pack, uint32_t count)
     pack_uint(pack, CLIENT_PROTOCOL_VERSION);
 }
 
-static void reply_pack(struct pack *pack, uint64_t id, int code)
+static void reply_pack(struct pack *pack, uint32_t fields, uint64_t id, int code)
 {
     ASSERT(code >= 0);
-    pack_array(pack, 3);
+    pack_array(pack, fields);
     pack_uint(pack, id);
     pack_uint(pack, (uint64_t)code);
 }
 
 void client_reply_pack_bin(struct pack *pack, uint64_t id, int code, const void *body, size_t bytes)
 {
-    reply_pack(pack, id, code);
+    reply_pack(pack, 3, id, code);
     pack_bin(pack, body, bytes);
+}
+
+void client_reply_pack_aged(struct pack *pack, uint64_t id, int code, const void *body,
+                            size_t bytes, uint64_t age_ms)
+{
+    reply_pack(pack, 4, id, code);
+    pack_bin(pack, body, bytes);
+    pack_uint(pack, age_ms);
 }
 
 void client_reply_pack_text(struct pack *pack, uint64_t id, int code, const char *text)
 {
     char cut[CLIENT_REPLY_TEXT_BYTES_MAX + 1];
     snprintf(cut, sizeof cut, "%s", text);
-    reply_pack(pack, id, code);
+    reply_pack(pack, 3, id, code);
     pack_str(pack, cut);
 }
 
 void client_reply_pack_redirect(struct pack *pack, uint64_t id, int code,
                                 const struct client_redirect *redirect)
 {
-    reply_pack(pack, id, code);
+    reply_pack(pack, 3, id, code);
     pack_map(pack, 3);
     pack_str(pack, "leader");
     pack_str(pack, redirect->leader);

@@ -3,6 +3,8 @@
  *     request  [version, [id, type, body], [id, type, body], ...]
  *     reply    [version, [id, code, body], [id, code, body], ...]
  *
+ * (READ_STALE and its answer have a fourth field: how old the answer may be, how old it is.)
+ *
  * Many operations fit in a frame, they stay separate commands with separate replies, and replies
  * may come in another order and in other frames. `id` is the client's own, below 2^53, echoed.
  * `code` is an enum conclave_code. docs/protocol.md is the full description. Reading goes operation
@@ -23,22 +25,24 @@ enum {
 };
 
 enum client_op_type {
-    CLIENT_OP_PROPOSE = 1,  /* body: bin, a command for the state machine */
-    CLIENT_OP_READ = 2,     /* body: bin, a query; linearizable */
-    CLIENT_OP_STATUS = 3,   /* body: nil; answered by the node itself, at once */
-    CLIENT_OP_LEADER = 4,   /* body: nil; who leads: answered at once, cheaper than STATUS */
-    CLIENT_OP_SESSION = 5,  /* body: bin, codec/session.h: a command in a session, and what keeps
-                               the session */
-    CLIENT_OP_TRANSFER = 11 /* body: bin, the name of the voter that is to lead; empty: any */
+    CLIENT_OP_PROPOSE = 1,    /* body: bin, a command for the state machine */
+    CLIENT_OP_READ = 2,       /* body: bin, a query; linearizable */
+    CLIENT_OP_STATUS = 3,     /* body: nil; answered by the node itself, at once */
+    CLIENT_OP_LEADER = 4,     /* body: nil; who leads: answered at once, cheaper than STATUS */
+    CLIENT_OP_SESSION = 5,    /* body: bin, codec/session.h: a command in a session, and what keeps
+                                 the session */
+    CLIENT_OP_TRANSFER = 11,  /* body: bin, the name of the voter that is to lead; empty: any */
+    CLIENT_OP_READ_STALE = 12 /* as READ, and how old the answer may be */
 };
 
 /* --- Requests --------------------------------------------------------------------------------- */
 
 struct client_op {
     uint64_t id;
-    uint32_t type;     /* enum client_op_type; unknown ones are handed out for an INVALID reply,
-                          with an empty body whatever it was; above UINT32_MAX as UINT32_MAX */
-    struct slice body; /* empty for nil; points into the frame */
+    uint32_t type;       /* enum client_op_type; unknown ones are handed out for an INVALID reply,
+                            with an empty body whatever it was; above UINT32_MAX as UINT32_MAX */
+    struct slice body;   /* empty for nil; points into the frame */
+    uint32_t max_age_ms; /* READ_STALE */
 };
 
 struct client_reader {
@@ -66,6 +70,8 @@ struct client_reply {
     struct slice body; /* OK, and codes that come from the machine: its answer, bin. Else a raw
                           MessagePack value: see client_redirect, or a str that explains */
     bool body_is_bin;
+    bool aged;       /* the answer to READ_STALE: */
+    uint64_t age_ms; /* it shows all that was committed so long ago */
 };
 
 /* Body of NOT_LEADER, NO_LEADER, and of the answer to LEADER: {"leader": name, "endpoint": client
@@ -88,6 +94,8 @@ MUST_USE int client_redirect_decode(struct slice body, struct client_redirect *r
 void client_reply_pack_begin(struct pack *pack, uint32_t count);
 void client_reply_pack_bin(struct pack *pack, uint64_t id, int code, const void *body,
                            size_t bytes);
+void client_reply_pack_aged(struct pack *pack, uint64_t id, int code, const void *body,
+                            size_t bytes, uint64_t age_ms);
 void client_reply_pack_text(struct pack *pack, uint64_t id, int code, const char *text);
 void client_reply_pack_redirect(struct pack *pack, uint64_t id, int code,
                                 const struct client_redirect *redirect);

@@ -59,7 +59,8 @@ extern "C" {
     X(INTERNAL, 22, 8, "a rule of the program itself was broken")                      \
     X(SESSION_EXPIRED, 23, 5, "the session expired; not applied now, perhaps before")  \
     X(FORGOTTEN, 24, 5, "the answer is not kept any more; not applied again")          \
-    X(HANDOVER, 25, 4, "the lead is being handed over; not applied")
+    X(HANDOVER, 25, 4, "the lead is being handed over; not applied")                   \
+    X(STALE, 26, 4, "what this node holds may be older than was asked for")
 
 enum conclave_code {
 #define CONCLAVE_CODE_ENUM(name, number, exit_code, text) CONCLAVE_##name = (number),
@@ -306,9 +307,10 @@ conclave_client_create(const struct conclave_client_options *options,
 CONCLAVE_API void conclave_client_destroy(struct conclave_client *client);
 
 enum conclave_op_kind {
-    CONCLAVE_OP_PROPOSE = 1, /* a command for the state machine */
-    CONCLAVE_OP_READ = 2,    /* a linearizable query of the state machine */
-    CONCLAVE_OP_TRANSFER = 3 /* give the lead to the voter of this name; empty: to any other */
+    CONCLAVE_OP_PROPOSE = 1,   /* a command for the state machine */
+    CONCLAVE_OP_READ = 2,      /* a linearizable query of the state machine */
+    CONCLAVE_OP_TRANSFER = 3,  /* give the lead to the voter of this name; empty: to any other */
+    CONCLAVE_OP_READ_STALE = 4 /* a query answered by any node that was up to date max_age_ms ago */
 };
 
 /* One operation. The caller's, who sets it to zeros before its first use; between submit and its
@@ -320,6 +322,7 @@ struct conclave_op {
     const void *data; /* must stay valid and unchanged until the op is done */
     size_t bytes;
     uint32_t timeout_ms; /* 0: the client's default */
+    uint32_t max_age_ms; /* READ_STALE */
     void *user;          /* not touched */
 
     /* set when done */
@@ -328,6 +331,7 @@ struct conclave_op {
                           until the op is submitted again or released */
     size_t reply_bytes;
     uint64_t latency_ns; /* from submit to done */
+    uint64_t age_ms;     /* READ_STALE: the answer shows all that was committed so long ago */
 
     /* the client's own */
     struct conclave_op *next; /* in the list that poll hands out */
@@ -344,11 +348,11 @@ struct conclave_op {
  * applied, at its deadline with
  *   UNREACHABLE  no node gave any sign of life
  *   NO_LEADER    nodes answered and none of them led
- *   BUSY, STOPPING, HANDOVER  the last node that was asked refused it, each time it was tried
- *   TIMEOUT      the leader was known and could not be sent to; a read: no answer came
- * or, for proposals and transfers alone, with UNKNOWN: it was sent to a node that may have taken
- * it, and its deadline passed, or before that the node lost leadership or its connection was given
- * up. Such a proposal is never sent again by the client itself.
+ *   BUSY, STOPPING, HANDOVER, STALE  the last node that was asked refused it, each time it was
+ * tried TIMEOUT      the leader was known and could not be sent to; a read: no answer came or, for
+ * proposals and transfers alone, with UNKNOWN: it was sent to a node that may have taken it, and
+ * its deadline passed, or before that the node lost leadership or its connection was given up. Such
+ * a proposal is never sent again by the client itself.
  *
  * A transfer is done (CONCLAVE_OK) when another node leads, the reply is its name. INVALID: no
  * voter has the name; TIMEOUT with a reply, a sentence: the node did not take the lead. */

@@ -90,6 +90,14 @@ CONCLAVE_API CONCLAVE_MUST_USE int conclave_kv_get(struct conclave_client *clien
                                                    size_t key_bytes, uint32_t timeout_ms,
                                                    struct conclave_kv_found *ret_found);
 
+/* Reads a key as it was at most max_age_ms ago: any node answers that was up to date since then,
+ * also while there is no leader; ret_found->op.age_ms says how old the answer may be. As
+ * conclave_kv_get else, and STALE: no node that was asked is sure enough. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_kv_get_stale(struct conclave_client *client,
+                                                         const void *key, size_t key_bytes,
+                                                         uint32_t max_age_ms, uint32_t timeout_ms,
+                                                         struct conclave_kv_found *ret_found);
+
 /* Frees what a successful conclave_kv_get handed out. Harmless a second time. */
 CONCLAVE_API void conclave_kv_found_release(struct conclave_kv_found *found);
 

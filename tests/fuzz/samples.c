@@ -129,11 +129,11 @@ static struct buf *hello(const char *client)
 static struct buf *request(void)
 {
     static const struct client_op ops[] = {
-        {1, CLIENT_OP_PROPOSE, {(const uint8_t *)"command", 7}},
-        {2, CLIENT_OP_READ, {(const uint8_t *)"query", 5}},
-        {UINT64_C(0x1fffffffffffff), CLIENT_OP_STATUS, {NULL, 0}},
-        {70000, CLIENT_OP_LEADER, {NULL, 0}},
-        {200, 99, {NULL, 0}},
+        {1, CLIENT_OP_PROPOSE, {(const uint8_t *)"command", 7}, 0},
+        {2, CLIENT_OP_READ, {(const uint8_t *)"query", 5}, 0},
+        {UINT64_C(0x1fffffffffffff), CLIENT_OP_STATUS, {NULL, 0}, 0},
+        {70000, CLIENT_OP_LEADER, {NULL, 0}, 0},
+        {200, 99, {NULL, 0}, 0},
     };
     enum { COUNT = sizeof ops / sizeof ops[0] };
     struct pack pack;

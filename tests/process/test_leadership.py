@@ -100,6 +100,35 @@ class Leadership(ClusterTest):
             node.kill()
         self.assertEqual(leader.stop(), 0)
 
+    def test_stale_reads_say_their_age_and_end_with_their_bound(self):
+        self.start_cluster()
+        self.cluster.put("key", b"value")
+        leader = self.cluster.wait_leader()
+        reader = self.cluster.others(leader)[0]
+
+        def get(bound):
+            return self.cluster.run("get", "key", "--json", "--stale", bound, "--timeout", "1s",
+                                    through=[reader])
+
+        with wire.Connection(reader.client) as connection:
+            query = wire.get_query(b"key")
+            reply = connection.call([(wire.READ, query)], 10 * cluster.PATIENCE)[0]
+            self.assertEqual(reply[0], wire.OK)
+            for node in self.cluster.others(reader):
+                node.kill()  # nobody can be asked from now on
+            wait_until(lambda: self.cluster.run("get", "key", "--timeout", "1s",
+                                                through=[reader]).returncode == 4,
+                       "no linearizable read any more")
+            done = get("10m")
+            self.assertEqual(done.returncode, 0, done.stderr)
+            answer = json.loads(done.stdout)
+            self.assertEqual(answer["value"], "value")
+            self.assertGreater(answer["age_ms"], 0)
+            self.assertGreaterEqual(json.loads(get("10m").stdout)["age_ms"], answer["age_ms"])
+            done = get("1ms")
+            self.assert_sentence(done, 4, "older")
+            self.assert_sentence(get("soon"), 2, "soon")
+
     @unittest.skipUnless(SHIM, "no shim in this build")
     def test_a_leader_whose_disk_hangs_gives_the_lead_away(self):
         self.start_cluster()

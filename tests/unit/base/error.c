@@ -48,6 +48,7 @@ Test(error, every_code_has_a_name_a_text_and_an_exit_code)
         cr_assert_leq(conclave_code_exit(code), 8, "code %d", code);
     }
     cr_assert_str_eq(conclave_code_name(CONCLAVE_HANDOVER), "HANDOVER");
+    cr_assert_str_eq(conclave_code_name(CONCLAVE_STALE), "STALE");
     cr_assert_eq(conclave_code_exit(CONCLAVE_OK), 0);
     cr_assert_str_eq(conclave_code_name(CONCLAVE_NOT_LEADER), "NOT_LEADER");
 }

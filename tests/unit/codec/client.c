@@ -21,7 +21,7 @@ Test(client, carries_many_operations_in_a_frame)
     pack_init(&pack, 0);
     client_request_pack(&pack, CLIENT_OPS_PER_FRAME_MAX);
     for (uint64_t i = 0; i < CLIENT_OPS_PER_FRAME_MAX; i++) {
-        struct client_op op = {i * i, i % 2 ? CLIENT_OP_READ : CLIENT_OP_PROPOSE, {0}};
+        struct client_op op = {i * i, i % 2 ? CLIENT_OP_READ : CLIENT_OP_PROPOSE, {0}, 0};
         char text[16];
         op.body.bytes = (size_t)snprintf(text, sizeof text, "%lu", (unsigned long)i);
         op.body.data = (const uint8_t *)text;
@@ -51,7 +51,7 @@ Test(client, refuses_more_operations_than_a_frame_may_hold)
     pack_array(&pack, CLIENT_OPS_PER_FRAME_MAX + 2);
     pack_uint(&pack, CLIENT_PROTOCOL_VERSION);
     for (int i = 0; i <= CLIENT_OPS_PER_FRAME_MAX; i++)
-        client_op_pack(&pack, &(struct client_op){1, CLIENT_OP_LEADER, {0}});
+        client_op_pack(&pack, &(struct client_op){1, CLIENT_OP_LEADER, {0}, 0});
     struct client_reader reader;
     cr_assert_eq(client_request_begin(&reader, pack.buf->data, pack.bytes), CONCLAVE_TOO_LARGE);
     pack_deinit(&pack);
@@ -187,7 +187,7 @@ Test(client, hands_out_unknown_types_with_any_body)
 
 Test(client, overhead_of_an_operation_is_what_it_says)
 {
-    struct client_op op = {(UINT64_C(1) << 53) - 1, UINT32_MAX - 1, {0}};
+    struct client_op op = {(UINT64_C(1) << 53) - 1, UINT32_MAX - 1, {0}, 0};
     op.body.bytes = 70000;
     op.body.data = calloc(1, op.body.bytes);
     struct pack pack;
@@ -283,4 +283,48 @@ Test(client, reads_redirects_of_later_revisions_and_without_a_leader)
     cr_assert_str_eq(redirect.leader, "");
     cr_assert_eq(client_redirect_decode((struct slice){(const uint8_t *)"\xc0", 1}, &redirect),
                  CONCLAVE_MALFORMED);
+}
+
+/* --- Stale reads ------------------------------------------------------------------------------ */
+
+Test(client, carries_the_age_that_a_stale_read_allows_and_has)
+{
+    struct pack pack;
+    pack_init(&pack, 0);
+    client_request_pack(&pack, 1);
+    struct client_op op = {5, CLIENT_OP_READ_STALE, {(const uint8_t *)"q", 1}, 1500};
+    client_op_pack(&pack, &op);
+    struct buf *frame = pack_take(&pack);
+    struct client_reader reader;
+    cr_assert_eq(client_request_begin(&reader, frame->data, frame->bytes), CONCLAVE_OK);
+    struct client_op got;
+    cr_assert_eq(client_request_next(&reader, &got), 1);
+    cr_assert_eq(got.type, CLIENT_OP_READ_STALE);
+    cr_assert_eq(got.max_age_ms, 1500);
+    cr_assert_eq(got.body.bytes, 1);
+    cr_assert_eq(client_request_next(&reader, &got), 0);
+    buf_unref(frame);
+
+    pack_init(&pack, 0);
+    client_reply_pack_begin(&pack, 2);
+    client_reply_pack_aged(&pack, 5, CONCLAVE_OK, "a", 1, 0);
+    client_reply_pack_bin(&pack, 6, CONCLAVE_OK, "b", 1);
+    frame = pack_take(&pack);
+    struct client_reply reply;
+    cr_assert_eq(client_reply_begin(&reader, frame->data, frame->bytes), CONCLAVE_OK);
+    cr_assert_eq(client_reply_next(&reader, &reply), 1);
+    cr_assert(reply.aged && reply.age_ms == 0 && reply.body_is_bin && reply.body.bytes == 1);
+    cr_assert_eq(client_reply_next(&reader, &reply), 1);
+    cr_assert(!reply.aged);
+    buf_unref(frame);
+}
+
+Test(client, a_stale_read_must_say_how_old_the_answer_may_be)
+{
+    struct client_reader reader;
+    struct client_op op;
+    cr_assert_eq(BEGIN(&reader, "\x92\x01\x93\x01\x0c\xc4\x01x"), CONCLAVE_OK);
+    cr_assert_eq(client_request_next(&reader, &op), -1);
+    cr_assert_eq(BEGIN(&reader, "\x92\x01\x94\x01\x0c\xc4\x01x\xa1y"), CONCLAVE_OK);
+    cr_assert_eq(client_request_next(&reader, &op), -1);
 }

@@ -28,8 +28,8 @@ Test(documented, request)
     struct pack pack;
     pack_init(&pack, 0);
     client_request_pack(&pack, 2);
-    client_op_pack(&pack, &(struct client_op){7, CLIENT_OP_PROPOSE, {(const uint8_t *)"hi", 2}});
-    client_op_pack(&pack, &(struct client_op){8, CLIENT_OP_LEADER, {0}});
+    client_op_pack(&pack, &(struct client_op){7, CLIENT_OP_PROPOSE, {(const uint8_t *)"hi", 2}, 0});
+    client_op_pack(&pack, &(struct client_op){8, CLIENT_OP_LEADER, {0}, 0});
     EXPECT(pack_take(&pack), "\x93\x01\x93\x07\x01\xc4\x02\x68\x69\x93\x08\x04\xc0");
 }
 
