@@ -34,15 +34,23 @@ static int check_name(const char *name, struct conclave_error *error)
                      CONCLAVE_NAME_BYTES_MAX);
 }
 
+uint64_t bootstrap_draw_id(void)
+{
+    uint64_t id;
+    do {
+        id = prng_entropy() & ID_MASK;
+    } while (!id);
+    return id;
+}
+
 static int compare_members(const void *a, const void *b)
 {
     const struct raft_member *x = a, *y = b;
     return strcmp(x->name, y->name);
 }
 
-/* Fills in what a member is named with; ids come later. */
-static int take_member(const struct conclave_member *from, struct raft_member *to,
-                       struct conclave_error *error)
+int bootstrap_take_member(const struct conclave_member *from, struct raft_member *to,
+                          struct conclave_error *error)
 {
     if (!from->name || !from->peer)
         return error_set(error, CONCLAVE_INVALID, "a member needs a name and a peer endpoint");
@@ -118,7 +126,7 @@ static int make_configuration(const char *token, const struct conclave_member *m
                          CONCLAVE_VOTERS_MAX, member_count);
     memset(ret, 0, sizeof *ret);
     for (size_t i = 0; i < member_count; i++) {
-        int code = take_member(&members[i], &ret->members[i], error);
+        int code = bootstrap_take_member(&members[i], &ret->members[i], error);
         if (code)
             return code;
     }
@@ -143,8 +151,7 @@ static int make_durable_dir(const struct io *io, const char *path, const char *p
     return code ? code : io->sync_dir(io->ctx, parent, error);
 }
 
-/* Makes the directory with those above it; one that is there must be empty. */
-static int make_empty_dir(const struct io *io, const char *dir, struct conclave_error *error)
+int bootstrap_make_dir(const struct io *io, const char *dir, struct conclave_error *error)
 {
     char path[4096], parent[4096];
     size_t bytes = strlen(dir);
@@ -182,11 +189,26 @@ static int make_empty_dir(const struct io *io, const char *dir, struct conclave_
     return code;
 }
 
-static int write_dir(const struct io *io, const char *dir, const struct storage_identity *identity,
-                     const struct raft_configuration *configuration, struct conclave_error *error)
+int bootstrap_write_dir(const struct io *io, const char *dir,
+                        const struct storage_identity *identity, const struct raft_runs *entries,
+                        struct conclave_error *error)
 {
     char machine_dir[4096 + 16];
     snprintf(machine_dir, sizeof machine_dir, "%s/machine", dir);
+    const struct wal_options options = {0};
+    int code = wal_create(io, dir, identity, &options, entries, error);
+    if (!code)
+        code = vote_create(io, dir, identity, (struct raft_hard_state){.term = 1}, error);
+    if (!code)
+        code = make_durable_dir(io, machine_dir, dir, error);
+    if (!code)
+        code = identity_write(io, dir, identity, error);
+    return code;
+}
+
+static int write_dir(const struct io *io, const char *dir, const struct storage_identity *identity,
+                     const struct raft_configuration *configuration, struct conclave_error *error)
+{
     struct buf *payload = raft_configuration_encode(configuration);
     struct raft_batch *batch = raft_batch_create(1);
     raft_batch_add(batch, (struct raft_entry){.id = {.term = 1, .index = 1},
@@ -196,15 +218,8 @@ static int write_dir(const struct io *io, const char *dir, const struct storage_
     struct raft_runs entries = {0};
     raft_runs_append(&entries, batch, 0, 1);
     raft_batch_unref(batch);
-    const struct wal_options options = {0};
-    int code = wal_create(io, dir, identity, &options, &entries, error);
+    int code = bootstrap_write_dir(io, dir, identity, &entries, error);
     raft_runs_clear(&entries);
-    if (!code)
-        code = vote_create(io, dir, identity, (struct raft_hard_state){.term = 1}, error);
-    if (!code)
-        code = make_durable_dir(io, machine_dir, dir, error);
-    if (!code)
-        code = identity_write(io, dir, identity, error);
     return code;
 }
 
@@ -223,10 +238,8 @@ int bootstrap_directory(const struct io *io, const char *data_dir, const char *n
         code = error_set(error, CONCLAVE_INVALID, "no member is named \"%.40s\"", name);
     if (!code) {
         snprintf(identity.name, sizeof identity.name, "%s", name);
-        do {
-            identity.incarnation = prng_entropy() & ID_MASK;
-        } while (!identity.incarnation);
-        code = make_empty_dir(io, data_dir, error);
+        identity.incarnation = bootstrap_draw_id();
+        code = bootstrap_make_dir(io, data_dir, error);
     }
     if (!code)
         code = write_dir(io, data_dir, &identity, configuration, error);

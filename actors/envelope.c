@@ -47,6 +47,9 @@ void envelope_destroy(struct envelope *envelope)
     case ENVELOPE_REPLY:
         reply_list_clear(&envelope->reply);
         break;
+    case ENVELOPE_CHANGE:
+        free(envelope->change);
+        break;
     case ENVELOPE_MEMBERS:
         free(envelope->members);
         break;
@@ -60,6 +63,7 @@ void envelope_destroy(struct envelope *envelope)
     case ENVELOPE_PEER_DOWN:
     case ENVELOPE_TRANSFER:
     case ENVELOPE_HANDOVER:
+    case ENVELOPE_PEER_SEEN:
     case ENVELOPE_PERSISTED:
     case ENVELOPE_PREPARE_SEGMENT:
     case ENVELOPE_APPLIED:

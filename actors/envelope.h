@@ -25,6 +25,8 @@ enum envelope_type {
     ENVELOPE_PEER_DOWN,
     ENVELOPE_TRANSFER,
     ENVELOPE_HANDOVER,
+    ENVELOPE_PEER_SEEN,
+    ENVELOPE_CHANGE,
 
     /* raft -> log-writer -> raft; log-writer -> segment helper */
     ENVELOPE_PERSIST,
@@ -73,6 +75,7 @@ struct reply {
     struct buf *body; /* NULL: empty */
     bool aged;        /* of a stale read: the answer says its age */
     uint64_t age_ms;
+    const char *text; /* static sentence instead of a body, or NULL */
 };
 
 struct reply_list {
@@ -111,6 +114,11 @@ struct envelope {
         } start;
         struct raft_messages received;
         raft_node_id peer_down;
+        struct {
+            raft_node_id peer;
+            uint64_t incarnation;
+        } peer_seen;
+        struct raft_change *change; /* heap */
         struct raft_batch *proposed;
         struct query_list read;
         struct {

@@ -9,6 +9,7 @@
 #include "actors/node.h"
 #include "base/clock.h"
 #include "base/fatal.h"
+#include "storage/joined.h"
 
 #include <stdlib.h>
 
@@ -32,18 +33,40 @@ struct log_writer {
     struct outgoing_list send_after;
 };
 
-static int find_configuration(const struct raft_runs *entries, struct raft_configuration *ret,
+/* Who the members are by the log, and where this node itself is: by the newest configuration that
+ * knows it, since it may have been removed, and may be needed until that is committed. */
+static int find_configuration(struct node *node, const struct raft_runs *entries,
                               struct conclave_error *error)
 {
-    const struct raft_entry *newest = NULL;
+    struct raft_configuration *newest = &node->recovered.configuration;
+    struct raft_configuration *joined = mem_zalloc(sizeof *joined);
+    node->recovered.self = (struct raft_member){0};
+    newest->member_count = 0;
+    int code = joined_read(io_posix(), node->options.data_dir, &node->identity, joined, error);
+    if (code == CONCLAVE_NOT_FOUND)
+        code = CONCLAVE_OK; /* there from the start */
+    *newest = *joined;
     struct raft_runs_iter iter = {0};
-    for (const struct raft_entry *entry; (entry = raft_runs_next(entries, &iter));)
-        if (entry->kind == RAFT_ENTRY_CONFIG)
-            newest = entry;
-    if (!newest || raft_configuration_decode(newest->payload, ret) != CONCLAVE_OK)
+    const struct raft_entry *entry = raft_runs_next(entries, &iter);
+    node->recovered.boot = entry ? NULL : joined;
+    for (; !code; entry = raft_runs_next(entries, &iter)) {
+        const struct raft_member *self = raft_configuration_find(newest, node->identity.node_id);
+        if (self)
+            node->recovered.self = *self;
+        while (entry && entry->kind != RAFT_ENTRY_CONFIG)
+            entry = raft_runs_next(entries, &iter);
+        if (!entry)
+            break;
+        code = raft_configuration_decode(entry->payload, newest);
+    }
+    if (!code && !newest->member_count)
+        code = CONCLAVE_MALFORMED;
+    if (node->recovered.boot != joined)
+        free(joined);
+    if (code == CONCLAVE_MALFORMED)
         return error_set(error, CONCLAVE_CORRUPT,
                          "the log holds no readable configuration: the data directory is damaged");
-    return CONCLAVE_OK;
+    return code;
 }
 
 static void log_recovery(const struct node *node, const struct wal_recovery *found)
@@ -73,7 +96,7 @@ static int log_writer_start(struct actor *actor, struct conclave_error *error)
     code = wal_open(io_posix(), dir, &node->identity, &options, &writer->wal, &found, error);
     if (code)
         goto fail;
-    code = find_configuration(&found.entries, &node->recovered.configuration, error);
+    code = find_configuration(node, &found.entries, error);
     if (code)
         goto fail;
     log_recovery(node, &found);

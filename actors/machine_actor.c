@@ -119,6 +119,9 @@ static int apply_runs(struct actor *actor, const struct raft_runs *entries,
                                                    .bytes = entry->payload.bytes},
                                        .in_session = entry->kind == RAFT_ENTRY_SESSION};
         }
+        /* A change of the members: nothing to apply, but its client waits for it. */
+        if (entry->kind == RAFT_ENTRY_CONFIG && entry->origin.client)
+            reply_add(&machine->replies, entry->origin, CONCLAVE_OK, NULL);
         if (count == APPLY_COMMANDS_MAX) {
             int code = apply_commands(actor, count, last_index, error);
             if (code)

@@ -60,23 +60,32 @@ struct client_side {
     uint64_t clock_us; /* leader: up to when cluster time is in the log (SESSION_CLOCK) */
 };
 
+/* A node that is listened to: a member, or a guest. A guest belongs to the cluster, and this node's
+ * configuration does not show it: it was a member until a moment ago, and hears of its removal, or
+ * it is one, and this node's log does not say so yet (Rule 23: it is answered). */
 struct peer_state {
     raft_node_id id;
-    uint64_t incarnation; /* as first heard; 0: not yet */
-    bool heard;
+    uint64_t incarnation; /* as the configuration says, or as first heard; 0: not known */
+    bool guest;
+    bool told;              /* raft was told the incarnation */
+    uint64_t expire_us;     /* guest: forgotten then, if nothing more is heard */
     uint64_t complained_us; /* when a refusal of its frames was last logged; 0: never */
+    char endpoint[CONCLAVE_ENDPOINT_BYTES_MAX + 1]; /* "": not known */
 };
 
 struct network {
     struct peers *peers;
     struct client_side clients;
 
-    struct raft_configuration *members;                  /* NULL until raft told */
-    struct peer_state peer_states[CONCLAVE_MEMBERS_MAX]; /* as members->members */
-    struct raft_messages received;                       /* of one wake-up */
+    struct raft_configuration *members;             /* NULL until raft told */
+    struct peer_state peer_states[PEERS_LINKS_MAX]; /* every member but this node, then guests */
+    uint32_t peer_count;
+    struct peer_state scratch[PEERS_LINKS_MAX];
+    struct raft_messages received; /* of one wake-up */
     uint64_t hello_due_us;
     uint64_t supervise_due_us;
     uint64_t stranger_complained_us;
+    uint64_t refused_complained_us;
 
     raft_node_id leader;
     uint64_t leader_term;

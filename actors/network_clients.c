@@ -6,10 +6,13 @@
  * one wake-up to one client go out in one frame. */
 #include "actors/network.h"
 
+#include "actors/bootstrap.h"
 #include "base/clock.h"
 #include "base/fatal.h"
 #include "base/list.h"
+#include "codec/member.h"
 #include "codec/session.h"
+#include "transport/endpoint.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -124,6 +127,13 @@ static const char *code_explains(int code)
     }
 }
 
+static const char *reply_text(const struct reply *reply)
+{
+    if (reply->body)
+        return NULL;
+    return reply->text ? reply->text : code_explains(reply->code);
+}
+
 void network_take_replies(struct actor *actor, struct reply_list *list)
 {
     struct network *network = actor->state;
@@ -139,7 +149,7 @@ void network_take_replies(struct actor *actor, struct reply_list *list)
                     (struct staged_reply){.request = request,
                                           .code = reply->code,
                                           .body = reply->body,
-                                          .text = reply->body ? NULL : code_explains(reply->code),
+                                          .text = reply_text(reply),
                                           .redirect = code_redirects(reply->code),
                                           .aged = reply->aged,
                                           .age_ms = reply->age_ms});
@@ -329,6 +339,70 @@ static void take_transfer(struct actor *actor, client_handle client, const struc
     actor_send(actor, ACTOR_RAFT, &transfer);
 }
 
+/* What is wrong with the change by itself, as a sentence; NULL: nothing. */
+static const char *change_fault(const struct client_member_change *change)
+{
+    static const char letters[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    if (!change->name[0] || change->name[strspn(change->name, letters)])
+        return "a node's name has 1 to 32 of A-Z a-z 0-9 . _ -";
+    if (change->kind != CLIENT_MEMBER_ADD)
+        return NULL;
+    if (endpoint_check(change->peer, NULL) ||
+        (change->client[0] && endpoint_check(change->client, NULL)))
+        return "an endpoint is written tcp://HOST:PORT";
+    return NULL;
+}
+
+static struct raft_change *change_make(const struct client_member_change *asked,
+                                       struct raft_origin origin)
+{
+    static const enum raft_change_type types[] = {
+        [CLIENT_MEMBER_ADD] = RAFT_CHANGE_ADD,
+        [CLIENT_MEMBER_PROMOTE] = RAFT_CHANGE_PROMOTE,
+        [CLIENT_MEMBER_REMOVE] = RAFT_CHANGE_REMOVE,
+        [CLIENT_MEMBER_REPLACE] = RAFT_CHANGE_REPLACE,
+    };
+    struct raft_change *change = mem_zalloc(sizeof *change);
+    change->type = types[asked->kind];
+    change->origin = origin;
+    change->member.id = asked->id ? asked->id : bootstrap_draw_id();
+    change->member.incarnation = asked->incarnation;
+    change->member.flags =
+        asked->learner ? RAFT_MEMBER_LEARNER : RAFT_MEMBER_LEARNER | RAFT_MEMBER_PROMOTE;
+    strcpy(change->member.name, asked->name);
+    strcpy(change->member.peer, asked->peer);
+    if (asked->kind == CLIENT_MEMBER_ADD && !asked->client[0])
+        endpoint_client_default(asked->peer, change->member.client, sizeof change->member.client);
+    else
+        strcpy(change->member.client, asked->client);
+    strcpy(change->replacement, asked->replacement);
+    return change;
+}
+
+static void take_change(struct actor *actor, client_handle client, const struct client_op *op)
+{
+    struct network *network = actor->state;
+    struct client_side *side = &network->clients;
+    struct client_member_change asked;
+    struct raft_origin origin;
+    int code = client_member_decode(op->body, &asked);
+    const char *fault = code ? "this change cannot be read" : change_fault(&asked);
+    if (fault) {
+        answer(side, client, op->id, CONCLAVE_INVALID, fault);
+        return;
+    }
+    if (side->draining ||
+        !pending_enter(side->pending, client, op->id, sizeof(struct raft_change), &origin)) {
+        code = side->draining ? CONCLAVE_STOPPING : CONCLAVE_BUSY;
+        answer(side, client, op->id, code, conclave_code_text(code));
+        return;
+    }
+    struct envelope *envelope = envelope_create(ENVELOPE_CHANGE);
+    envelope->change = change_make(&asked, origin);
+    actor_send(actor, ACTOR_RAFT, &envelope);
+}
+
 static void take_op(struct actor *actor, client_handle client, const struct client_op *op,
                     struct buf *frame)
 {
@@ -343,6 +417,9 @@ static void take_op(struct actor *actor, client_handle client, const struct clie
     case CLIENT_OP_SESSION:
     case CLIENT_OP_READ_STALE:
         take_work(&network->clients, client, op, frame);
+        break;
+    case CLIENT_OP_MEMBER:
+        take_change(actor, client, op);
         break;
     case CLIENT_OP_STATUS:
         take_status(actor, client, op->id);

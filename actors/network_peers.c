@@ -1,14 +1,17 @@
-/* Frames from and to the other nodes. A frame is believed when it names this cluster, this node and
- * a member; whatever else arrives on the port changes nothing but a counter of complaints. */
+/* Frames from and to the other nodes. A frame is believed when it names this cluster and this node
+ * and a data directory that the cluster knows its sender by; whatever else arrives on the port
+ * changes nothing but a counter of complaints. */
 #include "actors/network.h"
 
 #include "base/fatal.h"
 #include "base/list.h"
+#include "transport/endpoint.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 enum {
+    GUEST_US = 5000000,               /* how long a guest is answered after its last word */
     HELLO_INTERVAL_US = 1000000,      /* a third of PEERS_SILENCE_US: two may be lost */
     COMPLAINT_INTERVAL_US = 10000000, /* one line in this time about the same trouble */
     RECEIVE_FRAMES_MAX = 1024         /* frames taken before other sockets get their turn */
@@ -16,10 +19,24 @@ enum {
 
 static struct peer_state *find_peer(struct network *network, raft_node_id id)
 {
-    for (uint32_t i = 0; network->members && i < network->members->member_count; i++)
+    for (uint32_t i = 0; i < network->peer_count; i++)
         if (network->peer_states[i].id == id)
             return &network->peer_states[i];
     return NULL;
+}
+
+/* Links to every peer whose endpoint is known. */
+static void relink(struct network *network, uint64_t now_us)
+{
+    struct peer_address addresses[PEERS_LINKS_MAX];
+    size_t count = 0;
+    for (uint32_t i = 0; i < network->peer_count; i++) {
+        const struct peer_state *peer = &network->peer_states[i];
+        if (peer->endpoint[0])
+            addresses[count++] = (struct peer_address){.id = peer->id, .endpoint = peer->endpoint};
+    }
+    peers_set(network->peers, addresses, count, now_us);
+    network->supervise_due_us = now_us;
 }
 
 static const char *peer_name(const struct network *network, raft_node_id id)
@@ -37,38 +54,114 @@ static bool complaint_due(uint64_t *last_us, uint64_t now_us)
     return true;
 }
 
-/* True if the frame comes from a member of this cluster, for this node. */
+/* Says on the other side too why its frames are not listened to. */
+static void refuse(struct actor *actor, struct peer_state *peer, enum peer_refusal refusal,
+                   uint64_t now_us)
+{
+    struct network *network = actor->state;
+    if (!complaint_due(&peer->complained_us, now_us))
+        return;
+    /* Another directory under this id may have forgotten a vote or an entry it acknowledged. */
+    const char *reason =
+        refusal == PEER_REFUSAL_INCARNATION
+            ? "this member came back with another data directory; it is not listened to: restore "
+              "its directory, or remove the member and join it anew"
+            : "this node was removed from the cluster and is not listened to: stop it";
+    log_event(&actor->node->logger, CONCLAVE_LOG_ERROR, "network",
+              refusal == PEER_REFUSAL_INCARNATION ? "other_incarnation" : "removed_member",
+              "peer=%s id=%llu reason=\"%s\"", peer_name(network, peer->id),
+              (unsigned long long)peer->id, reason);
+    peers_send(network->peers, peer->id,
+               peer_encode_refused(&actor->node->peer_identity, peer->id, refusal));
+}
+
+static void take_refusal(struct actor *actor, const struct peer_frame *frame, uint64_t now_us)
+{
+    struct network *network = actor->state;
+    if (!complaint_due(&network->refused_complained_us, now_us))
+        return;
+    const char *reason =
+        frame->refusal == PEER_REFUSAL_INCARNATION
+            ? "the cluster knows this member by another data directory and does not listen to this "
+              "one: restore that directory, or remove the member and join with an empty directory"
+            : "this node was removed from its cluster: stop it and delete its data directory";
+    log_event(&actor->node->logger, CONCLAVE_LOG_ERROR, "network", "refused", "by=%s reason=\"%s\"",
+              peer_name(network, frame->from.node_id), reason);
+}
+
+/* Takes in a node of the cluster that is no member by this node's log. */
+static struct peer_state *admit_guest(struct network *network, raft_node_id id)
+{
+    if (network->peer_count == PEERS_LINKS_MAX)
+        return NULL;
+    struct peer_state *guest = &network->peer_states[network->peer_count++];
+    *guest = (struct peer_state){.id = id, .guest = true};
+    return guest;
+}
+
+/* A guest says where it is to be answered. */
+static void link_guest(struct network *network, struct peer_state *guest, const char *endpoint,
+                       uint64_t now_us)
+{
+    if (!guest->guest || strcmp(guest->endpoint, endpoint) == 0 ||
+        endpoint_check(endpoint, NULL) != CONCLAVE_OK)
+        return;
+    strcpy(guest->endpoint, endpoint);
+    relink(network, now_us);
+}
+
+/* Raft has the incarnation written down, so that it outlives this process. */
+static void tell_seen(struct actor *actor, struct peer_state *peer)
+{
+    if (peer->told || peer->guest)
+        return;
+    peer->told = true;
+    struct envelope *seen = envelope_create(ENVELOPE_PEER_SEEN);
+    seen->peer_seen.peer = peer->id;
+    seen->peer_seen.incarnation = peer->incarnation;
+    actor_send(actor, ACTOR_RAFT, &seen);
+}
+
+/* True if the frame comes from a node that belongs to this cluster, for this node. */
 static bool authenticate(struct actor *actor, const struct peer_frame *frame, uint64_t now_us)
 {
     struct network *network = actor->state;
     const struct node *node = actor->node;
-    const struct logger *logger = &node->logger;
     if (!network->members)
         return false; /* raft has not said yet who the members are */
-    struct peer_state *peer = find_peer(network, frame->from.node_id);
-    if (frame->group != 0 || frame->from.cluster_id != node->identity.cluster_id ||
-        frame->to != node->identity.node_id || !peer) {
+    raft_node_id from = frame->from.node_id;
+    struct peer_state *peer = NULL;
+    if (frame->group == 0 && frame->from.cluster_id == node->identity.cluster_id &&
+        frame->to == node->identity.node_id && from != node->identity.node_id) {
+        peer = find_peer(network, from);
+        if (!peer)
+            peer = admit_guest(network, from);
+    }
+    if (!peer) {
         if (complaint_due(&network->stranger_complained_us, now_us))
-            log_event(logger, CONCLAVE_LOG_WARN, "network", "stranger",
-                      "cluster=%016llx from=%llu to=%llu reason=\"a node of another cluster or not "
-                      "a member sends here; check its --members\"",
-                      (unsigned long long)frame->from.cluster_id,
-                      (unsigned long long)frame->from.node_id, (unsigned long long)frame->to);
+            log_event(&node->logger, CONCLAVE_LOG_WARN, "network", "stranger",
+                      "cluster=%016llx from=%llu to=%llu reason=\"a node of another cluster sends "
+                      "here; check its --members\"",
+                      (unsigned long long)frame->from.cluster_id, (unsigned long long)from,
+                      (unsigned long long)frame->to);
         return false;
     }
-    if (!peer->heard) {
-        peer->heard = true;
+    if (frame->type == PEER_FRAME_HELLO && frame->hello.peer[0])
+        link_guest(network, peer, frame->hello.peer, now_us);
+    bool removed = raft_configuration_was_removed(network->members, from);
+    if (!removed || !peer->told || !peer->expire_us) /* who hears of its removal hears it once */
+        peer->expire_us = now_us + GUEST_US;
+    if (removed && !peer->told) {
+        refuse(actor, peer, PEER_REFUSAL_REMOVED, now_us); /* Rule 32 */
+        return false;
+    }
+    if (!peer->incarnation)
         peer->incarnation = frame->from.incarnation;
-    }
     if (peer->incarnation != frame->from.incarnation) {
-        /* The same id on another disk: it may have forgotten a vote or an entry it acknowledged. */
-        if (complaint_due(&peer->complained_us, now_us))
-            log_event(logger, CONCLAVE_LOG_ERROR, "network", "other_incarnation",
-                      "peer=%s reason=\"this member came back with another data directory; it is "
-                      "not listened to: restore its directory, or restart this node to accept it\"",
-                      peer_name(network, peer->id));
+        refuse(actor, peer, PEER_REFUSAL_INCARNATION, now_us);
         return false;
     }
+    tell_seen(actor, peer);
     return true;
 }
 
@@ -86,6 +179,8 @@ static void take_frame(struct actor *actor, struct buf *bytes, uint64_t now_us)
     bool good = authenticate(actor, &frame, now_us);
     if (good)
         peers_heard(network->peers, frame.from.node_id, now_us);
+    if (good && frame.type == PEER_FRAME_REFUSED)
+        take_refusal(actor, &frame, now_us);
     if (frame.type == PEER_FRAME_RAFT) {
         if (good)
             raft_messages_add(&network->received, frame.raft);
@@ -133,25 +228,41 @@ void network_send(struct actor *actor, struct outgoing_list *list)
 void network_set_members(struct actor *actor, struct raft_configuration *members, uint64_t now_us)
 {
     struct network *network = actor->state;
-    struct peer_address addresses[CONCLAVE_MEMBERS_MAX];
-    struct peer_state states[CONCLAVE_MEMBERS_MAX];
-    memset(states, 0, sizeof states);
-    size_t count = 0;
+    struct peer_state *next = network->scratch;
+    uint32_t count = 0;
     for (uint32_t i = 0; i < members->member_count; i++) {
         const struct raft_member *member = &members->members[i];
+        if (member->id == actor->node->identity.node_id)
+            continue;
         const struct peer_state *known = find_peer(network, member->id);
-        if (known)
-            states[i] = *known;
-        states[i].id = member->id;
-        if (member->id != actor->node->identity.node_id)
-            addresses[count++] = (struct peer_address){.id = member->id, .endpoint = member->peer};
+        struct peer_state *peer = &next[count++];
+        *peer = known ? *known : (struct peer_state){.id = member->id};
+        peer->guest = false;
+        peer->told = member->incarnation != 0;
+        if (member->incarnation)
+            peer->incarnation = member->incarnation;
+        strcpy(peer->endpoint, member->peer);
     }
-    memcpy(network->peer_states, states, sizeof states);
+    /* Whoever is no member now stays a guest for a while: it hears of its removal, or this node's
+     * log is only on its way to where it becomes a member again. */
+    for (uint32_t i = 0; i < network->peer_count && count < PEERS_LINKS_MAX; i++) {
+        struct peer_state *gone = &network->peer_states[i];
+        if (raft_configuration_find(members, gone->id))
+            continue;
+        next[count] = *gone;
+        if (!gone->guest) {
+            next[count].guest = true;
+            next[count].expire_us = now_us + GUEST_US;
+            next[count].told = true;
+        }
+        count++;
+    }
+    memcpy(network->peer_states, next, count * sizeof *next);
+    network->peer_count = count;
     free(network->members);
     network->members = members;
-    peers_set(network->peers, addresses, count, now_us);
+    relink(network, now_us);
     network->hello_due_us = now_us;
-    network->supervise_due_us = now_us;
 }
 
 static void say_hello(struct actor *actor)
@@ -161,11 +272,26 @@ static void say_hello(struct actor *actor)
     struct peer_hello hello = {0};
     memcpy(hello.name, node->identity.name, sizeof hello.name);
     memcpy(hello.client, node->listen_client, sizeof hello.client);
-    for (uint32_t i = 0; i < network->members->member_count; i++) {
-        raft_node_id id = network->members->members[i].id;
-        if (id != node->identity.node_id)
+    memcpy(hello.peer, node->peer, sizeof hello.peer);
+    for (uint32_t i = 0; i < network->peer_count; i++) {
+        raft_node_id id = network->peer_states[i].id;
+        if (network->peer_states[i].endpoint[0])
             peers_send(network->peers, id, peer_encode_hello(&node->peer_identity, id, &hello));
     }
+}
+
+static void guests_expire(struct network *network, uint64_t now_us)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < network->peer_count; i++) {
+        const struct peer_state *peer = &network->peer_states[i];
+        if (!peer->guest || now_us < peer->expire_us)
+            network->peer_states[count++] = *peer;
+    }
+    if (count == network->peer_count)
+        return;
+    network->peer_count = count;
+    relink(network, now_us);
 }
 
 void network_tend_links(struct actor *actor, uint64_t now_us)
@@ -174,6 +300,7 @@ void network_tend_links(struct actor *actor, uint64_t now_us)
     if (!network->members)
         return;
     if (now_us >= network->hello_due_us) {
+        guests_expire(network, now_us);
         say_hello(actor);
         network->hello_due_us = now_us + HELLO_INTERVAL_US;
     }

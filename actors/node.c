@@ -175,11 +175,11 @@ static int start_actor(struct node *node, enum actor_id id, struct conclave_erro
 /* What the recovered configuration says about this node, unless the options say otherwise. */
 static int choose_endpoints(struct node *node, struct conclave_error *error)
 {
-    const struct raft_member *self =
-        raft_configuration_find(&node->recovered.configuration, node->identity.node_id);
-    if (!self)
+    const struct raft_member *self = &node->recovered.self;
+    if (!self->id)
         return error_set(error, CONCLAVE_IDENTITY, "node %s is not a member of its own cluster",
                          node->identity.name);
+    strcpy(node->peer, self->peer);
     const char *listen = node->options.listen ? node->options.listen : self->peer;
     const char *client = node->options.listen_client ? node->options.listen_client : self->client;
     snprintf(node->listen, sizeof node->listen, "%s", listen);
@@ -230,6 +230,8 @@ static void finish(struct node *node)
     wal_close(node->wal);
     node->wal = NULL;
     raft_runs_clear(&node->recovered.entries);
+    free(node->recovered.boot);
+    node->recovered.boot = NULL;
     dir_unlock(io_posix(), node->lock);
     node->lock = NULL;
     node->running = false;

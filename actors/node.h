@@ -13,7 +13,9 @@
 struct node_recovered {
     struct raft_hard_state hard_state;
     struct raft_runs entries;
-    struct raft_configuration configuration; /* the newest in the log */
+    struct raft_configuration configuration; /* the newest in the log; else who was joined */
+    struct raft_configuration *boot;         /* heap: an empty log's members; NULL: none */
+    struct raft_member self;                 /* as last named; id 0: nowhere */
     uint64_t applied_index;                  /* from the state machine */
 };
 
@@ -29,6 +31,7 @@ struct node {
     struct storage_identity identity;
     struct peer_identity peer_identity;
     char machine_dir[4096];
+    char peer[CONCLAVE_ENDPOINT_BYTES_MAX + 1]; /* where the others reach this node */
     char listen[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
     char listen_client[CONCLAVE_ENDPOINT_BYTES_MAX + 1]; /* "": none */
     uint64_t started_us;

@@ -23,6 +23,7 @@ static int raft_actor_start(struct actor *actor, struct conclave_error *error)
     struct raft_options options;
     raft_options_init(&options);
     options.id = node->identity.node_id;
+    options.incarnation = node->identity.incarnation;
     options.seed = node->options.seed ? node->options.seed : prng_entropy();
     options.election_timeout_us = (uint64_t)node->options.election_timeout_ms * 1000;
     options.heartbeat_us = (uint64_t)node->options.heartbeat_ms * 1000;
@@ -92,7 +93,14 @@ static void fill_status(struct actor *actor, struct envelope **envelope)
     status->cluster_id = node->identity.cluster_id;
     memcpy(status->name, node->identity.name, sizeof status->name);
     status->id = node->identity.node_id;
-    snprintf(status->role, sizeof status->role, "%s", roles[raft_role(self->raft)]);
+    enum raft_role role = raft_role(self->raft);
+    bool votes = raft_configuration_is_voter(configuration, node->identity.node_id);
+    const char *role_text = roles[role];
+    if (role != RAFT_LEADER && !votes)
+        role_text = raft_configuration_was_removed(configuration, node->identity.node_id)
+                        ? "removed"
+                        : "learner";
+    snprintf(status->role, sizeof status->role, "%s", role_text);
     status->term = raft_hard_state(self->raft).term;
     const struct raft_member *leader =
         raft_configuration_find(configuration, raft_leader(self->raft));
@@ -113,6 +121,7 @@ static void fill_status(struct actor *actor, struct envelope **envelope)
         memcpy(out->peer, member->peer, sizeof out->peer);
         memcpy(out->client, member->client, sizeof out->client);
         out->id = member->id;
+        out->incarnation = member->incarnation;
         out->voter = raft_configuration_is_voter(configuration, member->id);
     }
     actor_send(actor, ACTOR_MACHINE, envelope);
@@ -144,6 +153,7 @@ static void take(struct actor *actor, struct envelope **envelope)
         event->start.hard_state = e->start.hard_state;
         raft_runs_move(&event->start.entries, &e->start.entries);
         event->start.applied_index = e->start.applied_index;
+        event->start.members = actor->node->recovered.boot; /* read-only by now */
         break;
     }
     case ENVELOPE_RECEIVED:
@@ -166,6 +176,16 @@ static void take(struct actor *actor, struct envelope **envelope)
         break;
     case ENVELOPE_HANDOVER:
         self->handover = HANDOVER_WANTED;
+        break;
+    case ENVELOPE_PEER_SEEN: {
+        struct raft_event *event = add_event(self, RAFT_EVENT_PEER_SEEN);
+        event->peer_seen.peer = e->peer_seen.peer;
+        event->peer_seen.incarnation = e->peer_seen.incarnation;
+        break;
+    }
+    case ENVELOPE_CHANGE:
+        add_event(self, RAFT_EVENT_CHANGE)->change = e->change;
+        e->change = NULL;
         break;
     case ENVELOPE_PERSISTED: {
         struct raft_event *event = add_event(self, RAFT_EVENT_PERSISTED);
@@ -292,6 +312,9 @@ static void discard_event(struct raft_event *event)
         break;
     case RAFT_EVENT_PROPOSE:
         raft_batch_unref(event->propose);
+        break;
+    case RAFT_EVENT_CHANGE:
+        free(event->change);
         break;
     default:
         break;

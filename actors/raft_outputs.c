@@ -140,9 +140,11 @@ static void carry_refusals(struct actor *actor)
 {
     struct raft_actor *self = actor->state;
     struct reply_list replies = {0};
-    for (uint32_t i = 0; i < self->output.refused.count; i++)
-        reply_add(&replies, self->output.refused.items[i].origin,
-                  self->output.refused.items[i].code, NULL);
+    for (uint32_t i = 0; i < self->output.refused.count; i++) {
+        const struct raft_refusal *refusal = &self->output.refused.items[i];
+        reply_add(&replies, refusal->origin, refusal->code, NULL);
+        replies.items[replies.count - 1].text = refusal->why;
+    }
     carry_reads(actor, &replies);
     carry_transfers(actor, &replies);
     if (!replies.count)
@@ -228,6 +230,19 @@ static void carry_trace(struct actor *actor, const struct raft_trace *trace)
         break;
     case RAFT_TRACE_DISK_STALLED:
         log_event(logger, CONCLAVE_LOG_WARN, "raft", "disk_stalled", "term=%llu", a);
+        break;
+    case RAFT_TRACE_PROMOTE:
+        log_event(logger, CONCLAVE_LOG_INFO, "raft", "promotes", "learner=%s",
+                  member_name(self, trace->a));
+        break;
+    case RAFT_TRACE_REMOVED:
+        log_event(logger, CONCLAVE_LOG_WARN, "raft", "removed",
+                  "index=%llu reason=\"this node was removed from its cluster and takes part no "
+                  "more: stop it and delete its data directory\"",
+                  a);
+        break;
+    case RAFT_TRACE_RETIRED:
+        log_event(logger, CONCLAVE_LOG_INFO, "raft", "retired", "term=%llu", a);
         break;
     }
 }

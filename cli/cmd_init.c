@@ -4,12 +4,8 @@
 #include "cli/member.h"
 #include "cli/output.h"
 
-#include <ftw.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #define LISTEN_DEFAULT "tcp://127.0.0.1:7401"
 #define DATA_FLAG                                                                       \
@@ -38,7 +34,16 @@ const struct args_flag cmd_init_flags[] = {
     CLUSTER_FLAG,
     {0}};
 
-const struct args_flag cmd_join_flags[] = {DATA_FLAG, NAME_FLAG, MEMBERS_FLAG, CLUSTER_FLAG, {0}};
+const struct args_flag cmd_join_flags[] = {
+    DATA_FLAG,
+    {"name", 0, "NAME", NULL, true, "this node's name in the cluster"},
+    {"listen", 0, "ENDPOINT", NULL, true, "where the other nodes reach this one"},
+    {"listen-client", 0, "ENDPOINT", NULL, true,
+     "where clients reach it (100 ports above --listen)"},
+    {"learner", 0, NULL, NULL, false, "receive the log and never vote, unless promoted by hand"},
+    MEMBERS_FLAG,
+    CLUSTER_FLAG,
+    {0}};
 
 /* Returns the value of a flag that must be there; NULL after having said that it is missing. */
 static const char *need(const struct args *args, const char *name, const char *metavar)
@@ -114,93 +119,37 @@ int cmd_init_run(const struct args *args)
     return make_from_members(args, one);
 }
 
-static int remove_entry(const char *path, const struct stat *unused, int type, struct FTW *ftw)
-{
-    (void)unused;
-    (void)type;
-    return ftw->level > 0 ? remove(path) : 0;
-}
-
-/* Takes back a directory that this process has just made. */
-static void take_back(const char *dir, bool existed)
-{
-    /* NOLINTNEXTLINE(concurrency-mt-unsafe): the one thread */
-    if (nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS) == 0 && !existed)
-        rmdir(dir);
-}
-
-/* The members as the seed names them, and this node among them. Prints what speaks against it. */
-static int members_of_seed(const struct args *args, const struct conclave_status *status,
-                           struct member *ret, size_t *ret_count)
+/* Adds this node to the running cluster behind the seeds. */
+static int join_seed(const struct args *args, const char *seeds)
 {
     bool json = args_on(args, "json");
-    const char *name = args_value(args, "name");
-    const struct conclave_node_status *self = NULL;
-    char names[512] = "";
-    size_t count = status->node_count;
-    if (count > CONCLAVE_VOTERS_MAX)
-        count = CONCLAVE_VOTERS_MAX;
-    for (size_t i = 0; i < count; i++) {
-        const struct conclave_node_status *node = &status->nodes[i];
-        size_t used = strlen(names);
-        snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", node->name);
-        snprintf(ret[i].name, sizeof ret[i].name, "%s", node->name);
-        snprintf(ret[i].peer, sizeof ret[i].peer, "%s", node->peer);
-        snprintf(ret[i].client, sizeof ret[i].client, "%s", node->client);
-        if (strcmp(node->name, name) == 0)
-            self = node;
-    }
-    if (!self)
+    const char *dir = args_value(args, "data"), *listen = args_value(args, "listen");
+    const struct conclave_member self = {.name = args_value(args, "name"),
+                                         .peer = listen,
+                                         .client = args_value(args, "listen-client")};
+    struct conclave_join_options options = {
+        .size = sizeof options, .seeds = seeds, .learner = args_on(args, "learner")};
+    int exit_code = connect_timeout(args, &options.timeout_ms);
+    if (exit_code)
+        return exit_code;
+    if (!listen)
         return output_error(json, CONCLAVE_INVALID, NULL,
-                            "membership is fixed when a cluster is made: name every node in "
-                            "--members of 'conclave init'",
-                            "cluster %s has the members %s and no %s", status->cluster, names,
-                            name);
-    if (self->answered)
-        return output_error(json, CONCLAVE_IN_USE, *status->leader ? status->leader : NULL,
-                            "a node may have one data directory only; stop that one for good first",
-                            "%s of cluster %s is running at %s already", name, status->cluster,
-                            self->client);
-    *ret_count = count;
-    return 0;
-}
-
-static int join_seed(const struct args *args, const char *seed, struct conclave_status *status)
-{
-    bool json = args_on(args, "json");
-    struct conclave_client *client = NULL;
-    uint32_t timeout_ms;
-    int exit_code = connect_timeout(args, &timeout_ms);
-    if (exit_code == 0)
-        exit_code = connect_open(args, seed, &client);
-    if (exit_code != 0)
-        return exit_code;
-    int code = conclave_client_status(client, timeout_ms, status);
-    conclave_client_destroy(client);
-    if (code != CONCLAVE_OK)
-        return output_error(json, code, NULL,
-                            "name the client endpoint of a running node of the cluster",
-                            "the seed %s does not answer: %s", seed, conclave_code_text(code));
-
-    struct member members[CONCLAVE_VOTERS_MAX];
+                            "conclave join --data n4 --name n4 --listen tcp://10.0.0.4:7401 "
+                            "tcp://10.0.0.1:7501",
+                            "'join' needs --listen ENDPOINT: where the other nodes reach this one");
     struct conclave_directory info = {0};
-    size_t count = 0;
-    const char *dir = args_value(args, "data");
-    bool existed = access(dir, F_OK) == 0;
-    exit_code = members_of_seed(args, status, members, &count);
-    if (exit_code == 0)
-        exit_code = make(args, members, count, &info);
-    if (exit_code != 0)
-        return exit_code;
-    if (strcmp(info.cluster, status->cluster) == 0)
+    struct conclave_error error;
+    int code = conclave_join(dir, &self, &options, &error);
+    if (code == CONCLAVE_OK)
+        code = conclave_directory_info(dir, &info, &error);
+    if (code == CONCLAVE_OK)
         return report(args, dir, &info);
-    take_back(dir, existed);
-    return output_error(
-        json, CONCLAVE_IDENTITY, NULL,
-        "give the --cluster TOKEN, or the --members, that the cluster was made with",
-        "these members%s make cluster %s, but the seed belongs to %s; nothing "
-        "was kept",
-        args_value(args, "cluster") ? " with this token" : "", info.cluster, status->cluster);
+    const char *hint = NULL;
+    if (code == CONCLAVE_UNREACHABLE)
+        hint = "name the client endpoint of a running node of the cluster";
+    else if (code == CONCLAVE_UNKNOWN)
+        hint = "'conclave member ls' shows whether it was added; remove it before another try";
+    return output_error(json, code, NULL, hint, "%s", error.message);
 }
 
 int cmd_join_run(const struct args *args)
@@ -216,12 +165,8 @@ int cmd_join_run(const struct args *args)
         return make_from_members(args, list);
     if (!seed)
         return output_error(json, CONCLAVE_INVALID, NULL,
-                            "conclave join --data D --name n2 tcp://127.0.0.1:7501",
+                            "conclave join --data n4 --name n4 --listen tcp://10.0.0.4:7401 "
+                            "tcp://10.0.0.1:7501",
                             "'join' needs the client endpoint of a running node, or --members");
-    struct conclave_status *status = calloc(1, sizeof *status);
-    if (!status)
-        return output_error(json, CONCLAVE_NO_MEMORY, NULL, NULL, "out of memory");
-    int exit_code = join_seed(args, seed, status);
-    free(status);
-    return exit_code;
+    return join_seed(args, seed);
 }

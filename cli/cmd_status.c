@@ -26,10 +26,10 @@ static json_t *text_or_null(const char *text)
 
 static json_t *node_json(const struct conclave_node_status *node)
 {
-    return json_pack("{s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "name", node->name, "id",
-                     output_uint(node->id), "role", *node->role ? node->role : "unknown", "term",
-                     output_uint(node->term), "commit", output_uint(node->commit), "applied",
-                     output_uint(node->applied), "pid",
+    return json_pack("{s:s, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "name", node->name,
+                     "id", output_uint(node->id), "role", *node->role ? node->role : "unknown",
+                     "voter", node->voter, "term", output_uint(node->term), "commit",
+                     output_uint(node->commit), "applied", output_uint(node->applied), "pid",
                      node->pid > 0 ? json_integer(node->pid) : json_null(), "client",
                      text_or_null(node->client), "peer", text_or_null(node->peer), "healthy",
                      node->healthy);

@@ -15,6 +15,10 @@ int cmd_del_run(const struct args *args);
 extern const struct args_flag cmd_ls_flags[];
 int cmd_ls_run(const struct args *args);
 
+/* cmd_member.c */
+extern const struct args_flag cmd_member_flags[];
+int cmd_member_run(const struct args *args);
+
 /* cmd_status.c */
 extern const struct args_flag cmd_status_flags[], cmd_health_flags[];
 int cmd_status_run(const struct args *args);

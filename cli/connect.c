@@ -39,12 +39,15 @@ int connect_open(const struct args *args, const char *endpoints,
 
 struct connect_health connect_health(const struct conclave_status *status)
 {
-    struct connect_health health = {.nodes = status->node_count};
+    struct connect_health health = {0};
     for (size_t i = 0; i < status->node_count; i++) {
+        if (!status->nodes[i].voter)
+            continue; /* a learner decides nothing */
+        health.nodes++;
         health.answered += status->nodes[i].answered;
         health.healthy += status->nodes[i].healthy;
     }
-    health.majority = health.healthy > status->node_count / 2;
+    health.majority = health.healthy > health.nodes / 2;
     return health;
 }
 

@@ -21,7 +21,7 @@ int connect_open(const struct args *args, const char *endpoints,
  * code. */
 int connect_error(const struct args *args, struct conclave_client *client, int code);
 
-/* Counts over a status. */
+/* Counts over the voters of a status. */
 struct connect_health {
     size_t nodes, answered, healthy;
     bool majority; /* of the nodes is healthy */

@@ -39,12 +39,13 @@ static const struct args_command commands[] = {
      "  conclave init --data n1 --name n1 \\\n"
      "    --members n1=tcp://10.0.0.1:7401,n2=tcp://10.0.0.2:7401,n3=tcp://10.0.0.3:7401",
      false, cmd_init_run},
-    {"join", "[SEED]", 0, 1, cmd_join_flags,
-     "Make the data directory of a further node of a cluster",
-     "Asks SEED, the client endpoint of a node that runs, who the members are. They are fixed "
-     "when\n"
-     "the cluster is made, so this node must be one of them already.",
-     "  conclave join --data n2 --name n2 tcp://10.0.0.1:7501", false, cmd_join_run},
+    {"join", "[SEED]", 0, 1, cmd_join_flags, "Add this node to a cluster that runs",
+     "Asks the cluster behind SEED, the client endpoint of a node that runs, to add this node, "
+     "and\n"
+     "makes its data directory. The node is a learner until it has caught up, then it votes. With\n"
+     "--members it makes the directory of one of the first members instead, as 'init' does.",
+     "  conclave join --data n4 --name n4 --listen tcp://10.0.0.4:7401 tcp://10.0.0.1:7501", false,
+     cmd_join_run},
     {"serve", "", 0, 0, cmd_serve_flags, "Run one node until it is told to stop",
      "SIGINT or SIGTERM stop it in order, a second one at once. Logs go to standard error.",
      "  conclave serve --data n1", false, cmd_serve_run},
@@ -66,6 +67,15 @@ static const struct args_command commands[] = {
     {"status", "", 0, 0, cmd_status_flags, "Show the nodes of the cluster",
      "Exits with 0 if any node answered, 3 if none did.", "  conclave status --json", false,
      cmd_status_run},
+    {"member", "ls|add|promote|remove|replace ...", 1, 3, cmd_member_flags,
+     "Show or change who belongs to the cluster",
+     "  ls                           every member\n"
+     "  add NAME=PEER[+CLIENT]       a learner, whose directory 'join' makes afterwards\n"
+     "  promote NAME                 a learner that has caught up votes from now on\n"
+     "  remove NAME                  for good; a leader may be removed too\n"
+     "  replace OLD NEW              the learner NEW votes and OLD is removed, both at once\n"
+     "A change waits for one that is under way, and for a learner to catch up, until --timeout.",
+     "  conclave member ls --json\n  conclave member remove n2", false, cmd_member_run},
     {"health", "", 0, 0, cmd_health_flags, "Tell whether the cluster serves",
      "Exits with 0 if there is a leader and a majority is healthy, 4 if not, 3 if no node answers.",
      "  conclave health --ready --timeout 1s", false, cmd_health_run},

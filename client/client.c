@@ -244,10 +244,8 @@ void client_wait(struct conclave_client *client, uint64_t until_ns)
 static int operation_submit(struct conclave_client *client, struct conclave_op *op,
                             enum client_op_state state)
 {
-    if (op->state != CLIENT_OP_IDLE ||
-        (op->kind != CONCLAVE_OP_PROPOSE && op->kind != CONCLAVE_OP_READ &&
-         op->kind != CONCLAVE_OP_TRANSFER && op->kind != CONCLAVE_OP_READ_STALE) ||
-        (op->bytes > 0 && !op->data))
+    if (op->state != CLIENT_OP_IDLE || op->kind < CONCLAVE_OP_PROPOSE ||
+        op->kind > CONCLAVE_OP_MEMBER || (op->bytes > 0 && !op->data))
         return CONCLAVE_INVALID;
     if (op->bytes > CONCLAVE_COMMAND_BYTES_MAX)
         return CONCLAVE_TOO_LARGE;

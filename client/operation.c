@@ -94,6 +94,8 @@ static uint32_t wire_type(enum conclave_op_kind kind)
         return CLIENT_OP_TRANSFER;
     case CONCLAVE_OP_READ_STALE:
         return CLIENT_OP_READ_STALE;
+    case CONCLAVE_OP_MEMBER:
+        return CLIENT_OP_MEMBER;
     case CONCLAVE_OP_READ:
         break;
     }

@@ -59,6 +59,10 @@ static void members_merge(struct conclave_client *client, const struct client_st
             continue;
         text_copy(node->peer, sizeof node->peer, member->peer);
         text_copy(node->client, sizeof node->client, member->client);
+        node->voter = member->voter;
+        node->incarnation = member->incarnation;
+        if (!node->answered && !member->voter)
+            text_copy(node->role, sizeof node->role, "learner");
         uint32_t connection;
         /* Where a member cannot be asked it is listed all the same. */
         if (member->client[0] != '\0' &&

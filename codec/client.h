@@ -31,6 +31,7 @@ enum client_op_type {
     CLIENT_OP_LEADER = 4,     /* body: nil; who leads: answered at once, cheaper than STATUS */
     CLIENT_OP_SESSION = 5,    /* body: bin, codec/session.h: a command in a session, and what keeps
                                  the session */
+    CLIENT_OP_MEMBER = 8,     /* body: bin, codec/member.h; answered when it is committed */
     CLIENT_OP_TRANSFER = 11,  /* body: bin, the name of the voter that is to lead; empty: any */
     CLIENT_OP_READ_STALE = 12 /* as READ, and how old the answer may be */
 };
@@ -108,6 +109,7 @@ struct client_status_member {
     char peer[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
     char client[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
     bool voter;
+    uint64_t incarnation; /* of its data directory; 0: not known to the cluster yet */
 };
 
 /* What one node says of itself: the body of the answer to STATUS, a bin that holds a map with these

@@ -7,10 +7,11 @@
 #include <string.h>
 
 enum {
-    HEADER_FIELDS = 7,             /* version .. type */
-    RAFT_FIELDS = 2,               /* message type, term */
+    HEADER_FIELDS = 7, /* version .. type */
+    RAFT_FIELDS = 2,   /* message type, term */
+    HELLO_FIELDS = 3,
     FIELDS_BYTES_MAX = 5 + 18 * 9, /* an array header and the fields of the longest message */
-    HELLO_BYTES_MAX = FIELDS_BYTES_MAX + CONCLAVE_NAME_BYTES_MAX + CONCLAVE_ENDPOINT_BYTES_MAX,
+    HELLO_BYTES_MAX = FIELDS_BYTES_MAX + CONCLAVE_NAME_BYTES_MAX + 2 * CONCLAVE_ENDPOINT_BYTES_MAX,
     ENTRY_BYTES_MIN = 4,          /* array header, term, kind, empty bin */
     ENTRY_OVERHEAD_BYTES_MAX = 16 /* array header 1, term 9, kind 1, bin header 5 */
 };
@@ -148,9 +149,20 @@ struct buf *peer_encode_hello(const struct peer_identity *identity, raft_node_id
 {
     struct pack pack;
     pack_init(&pack, HELLO_BYTES_MAX);
-    pack_header(&pack, 2, identity, to, PEER_FRAME_HELLO);
+    pack_header(&pack, HELLO_FIELDS, identity, to, PEER_FRAME_HELLO);
     pack_str(&pack, hello->name);
     pack_str(&pack, hello->client);
+    pack_str(&pack, hello->peer);
+    return pack_take(&pack);
+}
+
+struct buf *peer_encode_refused(const struct peer_identity *identity, raft_node_id to,
+                                enum peer_refusal refusal)
+{
+    struct pack pack;
+    pack_init(&pack, FIELDS_BYTES_MAX);
+    pack_header(&pack, 1, identity, to, PEER_FRAME_REFUSED);
+    pack_uint(&pack, refusal);
     return pack_take(&pack);
 }
 
@@ -341,12 +353,23 @@ static int read_raft(struct frame_reader *reader, struct buf *frame, struct peer
 static int read_hello(struct frame_reader *reader, struct peer_frame *decoded)
 {
     struct cursor *cursor = &reader->cursor;
-    frame_expect(reader, 2);
+    frame_expect(reader, HELLO_FIELDS);
     read_text(cursor, decoded->hello.name, sizeof decoded->hello.name);
     read_text(cursor, decoded->hello.client, sizeof decoded->hello.client);
+    read_text(cursor, decoded->hello.peer, sizeof decoded->hello.peer);
     if (decoded->hello.name[0] == '\0')
         cursor_fail(cursor);
     return cursor_ok(cursor) ? CONCLAVE_OK : CONCLAVE_MALFORMED;
+}
+
+static int read_refused(struct frame_reader *reader, struct peer_frame *decoded)
+{
+    frame_expect(reader, 1);
+    uint64_t refusal = cursor_uint(&reader->cursor);
+    if (refusal < PEER_REFUSAL_INCARNATION || refusal > PEER_REFUSAL_REMOVED)
+        cursor_fail(&reader->cursor);
+    decoded->refusal = (enum peer_refusal)refusal;
+    return cursor_ok(&reader->cursor) ? CONCLAVE_OK : CONCLAVE_MALFORMED;
 }
 
 /* Reads version to type. The version is looked at before anything else: what follows it may mean
@@ -371,7 +394,7 @@ static int read_header(struct frame_reader *reader, struct peer_frame *decoded)
     decoded->to = read_node_id(cursor);
     decoded->from.incarnation = cursor_uint(cursor);
     uint64_t type = cursor_uint(cursor);
-    if (group > UINT32_MAX || type < PEER_FRAME_RAFT || type > PEER_FRAME_HELLO)
+    if (group > UINT32_MAX || type < PEER_FRAME_RAFT || type > PEER_FRAME_REFUSED)
         cursor_fail(cursor);
     decoded->type = (enum peer_frame_type)type;
     return cursor_ok(cursor) ? CONCLAVE_OK : CONCLAVE_MALFORMED;
@@ -389,8 +412,10 @@ int peer_decode(struct buf *frame, struct peer_frame *ret)
         return code;
     if (decoded.type == PEER_FRAME_RAFT)
         code = read_raft(&reader, frame, &decoded);
-    else
+    else if (decoded.type == PEER_FRAME_HELLO)
         code = read_hello(&reader, &decoded);
+    else
+        code = read_refused(&reader, &decoded);
     if (code)
         return code;
 

@@ -27,14 +27,21 @@ struct peer_identity {
 };
 
 enum peer_frame_type {
-    PEER_FRAME_RAFT = 1, /* a struct raft_message */
-    PEER_FRAME_HELLO = 2 /* sent when a link comes up and every few seconds: keeps the link known
-                            alive in both directions and tells the endpoints */
+    PEER_FRAME_RAFT = 1,   /* a struct raft_message */
+    PEER_FRAME_HELLO = 2,  /* sent when a link comes up and every few seconds: keeps the link known
+                             alive in both directions and tells the endpoints */
+    PEER_FRAME_REFUSED = 3 /* why the sender does not listen to the receiver */
+};
+
+enum peer_refusal {
+    PEER_REFUSAL_INCARNATION = 1, /* the member has another data directory */
+    PEER_REFUSAL_REMOVED = 2      /* is no member any more */
 };
 
 struct peer_hello {
     char name[CONCLAVE_NAME_BYTES_MAX + 1];
     char client[CONCLAVE_ENDPOINT_BYTES_MAX + 1]; /* where the sender serves clients; "": nowhere */
+    char peer[CONCLAVE_ENDPOINT_BYTES_MAX + 1];   /* where it is reached by nodes; "": not told */
 };
 
 struct peer_frame {
@@ -44,6 +51,7 @@ struct peer_frame {
     raft_node_id to;
     struct raft_message *raft; /* RAFT: owned by whoever decoded */
     struct peer_hello hello;   /* HELLO */
+    enum peer_refusal refusal; /* REFUSED */
 };
 
 /* One frame, one reference. A raft message must have from == identity->node_id. */
@@ -51,6 +59,8 @@ struct buf *peer_encode_raft(const struct peer_identity *identity,
                              const struct raft_message *message);
 struct buf *peer_encode_hello(const struct peer_identity *identity, raft_node_id to,
                               const struct peer_hello *hello);
+struct buf *peer_encode_refused(const struct peer_identity *identity, raft_node_id to,
+                                enum peer_refusal refusal);
 
 /* Decodes a whole frame. The entries of an append point into `frame` and hold references on it
  * (one reference a batch entry at most; none for empty payloads).

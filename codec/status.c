@@ -22,9 +22,12 @@ struct field {
     }
 
 static const struct field member_fields[] = {
-    FIELD(client_status_member, FIELD_TEXT, name),  FIELD(client_status_member, FIELD_UINT, id),
-    FIELD(client_status_member, FIELD_TEXT, peer),  FIELD(client_status_member, FIELD_TEXT, client),
+    FIELD(client_status_member, FIELD_TEXT, name),
+    FIELD(client_status_member, FIELD_UINT, id),
+    FIELD(client_status_member, FIELD_TEXT, peer),
+    FIELD(client_status_member, FIELD_TEXT, client),
     FIELD(client_status_member, FIELD_BOOL, voter),
+    FIELD(client_status_member, FIELD_UINT, incarnation),
 };
 
 static const struct field status_fields[] = {

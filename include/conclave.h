@@ -190,6 +190,25 @@ CONCLAVE_API CONCLAVE_MUST_USE int conclave_bootstrap(const char *data_dir, cons
                                                       size_t member_count,
                                                       struct conclave_error *error);
 
+/* How a node joins a cluster that runs. */
+struct conclave_join_options {
+    size_t size;       /* sizeof(struct conclave_join_options) */
+    const char *seeds; /* client endpoints of running nodes, with commas between them */
+    bool learner;      /* never votes unless it is promoted by hand */
+    uint32_t timeout_ms;
+};
+
+/* Adds `self` to the running cluster behind the seeds and makes its data directory, which must not
+ * exist or be empty. A learner of this name that was added without a directory (its incarnation is
+ * 0) is taken over, with the endpoints that it was added with. The node begins with an empty log
+ * and gets everything from the leader. Errors: INVALID, EXISTS (directory, name or address in use),
+ * IO, UNREACHABLE, NO_LEADER, BUSY, TIMEOUT; UNKNOWN: the member may have been added;
+ * `conclave_client_status` tells, and it must be removed before another try. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_join(const char *data_dir,
+                                                 const struct conclave_member *self,
+                                                 const struct conclave_join_options *options,
+                                                 struct conclave_error *error);
+
 /* What a data directory is. Reads its identity only; works while a node runs on it.
  * Errors: NOT_FOUND (not a node's directory), CORRUPT, VERSION, IO. */
 struct conclave_directory {
@@ -307,10 +326,12 @@ conclave_client_create(const struct conclave_client_options *options,
 CONCLAVE_API void conclave_client_destroy(struct conclave_client *client);
 
 enum conclave_op_kind {
-    CONCLAVE_OP_PROPOSE = 1,   /* a command for the state machine */
-    CONCLAVE_OP_READ = 2,      /* a linearizable query of the state machine */
-    CONCLAVE_OP_TRANSFER = 3,  /* give the lead to the voter of this name; empty: to any other */
-    CONCLAVE_OP_READ_STALE = 4 /* a query answered by any node that was up to date max_age_ms ago */
+    CONCLAVE_OP_PROPOSE = 1,  /* a command for the state machine */
+    CONCLAVE_OP_READ = 2,     /* a linearizable query of the state machine */
+    CONCLAVE_OP_TRANSFER = 3, /* give the lead to the voter of this name; empty: to any other */
+    CONCLAVE_OP_READ_STALE =
+        4,                 /* a query answered by any node that was up to date max_age_ms ago */
+    CONCLAVE_OP_MEMBER = 5 /* a change of the members: conclave_client_change_member */
 };
 
 /* One operation. The caller's, who sets it to zeros before its first use; between submit and its
@@ -388,13 +409,15 @@ CONCLAVE_API const char *conclave_client_describe(struct conclave_client *client
 struct conclave_node_status {
     char name[CONCLAVE_NAME_BYTES_MAX + 1];
     uint64_t id;
-    char role[16]; /* leader, follower, precandidate, candidate, learner, unknown */
+    char role[16]; /* leader, follower, precandidate, candidate, learner, removed, unknown */
     uint64_t term, commit, applied, last_index, revision;
     int64_t pid;
     char client[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
     char peer[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
-    bool answered; /* it answered this request */
-    bool healthy;  /* it answered, and knows a leader */
+    bool voter;           /* false: a learner */
+    uint64_t incarnation; /* of its data directory; 0: the cluster does not know it yet */
+    bool answered;        /* it answered this request */
+    bool healthy;         /* it answered, and knows a leader */
 };
 
 struct conclave_status {
@@ -410,6 +433,38 @@ struct conclave_status {
 CONCLAVE_API CONCLAVE_MUST_USE int conclave_client_status(struct conclave_client *client,
                                                           uint32_t timeout_ms,
                                                           struct conclave_status *ret_status);
+
+/* --- Members -----------------------------------------------------------------------------------
+ *
+ * The leader changes the members by joint consensus, one change at a time, while the cluster
+ * serves. A new member is a learner first: it receives the log and counts nowhere. */
+
+enum conclave_member_change_kind {
+    CONCLAVE_MEMBER_ADD = 1,     /* a learner; without `learner` it votes once it has caught up */
+    CONCLAVE_MEMBER_PROMOTE = 2, /* a learner that has caught up votes from now on */
+    CONCLAVE_MEMBER_REMOVE = 3,  /* for good: its id is never used again */
+    CONCLAVE_MEMBER_REPLACE = 4 /* the learner `replacement` votes and `name` is removed, at once */
+};
+
+struct conclave_member_change {
+    enum conclave_member_change_kind kind;
+    const char *name;
+    const char *peer;        /* ADD */
+    const char *client;      /* ADD; NULL or "": a tcp peer's port plus 100, else none */
+    uint64_t id;             /* ADD: below 2^53; 0: the node that is asked draws one */
+    uint64_t incarnation;    /* ADD: 0: the directory is made later, by conclave_join */
+    bool learner;            /* ADD */
+    const char *replacement; /* REPLACE */
+};
+
+/* Asks the leader for a change and waits until it is committed. It is tried again until timeout_ms
+ * (0: the client's default) while another change is under way or the learner is behind.
+ * Errors: as of a proposal (conclave_client_submit); BUSY: not now; NOT_FOUND: no such member;
+ * EXISTS: the name, id or address is in use; INVALID: against a limit, or the last voter. */
+CONCLAVE_API CONCLAVE_MUST_USE int
+conclave_client_change_member(struct conclave_client *client,
+                              const struct conclave_member_change *change, uint32_t timeout_ms,
+                              struct conclave_error *error);
 
 #ifdef __cplusplus
 }

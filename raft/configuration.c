@@ -1,5 +1,5 @@
-/* The packed form is one MessagePack array: [version, joint, [member ...]], and a member is
- * [id, flags, name, peer, client]. */
+/* The packed form is one MessagePack array: [version, joint, [member ...], [removed id ...]], and a
+ * member is [id, flags, name, peer, client, incarnation]. */
 #include "raft/configuration.h"
 
 #include "base/cursor.h"
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CONFIGURATION_VERSION = 1, CONFIGURATION_FIELDS = 3, MEMBER_FIELDS = 5 };
+enum { CONFIGURATION_VERSION = 1, CONFIGURATION_FIELDS = 4, MEMBER_FIELDS = 6 };
 
 #define NODE_ID_MAX ((UINT64_C(1) << 53) - 1)
 
@@ -21,6 +21,25 @@ const struct raft_member *raft_configuration_find(const struct raft_configuratio
             return &configuration->members[i];
     }
     return NULL;
+}
+
+const struct raft_member *
+raft_configuration_find_name(const struct raft_configuration *configuration, const char *name)
+{
+    for (uint32_t i = 0; i < configuration->member_count; i++) {
+        if (strcmp(configuration->members[i].name, name) == 0)
+            return &configuration->members[i];
+    }
+    return NULL;
+}
+
+bool raft_configuration_was_removed(const struct raft_configuration *configuration, raft_node_id id)
+{
+    for (uint32_t i = 0; i < configuration->removed_count; i++) {
+        if (configuration->removed[i] == id)
+            return true;
+    }
+    return false;
 }
 
 /* The flags that make a member count in some set. */
@@ -92,7 +111,8 @@ struct buf *raft_configuration_encode(const struct raft_configuration *configura
 {
     ASSERT(configuration->member_count <= CONCLAVE_MEMBERS_MAX);
     struct pack pack;
-    pack_init(&pack, 64 + (size_t)configuration->member_count * 128);
+    pack_init(&pack, 64 + (size_t)configuration->member_count * 128 +
+                         (size_t)configuration->removed_count * 9);
     pack_array(&pack, CONFIGURATION_FIELDS);
     pack_uint(&pack, CONFIGURATION_VERSION);
     pack_bool(&pack, configuration->joint);
@@ -105,7 +125,11 @@ struct buf *raft_configuration_encode(const struct raft_configuration *configura
         pack_str(&pack, member->name);
         pack_str(&pack, member->peer);
         pack_str(&pack, member->client);
+        pack_uint(&pack, member->incarnation);
     }
+    pack_array(&pack, configuration->removed_count);
+    for (uint32_t i = 0; i < configuration->removed_count; i++)
+        pack_uint(&pack, configuration->removed[i]);
     return pack_take(&pack);
 }
 
@@ -121,12 +145,14 @@ static void member_read(struct cursor *cursor, struct raft_member *member)
     cursor_text(cursor, member->name, sizeof member->name);
     cursor_text(cursor, member->peer, sizeof member->peer);
     cursor_text(cursor, member->client, sizeof member->client);
+    member->incarnation = cursor_uint(cursor);
 }
 
 static bool member_valid(const struct raft_configuration *configuration, uint32_t position)
 {
     const struct raft_member *member = &configuration->members[position];
-    const uint32_t known = RAFT_MEMBER_VOTER | RAFT_MEMBER_VOTER_OLD | RAFT_MEMBER_LEARNER;
+    const uint32_t known =
+        RAFT_MEMBER_VOTER | RAFT_MEMBER_VOTER_OLD | RAFT_MEMBER_LEARNER | RAFT_MEMBER_PROMOTE;
     if (member->id == 0 || member->id > NODE_ID_MAX || !member->name[0] || !member->peer[0])
         return false;
     if (member->flags == 0 || (member->flags & ~known))
@@ -135,6 +161,10 @@ static bool member_valid(const struct raft_configuration *configuration, uint32_
         return false;
     if ((member->flags & RAFT_MEMBER_VOTER_OLD) && !configuration->joint)
         return false;
+    if ((member->flags & RAFT_MEMBER_PROMOTE) && !(member->flags & RAFT_MEMBER_LEARNER))
+        return false;
+    if (raft_configuration_was_removed(configuration, member->id))
+        return false; /* Rule 32 */
     for (uint32_t i = 0; i < position; i++) {
         if (configuration->members[i].id == member->id ||
             strcmp(configuration->members[i].name, member->name) == 0)
@@ -174,6 +204,11 @@ int raft_configuration_decode(struct slice payload, struct raft_configuration *r
     read->member_count = count;
     for (uint32_t i = 0; i < count; i++)
         member_read(&cursor, &read->members[i]);
+    uint32_t removed = cursor_array(&cursor);
+    if (removed > RAFT_REMOVED_MAX)
+        cursor_fail(&cursor);
+    for (uint32_t i = 0; i < removed && cursor_ok(&cursor); i++)
+        read->removed[read->removed_count++] = cursor_uint(&cursor);
     int code = CONCLAVE_MALFORMED;
     if (cursor_done(&cursor) && configuration_valid(read)) {
         *ret = *read;

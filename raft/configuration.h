@@ -13,11 +13,17 @@
 enum raft_member_flags {
     RAFT_MEMBER_VOTER = 1,     /* votes in the (incoming) configuration */
     RAFT_MEMBER_VOTER_OLD = 2, /* votes in the outgoing configuration of a joint phase */
-    RAFT_MEMBER_LEARNER = 4    /* receives the log, counts nowhere */
+    RAFT_MEMBER_LEARNER = 4,   /* receives the log, counts nowhere */
+    RAFT_MEMBER_PROMOTE = 8    /* of a learner: the leader makes it a voter once it has caught up */
 };
+
+/* Ids of removed members that are remembered (Rule 32). The oldest are forgotten: an id is drawn
+ * from 2^53 numbers, so that even a forgotten one does not come back by chance. */
+enum { RAFT_REMOVED_MAX = 256 };
 
 struct raft_member {
     raft_node_id id;
+    uint64_t incarnation; /* of its data directory; 0: not known yet */
     uint32_t flags;
     char name[CONCLAVE_NAME_BYTES_MAX + 1];
     char peer[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
@@ -28,11 +34,21 @@ struct raft_configuration {
     bool joint;
     uint32_t member_count;
     struct raft_member members[CONCLAVE_MEMBERS_MAX];
+    uint32_t removed_count;
+    raft_node_id removed[RAFT_REMOVED_MAX]; /* oldest first */
 };
 
 /* The member with this id or NULL. */
 const struct raft_member *raft_configuration_find(const struct raft_configuration *configuration,
                                                   raft_node_id id);
+
+/* The member with this name or NULL. */
+const struct raft_member *
+raft_configuration_find_name(const struct raft_configuration *configuration, const char *name);
+
+/* True if the id was a member once and never may be one again (Rule 32). */
+bool raft_configuration_was_removed(const struct raft_configuration *configuration,
+                                    raft_node_id id);
 
 /* True if the id votes (in either set of a joint configuration). */
 bool raft_configuration_is_voter(const struct raft_configuration *configuration, raft_node_id id);

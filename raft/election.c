@@ -76,6 +76,7 @@ void raft_become_follower(struct raft *raft, uint64_t term, raft_node_id leader)
         raft_draw_timeout(raft);
         raft_ledger_clear(&raft->uncommitted);
         raft_reads_fail(raft, raft_refusal_code(raft));
+        raft_change_fail(raft);
     }
 }
 
@@ -272,6 +273,16 @@ void raft_on_vote_response(struct raft *raft, const struct raft_message *message
     }
 }
 
+/* Rule 24: a node whose state machine is behind a committed configuration may act on members that
+ * are no more, or hand out what is older than its own membership. The first configuration is how
+ * every log begins: nothing is behind it. */
+static bool configuration_unapplied(const struct raft *raft)
+{
+    const struct raft_membership *committed = &raft->memberships[0];
+    return committed->index > 1 && committed->index <= raft->commit &&
+           committed->index > raft->applied;
+}
+
 /* --- Timers ----------------------------------------------------------------------------------- */
 
 void raft_tick(struct raft *raft)
@@ -284,11 +295,15 @@ void raft_tick(struct raft *raft)
             raft_trace(raft, RAFT_TRACE_QUORUM_LOST, raft->hard.term, 0);
             raft_become_follower(raft, raft->hard.term, 0);
         }
+        raft_membership_tend(raft);
         return;
     }
-    if (raft->now_us < raft->election_deadline_us ||
-        !raft_configuration_is_voter(raft_members(raft), raft->options.id))
+    if (raft->now_us < raft->election_deadline_us || !raft_membership_may_lead(raft))
         return;
+    if (configuration_unapplied(raft)) {
+        raft->election_deadline_us = raft->now_us + raft->options.election_timeout_us / 8 + 1;
+        return;
+    }
     /* A disk slower than elections never catches up with new terms, and a leader whose disk hangs
      * would have to give leadership up again. Rule 24: a node whose state machine is still behind
      * the snapshot that its log begins with has nothing to lead with. */
@@ -301,8 +316,8 @@ void raft_tick(struct raft *raft)
 uint64_t raft_deadline(const struct raft *raft)
 {
     if (raft->role != RAFT_LEADER) {
-        bool voter = raft_configuration_is_voter(raft_members(raft), raft->options.id);
-        uint64_t election = voter ? raft->election_deadline_us : UINT64_MAX;
+        uint64_t election =
+            raft_membership_may_lead(raft) ? raft->election_deadline_us : UINT64_MAX;
         election = raft_min(election, raft_reads_deadline(raft));
         return raft_min(election, raft_transfer_deadline(raft));
     }

@@ -11,6 +11,7 @@
  *     durable.c      what waits for the disk: persists and the answers that ride with them
  *     snapshot.c     the front of the log goes, or all of it, when a snapshot holds it
  *     membership.c   the configuration in effect
+ *     change.c       the leader's side of changing it
  *     view.c         looking at it from outside
  * Owned by one thread, like all of the core. */
 #ifndef RAFT_INTERNAL_H
@@ -122,7 +123,8 @@ struct raft {
     uint64_t term_start; /* index of this term's no-op */
     uint64_t round;      /* the last confirmation round; never starts again from 0 */
     struct raft_ledger uncommitted;
-    struct raft_pending_read *reads; /* oldest first */
+    struct raft_origin change_origin; /* waits for the end of the joint phase; {0, 0}: nobody */
+    struct raft_pending_read *reads;  /* oldest first */
     uint32_t read_head, read_count, read_capacity;
 };
 
@@ -173,6 +175,16 @@ void raft_membership_truncate(struct raft *raft, uint64_t index);
 void raft_membership_restart(struct raft *raft, uint64_t index,
                              struct raft_configuration *configuration);
 
+/* The newest configuration in the log and its index. */
+const struct raft_membership *raft_membership_newest(const struct raft *raft);
+
+/* True if this node votes in a configuration that may be in force: the newest, or one before it
+ * that may come back. */
+bool raft_membership_may_lead(const struct raft *raft);
+
+/* Leader: forgets removed peers that have had time to hear of it. */
+void raft_membership_tend(struct raft *raft);
+
 /* Everything up to index is committed: forgets configurations that can no longer come back. */
 void raft_membership_commit(struct raft *raft, uint64_t index);
 
@@ -196,6 +208,26 @@ void raft_snapshot_cut(struct raft *raft);
 
 void raft_on_snapshot_taken(struct raft *raft, struct raft_id last);
 void raft_on_snapshot_received(struct raft *raft, const struct raft_snapshot *snapshot);
+
+/* --- change.c --------------------------------------------------------------------------------- */
+
+/* Takes over the change. */
+void raft_on_change(struct raft *raft, struct raft_change *change);
+
+void raft_on_peer_seen(struct raft *raft, raft_node_id peer, uint64_t incarnation);
+
+/* Leader: what follows from the configuration in effect: the end of a joint phase, a promotion, an
+ * incarnation to be remembered. */
+void raft_change_advance(struct raft *raft);
+
+/* Leader: a new round of catching up begins for a peer, if the last one is complete. */
+void raft_change_round(struct raft *raft, struct raft_progress *peer);
+
+/* Leader: steps down if it is no member any more. After the appends of the step. */
+void raft_change_retire(struct raft *raft);
+
+/* The node leads no more: whoever waits for a joint phase will not hear of its end. */
+void raft_change_fail(struct raft *raft);
 
 /* --- durable.c -------------------------------------------------------------------------------- */
 
@@ -247,6 +279,9 @@ void raft_campaign_now(struct raft *raft);
 
 void raft_on_transfer(struct raft *raft, struct raft_origin origin, raft_node_id target);
 void raft_on_timeout_now(struct raft *raft, const struct raft_message *message);
+
+/* Leader: the voter that needs the least to be the next one; NULL if nobody can be. */
+struct raft_progress *raft_best_peer(const struct raft *raft);
 
 /* Leader: begins, carries on and gives up transfers. After the clock was looked at. */
 void raft_transfer_step(struct raft *raft);

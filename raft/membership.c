@@ -10,6 +10,24 @@ const struct raft_configuration *raft_members(const struct raft *raft)
     return raft->memberships[raft->membership_count - 1].configuration;
 }
 
+const struct raft_membership *raft_membership_newest(const struct raft *raft)
+{
+    ASSERT(raft->membership_count > 0);
+    return &raft->memberships[raft->membership_count - 1];
+}
+
+bool raft_membership_may_lead(const struct raft *raft)
+{
+    /* Dissertation, 4.2.2: until the configuration without it is committed, a node may be the only
+     * one that can lead, because only its log holds that configuration. It does not count its own
+     * vote where it has none. */
+    for (uint32_t i = 0; i < raft->membership_count; i++) {
+        if (raft_configuration_is_voter(raft->memberships[i].configuration, raft->options.id))
+            return true;
+    }
+    return false;
+}
+
 struct raft_progress *raft_peer(const struct raft *raft, raft_node_id id)
 {
     for (uint32_t i = 0; i < raft->peer_count; i++) {
@@ -19,13 +37,22 @@ struct raft_progress *raft_peer(const struct raft *raft, raft_node_id id)
     return NULL;
 }
 
+static void peer_begin(const struct raft *raft, struct raft_progress *peer, raft_node_id id)
+{
+    peer->id = id;
+    raft_progress_reset(peer, raft->log.last.index + 1);
+    peer->catch_up_index = raft->log.last.index;
+    peer->catch_up_us = raft->now_us;
+}
+
 /* Makes the list of peers fit the configuration in effect. What is known of a peer that stays is
- * kept; a peer that comes is unknown, even if it was a member before. */
+ * kept; a peer that comes is unknown. One that goes stays for a while: else it would never hear
+ * that it was removed. */
 static void peers_update(struct raft *raft)
 {
     const struct raft_configuration *members = raft_members(raft);
     struct raft_progress *peers =
-        mem_zalloc((size_t)members->member_count * sizeof(struct raft_progress));
+        mem_zalloc(((size_t)members->member_count + raft->peer_count) * sizeof *peers);
     uint32_t count = 0;
     for (uint32_t i = 0; i < members->member_count; i++) {
         raft_node_id id = members->members[i].id;
@@ -34,12 +61,22 @@ static void peers_update(struct raft *raft)
         struct raft_progress *known = raft_peer(raft, id);
         if (known) {
             peers[count] = *known;
+            peers[count].leaving = false;
             known->inflight = (struct raft_ledger){0}; /* moved */
         } else {
-            peers[count].id = id;
-            raft_progress_reset(&peers[count], raft->log.last.index + 1);
+            peer_begin(raft, &peers[count], id);
         }
         count++;
+    }
+    for (uint32_t i = 0; i < raft->peer_count; i++) {
+        struct raft_progress *known = &raft->peers[i];
+        if (raft_configuration_find(members, known->id))
+            continue;
+        if (!known->leaving)
+            known->leave_us = 0;
+        known->leaving = true;
+        peers[count++] = *known;
+        known->inflight = (struct raft_ledger){0}; /* moved */
     }
     for (uint32_t i = 0; i < raft->peer_count; i++)
         raft_ledger_deinit(&raft->peers[i].inflight);
@@ -87,6 +124,31 @@ void raft_membership_restart(struct raft *raft, uint64_t index,
     raft_membership_push(raft, index, configuration);
 }
 
+void raft_membership_tend(struct raft *raft)
+{
+    bool committed = raft_membership_newest(raft)->index <= raft->commit;
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < raft->peer_count; i++) {
+        struct raft_progress *peer = &raft->peers[i];
+        if (peer->leaving && peer->leave_us == 0 && committed)
+            peer->leave_us = raft->now_us + raft->options.election_timeout_us;
+        if (peer->leaving && peer->leave_us > 0 && raft->now_us >= peer->leave_us)
+            raft_ledger_deinit(&peer->inflight);
+        else
+            raft->peers[count++] = *peer;
+    }
+    raft->peer_count = count;
+}
+
+/* The newest configuration is committed: who is not in it is not needed any more. */
+static void newest_committed(struct raft *raft)
+{
+    const struct raft_membership *newest = raft_membership_newest(raft);
+    /* Not merely absent: a node that has just joined reads what was before its time. */
+    if (raft_configuration_was_removed(newest->configuration, raft->options.id))
+        raft_trace(raft, RAFT_TRACE_REMOVED, newest->index, 0);
+}
+
 void raft_membership_commit(struct raft *raft, uint64_t index)
 {
     uint32_t forget = 0;
@@ -97,6 +159,8 @@ void raft_membership_commit(struct raft *raft, uint64_t index)
     raft->membership_count -= forget;
     for (uint32_t i = 0; i < raft->membership_count; i++)
         raft->memberships[i] = raft->memberships[i + forget];
+    if (raft->membership_count == 1)
+        newest_committed(raft);
 }
 
 void raft_membership_deinit(struct raft *raft)

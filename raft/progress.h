@@ -34,6 +34,15 @@ struct raft_progress {
     uint64_t contact_us;         /* when it last answered in our term */
     uint64_t sent_us;            /* when an append last went out to it */
     uint64_t round_sent, round_acked; /* confirmation rounds: Rule 40 */
+
+    uint64_t incarnation; /* as heard by the host; 0: not yet */
+    bool leaving;         /* no member of the newest configuration; still told of its removal */
+    uint64_t leave_us;    /* leaving: forgotten from then on; 0: the removal is not committed */
+
+    /* Catching up (dissertation, 4.2.1): a round replicates what the log held when it began. */
+    uint64_t catch_up_index; /* the round ends when match reaches this */
+    uint64_t catch_up_us;    /* when it began */
+    bool catch_up_fast;      /* the round before it took less than an election timeout */
 };
 
 /* A new leader knows nothing yet and hopes that the logs are equal up to next - 1. */

@@ -37,6 +37,7 @@ enum raft_role {
 
 struct raft_options {
     raft_node_id id;
+    uint64_t incarnation; /* of this node's data directory; 0: not told */
     uint64_t seed;
     uint64_t election_timeout_us; /* T: elections start after a random time in [T, 2T] (Rule 27) */
     uint64_t heartbeat_us;
@@ -68,6 +69,9 @@ struct raft_start {
     struct raft_runs entries;      /* taken over */
     struct raft_snapshot snapshot; /* the newest; taken over */
     uint64_t applied_index;        /* what the state machine holds */
+    /* A node that has just joined has neither log nor snapshot: who will send them; the host's.
+     * Looked at in that case only. NULL: none. */
+    const struct raft_configuration *members;
 };
 
 /* The defaults: T 500 ms, heartbeat 100 ms, limits as named constants in raft/options.c. */
@@ -86,7 +90,28 @@ enum raft_event_type {
     RAFT_EVENT_PEER_DOWN,
     RAFT_EVENT_TRANSFER,
     RAFT_EVENT_SNAPSHOT_TAKEN,
-    RAFT_EVENT_SNAPSHOT_RECEIVED
+    RAFT_EVENT_SNAPSHOT_RECEIVED,
+    RAFT_EVENT_PEER_SEEN,
+    RAFT_EVENT_CHANGE
+};
+
+enum raft_change_type {
+    RAFT_CHANGE_ADD = 1, /* a learner; with RAFT_MEMBER_PROMOTE it becomes a voter by itself; for an
+                            id that is a learner without incarnation: tells its incarnation */
+    RAFT_CHANGE_PROMOTE, /* a learner that has caught up becomes a voter */
+    RAFT_CHANGE_REMOVE,
+    RAFT_CHANGE_REPLACE /* a learner that has caught up becomes a voter and a member goes, at once
+                         */
+};
+
+/* A change of the members. Voters change by joint consensus (paper, section 6): first an entry in
+ * which both sets count, and when that is committed the entry with the new set alone, appended by
+ * whoever leads then. */
+struct raft_change {
+    enum raft_change_type type;
+    struct raft_origin origin; /* answered when the last entry is applied, or in `refused` */
+    struct raft_member member; /* ADD: all but VOTER flags; else only the name is looked at */
+    char replacement[CONCLAVE_NAME_BYTES_MAX + 1]; /* REPLACE: the learner's name */
 };
 
 struct raft_event {
@@ -135,6 +160,15 @@ struct raft_event {
          * ahead of this node, the log begins anew behind it and `install` tells the state machine;
          * until its APPLIED comes nothing is applied (Rule 36). */
         struct raft_snapshot snapshot_received;
+
+        /* The incarnation with which a member was first heard; the leader has it remembered in the
+         * configuration, so that no other directory is ever taken for this member's. */
+        struct {
+            raft_node_id peer;
+            uint64_t incarnation;
+        } peer_seen;
+
+        struct raft_change *change; /* heap, taken over */
     };
 };
 
@@ -162,7 +196,9 @@ struct raft_read_result {
 struct raft_refusal {
     struct raft_origin origin;
     int code; /* NOT_LEADER, NO_LEADER, BUSY, HANDOVER: surely not in the log. UNKNOWN: it was in
-                 this log and was replaced; some other node may still have it */
+                 this log and was replaced; some other node may still have it. A change also:
+                 INVALID, EXISTS, NOT_FOUND; OK: everything is as it asks for already */
+    const char *why; /* static sentence, or NULL */
 };
 
 struct raft_transfer_result {
@@ -184,7 +220,10 @@ enum raft_trace_type {
     RAFT_TRACE_TRANSFER_SENT,  /* a: target: it was told to campaign */
     RAFT_TRACE_TRANSFER_ENDED, /* a: target: it did not come about, and this node leads on */
     RAFT_TRACE_DISK_STALLED,   /* a: term: the leader stepped down because its disk hangs */
-    RAFT_TRACE_INSTALL /* a: last index of a snapshot that replaces log and state, b: term */
+    RAFT_TRACE_INSTALL, /* a: last index of a snapshot that replaces log and state, b: term */
+    RAFT_TRACE_PROMOTE, /* a: learner that has caught up and is made a voter */
+    RAFT_TRACE_REMOVED, /* a: index of the committed configuration without this node */
+    RAFT_TRACE_RETIRED  /* a: term: the leader stepped down because it was removed */
 };
 
 struct raft_trace {

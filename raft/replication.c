@@ -8,8 +8,13 @@ void raft_lead(struct raft *raft)
 {
     raft->leader_since_us = raft->now_us;
     raft->term_start = raft->log.last.index + 1;
-    for (uint32_t i = 0; i < raft->peer_count; i++)
-        raft_progress_reset(&raft->peers[i], raft->term_start);
+    for (uint32_t i = 0; i < raft->peer_count; i++) {
+        struct raft_progress *peer = &raft->peers[i];
+        raft_progress_reset(peer, raft->term_start);
+        peer->catch_up_index = raft->term_start;
+        peer->catch_up_us = raft->now_us;
+        peer->catch_up_fast = false;
+    }
     raft_ledger_clear(&raft->uncommitted);
     /* Paper, section 8: with it everything of earlier terms becomes committed. */
     struct raft_batch *batch = raft_batch_create(1);
@@ -152,7 +157,9 @@ void raft_on_append_response(struct raft *raft, const struct raft_message *messa
         raft_become_follower(raft, message->term, 0);
         return;
     }
-    /* Rule 15: an answer counts in the term in which it was given, and for a peer that is one. */
+    /* Rule 15: an answer counts in the term in which it was given, and for a peer that is one. A
+     * peer that was removed never comes back under its id (Rule 32), so no answer of its earlier
+     * life can be taken for one of another. */
     struct raft_progress *peer = raft_peer(raft, message->from);
     if (message->term < raft->hard.term || raft->role != RAFT_LEADER || !peer)
         return;
@@ -169,6 +176,7 @@ void raft_on_append_response(struct raft *raft, const struct raft_message *messa
         bool reaches = peer->state != RAFT_SNAPSHOT || response->match >= raft->log.base.index;
         if (response->match <= raft->log.last.index && reaches)
             raft_progress_accept(peer, response->match);
+        raft_change_round(raft, peer);
         return;
     }
     /* Rule 18, the leader's half: whole terms that the follower cannot have are skipped too. */

@@ -43,7 +43,7 @@ static int start_entries(struct raft *raft, const struct raft_start *start, uint
                 return code;
         }
     }
-    if (last.index == 0)
+    if (last.index == 0 && raft->membership_count == 0)
         return error_set(&raft->output->error, CONCLAVE_CORRUPT,
                          "the recovered log is empty: not even its first configuration is there");
     return CONCLAVE_OK;
@@ -62,6 +62,12 @@ static int start_log(struct raft *raft, struct raft_start *start)
     if (snapshot->last.index < start->base.index)
         return start_corrupt(raft, start->base.index,
                              "and those before it are in no snapshot, and not in the log");
+    if (start->members && snapshot->last.index == 0 && start->entries.entry_count == 0) {
+        /* It is in nobody's log: what the leader sends takes its place. */
+        configuration = mem_alloc(sizeof *configuration);
+        *configuration = *start->members;
+        raft_membership_push(raft, 0, configuration);
+    }
     int code = start_entries(raft, start, snapshot->configuration_index);
     if (code != CONCLAVE_OK)
         return code;
@@ -144,8 +150,9 @@ int raft_start(struct raft *raft, struct raft_start *start)
         return code;
 
     /* What was applied was committed, and so was what a snapshot holds, and the first configuration
-     * by definition. */
+     * by definition. A node that has just joined has none yet. */
     raft->commit = raft_max(raft_max(start->applied_index, raft->snapshot_index), 1);
+    raft->commit = raft_min(raft->commit, raft->log.last.index);
     raft->applying = start->applied_index;
     raft->applied = start->applied_index;
     raft_membership_commit(raft, raft->commit);

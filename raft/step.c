@@ -43,12 +43,18 @@ int raft_refusal_code(const struct raft *raft)
 /* --- Events -------------------------------------------------------------------------------------
  */
 
-/* A message is only believed if it is for this node, from another member, with a term that sums
- * cannot overflow. What its own handler finds wrong is dropped there: nothing that a message holds
- * can stop this node, but for the two proofs of broken safety (Rules 9 and 26). */
+/* A message is only believed if it is for this node, from another one that was not removed, with a
+ * term that sums cannot overflow. What its own handler finds wrong is dropped there: nothing that a
+ * message holds can stop this node, but for the two proofs of broken safety (Rules 9 and 26). */
 static int receive(struct raft *raft, const struct raft_message *message)
 {
-    if (message->to != raft->options.id || !raft_peer(raft, message->from))
+    if (message->to != raft->options.id || message->from == 0 || message->from == raft->options.id)
+        return CONCLAVE_OK;
+    /* Rule 32. Only what is committed counts: until then the removed node may be needed. What it
+     * acknowledges on its way out says how far it can be told of its removal. */
+    if (message->type != RAFT_APPEND_RESPONSE &&
+        raft_configuration_was_removed(raft->memberships[0].configuration, message->from) &&
+        raft->memberships[0].index <= raft->commit)
         return CONCLAVE_OK;
     if (message->term == 0 || message->term > RAFT_NUMBER_MAX)
         return CONCLAVE_OK;
@@ -127,6 +133,12 @@ static int event_handle(struct raft *raft, struct raft_event *event)
         raft_on_snapshot_received(raft, &event->snapshot_received);
         buf_unref(event->snapshot_received.configuration);
         break;
+    case RAFT_EVENT_PEER_SEEN:
+        raft_on_peer_seen(raft, event->peer_seen.peer, event->peer_seen.incarnation);
+        break;
+    case RAFT_EVENT_CHANGE:
+        raft_on_change(raft, event->change);
+        break;
     }
     return CONCLAVE_OK;
 }
@@ -143,6 +155,8 @@ static void event_drop(struct raft_event *event)
         raft_message_destroy(event->receive);
     else if (event->type == RAFT_EVENT_PROPOSE)
         raft_batch_unref(event->propose);
+    else if (event->type == RAFT_EVENT_CHANGE)
+        free(event->change);
 }
 
 /* --- Outputs ------------------------------------------------------------------------------------
@@ -179,6 +193,7 @@ static void finish(struct raft *raft)
     raft_advance_commit(raft);
     raft_tick(raft);
     raft_transfer_step(raft);
+    raft_change_advance(raft);
     raft_reads_start(raft);
     raft_send_appends(raft);
     raft_acknowledge(raft);
@@ -186,6 +201,7 @@ static void finish(struct raft *raft)
     raft_reads_confirm(raft);
     apply_new(raft);
     raft_transfer_answer(raft);
+    raft_change_retire(raft);
     raft->output->deadline_us = raft_deadline(raft);
 }
 

@@ -22,8 +22,7 @@ static bool may_lead(const struct raft *raft, const struct raft_progress *peer)
            raft->now_us - peer->contact_us < raft->options.election_timeout_us;
 }
 
-/* Who needs the least to be the leader; NULL if nobody can be. */
-static struct raft_progress *best_peer(const struct raft *raft)
+struct raft_progress *raft_best_peer(const struct raft *raft)
 {
     struct raft_progress *best = NULL;
     for (uint32_t i = 0; i < raft->peer_count; i++) {
@@ -61,7 +60,7 @@ static int transfer_ask(struct raft *raft, raft_node_id target, raft_node_id *re
         return raft_refusal_code(raft);
     if (raft->transfer_request.waiting || raft->transfer.target != 0)
         return CONCLAVE_BUSY;
-    const struct raft_progress *peer = target != 0 ? raft_peer(raft, target) : best_peer(raft);
+    const struct raft_progress *peer = target != 0 ? raft_peer(raft, target) : raft_best_peer(raft);
     if (target != 0 && (!peer || !raft_configuration_is_voter(raft_members(raft), target)))
         return CONCLAVE_INVALID;
     if (!peer)
@@ -141,7 +140,7 @@ static void watch_disk(struct raft *raft)
     }
     if (raft->transfer.target != 0)
         return;
-    const struct raft_progress *peer = best_peer(raft);
+    const struct raft_progress *peer = raft_best_peer(raft);
     if (peer && !raft->disk_transfer_tried) {
         raft->disk_transfer_tried = true;
         transfer_begin(raft, peer->id, RAFT_TRANSFER_DISK);

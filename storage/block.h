@@ -19,7 +19,7 @@
 enum {
     BLOCK_VERSION = 1,      /* of all three kinds */
     BLOCK_FRAME_BYTES = 48, /* before the kind's own fields */
-    BLOCK_BYTES_MAX = 4096
+    BLOCK_BYTES_MAX = 4096  /* of those with fields at fixed places */
 };
 
 /* Fills the frame of a block whose other bytes are already there; returns its checksum. magic is 8
@@ -32,6 +32,11 @@ uint64_t block_seal(uint8_t *block, size_t bytes, const char *magic,
  * NULL: not compared. Sets no sentence: the caller knows what and where it is. */
 MUST_USE int block_check(const uint8_t *block, size_t available, size_t bytes, const char *magic,
                          const struct storage_identity *identity);
+
+/* Writes the block as DIR/NAME: under a temporary name, synced, renamed and made findable, so that
+ * after a crash there is no such file or a whole one. Replaces one that is there. */
+MUST_USE int block_publish(const struct io *io, const char *dir, const char *name, uint8_t *block,
+                           size_t bytes, struct conclave_error *error);
 
 /* "DIR/NAME", to be freed. */
 char *path_join(const char *dir, const char *name);

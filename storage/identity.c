@@ -19,40 +19,12 @@ static const char identity_magic[] = "CNCLV_ID";
 _Static_assert((int)CONCLAVE_NAME_BYTES_MAX < (int)IDENTITY_NAME_BYTES,
                "the name and a NUL must fit");
 
-/* The record is written under a temporary name, synced, renamed and made findable: after a crash
- * there is no identity or a whole one. */
-static int publish(const struct io *io, const char *dir, const char *temporary, const char *path,
-                   uint8_t *block, struct conclave_error *error)
-{
-    struct io_file *file = NULL;
-    int code = io->open(io->ctx, temporary, IO_OPEN_CREATE, &file, error);
-    if (code == CONCLAVE_EXISTS) { /* left by a crash */
-        code = io->unlink(io->ctx, temporary, error);
-        if (code == CONCLAVE_OK)
-            code = io->open(io->ctx, temporary, IO_OPEN_CREATE, &file, error);
-    }
-    if (code != CONCLAVE_OK)
-        return code;
-    struct iovec part = {.iov_base = block, .iov_len = IDENTITY_BYTES};
-    code = io->writev(io->ctx, file, 0, &part, 1, error);
-    if (code == CONCLAVE_OK)
-        code = io->sync(io->ctx, file, error);
-    io->close(io->ctx, file);
-    if (code == CONCLAVE_OK)
-        code = io->rename(io->ctx, temporary, path, error);
-    if (code == CONCLAVE_OK)
-        code = io->sync_dir(io->ctx, dir, error);
-    return code;
-}
-
 int identity_write(const struct io *io, const char *dir, const struct storage_identity *identity,
                    struct conclave_error *error)
 {
     size_t name_bytes = strnlen(identity->name, sizeof(identity->name));
     ASSERT(name_bytes > 0 && name_bytes <= CONCLAVE_NAME_BYTES_MAX);
     char *path = path_join(dir, "identity");
-    char *temporary = path_join(dir, "identity.tmp");
-
     struct io_file *old = NULL;
     int code = io->open(io->ctx, path, IO_OPEN_READ_ONLY, &old, error);
     if (code == CONCLAVE_OK) {
@@ -62,9 +34,8 @@ int identity_write(const struct io *io, const char *dir, const struct storage_id
         uint8_t block[IDENTITY_BYTES] = {0};
         memcpy(block + IDENTITY_NAME_AT, identity->name, name_bytes);
         (void)block_seal(block, sizeof(block), identity_magic, identity);
-        code = publish(io, dir, temporary, path, block, error);
+        code = block_publish(io, dir, "identity", block, IDENTITY_BYTES, error);
     }
-    free(temporary);
     free(path);
     return code;
 }

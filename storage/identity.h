@@ -1,6 +1,7 @@
 /* storage/identity.h - what a data directory is: whose, of which cluster, locked by whom.
  *
  *     DIR/identity     one record: format version, cluster id, node id, incarnation, name, checksum
+ *     DIR/joined       storage/joined.h, of a node that joined a running cluster
  *     DIR/lock         flock'ed while a process uses the directory; holds its pid as text
  *     DIR/wal/         storage/wal.h
  *     DIR/vote         storage/vote.h

@@ -23,7 +23,7 @@ struct peers {
     void *context;
     void *router;
     struct prng prng;
-    struct link links[CONCLAVE_MEMBERS_MAX];
+    struct link links[PEERS_LINKS_MAX];
     size_t link_count;
     uint64_t monitors_made; /* their addresses are never used twice */
 };
@@ -143,8 +143,8 @@ static struct link *find_link(struct peers *peers, uint64_t id)
 void peers_set(struct peers *peers, const struct peer_address *addresses, size_t count,
                uint64_t now_us)
 {
-    ASSERT(count <= CONCLAVE_MEMBERS_MAX);
-    struct link next[CONCLAVE_MEMBERS_MAX];
+    ASSERT(count <= PEERS_LINKS_MAX);
+    struct link next[PEERS_LINKS_MAX];
     memset(next, 0, sizeof next);
     for (size_t i = 0; i < count; i++) {
         struct link *old = find_link(peers, addresses[i].id);

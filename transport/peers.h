@@ -19,7 +19,8 @@ enum {
     PEERS_SILENCE_US = 3000000, /* after this long without a sign a link is made anew */
     PEERS_SEND_HWM = 256,       /* frames queued to one peer */
     PEERS_RECEIVE_HWM = 1000,
-    PEERS_SOCKETS_MAX = 1 + CONCLAVE_MEMBERS_MAX
+    PEERS_LINKS_MAX = CONCLAVE_MEMBERS_MAX + 8, /* and nodes that are no members now */
+    PEERS_SOCKETS_MAX = 1 + PEERS_LINKS_MAX
 };
 
 struct peers;

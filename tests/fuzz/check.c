@@ -47,6 +47,8 @@ static struct buf *encode_again(const struct peer_frame *decoded)
 {
     if (decoded->type == PEER_FRAME_RAFT)
         return peer_encode_raft(&decoded->from, decoded->raft);
+    if (decoded->type == PEER_FRAME_REFUSED)
+        return peer_encode_refused(&decoded->from, decoded->to, decoded->refusal);
     return peer_encode_hello(&decoded->from, decoded->to, &decoded->hello);
 }
 

@@ -121,6 +121,7 @@ static struct buf *hello(const char *client)
 {
     struct peer_hello greeting = {.name = "n1"};
     snprintf(greeting.client, sizeof greeting.client, "%s", client);
+    snprintf(greeting.peer, sizeof greeting.peer, "%s", "tcp://127.0.0.1:7401");
     return peer_encode_hello(&sample_identity, SAMPLE_TO, &greeting);
 }
 
@@ -230,6 +231,8 @@ size_t samples_make(struct sample samples[SAMPLES_MAX])
         {"read response", SAMPLE_PEER, sample_encode(sample_message(RAFT_READ_RESPONSE, 300))},
         {"timeout now", SAMPLE_PEER, sample_encode(sample_message(RAFT_TIMEOUT_NOW, 300))},
         {"hello", SAMPLE_PEER, hello("tcp://127.0.0.1:7501")},
+        {"refused", SAMPLE_PEER,
+         peer_encode_refused(&sample_identity, SAMPLE_TO, PEER_REFUSAL_REMOVED)},
         {"hello without clients", SAMPLE_PEER, hello("")},
         {"request", SAMPLE_REQUEST, request()},
         {"reply", SAMPLE_REPLY, reply()},

@@ -101,6 +101,12 @@ static const char *trace_text(uint64_t type)
         return "disk stalled";
     case RAFT_TRACE_INSTALL:
         return "snapshot installed";
+    case RAFT_TRACE_PROMOTE:
+        return "promotes";
+    case RAFT_TRACE_REMOVED:
+        return "is removed";
+    case RAFT_TRACE_RETIRED:
+        return "retires";
     }
     return "?";
 }

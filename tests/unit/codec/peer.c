@@ -179,6 +179,7 @@ Test(peer, carries_hello)
     struct peer_hello hello = {0};
     memset(hello.name, 'n', sizeof hello.name - 1);
     memset(hello.client, 'e', sizeof hello.client - 1);
+    memset(hello.peer, 'p', sizeof hello.peer - 1);
     struct buf *frame = peer_encode_hello(&sample_identity, SAMPLE_TO, &hello);
     struct peer_frame decoded;
     cr_assert_eq(peer_decode(frame, &decoded), CONCLAVE_OK);
@@ -187,6 +188,7 @@ Test(peer, carries_hello)
     cr_assert_eq(decoded.to, SAMPLE_TO);
     cr_assert_str_eq(decoded.hello.name, hello.name);
     cr_assert_str_eq(decoded.hello.client, hello.client);
+    cr_assert_str_eq(decoded.hello.peer, hello.peer);
     buf_unref(frame);
 }
 

@@ -180,15 +180,26 @@ Test(peer_refuses, votes_that_are_no_booleans)
 Test(peer_refuses, names_and_endpoints_that_do_not_belong_in_a_log)
 {
     struct fields fields = {7, {1, 0, 77, 1, 2, 55, 2}};
-    cr_assert_eq(DECODE(&fields, "\xa2n1\xa0", 2), CONCLAVE_OK);
-    cr_assert_eq(DECODE(&fields, "\xa0\xa0", 2), CONCLAVE_MALFORMED);
-    cr_assert_eq(DECODE(&fields, "\xa2n \xa0", 2), CONCLAVE_MALFORMED);
-    cr_assert_eq(DECODE(&fields, "\xa2n\n\xa0", 2), CONCLAVE_MALFORMED);
-    cr_assert_eq(DECODE(&fields, "\xa2n\xff\xa0", 2), CONCLAVE_MALFORMED);
-    cr_assert_eq(DECODE(&fields, "\xa2n\0\xa0", 2), CONCLAVE_MALFORMED);
-    cr_assert_eq(DECODE(&fields, "\xa2n1\xa2 x", 2), CONCLAVE_MALFORMED);
-    cr_assert_eq(DECODE(&fields, "\xd9\x21nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn\xa0", 2),
+    cr_assert_eq(DECODE(&fields, "\xa2n1\xa0\xa0", 3), CONCLAVE_OK);
+    cr_assert_eq(DECODE(&fields, "\xa0\xa0\xa0", 3), CONCLAVE_MALFORMED);
+    cr_assert_eq(DECODE(&fields, "\xa2n \xa0\xa0", 3), CONCLAVE_MALFORMED);
+    cr_assert_eq(DECODE(&fields, "\xa2n\n\xa0\xa0", 3), CONCLAVE_MALFORMED);
+    cr_assert_eq(DECODE(&fields, "\xa2n\xff\xa0\xa0", 3), CONCLAVE_MALFORMED);
+    cr_assert_eq(DECODE(&fields, "\xa2n\0\xa0\xa0", 3), CONCLAVE_MALFORMED);
+    cr_assert_eq(DECODE(&fields, "\xa2n1\xa2 x\xa0", 3), CONCLAVE_MALFORMED);
+    cr_assert_eq(DECODE(&fields, "\xd9\x21nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn\xa0\xa0", 3),
                  CONCLAVE_MALFORMED);
+    cr_assert_eq(DECODE(&fields, "\xa2n1\xa0\xa2 x", 3), CONCLAVE_MALFORMED);
+}
+
+Test(peer_refuses, refusals_without_a_known_reason)
+{
+    struct fields fields = {8, {1, 0, 77, 1, 2, 55, 3, 1}};
+    for (uint64_t reason = 0; reason < 5; reason++) {
+        fields.values[7] = reason;
+        cr_assert_eq(DECODE(&fields, "", 0),
+                     reason >= 1 && reason <= 2 ? CONCLAVE_OK : CONCLAVE_MALFORMED);
+    }
 }
 
 Test(peer_refuses, frames_over_the_limit)

@@ -276,15 +276,12 @@ Test(append, rule_29_a_configuration_rolls_back_when_truncated)
     uint64_t index = 0;
     cluster_receive(&c, append_configuration(2));
     cluster_persist_all(&c, 1);
-    cluster_receive(&c, vote_request(RAFT_PREVOTE_REQUEST, 3, 1, 3, id_of(9, 9)));
-    cr_assert_eq(cluster_count(&c, 3, RAFT_PREVOTE_RESPONSE), 0, "node 3 is no member now");
+    cr_assert_eq(raft_configuration(raft(), &index)->member_count, 2);
     cluster_receive(&c, append_request(2, 1, 3, id_of(1, 1), 0, TERMS(3)));
     cluster_persist_all(&c, 1);
     cr_assert_eq(c.nodes[1].code, CONCLAVE_OK);
     cr_assert_eq(raft_configuration(raft(), &index)->member_count, 3);
     cr_assert_eq(index, 1);
-    cluster_receive(&c, vote_request(RAFT_PREVOTE_REQUEST, 3, 1, 4, id_of(9, 9)));
-    cr_assert_eq(cluster_count(&c, 3, RAFT_PREVOTE_RESPONSE), 1, "and is one again");
     cluster_deinit(&c);
 }
 

@@ -89,6 +89,36 @@ void cluster_init(struct cluster *cluster, uint32_t voters)
     }
 }
 
+void cluster_add_node(struct cluster *cluster, raft_node_id id)
+{
+    ASSERT(id <= CLUSTER_NODES_MAX && id > cluster->voters);
+    cluster->voters = (uint32_t)id;
+    struct raft_options *options = &cluster->nodes[id].options;
+    *options = cluster->nodes[1].options;
+    options->id = id;
+    options->seed = id;
+    cluster->nodes[id].disk_hard.term = 1;
+    cluster->nodes[id].joined = true;
+}
+
+void cluster_change(struct cluster *cluster, raft_node_id id, enum raft_change_type type,
+                    const char *name, const char *replacement)
+{
+    struct raft_change *change = mem_zalloc(sizeof *change);
+    change->type = type;
+    change->origin = (struct raft_origin){.client = 7, .request = 77};
+    snprintf(change->member.name, sizeof change->member.name, "%s", name);
+    snprintf(change->replacement, sizeof change->replacement, "%s", replacement);
+    if (type == RAFT_CHANGE_ADD) {
+        change->member.id = (raft_node_id)(name[1] - '0');
+        change->member.flags = RAFT_MEMBER_LEARNER | RAFT_MEMBER_PROMOTE;
+        change->member.incarnation = 100 + change->member.id;
+        snprintf(change->member.peer, sizeof change->member.peer, "tcp://127.0.0.1:74%s", name);
+    }
+    struct raft_event event = {.type = RAFT_EVENT_CHANGE, .change = change};
+    cluster_step(cluster, id, &event, 1);
+}
+
 void cluster_start_node(struct cluster *cluster, raft_node_id id)
 {
     struct test_node *node = &cluster->nodes[id];
@@ -97,6 +127,7 @@ void cluster_start_node(struct cluster *cluster, raft_node_id id)
     struct raft_event event = {.type = RAFT_EVENT_START};
     event.start.hard_state = node->disk_hard;
     event.start.applied_index = node->applied_index;
+    event.start.members = node->joined ? &cluster->configuration : NULL;
     raft_runs_append_all(&event.start.entries, &node->disk_log);
     event.start.base = node->disk_base;
     event.start.snapshot = node->disk_snapshot;

@@ -31,6 +31,7 @@ struct test_node {
 
     struct raft_runs applied; /* everything handed to the state machine since the start */
     uint64_t applied_index;
+    bool joined;       /* was no member from the start */
     bool hold_applied; /* do not report APPLIED */
     RAFT_LIST(struct raft_read_result, reads);
     RAFT_LIST(struct raft_refusal, refused);
@@ -52,6 +53,13 @@ void cluster_init(struct cluster *cluster, uint32_t voters);
 void cluster_start(struct cluster *cluster, uint32_t alive);
 void cluster_setup(struct cluster *cluster, uint32_t voters, uint32_t alive); /* both */
 void cluster_deinit(struct cluster *cluster);
+
+/* Makes room for node `id`, which was no member from the start and has an empty disk. */
+void cluster_add_node(struct cluster *cluster, raft_node_id id);
+
+/* Asks node `id` for a change; origin {7, 77}. ADD: `name` is "n4" for node 4. */
+void cluster_change(struct cluster *cluster, raft_node_id id, enum raft_change_type type,
+                    const char *name, const char *replacement);
 
 /* Starts node `id` from its disk; `crash` first forgets what was not durable. */
 void cluster_start_node(struct cluster *cluster, raft_node_id id);

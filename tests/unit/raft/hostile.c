@@ -7,16 +7,16 @@
 
 static struct cluster c;
 
-Test(hostile, messages_from_strangers_and_to_others_are_ignored)
+Test(hostile, messages_to_others_and_answers_of_strangers_are_ignored)
 {
     cluster_setup(&c, 3, 1);
     struct raft_message *other = vote_request(RAFT_VOTE_REQUEST, 2, 1, 9, id_of(9, 9));
     other->to = 3;
     struct raft_event event = {.type = RAFT_EVENT_RECEIVE, .receive = other};
     cluster_step(&c, 1, &event, 1);
-    cluster_receive(&c, vote_request(RAFT_VOTE_REQUEST, 44, 1, 9, id_of(9, 9)));
+    cluster_receive(&c, vote_response(RAFT_VOTE_RESPONSE, 44, 1, 1, 1, true));
     cluster_receive(&c, vote_request(RAFT_VOTE_REQUEST, 1, 1, 9, id_of(9, 9)));
-    cluster_receive(&c, append_request(44, 1, 9, id_of(1, 1), 0, NULL, 0));
+    cluster_receive(&c, append_accepted(44, 1, 1, 1, 0));
     cr_assert_eq(raft_hard_state(c.nodes[1].raft).term, 1);
     cr_assert_eq(c.wire.count, 0);
     cr_assert_eq(c.nodes[1].persist_count, 0);
