@@ -244,6 +244,19 @@ Test(transfer, a_call_of_an_older_term_is_ignored)
     cluster_deinit(&c);
 }
 
+Test(transfer, a_learner_that_is_told_to_campaign_does_not)
+{
+    cluster_init(&c, 3);
+    c.configuration.members[0].flags = RAFT_MEMBER_LEARNER;
+    cluster_start(&c, 1);
+    cluster_receive(&c, append_request(2, 1, 2, id_of(1, 1), 1, NULL, 0));
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, raft_message_create(RAFT_TIMEOUT_NOW, 2, 1, 2));
+    cr_assert_eq(role(1), RAFT_FOLLOWER);
+    cr_assert_eq(raft_hard_state(node(1)->raft).term, 2);
+    cluster_deinit(&c);
+}
+
 Test(transfer, rule_21_votes_against_a_live_leader_only_when_the_leader_asked)
 {
     cluster_setup(&c, 3, 1);
@@ -276,6 +289,30 @@ Test(transfer, a_leader_whose_disk_hangs_hands_over)
     cluster_advance(&c, 1);
     cluster_timeout(&c, 1);
     cr_assert_eq(cluster_count(&c, 2, RAFT_TIMEOUT_NOW), 1);
+    cluster_deinit(&c);
+}
+
+Test(transfer, whoever_asked_is_answered_while_the_disk_makes_it_hand_over)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = alone();
+    cluster_propose(&c, 1, 1, 10); /* its persist stays out */
+    uint64_t begin = c.now_us;
+    cluster_advance(&c, T_US / 2);
+    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    cluster_advance(&c, T_US);
+    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    transfer(1, 2);
+    /* Paused: when it wakes up the transfer has run out and the disk hangs for too long. */
+    cluster_advance(&c, T_US + T_US / 4);
+    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 2, "another one");
+    cr_assert_eq(node(1)->transfers.count, 0);
+    cluster_advance(&c, begin + 3 * T_US + T_US / 2 - c.now_us);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
+    cr_assert_eq(result(1), CONCLAVE_TIMEOUT);
+    cr_assert_gt(node(1)->deadline_us, c.now_us, "it does not spin");
     cluster_deinit(&c);
 }
 
