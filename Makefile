@@ -3,7 +3,7 @@
 MESON ?= meson
 PREFIX ?= /usr/local
 
-.PHONY: all up test lint asan tsan valgrind format install clean help
+.PHONY: all up test lint asan tsan valgrind mutants format install clean help
 .DEFAULT_GOAL := all
 
 all: build/build.ninja ## build everything but the tests, into build/
@@ -27,6 +27,10 @@ tsan: ## the stress program under ThreadSanitizer
 
 valgrind: ## units and a short life of three nodes under valgrind; slow, for the night
 	@scripts/check.sh valgrind
+
+mutants: ## break the code in known ways; every one must be found. ARGS='--only X --seeds N -j 2 --write'
+	@scripts/setup.sh test
+	@python3 tests/mutants/hunt.py $(ARGS)
 
 format: ## reformat every source file
 	@scripts/setup.sh lint

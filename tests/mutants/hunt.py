@@ -1,0 +1,400 @@
+"""Mutation score: breaks the code in known ways, one at a time, and asks whether the tests notice.
+
+    hunt.py [--only NAME ...] [--everybody] [--seeds N] [-j J] [--write] [--work DIR]
+    hunt.py --check
+
+A mutation is a file NAME.patch beside this one: three header lines and a diff.
+
+    Breaks: what no longer holds, in a few words
+    Rule: the number of the rule in the sources' comments, or what else says so
+    Found by: sim, unit raft         all of these have to find it
+
+For each, the patch is applied to a copy of the tree, what it needs is built there, and the hunt goes
+on: the simulator runs seeds from three starting points and stops at the first one that fails, the
+unit tests run until one fails. Then the table is printed; --write puts it into docs/testing.md too.
+--everybody asks also those who need not find it, to see whether they do by now.
+
+The control comes first: an unchanged tree has to survive the same hunt, or nothing that the hunt
+finds means anything. --check only looks whether every patch still fits the code.
+
+Exit codes: 0 all were found by those that have to, 1 one was not, or a patch does not fit or does not
+build, 2 bad usage.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import os
+import queue
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+DOCUMENT = os.path.join(ROOT, "docs", "testing.md")
+BEGIN = "<!-- mutants: written by `make mutants ARGS=--write` -->"
+END = "<!-- mutants: end -->"
+
+STARTS = (1, 100001, 200001)
+SEEDS = 10000
+CONTROL = "control"
+UNIT_SECONDS = 60  # of one test case; a mutant may never end
+SUITE_SECONDS = 900
+SIMULATED = {"raft", "codec", "storage"}
+NOT_TREE = re.compile(r"^(\.git|build.*|conclave-data|__pycache__)$")
+
+VIOLATION = re.compile(r'^seed (\d+) violates "(.*?)"', re.MULTILINE)
+DEATH = re.compile(r"^seed (\d+) (?:dies|ended)", re.MULTILINE)
+ASSERTION = re.compile(r"assertion failed: (.*) \([^()]*:\d+\)$", re.MULTILINE)
+FAILED_CASE = re.compile(r"^\[FAIL\] (\w+::\w+)", re.MULTILINE)
+
+
+class Broken(Exception):
+    """A patch that cannot be hunted: unreadable, does not fit, does not build."""
+
+
+class Mutation:
+    """One patch: its name, its header, its text."""
+
+    def __init__(self, name, text):
+        self.name, self.text = name, text
+        header, _, self.diff = text.partition("\n--- ")
+        self.diff = "--- " + self.diff
+        fields = dict(re.findall(r"^([A-Z][a-z ]+): +(.+)$", header, re.MULTILINE))
+        for field in ("Breaks", "Rule", "Found by"):
+            if field not in fields:
+                raise Broken(f"{name}: no line '{field}: ...'")
+        self.breaks, self.rule = fields["Breaks"], fields["Rule"]
+        self.sim, self.units = False, []
+        for finder in fields["Found by"].split(","):
+            kind, _, module = finder.strip().partition(" ")
+            if kind == "sim" and not module:
+                self.sim = True
+            elif kind == "unit" and module:
+                self.units.append(module)
+            else:
+                raise Broken(f"{name}: '{finder.strip()}' is neither 'sim' nor 'unit MODULE'")
+        self.paths = re.findall(r"^\+\+\+ b/(\S+)", text, re.MULTILINE)
+        if not self.paths:
+            raise Broken(f"{name}: changes nothing")
+
+    def modules(self):
+        """Unit tests that may find it: those that have to, and those of the folders it changes."""
+        return list(dict.fromkeys(self.units + sorted(self.folders() & SIMULATED)))
+
+    def folders(self):
+        return {path.split("/")[0] for path in self.paths}
+
+
+def load(names):
+    found = []
+    for file in sorted(os.listdir(HERE)):
+        name, end = os.path.splitext(file)
+        if end == ".patch" and (not names or name in names):
+            with open(os.path.join(HERE, file), encoding="utf-8") as patch:
+                found.append(Mutation(name, patch.read()))
+    return found
+
+
+def apply(mutation, tree):
+    """Patches the tree; what was there before is returned, by path."""
+    before = {}
+    for path in mutation.paths:
+        full = os.path.join(tree, path)
+        if not os.path.isfile(full):
+            raise Broken(f"{mutation.name}: no file {path}")
+        with open(full, "rb") as file:
+            before[path] = file.read()
+    run = subprocess.run(["patch", "-p1", "-F1", "-N", "-s", "--no-backup-if-mismatch", "-r", "-",
+                          "-d", tree], input=mutation.diff, capture_output=True, text=True)
+    if run.returncode:
+        restore(before, tree)
+        raise Broken(f"{mutation.name}: does not fit the code any more: bring "
+                     f"tests/mutants/{mutation.name}.patch up to it\n{run.stdout}{run.stderr}")
+    return before
+
+
+def restore(before, tree):
+    for path, content in before.items():
+        with open(os.path.join(tree, path), "wb") as file:
+            file.write(content)
+
+
+def copy_tree(source, target):
+    """Makes target equal to source; files that are equal are not touched, so builds stay short."""
+    for where, folders, files in os.walk(source):
+        folders[:] = [folder for folder in folders if not NOT_TREE.match(folder)]
+        to = os.path.join(target, os.path.relpath(where, source))
+        os.makedirs(to, exist_ok=True)
+        for name in os.listdir(to):
+            if name not in files and os.path.isfile(os.path.join(to, name)):
+                os.remove(os.path.join(to, name))
+        for name in files:
+            here, there = os.path.join(where, name), os.path.join(to, name)
+            with open(here, "rb") as file:
+                content = file.read()
+            if os.path.isfile(there):
+                with open(there, "rb") as file:
+                    if file.read() == content:
+                        continue
+            with open(there, "wb") as file:
+                file.write(content)
+            shutil.copymode(here, there)
+
+
+def read_simulator(output, errors, first):
+    """(seeds it took, what was violated), or None if every seed passed."""
+    match = VIOLATION.search(output)
+    if match:
+        return int(match.group(1)) - first + 1, match.group(2)
+    match = DEATH.search(output)
+    if match:
+        assertion = ASSERTION.search(errors)
+        return (int(match.group(1)) - first + 1,
+                f"assertion `{assertion.group(1)}`" if assertion else "a seed does not end")
+    return None
+
+
+def read_unit(output, code):
+    """The name of the case that failed, or None."""
+    match = FAILED_CASE.search(output)
+    if match:
+        return match.group(1).replace("::", "/")
+    return None if code == 0 else f"ended with {code}"
+
+
+class Result:
+    def __init__(self, mutation):
+        self.mutation = mutation
+        self.seeds = []  # of each starting point; None: not found
+        self.violated = collections.Counter()
+        self.units = {}  # module: the case that failed, or None
+        self.trouble = None
+
+    def median(self):
+        """Of the seeds it took; None if most starting points did not find it."""
+        counts = [float("inf") if count is None else count for count in self.seeds]
+        median = statistics.median(counts) if counts else float("inf")
+        return None if median == float("inf") else int(median)
+
+    def missing(self):
+        """Who had to find it and did not."""
+        missing = [f"unit {module}" for module in self.mutation.units if not self.units.get(module)]
+        return (["sim"] if self.mutation.sim and self.median() is None else []) + missing
+
+
+class Worker:
+    """A copy of the tree and its build directory."""
+
+    def __init__(self, directory, options):
+        self.tree = os.path.join(directory, "tree")
+        self.build = os.path.join(directory, "build")
+        self.options = options
+        copy_tree(ROOT, self.tree)
+        if not os.path.isfile(os.path.join(self.build, "build.ninja")):
+            self.command(["meson", "setup", self.build, self.tree, "-Doptimization=2", "-Ddebug=false",
+                          "-Dwerror=false", "-Dwarning_level=0"], "cannot configure")
+
+    def command(self, arguments, complaint):
+        run = subprocess.run(arguments, capture_output=True, text=True)
+        if run.returncode:
+            raise Broken(f"{complaint}: {' '.join(arguments)}\n{run.stdout[-3000:]}{run.stderr}")
+
+    def simulate(self, result):
+        program = os.path.join(self.build, "tests", "sim", "conclave-sim")
+        for first in STARTS:
+            if result.seeds.count(None) > len(STARTS) / 2:
+                return  # the median is beyond the limit already
+            run = subprocess.run([program, "--seeds", str(self.options.seeds), "--first", str(first)],
+                                 capture_output=True, text=True)
+            found = read_simulator(run.stdout, run.stderr, first)
+            if not found and run.returncode:
+                raise Broken(f"the simulator ended with {run.returncode}\n{run.stdout[-2000:]}")
+            result.seeds.append(found[0] if found else None)
+            if found:
+                result.violated[found[1]] += 1
+
+    def test(self, result, module):
+        program = os.path.join(self.build, "tests", "unit", module, "test_" + module)
+        try:
+            # Not --tap: with --fail-fast it says nothing.
+            run = subprocess.run([program, "--jobs", "1", "--fail-fast", "--timeout",
+                                  str(UNIT_SECONDS)], capture_output=True, text=True,
+                                 errors="replace", timeout=SUITE_SECONDS)
+            result.units[module] = read_unit(run.stdout + run.stderr, run.returncode)
+        except subprocess.TimeoutExpired:
+            result.units[module] = "does not end"
+
+    def hunt(self, mutation):
+        result = Result(mutation)
+        before = {}
+        try:
+            before = apply(mutation, self.tree)
+            modules = mutation.modules() if self.options.everybody else mutation.units
+            simulated = mutation.sim or (self.options.everybody and mutation.folders() & SIMULATED)
+            targets = ["tests/sim/conclave-sim"] if simulated else []
+            targets += [f"tests/unit/{module}/test_{module}" for module in modules]
+            self.command(["ninja", "-C", self.build, "-j", "1"] + targets,
+                         f"{mutation.name} does not build")
+            for module in modules:
+                self.test(result, module)
+            if simulated:
+                self.simulate(result)
+        except Broken as broken:
+            result.trouble = str(broken)
+        finally:
+            restore(before, self.tree)
+        return result
+
+
+def control():
+    """A patch that changes nothing that a test could see."""
+    return Mutation(CONTROL, "Breaks: nothing\nRule: none\nFound by: sim, unit raft, unit storage\n"
+                    "--- a/raft/step.c\n+++ b/raft/step.c\n@@ -1,1 +1,2 @@\n+/* Mutated. */\n"
+                    ' #include "raft/internal.h"\n')
+
+
+def show_seeds(result, seeds):
+    if not result.seeds:
+        return "–"
+    median = result.median()
+    return str(median) if median is not None else f"> {seeds}"
+
+
+def show_units(result):
+    found = [case for case in result.units.values() if case]
+    return ", ".join(f"`{case}`" for case in found) or "no"
+
+
+def table(results, seeds):
+    lines = ["| mutation | what it breaks | rule | seeds | what the simulator sees | unit test |",
+             "|---|---|---|---|---|---|"]
+    for result in results:
+        violated = "; ".join(name for name, _ in result.violated.most_common()) or "–"
+        mutation = result.mutation
+        cells = [mutation.name, mutation.breaks, mutation.rule, show_seeds(result, seeds), violated,
+                 show_units(result)]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    sim = sum(result.median() is not None for result in results)
+    unit = sum(any(result.units.values()) for result in results)
+    lines += ["", f"{len(results)} mutations: {sum(not r.missing() for r in results)} found by all "
+              f"that have to find them, {sim} by the simulator, {unit} by the unit tests."]
+    return "\n".join(lines)
+
+
+def write_table(text, seeds):
+    with open(DOCUMENT, encoding="utf-8") as file:
+        document = file.read()
+    head, begin, rest = document.partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"hunt: no '{BEGIN}' and '{END}' in {DOCUMENT}")
+    caption = f"Up to {seeds} seeds from each of the starting points {', '.join(map(str, STARTS))}.\n"
+    with open(DOCUMENT, "w", encoding="utf-8") as file:
+        file.write(f"{head}{BEGIN}\n{caption}\n{text}\n{END}{tail}")
+
+
+def check(mutations):
+    """Whether every patch fits: one line for each that does not."""
+    complaints = []
+    with tempfile.TemporaryDirectory(prefix="conclave-mutants-") as tree:
+        for mutation in mutations:
+            for path in mutation.paths:
+                os.makedirs(os.path.dirname(os.path.join(tree, path)), exist_ok=True)
+                if os.path.isfile(os.path.join(ROOT, path)):
+                    shutil.copy(os.path.join(ROOT, path), os.path.join(tree, path))
+            try:
+                restore(apply(mutation, tree), tree)
+            except Broken as broken:
+                complaints.append(str(broken))
+    return complaints
+
+
+def report(result, options):
+    if result.trouble:
+        print(f"{result.mutation.name}: {result.trouble}", flush=True)
+        return
+    violated = ", ".join(f"{name} ({count})" for name, count in result.violated.most_common())
+    units = ", ".join(f"{module}: {case or 'not found'}" for module, case in result.units.items())
+    missing = "".join(f"  NOT FOUND by {who}" for who in result.missing())
+    if result.mutation.name == CONTROL:
+        missing = ""
+    print(f"{result.mutation.name:36} {show_seeds(result, options.seeds):>8} {result.seeds} "
+          f"{violated or '-'}; {units or '-'}{missing}", flush=True)
+
+
+def hunt_all(mutations, options):
+    """The results, in the order of the mutations."""
+    workers = queue.SimpleQueue()
+    for number in range(options.jobs):
+        workers.put(Worker(os.path.join(options.work, str(number)), options))
+
+    def one(mutation):
+        worker = workers.get()
+        try:
+            result = worker.hunt(mutation)
+        finally:
+            workers.put(worker)
+        report(result, options)
+        return result
+
+    unharmed = one(control())
+    if unharmed.trouble or any(unharmed.seeds) or any(unharmed.units.values()):
+        raise Broken("the control did not survive: mend the tree first")
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+        return list(pool.map(one, mutations))
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--only", metavar="NAME", action="append", help="this mutation; may be repeated")
+    parser.add_argument("--everybody", action="store_true",
+                        help="also hunt with those who need not find it")
+    parser.add_argument("--seeds", metavar="N", type=int, default=SEEDS,
+                        help=f"from each starting point ({SEEDS})")
+    parser.add_argument("-j", "--jobs", metavar="J", type=int, default=1, help="mutations at a time (1)")
+    parser.add_argument("--write", action="store_true", help="put the table into docs/testing.md")
+    parser.add_argument("--work", metavar="DIR", default=os.path.join(ROOT, "build-mutants"),
+                        help="where to copy and build (build-mutants)")
+    parser.add_argument("--check", action="store_true", help="only see whether the patches fit")
+    options = parser.parse_args()
+    if options.seeds < 1 or options.jobs < 1:
+        parser.error("--seeds and --jobs are at least 1")
+    if options.only and options.write:
+        parser.error("--write takes all mutations")
+    return parser, options
+
+
+def main():
+    parser, options = parse()
+    try:
+        mutations = load(options.only)
+        for name in options.only or []:
+            if name not in [mutation.name for mutation in mutations]:
+                parser.error(f"no tests/mutants/{name}.patch")
+        complaints = check(mutations)
+        if complaints or options.check:
+            print("\n".join(complaints) if complaints else f"{len(mutations)} patches fit the code")
+            return 1 if complaints or not mutations else 0
+        started = time.monotonic()
+        results = hunt_all(mutations, options)
+    except Broken as broken:
+        print(broken)
+        return 1
+    text = table([result for result in results if not result.trouble], options.seeds)
+    print(f"\n{text}\n{time.monotonic() - started:.0f} s")
+    survivors = [result.mutation.name for result in results if result.trouble or result.missing()]
+    if survivors:
+        print("survived: " + ", ".join(survivors))
+    if options.write:
+        write_table(text, options.seeds)
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

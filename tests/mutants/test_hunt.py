@@ -1,0 +1,182 @@
+"""The hunt itself is shown mutants that the tests find, and ones that they do not."""
+
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import types
+import unittest
+from unittest import mock
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import hunt  # noqa: E402
+
+SOURCE = "one\ntwo\nthree\n"
+PATCH = """Breaks: two
+Rule: 8
+Found by: {finders}
+--- a/raft/a.c
++++ b/raft/a.c
+@@ -1,3 +1,3 @@
+ one
+-two
++{line}
+ three
+"""
+# Both find the word "wrong" in the mutated tree and nothing else.
+SIMULATOR = """#!/bin/sh
+grep -q wrong "$(dirname "$0")/../../../tree/raft/a.c" || {{ echo '9 passed, 0 failed'; exit 0; }}
+echo "seed $(({seed} + $4)) violates \\"log matching\\" at 1 us, event 2:"
+exit 1
+"""
+UNIT = """#!/bin/sh
+grep -q wrong "$(dirname "$0")/../../../../tree/raft/a.c" || exit 0
+echo '[FAIL] log::keeps_two: (0.1s)' >&2
+exit 1
+"""
+
+
+def mutation(line="wrong", finders="sim, unit raft"):
+    return hunt.Mutation("m", PATCH.format(line=line, finders=finders))
+
+
+class Hunt(unittest.TestCase):
+    def setUp(self):
+        self.root = tempfile.mkdtemp(prefix="conclave-hunt-")
+        self.addCleanup(shutil.rmtree, self.root)
+        self.write("project/raft/a.c", SOURCE)
+        self.program("work/build/tests/sim/conclave-sim", SIMULATOR.format(seed=4))
+        self.program("work/build/tests/unit/raft/test_raft", UNIT)
+        self.write("work/build/build.ninja", "")
+        for module, name, value in ((hunt, "ROOT", os.path.join(self.root, "project")),
+                                    (hunt.subprocess, "run", self.run_without_ninja)):
+            patcher = mock.patch.object(module, name, value)
+            patcher.start()
+            self.addCleanup(patcher.stop)
+
+    REAL_RUN = staticmethod(hunt.subprocess.run)
+
+    def run_without_ninja(self, arguments, **more):
+        return self.REAL_RUN(["true"] if arguments[0] == "ninja" else arguments, **more)
+
+    def write(self, path, text):
+        full = os.path.join(self.root, path)
+        os.makedirs(os.path.dirname(full), exist_ok=True)
+        with open(full, "w", encoding="utf-8") as file:
+            file.write(text)
+        return full
+
+    def program(self, path, text):
+        os.chmod(self.write(path, text), stat.S_IRWXU)
+
+    def hunt(self, mutant, everybody=False):
+        worker = hunt.Worker(os.path.join(self.root, "work"),
+                             types.SimpleNamespace(seeds=9, everybody=everybody))
+        result = worker.hunt(mutant)
+        with open(os.path.join(worker.tree, "raft", "a.c"), encoding="utf-8") as file:
+            self.assertEqual(file.read(), SOURCE)  # whatever happened, the tree is whole again
+        return result
+
+    def test_mutant_is_found_and_named(self):
+        result = self.hunt(mutation())
+        self.assertEqual(result.seeds, [5, 5, 5])
+        self.assertEqual(list(result.violated), ["log matching"])
+        self.assertEqual(result.units, {"raft": "log/keeps_two"})
+        self.assertEqual(result.missing(), [])
+
+    def test_mutant_that_breaks_nothing_survives(self):
+        result = self.hunt(mutation(line="2"))
+        self.assertIsNone(result.median())
+        self.assertEqual(result.missing(), ["sim", "unit raft"])
+
+    def test_only_those_that_have_to_find_it_are_missed(self):
+        self.assertEqual(self.hunt(mutation(line="2", finders="unit raft")).missing(), ["unit raft"])
+
+    def test_others_are_asked_when_everybody_is(self):
+        mutant = mutation(finders="unit raft")
+        self.assertEqual(self.hunt(mutant).seeds, [])
+        self.assertEqual(self.hunt(mutant, everybody=True).seeds, [5, 5, 5])
+
+    def test_patch_that_does_not_fit_is_named(self):
+        self.write("project/raft/a.c", "one\nother\nlines\n")
+        self.write("work/tree/raft/a.c", "one\nother\nlines\n")
+        complaints = hunt.check([mutation()])
+        self.assertEqual(len(complaints), 1)
+        self.assertIn("tests/mutants/m.patch", complaints[0])
+
+    def test_patch_that_fits_is_no_complaint(self):
+        self.assertEqual(hunt.check([mutation()]), [])
+
+    def test_mutant_that_does_not_build_is_trouble(self):
+        mutant = mutation()
+        with mock.patch.object(hunt.Worker, "command", side_effect=hunt.Broken("m does not build")):
+            self.assertEqual(self.hunt(mutant).trouble, "m does not build")
+
+    def test_program_that_cannot_run_is_trouble_and_no_find(self):
+        self.program("work/build/tests/sim/conclave-sim", "#!/bin/sh\nexit 2\n")
+        self.assertIn("ended with 2", self.hunt(mutation()).trouble)
+
+    def test_control_that_is_found_voids_the_hunt(self):
+        options = types.SimpleNamespace(seeds=9, jobs=1, work=os.path.join(self.root, "w"))
+        found = hunt.Result(hunt.control())
+        found.seeds = [3, None, None]
+        with mock.patch.object(hunt, "Worker") as worker, mock.patch("builtins.print"):
+            worker.return_value.hunt.return_value = found
+            self.assertRaises(hunt.Broken, hunt.hunt_all, [mutation()], options)
+
+    def test_copy_follows_its_source(self):
+        target = os.path.join(self.root, "copy")
+        hunt.copy_tree(hunt.ROOT, target)
+        before = os.stat(os.path.join(target, "raft/a.c")).st_mtime_ns
+        hunt.copy_tree(hunt.ROOT, target)
+        self.assertEqual(os.stat(os.path.join(target, "raft/a.c")).st_mtime_ns, before)
+        self.write("copy/raft/a.c", "mutated\n")
+        self.write("copy/raft/old.c", "gone\n")
+        hunt.copy_tree(hunt.ROOT, target)
+        with open(os.path.join(target, "raft/a.c"), encoding="utf-8") as file:
+            self.assertEqual(file.read(), SOURCE)
+        self.assertFalse(os.path.exists(os.path.join(target, "raft/old.c")))
+
+
+class Reading(unittest.TestCase):
+    def test_header_is_wanted(self):
+        text = PATCH.format(line="x", finders="sim")
+        self.assertRaises(hunt.Broken, hunt.Mutation, "m", text.replace("Rule: 8\n", ""))
+        self.assertRaises(hunt.Broken, hunt.Mutation, "m", text.replace("sim", "luck"))
+        self.assertRaises(hunt.Broken, hunt.Mutation, "m", text.partition("---")[0])
+
+    def test_assertion_is_named(self):
+        found = hunt.read_simulator("seed 8 dies of signal 6 (an assertion or a bad access)\n",
+                                    "conclave: assertion failed: f(x) < 3 (raft/a.c:12)\n", 3)
+        self.assertEqual(found, (6, "assertion `f(x) < 3`"))
+
+    def test_crash_without_a_failed_case_is_found(self):
+        self.assertEqual(hunt.read_unit("", -6), "ended with -6")
+        self.assertIsNone(hunt.read_unit("", 0))
+
+    def test_median_needs_most_starting_points(self):
+        result = hunt.Result(mutation())
+        for seeds, median in (([1, 9, None], 9), ([1, None, None], None), ([7, 1, 3], 3), ([], None)):
+            result.seeds = seeds
+            self.assertEqual(result.median(), median)
+
+    def test_table_replaces_only_itself(self):
+        with tempfile.NamedTemporaryFile("w+", suffix=".md") as document:
+            document.write(f"before\n{hunt.BEGIN}\nold\n{hunt.END}\nafter\n")
+            document.flush()
+            result = hunt.Result(mutation())
+            result.seeds, result.units = [1, 2, 3], {"raft": None}
+            with mock.patch.object(hunt, "DOCUMENT", document.name):
+                hunt.write_table(hunt.table([result], 9), 9)
+            with open(document.name, encoding="utf-8") as written:
+                text = written.read()
+        self.assertTrue(text.startswith(f"before\n{hunt.BEGIN}\n"))
+        self.assertTrue(text.endswith(f"\n{hunt.END}\nafter\n"))
+        self.assertIn("| m | two | 8 | 2 | – | no |", text)
+        self.assertNotIn("old", text)
+
+
+if __name__ == "__main__":
+    unittest.main()
