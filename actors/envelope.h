@@ -38,7 +38,7 @@ enum envelope_type {
     ENVELOPE_APPLIED,
     ENVELOPE_QUERY,
 
-    /* network -> raft -> state machine -> network */
+    /* network -> raft -> network */
     ENVELOPE_STATUS,
 
     /* raft, log-writer, state machine -> network */
@@ -76,6 +76,7 @@ struct reply {
     bool aged;        /* of a stale read: the answer says its age */
     uint64_t age_ms;
     const char *text; /* static sentence instead of a body, or NULL */
+    bool answer;      /* the state machine said so, whatever the code; else the node refuses */
 };
 
 struct reply_list {
@@ -138,6 +139,7 @@ struct envelope {
         } apply;
         struct {
             uint64_t index;
+            uint64_t revision; /* for status */
         } applied;
         struct {
             uint64_t index;    /* answer when this is applied */
@@ -177,6 +179,8 @@ void envelope_destroy(struct envelope *envelope);
 void outgoing_add(struct outgoing_list *list, raft_node_id to, struct buf *frame);
 void outgoing_clear(struct outgoing_list *list);
 void reply_add(struct reply_list *list, struct raft_origin origin, int code, struct buf *body);
+void reply_add_answer(struct reply_list *list, struct raft_origin origin, int code,
+                      struct buf *body);
 void reply_list_clear(struct reply_list *list);
 void query_add(struct query_list *list, struct query query);
 void query_list_clear(struct query_list *list);

@@ -201,7 +201,9 @@ static int log_writer_run(struct actor *actor, struct conclave_error *error)
     for (;;) {
         ask_for_segment(actor);
         bool attest = wal_needs_attest(writer->wal);
-        inbox_wait(&actor->inbox, attest ? ATTEST_AFTER_MS : -1);
+        inbox_wait(&actor->inbox, attest                     ? ATTEST_AFTER_MS
+                                  : writer->segment_asked_us ? SEGMENT_RETRY_US / 1000
+                                                             : -1);
         int ended = drain(actor);
         if (ended == ENVELOPE_QUIT)
             return CONCLAVE_OK;

@@ -30,11 +30,6 @@ struct machine {
         uint32_t count, capacity;
     } waiting;
 
-    struct { /* status requests, answered after the commands that came before them */
-        struct envelope **items;
-        uint32_t count, capacity;
-    } statuses;
-
     struct reply_list replies; /* gathered, sent once a wake-up */
 
     /* Scratch of one apply call; all have room for APPLY_COMMANDS_MAX. */
@@ -43,6 +38,13 @@ struct machine {
     struct conclave_reply_sink *sinks;
     struct conclave_reply_sink **sink_pointers;
 };
+
+/* What status shows: of the built-in machine its revision, of another the applied index. */
+static uint64_t revision(const struct actor *actor)
+{
+    const struct machine *machine = actor->state;
+    return actor->node->kv ? kv_revision(actor->node->kv) : machine->applied;
+}
 
 static int machine_start(struct actor *actor, struct conclave_error *error)
 {
@@ -73,6 +75,7 @@ static int machine_start(struct actor *actor, struct conclave_error *error)
     log_event(&node->logger, CONCLAVE_LOG_INFO, actor->ops->name, "machine_opened", "applied=%llu",
               (unsigned long long)machine->applied);
     actor->state = machine;
+    node->recovered.revision = revision(actor);
     return CONCLAVE_OK;
 }
 
@@ -92,10 +95,12 @@ static int apply_commands(struct actor *actor, size_t count, uint64_t last_index
     machine->applied = last_index;
     for (size_t i = 0; i < count; i++) {
         struct conclave_reply_sink *sink = &machine->sinks[i];
-        if (machine->origins[i].client)
+        if (!machine->origins[i].client)
+            buf_unref(sink->body);
+        else if (sink->refused)
             reply_add(&machine->replies, machine->origins[i], sink->code, sink->body);
         else
-            buf_unref(sink->body);
+            reply_add_answer(&machine->replies, machine->origins[i], sink->code, sink->body);
         *sink = (struct conclave_reply_sink){0};
     }
     return CONCLAVE_OK;
@@ -152,6 +157,7 @@ static int apply_backlog(struct actor *actor, struct conclave_error *error)
         return code;
     struct envelope *applied = envelope_create(ENVELOPE_APPLIED);
     applied->applied.index = machine->applied;
+    applied->applied.revision = revision(actor);
     actor_send(actor, ACTOR_RAFT, &applied);
     return CONCLAVE_OK;
 }
@@ -167,7 +173,7 @@ static void answer_stale(struct machine *machine, const struct query *query, uin
         reply_add(&machine->replies, query->origin, CONCLAVE_STALE, NULL);
         return;
     }
-    reply_add(&machine->replies, query->origin, sink->code, sink->body);
+    reply_add_answer(&machine->replies, query->origin, sink->code, sink->body);
     struct reply *reply = &machine->replies.items[machine->replies.count - 1];
     reply->aged = true;
     reply->age_ms = (age_us + 999) / 1000;
@@ -183,7 +189,7 @@ static void answer_queries(struct machine *machine, const struct query_list *que
         if (query->stale)
             answer_stale(machine, query, fresh_us, &sink);
         else
-            reply_add(&machine->replies, query->origin, sink.code, sink.body);
+            reply_add_answer(&machine->replies, query->origin, sink.code, sink.body);
     }
 }
 
@@ -202,19 +208,6 @@ static void answer_waiting(struct machine *machine)
     machine->waiting.count = kept;
 }
 
-/* Adds what only this thread knows, and sends the statuses on to the network. */
-static void fill_statuses(struct actor *actor)
-{
-    struct machine *machine = actor->state;
-    for (uint32_t i = 0; i < machine->statuses.count; i++) {
-        struct client_status *status = machine->statuses.items[i]->status.status;
-        status->applied = machine->applied;
-        status->revision = actor->node->kv ? kv_revision(actor->node->kv) : machine->applied;
-        actor_send(actor, ACTOR_NETWORK, &machine->statuses.items[i]);
-    }
-    machine->statuses.count = 0;
-}
-
 /* Takes all that is queued. Returns STOP or QUIT if one of them came, else 0. */
 static int drain(struct actor *actor)
 {
@@ -230,11 +223,6 @@ static int drain(struct actor *actor)
         case ENVELOPE_QUERY:
             LIST_RESERVE(&machine->waiting);
             machine->waiting.items[machine->waiting.count++] = envelope;
-            envelope = NULL;
-            break;
-        case ENVELOPE_STATUS:
-            LIST_RESERVE(&machine->statuses);
-            machine->statuses.items[machine->statuses.count++] = envelope;
             envelope = NULL;
             break;
         case ENVELOPE_QUIT:
@@ -273,7 +261,6 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
             return code;
         answer_waiting(machine);
         flush_replies(actor);
-        fill_statuses(actor);
         if (ended == ENVELOPE_STOP) {
             code = machine->ops->sync ? machine->ops->sync(machine->arg) : CONCLAVE_OK;
             return code ? error_set(error, code, "the state machine failed to sync: %s",
@@ -292,9 +279,6 @@ static void machine_stop(struct actor *actor)
     for (uint32_t i = 0; i < machine->waiting.count; i++)
         envelope_destroy(machine->waiting.items[i]);
     free(machine->waiting.items);
-    for (uint32_t i = 0; i < machine->statuses.count; i++)
-        envelope_destroy(machine->statuses.items[i]);
-    free(machine->statuses.items);
     reply_list_clear(&machine->replies);
     if (machine->ops->close)
         machine->ops->close(machine->arg);

@@ -31,6 +31,13 @@ struct staged_reply {
     uint64_t age_ms;
 };
 
+/* A frame whose client does not read fast enough. */
+struct kept_frame {
+    client_handle client;
+    struct buf *frame;
+    uint64_t since_us;
+};
+
 struct client_side {
     struct clients *ports[CLIENT_PORTS]; /* NULL: not listening there */
     struct pending *pending;
@@ -48,6 +55,12 @@ struct client_side {
         uint32_t *items;
         uint32_t capacity;
     } frame_of[CLIENT_PORTS];
+
+    struct {
+        struct kept_frame *items;
+        uint32_t count, capacity;
+    } kept;
+    size_t kept_bytes;
 
     /* What one wake-up took in. */
     struct {
@@ -115,7 +128,10 @@ void network_take_status(struct actor *actor, const struct raft_origin *origin,
                          const struct client_status *status);
 
 /* Sends everything staged, one frame a client where it fits. */
-void network_flush_replies(struct actor *actor);
+void network_flush_replies(struct actor *actor, uint64_t now_us);
+
+/* Tries once more to send what clients did not read in time. */
+void network_retry_replies(struct actor *actor, uint64_t now_us);
 
 /* Answers everything still pending with UNKNOWN: the node ends. */
 void network_abandon_clients(struct actor *actor);

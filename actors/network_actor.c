@@ -10,6 +10,9 @@
 #include <stdlib.h>
 #include <zmq.h>
 
+/* How often a client that does not read its replies is tried again. */
+enum { KEPT_RETRY_US = 10000 };
+
 static void network_stop(struct actor *actor)
 {
     struct network *network = actor->state;
@@ -98,6 +101,8 @@ static long wait_ms(const struct network *network, uint64_t now_us)
         return -1;
     uint64_t due_us = network->hello_due_us < network->supervise_due_us ? network->hello_due_us
                                                                         : network->supervise_due_us;
+    if (network->clients.kept.count && due_us > now_us + KEPT_RETRY_US)
+        due_us = now_us + KEPT_RETRY_US;
     return due_us <= now_us ? 0 : (long)((due_us - now_us + 999) / 1000);
 }
 
@@ -129,7 +134,8 @@ static int network_run(struct actor *actor, struct conclave_error *error)
             return CONCLAVE_OK; /* nothing more is acknowledged: staged replies are dropped */
         network_receive_peers(actor, now_us);
         network_receive_clients(actor);
-        network_flush_replies(actor);
+        network_retry_replies(actor, now_us);
+        network_flush_replies(actor, now_us);
         network_tend_links(actor, now_us);
         if (ended == ENVELOPE_STOP) {
             network_abandon_clients(actor);

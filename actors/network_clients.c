@@ -18,7 +18,12 @@
 #include <string.h>
 
 enum {
-    RECEIVE_FRAMES_MAX = 1024, /* frames taken from a socket before the others get their turn */
+    /* What one wake-up takes in before heartbeats and the other actors get their turn. */
+    RECEIVE_FRAMES_MAX = 1024,
+    RECEIVE_OPS_MAX = 16384,
+    RECEIVE_BYTES_MAX = 4 << 20,
+    KEPT_BYTES_MAX = 64 << 20,       /* of replies that their clients do not read, in all */
+    KEPT_US_MAX = 5000000,           /* how long they are kept */
     REPLY_FRAME_BYTES_MAX = 1 << 20, /* replies are split into frames of about this size */
     CLOCK_STEP_US = 1000000          /* cluster time goes into the log at most so often */
 };
@@ -47,6 +52,9 @@ void network_clients_stop(struct network *network)
         buf_unref(side->replies.items[i].body);
     for (uint32_t i = 0; i < side->proposals.count; i++)
         buf_unref(side->proposals.items[i].buf);
+    for (uint32_t i = 0; i < side->kept.count; i++)
+        buf_unref(side->kept.items[i].frame);
+    free(side->kept.items);
     free(side->replies.items);
     free(side->frames.items);
     free(side->proposals.items);
@@ -145,12 +153,16 @@ void network_take_replies(struct actor *actor, struct reply_list *list)
             buf_unref(reply->body); /* answered before */
             continue;
         }
+        /* A machine may use any code, BUSY too: its answers always have the form of answers, or a
+         * client would take them for the node's refusal and send a command again that was applied.
+         */
+        bool refusal = !reply->answer;
         stage_reply(&network->clients, client,
                     (struct staged_reply){.request = request,
                                           .code = reply->code,
                                           .body = reply->body,
-                                          .text = reply_text(reply),
-                                          .redirect = code_redirects(reply->code),
+                                          .text = refusal ? reply_text(reply) : NULL,
+                                          .redirect = refusal && code_redirects(reply->code),
                                           .aged = reply->aged,
                                           .age_ms = reply->age_ms});
     }
@@ -202,7 +214,47 @@ static void pack_reply(const struct network *network, struct pack *pack,
     }
 }
 
-void network_flush_replies(struct actor *actor)
+/* Sends, or keeps the frame for a client that does not read fast enough. What is kept is bounded in
+ * bytes and time; beyond that its answers are lost to that client, whose operations then time out.
+ */
+static void send_frame(struct client_side *side, client_handle client, struct buf *frame,
+                       uint64_t now_us)
+{
+    size_t bytes = frame->bytes;
+    struct clients *port = side->ports[client_handle_tag(client)];
+    if (clients_send(port, client, &frame) != CLIENTS_FULL)
+        return;
+    if (side->kept_bytes + bytes > KEPT_BYTES_MAX) {
+        buf_unref(frame);
+        return;
+    }
+    LIST_RESERVE(&side->kept);
+    side->kept.items[side->kept.count++] =
+        (struct kept_frame){.client = client, .frame = frame, .since_us = now_us};
+    side->kept_bytes += bytes;
+}
+
+void network_retry_replies(struct actor *actor, uint64_t now_us)
+{
+    struct network *network = actor->state;
+    struct client_side *side = &network->clients;
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < side->kept.count; i++) {
+        struct kept_frame kept = side->kept.items[i];
+        size_t bytes = kept.frame->bytes;
+        struct clients *port = side->ports[client_handle_tag(kept.client)];
+        if (clients_send(port, kept.client, &kept.frame) == CLIENTS_FULL &&
+            now_us - kept.since_us < KEPT_US_MAX) {
+            side->kept.items[left++] = kept;
+            continue;
+        }
+        buf_unref(kept.frame); /* NULL if sent */
+        side->kept_bytes -= bytes;
+    }
+    side->kept.count = left;
+}
+
+void network_flush_replies(struct actor *actor, uint64_t now_us)
 {
     struct network *network = actor->state;
     struct client_side *side = &network->clients;
@@ -218,9 +270,8 @@ void network_flush_replies(struct actor *actor)
             buf_unref(reply->body);
             index = reply->next - 1;
         }
-        unsigned tag = client_handle_tag(frame->client);
-        side->frame_of[tag].items[frame->client & 0xffffffff] = 0;
-        clients_send(side->ports[tag], frame->client, pack_take(&pack));
+        side->frame_of[client_handle_tag(frame->client)].items[frame->client & 0xffffffff] = 0;
+        send_frame(side, frame->client, pack_take(&pack), now_us);
     }
     side->frames.count = 0;
     side->replies.count = 0;
@@ -235,7 +286,7 @@ void network_abandon_clients(struct actor *actor)
         reply_add(&all, origin, CONCLAVE_UNKNOWN, NULL);
     network_take_replies(actor, &all);
     reply_list_clear(&all);
-    network_flush_replies(actor);
+    network_flush_replies(actor, clock_now_us());
 }
 
 /* --- Requests --------------------------------------------------------------------------------- */
@@ -444,21 +495,52 @@ static void refuse_frame(struct client_side *side, client_handle client, int cod
     answer(side, client, 0, code, conclave_code_text(code));
 }
 
-static void take_request(struct actor *actor, client_handle client, struct buf *frame)
+/* A payload stays where it arrived, unless it would keep much more than itself in memory for as
+ * long as the log is: small commands in a large frame of other things move to a buffer of their
+ * own. */
+static void compact_proposals(struct client_side *side, uint32_t first, const struct buf *frame)
+{
+    uint64_t payload_bytes = 0;
+    for (uint32_t i = first; i < side->proposals.count; i++)
+        payload_bytes += side->proposals.items[i].payload.bytes;
+    if (first == side->proposals.count || payload_bytes * 2 >= frame->bytes)
+        return;
+    struct buf *own = buf_create(payload_bytes);
+    size_t used = 0;
+    for (uint32_t i = first; i < side->proposals.count; i++) {
+        struct raft_entry *entry = &side->proposals.items[i];
+        if (entry->payload.bytes)
+            memcpy(own->data + used, entry->payload.data, entry->payload.bytes);
+        buf_unref(entry->buf);
+        entry->buf = buf_ref(own);
+        entry->payload.data = own->data + used;
+        used += entry->payload.bytes;
+    }
+    buf_unref(own);
+}
+
+/* Returns how many operations were in it. */
+static uint32_t take_request(struct actor *actor, client_handle client, struct buf *frame)
 {
     struct network *network = actor->state;
     struct client_reader reader;
+    uint32_t taken = 0;
+    uint32_t first = network->clients.proposals.count;
     int code = client_request_begin(&reader, frame->data, frame->bytes);
     if (code) {
         refuse_frame(&network->clients, client, code);
-        return;
+        return taken;
     }
     struct client_op op;
     int got;
-    while ((got = client_request_next(&reader, &op)) == 1)
+    while ((got = client_request_next(&reader, &op)) == 1) {
         take_op(actor, client, &op, frame);
+        taken++;
+    }
     if (got < 0)
         refuse_frame(&network->clients, client, CONCLAVE_MALFORMED);
+    compact_proposals(&network->clients, first, frame);
+    return taken;
 }
 
 /* The leader writes how much time passed before it takes commands of sessions, so that every node
@@ -505,20 +587,26 @@ static void hand_on(struct actor *actor)
     }
 }
 
+static void receive_from(struct actor *actor, struct clients *port)
+{
+    client_handle client;
+    struct buf *frame;
+    uint32_t ops = 0;
+    size_t bytes = 0;
+    for (int i = 0; i < RECEIVE_FRAMES_MAX && ops < RECEIVE_OPS_MAX && bytes < RECEIVE_BYTES_MAX &&
+                    (frame = clients_receive(port, &client));
+         i++) {
+        bytes += frame->bytes;
+        ops += take_request(actor, client, frame);
+        buf_unref(frame);
+    }
+}
+
 void network_receive_clients(struct actor *actor)
 {
     struct network *network = actor->state;
-    for (int port = 0; port < CLIENT_PORTS; port++) {
-        if (!network->clients.ports[port])
-            continue;
-        client_handle client;
-        struct buf *frame;
-        for (int i = 0; i < RECEIVE_FRAMES_MAX &&
-                        (frame = clients_receive(network->clients.ports[port], &client));
-             i++) {
-            take_request(actor, client, frame);
-            buf_unref(frame);
-        }
-    }
+    for (int port = 0; port < CLIENT_PORTS; port++)
+        if (network->clients.ports[port])
+            receive_from(actor, network->clients.ports[port]);
     hand_on(actor);
 }

@@ -287,14 +287,12 @@ int conclave_node_wait_ready(struct conclave_node *handle, uint32_t timeout_ms)
     uint64_t deadline_us = clock_now_us() + (uint64_t)timeout_ms * 1000;
     for (;;) {
         for (struct envelope *envelope; (envelope = inbox_receive(&node->inbox));) {
-            enum envelope_type type = envelope->type;
-            envelope_destroy(envelope);
-            if (type == ENVELOPE_SERVING) {
+            if (envelope->type == ENVELOPE_SERVING)
                 node->serving = true;
-            } else if (type == ENVELOPE_READY) {
-                return CONCLAVE_STOPPING; /* a thread died: node_fatal */
-            }
+            envelope_destroy(envelope);
         }
+        if (atomic_load(&node->fatal))
+            return CONCLAVE_STOPPING; /* a thread died: its READY woke this one */
         if (node->serving)
             return CONCLAVE_OK;
         uint64_t now_us = clock_now_us();

@@ -17,6 +17,7 @@ struct node_recovered {
     struct raft_configuration *boot;         /* heap: an empty log's members; NULL: none */
     struct raft_member self;                 /* as last named; id 0: nowhere */
     uint64_t applied_index;                  /* from the state machine */
+    uint64_t revision;                       /* likewise, for status */
 };
 
 struct node {

@@ -29,6 +29,7 @@ static int raft_actor_start(struct actor *actor, struct conclave_error *error)
     options.heartbeat_us = (uint64_t)node->options.heartbeat_ms * 1000;
     self->raft = raft_create(&options);
     self->armed_us = UINT64_MAX;
+    self->revision = node->recovered.revision;
     actor->state = self;
     return CONCLAVE_OK;
 }
@@ -81,7 +82,7 @@ static void add_read(struct actor *actor, struct query_list *queries)
     actor_send(actor, ACTOR_MACHINE, &query);
 }
 
-/* Says what this thread knows, and hands the rest to the state machine. */
+/* Answered without the state machine, which may be busy for long. */
 static void fill_status(struct actor *actor, struct envelope **envelope)
 {
     struct raft_actor *self = actor->state;
@@ -124,7 +125,9 @@ static void fill_status(struct actor *actor, struct envelope **envelope)
         out->incarnation = member->incarnation;
         out->voter = raft_configuration_is_voter(configuration, member->id);
     }
-    actor_send(actor, ACTOR_MACHINE, envelope);
+    status->applied = raft_applied(self->raft);
+    status->revision = self->revision;
+    actor_send(actor, ACTOR_NETWORK, envelope);
 }
 
 static void add_transfer(struct actor *actor, const struct envelope *envelope)
@@ -195,6 +198,7 @@ static void take(struct actor *actor, struct envelope **envelope)
     }
     case ENVELOPE_APPLIED:
         add_event(self, RAFT_EVENT_APPLIED)->applied = e->applied.index;
+        self->revision = e->applied.revision;
         break;
     case ENVELOPE_FIRED:
         if (e->fired.epoch == self->epoch)
@@ -327,7 +331,7 @@ static void raft_actor_stop(struct actor *actor)
     for (uint32_t i = 0; i < self->events.count; i++)
         discard_event(&self->events.items[i]);
     free(self->events.items);
-    for (uint32_t i = 0; i < self->reads.count; i++)
+    for (uint32_t i = self->reads.head; i < self->reads.count; i++)
         query_list_clear(&self->reads.items[i].queries);
     free(self->reads.items);
     raft_output_deinit(&self->output);

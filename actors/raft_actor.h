@@ -24,6 +24,7 @@ struct raft_actor {
     struct { /* in order of `read` */
         struct waiting_read *items;
         uint32_t count, capacity;
+        uint32_t head; /* taken from the front; the rest is items[head .. count) */
     } reads;
     uint64_t last_read;
 
@@ -45,6 +46,7 @@ struct raft_actor {
     uint64_t leader_term;
     bool leads;
     bool serving_told;
+    uint64_t revision; /* as the state machine last said, for status */
 };
 
 /* Carries out everything in actor->output and clears it. */

@@ -55,15 +55,18 @@ static void carry_apply(struct actor *actor)
  * refusals. */
 static struct query_list take_read(struct raft_actor *self, uint64_t read, uint64_t *ret_since_us)
 {
-    uint32_t i = 0;
+    uint32_t i = self->reads.head;
     while (i < self->reads.count && self->reads.items[i].read != read)
         i++;
     ASSERT(i < self->reads.count); /* each read comes back once */
     struct query_list queries = self->reads.items[i].queries;
     *ret_since_us = self->reads.items[i].since_us;
-    self->reads.count--;
-    memmove(&self->reads.items[i], &self->reads.items[i + 1],
-            (self->reads.count - i) * sizeof *self->reads.items);
+    /* Those before it, which are still waiting, move up by one: most often there are none. */
+    memmove(&self->reads.items[self->reads.head + 1], &self->reads.items[self->reads.head],
+            (i - self->reads.head) * sizeof *self->reads.items);
+    self->reads.head++;
+    if (self->reads.head == self->reads.count)
+        self->reads.head = self->reads.count = 0;
     return queries;
 }
 

@@ -2,13 +2,14 @@
  * while the log-writer goes on writing. */
 #include "actors/node.h"
 
-/* A full disk is not fatal here: the log goes on in the segment it has, and asks again. */
+/* A full disk, or no descriptor, is not fatal here: the log goes on in the segment it has, and asks
+ * again. */
 static int prepare(struct actor *actor, struct conclave_error *error)
 {
     int code = wal_prepare_segment(actor->node->wal, error);
-    if (code != CONCLAVE_NO_SPACE)
+    if (code != CONCLAVE_NO_SPACE && code != CONCLAVE_NO_MEMORY)
         return code;
-    log_event(&actor->node->logger, CONCLAVE_LOG_WARN, actor->ops->name, "disk_full",
+    log_event(&actor->node->logger, CONCLAVE_LOG_WARN, actor->ops->name, "no_next_segment",
               "reason=\"%s\"", error->message);
     return CONCLAVE_OK;
 }

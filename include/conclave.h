@@ -249,7 +249,8 @@ struct conclave_options {
     enum conclave_log_level log_level; /* INFO */
 
     /* Called once, from the thread that died, when the node stops by itself (failed fsync, damaged
-     * log, broken rule). The node has stopped acknowledging; the host must still call stop. */
+     * log, broken rule). The node has stopped acknowledging; the host must still call stop, from
+     * another thread than this callback's. */
     void (*on_fatal)(void *arg, int code, const char *message);
     void *on_fatal_arg;
 };
@@ -290,7 +291,7 @@ CONCLAVE_API CONCLAVE_MUST_USE int conclave_node_wait_ready(struct conclave_node
  * CONCLAVE_OK, or the code with which the node had died before. */
 CONCLAVE_API int conclave_node_stop(struct conclave_node *node, struct conclave_error *error);
 
-/* Stops if needed and frees. */
+/* Stops if needed and frees. Clients that use the node's own context are destroyed before. */
 CONCLAVE_API void conclave_node_destroy(struct conclave_node *node);
 
 /* An inproc:// endpoint that clients in this process can use together with the node's context

@@ -7,6 +7,13 @@ void reply_sink_clear(struct conclave_reply_sink *sink)
     buf_unref(sink->body);
     sink->body = NULL;
     sink->code = CONCLAVE_OK;
+    sink->refused = false;
+}
+
+void reply_sink_refuse(struct conclave_reply_sink *sink, int code)
+{
+    reply_sink_take(sink, code, NULL);
+    sink->refused = true;
 }
 
 void reply_sink_take(struct conclave_reply_sink *sink, int code, struct buf *body)

@@ -9,10 +9,14 @@
 struct conclave_reply_sink {
     int code;
     struct buf *body; /* one reference; NULL: empty */
+    bool refused;     /* by the session layer: the machine was not asked */
 };
 
 /* Drops the body; the sink is then OK and empty. */
 void reply_sink_clear(struct conclave_reply_sink *sink);
+
+/* Not asked, for this reason. */
+void reply_sink_refuse(struct conclave_reply_sink *sink, int code);
 
 /* As conclave_reply_set, without a copy: takes the reference over. body NULL: empty. */
 void reply_sink_take(struct conclave_reply_sink *sink, int code, struct buf *body);

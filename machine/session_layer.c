@@ -117,7 +117,7 @@ static void take_command(struct session_layer *layer, const struct session_reque
 {
     struct session *session = session_table_find(layer->table, request->session);
     if (!session) { /* Rule 43: refused, not applied */
-        reply_sink_take(reply, CONCLAVE_SESSION_EXPIRED, NULL);
+        reply_sink_refuse(reply, CONCLAVE_SESSION_EXPIRED);
         return;
     }
     session_table_use(layer->table, session, outer->index, request->acknowledged);
@@ -137,7 +137,7 @@ static void take_command(struct session_layer *layer, const struct session_reque
         answer_repeat(layer, slot, reply);
         return;
     case SESSION_FORGOTTEN_COMMAND:
-        reply_sink_take(reply, CONCLAVE_FORGOTTEN, NULL);
+        reply_sink_refuse(reply, CONCLAVE_FORGOTTEN);
         return;
     case SESSION_NO_ROOM:
         reply_sink_take(reply, CONCLAVE_BUSY, NULL);
@@ -188,7 +188,7 @@ static void keep_alive(struct session_layer *layer, const struct session_request
     if (session)
         session_table_use(layer->table, session, index, request->acknowledged);
     else
-        reply_sink_take(reply, CONCLAVE_SESSION_EXPIRED, NULL);
+        reply_sink_refuse(reply, CONCLAVE_SESSION_EXPIRED);
 }
 
 static int take_session_input(struct session_layer *layer, const struct conclave_command *command,

@@ -107,14 +107,14 @@ free_path:
 static int damaged(const struct scanner *scanner, uint64_t sequence, uint64_t offset,
                    const char *what)
 {
-    return error_set(scanner->error, CONCLAVE_CORRUPT,
-                     "the log is damaged: segment %016" PRIx64 ".wal, offset %" PRIu64
-                     ", behind index %" PRIu64 " (term %" PRIu64
-                     "): %s. Nothing was changed. Remove "
-                     "this node from the cluster and add it again with an empty directory, or put "
-                     "back a copy of this very file (in %s)",
-                     sequence, offset, scanner->collect.last.index, scanner->collect.last.term,
-                     what, scanner->dir);
+    return error_set(
+        scanner->error, CONCLAVE_CORRUPT,
+        "the log is damaged: segment %016" PRIx64 ".wal, offset %" PRIu64 ", behind index %" PRIu64
+        " (term %" PRIu64 "): %s. Nothing was changed. Remove "
+        "this node from the cluster and add it again with an empty directory; an older "
+        "copy of the file would forget what this node has acknowledged (in %s)",
+        sequence, offset, scanner->collect.last.index, scanner->collect.last.term, what,
+        scanner->dir);
 }
 
 /* OK, or CORRUPT (quietly: no whole header here), or an error with its sentence. */

@@ -5,6 +5,7 @@
 #include "transport/endpoint.h"
 #include "transport/frame.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,18 +174,26 @@ struct buf *clients_receive(struct clients *clients, client_handle *ret_client)
     }
 }
 
-bool clients_send(struct clients *clients, client_handle client, struct buf *frame)
+enum clients_outcome clients_send(struct clients *clients, client_handle client, struct buf **frame)
 {
     uint64_t slot = (client & 0xffffffff) - 1;
     struct known_client *known = slot < clients->slot_count ? clients->slots[slot] : NULL;
-    if (!known || make_handle(clients, known) != client ||
+    bool gone = !known || make_handle(clients, known) != client;
+    if (!gone &&
         !frame_send_bytes(clients->router, known->routing_id, known->routing_id_bytes, true)) {
-        buf_unref(frame);
-        return false;
+        if (zmq_errno() == EAGAIN)
+            return CLIENTS_FULL;
+        gone = true;
     }
-    if (known->delimited && !frame_send_bytes(clients->router, "", 0, true)) {
-        buf_unref(frame);
-        return false;
+    if (gone) {
+        buf_unref(*frame);
+        *frame = NULL;
+        return CLIENTS_GONE;
     }
-    return frame_send(clients->router, frame, false);
+    /* Behind the routing id the pipe is chosen: the other parts go with it, or nowhere. */
+    bool sent = (!known->delimited || frame_send_bytes(clients->router, "", 0, true)) &&
+                frame_send(clients->router, buf_ref(*frame), false);
+    buf_unref(*frame);
+    *frame = NULL;
+    return sent ? CLIENTS_SENT : CLIENTS_GONE;
 }

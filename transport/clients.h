@@ -15,7 +15,7 @@ enum {
     CLIENTS_FRAME_BYTES_MAX = 2 << 20,
     CLIENTS_KNOWN_MAX = 65536, /* about 350 bytes each: 22 MiB at most */
     CLIENTS_RECEIVE_HWM = 1000,
-    CLIENTS_SEND_HWM = 4000
+    CLIENTS_SEND_HWM = 16 /* frames waiting for one client: 16 MiB at most */
 };
 
 /* Names a client: slot, generation and which of the node's sockets. 0: nobody. */
@@ -34,8 +34,15 @@ void *clients_socket(struct clients *clients);
  * shape are dropped. */
 struct buf *clients_receive(struct clients *clients, client_handle *ret_client);
 
-/* Takes over one reference. False: dropped, the client is gone, forgotten or does not read. */
-bool clients_send(struct clients *clients, client_handle client, struct buf *frame);
+enum clients_outcome {
+    CLIENTS_SENT,
+    CLIENTS_GONE, /* the client is gone or forgotten: dropped */
+    CLIENTS_FULL  /* it does not read fast enough: the frame stays the caller's, to try again */
+};
+
+/* Takes over *frame, and sets it to NULL, unless it answers FULL. */
+enum clients_outcome clients_send(struct clients *clients, client_handle client,
+                                  struct buf **frame);
 
 /* The tag that a handle was made with. */
 unsigned client_handle_tag(client_handle client);

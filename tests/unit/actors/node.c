@@ -44,6 +44,8 @@ struct last_machine {
     size_t bytes;
     uint64_t count;
     int open_code, apply_code;
+    int reply_code; /* what it answers */
+    sem_t *gate;    /* apply waits here, if there is one */
 };
 
 static int last_open(void *machine, const struct conclave_machine_env *env, uint64_t *ret_applied,
@@ -67,11 +69,16 @@ static int last_apply(void *machine, const struct conclave_command *commands, si
     (void)last_index;
     if (self->apply_code && count)
         return self->apply_code;
+    if (self->gate && count)
+        sem_wait(self->gate);
     for (size_t i = 0; i < count; i++) {
         self->bytes = commands[i].bytes < sizeof self->last ? commands[i].bytes : 0;
         memcpy(self->last, commands[i].data, self->bytes);
         self->count++;
-        conclave_reply_set(replies[i], CONCLAVE_OK, &self->count, sizeof self->count);
+        if (self->reply_code)
+            conclave_reply_set(replies[i], self->reply_code, NULL, 0);
+        else
+            conclave_reply_set(replies[i], CONCLAVE_OK, &self->count, sizeof self->count);
     }
     return CONCLAVE_OK;
 }
@@ -383,6 +390,66 @@ Test(node, without_a_majority_nothing_is_acknowledged)
     cr_assert_str_eq(status.leader, "");
     cr_assert_eq(status.node_count, 2);
     cr_assert_eq(machine.count, 0);
+    conclave_client_destroy(client);
+    conclave_node_destroy(node);
+}
+
+Test(node, machine_may_answer_with_any_code_and_is_asked_once)
+{
+    static const int codes[] = {CONCLAVE_BUSY,      CONCLAVE_STOPPING, CONCLAVE_NOT_LEADER,
+                                CONCLAVE_NO_LEADER, CONCLAVE_UNKNOWN,  CONCLAVE_NOT_FOUND};
+    struct last_machine machine = {0};
+    struct conclave_node *node = start(&machine);
+    struct conclave_client *client = client_of(node);
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        machine.reply_code = codes[i];
+        cr_assert_eq(call(client, CONCLAVE_OP_PROPOSE, "x", NULL, 0), codes[i]);
+        cr_assert_eq(machine.count, i + 1);
+    }
+    conclave_client_destroy(client);
+    conclave_node_destroy(node);
+}
+
+Test(node, overload_is_answered_busy_and_passes)
+{
+    enum { OPS = 8 };
+    static char megabyte[CONCLAVE_COMMAND_BYTES_MAX];
+    struct conclave_op ops[OPS], *done;
+    sem_t gate;
+    sem_init(&gate, 0, 0);
+    struct last_machine machine = {.gate = &gate};
+    struct conclave_options options = options_for(&machine);
+    struct conclave_node *node;
+    options.inflight_bytes_max = (UINT64_C(2) << 20) + 4096; /* two of these commands */
+    options.segment_bytes = UINT64_C(4) << 20;
+    cr_assert_eq(conclave_node_create(&options, &node, NULL), 0);
+    cr_assert_eq(conclave_node_start(node, NULL), 0);
+    cr_assert_eq(conclave_node_wait_ready(node, READY_MS), 0);
+    struct conclave_client *client = client_of(node);
+    memset(ops, 0, sizeof ops);
+    size_t left = OPS, busy = 0, unknown = 0;
+    for (int i = 0; i < OPS; i++) {
+        ops[i] = (struct conclave_op){.kind = CONCLAVE_OP_PROPOSE,
+                                      .data = megabyte,
+                                      .bytes = sizeof megabyte,
+                                      .timeout_ms = 1500};
+        cr_assert_eq(conclave_client_submit(client, &ops[i]), 0);
+    }
+    while (left > 0) {
+        left -= conclave_client_poll(client, 100, &done);
+        for (; done; done = done->next) {
+            busy += done->code == CONCLAVE_BUSY;
+            unknown += done->code == CONCLAVE_UNKNOWN;
+        }
+    }
+    cr_assert_eq(unknown, 2, "those that were taken in: %zu", unknown);
+    cr_assert_eq(busy, OPS - 2, "the others: %zu", busy);
+    struct conclave_status status; /* the node still answers */
+    cr_assert_eq(conclave_client_status(client, 5000, &status), CONCLAVE_OK);
+    machine.gate = NULL;
+    for (int i = 0; i < OPS; i++)
+        sem_post(&gate);
+    cr_assert_eq(call(client, CONCLAVE_OP_PROPOSE, "small", NULL, 0), CONCLAVE_OK);
     conclave_client_destroy(client);
     conclave_node_destroy(node);
 }

@@ -43,6 +43,15 @@ static struct buf *receive(client_handle *ret)
     return clients_receive(clients, ret);
 }
 
+static enum clients_outcome answer(client_handle client, const char *text)
+{
+    struct buf *frame = buf_copy(text, strlen(text));
+    enum clients_outcome outcome = clients_send(clients, client, &frame);
+    cr_assert_eq(frame == NULL, outcome != CLIENTS_FULL);
+    buf_unref(frame);
+    return outcome;
+}
+
 static void assert_text(const struct buf *frame, const char *text)
 {
     cr_assert(frame);
@@ -68,8 +77,8 @@ Test(clients, answer_goes_to_who_asked)
     cr_assert_neq(from_a, from_b);
     cr_assert_eq(client_handle_tag(from_a), 3);
 
-    cr_assert(clients_send(clients, from_b, buf_copy("to b", 4)));
-    cr_assert(clients_send(clients, from_a, buf_copy("to a", 4)));
+    cr_assert_eq(answer(from_b, "to b"), CLIENTS_SENT);
+    cr_assert_eq(answer(from_a, "to a"), CLIENTS_SENT);
     cr_assert_eq(zmq_recv(a, text, sizeof text, 0), 4);
     cr_assert_eq(memcmp(text, "to a", 4), 0);
     cr_assert_eq(zmq_recv(b, text, sizeof text, 0), 4);
@@ -99,7 +108,7 @@ Test(clients, req_socket_is_answered_in_kind)
     struct buf *frame = receive(&from);
     assert_text(frame, "ask");
     buf_unref(frame);
-    cr_assert(clients_send(clients, from, buf_copy("yes", 3)));
+    cr_assert_eq(answer(from, "yes"), CLIENTS_SENT);
     cr_assert_eq(zmq_recv(req, text, sizeof text, 0), 3);
     cr_assert_eq(memcmp(text, "yes", 3), 0);
     zmq_close(req);
@@ -124,9 +133,9 @@ Test(clients, messages_of_another_shape_are_dropped)
 
 Test(clients, answer_to_nobody_is_dropped)
 {
-    cr_assert_not(clients_send(clients, 0, buf_copy("x", 1)));
-    cr_assert_not(clients_send(clients, 1, buf_copy("x", 1)));
-    cr_assert_not(clients_send(clients, UINT64_MAX, buf_copy("x", 1)));
+    cr_assert_eq(answer(0, "x"), CLIENTS_GONE);
+    cr_assert_eq(answer(1, "x"), CLIENTS_GONE);
+    cr_assert_eq(answer(UINT64_MAX, "x"), CLIENTS_GONE);
 }
 
 Test(clients, long_silent_client_is_forgotten_and_its_handle_dies)
@@ -141,6 +150,26 @@ Test(clients, long_silent_client_is_forgotten_and_its_handle_dies)
         buf_unref(receive(&other));
         zmq_close(socket);
     }
-    cr_assert_not(clients_send(clients, from_first, buf_copy("x", 1)));
+    cr_assert_eq(answer(from_first, "x"), CLIENTS_GONE);
     zmq_close(first);
+}
+
+Test(clients, client_that_does_not_read_is_full_and_no_frame_is_lost)
+{
+    void *slow = dial(ZMQ_DEALER);
+    client_handle from;
+    char text[8];
+    zmq_send(slow, "x", 1, 0);
+    buf_unref(receive(&from));
+    int sent = 0;
+    while (answer(from, "y") == CLIENTS_SENT)
+        sent++;
+    cr_assert_eq(answer(from, "y"), CLIENTS_FULL);
+    for (int i = 0; i < sent; i++)
+        cr_assert_eq(zmq_recv(slow, text, sizeof text, 0), 1);
+    while (answer(from, "z") == CLIENTS_FULL)
+        sched_yield();
+    cr_assert_eq(zmq_recv(slow, text, sizeof text, 0), 1);
+    cr_assert_eq(text[0], 'z');
+    zmq_close(slow);
 }
