@@ -61,6 +61,7 @@ struct client_side {
         uint32_t count, capacity;
     } kept;
     size_t kept_bytes;
+    uint32_t status_count; /* STATUS requests that are on their way round */
 
     /* What one wake-up took in. */
     struct {

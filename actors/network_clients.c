@@ -22,6 +22,7 @@ enum {
     RECEIVE_FRAMES_MAX = 1024,
     RECEIVE_OPS_MAX = 16384,
     RECEIVE_BYTES_MAX = 4 << 20,
+    STATUS_MAX = 256,                /* STATUS requests on their way round: 23 KiB each */
     KEPT_BYTES_MAX = 64 << 20,       /* of replies that their clients do not read, in all */
     KEPT_US_MAX = 5000000,           /* how long they are kept */
     REPLY_FRAME_BYTES_MAX = 1 << 20, /* replies are split into frames of about this size */
@@ -175,6 +176,7 @@ void network_take_status(struct actor *actor, const struct raft_origin *origin,
     struct network *network = actor->state;
     client_handle client;
     uint64_t request;
+    network->clients.status_count--;
     if (pending_leave(network->clients.pending, *origin, &client, &request))
         stage_reply(&network->clients, client,
                     (struct staged_reply){.request = request,
@@ -355,12 +357,13 @@ static void take_status(struct actor *actor, client_handle client, uint64_t requ
 {
     struct network *network = actor->state;
     struct raft_origin origin;
-    if (network->clients.draining || !pending_enter(network->clients.pending, client, request,
-                                                    sizeof(struct client_status), &origin)) {
+    if (network->clients.draining || network->clients.status_count >= STATUS_MAX ||
+        !pending_enter_free(network->clients.pending, client, request, &origin)) {
         int code = network->clients.draining ? CONCLAVE_STOPPING : CONCLAVE_BUSY;
         answer(&network->clients, client, request, code, conclave_code_text(code));
         return;
     }
+    network->clients.status_count++;
     struct envelope *status = envelope_create(ENVELOPE_STATUS);
     status->status.origin = origin;
     status->status.status = mem_zalloc(sizeof *status->status.status);

@@ -35,12 +35,11 @@ void pending_destroy(struct pending *pending)
     free(pending);
 }
 
-bool pending_enter(struct pending *pending, client_handle client, uint64_t request, size_t bytes,
-                   struct raft_origin *ret_origin)
+static bool enter(struct pending *pending, client_handle client, uint64_t request, uint64_t charge,
+                  struct raft_origin *ret_origin)
 {
     ASSERT(client != 0);
-    uint64_t charge = bytes + PENDING_OVERHEAD_BYTES;
-    if (pending->count >= PENDING_OPS_MAX || pending->bytes + charge > pending->bytes_max)
+    if (pending->count >= PENDING_OPS_MAX)
         return false;
     uint32_t index;
     if (pending->first_free) {
@@ -65,6 +64,20 @@ bool pending_enter(struct pending *pending, client_handle client, uint64_t reque
     *ret_origin = (struct raft_origin){.client = (uint64_t)slot->generation << 32 | (index + 1),
                                        .request = request};
     return true;
+}
+
+bool pending_enter(struct pending *pending, client_handle client, uint64_t request, size_t bytes,
+                   struct raft_origin *ret_origin)
+{
+    uint64_t charge = bytes + PENDING_OVERHEAD_BYTES;
+    return pending->bytes + charge <= pending->bytes_max &&
+           enter(pending, client, request, charge, ret_origin);
+}
+
+bool pending_enter_free(struct pending *pending, client_handle client, uint64_t request,
+                        struct raft_origin *ret_origin)
+{
+    return enter(pending, client, request, 0, ret_origin);
 }
 
 bool pending_leave(struct pending *pending, struct raft_origin origin, client_handle *ret_client,

@@ -24,6 +24,11 @@ void pending_destroy(struct pending *pending);
 bool pending_enter(struct pending *pending, client_handle client, uint64_t request, size_t bytes,
                    struct raft_origin *ret_origin);
 
+/* As pending_enter for a question about the node itself: charged nothing, so that an overloaded
+ * node can still be asked how it is. The caller bounds how many there are. */
+bool pending_enter_free(struct pending *pending, client_handle client, uint64_t request,
+                        struct raft_origin *ret_origin);
+
 /* Takes it out again: who asked and under which id. False: not (or no longer) there. */
 bool pending_leave(struct pending *pending, struct raft_origin origin, client_handle *ret_client,
                    uint64_t *ret_request);
