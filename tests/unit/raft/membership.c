@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct cluster c;
@@ -299,15 +300,40 @@ Test(membership, a_change_whose_leader_falls_ends_unknown)
     cluster_deinit(&c);
 }
 
+Test(membership, rule_30_the_outgoing_majority_still_counts_in_the_joint_phase)
+{
+    cluster_led(2);
+    uint64_t commit = raft_commit(raft_of(1));
+    cluster_change(&c, 1, RAFT_CHANGE_REMOVE, "n2", "");
+    cluster_persist_all(&c, 1);
+    cr_assert_eq(raft_commit(raft_of(1)), commit, "node 1 alone is a majority of the new set only");
+    cluster_settle(&c);
+    cr_assert_eq(members_of(1)->member_count, 1);
+    cluster_deinit(&c);
+}
+
 Test(membership, replace_changes_both_members_at_once)
 {
     cluster_led(3);
     cluster_add_node(&c, 4);
-    cluster_change(&c, 1, RAFT_CHANGE_ADD, "n4", "");
+    struct raft_change *add = calloc(1, sizeof *add);
+    *add = (struct raft_change){
+        .type = RAFT_CHANGE_ADD,
+        .member = {.id = 4, .flags = RAFT_MEMBER_LEARNER, .name = "n4", .peer = "tcp://h:4"}};
+    struct raft_event event = {.type = RAFT_EVENT_CHANGE, .change = add};
+    cluster_step(&c, 1, &event, 1);
     cluster_start_node(&c, 4);
-    cluster_change(&c, 1, RAFT_CHANGE_REPLACE, "n4", "n4");
-    cluster_run(&c, HEARTBEAT_US); /* promoted meanwhile: see the flags of an added member */
+    cluster_run(&c, 4 * HEARTBEAT_US);
+    cr_assert_eq(member_of(1, 4)->flags, RAFT_MEMBER_LEARNER, "it is not promoted by itself");
     cluster_change(&c, 1, RAFT_CHANGE_REPLACE, "n3", "n4");
+    cr_assert(members_of(1)->joint);
+    cr_assert_eq(member_of(1, 3)->flags, RAFT_MEMBER_VOTER_OLD);
+    cr_assert_eq(member_of(1, 4)->flags, RAFT_MEMBER_VOTER);
+    cluster_settle(&c);
+    cr_assert(votes(1, 4) && !members_of(1)->joint);
+    cr_assert(raft_configuration_was_removed(members_of(1), 3));
+    cr_assert(answered(1));
+    cluster_change(&c, 1, RAFT_CHANGE_REPLACE, "n2", "n4");
     cr_assert_eq(refusal(1), CONCLAVE_INVALID, "it votes already");
     cluster_deinit(&c);
 }
