@@ -38,6 +38,7 @@ const char bench_options_help[] =
     "  --keys N         write N keys over and over (a key of its own for each operation)\n"
     "  --prefix TEXT    of the keys; a number of eight digits follows (bench/)\n"
     "  --timeout T      give up on an operation after T (30s)\n"
+    "  --no-sessions    send commands outside of a session\n"
     "  --validate       read every acknowledged key back and compare\n"
     "  --json           print one JSON object\n"
     "  --endpoints LIST client endpoints of the cluster, separated by commas\n"
@@ -85,6 +86,7 @@ enum flag {
     FLAG_PREFIX,
     FLAG_TIMEOUT,
     FLAG_VALIDATE,
+    FLAG_NO_SESSIONS,
     FLAG_JSON,
     FLAG_ENDPOINTS,
     FLAG_HELP
@@ -98,6 +100,7 @@ static const struct option flags[] = {{"clients", required_argument, NULL, FLAG_
                                       {"prefix", required_argument, NULL, FLAG_PREFIX},
                                       {"timeout", required_argument, NULL, FLAG_TIMEOUT},
                                       {"validate", no_argument, NULL, FLAG_VALIDATE},
+                                      {"no-sessions", no_argument, NULL, FLAG_NO_SESSIONS},
                                       {"json", no_argument, NULL, FLAG_JSON},
                                       {"endpoints", required_argument, NULL, FLAG_ENDPOINTS},
                                       {"help", no_argument, NULL, FLAG_HELP},
@@ -150,6 +153,7 @@ static void set_defaults(struct bench_options *options)
     options->seconds = 0;
     options->timeout_ms = TIMEOUT_DEFAULT_MS;
     options->validate = false;
+    options->sessions = true;
 }
 
 /* The name of the flag that getopt_long returned. */
@@ -171,6 +175,8 @@ enum bench_parsed bench_options_parse(struct bench_options *options, int argc, c
             return BENCH_HELP;
         if (flag == FLAG_VALIDATE) {
             options->validate = true;
+        } else if (flag == FLAG_NO_SESSIONS) {
+            options->sessions = false;
         } else if (flag == FLAG_JSON) {
             options->json = true;
         } else if (flag == FLAG_ENDPOINTS) {

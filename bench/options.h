@@ -16,6 +16,7 @@ struct bench_options {
     uint64_t seconds;    /* no new operation after these; 0: no limit */
     uint32_t timeout_ms; /* of one operation, repetitions included */
     bool validate;
+    bool sessions; /* operations are repeated by the client, in its session */
     bool json;
 };
 

@@ -161,6 +161,7 @@ void put_run(const struct bench_options *options, const volatile sig_atomic_t *s
     struct conclave_client_options client_options;
     conclave_client_options_init(&client_options);
     client_options.endpoints = options->endpoints;
+    client_options.sessions = options->sessions;
     struct conclave_client *client;
     struct conclave_error error;
     ret->code = conclave_client_create(&client_options, &client, &error);

@@ -22,6 +22,7 @@ void conclave_client_options_init(struct conclave_client_options *options)
     *options = (struct conclave_client_options){
         .size = sizeof *options,
         .timeout_ms = TIMEOUT_DEFAULT_MS,
+        .sessions = true,
     };
 }
 
@@ -75,6 +76,8 @@ int conclave_client_create(const struct conclave_client_options *options,
     client->timeout_ms = options->timeout_ms ? options->timeout_ms : TIMEOUT_DEFAULT_MS;
     client->target = CLIENT_CONNECTION_NONE;
     client->queue_head = client->queue_tail = TABLE_NONE;
+    client->held_head = client->held_tail = TABLE_NONE;
+    client->session.enabled = options->sessions;
     client->done_tail = &client->done_head;
     client->replies = reply_pool_create();
     table_init(&client->table, clock_now_ns());
@@ -99,6 +102,7 @@ void conclave_client_destroy(struct conclave_client *client)
 {
     if (!client)
         return;
+    session_close(client);
     operations_drop(client);
     for (struct conclave_op *op = client->done_head; op; op = op->next)
         op->state = CLIENT_OP_IDLE;
@@ -249,11 +253,13 @@ static int operation_submit(struct conclave_client *client, struct conclave_op *
         return CONCLAVE_INVALID;
     if (op->bytes > CONCLAVE_COMMAND_BYTES_MAX)
         return CONCLAVE_TOO_LARGE;
+    uint32_t own = client->session.op.state == CLIENT_OP_OWN;
+    if (client->table.count - own >= CONCLAVE_CLIENT_OPS_MAX)
+        return CONCLAVE_BUSY;
     uint64_t now_ns = clock_now_ns();
     uint64_t timeout_ms = op->timeout_ms ? op->timeout_ms : client->timeout_ms;
     uint32_t index = table_add(&client->table, op, now_ns + timeout_ms * CLIENT_MS_NS);
-    if (index == TABLE_NONE)
-        return CONCLAVE_BUSY;
+    ASSERT(index != TABLE_NONE);
     conclave_op_release(op);
     op->code = CONCLAVE_OK;
     op->latency_ns = 0;

@@ -9,14 +9,17 @@
  *
  *     client.c      public functions, the loop of one poll
  *     operation.c   life of an operation: send, answer, refusal, deadline
+ *     session.c     numbers proposals, so that they may be repeated
  *     leader.c      who leads: redirects, probes of silent nodes, what a change of leader means
  *     connection.c  one DEALER socket per endpoint
  *     status.c      conclave_client_status
  *     table.c, reply.c  storage of operations and replies
  *
  * What always holds:
- *   - a proposal is sent a second time only after a node said that the first was not applied;
- *   - every submitted operation is in exactly one of: the queue, sent, waiting, the done list;
+ *   - a proposal is sent a second time only after a node said that the first was not applied, or
+ *     under the same number of the same session;
+ *   - every submitted operation is in exactly one of: the queue, held, sent, waiting, the done
+ * list;
  *   - connection.outstanding counts the table's entries in state TABLE_SENT on that connection.
  * One thread at a time uses a client; it works inside calls only. */
 #ifndef CLIENT_CLIENT_H
@@ -27,6 +30,7 @@
 #include "client/reply.h"
 #include "client/table.h"
 #include "codec/client.h"
+#include "codec/session.h"
 
 #define CLIENT_MS_NS UINT64_C(1000000)
 
@@ -34,6 +38,7 @@ enum {
     CLIENT_CONNECTIONS_MAX =
         64, /* endpoints named by the user and learnt: 41 members and aliases */
     CLIENT_CONNECTION_NONE = UINT8_MAX,
+    CLIENT_SESSION_WINDOW = 4096,
     CLIENT_SEND_BYTES_MAX = 256 << 10, /* of one frame, unless a single operation is larger */
 
     CLIENT_SILENCE_MS = 150,   /* outstanding operations and no sign of life: ask who leads */
@@ -51,7 +56,8 @@ enum client_op_state {
     CLIENT_OP_IDLE,
     CLIENT_OP_SUBMITTED, /* by conclave_client_submit */
     CLIENT_OP_CALLED,    /* by conclave_client_call: does not appear in the done list */
-    CLIENT_OP_DONE       /* in the done list */
+    CLIENT_OP_DONE,      /* in the done list */
+    CLIENT_OP_OWN        /* the client's own, of its session */
 };
 
 /* Questions of the client itself; their ids have the index TABLE_CONTROL_FIRST + 2 * connection +
@@ -71,6 +77,23 @@ struct client_connection {
         deposed_ns; /* when it turned out to lead no more with operations outstanding; 0: not */
     uint64_t recreate_after_ns; /* of silence; jittered */
     bool asked;                 /* who leads, since the socket was made */
+};
+
+/* The session that proposals are numbered in (session.c). */
+struct client_session {
+    bool enabled;
+    uint64_t id;                               /* 0: none */
+    uint64_t next;                             /* number of the next proposal */
+    uint64_t acknowledged;                     /* all numbers up to here are done */
+    uint64_t window;                           /* numbers beyond `acknowledged` that may be used */
+    uint64_t done[CLIENT_SESSION_WINDOW / 64]; /* a bit per number beyond it that is done */
+    uint64_t keep_alive_ns, keep_alive_at_ns;
+    uint64_t open_after_ns; /* opening failed: not again before */
+    int refusal;            /* why it could not be opened, last */
+
+    struct conclave_op op; /* opens or keeps alive; state IDLE: not under way */
+    enum session_opcode opcode;
+    uint8_t body[32];
 };
 
 struct status_collector;
@@ -94,6 +117,8 @@ struct conclave_client {
     bool leader_new; /* a leader became known: back-offs that wait for one end with this step */
 
     uint32_t queue_head, queue_tail; /* entries in state TABLE_QUEUED, through queue_next */
+    uint32_t held_head, held_tail;   /* in state TABLE_HELD: proposals that wait for a number */
+    struct client_session session;
     struct conclave_op *done_head, **done_tail;
     size_t done_count;
 
@@ -130,8 +155,12 @@ void connection_recreate(struct conclave_client *client, uint32_t connection);
 /* Sends as much of the queue as the target takes. */
 void operations_send(struct conclave_client *client, uint64_t now_ns);
 
-/* Appends the entry to the send queue. */
+/* Appends the entry to the send queue; or holds it, if it is a proposal that can have no number
+ * now. One that may have been taken in a session that expired is done, UNKNOWN. */
 void operation_queue(struct conclave_client *client, uint32_t index);
+
+/* Queues what is held, as far as there are numbers. */
+void operations_unhold(struct conclave_client *client);
 
 /* The answer to an operation that was sent on this connection; strays are ignored. */
 void operation_answered(struct conclave_client *client, uint32_t connection,
@@ -151,6 +180,36 @@ void operations_expire(struct conclave_client *client, uint64_t now_ns);
 
 /* Ends every operation without putting it in the done list. */
 void operations_drop(struct conclave_client *client);
+
+/* --- session.c ------------------------------------------------------------------------------- */
+
+/* Gives a proposal its number, unless it has one of the present session. False: there is none for
+ * it now. */
+bool session_number(struct conclave_client *client, struct table_entry *entry);
+
+/* The entry ends: its number is acknowledged with the next command. */
+void session_finish(struct conclave_client *client, const struct table_entry *entry);
+
+/* Its number is of a session that has expired. */
+bool session_stale(const struct conclave_client *client, const struct table_entry *entry);
+
+/* A node said so of this session. */
+void session_expired(struct conclave_client *client, uint64_t id);
+
+/* A command of the session was answered. */
+void session_used(struct conclave_client *client, uint64_t now_ns);
+
+struct session_request session_command(const struct conclave_client *client,
+                                       const struct table_entry *entry);
+
+/* The client's own operation is done. */
+void session_answered(struct conclave_client *client, uint64_t now_ns);
+
+/* Opens and keeps alive where there is reason to, and queues what is held. */
+void session_tend(struct conclave_client *client, uint64_t now_ns);
+
+/* Tells the leader that the session ends, if that takes no waiting. */
+void session_close(struct conclave_client *client);
 
 /* --- leader.c -------------------------------------------------------------------------------- */
 

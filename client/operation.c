@@ -4,7 +4,7 @@
 #include "base/fatal.h"
 
 /* What a frame spends on an operation beside its body, at most: array 1, id 9, type 1, header 5. */
-enum { OP_FRAME_BYTES = 16, FRAME_HEADER_BYTES = 8 };
+enum { OP_FRAME_BYTES = 16 + SESSION_OVERHEAD_BYTES, FRAME_HEADER_BYTES = 8 };
 
 /* --- The end of an operation ----------------------------------------------------------------- */
 
@@ -13,11 +13,16 @@ static void operation_done(struct conclave_client *client, uint32_t index, int c
 {
     struct table_entry *entry = table_at(&client->table, index);
     struct conclave_op *op = entry->op;
-    ASSERT(entry->state != TABLE_SENT && entry->state != TABLE_QUEUED);
+    ASSERT(entry->state == TABLE_WAITING);
+    session_finish(client, entry);
     table_remove(&client->table, index);
     op->code = code;
     op->latency_ns = now_ns > op->submitted_ns ? now_ns - op->submitted_ns : 0;
     op->next = NULL;
+    if (op->state == CLIENT_OP_OWN) {
+        session_answered(client, now_ns);
+        return;
+    }
     if (op->state == CLIENT_OP_CALLED) {
         op->state = CLIENT_OP_IDLE;
         return;
@@ -40,25 +45,73 @@ static void operation_unsend(struct conclave_client *client, struct table_entry 
 
 /* --- Queue and frames ------------------------------------------------------------------------ */
 
+/* Two lists go through queue_next: the send queue, and what is held. */
+static void list_append(struct conclave_client *client, uint32_t *head, uint32_t *tail,
+                        uint32_t index)
+{
+    table_at(&client->table, index)->queue_next = TABLE_NONE;
+    if (*head == TABLE_NONE)
+        *head = index;
+    else
+        table_at(&client->table, *tail)->queue_next = index;
+    *tail = index;
+}
+
+static void list_pop(struct conclave_client *client, uint32_t *head, uint32_t *tail)
+{
+    struct table_entry *entry = table_at(&client->table, *head);
+    *head = entry->queue_next;
+    entry->queue_next = TABLE_NONE;
+    if (*head == TABLE_NONE)
+        *tail = TABLE_NONE;
+}
+
+/* Takes an entry out of the middle: at a deadline only, so the search is affordable (what is
+ * overdue is near the head: a list is about as old as it is long). */
+static void list_remove(struct conclave_client *client, uint32_t *head, uint32_t *tail,
+                        uint32_t index)
+{
+    uint32_t *link = head;
+    uint32_t before = TABLE_NONE;
+    while (*link != index) {
+        ASSERT(*link != TABLE_NONE);
+        before = *link;
+        link = &table_at(&client->table, before)->queue_next;
+    }
+    *link = table_at(&client->table, index)->queue_next;
+    if (*tail == index)
+        *tail = before;
+}
+
 void operation_queue(struct conclave_client *client, uint32_t index)
 {
     struct table_entry *entry = table_at(&client->table, index);
+    bool numbered = client->session.enabled && entry->op->kind == CONCLAVE_OP_PROPOSE;
+    if (entry->uncertain && session_stale(client, entry)) {
+        entry->state = TABLE_WAITING;
+        operation_done(client, index, CONCLAVE_UNKNOWN, clock_now_ns()); /* rule 44 */
+        return;
+    }
+    if (numbered && !session_number(client, entry)) {
+        entry->state = TABLE_HELD;
+        list_append(client, &client->held_head, &client->held_tail, index);
+        return;
+    }
     entry->state = TABLE_QUEUED;
-    entry->queue_next = TABLE_NONE;
-    if (client->queue_head == TABLE_NONE)
-        client->queue_head = index;
-    else
-        table_at(&client->table, client->queue_tail)->queue_next = index;
-    client->queue_tail = index;
+    list_append(client, &client->queue_head, &client->queue_tail, index);
 }
 
-static void queue_pop(struct conclave_client *client)
+void operations_unhold(struct conclave_client *client)
 {
-    struct table_entry *entry = table_at(&client->table, client->queue_head);
-    client->queue_head = entry->queue_next;
-    entry->queue_next = TABLE_NONE;
-    if (client->queue_head == TABLE_NONE)
-        client->queue_tail = TABLE_NONE;
+    while (client->held_head != TABLE_NONE) {
+        uint32_t index = client->held_head;
+        struct table_entry *entry = table_at(&client->table, index);
+        if (!session_number(client, entry))
+            return;
+        list_pop(client, &client->held_head, &client->held_tail);
+        entry->state = TABLE_QUEUED;
+        list_append(client, &client->queue_head, &client->queue_tail, index);
+    }
 }
 
 /* How many operations from the head of the queue go into one frame, and its size. */
@@ -85,9 +138,11 @@ static bool op_changes(enum conclave_op_kind kind)
     return kind != CONCLAVE_OP_READ && kind != CONCLAVE_OP_READ_STALE;
 }
 
-static uint32_t wire_type(enum conclave_op_kind kind)
+static uint32_t wire_type(const struct conclave_op *op)
 {
-    switch (kind) {
+    if (op->state == CLIENT_OP_OWN)
+        return CLIENT_OP_SESSION;
+    switch (op->kind) {
     case CONCLAVE_OP_PROPOSE:
         return CLIENT_OP_PROPOSE;
     case CONCLAVE_OP_TRANSFER:
@@ -102,6 +157,26 @@ static uint32_t wire_type(enum conclave_op_kind kind)
     return CLIENT_OP_READ;
 }
 
+static void entry_pack(const struct conclave_client *client, struct pack *pack,
+                       const struct table_entry *entry)
+{
+    if (entry->sequence > 0) {
+        struct session_request request = session_command(client, entry);
+        pack_array(pack, 3);
+        pack_uint(pack, entry->id);
+        pack_uint(pack, CLIENT_OP_SESSION);
+        session_request_pack_bin(pack, &request);
+        return;
+    }
+    struct client_op op = {
+        .id = entry->id,
+        .type = wire_type(entry->op),
+        .body = {entry->op->data, entry->op->bytes},
+        .max_age_ms = entry->op->max_age_ms,
+    };
+    client_op_pack(pack, &op);
+}
+
 static struct buf *frame_pack(struct conclave_client *client, uint32_t count, size_t bytes)
 {
     struct pack pack;
@@ -111,13 +186,7 @@ static struct buf *frame_pack(struct conclave_client *client, uint32_t count, si
     for (uint32_t i = 0; i < count; i++) {
         struct table_entry *entry = table_at(&client->table, index);
         entry->id = table_new_id(&client->table, index);
-        struct client_op op = {
-            .id = entry->id,
-            .type = wire_type(entry->op->kind),
-            .body = {entry->op->data, entry->op->bytes},
-            .max_age_ms = entry->op->max_age_ms,
-        };
-        client_op_pack(&pack, &op);
+        entry_pack(client, &pack, entry);
         index = entry->queue_next;
     }
     return pack_take(&pack);
@@ -125,6 +194,7 @@ static struct buf *frame_pack(struct conclave_client *client, uint32_t count, si
 
 void operations_send(struct conclave_client *client, uint64_t now_ns)
 {
+    session_tend(client, now_ns);
     while (client->queue_head != TABLE_NONE) {
         uint32_t target = leader_target(client);
         if (target == CLIENT_CONNECTION_NONE)
@@ -140,7 +210,7 @@ void operations_send(struct conclave_client *client, uint64_t now_ns)
         connection->outstanding += count;
         for (uint32_t i = 0; i < count; i++) {
             struct table_entry *entry = table_at(&client->table, client->queue_head);
-            queue_pop(client);
+            list_pop(client, &client->queue_head, &client->queue_tail);
             entry->state = TABLE_SENT;
             entry->connection = (uint8_t)target;
             entry->sent_ns = now_ns;
@@ -155,7 +225,8 @@ void operations_send(struct conclave_client *client, uint64_t now_ns)
 
 /* Codes with which a node (not its state machine: those answers are bin) refuses an operation that
  * may be tried again. */
-static bool refusal_may_be_retried(const struct client_reply *reply, enum conclave_op_kind kind)
+static bool refusal_may_be_retried(const struct client_reply *reply,
+                                   const struct table_entry *entry)
 {
     if (reply->body_is_bin)
         return false;
@@ -168,8 +239,8 @@ static bool refusal_may_be_retried(const struct client_reply *reply, enum concla
     case CONCLAVE_HANDOVER:
     case CONCLAVE_STALE:
         return true;
-    case CONCLAVE_UNKNOWN: /* a read has no outcome that could be unknown */
-        return !op_changes(kind);
+    case CONCLAVE_UNKNOWN: /* a read has no outcome, and a number may come again */
+        return !op_changes(entry->op->kind) || entry->sequence > 0;
     default:
         return false;
     }
@@ -193,6 +264,8 @@ static void operation_refused(struct conclave_client *client, uint32_t index, ui
 {
     struct table_entry *entry = table_at(&client->table, index);
     entry->refusal = (uint8_t)reply->code;
+    if (entry->op->state == CLIENT_OP_OWN)
+        client->session.refusal = reply->code;
     bool leads_not = reply->code == CONCLAVE_NOT_LEADER || reply->code == CONCLAVE_NO_LEADER;
     struct client_redirect redirect;
     if (leads_not && client_redirect_decode(reply->body, &redirect) == CONCLAVE_OK)
@@ -211,6 +284,23 @@ static void operation_refused(struct conclave_client *client, uint32_t index, ui
     }
 }
 
+/* What an answer says of the session that the proposal is numbered in. True: all is done. */
+static bool numbered_answered(struct conclave_client *client, uint32_t index,
+                              const struct client_reply *reply, uint64_t now_ns)
+{
+    struct table_entry *entry = table_at(&client->table, index);
+    if (reply->body_is_bin) {
+        session_used(client, now_ns);
+    } else if (reply->code == CONCLAVE_UNKNOWN) {
+        entry->uncertain = true;
+    } else if (reply->code == CONCLAVE_SESSION_EXPIRED) {
+        session_expired(client, entry->session);
+        operation_queue(client, index); /* in a new session, or UNKNOWN if it is uncertain */
+        return true;
+    }
+    return false;
+}
+
 void operation_answered(struct conclave_client *client, uint32_t connection,
                         const struct client_reply *reply, struct reply_frame *frame,
                         uint64_t now_ns)
@@ -223,7 +313,9 @@ void operation_answered(struct conclave_client *client, uint32_t connection,
         return;
     struct conclave_op *op = entry->op;
     operation_unsend(client, entry);
-    if (refusal_may_be_retried(reply, op->kind)) {
+    if (entry->sequence > 0 && numbered_answered(client, index, reply, now_ns))
+        return;
+    if (refusal_may_be_retried(reply, entry)) {
         operation_refused(client, index, connection, reply, now_ns);
         return;
     }
@@ -258,7 +350,8 @@ void operations_abandon(struct conclave_client *client, uint32_t connection,
             entry->sent_ns >= sent_before_ns)
             continue;
         operation_unsend(client, entry);
-        if (op_changes(entry->op->kind))
+        entry->uncertain = entry->sequence > 0;
+        if (op_changes(entry->op->kind) && entry->sequence == 0)
             operation_done(client, i, CONCLAVE_UNKNOWN, now_ns); /* rule 44 */
         else
             operation_queue(client, i);
@@ -283,28 +376,15 @@ static int unsent_code(const struct conclave_client *client, const struct table_
 {
     bool leader_known = client->target != CLIENT_CONNECTION_NONE && !client->leader_none &&
                         client->connections[client->target].term > 0;
-    if (entry->refusal == CONCLAVE_BUSY || entry->refusal == CONCLAVE_STOPPING ||
-        entry->refusal == CONCLAVE_HANDOVER || entry->refusal == CONCLAVE_STALE)
-        return entry->refusal;
-    if (entry->refusal == 0 && client->heard_ns < entry->op->submitted_ns)
+    int refusal = entry->state == TABLE_HELD ? client->session.refusal : entry->refusal;
+    if (entry->uncertain)
+        return CONCLAVE_UNKNOWN; /* rule 44 */
+    if (refusal == CONCLAVE_BUSY || refusal == CONCLAVE_STOPPING || refusal == CONCLAVE_HANDOVER ||
+        refusal == CONCLAVE_STALE)
+        return refusal;
+    if (refusal == 0 && client->heard_ns < entry->op->submitted_ns)
         return CONCLAVE_UNREACHABLE;
     return leader_known ? CONCLAVE_TIMEOUT : CONCLAVE_NO_LEADER;
-}
-
-/* Takes an entry out of the middle of the queue: at a deadline only, so the search is affordable
- * (what is overdue is near the head: the queue is about as old as it is long). */
-static void queue_remove(struct conclave_client *client, uint32_t index)
-{
-    uint32_t *link = &client->queue_head;
-    uint32_t before = TABLE_NONE;
-    while (*link != index) {
-        ASSERT(*link != TABLE_NONE);
-        before = *link;
-        link = &table_at(&client->table, before)->queue_next;
-    }
-    *link = table_at(&client->table, index)->queue_next;
-    if (client->queue_tail == index)
-        client->queue_tail = before;
 }
 
 void operations_expire(struct conclave_client *client, uint64_t now_ns)
@@ -325,7 +405,9 @@ void operations_expire(struct conclave_client *client, uint64_t now_ns)
         } else {
             code = unsent_code(client, entry);
             if (entry->state == TABLE_QUEUED)
-                queue_remove(client, index);
+                list_remove(client, &client->queue_head, &client->queue_tail, index);
+            if (entry->state == TABLE_HELD)
+                list_remove(client, &client->held_head, &client->held_tail, index);
             entry->state = TABLE_WAITING;
         }
         operation_done(client, index, code, now_ns);
@@ -338,7 +420,8 @@ void operations_drop(struct conclave_client *client)
         struct table_entry *entry = table_at(&client->table, i);
         if (entry->state == TABLE_FREE)
             continue;
-        bool may_be_taken = entry->state == TABLE_SENT && op_changes(entry->op->kind);
+        bool may_be_taken =
+            entry->uncertain || (entry->state == TABLE_SENT && op_changes(entry->op->kind));
         entry->op->code = may_be_taken ? CONCLAVE_UNKNOWN : CONCLAVE_STOPPING;
         entry->op->state = CLIENT_OP_IDLE;
         table_remove(&client->table, i);

@@ -27,7 +27,8 @@ void table_deinit(struct table *table)
 static void table_grow(struct table *table)
 {
     uint32_t capacity = table->capacity ? table->capacity * 2 : CAPACITY_FIRST;
-    ASSERT(capacity <= CONCLAVE_CLIENT_OPS_MAX);
+    if (capacity > TABLE_ENTRIES_MAX)
+        capacity = TABLE_ENTRIES_MAX;
     table->entries = mem_realloc(table->entries, capacity * sizeof *table->entries);
     for (uint32_t i = capacity; i-- > table->capacity;) {
         struct table_entry *entry = &table->entries[i];
@@ -148,7 +149,7 @@ uint64_t table_next_due_ns(const struct table *table)
 uint32_t table_add(struct table *table, struct conclave_op *op, uint64_t deadline_ns)
 {
     if (table->free_head == TABLE_NONE) {
-        if (table->capacity == CONCLAVE_CLIENT_OPS_MAX)
+        if (table->capacity == TABLE_ENTRIES_MAX)
             return TABLE_NONE;
         table_grow(table);
     }

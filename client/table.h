@@ -27,8 +27,10 @@
 enum {
     TABLE_INDEX_BITS =
         17, /* 65536 operations, and as many ids again for the client's own questions */
-    TABLE_ATTEMPT_BITS = 53 - TABLE_INDEX_BITS,    /* ids stay below 2^53 */
-    TABLE_CONTROL_FIRST = CONCLAVE_CLIENT_OPS_MAX, /* indexes from here on are no entries */
+    TABLE_ATTEMPT_BITS = 53 - TABLE_INDEX_BITS,      /* ids stay below 2^53 */
+    TABLE_ENTRIES_MAX = CONCLAVE_CLIENT_OPS_MAX + 1, /* one is the client's own */
+    TABLE_CONTROL_FIRST = TABLE_ENTRIES_MAX,         /* indexes from here on are no entries */
+    TABLE_CONTROL_LAST = (1 << TABLE_INDEX_BITS) - 1,
     TABLE_WHEEL_TICKS = 1024,
     TABLE_BUCKETS = TABLE_WHEEL_TICKS + 1 /* the last one collects what is due */
 };
@@ -36,6 +38,7 @@ enum {
 enum table_state {
     TABLE_FREE,
     TABLE_QUEUED,  /* waits to be sent */
+    TABLE_HELD,    /* a proposal that waits for its number in a session */
     TABLE_SENT,    /* `connection` may have taken it; no answer yet */
     TABLE_WAITING, /* refused; waits for its back-off */
 };
@@ -45,13 +48,15 @@ struct table_entry {
     uint64_t id;      /* of the current attempt */
     uint64_t sent_ns; /* of the current attempt */
     uint64_t deadline_ns;
+    uint64_t session, sequence;      /* a proposal's number; 0: none (yet) */
     uint64_t wake_ns;                /* when its timer fires */
     uint32_t wheel_next, wheel_prev; /* list of its bucket */
-    uint32_t queue_next;             /* send queue, or free list */
+    uint32_t queue_next;             /* send queue, held, or free list */
     uint16_t bucket;
     uint8_t state; /* enum table_state */
     uint8_t connection;
     uint8_t refusal;   /* the code of the last refusal; 0: never refused */
+    bool uncertain;    /* numbered, and an earlier attempt may have been taken */
     uint8_t redirects; /* resent at once after a refusal, so many times */
 };
 
@@ -68,7 +73,7 @@ void table_init(struct table *table, uint64_t now_ns);
 void table_deinit(struct table *table);
 
 /* Takes an entry for the operation, state TABLE_QUEUED, its timer at the deadline. Returns its
- * index, or TABLE_NONE when CONCLAVE_CLIENT_OPS_MAX are taken. */
+ * index, or TABLE_NONE when TABLE_ENTRIES_MAX are taken. */
 uint32_t table_add(struct table *table, struct conclave_op *op, uint64_t deadline_ns);
 
 /* Frees the entry and its timer. */

@@ -311,6 +311,7 @@ struct conclave_client_options {
     const char *endpoints; /* comma-separated client endpoints, at least one node of the cluster */
     void *zmq_context;     /* NULL: own; needed for inproc:// endpoints */
     uint32_t timeout_ms;   /* 5000; default deadline of an operation */
+    bool sessions;         /* true; see conclave_client_submit */
 };
 
 CONCLAVE_API void conclave_client_options_init(struct conclave_client_options *options);
@@ -370,11 +371,18 @@ struct conclave_op {
  * applied, at its deadline with
  *   UNREACHABLE  no node gave any sign of life
  *   NO_LEADER    nodes answered and none of them led
- *   BUSY, STOPPING, HANDOVER, STALE  the last node that was asked refused it, each time it was
- * tried TIMEOUT      the leader was known and could not be sent to; a read: no answer came or, for
- * proposals and transfers alone, with UNKNOWN: it was sent to a node that may have taken it, and
- * its deadline passed, or before that the node lost leadership or its connection was given up. Such
- * a proposal is never sent again by the client itself.
+ *   BUSY, STOPPING, HANDOVER, STALE  the last node that was asked refused it, every time
+ *   TIMEOUT      the leader was known and could not be sent to; a read: no answer came
+ * or, for proposals and transfers alone, with UNKNOWN: it was sent to a node that may have taken
+ * it, and its deadline passed, or before that the node lost leadership or its connection was given
+ * up.
+ *
+ * With `sessions` the client numbers its proposals in a session that it opens with the first one,
+ * and a proposal whose outcome is not known is sent again under its number until its deadline: it
+ * is applied once, however often it comes. UNKNOWN is then left for deadlines, and for proposals
+ * under way when the session ended, which is after a minute in which the client was not polled or
+ * could reach no leader. FORGOTTEN: it was applied, and the answer, of more than 64 KiB, is lost.
+ * Without sessions a proposal that may have been taken is never sent again by the client itself.
  *
  * A transfer is done (CONCLAVE_OK) when another node leads, the reply is its name. INVALID: no
  * voter has the name; TIMEOUT with a reply, a sentence: the node did not take the lead. */

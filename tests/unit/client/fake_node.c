@@ -1,5 +1,7 @@
 #include "fake_node.h"
 
+#include "codec/session.h"
+
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
@@ -52,7 +54,7 @@ void fake_cluster_deinit(struct fake_cluster *cluster)
     zmq_ctx_term(cluster->context);
 }
 
-void fake_client(struct fake_cluster *cluster, size_t first, size_t count)
+static void client_create(struct fake_cluster *cluster, size_t first, size_t count, bool sessions)
 {
     char endpoints[512] = "";
     for (size_t i = first; i < first + count; i++) {
@@ -64,8 +66,19 @@ void fake_client(struct fake_cluster *cluster, size_t first, size_t count)
     conclave_client_options_init(&options);
     options.endpoints = endpoints;
     options.zmq_context = cluster->context;
+    options.sessions = sessions;
     struct conclave_error error;
     cr_assert_eq(conclave_client_create(&options, &cluster->client, &error), CONCLAVE_OK);
+}
+
+void fake_client(struct fake_cluster *cluster, size_t first, size_t count)
+{
+    client_create(cluster, first, count, false);
+}
+
+void fake_session_client(struct fake_cluster *cluster, size_t first, size_t count)
+{
+    client_create(cluster, first, count, true);
 }
 
 /* --- A node ---------------------------------------------------------------------------------- */
@@ -127,8 +140,76 @@ static void hold(struct fake_node *node, const struct client_op *op)
     held->body[kept] = '\0';
 }
 
+static void serve_work(struct fake_node *node, const struct client_op *op)
+{
+    node->op_count++;
+    if (node->mode == FAKE_OK)
+        reply_bin(node, op->id, CONCLAVE_OK, op->body.data, op->body.bytes);
+    else if (node->mode == FAKE_REFUSE)
+        fake_answer_refusal(node, op->id, node->refusal);
+    else
+        hold(node, op);
+}
+
+static void open_session(struct fake_node *node, uint64_t id)
+{
+    struct session_opened opened = {.session = 100 + ++node->opened,
+                                    .lifetime_ms = node->lifetime_ms ? node->lifetime_ms : 60000,
+                                    .window = node->window ? node->window : 4096};
+    struct pack pack;
+    pack_init(&pack, 64);
+    session_opened_pack(&pack, &opened);
+    reply_bin(node, id, CONCLAVE_OK, pack.buf->data, pack.bytes);
+    pack_deinit(&pack);
+}
+
+static void serve_session(struct fake_node *node, const struct client_op *op)
+{
+    struct session_request request;
+    cr_assert_eq(session_request_decode(op->body.data, op->body.bytes, &request), CONCLAVE_OK);
+    switch (request.opcode) {
+    case SESSION_OPEN:
+        if (node->mode == FAKE_REFUSE)
+            fake_answer_refusal(node, op->id, node->refusal);
+        else
+            open_session(node, op->id);
+        return;
+    case SESSION_COMMAND: {
+        if (request.session <= node->expired) {
+            fake_answer_refusal(node, op->id, CONCLAVE_SESSION_EXPIRED);
+            return;
+        }
+        struct client_op command = {
+            .id = op->id, .type = CLIENT_OP_SESSION, .body = request.command};
+        size_t held = node->held_count;
+        serve_work(node, &command);
+        if (node->held_count > held) {
+            node->held[held].session = request.session;
+            node->held[held].sequence = request.sequence;
+            node->held[held].acknowledged = request.acknowledged;
+        }
+        return;
+    }
+    case SESSION_KEEP_ALIVE:
+        node->kept_alive++;
+        if (request.session <= node->expired)
+            fake_answer_refusal(node, op->id, CONCLAVE_SESSION_EXPIRED);
+        else
+            reply_bin(node, op->id, CONCLAVE_OK, "", 0);
+        return;
+    case SESSION_CLOSE:
+    case SESSION_CLOCK:
+        break;
+    }
+    cr_assert_eq(request.opcode, SESSION_CLOSE);
+}
+
 static void serve_op(struct fake_node *node, const struct client_op *op)
 {
+    if (op->type == CLIENT_OP_SESSION) {
+        serve_session(node, op);
+        return;
+    }
     if (op->type == CLIENT_OP_LEADER) {
         node->leader_count++;
         fake_answer_refusal(node, op->id, CONCLAVE_OK);
@@ -143,13 +224,7 @@ static void serve_op(struct fake_node *node, const struct client_op *op)
         }
         return;
     }
-    node->op_count++;
-    if (node->mode == FAKE_OK)
-        reply_bin(node, op->id, CONCLAVE_OK, op->body.data, op->body.bytes);
-    else if (node->mode == FAKE_REFUSE)
-        fake_answer_refusal(node, op->id, node->refusal);
-    else
-        hold(node, op);
+    serve_work(node, op);
 }
 
 static void serve_frame(struct fake_node *node, zmq_msg_t *msg)

@@ -22,7 +22,8 @@ enum fake_mode {
 struct fake_held {
     uint64_t id;
     uint32_t type;
-    char body[64]; /* what fits */
+    char body[64]; /* what fits; of a command in a session, the command */
+    uint64_t session, sequence, acknowledged;
 };
 
 struct fake_node {
@@ -38,6 +39,10 @@ struct fake_node {
     uint32_t frame_ops_max;
     struct fake_held held[FAKE_HELD_MAX];
     size_t held_count;
+    size_t opened, kept_alive; /* sessions, so often; ids are 100 + opened */
+    uint64_t lifetime_ms;      /* of sessions; 0: a minute */
+    uint64_t window;           /* 0: 4,096 */
+    uint64_t expired;          /* sessions up to this id have */
     uint8_t client_id[256];
     size_t client_id_bytes;
 };
@@ -55,6 +60,9 @@ void fake_cluster_deinit(struct fake_cluster *cluster);
 
 /* A client whose endpoints are the nodes first to first + count - 1. */
 void fake_client(struct fake_cluster *cluster, size_t first, size_t count);
+
+/* The same with sessions; fake_client makes one without. */
+void fake_session_client(struct fake_cluster *cluster, size_t first, size_t count);
 
 /* Every node names this node, from 0, as the leader of this term; -1: none. */
 void fake_leader(struct fake_cluster *cluster, int node, uint64_t term);

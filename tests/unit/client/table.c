@@ -144,7 +144,7 @@ Test(table, removed_entry_fires_no_timer)
 Test(table, holds_the_limit_and_no_more)
 {
     static struct conclave_op op;
-    for (int i = 0; i < CONCLAVE_CLIENT_OPS_MAX; i++)
+    for (int i = 0; i < TABLE_ENTRIES_MAX; i++)
         cr_assert_neq(table_add(&table, &op, START + MS), TABLE_NONE);
     cr_assert_eq(table_add(&table, &op, START + MS), TABLE_NONE);
     table_remove(&table, 4711);
