@@ -345,6 +345,29 @@ Test(transfer, a_leader_whose_disk_hangs_steps_down_if_nobody_takes_over)
     cluster_deinit(&c);
 }
 
+Test(transfer, asked_for_is_answered_in_time_while_another_is_under_way_for_the_disk)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = alone();
+    cluster_propose(&c, 1, 1, 10);
+    cluster_advance(&c, 3 * T_US / 2);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    transfer(1, 2); /* given up after T, answered after 2 T at the latest */
+    cluster_advance(&c, T_US - 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cluster_advance(&c, T_US / 4); /* late: the disk's own begins, and will end later than that */
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cr_assert(traced(1, RAFT_TRACE_TRANSFER_ENDED));
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
+    cr_assert_eq(node(1)->transfers.count, 0);
+    cluster_advance(&c, 3 * T_US / 4 + 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
+    cr_assert_eq(result(1), CONCLAVE_TIMEOUT);
+    cr_assert_gt(node(1)->deadline_us, c.now_us);
+    cluster_deinit(&c);
+}
+
 Test(transfer, a_node_whose_disk_hangs_does_not_take_over)
 {
     cluster_setup(&c, 3, 1);
