@@ -48,6 +48,8 @@ static void print_death(FILE *out, int number)
 static void handle_death(int number)
 {
     signal(number, SIG_DFL);
+    if (current_world)
+        world_remove_files(current_world);
     if (current_world && current_worker && current_worker->first_failed == 0) {
         current_worker->failed++;
         current_worker->first_failed = current_world->seed;

@@ -33,6 +33,7 @@ void check_deinit(struct check *check)
     free(check->committed_in);
     free(check->states);
     map_deinit(&check->chains);
+    map_deinit(&check->stores);
     map_deinit(&check->leaders);
     map_deinit(&check->votes);
 }

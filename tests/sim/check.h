@@ -80,6 +80,7 @@ struct check {
     uint64_t *states; /* per index: state hash after it; 0: not seen */
     uint64_t states_capacity;
     struct map chains;  /* {index, term} -> chain */
+    struct map stores;  /* {index, 0} -> hash of a store after it */
     struct map leaders; /* {term, 0} -> node << 32 | incarnation */
     struct map votes;   /* {node, term} -> candidate */
     struct ops *ops;
@@ -142,6 +143,9 @@ void check_apply(struct check *check, uint32_t node, const struct raft_runs *app
 
 /* A state machine has applied one entry. */
 void check_applied(struct check *check, uint32_t node, uint64_t index, uint64_t state_hash);
+
+/* What a real store holds after `index`, as a hash. */
+void check_store(struct check *check, uint32_t node, uint64_t index, uint64_t hash);
 
 /* An operation is answered (state: OK, REFUSED, UNKNOWN) by a node. */
 void check_answer(struct check *check, uint64_t op, uint32_t node, uint32_t incarnation,

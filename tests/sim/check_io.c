@@ -175,6 +175,13 @@ void check_applied(struct check *check, uint32_t node, uint64_t index, uint64_t 
     at->machine_index = index;
 }
 
+void check_store(struct check *check, uint32_t node, uint64_t index, uint64_t hash)
+{
+    if (map_put_once(&check->stores, index, 0, hash) != hash)
+        check_fail(check, "equal stores at equal index",
+                   "n%u's store differs from another's after entry %" PRIu64, node + 1, index);
+}
+
 /* --- Clients ---------------------------------------------------------------------------------- */
 
 void check_answer(struct check *check, uint64_t number, uint32_t node, uint32_t incarnation,

@@ -73,17 +73,24 @@ static void draw_load(struct knobs *knobs, struct prng *prng)
     knobs->leader_guess_chance = PICK(prng, 300, 800, 950);
 }
 
-/* The real code is slower than the models: half of the seeds run on each part of it. */
+/* The real code is slower than the models: half of the seeds run on each part of it, and very few
+ * on LMDB. */
 static void draw_real(struct knobs *knobs, struct prng *prng)
 {
     knobs->real_wire = prng_below(prng, 2) == 0;
     knobs->real_disk = prng_below(prng, 2) == 0;
+    knobs->real_machine = prng_below(prng, 50) == 0;
     knobs->storage.segment_bytes = PICK(prng, 1024, 1024, 2048, 8192, 65536);
     knobs->storage.attest_chance = PICK(prng, 0, 50, 500);
     knobs->storage.prepare_chance = PICK(prng, 0, 300, 1000);
     knobs->storage.kill_chance = PICK(prng, 0, 500, 1000);
+    if (knobs->real_machine) { /* else nearly every crash would empty it */
+        knobs->reset_chance = PICK(prng, 0, 100, 300);
+        knobs->storage.kill_chance = PICK(prng, 700, 1000);
+    }
     knobs->chance[SIM_FAULT_CUT_FRAME] = PICK(prng, 5, 50);
     knobs->chance[SIM_FAULT_BAD_SYNC] = PICK(prng, 2, 10, 50);
+    knobs->chance[SIM_FAULT_DAMAGED_VOTE] = PICK(prng, 100, 1000);
     knobs->chance[SIM_FAULT_BAD_START] = PICK(prng, 100, 500);
 }
 

@@ -25,6 +25,7 @@ enum {
 
 /* X(NAME, text): the faults, counted as they are injected. */
 #define SIM_FAULTS(X)                                \
+    X(DAMAGED_VOTE, "slots of a vote damaged")       \
     X(CUT_FRAME, "frames cut short")                 \
     X(BAD_SYNC, "disk operations failed")            \
     X(DISK_FULL, "disks nearly full")                \
@@ -69,8 +70,9 @@ struct knobs {
     uint64_t leader_chance; /* a fault that hits a node is aimed at a leader */
     uint64_t reset_chance;  /* a crash loses the state machine's data too */
 
-    bool real_wire; /* messages are encoded, and decoded where they arrive */
-    bool real_disk; /* vote file and log are the real ones */
+    bool real_wire;    /* messages are encoded, and decoded where they arrive */
+    bool real_disk;    /* vote file and log are the real ones */
+    bool real_machine; /* keys and values in LMDB: slow */
     struct storage_knobs storage;
 
     uint32_t client_count;

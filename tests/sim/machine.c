@@ -3,7 +3,9 @@
 #include "base/fatal.h"
 #include "tests/sim/map.h"
 #include "tests/sim/ops.h"
+#include "tests/sim/store.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
 struct machine {
@@ -13,18 +15,35 @@ struct machine {
     struct raft_runs *queue; /* oldest first */
     uint32_t queued, capacity;
     uint32_t working; /* of the queue's front: in the batch under way */
+    struct store *store;
 };
 
-struct machine *machine_create(void)
+static void machine_clear(struct machine *machine, bool reset)
+{
+    for (uint32_t i = 0; i < machine->queued; i++)
+        raft_runs_clear(&machine->queue[i]);
+    machine->queued = 0;
+    machine->working = 0;
+    if (reset) {
+        machine->applied = 0;
+        machine->hash = 1;
+        for (int i = 0; i < SIM_REGISTERS; i++)
+            machine->registers[i] = 0;
+    }
+}
+
+struct machine *machine_create(struct store *store)
 {
     struct machine *machine = mem_zalloc(sizeof *machine);
-    machine_crash(machine, true);
+    machine->store = store;
+    machine_clear(machine, true);
     return machine;
 }
 
 void machine_destroy(struct machine *machine)
 {
-    machine_crash(machine, true);
+    machine_clear(machine, true);
+    store_destroy(machine->store);
     free(machine->queue);
     free(machine);
 }
@@ -66,6 +85,8 @@ void machine_complete(struct machine *machine,
 {
     ASSERT(machine->working > 0);
     for (uint32_t i = 0; i < machine->working; i++) {
+        if (machine->store)
+            ASSERT(store_apply(machine->store, &machine->queue[i]) == CONCLAVE_OK);
         struct raft_runs_iter it = {0};
         for (const struct raft_entry *e; (e = raft_runs_next(&machine->queue[i], &it));) {
             machine_apply(machine, e);
@@ -81,16 +102,38 @@ void machine_complete(struct machine *machine,
 
 void machine_crash(struct machine *machine, bool reset)
 {
-    for (uint32_t i = 0; i < machine->queued; i++)
-        raft_runs_clear(&machine->queue[i]);
-    machine->queued = 0;
-    machine->working = 0;
-    if (reset) {
-        machine->applied = 0;
-        machine->hash = 1;
-        for (int i = 0; i < SIM_REGISTERS; i++)
-            machine->registers[i] = 0;
+    machine_clear(machine, reset);
+    if (machine->store)
+        store_crash(machine->store, reset);
+}
+
+bool machine_start(struct machine *machine, struct conclave_error *error)
+{
+    uint64_t applied;
+    if (!machine->store)
+        return true;
+    if (store_open(machine->store, &applied, error) != CONCLAVE_OK)
+        return false;
+    if (applied == machine->applied)
+        return true;
+    error_set(error, CONCLAVE_CORRUPT,
+              "the store holds %" PRIu64 " entries, %" PRIu64 " were applied to it", applied,
+              machine->applied);
+    return false;
+}
+
+struct store *machine_store(const struct machine *machine)
+{
+    return machine->store;
+}
+
+bool machine_agrees(const struct machine *machine)
+{
+    for (uint32_t i = 0; i < SIM_REGISTERS; i++) {
+        if (store_register(machine->store, i) != machine->registers[i])
+            return false;
     }
+    return true;
 }
 
 uint64_t machine_applied(const struct machine *machine)
@@ -105,5 +148,6 @@ uint64_t machine_hash(const struct machine *machine)
 
 uint64_t machine_register(const struct machine *machine, uint32_t cell)
 {
-    return machine->registers[cell % SIM_REGISTERS];
+    return machine->store ? store_register(machine->store, cell)
+                          : machine->registers[cell % SIM_REGISTERS];
 }

@@ -210,6 +210,9 @@ static bool node_recover(struct world *world, struct node *node, struct disk_fou
 {
     uint32_t index = world_index(world, node);
     struct storage *storage = disk_storage(node->disk);
+    if (storage && node->incarnation > 0 && world_fault(world, SIM_FAULT_DAMAGED_VOTE) &&
+        storage_damage_vote(storage))
+        report_mark(&world->report, SIM_MARK_VOTE_DAMAGED);
     bool interrupted = storage && !node->damaged && world_fault(world, SIM_FAULT_BAD_START);
     struct conclave_error error;
     enum disk_start started = disk_recover(node->disk, interrupted, ret, &error);
@@ -236,6 +239,20 @@ static bool node_recover(struct world *world, struct node *node, struct disk_fou
     return false;
 }
 
+static bool node_open_machine(struct world *world, struct node *node)
+{
+    struct conclave_error error;
+    if (!machine_start(node->machine, &error)) {
+        check_fail(&world->check, "a store is kept or begun anew", "n%u: %s",
+                   world_index(world, node) + 1, error.message);
+        return false;
+    }
+    if (machine_store(node->machine) && node->incarnation > 0)
+        report_mark(&world->report, machine_applied(node->machine) > 0 ? SIM_MARK_REAL_STORE_KEPT
+                                                                       : SIM_MARK_REAL_STORE_RESET);
+    return true;
+}
+
 void node_start(struct world *world, struct node *node)
 {
     ASSERT(!node->up);
@@ -243,6 +260,10 @@ void node_start(struct world *world, struct node *node)
     struct disk_found found;
     if (node->refused || !node_recover(world, node, &found))
         return;
+    if (!node_open_machine(world, node)) {
+        raft_runs_clear(&found.entries);
+        return;
+    }
     struct raft_event start = {.type = RAFT_EVENT_START,
                                .start = {.hard_state = found.hard_state, .entries = found.entries}};
     start.start.applied_index = machine_applied(node->machine);
@@ -293,6 +314,8 @@ void node_crash(struct world *world, struct node *node)
     if (!power)
         report_mark(report, SIM_MARK_REAL_KILLED);
     bool reset = knobs_chance(&world->prng, world->knobs.reset_chance);
+    if (machine_store(node->machine) && disk_storage(node->disk) && power)
+        reset = true; /* one machine: what it kept in memory alone is gone */
     if (reset && machine_applied(node->machine) > 0)
         report_mark(report, SIM_MARK_MACHINE_RESET);
     machine_crash(node->machine, reset);

@@ -129,6 +129,15 @@ void node_applied(struct world *world, struct node *node)
     struct node_at at = {.world = world, .node = node};
     machine_complete(node->machine, entry_applied, &at);
     node->machine_busy = false;
+    struct store *store = machine_store(node->machine);
+    if (store) {
+        report_mark(&world->report, SIM_MARK_REAL_APPLY);
+        check_store(&world->check, world_index(world, node), machine_applied(node->machine),
+                    store_hash(store));
+        if (!machine_agrees(node->machine))
+            check_fail(&world->check, "a store holds what was applied", "n%u's does not",
+                       world_index(world, node) + 1);
+    }
     node_answer_reads(world, node);
     report_event(&world->report, (struct record){.at_us = world->now_us,
                                                  .kind = RECORD_APPLIED,

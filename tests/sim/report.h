@@ -48,6 +48,10 @@
     X(REAL_CUT, "torn tails cut off real logs")                                         \
     X(DISK_STOPPED, "nodes stopped by a failed write or sync")                          \
     X(DISK_FULL, "nodes stopped by a full disk")                                        \
+    X(REAL_APPLY, "batches applied by real machines")                                   \
+    X(REAL_STORE_KEPT, "real machines that started with what they had")                 \
+    X(REAL_STORE_RESET, "real machines begun anew after a loss of power")               \
+    X(VOTE_DAMAGED, "starts with one slot of the vote damaged")                         \
     X(START_FAILED, "starts that failed and were tried again")                          \
     X(REFUSED, "damaged logs refused")                                                  \
     X(MAJORITY_DOWN, "times with a majority down")                                      \

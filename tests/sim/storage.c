@@ -15,9 +15,11 @@
 
 enum {
     STORAGE_PATH_BYTES = 64,
+    SEGMENTS_MAX = 4096,   /* more than a run makes */
     BATCH_OPERATIONS = 14, /* a batch with a vote, entries and a new segment */
     WRITE_OPERATIONS = 2,  /* a batch with entries alone */
-    START_OPERATIONS = 40
+    START_OPERATIONS = 40,
+    VOTE_SLOT_USED = 72 /* bytes with a meaning at the front of a slot */
 };
 
 struct storage {
@@ -28,6 +30,7 @@ struct storage {
     struct prng prng; /* its own: what the files look like moves no other draw */
     struct vote_file *vote;
     struct wal *wal;
+    bool vote_damaged;           /* in one slot */
     struct memory_disk *damaged; /* as it was when it was damaged; NULL: never */
 };
 
@@ -198,6 +201,7 @@ static int open_all(struct storage *storage, struct storage_found *ret,
     if (code != CONCLAVE_OK)
         return code;
     ret->cut_bytes = recovery.cut_bytes;
+    storage->vote_damaged = false; /* a start writes both slots */
     raft_runs_move(&ret->entries, &recovery.entries);
     return CONCLAVE_OK;
 }
@@ -254,26 +258,61 @@ static bool segment_find(const struct storage *storage, uint64_t sequence, struc
     return true;
 }
 
+/* The sequences of the first and the last segment with records; false: there is none. */
+static bool segments_find(const struct storage *storage, uint64_t *ret_first, uint64_t *ret_last)
+{
+    struct segment segment;
+    uint64_t first = 1;
+    while (!segment_find(storage, first, &segment) && first < SEGMENTS_MAX)
+        first++; /* the front may have been let go of */
+    *ret_first = first;
+    *ret_last = 0;
+    for (uint64_t next = first; segment_find(storage, next, &segment); next++)
+        *ret_last = next;
+    return *ret_last != 0;
+}
+
 bool storage_damage(struct storage *storage)
 {
     ASSERT(!storage->wal && !storage->damaged);
-    struct segment segments[2] = {{.data = NULL}};
-    uint64_t first = 1, last = 0;
-    while (!segment_find(storage, first, &segments[0]) && first < 4096)
-        first++; /* the front may have been let go of */
-    for (uint64_t next = first; segment_find(storage, next, &segments[1]); next++)
-        last = next;
-    if (last == 0)
+    struct segment segment;
+    uint64_t first, last;
+    if (!segments_find(storage, &first, &last))
         return false;
     uint64_t sequence = draw(storage, first, last);
-    (void)segment_find(storage, sequence, &segments[0]);
-    size_t attested = sequence < last ? segments[0].end : segments[0].batch;
+    (void)segment_find(storage, sequence, &segment);
+    size_t attested = sequence < last ? segment.end : segment.batch;
     if (attested == 0)
         return false;
     size_t at = (size_t)draw(storage, 0, attested - 1);
-    uint8_t byte = (uint8_t)(segments[0].data[at] ^ draw(storage, 1, 255));
-    memory_disk_rot(storage->disk, segments[0].path, at, &byte, 1);
+    uint8_t byte = (uint8_t)(segment.data[at] ^ draw(storage, 1, 255));
+    memory_disk_rot(storage->disk, segment.path, at, &byte, 1);
     storage->damaged = memory_disk_clone(storage->disk);
+    return true;
+}
+
+void storage_zero_last_batch(struct storage *storage)
+{
+    static const uint8_t zeros[4096];
+    struct segment segment;
+    uint64_t first, last;
+    ASSERT(segments_find(storage, &first, &last) && segment_find(storage, last, &segment));
+    ASSERT(segment.end - segment.batch <= sizeof zeros);
+    memory_disk_rot(storage->disk, segment.path, segment.batch, zeros, segment.end - segment.batch);
+}
+
+bool storage_damage_vote(struct storage *storage)
+{
+    ASSERT(!storage->vote);
+    size_t bytes = 0;
+    const uint8_t *data = memory_disk_bytes(storage->disk, STORAGE_DIR "/vote", &bytes);
+    if (storage->vote_damaged || !data)
+        return false;
+    size_t at = (size_t)draw(storage, 0, VOTE_SLOT_USED - 1);
+    at += draw(storage, 0, 1) == 0 ? 0 : bytes / 2;
+    uint8_t byte = (uint8_t)(data[at] ^ draw(storage, 1, 255));
+    memory_disk_rot(storage->disk, STORAGE_DIR "/vote", at, &byte, 1);
+    storage->vote_damaged = true;
     return true;
 }
 

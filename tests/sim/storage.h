@@ -46,6 +46,14 @@ MUST_USE int storage_open(struct storage *storage, bool interrupted, struct stor
  * From then on storage_open must answer CORRUPT and change nothing. */
 bool storage_damage(struct storage *storage);
 
+/* Puts zeros where the last segment's last batch was, for tests of what finds that; the node is
+ * down. */
+void storage_zero_last_batch(struct storage *storage);
+
+/* Changes a byte in one of the two slots of the vote, the node being down: it loses nothing. False:
+ * one is damaged already, and was not mended by a start. */
+bool storage_damage_vote(struct storage *storage);
+
 /* True if every file of the log is as it was right after storage_damage. */
 bool storage_untouched(const struct storage *storage);
 

@@ -48,7 +48,10 @@ static void world_make_node(struct world *world, uint32_t index)
         storage = storage_create(&node->identity, &world->knobs.storage,
                                  world->configuration_payload, &world->prng);
     node->disk = disk_create(world->configuration_payload, storage);
-    node->machine = machine_create();
+    struct store *store = NULL;
+    if (world->knobs.real_machine)
+        store = store_create(world->cluster_id, node->id);
+    node->machine = machine_create(store);
 }
 
 struct world *world_create(uint64_t seed, bool trace)
@@ -93,6 +96,15 @@ void world_destroy(struct world *world)
     buf_unref(world->configuration_payload);
     free(world->configuration);
     free(world);
+}
+
+void world_remove_files(const struct world *world)
+{
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        const struct machine *machine = world->nodes[i].machine;
+        if (machine && machine_store(machine))
+            store_remove(machine_store(machine));
+    }
 }
 
 /* --- What the modules share --------------------------------------------------------------------
@@ -352,6 +364,8 @@ void world_print_knobs(const struct world *world, FILE *out)
         fprintf(out, "[real wire]");
     if (knobs->real_disk)
         fprintf(out, "[real disk, segments %" PRIu64 " bytes]", knobs->storage.segment_bytes);
+    if (knobs->real_machine)
+        fprintf(out, "[real machine]");
     const char *separator = "";
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if (!knobs->on[i])

@@ -22,6 +22,7 @@
 #include "tests/sim/queue.h"
 #include "tests/sim/report.h"
 #include "tests/sim/storage.h"
+#include "tests/sim/store.h"
 
 /* A read that the core has confirmed and the state machine has not reached yet. */
 struct node_read {
@@ -107,6 +108,9 @@ struct world_result {
 /* Makes the world of a seed. */
 struct world *world_create(uint64_t seed, bool trace);
 void world_destroy(struct world *world);
+
+/* For signal handlers: removes what the world has outside of this process. */
+void world_remove_files(const struct world *world);
 
 /* Runs it: `steps` events with faults, then the calm phase. */
 struct world_result world_run(struct world *world, uint64_t steps);
