@@ -182,6 +182,11 @@ Test(read, waiting_ones_come_back_when_the_leader_steps_down)
     cluster_receive(&c, append_request(2, 1, led + 1, id_of(led, 2), 2, NULL, 0));
     cr_assert_eq(node()->reads.count, 2);
     cr_assert_eq(node()->reads.items[0].code, CONCLAVE_NOT_LEADER, "node 2 leads now");
+    cluster_persist_all(&c, 1);
+    cluster_advance(&c, 3 * T_US);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(raft_role(node()->raft), RAFT_PRECANDIDATE);
+    cr_assert_eq(node()->reads.count, 2, "each of them once");
     cluster_deinit(&c);
 }
 
