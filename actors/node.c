@@ -41,6 +41,8 @@ static int check_options(const struct conclave_options *options, struct conclave
             "a heartbeat of %u ms is too slow for an election timeout of %u ms: at most "
             "a third of it",
             options->heartbeat_ms, options->election_timeout_ms);
+    if (options->priority > RAFT_PRIORITY_MAX)
+        return error_set(error, CONCLAVE_INVALID, "the priority must be 0 to 100");
     if (options->segment_bytes < UINT64_C(64) * 1024 || options->segment_bytes > UINT64_C(1) << 30)
         return error_set(error, CONCLAVE_INVALID, "segments must be 64 KiB to 1 GiB");
     if (options->inflight_bytes_max < UINT64_C(2) * CONCLAVE_COMMAND_BYTES_MAX)

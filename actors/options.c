@@ -10,6 +10,7 @@
 enum {
     ELECTION_TIMEOUT_MS = 500,
     HEARTBEAT_MS = 100,
+    PRIORITY_MAX = 100,
     INFLIGHT_BYTES = 64 << 20, /* 64 commands of the largest size, or 250,000 small ones */
     SEGMENT_BYTES = 16 << 20
 };
@@ -20,6 +21,7 @@ void conclave_options_init(struct conclave_options *options)
     options->size = sizeof *options;
     options->election_timeout_ms = ELECTION_TIMEOUT_MS;
     options->heartbeat_ms = HEARTBEAT_MS;
+    options->priority = PRIORITY_MAX;
     options->inflight_bytes_max = INFLIGHT_BYTES;
     options->segment_bytes = SEGMENT_BYTES;
     options->log_level = CONCLAVE_LOG_INFO;
@@ -87,6 +89,15 @@ static bool parse_number(const char *text, uint64_t *ret)
     return parse_with_unit(text, units, ret);
 }
 
+static bool parse_priority(const char *text, uint32_t *ret)
+{
+    uint64_t number;
+    if (!parse_number(text, &number) || number > PRIORITY_MAX)
+        return false;
+    *ret = (uint32_t)number;
+    return true;
+}
+
 static bool parse_level(const char *text, enum conclave_log_level *ret)
 {
     static const char *const names[] = {"debug", "info", "warn", "error"};
@@ -122,6 +133,9 @@ int conclave_options_set(struct conclave_options *options, const char *name, con
     } else if (strcmp(name, "seed") == 0) {
         good = parse_number(value, &options->seed);
         wanted = "a number";
+    } else if (strcmp(name, "priority") == 0) {
+        good = parse_priority(value, &options->priority);
+        wanted = "a number from 0 to 100";
     } else if (strcmp(name, "expose-plaintext") == 0) {
         good = parse_bool(value, &options->expose_plaintext);
         wanted = "true or false";

@@ -27,6 +27,7 @@ static int raft_actor_start(struct actor *actor, struct conclave_error *error)
     options.seed = node->options.seed ? node->options.seed : prng_entropy();
     options.election_timeout_us = (uint64_t)node->options.election_timeout_ms * 1000;
     options.heartbeat_us = (uint64_t)node->options.heartbeat_ms * 1000;
+    options.priority = node->options.priority;
     self->raft = raft_create(&options);
     self->armed_us = UINT64_MAX;
     self->revision = node->recovered.revision;

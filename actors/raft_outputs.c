@@ -221,7 +221,9 @@ static void carry_trace(struct actor *actor, const struct raft_trace *trace)
     case RAFT_TRACE_TRANSFER:
         log_event(logger, trace->b == RAFT_TRANSFER_DISK ? CONCLAVE_LOG_WARN : CONCLAVE_LOG_INFO,
                   "raft", "transfer", "target=%s reason=%s", member_name(self, trace->a),
-                  trace->b == RAFT_TRANSFER_DISK ? "disk_stalled" : "asked");
+                  trace->b == RAFT_TRANSFER_DISK       ? "disk_stalled"
+                  : trace->b == RAFT_TRANSFER_PRIORITY ? "priority"
+                                                       : "asked");
         break;
     case RAFT_TRACE_TRANSFER_SENT:
         log_event(logger, CONCLAVE_LOG_DEBUG, "raft", "transfer_sent", "target=%s",

@@ -27,6 +27,8 @@ const struct args_flag cmd_serve_flags[] = {
     {"listen", 0, "ENDPOINT", NULL, true, "bind here for peers (its own member's address)"},
     {"listen-client", 0, "ENDPOINT", NULL, true, "bind here for clients (the same)"},
     SERVE_TUNING_FLAGS,
+    {"priority", 0, "N", NULL, true,
+     "0 to 100: a node of lower priority leads while none of higher can (100)"},
     {"log-format", 0, "FORMAT", NULL, true, "logfmt or json (logfmt on a terminal, else json)"},
     {"expose-plaintext", 0, NULL, NULL, true,
      "allow addresses beyond this machine, without encryption"},
@@ -95,6 +97,17 @@ static int node_error(bool json, int code, const char *message)
     return output_error(json, code, NULL, hint, "%s", message);
 }
 
+/* Returns an exit code or 0. */
+static int take_option(const struct args *args, const char *name, struct conclave_options *options)
+{
+    struct conclave_error error;
+    const char *value = args_value(args, name);
+    int code = value ? conclave_options_set(options, name, value, &error) : CONCLAVE_OK;
+    if (code == CONCLAVE_OK)
+        return 0;
+    return output_error(args_on(args, "json"), code, NULL, NULL, "--%s", error.message);
+}
+
 static int read_options(const struct args *args, struct server *server)
 {
     bool json = args_on(args, "json");
@@ -111,13 +124,12 @@ static int read_options(const struct args *args, struct server *server)
         return output_error(json, CONCLAVE_INVALID, NULL,
                             "make one with 'conclave init', or run 'conclave up'",
                             "'serve' needs --data DIR");
-    for (const char *const *name = serve_tuning; *name; name++) {
-        const char *value = args_value(args, *name);
-        int code = value ? conclave_options_set(options, *name, value, &error) : CONCLAVE_OK;
-        if (code != CONCLAVE_OK)
-            return output_error(json, code, NULL, NULL, "--%s", error.message);
-    }
-    int code = conclave_directory_info(options->data_dir, &server->info, &error);
+    int code = take_option(args, "priority", options);
+    for (const char *const *name = serve_tuning; code == 0 && *name; name++)
+        code = take_option(args, *name, options);
+    if (code != 0)
+        return code;
+    code = conclave_directory_info(options->data_dir, &server->info, &error);
     return code == CONCLAVE_OK ? 0 : node_error(json, code, error.message);
 }
 

@@ -78,7 +78,7 @@ static uint32_t raft_fields(enum raft_message_type type)
     case RAFT_APPEND_REQUEST:
         return 5;
     case RAFT_APPEND_RESPONSE:
-        return 7;
+        return 8;
     }
     return RAFT_FIELDS_UNKNOWN;
 }
@@ -114,6 +114,7 @@ static void pack_raft(struct pack *pack, const struct raft_message *message)
         pack_id(pack, response->conflict);
         pack_uint(pack, response->last_index);
         pack_uint(pack, response->round);
+        pack_uint(pack, response->priority);
         break;
     case RAFT_READ_REQUEST:
     case RAFT_READ_RESPONSE:
@@ -290,6 +291,10 @@ static void read_append_response(struct cursor *cursor, struct raft_append_respo
     response->conflict.index = cursor_uint(cursor);
     response->last_index = cursor_uint(cursor);
     response->round = cursor_uint(cursor);
+    uint64_t priority = cursor_uint(cursor);
+    if (priority > RAFT_PRIORITY_MAX)
+        cursor_fail(cursor);
+    response->priority = (uint32_t)priority;
 }
 
 /* Reads the fields of a message whose type and term are known. */

@@ -231,6 +231,7 @@ struct conclave_options {
     uint32_t election_timeout_ms; /* 500; elections start after one to two of these of silence */
     uint32_t heartbeat_ms;        /* 100; at most a third of the election timeout */
     uint64_t seed;                /* of election timeouts; 0: from the operating system */
+    uint32_t priority; /* 100; 0 to 100: a node of lower priority leads while none of higher can */
 
     uint64_t
         inflight_bytes_max; /* 64 MiB; commands and queries taken and not answered; over: BUSY */
@@ -260,8 +261,9 @@ CONCLAVE_API void conclave_options_init(struct conclave_options *options);
 
 /* Sets one option by the name that the command line uses without its dashes: "election-timeout"
  * "500ms", "heartbeat" "100ms", "segment-size" "16MiB", "inflight-max" "64MiB", "log-level" "warn",
- * "seed" "7", "expose-plaintext" "true". Paths and endpoints are fields only, since the struct
- * borrows strings. Errors: INVALID (unknown name, bad value), with the sentence in *error. */
+ * "seed" "7", "priority" "50", "expose-plaintext" "true". Paths and endpoints are fields only,
+ * since the struct borrows strings. Errors: INVALID (unknown name, bad value), with the sentence in
+ * *error. */
 CONCLAVE_API CONCLAVE_MUST_USE int conclave_options_set(struct conclave_options *options,
                                                         const char *name, const char *value,
                                                         struct conclave_error *error);

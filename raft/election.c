@@ -42,6 +42,9 @@ void raft_draw_timeout(struct raft *raft)
     /* Rule 27: drawn again for each election, or nodes that collided once collide for ever. */
     uint64_t timeout = raft->options.election_timeout_us;
     raft->election_timeout_us = prng_between(&raft->prng, timeout, 2 * timeout);
+    /* A node of low priority lets the others try first. */
+    raft->election_timeout_us +=
+        timeout * (RAFT_PRIORITY_MAX - raft->options.priority) / RAFT_PRIORITY_MAX;
     raft->election_deadline_us = raft->now_us + raft->election_timeout_us;
 }
 

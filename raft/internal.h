@@ -118,6 +118,7 @@ struct raft {
 
     /* Leader. */
     struct raft_transfer transfer; /* all zero in every other role: Rule 25 */
+    uint64_t better_since_us;      /* a voter of higher priority could lead; 0: there is none */
     bool disk_transfer_tried;      /* since this node's disk hangs */
     uint64_t leader_since_us;
     uint64_t term_start; /* index of this term's no-op */

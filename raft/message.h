@@ -45,6 +45,8 @@ struct raft_append_request {
     struct raft_runs entries; /* contiguous from prev.index + 1: Rule 16 */
 };
 
+enum { RAFT_PRIORITY_MAX = 100 };
+
 enum raft_append_result {
     RAFT_APPEND_ACCEPTED = 1, /* the log holds prev and, durably, everything up to `match` */
     RAFT_APPEND_REJECTED = 2, /* the log does not hold prev */
@@ -59,6 +61,7 @@ struct raft_append_response {
                                 prev.index that could match (its term and index) */
     uint64_t last_index;     /* the follower's last index, for status and flow control */
     uint64_t round;          /* echoes the request's */
+    uint32_t priority;       /* the sender's: raft_options.priority */
 };
 
 /* A follower that has reads asks its leader for a read index (dissertation, 6.4). */

@@ -28,6 +28,7 @@ void raft_options_init(struct raft_options *options)
     *options = (struct raft_options){
         .election_timeout_us = 500000,
         .heartbeat_us = 100000,
+        .priority = RAFT_PRIORITY_MAX,
         .append_entries_max = APPEND_ENTRIES_MAX,
         .append_bytes_max = APPEND_BYTES_MAX,
         .inflight_messages_max = INFLIGHT_MESSAGES_MAX,

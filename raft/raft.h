@@ -48,6 +48,8 @@ struct raft_options {
     uint64_t uncommitted_bytes_max; /* of the leader's own proposals; over it they get BUSY */
     uint64_t apply_bytes_max;       /* payload bytes handed to the state machine, not yet APPLIED */
     uint32_t reads_max;             /* reads waiting for their confirmation; over it BUSY */
+    uint32_t priority; /* 0 to RAFT_PRIORITY_MAX: lower waits up to another T before it campaigns,
+                          and hands the lead to a voter that has more */
     uint64_t disk_stall_us;    /* a persist that is out for longer: a leader gives leadership up and
                                   nobody campaigns; 0: two election timeouts */
     uint64_t trailing_entries; /* kept behind a snapshot, for followers a little behind (Rule 39) */
@@ -232,8 +234,9 @@ struct raft_trace {
 };
 
 enum raft_transfer_reason {
-    RAFT_TRANSFER_ASKED = 1, /* by a TRANSFER event */
-    RAFT_TRANSFER_DISK = 2   /* this node's disk hangs */
+    RAFT_TRANSFER_ASKED = 1,   /* by a TRANSFER event */
+    RAFT_TRANSFER_DISK = 2,    /* this node's disk hangs */
+    RAFT_TRANSFER_PRIORITY = 3 /* the target has a higher priority */
 };
 
 #define RAFT_LIST(type, name)     \

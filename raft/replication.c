@@ -7,6 +7,7 @@
 void raft_lead(struct raft *raft)
 {
     raft->leader_since_us = raft->now_us;
+    raft->better_since_us = 0;
     raft->term_start = raft->log.last.index + 1;
     for (uint32_t i = 0; i < raft->peer_count; i++) {
         struct raft_progress *peer = &raft->peers[i];
@@ -164,6 +165,7 @@ void raft_on_append_response(struct raft *raft, const struct raft_message *messa
     if (message->term < raft->hard.term || raft->role != RAFT_LEADER || !peer)
         return;
     peer->contact_us = raft->now_us;
+    peer->priority = response->priority;
     if (response->result != RAFT_APPEND_ACCEPTED && response->result != RAFT_APPEND_REJECTED)
         return; /* STALE: about a request of an earlier term */
     /* Rule 40: it followed this leader when it answered, whether or not the logs agree. */

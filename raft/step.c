@@ -7,6 +7,7 @@
 struct raft *raft_create(const struct raft_options *options)
 {
     ASSERT(options->id != 0 && options->election_timeout_us > 0 && options->heartbeat_us > 0);
+    ASSERT(options->priority <= RAFT_PRIORITY_MAX);
     ASSERT(options->append_entries_max > 0 && options->inflight_messages_max > 0);
     struct raft *raft = mem_zalloc(sizeof *raft);
     raft->options = *options;

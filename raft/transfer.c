@@ -22,6 +22,25 @@ static bool may_lead(const struct raft *raft, const struct raft_progress *peer)
            raft->now_us - peer->contact_us < raft->options.election_timeout_us;
 }
 
+/* A transfer for the sake of priority is tried when the better node could have led for so many
+ * election timeouts without a break: one that comes and goes must not take the lead each time. */
+enum { BETTER_FOR_TIMEOUTS = 10 };
+
+/* The voter with the highest priority above this node's that holds all that is committed. */
+static const struct raft_progress *better_peer(const struct raft *raft)
+{
+    const struct raft_progress *better = NULL;
+    uint32_t priority = raft->options.priority;
+    for (uint32_t i = 0; i < raft->peer_count; i++) {
+        const struct raft_progress *peer = &raft->peers[i];
+        if (peer->priority > priority && peer->match >= raft->commit && may_lead(raft, peer)) {
+            better = peer;
+            priority = peer->priority;
+        }
+    }
+    return better;
+}
+
 struct raft_progress *raft_best_peer(const struct raft *raft)
 {
     struct raft_progress *best = NULL;
@@ -152,6 +171,21 @@ static void watch_disk(struct raft *raft)
     raft_become_follower(raft, raft->hard.term, 0);
 }
 
+/* Looked at with every step, so with every heartbeat. */
+static void watch_priorities(struct raft *raft)
+{
+    const struct raft_progress *better = better_peer(raft);
+    if (!better || raft->transfer.target != 0) {
+        raft->better_since_us = 0; /* also after one that failed: the next one is as far away */
+        return;
+    }
+    if (raft->better_since_us == 0)
+        raft->better_since_us = raft->now_us;
+    if (raft->now_us - raft->better_since_us >=
+        BETTER_FOR_TIMEOUTS * raft->options.election_timeout_us)
+        transfer_begin(raft, better->id, RAFT_TRANSFER_PRIORITY);
+}
+
 void raft_transfer_step(struct raft *raft)
 {
     if (raft->role != RAFT_LEADER)
@@ -164,6 +198,8 @@ void raft_transfer_step(struct raft *raft)
         *transfer = (struct raft_transfer){0};
     }
     watch_disk(raft);
+    if (raft->role == RAFT_LEADER)
+        watch_priorities(raft);
     peer = raft->role == RAFT_LEADER ? raft_peer(raft, transfer->target) : NULL;
     /* Rule 25: with anything less the target could lose the election, or would win it only to
      * replace what this leader has taken. */

@@ -100,6 +100,18 @@ class Leadership(ClusterTest):
             node.kill()
         self.assertEqual(leader.stop(), 0)
 
+    def test_the_lead_returns_to_the_higher_priority(self):
+        self.start_cluster()
+        preferred = self.cluster.nodes[0]
+        for node in self.cluster.others(preferred):
+            node.stop()
+            node.start("--priority", "50")
+            wait_until(lambda n=node: (n.status() or {}).get("healthy"), f"{node.name} is back")
+        self.cluster.run("leader", "transfer", self.cluster.nodes[1].name)
+        wait_until(lambda: self.cluster.leader() is preferred, "the preferred node leads")
+        self.assert_sentence(cluster.run("serve", "--data", preferred.data, "--priority", "101"), 2,
+                             "100")
+
     def test_stale_reads_say_their_age_and_end_with_their_bound(self):
         self.start_cluster()
         self.cluster.put("key", b"value")

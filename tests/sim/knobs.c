@@ -58,6 +58,7 @@ static void draw_timing(struct knobs *knobs, struct prng *prng)
     knobs->spike_us_max = prng_between(prng, timeout_us / 4, timeout_us * 5);
     knobs->fault_us_max = prng_between(prng, timeout_us / 2, timeout_us * 8);
     knobs->fault_length_us_max = prng_between(prng, timeout_us / 4, timeout_us * 8);
+    knobs->priorities = prng_below(prng, 4) == 0;
     knobs->leader_chance = PICK(prng, 0, 300, 700, 1000);
     knobs->reset_chance = PICK(prng, 0, 300, 1000);
 }

@@ -67,6 +67,7 @@ struct knobs {
     uint64_t spike_us_max;    /* of a delayed message, a slow batch */
     uint64_t fault_us_max;    /* between two faults */
     uint64_t fault_length_us_max;
+    bool priorities;        /* nodes differ in who should lead */
     uint64_t leader_chance; /* a fault that hits a node is aimed at a leader */
     uint64_t reset_chance;  /* a crash loses the state machine's data too */
 

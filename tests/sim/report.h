@@ -59,6 +59,7 @@
     X(TRANSFER_ENDED, "transfers of leadership given up")                               \
     X(WRITE_HANDOVER, "writes refused because of a transfer")                           \
     X(DISK_TRANSFER, "leaders that hand over because their disk hangs")                 \
+    X(PRIORITY_TRANSFER, "leaders that hand over to a higher priority")                 \
     X(READ_FOLLOWER, "reads answered by followers")                                     \
     X(DISK_STALLED, "leaders that stepped down because their disk hangs")
 

@@ -33,6 +33,8 @@ static void world_make_node(struct world *world, uint32_t index)
     node->id = world->ids[index];
     node->options = world->knobs.raft;
     node->options.id = node->id;
+    if (world->knobs.priorities)
+        node->options.priority = (uint32_t)world_draw(world, 0, 2) * RAFT_PRIORITY_MAX / 2;
     node->clock_rate = 1000000;
     node->clock_offset_us = (int64_t)world_draw(world, 0, UINT64_C(1) << 40);
     if (world->knobs.on[SIM_FAULT_CLOCK]) {

@@ -389,3 +389,73 @@ Test(transfer, a_lone_voter_keeps_its_office_on_any_disk)
     cr_assert_eq(role(1), RAFT_LEADER);
     cluster_deinit(&c);
 }
+
+/* --- Priorities ---------------------------------------------------------------------------------
+ */
+
+/* Node 2, of this priority, has everything up to `match`. */
+static void acknowledge(uint64_t led, uint64_t match, uint32_t priority)
+{
+    struct raft_message *message = append_accepted(2, 1, led, match, 0);
+    message->append_response.priority = priority;
+    cluster_receive(&c, message);
+}
+
+/* Node 1, of priority 50, leads; node 2 of 100 keeps up for so many halves of T. */
+static void keep_up(uint64_t led, int halves, uint32_t priority)
+{
+    for (int i = 0; i < halves; i++) {
+        cluster_advance(&c, T_US / 2);
+        acknowledge(led, 2, priority);
+    }
+}
+
+static uint64_t lesser(void)
+{
+    cluster_init(&c, 3);
+    c.nodes[1].options.priority = 50;
+    cluster_start(&c, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_persist_all(&c, 1);
+    acknowledge(led, 2, 100);
+    return led;
+}
+
+Test(transfer, goes_to_a_higher_priority_that_has_kept_up)
+{
+    uint64_t led = lesser();
+    keep_up(led, 19, 100);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 0, "not at once");
+    keep_up(led, 1, 100);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
+    cluster_deinit(&c);
+}
+
+Test(transfer, does_not_go_to_an_equal_or_lower_priority)
+{
+    uint64_t led = lesser();
+    keep_up(led, 60, 50);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 0);
+    cluster_deinit(&c);
+}
+
+Test(transfer, for_priority_waits_anew_after_a_break)
+{
+    uint64_t led = lesser();
+    keep_up(led, 19, 100);
+    keep_up(led, 1, 0);
+    keep_up(led, 19, 100);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 0);
+    cluster_deinit(&c);
+}
+
+Test(transfer, a_lower_priority_waits_longer_before_it_campaigns)
+{
+    cluster_init(&c, 3);
+    c.nodes[1].options.priority = 0;
+    cluster_start(&c, 1);
+    cluster_receive(&c, append_request(2, 1, 2, id_of(1, 1), 1, NULL, 0));
+    cr_assert_geq(node(1)->deadline_us, c.now_us + 2 * T_US);
+    cr_assert_leq(node(1)->deadline_us, c.now_us + 3 * T_US);
+    cluster_deinit(&c);
+}
