@@ -92,6 +92,40 @@ Test(snapshot, node_that_was_down_comes_back_by_one)
     cluster_deinit(&c);
 }
 
+/* Node 1 commits some more and takes another snapshot of all of it. */
+static void snapshot_again(struct cluster *c)
+{
+    for (int i = 0; i < 8; i++) {
+        cluster_propose(c, 1, 1, 10);
+        cluster_settle(c);
+    }
+    uint64_t applied = raft_applied(c->nodes[1].raft);
+    cluster_snapshot(c, 1, applied, applied - 5);
+}
+
+Test(snapshot, rule_36_what_follows_one_on_its_way_stays)
+{
+    struct cluster c;
+    leave_behind(&c);
+    cluster_start_node(&c, 3);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cr_assert(needs_snapshot(&c, 1, 3));
+    uint64_t sent = c.nodes[1].disk_snapshot.last.index;
+    snapshot_again(&c);
+    cr_assert_eq(raft_base(c.nodes[1].raft).index, sent);
+    /* Rule 37: an old answer that does not reach the log ends nothing, not even the pin. */
+    uint64_t term = raft_hard_state(c.nodes[1].raft).term;
+    cluster_receive(&c, append_accepted(3, 1, term, 1, 0));
+    cr_assert(needs_snapshot(&c, 1, 3));
+    snapshot_again(&c);
+    cr_assert_eq(raft_base(c.nodes[1].raft).index, sent);
+    cluster_crash(&c, 3);
+    cluster_run(&c, 11 * T_US);
+    snapshot_again(&c);
+    cr_assert_gt(raft_base(c.nodes[1].raft).index, sent, "not for one that does not answer");
+    cluster_deinit(&c);
+}
+
 Test(snapshot, nothing_is_applied_while_one_is_installed)
 {
     struct cluster c;

@@ -257,6 +257,34 @@ Test(snapshot, transfer_goes_on_where_it_stopped)
     memory_disk_destroy(from);
 }
 
+Test(snapshot, transfer_with_one_wrong_bit_is_not_taken)
+{
+    struct memory_disk *disk = disk_create(), *from = disk_create();
+    const struct io *io = memory_disk_io(disk), *io_from = memory_disk_io(from);
+    cr_assert_eq(write_one(io_from, 40, NULL), CONCLAVE_OK);
+    struct snapshot_source source;
+    cr_assert_eq(snapshot_source_open(io_from, STORY_DIR, (struct raft_id){2, 40}, &source, NULL),
+                 CONCLAVE_OK);
+    struct snapshot_part *part = NULL;
+    cr_assert_eq(snapshot_part_open(io, STORY_DIR, source.name, source.bytes, &part, NULL),
+                 CONCLAVE_OK);
+    cr_assert_eq(copy_some(&source, part, source.bytes / 2), CONCLAVE_OK);
+    uint8_t byte = 0;
+    size_t got = 0;
+    cr_assert_eq(
+        io_from->read(io_from->ctx, source.file, snapshot_part_offset(part), &byte, 1, &got, NULL),
+        CONCLAVE_OK);
+    byte ^= 1;
+    cr_assert_eq(snapshot_part_add(part, &byte, 1, NULL), CONCLAVE_OK);
+    cr_assert_eq(copy_some(&source, part, source.bytes), CONCLAVE_OK);
+    struct snapshot_meta meta = {0};
+    cr_assert_eq(snapshot_part_finish(part, &story_identity, &meta, NULL), CONCLAVE_CORRUPT);
+    cr_assert_neq(read_one(io, (struct raft_id){2, 40}, NULL), CONCLAVE_OK);
+    snapshot_source_close(&source);
+    memory_disk_destroy(disk);
+    memory_disk_destroy(from);
+}
+
 Test(snapshot, transfer_that_went_wrong_begins_anew)
 {
     struct memory_disk *disk = disk_create(), *from = disk_create();
