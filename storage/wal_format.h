@@ -65,9 +65,9 @@
  * the worst it could do is to turn a cut into CORRUPT.
  *
  * The window. Damage to the last batch, after it was synced and before the next batch or the
- * attestation is, looks like a torn write and is cut. An acknowledged entry is lost that way only if
- * the copies that are left are no longer on a majority; where a bare majority had it, one cut copy
- * is enough.
+ * attestation is, looks like a torn write and is cut. An acknowledged entry is lost that way only
+ * if the copies that are left are no longer on a majority; where a bare majority had it, one cut
+ * copy is enough.
  *
  * A start may find in the page cache what never reached the disk (a killed process, a failed sync).
  * So before the last batch counts, it is written again and synced, and then attested.
