@@ -9,6 +9,7 @@
 #include "base/fatal.h"
 #include "storage/joined.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,8 +48,8 @@ static int look_around(struct join *join, struct conclave_error *error)
                              "lost (conclave member remove %s), or take another name",
                              status->cluster, node->name, node->name);
         join->self.id = node->id;
-        strcpy(join->self.peer, node->peer);
-        strcpy(join->self.client, node->client);
+        snprintf(join->self.peer, sizeof join->self.peer, "%s", node->peer);
+        snprintf(join->self.client, sizeof join->self.client, "%s", node->client);
         return CONCLAVE_OK;
     }
     return CONCLAVE_OK;
@@ -79,9 +80,9 @@ static void list_members(struct join *join)
         member->id = node->id;
         member->incarnation = node->incarnation;
         member->flags = node->voter ? RAFT_MEMBER_VOTER : RAFT_MEMBER_LEARNER;
-        strcpy(member->name, node->name);
-        strcpy(member->peer, node->peer);
-        strcpy(member->client, node->client);
+        snprintf(member->name, sizeof member->name, "%s", node->name);
+        snprintf(member->peer, sizeof member->peer, "%s", node->peer);
+        snprintf(member->client, sizeof member->client, "%s", node->client);
     }
     join->self.flags = RAFT_MEMBER_LEARNER;
     join->self.incarnation = join->identity.incarnation;
@@ -103,7 +104,7 @@ static int join_run(struct join *join, const struct io *io, const char *dir,
         code = bootstrap_make_dir(io, dir, error);
     join->identity.node_id = join->self.id;
     join->identity.incarnation = bootstrap_draw_id();
-    strcpy(join->identity.name, join->self.name);
+    snprintf(join->identity.name, sizeof join->identity.name, "%s", join->self.name);
     if (!code)
         code = ask_in(join, error);
     if (code)

@@ -14,6 +14,7 @@
 #include "codec/session.h"
 #include "transport/endpoint.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -424,13 +425,13 @@ static struct raft_change *change_make(const struct client_member_change *asked,
     change->member.incarnation = asked->incarnation;
     change->member.flags =
         asked->learner ? RAFT_MEMBER_LEARNER : RAFT_MEMBER_LEARNER | RAFT_MEMBER_PROMOTE;
-    strcpy(change->member.name, asked->name);
-    strcpy(change->member.peer, asked->peer);
+    snprintf(change->member.name, sizeof change->member.name, "%s", asked->name);
+    snprintf(change->member.peer, sizeof change->member.peer, "%s", asked->peer);
     if (asked->kind == CLIENT_MEMBER_ADD && !asked->client[0])
         endpoint_client_default(asked->peer, change->member.client, sizeof change->member.client);
     else
-        strcpy(change->member.client, asked->client);
-    strcpy(change->replacement, asked->replacement);
+        snprintf(change->member.client, sizeof change->member.client, "%s", asked->client);
+    snprintf(change->replacement, sizeof change->replacement, "%s", asked->replacement);
     return change;
 }
 

@@ -7,6 +7,7 @@
 #include "base/list.h"
 #include "transport/endpoint.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,7 +107,7 @@ static void link_guest(struct network *network, struct peer_state *guest, const 
     if (!guest->guest || strcmp(guest->endpoint, endpoint) == 0 ||
         endpoint_check(endpoint, NULL) != CONCLAVE_OK)
         return;
-    strcpy(guest->endpoint, endpoint);
+    snprintf(guest->endpoint, sizeof guest->endpoint, "%s", endpoint);
     relink(network, now_us);
 }
 
@@ -241,7 +242,7 @@ void network_set_members(struct actor *actor, struct raft_configuration *members
         peer->told = member->incarnation != 0;
         if (member->incarnation)
             peer->incarnation = member->incarnation;
-        strcpy(peer->endpoint, member->peer);
+        snprintf(peer->endpoint, sizeof peer->endpoint, "%s", member->peer);
     }
     /* Whoever is no member now stays a guest for a while: it hears of its removal, or this node's
      * log is only on its way to where it becomes a member again. */

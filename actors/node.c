@@ -181,7 +181,7 @@ static int choose_endpoints(struct node *node, struct conclave_error *error)
     if (!self->id)
         return error_set(error, CONCLAVE_IDENTITY, "node %s is not a member of its own cluster",
                          node->identity.name);
-    strcpy(node->peer, self->peer);
+    snprintf(node->peer, sizeof node->peer, "%s", self->peer);
     const char *listen = node->options.listen ? node->options.listen : self->peer;
     const char *client = node->options.listen_client ? node->options.listen_client : self->client;
     snprintf(node->listen, sizeof node->listen, "%s", listen);
