@@ -22,6 +22,7 @@ enum actor_id {
     ACTOR_RAFT,
     ACTOR_LOG_WRITER,
     ACTOR_SEGMENTS,
+    ACTOR_SNAPSHOT,
     ACTOR_MACHINE,
     ACTOR_COUNT
 };
@@ -66,12 +67,13 @@ void actor_join(struct actor *actor);
 /* Sends to another actor of the same node. */
 void actor_send(struct actor *actor, enum actor_id to, struct envelope **envelope);
 
-/* The five actors and their helper. */
+/* The five actors and their helpers. */
 extern const struct actor_ops timer_actor_ops;
 extern const struct actor_ops network_actor_ops;
 extern const struct actor_ops raft_actor_ops;
 extern const struct actor_ops log_writer_ops;
 extern const struct actor_ops segment_helper_ops;
+extern const struct actor_ops snapshot_helper_ops;
 extern const struct actor_ops machine_actor_ops;
 
 #endif

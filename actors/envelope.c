@@ -18,6 +18,7 @@ void envelope_destroy(struct envelope *envelope)
     switch (envelope->type) {
     case ENVELOPE_START:
         raft_runs_clear(&envelope->start.entries);
+        buf_unref(envelope->start.snapshot.configuration);
         break;
     case ENVELOPE_RECEIVED:
         raft_messages_clear(&envelope->received);
@@ -42,6 +43,7 @@ void envelope_destroy(struct envelope *envelope)
         free(envelope->status.status);
         break;
     case ENVELOPE_SEND:
+    case ENVELOPE_SEND_BULK:
         outgoing_clear(&envelope->send);
         break;
     case ENVELOPE_REPLY:
@@ -52,6 +54,15 @@ void envelope_destroy(struct envelope *envelope)
         break;
     case ENVELOPE_MEMBERS:
         free(envelope->members);
+        break;
+    case ENVELOPE_SNAPSHOT_BEGUN:
+        snapshot_meta_clear(&envelope->snapshot_begun.meta);
+        break;
+    case ENVELOPE_SNAPSHOT_RECEIVED:
+        buf_unref(envelope->snapshot.configuration);
+        break;
+    case ENVELOPE_BULK:
+        buf_unref(envelope->bulk.buf);
         break;
     case ENVELOPE_READY:
         free(envelope->ready.error);
@@ -66,6 +77,13 @@ void envelope_destroy(struct envelope *envelope)
     case ENVELOPE_PEER_SEEN:
     case ENVELOPE_PERSISTED:
     case ENVELOPE_PREPARE_SEGMENT:
+    case ENVELOPE_REMOVE_SEGMENTS:
+    case ENVELOPE_SNAPSHOT_CANCEL:
+    case ENVELOPE_SNAPSHOT_DONE:
+    case ENVELOPE_SNAPSHOT_TAKEN:
+    case ENVELOPE_CUT:
+    case ENVELOPE_STREAM:
+    case ENVELOPE_INSTALL:
     case ENVELOPE_APPLIED:
     case ENVELOPE_LEADERSHIP:
     case ENVELOPE_DRAIN:

@@ -6,7 +6,10 @@
 #define ACTORS_ENVELOPE_H
 
 #include "codec/client.h"
+#include "codec/peer.h"
 #include "raft/raft.h"
+#include "storage/snapshot.h"
+#include "storage/wal.h"
 
 enum envelope_type {
     /* to every actor */
@@ -32,6 +35,21 @@ enum envelope_type {
     ENVELOPE_PERSIST,
     ENVELOPE_PERSISTED,
     ENVELOPE_PREPARE_SEGMENT,
+    ENVELOPE_REMOVE_SEGMENTS,
+
+    /* state machine -> snapshot helper -> state machine, raft, log-writer */
+    ENVELOPE_SNAPSHOT_BEGUN,
+    ENVELOPE_SNAPSHOT_CANCEL, /* the node ends: the answer may be that there is none */
+    ENVELOPE_SNAPSHOT_DONE,   /* to the state machine: it was ended, written or not */
+    ENVELOPE_SNAPSHOT_TAKEN,  /* to raft */
+    ENVELOPE_CUT,             /* to the log-writer: what the log on disk need not hold any more */
+
+    /* raft -> snapshot helper; network -> snapshot helper -> network, raft -> state machine */
+    ENVELOPE_STREAM,
+    ENVELOPE_BULK,
+    ENVELOPE_SEND_BULK,
+    ENVELOPE_SNAPSHOT_RECEIVED,
+    ENVELOPE_INSTALL,
 
     /* raft -> state machine -> raft */
     ENVELOPE_APPLY,
@@ -98,6 +116,8 @@ struct query_list {
     uint32_t count, capacity;
 };
 
+struct kv_snapshot;
+
 struct envelope {
     enum envelope_type type;
     union {
@@ -108,11 +128,7 @@ struct envelope {
         struct {
             uint64_t epoch;
         } fired;
-        struct {
-            struct raft_hard_state hard_state;
-            struct raft_runs entries;
-            uint64_t applied_index;
-        } start;
+        struct raft_start start;
         struct raft_messages received;
         raft_node_id peer_down;
         struct {
@@ -126,6 +142,7 @@ struct envelope {
             uint64_t seq;
             bool hard_state_changed;
             struct raft_hard_state hard_state;
+            struct raft_id anew; /* index 0: no */
             struct raft_runs entries;
             struct raft_id last;
             struct outgoing_list send_after;
@@ -141,6 +158,23 @@ struct envelope {
             uint64_t index;
             uint64_t revision; /* for status */
         } applied;
+        struct {
+            struct kv_snapshot *snapshot; /* ends with kv_snapshot_end */
+            struct snapshot_meta meta;
+        } snapshot_begun;
+        int snapshot_done_code;
+        struct raft_id snapshot_id; /* SNAPSHOT_TAKEN, INSTALL */
+        uint64_t cut_index;
+        struct wal_range segments;
+        struct {
+            raft_node_id peer;
+            bool wanted;
+        } stream;
+        struct {
+            struct buf *buf; /* one reference: what the frame points into */
+            struct peer_frame frame;
+        } bulk;
+        struct raft_snapshot snapshot;
         struct {
             uint64_t index;    /* answer when this is applied */
             uint64_t fresh_us; /* since when it is: all that was committed then is in it */

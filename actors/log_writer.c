@@ -24,6 +24,8 @@ struct log_writer {
     struct wal *wal;
     struct raft_hard_state hard_state;
     uint64_t segment_asked_us; /* 0: not asked for */
+    uint64_t cut_index;        /* entries up to here need not be on disk */
+    bool cut_due;
 
     /* What the batch at hand will have made durable. */
     bool batch_open;
@@ -48,12 +50,18 @@ static int find_configuration(struct node *node, const struct raft_runs *entries
     *newest = *joined;
     struct raft_runs_iter iter = {0};
     const struct raft_entry *entry = raft_runs_next(entries, &iter);
-    node->recovered.boot = entry ? NULL : joined;
+    const struct snapshot_meta *snapshot = &node->recovered.snapshot;
+    node->recovered.boot = entry || snapshot->configuration ? NULL : joined;
+    if (!code && snapshot->configuration) {
+        const struct buf *payload = snapshot->configuration;
+        code = raft_configuration_decode((struct slice){payload->data, payload->bytes}, newest);
+    }
     for (; !code; entry = raft_runs_next(entries, &iter)) {
         const struct raft_member *self = raft_configuration_find(newest, node->identity.node_id);
         if (self)
             node->recovered.self = *self;
-        while (entry && entry->kind != RAFT_ENTRY_CONFIG)
+        while (entry && (entry->kind != RAFT_ENTRY_CONFIG ||
+                         entry->id.index <= snapshot->configuration_index))
             entry = raft_runs_next(entries, &iter);
         if (!entry)
             break;
@@ -81,6 +89,29 @@ static void log_recovery(const struct node *node, const struct wal_recovery *fou
                   (unsigned long long)found->cut_bytes);
 }
 
+/* Finds the newest snapshot whose beginning can be read; the others are set aside. Whether all of
+ * it is right is seen when it is needed. */
+static int find_snapshot(const struct node *node, struct snapshot_meta *ret,
+                         struct conclave_error *error)
+{
+    struct snapshot_list list = {0};
+    const char *dir = node->options.data_dir;
+    int code = snapshot_list_read(io_posix(), dir, &list, error);
+    for (size_t i = 0; i < list.count && !code; i++) {
+        struct snapshot_reader *reader = NULL;
+        code = snapshot_reader_open(io_posix(), dir, &node->identity, list.items[i], &reader, ret,
+                                    error);
+        snapshot_reader_close(reader);
+        if (code != CONCLAVE_CORRUPT)
+            break;
+        log_event(&node->logger, CONCLAVE_LOG_ERROR, "log-writer", "snapshot_damaged",
+                  "reason=\"%s\"", error->message);
+        code = snapshot_set_aside(io_posix(), dir, list.items[i], error);
+    }
+    snapshot_list_clear(&list);
+    return code;
+}
+
 static int log_writer_start(struct actor *actor, struct conclave_error *error)
 {
     struct node *node = actor->node;
@@ -96,9 +127,13 @@ static int log_writer_start(struct actor *actor, struct conclave_error *error)
     code = wal_open(io_posix(), dir, &node->identity, &options, &writer->wal, &found, error);
     if (code)
         goto fail;
+    code = find_snapshot(node, &node->recovered.snapshot, error);
+    if (code)
+        goto fail;
     code = find_configuration(node, &found.entries, error);
     if (code)
         goto fail;
+    node->recovered.base = found.base;
     log_recovery(node, &found);
     node->recovered.hard_state = writer->hard_state;
     raft_runs_move(&node->recovered.entries, &found.entries);
@@ -126,6 +161,10 @@ static void stage(struct log_writer *writer, struct envelope *persist)
         ASSERT(persist->persist.hard_state.term >= writer->hard_state.term);
         writer->hard_state_changed = true;
         writer->hard_state = persist->persist.hard_state;
+    }
+    if (persist->persist.anew.index) {
+        wal_begin_anew(writer->wal, persist->persist.anew);
+        writer->cut_due = true;
     }
     if (persist->persist.entries.count)
         wal_append(writer->wal, &persist->persist.entries);
@@ -180,6 +219,28 @@ static void ask_for_segment(struct actor *actor)
     actor_send(actor, ACTOR_SEGMENTS, &prepare);
 }
 
+/* Lets go of segments that a snapshot has made superfluous. Nothing is staged. */
+static void cut(struct actor *actor)
+{
+    struct log_writer *writer = actor->state;
+    if (!writer->cut_due)
+        return;
+    writer->cut_due = false;
+    struct wal_range range = wal_release(writer->wal, writer->cut_index);
+    if (range.first == range.end)
+        return;
+    struct envelope *remove = envelope_create(ENVELOPE_REMOVE_SEGMENTS);
+    remove->segments = range;
+    actor_send(actor, ACTOR_SEGMENTS, &remove);
+}
+
+static void take_cut(struct log_writer *writer, uint64_t index)
+{
+    if (index > writer->cut_index)
+        writer->cut_index = index;
+    writer->cut_due = true;
+}
+
 /* Takes all that is queued. Returns STOP or QUIT if one of them came, else 0. */
 static int drain(struct actor *actor)
 {
@@ -187,6 +248,8 @@ static int drain(struct actor *actor)
     for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
         if (envelope->type == ENVELOPE_PERSIST)
             stage(actor->state, envelope);
+        else if (envelope->type == ENVELOPE_CUT)
+            take_cut(actor->state, envelope->cut_index);
         else if (envelope->type == ENVELOPE_QUIT ||
                  (envelope->type == ENVELOPE_STOP && ended != ENVELOPE_QUIT))
             ended = (int)envelope->type;
@@ -214,6 +277,7 @@ static int log_writer_run(struct actor *actor, struct conclave_error *error)
             code = wal_attest(writer->wal, error);
         if (code)
             return code;
+        cut(actor);
         if (ended == ENVELOPE_STOP)
             return wal_attest(writer->wal, error);
     }

@@ -1,6 +1,7 @@
 /* The state-machine actor: applies what is committed, answers the clients that wait for it, and
  * answers queries once everything that linearizability asks for has been applied. The only thread
  * that calls the machine. */
+#include "actors/machine_snapshot.h"
 #include "actors/node.h"
 #include "base/clock.h"
 #include "base/fatal.h"
@@ -19,6 +20,13 @@ struct machine {
     void *arg;
     struct session_layer *sessions; /* in front of the machine */
     uint64_t applied;
+    struct machine_snapshot snapshot;
+    struct raft_id install; /* what it is to become after the backlog; index 0: nothing */
+
+    struct { /* taken from the inbox while waiting for the end of a snapshot; come first */
+        struct envelope **items;
+        uint32_t next, count, capacity;
+    } stash;
 
     struct { /* entries taken from the inbox and not yet applied, in order */
         struct raft_runs *items;
@@ -60,7 +68,14 @@ static int machine_start(struct actor *actor, struct conclave_error *error)
     clock_boot_id(env.boot_id);
     machine->sessions = session_layer_create(machine->ops, machine->arg, node->kv);
     int code = session_layer_open(machine->sessions, &env, &machine->applied, error);
+    if (!code) {
+        code = machine_snapshot_start(actor, &machine->snapshot, machine->sessions,
+                                      &machine->applied, error);
+        if (code && machine->ops->close)
+            machine->ops->close(machine->arg);
+    }
     if (code) {
+        machine_snapshot_deinit(&machine->snapshot);
         session_layer_destroy(machine->sessions);
         free(machine);
         return code;
@@ -115,6 +130,7 @@ static int apply_runs(struct actor *actor, const struct raft_runs *entries,
     uint64_t last_index = 0;
     for (const struct raft_entry *entry; (entry = raft_runs_next(entries, &iter));) {
         last_index = entry->id.index;
+        machine_snapshot_note(&machine->snapshot, entry);
         if (entry->kind == RAFT_ENTRY_COMMAND || entry->kind == RAFT_ENTRY_SESSION) {
             machine->origins[count] = entry->origin;
             machine->inputs[count++] =
@@ -208,13 +224,81 @@ static void answer_waiting(struct machine *machine)
     machine->waiting.count = kept;
 }
 
-/* Takes all that is queued. Returns STOP or QUIT if one of them came, else 0. */
+static struct envelope *next_envelope(struct actor *actor)
+{
+    struct machine *machine = actor->state;
+    if (machine->stash.next < machine->stash.count)
+        return machine->stash.items[machine->stash.next++];
+    machine->stash.next = machine->stash.count = 0;
+    return inbox_receive(&actor->inbox);
+}
+
+/* Waits until the helper has ended the snapshot that it has; what else comes is taken later. */
+static void await_snapshot(struct actor *actor)
+{
+    struct machine *machine = actor->state;
+    while (machine->snapshot.running) {
+        inbox_wait(&actor->inbox, -1);
+        for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
+            if (envelope->type == ENVELOPE_SNAPSHOT_DONE) {
+                machine_snapshot_done(actor->node, &machine->snapshot,
+                                      envelope->snapshot_done_code);
+                envelope_destroy(envelope);
+                continue;
+            }
+            LIST_RESERVE(&machine->stash);
+            machine->stash.items[machine->stash.count++] = envelope;
+        }
+    }
+}
+
+/* Becomes the snapshot that raft has put in the place of the log's front. */
+static int install(struct actor *actor, struct conclave_error *error)
+{
+    struct machine *machine = actor->state;
+    if (!machine->install.index)
+        return CONCLAVE_OK;
+    await_snapshot(actor); /* one of the state that goes */
+    int code = machine_snapshot_install(actor, &machine->snapshot, machine->sessions,
+                                        machine->install, error);
+    if (code)
+        return code;
+    ASSERT(machine->install.index > machine->applied);
+    machine->applied = machine->install.index;
+    machine->install = (struct raft_id){0};
+    struct envelope *applied = envelope_create(ENVELOPE_APPLIED);
+    applied->applied.index = machine->applied;
+    applied->applied.revision = revision(actor);
+    actor_send(actor, ACTOR_RAFT, &applied);
+    return CONCLAVE_OK;
+}
+
+/* Nothing of the machine may be in use when it closes. */
+static void end_snapshot(struct actor *actor)
+{
+    struct machine *machine = actor->state;
+    if (!machine->snapshot.running)
+        return;
+    struct envelope *cancel = envelope_create(ENVELOPE_SNAPSHOT_CANCEL);
+    actor_send(actor, ACTOR_SNAPSHOT, &cancel);
+    await_snapshot(actor);
+}
+
+/* Takes what is queued, up to what must wait for the backlog to be applied. Returns STOP or QUIT if
+ * one of them came, else 0. */
 static int drain(struct actor *actor)
 {
     struct machine *machine = actor->state;
     int ended = 0;
-    for (struct envelope *envelope; !ended && (envelope = inbox_receive(&actor->inbox));) {
+    for (struct envelope *envelope;
+         !ended && !machine->install.index && (envelope = next_envelope(actor));) {
         switch (envelope->type) {
+        case ENVELOPE_INSTALL:
+            machine->install = envelope->snapshot_id;
+            break;
+        case ENVELOPE_SNAPSHOT_DONE:
+            machine_snapshot_done(actor->node, &machine->snapshot, envelope->snapshot_done_code);
+            break;
         case ENVELOPE_APPLY:
             LIST_RESERVE(&machine->backlog);
             machine->backlog.items[machine->backlog.count++] = envelope->apply.entries;
@@ -252,13 +336,20 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
 {
     struct machine *machine = actor->state;
     for (;;) {
-        inbox_wait(&actor->inbox, -1);
+        if (machine->stash.next == machine->stash.count)
+            inbox_wait(&actor->inbox, -1);
         int ended = drain(actor);
-        if (ended == ENVELOPE_QUIT)
-            return CONCLAVE_OK;
-        int code = apply_backlog(actor, error);
-        if (code)
+        int code = CONCLAVE_OK;
+        if (ended != ENVELOPE_QUIT)
+            code = apply_backlog(actor, error);
+        if (!code && ended != ENVELOPE_QUIT)
+            code = install(actor, error);
+        if (code || ended)
+            end_snapshot(actor);
+        if (code || ended == ENVELOPE_QUIT)
             return code;
+        if (!ended)
+            machine_snapshot_take(actor, &machine->snapshot);
         answer_waiting(machine);
         flush_replies(actor);
         if (ended == ENVELOPE_STOP) {
@@ -279,6 +370,10 @@ static void machine_stop(struct actor *actor)
     for (uint32_t i = 0; i < machine->waiting.count; i++)
         envelope_destroy(machine->waiting.items[i]);
     free(machine->waiting.items);
+    while (machine->stash.next < machine->stash.count)
+        envelope_destroy(machine->stash.items[machine->stash.next++]);
+    free(machine->stash.items);
+    machine_snapshot_deinit(&machine->snapshot);
     reply_list_clear(&machine->replies);
     if (machine->ops->close)
         machine->ops->close(machine->arg);

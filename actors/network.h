@@ -112,6 +112,9 @@ void network_receive_peers(struct actor *actor, uint64_t now_us);
 /* Sends frames that other actors made. */
 void network_send(struct actor *actor, struct outgoing_list *list);
 
+/* As network_send, over the bulk links. */
+void network_send_bulk(struct actor *actor, struct outgoing_list *list);
+
 /* Links to a new set of members; takes them over. */
 void network_set_members(struct actor *actor, struct raft_configuration *members, uint64_t now_us);
 

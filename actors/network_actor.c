@@ -67,6 +67,9 @@ static int drain(struct actor *actor, uint64_t now_us)
         case ENVELOPE_SEND:
             network_send(actor, &envelope->send);
             break;
+        case ENVELOPE_SEND_BULK:
+            network_send_bulk(actor, &envelope->send);
+            break;
         case ENVELOPE_REPLY:
             network_take_replies(actor, &envelope->reply);
             break;

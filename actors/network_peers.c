@@ -187,6 +187,12 @@ static void take_frame(struct actor *actor, struct buf *bytes, uint64_t now_us)
             raft_messages_add(&network->received, frame.raft);
         else
             raft_message_destroy(frame.raft);
+    } else if (good &&
+               (frame.type == PEER_FRAME_SNAPSHOT || frame.type == PEER_FRAME_SNAPSHOT_ACK)) {
+        struct envelope *bulk = envelope_create(ENVELOPE_BULK);
+        bulk->bulk.buf = buf_ref(bytes);
+        bulk->bulk.frame = frame;
+        actor_send(actor, ACTOR_SNAPSHOT, &bulk);
     }
 }
 
@@ -223,6 +229,14 @@ void network_send(struct actor *actor, struct outgoing_list *list)
     struct network *network = actor->state;
     for (uint32_t i = 0; i < list->count; i++)
         peers_send(network->peers, list->items[i].to, list->items[i].frame);
+    list->count = 0; /* the references moved */
+}
+
+void network_send_bulk(struct actor *actor, struct outgoing_list *list)
+{
+    struct network *network = actor->state;
+    for (uint32_t i = 0; i < list->count; i++)
+        peers_send_bulk(network->peers, list->items[i].to, list->items[i].frame);
     list->count = 0; /* the references moved */
 }
 

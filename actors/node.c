@@ -17,9 +17,10 @@ struct conclave_node {
 };
 
 static const struct actor_ops *const ACTORS[ACTOR_COUNT] = {
-    [ACTOR_TIMER] = &timer_actor_ops,       [ACTOR_NETWORK] = &network_actor_ops,
-    [ACTOR_RAFT] = &raft_actor_ops,         [ACTOR_LOG_WRITER] = &log_writer_ops,
-    [ACTOR_SEGMENTS] = &segment_helper_ops, [ACTOR_MACHINE] = &machine_actor_ops,
+    [ACTOR_TIMER] = &timer_actor_ops,        [ACTOR_NETWORK] = &network_actor_ops,
+    [ACTOR_RAFT] = &raft_actor_ops,          [ACTOR_LOG_WRITER] = &log_writer_ops,
+    [ACTOR_SEGMENTS] = &segment_helper_ops,  [ACTOR_MACHINE] = &machine_actor_ops,
+    [ACTOR_SNAPSHOT] = &snapshot_helper_ops,
 };
 
 /* --- Create ----------------------------------------------------------------------------------- */
@@ -45,6 +46,9 @@ static int check_options(const struct conclave_options *options, struct conclave
         return error_set(error, CONCLAVE_INVALID, "the priority must be 0 to 100");
     if (options->segment_bytes < UINT64_C(64) * 1024 || options->segment_bytes > UINT64_C(1) << 30)
         return error_set(error, CONCLAVE_INVALID, "segments must be 64 KiB to 1 GiB");
+    if (options->snapshot_bytes == 0 || options->snapshot_entries == 0)
+        return error_set(error, CONCLAVE_INVALID,
+                         "snapshot-bytes and snapshot-entries must be above 0");
     if (options->inflight_bytes_max < UINT64_C(2) * CONCLAVE_COMMAND_BYTES_MAX)
         return error_set(error, CONCLAVE_INVALID, "inflight-max must be at least 2 MiB");
     const char *const endpoints[] = {options->listen, options->listen_client};
@@ -202,8 +206,8 @@ static int start_actors(struct node *node, struct conclave_error *error)
     int code = start_actor(node, ACTOR_LOG_WRITER, error);
     if (!code)
         code = choose_endpoints(node, error);
-    static const enum actor_id rest[] = {ACTOR_SEGMENTS, ACTOR_MACHINE, ACTOR_NETWORK, ACTOR_RAFT,
-                                         ACTOR_TIMER};
+    static const enum actor_id rest[] = {ACTOR_SEGMENTS, ACTOR_MACHINE, ACTOR_SNAPSHOT,
+                                         ACTOR_NETWORK,  ACTOR_RAFT,    ACTOR_TIMER};
     for (size_t i = 0; !code && i < sizeof rest / sizeof *rest; i++)
         code = start_actor(node, rest[i], error);
     return code;
@@ -213,7 +217,14 @@ static void begin_raft(struct node *node)
 {
     struct envelope *start = envelope_create(ENVELOPE_START);
     start->start.hard_state = node->recovered.hard_state;
+    start->start.base = node->recovered.base;
     raft_runs_move(&start->start.entries, &node->recovered.entries);
+    struct snapshot_meta *snapshot = &node->recovered.snapshot;
+    start->start.snapshot =
+        (struct raft_snapshot){.last = snapshot->last,
+                               .configuration_index = snapshot->configuration_index,
+                               .configuration = snapshot->configuration};
+    *snapshot = (struct snapshot_meta){0}; /* moved */
     start->start.applied_index = node->recovered.applied_index;
     mailbox_send(&node->to[ACTOR_RAFT], &start);
 }
@@ -224,6 +235,8 @@ static void finish(struct node *node)
     static const enum actor_id order[] = {ACTOR_RAFT, ACTOR_TIMER, ACTOR_LOG_WRITER, ACTOR_MACHINE};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
         actor_join(&node->actors[order[i]]);
+    send_to(node, ACTOR_SNAPSHOT, ENVELOPE_STOP); /* behind the machine: it ends its snapshots */
+    actor_join(&node->actors[ACTOR_SNAPSHOT]);
     send_to(node, ACTOR_SEGMENTS, ENVELOPE_STOP);
     actor_join(&node->actors[ACTOR_SEGMENTS]);
     send_to(node, ACTOR_NETWORK, ENVELOPE_STOP); /* last: it delivers the others' replies */
@@ -234,6 +247,7 @@ static void finish(struct node *node)
     raft_runs_clear(&node->recovered.entries);
     free(node->recovered.boot);
     node->recovered.boot = NULL;
+    snapshot_meta_clear(&node->recovered.snapshot);
     dir_unlock(io_posix(), node->lock);
     node->lock = NULL;
     node->running = false;

@@ -12,7 +12,9 @@
 /* What the log-writer recovered, for the node's start to hand on. */
 struct node_recovered {
     struct raft_hard_state hard_state;
+    struct raft_id base; /* the entry before the first one */
     struct raft_runs entries;
+    struct snapshot_meta snapshot;           /* the newest that can be used; index 0: none */
     struct raft_configuration configuration; /* the newest in the log; else who was joined */
     struct raft_configuration *boot;         /* heap: an empty log's members; NULL: none */
     struct raft_member self;                 /* as last named; id 0: nowhere */

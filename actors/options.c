@@ -12,7 +12,9 @@ enum {
     HEARTBEAT_MS = 100,
     PRIORITY_MAX = 100,
     INFLIGHT_BYTES = 64 << 20, /* 64 commands of the largest size, or 250,000 small ones */
-    SEGMENT_BYTES = 16 << 20
+    SEGMENT_BYTES = 16 << 20,
+    SNAPSHOT_BYTES = 64 << 20, /* what a start applies again at most: about a second */
+    SNAPSHOT_ENTRIES = 100000
 };
 
 void conclave_options_init(struct conclave_options *options)
@@ -24,6 +26,8 @@ void conclave_options_init(struct conclave_options *options)
     options->priority = PRIORITY_MAX;
     options->inflight_bytes_max = INFLIGHT_BYTES;
     options->segment_bytes = SEGMENT_BYTES;
+    options->snapshot_bytes = SNAPSHOT_BYTES;
+    options->snapshot_entries = SNAPSHOT_ENTRIES;
     options->log_level = CONCLAVE_LOG_INFO;
 }
 
@@ -127,6 +131,12 @@ int conclave_options_set(struct conclave_options *options, const char *name, con
     } else if (strcmp(name, "inflight-max") == 0) {
         good = parse_bytes(value, &options->inflight_bytes_max);
         wanted = "a size such as 64MiB";
+    } else if (strcmp(name, "snapshot-bytes") == 0) {
+        good = parse_bytes(value, &options->snapshot_bytes);
+        wanted = "a size such as 64MiB";
+    } else if (strcmp(name, "snapshot-entries") == 0) {
+        good = parse_number(value, &options->snapshot_entries);
+        wanted = "a number of entries such as 100000";
     } else if (strcmp(name, "log-level") == 0) {
         good = parse_level(value, &options->log_level);
         wanted = "debug, info, warn or error";

@@ -28,6 +28,12 @@ static int raft_actor_start(struct actor *actor, struct conclave_error *error)
     options.election_timeout_us = (uint64_t)node->options.election_timeout_ms * 1000;
     options.heartbeat_us = (uint64_t)node->options.heartbeat_ms * 1000;
     options.priority = node->options.priority;
+    /* No more is kept behind a snapshot than a part of what lies between two. */
+    uint64_t trailing = node->options.snapshot_entries / 4;
+    if (options.trailing_entries > trailing)
+        options.trailing_entries = trailing;
+    if (options.trailing_bytes > node->options.snapshot_bytes / 4)
+        options.trailing_bytes = node->options.snapshot_bytes / 4;
     self->raft = raft_create(&options);
     self->armed_us = UINT64_MAX;
     self->revision = node->recovered.revision;
@@ -154,9 +160,8 @@ static void take(struct actor *actor, struct envelope **envelope)
     switch (e->type) {
     case ENVELOPE_START: {
         struct raft_event *event = add_event(self, RAFT_EVENT_START);
-        event->start.hard_state = e->start.hard_state;
-        raft_runs_move(&event->start.entries, &e->start.entries);
-        event->start.applied_index = e->start.applied_index;
+        event->start = e->start;
+        e->start = (struct raft_start){0};                  /* moved */
         event->start.members = actor->node->recovered.boot; /* read-only by now */
         break;
     }
@@ -200,6 +205,13 @@ static void take(struct actor *actor, struct envelope **envelope)
     case ENVELOPE_APPLIED:
         add_event(self, RAFT_EVENT_APPLIED)->applied = e->applied.index;
         self->revision = e->applied.revision;
+        break;
+    case ENVELOPE_SNAPSHOT_TAKEN:
+        add_event(self, RAFT_EVENT_SNAPSHOT_TAKEN)->snapshot_taken = e->snapshot_id;
+        break;
+    case ENVELOPE_SNAPSHOT_RECEIVED:
+        add_event(self, RAFT_EVENT_SNAPSHOT_RECEIVED)->snapshot_received = e->snapshot;
+        e->snapshot = (struct raft_snapshot){0}; /* moved */
         break;
     case ENVELOPE_FIRED:
         if (e->fired.epoch == self->epoch)
@@ -311,6 +323,10 @@ static void discard_event(struct raft_event *event)
     switch (event->type) {
     case RAFT_EVENT_START:
         raft_runs_clear(&event->start.entries);
+        buf_unref(event->start.snapshot.configuration);
+        break;
+    case RAFT_EVENT_SNAPSHOT_RECEIVED:
+        buf_unref(event->snapshot_received.configuration);
         break;
     case RAFT_EVENT_RECEIVE:
         raft_message_destroy(event->receive);

@@ -42,6 +42,9 @@ struct raft_actor {
     uint64_t handover_deadline_us;
     uint64_t handover_last; /* last index while this node led */
 
+    raft_node_id streams[CONCLAVE_MEMBERS_MAX]; /* peers that are being given a snapshot */
+    uint32_t stream_count;
+
     raft_node_id leader; /* as last told to the network */
     uint64_t leader_term;
     bool leads;

@@ -35,6 +35,7 @@ static void carry_persist(struct actor *actor)
     envelope->persist.seq = persist->seq;
     envelope->persist.hard_state_changed = persist->hard_state_changed;
     envelope->persist.hard_state = persist->hard_state;
+    envelope->persist.anew = persist->anew;
     raft_runs_move(&envelope->persist.entries, &persist->entries);
     envelope->persist.last = persist->last;
     encode_messages(actor->node, &persist->send_after, &envelope->persist.send_after);
@@ -44,6 +45,11 @@ static void carry_persist(struct actor *actor)
 static void carry_apply(struct actor *actor)
 {
     struct raft_actor *self = actor->state;
+    if (self->output.install.index) {
+        struct envelope *install = envelope_create(ENVELOPE_INSTALL);
+        install->snapshot_id = self->output.install;
+        actor_send(actor, ACTOR_MACHINE, &install);
+    }
     if (!self->output.apply.count)
         return;
     struct envelope *envelope = envelope_create(ENVELOPE_APPLY);
@@ -93,6 +99,45 @@ static void carry_reads(struct actor *actor, struct reply_list *replies)
             reply_add(replies, queries.items[k].origin,
                       queries.items[k].stale ? CONCLAVE_STALE : result->code, NULL);
         query_list_clear(&queries);
+    }
+}
+
+static void tell_stream(struct actor *actor, raft_node_id peer, bool wanted)
+{
+    struct envelope *stream = envelope_create(ENVELOPE_STREAM);
+    stream->stream.peer = peer;
+    stream->stream.wanted = wanted;
+    actor_send(actor, ACTOR_SNAPSHOT, &stream);
+}
+
+/* Tells the snapshot helper which peers are to get a snapshot, and which no more. */
+static void tell_streams(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    struct raft_peer_view view;
+    for (uint32_t i = 0; i < self->stream_count;) {
+        raft_node_id peer = self->streams[i];
+        if (raft_peer_view(self->raft, peer, &view) && view.needs_snapshot) {
+            i++;
+            continue;
+        }
+        self->streams[i] = self->streams[--self->stream_count];
+        tell_stream(actor, peer, false);
+    }
+    if (raft_role(self->raft) != RAFT_LEADER)
+        return;
+    const struct raft_configuration *members = raft_configuration(self->raft, NULL);
+    for (uint32_t i = 0; i < members->member_count; i++) {
+        raft_node_id peer = members->members[i].id;
+        if (!raft_peer_view(self->raft, peer, &view) || !view.needs_snapshot)
+            continue;
+        uint32_t k = 0;
+        while (k < self->stream_count && self->streams[k] != peer)
+            k++;
+        if (k < self->stream_count)
+            continue;
+        self->streams[self->stream_count++] = peer;
+        tell_stream(actor, peer, true);
     }
 }
 
@@ -287,6 +332,7 @@ void raft_outputs_carry(struct actor *actor)
     for (uint32_t i = 0; i < self->output.trace.count; i++)
         carry_trace(actor, &self->output.trace.items[i]);
     tell_leadership(actor);
+    tell_streams(actor);
     carry_refusals(actor);
     arm_timer(actor);
     tell_serving(actor);

@@ -1,5 +1,5 @@
 /* The log-writer's helper: prepares the next log segment (allocates and zeroes it, which is slow)
- * while the log-writer goes on writing. */
+ * and removes those that are not needed any more, while the log-writer goes on writing. */
 #include "actors/node.h"
 
 /* A full disk, or no descriptor, is not fatal here: the log goes on in the segment it has, and asks
@@ -20,13 +20,13 @@ static int segments_run(struct actor *actor, struct conclave_error *error)
         inbox_wait(&actor->inbox, -1);
         for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
             enum envelope_type type = envelope->type;
+            int code = CONCLAVE_OK;
+            if (type == ENVELOPE_PREPARE_SEGMENT)
+                code = prepare(actor, error);
+            else if (type == ENVELOPE_REMOVE_SEGMENTS)
+                code = wal_remove(actor->node->wal, envelope->segments, error);
             envelope_destroy(envelope);
-            if (type == ENVELOPE_STOP || type == ENVELOPE_QUIT)
-                return CONCLAVE_OK;
-            if (type != ENVELOPE_PREPARE_SEGMENT)
-                continue;
-            int code = prepare(actor, error);
-            if (code)
+            if (code || type == ENVELOPE_STOP || type == ENVELOPE_QUIT)
                 return code;
         }
     }

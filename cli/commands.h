@@ -52,6 +52,8 @@ int cmd_up_run(const struct args *args);
         {"heartbeat", 0,    "DURATION",                                                         \
          NULL,        true, "how often a leader speaks; at most a third of that (100ms)"},      \
         {"segment-size", 0, "SIZE", NULL, true, "size of a log segment (16MiB)"},               \
+        {"snapshot-bytes", 0, "SIZE", NULL, true, "a snapshot after so much (64MiB)"},          \
+        {"snapshot-entries", 0, "N", NULL, true, "or after so many entries (100000)"},          \
         {"inflight-max", 0, "SIZE", NULL, true, "commands taken and not yet answered (64MiB)"}, \
     {                                                                                           \
         "log-level", 0, "LEVEL", NULL, true, "debug, info, warn or error (info)"                \

@@ -10,6 +10,7 @@ enum {
     HEADER_FIELDS = 7, /* version .. type */
     RAFT_FIELDS = 2,   /* message type, term */
     HELLO_FIELDS = 3,
+    SNAPSHOT_FIELDS = 6,           /* of both kinds */
     FIELDS_BYTES_MAX = 5 + 18 * 9, /* an array header and the fields of the longest message */
     HELLO_BYTES_MAX = FIELDS_BYTES_MAX + CONCLAVE_NAME_BYTES_MAX + 2 * CONCLAVE_ENDPOINT_BYTES_MAX,
     ENTRY_BYTES_MIN = 4,          /* array header, term, kind, empty bin */
@@ -164,6 +165,36 @@ struct buf *peer_encode_refused(const struct peer_identity *identity, raft_node_
     pack_init(&pack, FIELDS_BYTES_MAX);
     pack_header(&pack, 1, identity, to, PEER_FRAME_REFUSED);
     pack_uint(&pack, refusal);
+    return pack_take(&pack);
+}
+
+static void pack_snapshot(struct pack *pack, const struct peer_snapshot *snapshot)
+{
+    pack_uint(pack, snapshot->name);
+    pack_id(pack, snapshot->id);
+    pack_uint(pack, snapshot->bytes);
+    pack_uint(pack, snapshot->offset);
+}
+
+struct buf *peer_encode_snapshot(const struct peer_identity *identity, raft_node_id to,
+                                 const struct peer_snapshot *piece)
+{
+    struct pack pack;
+    pack_init(&pack, FIELDS_BYTES_MAX + piece->data.bytes);
+    pack_header(&pack, SNAPSHOT_FIELDS, identity, to, PEER_FRAME_SNAPSHOT);
+    pack_snapshot(&pack, piece);
+    pack_bin(&pack, piece->data.data, piece->data.bytes);
+    return pack_take(&pack);
+}
+
+struct buf *peer_encode_snapshot_ack(const struct peer_identity *identity, raft_node_id to,
+                                     const struct peer_snapshot *ack)
+{
+    struct pack pack;
+    pack_init(&pack, FIELDS_BYTES_MAX);
+    pack_header(&pack, SNAPSHOT_FIELDS, identity, to, PEER_FRAME_SNAPSHOT_ACK);
+    pack_snapshot(&pack, ack);
+    pack_bool(&pack, ack->done);
     return pack_take(&pack);
 }
 
@@ -377,6 +408,26 @@ static int read_refused(struct frame_reader *reader, struct peer_frame *decoded)
     return cursor_ok(&reader->cursor) ? CONCLAVE_OK : CONCLAVE_MALFORMED;
 }
 
+static int read_snapshot(struct frame_reader *reader, struct peer_frame *decoded)
+{
+    struct cursor *cursor = &reader->cursor;
+    struct peer_snapshot *snapshot = &decoded->snapshot;
+    frame_expect(reader, SNAPSHOT_FIELDS);
+    snapshot->name = cursor_uint(cursor);
+    snapshot->id = read_id(cursor);
+    snapshot->bytes = cursor_uint(cursor);
+    snapshot->offset = cursor_uint(cursor);
+    if (decoded->type == PEER_FRAME_SNAPSHOT)
+        snapshot->data = cursor_bin(cursor);
+    else
+        snapshot->done = cursor_bool(cursor);
+    if (snapshot->id.index == 0 || snapshot->bytes == 0 || snapshot->bytes > INT64_MAX ||
+        snapshot->offset > snapshot->bytes ||
+        snapshot->data.bytes > snapshot->bytes - snapshot->offset)
+        cursor_fail(cursor);
+    return cursor_ok(cursor) ? CONCLAVE_OK : CONCLAVE_MALFORMED;
+}
+
 /* Reads version to type. The version is looked at before anything else: what follows it may mean
  * something else in another version. */
 static int read_header(struct frame_reader *reader, struct peer_frame *decoded)
@@ -399,7 +450,7 @@ static int read_header(struct frame_reader *reader, struct peer_frame *decoded)
     decoded->to = read_node_id(cursor);
     decoded->from.incarnation = cursor_uint(cursor);
     uint64_t type = cursor_uint(cursor);
-    if (group > UINT32_MAX || type < PEER_FRAME_RAFT || type > PEER_FRAME_REFUSED)
+    if (group > UINT32_MAX || type < PEER_FRAME_RAFT || type > PEER_FRAME_SNAPSHOT_ACK)
         cursor_fail(cursor);
     decoded->type = (enum peer_frame_type)type;
     return cursor_ok(cursor) ? CONCLAVE_OK : CONCLAVE_MALFORMED;
@@ -419,6 +470,8 @@ int peer_decode(struct buf *frame, struct peer_frame *ret)
         code = read_raft(&reader, frame, &decoded);
     else if (decoded.type == PEER_FRAME_HELLO)
         code = read_hello(&reader, &decoded);
+    else if (decoded.type != PEER_FRAME_REFUSED)
+        code = read_snapshot(&reader, &decoded);
     else
         code = read_refused(&reader, &decoded);
     if (code)

@@ -27,10 +27,12 @@ struct peer_identity {
 };
 
 enum peer_frame_type {
-    PEER_FRAME_RAFT = 1,   /* a struct raft_message */
-    PEER_FRAME_HELLO = 2,  /* sent when a link comes up and every few seconds: keeps the link known
-                             alive in both directions and tells the endpoints */
-    PEER_FRAME_REFUSED = 3 /* why the sender does not listen to the receiver */
+    PEER_FRAME_RAFT = 1,    /* a struct raft_message */
+    PEER_FRAME_HELLO = 2,   /* sent when a link comes up and every few seconds: keeps the link known
+                              alive in both directions and tells the endpoints */
+    PEER_FRAME_REFUSED = 3, /* why the sender does not listen to the receiver */
+    PEER_FRAME_SNAPSHOT = 4,    /* a piece of a snapshot file */
+    PEER_FRAME_SNAPSHOT_ACK = 5 /* how far the receiver has it */
 };
 
 enum peer_refusal {
@@ -44,14 +46,24 @@ struct peer_hello {
     char peer[CONCLAVE_ENDPOINT_BYTES_MAX + 1];   /* where it is reached by nodes; "": not told */
 };
 
+struct peer_snapshot {
+    uint64_t name;     /* of the file: its header's checksum */
+    struct raft_id id; /* the last entry in it */
+    uint64_t bytes;    /* of the whole file; above 0 */
+    uint64_t offset;   /* SNAPSHOT: of `data`; ACK: what is there ends here */
+    bool done;         /* ACK: the receiver has it whole, or what is newer */
+    struct slice data; /* SNAPSHOT: points into the frame */
+};
+
 struct peer_frame {
     enum peer_frame_type type;
     uint32_t version, group;
     struct peer_identity from;
     raft_node_id to;
-    struct raft_message *raft; /* RAFT: owned by whoever decoded */
-    struct peer_hello hello;   /* HELLO */
-    enum peer_refusal refusal; /* REFUSED */
+    struct raft_message *raft;     /* RAFT: owned by whoever decoded */
+    struct peer_hello hello;       /* HELLO */
+    enum peer_refusal refusal;     /* REFUSED */
+    struct peer_snapshot snapshot; /* SNAPSHOT, SNAPSHOT_ACK */
 };
 
 /* One frame, one reference. A raft message must have from == identity->node_id. */
@@ -61,6 +73,11 @@ struct buf *peer_encode_hello(const struct peer_identity *identity, raft_node_id
                               const struct peer_hello *hello);
 struct buf *peer_encode_refused(const struct peer_identity *identity, raft_node_id to,
                                 enum peer_refusal refusal);
+
+struct buf *peer_encode_snapshot(const struct peer_identity *identity, raft_node_id to,
+                                 const struct peer_snapshot *piece);
+struct buf *peer_encode_snapshot_ack(const struct peer_identity *identity, raft_node_id to,
+                                     const struct peer_snapshot *ack);
 
 /* Decodes a whole frame. The entries of an append point into `frame` and hold references on it
  * (one reference a batch entry at most; none for empty payloads).

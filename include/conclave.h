@@ -101,8 +101,8 @@ struct conclave_error {
 /* --- State machine ----------------------------------------------------------------------------
  *
  * What a program embeds to have its own replicated state. All calls come from the node's
- * state-machine thread, one at a time. Applying must be deterministic: no clock, no randomness,
- * nothing outside the machine and the commands. */
+ * state-machine thread, one at a time. Applying must be deterministic: no clock, no
+ * randomness, nothing outside the machine and the commands. */
 
 /* One committed command. `data` is valid during the call only. */
 struct conclave_command {
@@ -237,6 +237,11 @@ struct conclave_options {
         inflight_bytes_max; /* 64 MiB; commands and queries taken and not answered; over: BUSY */
     uint64_t segment_bytes; /* 16 MiB; size of a log segment */
 
+    /* A snapshot is taken, and the log cut, when since the last one so many bytes or so many
+     * entries were applied. Of the built-in machine; the log of another one is kept whole. */
+    uint64_t snapshot_bytes;   /* 64 MiB */
+    uint64_t snapshot_entries; /* 100,000 */
+
     void *zmq_context; /* the caller's ZeroMQ context, used and never terminated; NULL: own */
 
     const struct conclave_machine_ops *machine; /* NULL: the built-in key-value machine */
@@ -260,8 +265,9 @@ struct conclave_options {
 CONCLAVE_API void conclave_options_init(struct conclave_options *options);
 
 /* Sets one option by the name that the command line uses without its dashes: "election-timeout"
- * "500ms", "heartbeat" "100ms", "segment-size" "16MiB", "inflight-max" "64MiB", "log-level" "warn",
- * "seed" "7", "priority" "50", "expose-plaintext" "true". Paths and endpoints are fields only,
+ * "500ms", "heartbeat" "100ms", "segment-size" "16MiB", "inflight-max" "64MiB",
+ * "snapshot-bytes" "64MiB", "snapshot-entries" "100000", "log-level" "warn", "seed" "7",
+ * "priority" "50", "expose-plaintext" "true". Paths and endpoints are fields only,
  * since the struct borrows strings. Errors: INVALID (unknown name, bad value), with the sentence in
  * *error. */
 CONCLAVE_API CONCLAVE_MUST_USE int conclave_options_set(struct conclave_options *options,

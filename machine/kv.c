@@ -3,6 +3,7 @@
 #include "base/fatal.h"
 #include "machine/kv_command.h"
 #include "machine/kv_query.h"
+#include "machine/kv_snapshot.h"
 #include "machine/kv_store.h"
 #include "machine/reply.h"
 #include "machine/session_table.h"
@@ -136,6 +137,21 @@ static int kv_sync(void *machine)
     struct kv *kv = machine;
     ASSERT(kv->open);
     return kv_store_sync(&kv->store);
+}
+
+int kv_begin_snapshot(struct kv *kv, struct kv_snapshot **ret_snapshot)
+{
+    ASSERT(kv->open);
+    return kv_snapshot_begin(&kv->store, ret_snapshot);
+}
+
+int kv_restore(struct kv *kv, uint64_t index, kv_snapshot_source source, void *arg)
+{
+    ASSERT(kv->open);
+    int code = kv_snapshot_restore(&kv->store, index, source, arg);
+    if (!code && kv->sessions.load)
+        code = kv_store_sessions(&kv->store, kv->sessions.load, kv->sessions.arg);
+    return code;
 }
 
 const struct conclave_machine_ops *kv_machine_ops(void)

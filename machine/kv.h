@@ -35,4 +35,28 @@ void kv_keep_sessions(struct kv *kv, struct kv_sessions sessions);
 /* The revision of the last applied change, for status. State-machine thread. */
 uint64_t kv_revision(const struct kv *kv);
 
+/* --- Snapshots: data and client sessions, as of the last apply ---------------------------------
+ */
+
+struct kv_snapshot;
+
+/* Where the bytes of a snapshot go and come from. Codes; read answers fewer bytes only at the end.
+ */
+typedef int (*kv_snapshot_sink)(void *arg, const void *data, size_t bytes);
+typedef int (*kv_snapshot_source)(void *arg, void *data, size_t bytes, size_t *ret_bytes);
+
+/* Fixes the state as it is now: quick. State-machine thread; one at a time. */
+MUST_USE int kv_begin_snapshot(struct kv *kv, struct kv_snapshot **ret_snapshot);
+
+/* Hands the state to the sink while the state-machine thread goes on. BUSY: it was given up because
+ * the store had to grow; try again. Other codes: of the store, or the sink's. Helper thread. */
+MUST_USE int kv_snapshot_write(struct kv_snapshot *snapshot, kv_snapshot_sink sink, void *arg);
+
+/* Before the machine closes. Helper thread. */
+void kv_snapshot_end(struct kv_snapshot *snapshot);
+
+/* Replaces everything by what source delivers, applied up to `index`. A process killed meanwhile
+ * finds an empty store. None of its own snapshots is open. State-machine thread. */
+MUST_USE int kv_restore(struct kv *kv, uint64_t index, kv_snapshot_source source, void *arg);
+
 #endif

@@ -32,6 +32,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -50,7 +51,11 @@ enum {
     MAP_BYTES_MIN = 16 << 20,   /* a new store */
     GROW_BYTES_MAX = 256 << 20, /* the file doubles up to this step: allocating it may take a while
                                    on file systems that write zeros for it */
-    GROW_BYTES_MIN = 1 << 20    /* less than this is a full disk */
+    GROW_BYTES_MIN = 1 << 20,   /* less than this is a full disk */
+
+    /* Room for changes while a snapshot is being read. */
+    SLACK_BYTES_MIN = 4 << 20,
+    SLACK_BYTES_MAX = 1 << 30
 };
 
 /* On disk, little-endian. */
@@ -249,8 +254,27 @@ static int store_check_length(const struct kv_store *store, size_t file_bytes)
     return rc;
 }
 
+void kv_store_drop_snapshot(struct kv_store *store)
+{
+    mdb_txn_abort(*store->snapshot_txn);
+    *store->snapshot_txn = NULL;
+    store->snapshot_txn = NULL;
+}
+
+/* Before the map moves or goes: nobody may read it then. True if a snapshot was being read. */
+static bool store_end_snapshot(struct kv_store *store)
+{
+    pthread_mutex_lock(&store->snapshot_mutex);
+    bool reading = store->snapshot_txn != NULL;
+    if (reading)
+        kv_store_drop_snapshot(store);
+    pthread_mutex_unlock(&store->snapshot_mutex);
+    return reading;
+}
+
 static void store_close_env(struct kv_store *store)
 {
+    (void)store_end_snapshot(store);
     if (store->read)
         mdb_txn_abort(store->read);
     if (store->env)
@@ -313,18 +337,29 @@ static int store_open_trusted(struct kv_store *store, const char *dir)
     return rc ? rc : store_open_env(store, dir);
 }
 
+static void store_deinit(struct kv_store *store)
+{
+    pthread_mutex_destroy(&store->snapshot_mutex);
+    free(store->dir);
+    close(store->dir_fd);
+}
+
 int kv_store_open(struct kv_store *store, const struct conclave_machine_env *env,
                   struct conclave_error *error)
 {
     *store = (struct kv_store){.cluster_id = env->cluster_id, .node_id = env->node_id};
     memcpy(store->boot_id, env->boot_id, sizeof store->boot_id);
+    store->slack_bytes = SLACK_BYTES_MIN;
     store->dir_fd = open(env->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (store->dir_fd < 0)
         return error_set_errno(error, CONCLAVE_IO, errno, "cannot open the directory %s", env->dir);
+    ASSERT(pthread_mutex_init(&store->snapshot_mutex, NULL) == 0);
+    store->dir = mem_alloc(strlen(env->dir) + 1);
+    memcpy(store->dir, env->dir, strlen(env->dir) + 1);
     int rc = store_open_trusted(store, env->dir);
     if (rc == 0)
         return CONCLAVE_OK;
-    close(store->dir_fd);
+    store_deinit(store);
     return error_set(error, kv_store_code(rc), "cannot open the key-value store in %s: %s",
                      env->dir, mdb_strerror(rc));
 }
@@ -332,7 +367,25 @@ int kv_store_open(struct kv_store *store, const struct conclave_machine_env *env
 void kv_store_close(struct kv_store *store)
 {
     store_close_env(store);
-    close(store->dir_fd);
+    store_deinit(store);
+}
+
+int kv_store_begin_anew(struct kv_store *store)
+{
+    store_close_env(store);
+    int rc = store_discard(store); /* the owner file first: from here on nobody trusts it */
+    if (!rc)
+        rc = fsync(store->dir_fd) ? errno : 0;
+    store->clean = false;
+    store->state = (struct kv_state){0};
+    if (!rc)
+        rc = store_open_env(store, store->dir);
+    return kv_store_code(rc);
+}
+
+int kv_store_trust(struct kv_store *store)
+{
+    return kv_store_code(owner_write(store, false));
 }
 
 int kv_store_sync(struct kv_store *store)
@@ -349,6 +402,10 @@ int kv_store_sync(struct kv_store *store)
 
 int kv_store_grow(struct kv_store *store)
 {
+    /* Pages that a snapshot reads are not used again while it lasts, so the next attempt gets more
+     * room to begin with. */
+    if (store_end_snapshot(store) && store->slack_bytes < SLACK_BYTES_MAX)
+        store->slack_bytes *= 2;
     size_t step = store->map_bytes < GROW_BYTES_MAX ? store->map_bytes : GROW_BYTES_MAX;
     int rc = store_allocate(store, store->map_bytes + step);
     while (kv_store_code(rc) == CONCLAVE_NO_SPACE && step > GROW_BYTES_MIN) {
@@ -360,6 +417,27 @@ int kv_store_grow(struct kv_store *store)
     if (!rc)
         store->map_bytes += step;
     return kv_store_code(rc);
+}
+
+int kv_store_make_room(struct kv_store *store)
+{
+    MDB_envinfo info;
+    MDB_stat stat;
+    int rc = mdb_env_info(store->env, &info);
+    if (!rc)
+        rc = mdb_env_stat(store->env, &stat);
+    if (rc)
+        return kv_store_code(rc);
+    size_t used = (info.me_last_pgno + 1) * stat.ms_psize;
+    if (store->reading)
+        mdb_txn_reset(store->read);
+    store->reading = false;
+    while (store->map_bytes - used < store->slack_bytes) {
+        int code = kv_store_grow(store);
+        if (code)
+            return code;
+    }
+    return CONCLAVE_OK;
 }
 
 /* --- Transactions ----------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 #include "base/error.h"
 
 #include <lmdb.h>
+#include <pthread.h>
 
 /* What is committed together with the keys. */
 struct kv_state {
@@ -17,8 +18,11 @@ struct kv_state {
     uint64_t revision;
 };
 
+struct kv_snapshot;
+
 struct kv_store {
     int dir_fd;
+    char *dir;
     uint64_t cluster_id, node_id;
     uint8_t boot_id[16];
     MDB_env *env;
@@ -28,6 +32,12 @@ struct kv_store {
     bool reading;     /* whether it holds a snapshot now */
     bool clean;       /* the owner file says that everything is on the disk */
     struct kv_state state;
+    size_t slack_bytes; /* unused room that the map has when a snapshot begins */
+
+    /* The snapshot being read by the helper thread. Whoever uses or ends its transaction holds the
+     * mutex; the helper never for longer than it takes to copy a piece. */
+    pthread_mutex_t snapshot_mutex;
+    MDB_txn **snapshot_txn; /* NULL: none; set to NULL in the snapshot when it is ended */
 };
 
 /* Opens the store in env->dir, or an empty one in its place if what is there cannot be trusted (see
@@ -67,6 +77,17 @@ MUST_USE int kv_store_sessions(struct kv_store *store,
 
 /* Makes the file and the map larger after MDB_MAP_FULL. Errors: NO_SPACE, IO, NO_MEMORY. */
 MUST_USE int kv_store_grow(struct kv_store *store);
+
+/* Grows the map ahead of a snapshot. Code. */
+MUST_USE int kv_store_make_room(struct kv_store *store);
+
+/* Ends the snapshot's transaction; snapshot_mutex is held. */
+void kv_store_drop_snapshot(struct kv_store *store);
+
+/* Throws everything away and begins an empty store that no start trusts, until kv_store_trust. A
+ * snapshot being read ends. Codes. */
+MUST_USE int kv_store_begin_anew(struct kv_store *store);
+MUST_USE int kv_store_trust(struct kv_store *store);
 
 /* rc. The transaction of the queries, with everything committed; valid until the next batch. */
 MUST_USE int kv_store_read(struct kv_store *store, MDB_txn **ret_txn);

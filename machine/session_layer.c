@@ -282,3 +282,16 @@ int session_layer_open(struct session_layer *layer, const struct conclave_machin
     *ret_applied_index = layer->applied;
     return CONCLAVE_OK;
 }
+
+int session_layer_restore(struct session_layer *layer, uint64_t index, kv_snapshot_source source,
+                          void *arg)
+{
+    ASSERT(layer->kv && layer->count == 0);
+    session_table_clear(layer->table);
+    int code = kv_restore(layer->kv, index, source, arg); /* loads the sessions too */
+    if (code)
+        return code;
+    session_table_loaded(layer->table);
+    layer->machine_applied = layer->applied = index;
+    return CONCLAVE_OK;
+}

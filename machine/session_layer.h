@@ -44,6 +44,10 @@ MUST_USE int session_layer_apply(struct session_layer *layer, const struct sessi
                                  size_t count, uint64_t last_index,
                                  struct conclave_reply_sink *const *replies);
 
+/* The built-in machine becomes a snapshot, sessions and data. Codes as kv_restore. */
+MUST_USE int session_layer_restore(struct session_layer *layer, uint64_t index,
+                                   kv_snapshot_source source, void *arg);
+
 /* For snapshots: what is to travel with the machine's data, as of the last apply. */
 struct session_table *session_layer_table(struct session_layer *layer);
 

@@ -14,6 +14,7 @@ struct link {
     uint64_t id;
     char endpoint[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
     void *dealer;
+    void *bulk;           /* made when it is first needed; NULL: not yet */
     void *monitor;        /* of the dealer: says when its connection breaks; NULL with it */
     uint64_t heard_us;    /* last authentic frame, or when the link was made */
     uint64_t patience_us; /* silence allowed, with jitter so that two nodes do not keep step */
@@ -70,9 +71,12 @@ static void link_close(struct link *link)
         (void)zmq_socket_monitor(link->dealer, NULL, 0);
     if (link->dealer)
         zmq_close(link->dealer);
+    if (link->bulk)
+        zmq_close(link->bulk);
     if (link->monitor)
         zmq_close(link->monitor);
     link->dealer = NULL;
+    link->bulk = NULL;
     link->monitor = NULL;
 }
 
@@ -101,6 +105,19 @@ static void link_watch(struct peers *peers, struct link *link)
 
 /* IMMEDIATE keeps frames from queueing for a peer that is not there: after a partition the first
  * frame through is a new one. MAXRT and the heartbeat's TTL drop a half-dead connection early. */
+static void set_sending(void *dealer, int high_water_mark)
+{
+    set_liveness(dealer);
+    socket_set_int(dealer, ZMQ_IMMEDIATE, 1);
+    socket_set_int(dealer, ZMQ_SNDHWM, high_water_mark);
+    socket_set_int(dealer, ZMQ_RECONNECT_IVL, 50);
+    socket_set_int(dealer, ZMQ_RECONNECT_IVL_MAX, 500);
+    socket_set_int(dealer, ZMQ_CONNECT_TIMEOUT, 500);
+    socket_set_int(dealer, ZMQ_HEARTBEAT_TTL, 1000);
+    socket_set_int(dealer, ZMQ_TCP_MAXRT, 2000);
+    socket_set_int(dealer, ZMQ_SNDBUF, 512 * 1024);
+}
+
 static void link_open(struct peers *peers, struct link *link, uint64_t now_us)
 {
     link->heard_us = now_us;
@@ -108,15 +125,7 @@ static void link_open(struct peers *peers, struct link *link, uint64_t now_us)
     link->dealer = zmq_socket(peers->context, ZMQ_DEALER);
     if (!link->dealer)
         return; /* out of sockets; the supervisor tries again */
-    set_liveness(link->dealer);
-    socket_set_int(link->dealer, ZMQ_IMMEDIATE, 1);
-    socket_set_int(link->dealer, ZMQ_SNDHWM, PEERS_SEND_HWM);
-    socket_set_int(link->dealer, ZMQ_RECONNECT_IVL, 50);
-    socket_set_int(link->dealer, ZMQ_RECONNECT_IVL_MAX, 500);
-    socket_set_int(link->dealer, ZMQ_CONNECT_TIMEOUT, 500);
-    socket_set_int(link->dealer, ZMQ_HEARTBEAT_TTL, 1000);
-    socket_set_int(link->dealer, ZMQ_TCP_MAXRT, 2000);
-    socket_set_int(link->dealer, ZMQ_SNDBUF, 512 * 1024);
+    set_sending(link->dealer, PEERS_SEND_HWM);
     link_watch(peers, link);
     if (zmq_connect(link->dealer, link->endpoint) != 0)
         link_close(link); /* a name that does not resolve now; the supervisor tries again */
@@ -151,6 +160,7 @@ void peers_set(struct peers *peers, const struct peer_address *addresses, size_t
         if (old && strcmp(old->endpoint, addresses[i].endpoint) == 0) {
             next[i] = *old;
             old->dealer = NULL; /* moved */
+            old->bulk = NULL;
             old->monitor = NULL;
             continue;
         }
@@ -174,6 +184,30 @@ bool peers_send(struct peers *peers, uint64_t id, struct buf *frame)
         return false;
     }
     return frame_send(link->dealer, frame, false);
+}
+
+static void bulk_open(struct peers *peers, struct link *link)
+{
+    link->bulk = zmq_socket(peers->context, ZMQ_DEALER);
+    if (!link->bulk)
+        return; /* out of sockets; the next frame tries again */
+    set_sending(link->bulk, PEERS_BULK_HWM);
+    if (zmq_connect(link->bulk, link->endpoint) == 0)
+        return;
+    zmq_close(link->bulk);
+    link->bulk = NULL;
+}
+
+bool peers_send_bulk(struct peers *peers, uint64_t id, struct buf *frame)
+{
+    struct link *link = find_link(peers, id);
+    if (link && !link->bulk)
+        bulk_open(peers, link);
+    if (!link || !link->bulk) {
+        buf_unref(frame);
+        return false;
+    }
+    return frame_send(link->bulk, frame, false);
 }
 
 size_t peers_sockets(const struct peers *peers, void *ret_sockets[])

@@ -18,6 +18,7 @@ enum {
         2 << 20,                /* larger frames are refused by libzmq, which closes the link */
     PEERS_SILENCE_US = 3000000, /* after this long without a sign a link is made anew */
     PEERS_SEND_HWM = 256,       /* frames queued to one peer */
+    PEERS_BULK_HWM = 8,         /* likewise of bulk data */
     PEERS_RECEIVE_HWM = 1000,
     PEERS_LINKS_MAX = CONCLAVE_MEMBERS_MAX + 8, /* and nodes that are no members now */
     PEERS_SOCKETS_MAX = 1 + PEERS_LINKS_MAX
@@ -41,6 +42,10 @@ void peers_set(struct peers *peers, const struct peer_address *addresses, size_t
 
 /* Takes over one reference. True if handed to ZeroMQ, which still promises nothing. */
 bool peers_send(struct peers *peers, uint64_t id, struct buf *frame);
+
+/* As peers_send, over a second connection to that peer: what is large and may take its time, behind
+ * which nothing else must wait. It is made with the first such frame, which is then dropped. */
+bool peers_send_bulk(struct peers *peers, uint64_t id, struct buf *frame);
 
 /* The sockets to poll for reading, at most PEERS_SOCKETS_MAX: frames come on the first, news of
  * lost links on the others. Returns how many; they change with peers_set and peers_supervise. */

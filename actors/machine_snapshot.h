@@ -1,0 +1,41 @@
+/* actors/machine_snapshot.h - the state-machine actor's side of snapshots: when one is taken, and
+ * how the machine becomes one. State-machine thread only. */
+#ifndef ACTORS_MACHINE_SNAPSHOT_H
+#define ACTORS_MACHINE_SNAPSHOT_H
+
+#include "actors/node.h"
+#include "machine/session_layer.h"
+
+struct machine_snapshot {
+    bool running;        /* the helper has one that has not ended */
+    uint64_t bytes;      /* applied since the last one */
+    uint64_t entries;    /* likewise */
+    uint64_t wait_bytes; /* one failed: how much more before the next try */
+    uint64_t wait_entries;
+    struct raft_id applied;       /* term 0: not known yet */
+    uint64_t configuration_index; /* in effect at `applied` */
+    struct buf *configuration;
+};
+
+/* Makes the machine hold what the log does not: restores the newest valid snapshot if it has to,
+ * setting damaged ones aside. *applied_index is what the machine holds, before and after. */
+MUST_USE int machine_snapshot_start(struct actor *actor, struct machine_snapshot *snapshot,
+                                    struct session_layer *sessions, uint64_t *applied_index,
+                                    struct conclave_error *error);
+void machine_snapshot_deinit(struct machine_snapshot *snapshot);
+
+/* An entry was applied, or is about to be in the same call of the machine. */
+void machine_snapshot_note(struct machine_snapshot *snapshot, const struct raft_entry *entry);
+
+/* Begins a snapshot if it is time to. Between two calls of the machine. */
+void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapshot);
+
+/* The helper is done with it. */
+void machine_snapshot_done(const struct node *node, struct machine_snapshot *snapshot, int code);
+
+/* The machine becomes a snapshot that was received. None of its own is running. */
+MUST_USE int machine_snapshot_install(struct actor *actor, struct machine_snapshot *snapshot,
+                                      struct session_layer *sessions, struct raft_id id,
+                                      struct conclave_error *error);
+
+#endif

@@ -1,0 +1,187 @@
+/* The snapshot helper: writes the state machine's snapshots to disk while the machine goes on, and
+ * carries snapshots between nodes. Between two pieces of its own snapshot it looks at its inbox, so
+ * that a peer that waits for one need not wait for the end of another.
+ *
+ * It ends with STOP alone, which the node sends when the state machine has ended: whoever began a
+ * snapshot is always told when it is over. */
+#include "actors/snapshot_actor.h"
+
+#include "base/clock.h"
+#include "base/fatal.h"
+#include "machine/kv.h"
+
+#include <stdlib.h>
+
+static void look_around(struct actor *actor, long wait_ms);
+
+static int helper_start(struct actor *actor, struct conclave_error *error)
+{
+    (void)error;
+    struct snapshot_helper *helper = mem_zalloc(sizeof *helper);
+    helper->newest = actor->node->recovered.snapshot.last;
+    helper->piece = mem_alloc(SNAPSHOT_CHUNK_BYTES);
+    actor->state = helper;
+    return CONCLAVE_OK;
+}
+
+/* --- Taking a snapshot ------------------------------------------------------------------------ */
+
+struct writing {
+    struct actor *actor;
+    struct snapshot_writer *writer;
+    struct conclave_error error;
+};
+
+static int write_piece(void *arg, const void *data, size_t bytes)
+{
+    struct writing *writing = arg;
+    const struct snapshot_helper *helper = writing->actor->state;
+    int code = snapshot_writer_add(writing->writer, data, bytes, &writing->error);
+    if (code)
+        return code;
+    look_around(writing->actor, 0);
+    return helper->quit || helper->stop ? CONCLAVE_STOPPING : CONCLAVE_OK;
+}
+
+static int write_snapshot(struct actor *actor, struct kv_snapshot *snapshot,
+                          const struct snapshot_meta *meta, struct conclave_error *error)
+{
+    const struct node *node = actor->node;
+    struct writing writing = {.actor = actor};
+    int code = snapshot_writer_create(io_posix(), node->options.data_dir, &node->identity, meta,
+                                      &writing.writer, error);
+    if (code)
+        return code;
+    code = kv_snapshot_write(snapshot, write_piece, &writing);
+    if (!code)
+        return snapshot_writer_finish(writing.writer, error);
+    snapshot_writer_abort(writing.writer);
+    if (writing.error.code)
+        *error = writing.error;
+    else
+        error_set(error, code, "%s", conclave_code_text(code));
+    return code;
+}
+
+void snapshot_became_durable(struct actor *actor, struct raft_id id)
+{
+    struct snapshot_helper *helper = actor->state;
+    const struct node *node = actor->node;
+    if (id.index > helper->newest.index)
+        helper->newest = id;
+    struct conclave_error error = {0};
+    uint64_t oldest_index = 0;
+    if (snapshot_prune(io_posix(), node->options.data_dir, &oldest_index, &error)) {
+        log_event(&node->logger, CONCLAVE_LOG_WARN, actor->ops->name, "not_removed",
+                  "reason=\"%s\"", error.message);
+        return; /* the log stays until the next one */
+    }
+    struct envelope *cut = envelope_create(ENVELOPE_CUT);
+    cut->cut_index = oldest_index;
+    actor_send(actor, ACTOR_LOG_WRITER, &cut);
+}
+
+/* Writes it, unless the node is ending; tells the machine in any case. */
+static void take_snapshot(struct actor *actor, struct kv_snapshot *snapshot,
+                          struct snapshot_meta *meta)
+{
+    struct snapshot_helper *helper = actor->state;
+    const struct node *node = actor->node;
+    struct conclave_error error = {0};
+    uint64_t began_us = clock_now_us();
+    int code = CONCLAVE_STOPPING;
+    if (!helper->quit && !helper->stop)
+        code = write_snapshot(actor, snapshot, meta, &error);
+    kv_snapshot_end(snapshot);
+    unsigned long long index = meta->last.index;
+    if (!code) {
+        log_event(&node->logger, CONCLAVE_LOG_INFO, actor->ops->name, "taken", "index=%llu ms=%llu",
+                  index, (unsigned long long)(clock_now_us() - began_us) / 1000);
+        /* Rule 35: durable, so raft may cut its log, and the log-writer the one on disk. */
+        struct envelope *taken = envelope_create(ENVELOPE_SNAPSHOT_TAKEN);
+        taken->snapshot_id = meta->last;
+        actor_send(actor, ACTOR_RAFT, &taken);
+        snapshot_became_durable(actor, meta->last);
+    } else if (code != CONCLAVE_STOPPING) {
+        log_event(&node->logger, code == CONCLAVE_BUSY ? CONCLAVE_LOG_DEBUG : CONCLAVE_LOG_WARN,
+                  actor->ops->name, "not_taken", "index=%llu reason=\"%s\"", index, error.message);
+    }
+    struct envelope *done = envelope_create(ENVELOPE_SNAPSHOT_DONE);
+    done->snapshot_done_code = code;
+    actor_send(actor, ACTOR_MACHINE, &done);
+}
+
+/* --- The loop --------------------------------------------------------------------------------- */
+
+/* Takes what has come; a snapshot to take is handed to the caller. */
+static struct envelope *take_envelopes(struct actor *actor)
+{
+    struct snapshot_helper *helper = actor->state;
+    for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
+        switch (envelope->type) {
+        case ENVELOPE_SNAPSHOT_BEGUN:
+            return envelope;
+        case ENVELOPE_STREAM:
+            if (!helper->quit)
+                streams_want(helper, envelope->stream.peer, envelope->stream.wanted,
+                             clock_now_us());
+            break;
+        case ENVELOPE_BULK:
+            if (!helper->quit)
+                streams_take(actor, &envelope->bulk.frame, clock_now_us());
+            break;
+        case ENVELOPE_SNAPSHOT_CANCEL:
+        case ENVELOPE_QUIT:
+            helper->quit = true;
+            break;
+        case ENVELOPE_STOP:
+            helper->stop = true;
+            break;
+        default:
+            ASSERT(!"an envelope that is not for the snapshot helper");
+        }
+        envelope_destroy(envelope);
+    }
+    return NULL;
+}
+
+static void look_around(struct actor *actor, long wait_ms)
+{
+    struct snapshot_helper *helper = actor->state;
+    if (wait_ms != 0)
+        inbox_wait(&actor->inbox, wait_ms);
+    struct envelope *begun = take_envelopes(actor);
+    ASSERT(!begun || wait_ms != 0); /* the machine has one snapshot at a time */
+    if (!helper->quit && !helper->stop)
+        (void)streams_send(actor, clock_now_us());
+    if (!begun)
+        return;
+    take_snapshot(actor, begun->snapshot_begun.snapshot, &begun->snapshot_begun.meta);
+    envelope_destroy(begun);
+}
+
+static int helper_run(struct actor *actor, struct conclave_error *error)
+{
+    (void)error;
+    struct snapshot_helper *helper = actor->state;
+    while (!helper->stop) {
+        uint64_t now_us = clock_now_us();
+        uint64_t due_us = helper->quit ? UINT64_MAX : streams_send(actor, now_us);
+        long wait_ms = -1;
+        if (due_us != UINT64_MAX)
+            wait_ms = due_us <= now_us ? 1 : (long)((due_us - now_us) / 1000) + 1;
+        look_around(actor, wait_ms);
+    }
+    return CONCLAVE_OK;
+}
+
+static void helper_stop(struct actor *actor)
+{
+    struct snapshot_helper *helper = actor->state;
+    streams_close(helper);
+    free(helper->piece);
+    free(helper);
+}
+
+const struct actor_ops snapshot_helper_ops = {
+    .name = "snapshot", .start = helper_start, .run = helper_run, .stop = helper_stop};

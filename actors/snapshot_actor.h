@@ -1,0 +1,55 @@
+/* actors/snapshot_actor.h - the snapshot helper's own state, shared by its files:
+ * snapshot_actor.c (the loop, taking snapshots of this node) and snapshot_streams.c (snapshots on
+ * their way between nodes). The helper's thread only.
+ *
+ * The helper does what is slow and may fail without harm: a snapshot that cannot be written or sent
+ * is tried again later, so nothing here ends the node. */
+#ifndef ACTORS_SNAPSHOT_ACTOR_H
+#define ACTORS_SNAPSHOT_ACTOR_H
+
+#include "actors/node.h"
+
+/* A snapshot on its way to a peer. */
+struct stream {
+    raft_node_id peer;
+    bool open;
+    struct snapshot_source source;
+    struct raft_id id;
+    uint64_t sent;        /* up to here in the file */
+    uint64_t acked;       /* up to here it is there */
+    bool answered;        /* the peer has said how far it is */
+    uint64_t progress_us; /* when it last went on, or was begun */
+};
+
+struct snapshot_helper {
+    struct raft_id newest; /* durable here; index 0: none */
+    bool quit;             /* a thread of the node died: nothing is begun any more */
+    bool stop;
+
+    struct stream streams[CONCLAVE_MEMBERS_MAX];
+    uint32_t stream_count;
+    uint64_t free_us; /* when the rate allows the next piece */
+    uint8_t *piece;   /* scratch */
+
+    struct snapshot_part *part; /* being received; NULL: none */
+    uint64_t part_name;
+    struct raft_id part_id;
+    uint64_t part_us; /* when a piece of it last came */
+};
+
+/* Raft wants the peer to have a snapshot, or no more. */
+void streams_want(struct snapshot_helper *helper, raft_node_id peer, bool wanted, uint64_t now_us);
+
+/* A frame from a peer. */
+void streams_take(struct actor *actor, const struct peer_frame *frame, uint64_t now_us);
+
+/* Sends what window and rate allow. Returns when to call again at the latest; UINT64_MAX: never. */
+uint64_t streams_send(struct actor *actor, uint64_t now_us);
+
+void streams_close(struct snapshot_helper *helper);
+
+/* A snapshot became durable: removes those that are not kept, and tells the log-writer how far the
+ * log on disk may be cut. */
+void snapshot_became_durable(struct actor *actor, struct raft_id id);
+
+#endif

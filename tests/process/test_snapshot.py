@@ -1,0 +1,158 @@
+"""Logs are cut behind snapshots, and who lacks what was cut gets a snapshot, while writes go on."""
+
+import os
+import shutil
+import time
+import unittest
+
+import cluster
+import wire
+from cluster import QUICK, ClusterTest, wait_until
+
+ENTRIES = 300
+ROUNDS = 2 if QUICK else 5
+OPTIONS = ["--snapshot-entries", str(ENTRIES), "--segment-size", "64KiB"]
+
+
+def snapshots(node):
+    names = os.listdir(os.path.join(node.data, "snapshots"))
+    return sorted(name for name in names if name.endswith(".snap"))
+
+
+def segments(node):
+    return sorted(n for n in os.listdir(os.path.join(node.data, "wal")) if n.endswith(".wal"))
+
+
+class Snapshot(ClusterTest):
+    options = OPTIONS
+
+    def writer(self, nodes):
+        writer = wire.Writer([node.client for node in nodes])
+        self.addCleanup(writer.close)
+        return writer
+
+    def write(self, writer, more):
+        before = len(writer.acked)
+        done = writer.run_until(lambda w: len(w.acked) >= before + more, 60 * cluster.PATIENCE)
+        self.assertTrue(done, f"only {len(writer.acked) - before} of {more} writes in time")
+
+    def fill(self):
+        """More than the first segment holds, which `init` makes of the default size."""
+        done = self.cluster.run("bench", "put", "--clients", "8", "--ops", "1200",
+                                "--value-size", "16384", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+
+    def wait_cut(self, nodes):
+        for node in nodes:
+            wait_until(lambda: len(snapshots(node)) == 2, lambda: f"{node.name}: {snapshots(node)}")
+            wait_until(lambda: segments(node)[0] != f"{1:016x}.wal",
+                       lambda: f"{node.name}: {segments(node)}")
+
+    def applied(self, node):
+        status = node.status()
+        return status["applied"] if status else 0
+
+    def wait_caught_up(self, node):
+        leader = self.cluster.wait_leader()
+        target = self.applied(leader)
+        wait_until(lambda: self.applied(node) >= target,
+                   lambda: f"{node.name} is at {self.applied(node)} of {target}")
+
+    def assert_all_there(self, acked):
+        for node in self.cluster.nodes:
+            found = set(self.cluster.keys(os.path.commonprefix(list(acked)), through=[node]))
+            self.assertEqual(sorted(set(acked) - found)[:5], [], node.name)
+
+    def start(self):
+        self.start_cluster()
+
+    def behind(self, writer):
+        """Writes until a follower that was killed lacks what the others no longer have."""
+        leader = self.cluster.wait_leader()
+        victim = next(n for n in self.cluster.nodes if n is not leader)
+        victim.kill()
+        last = {n.name: snapshots(n)[-1:] for n in self.cluster.nodes if n is not victim}
+        for _ in range(4):
+            self.write(writer, ENTRIES + 20)
+        for node in self.cluster.nodes:
+            if node is not victim:
+                wait_until(lambda: snapshots(node)[-1:] != last[node.name], "no new snapshot")
+        return victim
+
+    def test_log_is_cut_and_restart_needs_no_more(self):
+        self.start()
+        writer = self.writer(self.cluster.nodes)
+        self.write(writer, ENTRIES)
+        self.fill()
+        self.write(writer, 3 * ENTRIES)
+        self.wait_cut(self.cluster.nodes)
+        for node in self.cluster.nodes:
+            node.kill()
+        # Without its store, which is a cache, a node begins with its snapshot.
+        shutil.rmtree(os.path.join(self.cluster.nodes[0].data, "machine"))
+        for node in self.cluster.nodes:
+            node.start()
+        self.cluster.wait_leader()
+        self.assertIn("restored", self.cluster.nodes[0].log_text())
+        self.assert_all_there(writer.acked)
+        self.write(writer, 50)
+
+    def test_node_that_was_down_comes_back_by_a_snapshot(self):
+        self.start()
+        writer = self.writer(self.cluster.nodes)
+        for _ in range(3):
+            self.write(writer, ENTRIES)
+        victim = self.behind(writer)
+        victim.start()
+        self.write(writer, 100)  # while it is given the snapshot
+        self.wait_caught_up(victim)
+        self.assertIn("snapshot_installed", victim.log_text())
+        self.assertIn("restored", victim.log_text())
+        self.write(writer, 100)
+        self.assert_all_there(writer.acked)
+        victim.kill()
+        victim.start()
+        self.wait_caught_up(victim)
+        self.assert_all_there(writer.acked)
+
+    def test_kills_in_the_middle_lose_nothing(self):
+        self.start()
+        writer = self.writer(self.cluster.nodes)
+        for _ in range(3):
+            self.write(writer, ENTRIES)
+        for number in range(ROUNDS):
+            victim = self.behind(writer)
+            victim.start()
+            time.sleep(0.05 + 0.15 * number)  # somewhere between hello and caught up
+            victim.kill()
+            self.write(writer, 20)
+            victim.start()
+            self.wait_caught_up(victim)
+        self.assert_all_there(writer.acked)
+
+    def test_damaged_snapshot_is_set_aside(self):
+        self.start()
+        writer = self.writer(self.cluster.nodes)
+        self.write(writer, ENTRIES)
+        self.fill()
+        self.write(writer, 3 * ENTRIES)
+        self.wait_cut(self.cluster.nodes)
+        victim = self.cluster.nodes[1]
+        victim.kill()
+        shutil.rmtree(os.path.join(victim.data, "machine"))
+        newest = snapshots(victim)[-1]
+        with open(os.path.join(victim.data, "snapshots", newest), "r+b") as file:
+            file.seek(-30, os.SEEK_END)
+            byte = file.read(1)
+            file.seek(-30, os.SEEK_END)
+            file.write(bytes([byte[0] ^ 1]))
+        victim.start()
+        self.wait_caught_up(victim)
+        self.assertIn("snapshot_damaged", victim.log_text())
+        self.assertTrue(os.path.exists(os.path.join(victim.data, "snapshots",
+                                                    newest.replace(".snap", ".bad"))))
+        self.assert_all_there(writer.acked)
+
+
+if __name__ == "__main__":
+    unittest.main()
