@@ -61,6 +61,7 @@ static void start_node(int i)
     options.election_timeout_ms = 1000; /* sanitizers and valgrind are slow */
     options.heartbeat_ms = 200;
     options.segment_bytes = UINT64_C(64) * 1024; /* many segment changes */
+    options.snapshot_entries = 500;              /* and snapshots, and logs that are cut */
     options.on_fatal = on_fatal;
     options.on_fatal_arg = names[i];
     options.log = getenv("STRESS_LOG") ? print_log : NULL;
