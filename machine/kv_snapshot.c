@@ -81,7 +81,8 @@ static void piece_add(struct kv_snapshot *snapshot, const void *data, size_t byt
 {
     if (snapshot->capacity - snapshot->used < bytes) {
         while (snapshot->capacity - snapshot->used < bytes)
-            snapshot->capacity = snapshot->capacity ? 2 * snapshot->capacity : 2 * PIECE_BYTES;
+            snapshot->capacity =
+                snapshot->capacity ? 2 * snapshot->capacity : (size_t)2 * PIECE_BYTES;
         snapshot->piece = mem_realloc(snapshot->piece, snapshot->capacity);
     }
     if (bytes)

@@ -222,8 +222,11 @@ void session_table_pass_time(struct session_table *table, uint64_t elapsed_ms)
         elapsed_ms < SESSION_CLOCK_STEP_MAX_MS ? elapsed_ms : SESSION_CLOCK_STEP_MAX_MS;
     table->changed = true;
     /* The order of use is the order of time, as cluster time never goes back. */
-    while (table->oldest && table->oldest->used_ms + SESSION_LIFETIME_MS <= table->clock_ms)
-        session_table_remove(table, table->oldest);
+    while (table->oldest && table->oldest->used_ms + SESSION_LIFETIME_MS <= table->clock_ms) {
+        struct session *ended = table->oldest;
+        session_table_remove(table, ended);
+        ASSERT(table->oldest != ended);
+    }
 }
 
 uint32_t session_table_count(const struct session_table *table)
@@ -307,6 +310,7 @@ void session_table_sweep(struct session_table *table)
 {
     while (table->body_bytes > SESSION_BODIES_BYTES_MAX) {
         struct session *most = table->oldest;
+        ASSERT(most); /* somebody holds the bytes */
         for (struct session *at = most; at; at = at->newer)
             if (at->body_bytes > most->body_bytes)
                 most = at;
