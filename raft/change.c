@@ -266,8 +266,11 @@ static struct verdict change_begin(struct raft *raft, const struct raft_change *
         return no(CONCLAVE_BUSY, "another change of the members is under way");
 
     struct raft_configuration *next = members_copy(raft);
-    struct verdict verdict = no(CONCLAVE_INVALID, "an unknown kind of change");
+    struct verdict verdict;
     switch (change->type) {
+    default:
+        verdict = no(CONCLAVE_INVALID, "an unknown kind of change");
+        break;
     case RAFT_CHANGE_ADD:
         verdict = change_add(next, &change->member);
         break;
