@@ -17,6 +17,7 @@
 #ifndef RAFT_INTERNAL_H
 #define RAFT_INTERNAL_H
 
+#include "base/list.h"
 #include "base/prng.h"
 #include "raft/log.h"
 #include "raft/progress.h"
@@ -130,14 +131,10 @@ struct raft {
 };
 
 /* Adds an element to a RAFT_LIST. */
-#define RAFT_LIST_ADD(list, ...)                                                              \
-    do {                                                                                      \
-        if ((list)->count == (list)->capacity) {                                              \
-            (list)->capacity = (list)->capacity > 0 ? (list)->capacity * 2 : 8;               \
-            (list)->items =                                                                   \
-                mem_realloc((list)->items, (size_t)(list)->capacity * sizeof *(list)->items); \
-        }                                                                                     \
-        (list)->items[(list)->count++] = (__VA_ARGS__);                                       \
+#define RAFT_LIST_ADD(list, ...)                        \
+    do {                                                \
+        LIST_RESERVE(list);                             \
+        (list)->items[(list)->count++] = (__VA_ARGS__); \
     } while (0)
 
 static inline uint64_t raft_min(uint64_t a, uint64_t b)
