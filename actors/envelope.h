@@ -40,7 +40,7 @@ enum envelope_type {
     /* state machine -> snapshot helper -> state machine, raft, log-writer */
     ENVELOPE_SNAPSHOT_BEGUN,
     ENVELOPE_SNAPSHOT_CANCEL, /* the node ends: the answer may be that there is none */
-    ENVELOPE_SNAPSHOT_DONE,   /* to the state machine: it was ended, written or not */
+    ENVELOPE_SNAPSHOT_DONE,   /* to the state machine: it is read no more, written or not */
     ENVELOPE_SNAPSHOT_TAKEN,  /* to raft */
     ENVELOPE_CUT,             /* to the log-writer: what the log on disk need not hold any more */
 
@@ -159,7 +159,7 @@ struct envelope {
             uint64_t revision; /* for status */
         } applied;
         struct {
-            struct kv_snapshot *snapshot; /* ends with kv_snapshot_end */
+            struct kv_snapshot *snapshot; /* the state machine's, until SNAPSHOT_DONE */
             struct snapshot_meta meta;
         } snapshot_begun;
         int snapshot_done_code;

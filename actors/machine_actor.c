@@ -237,7 +237,7 @@ static struct envelope *next_envelope(struct actor *actor)
 static void await_snapshot(struct actor *actor)
 {
     struct machine *machine = actor->state;
-    while (machine->snapshot.running) {
+    while (machine->snapshot.taken) {
         inbox_wait(&actor->inbox, -1);
         for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
             if (envelope->type == ENVELOPE_SNAPSHOT_DONE) {
@@ -277,7 +277,7 @@ static int install(struct actor *actor, struct conclave_error *error)
 static void end_snapshot(struct actor *actor)
 {
     struct machine *machine = actor->state;
-    if (!machine->snapshot.running)
+    if (!machine->snapshot.taken)
         return;
     struct envelope *cancel = envelope_create(ENVELOPE_SNAPSHOT_CANCEL);
     actor_send(actor, ACTOR_SNAPSHOT, &cancel);

@@ -157,7 +157,7 @@ int machine_snapshot_install(struct actor *actor, struct machine_snapshot *snaps
                              struct session_layer *sessions, struct raft_id id,
                              struct conclave_error *error)
 {
-    ASSERT(!snapshot->running);
+    ASSERT(!snapshot->taken);
     return restore(actor, snapshot, sessions, id, error);
 }
 
@@ -178,7 +178,7 @@ void machine_snapshot_note(struct machine_snapshot *snapshot, const struct raft_
 void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapshot)
 {
     const struct conclave_options *options = &actor->node->options;
-    if (!actor->node->kv || snapshot->running || !snapshot->configuration ||
+    if (!actor->node->kv || snapshot->taken || !snapshot->configuration ||
         snapshot->applied.term == 0)
         return;
     if (snapshot->entries < options->snapshot_entries + snapshot->wait_entries &&
@@ -198,7 +198,7 @@ void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapsho
         (struct snapshot_meta){.last = snapshot->applied,
                                .configuration_index = snapshot->configuration_index,
                                .configuration = buf_ref(snapshot->configuration)};
-    snapshot->running = true;
+    snapshot->taken = state;
     snapshot->bytes = snapshot->entries = 0;
     actor_send(actor, ACTOR_SNAPSHOT, &begun);
 }
@@ -206,7 +206,9 @@ void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapsho
 void machine_snapshot_done(const struct node *node, struct machine_snapshot *snapshot, int code)
 {
     const struct conclave_options *options = &node->options;
-    snapshot->running = false;
+    if (snapshot->taken)
+        kv_snapshot_end(snapshot->taken);
+    snapshot->taken = NULL;
     snapshot->wait_entries = snapshot->wait_bytes = 0;
     if (!code)
         return;

@@ -7,10 +7,10 @@
 #include "machine/session_layer.h"
 
 struct machine_snapshot {
-    bool running;        /* the helper has one that has not ended */
-    uint64_t bytes;      /* applied since the last one */
-    uint64_t entries;    /* likewise */
-    uint64_t wait_bytes; /* one failed: how much more before the next try */
+    struct kv_snapshot *taken; /* the helper writes it; NULL: none is under way */
+    uint64_t bytes;            /* applied since the last one */
+    uint64_t entries;          /* likewise */
+    uint64_t wait_bytes;       /* one failed: how much more before the next try */
     uint64_t wait_entries;
     struct raft_id applied;       /* term 0: not known yet */
     uint64_t configuration_index; /* in effect at `applied` */
@@ -30,7 +30,9 @@ void machine_snapshot_note(struct machine_snapshot *snapshot, const struct raft_
 /* Begins a snapshot if it is time to. Between two calls of the machine. */
 void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapshot);
 
-/* The helper is done with it. */
+/* The helper is done with the one under way, which ends here and not there: LMDB tells its writer
+ * by a plain store that nobody reads any more, and only the envelope orders that behind the reads.
+ */
 void machine_snapshot_done(const struct node *node, struct machine_snapshot *snapshot, int code);
 
 /* The machine becomes a snapshot that was received. None of its own is running. */

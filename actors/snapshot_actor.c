@@ -92,7 +92,6 @@ static void take_snapshot(struct actor *actor, struct kv_snapshot *snapshot,
     int code = CONCLAVE_STOPPING;
     if (!helper->quit && !helper->stop)
         code = write_snapshot(actor, snapshot, meta, &error);
-    kv_snapshot_end(snapshot);
     unsigned long long index = meta->last.index;
     if (!code) {
         log_event(&node->logger, CONCLAVE_LOG_INFO, actor->ops->name, "taken", "index=%llu ms=%llu",

@@ -52,7 +52,7 @@ MUST_USE int kv_begin_snapshot(struct kv *kv, struct kv_snapshot **ret_snapshot)
  * the store had to grow; try again. Other codes: of the store, or the sink's. Helper thread. */
 MUST_USE int kv_snapshot_write(struct kv_snapshot *snapshot, kv_snapshot_sink sink, void *arg);
 
-/* Before the machine closes. Helper thread. */
+/* Before the machine closes, when nobody writes it any more. State-machine thread. */
 void kv_snapshot_end(struct kv_snapshot *snapshot);
 
 /* Replaces everything by what source delivers, applied up to `index`. A process killed meanwhile
