@@ -8,6 +8,7 @@
 enum { SESSION_BUCKETS = SESSIONS_MAX };
 
 struct session_table {
+    struct session_limits limits;
     struct session *buckets[SESSION_BUCKETS]; /* by id; lists through in_bucket */
     struct session *oldest, *newest;          /* in the order of used_index */
     uint32_t count;

@@ -149,11 +149,12 @@ static void open_session(struct session_layer *layer, uint64_t index,
                          struct conclave_reply_sink *reply)
 {
     const struct session *session = session_table_open(layer->table, index);
+    struct session_limits limits = session_table_limits(layer->table);
     struct pack pack;
     pack_init(&pack, 0);
     session_opened_pack(&pack, &(struct session_opened){.session = session->id,
-                                                        .lifetime_ms = SESSION_LIFETIME_MS,
-                                                        .window = SESSION_WINDOW});
+                                                        .lifetime_ms = limits.lifetime_ms,
+                                                        .window = limits.window});
     reply_sink_take(reply, CONCLAVE_OK, pack_take(&pack));
 }
 

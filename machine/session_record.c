@@ -160,7 +160,7 @@ static bool session_read(struct cursor *cursor, struct session_table *table,
     session->used_index = cursor_uint(cursor);
     uint64_t capacity = cursor_uint(cursor);
     uint32_t slots = cursor_array(cursor);
-    if (!cursor_ok(cursor) || fields != 6 || capacity > SESSION_WINDOW ||
+    if (!cursor_ok(cursor) || fields != 6 || capacity > table->limits.window ||
         (capacity & (capacity - 1)) != 0 || slots > capacity)
         return false;
     if (capacity > 0)
@@ -177,7 +177,7 @@ int session_table_load(struct session_table *table, uint64_t id, const void *dat
     cursor_init(&cursor, data, bytes);
     if (id == 0)
         return table_read(&cursor, table) ? CONCLAVE_OK : CONCLAVE_MALFORMED;
-    if (session_table_find(table, id) || table->count == SESSIONS_MAX)
+    if (session_table_find(table, id) || table->count == table->limits.sessions)
         return CONCLAVE_MALFORMED;
     struct session *session = mem_zalloc(sizeof *session);
     session->id = id;

@@ -8,7 +8,29 @@
 
 struct session_table *session_table_create(void)
 {
-    return mem_zalloc(sizeof(struct session_table));
+    struct session_table *table = mem_zalloc(sizeof *table);
+    table->limits = (struct session_limits){.sessions = SESSIONS_MAX,
+                                            .window = SESSION_WINDOW,
+                                            .sweep_commands = SESSION_SWEEP_COMMANDS,
+                                            .lifetime_ms = SESSION_LIFETIME_MS,
+                                            .clock_step_max_ms = SESSION_CLOCK_STEP_MAX_MS,
+                                            .slots = SESSION_SLOTS_MAX,
+                                            .body_bytes = SESSION_BODY_BYTES_MAX,
+                                            .bodies_bytes = SESSION_BODIES_BYTES_MAX};
+    return table;
+}
+
+void session_table_set_limits(struct session_table *table, const struct session_limits *limits)
+{
+    ASSERT(table->count == 0 && limits->sessions >= 1 && limits->sessions <= SESSIONS_MAX);
+    ASSERT(limits->window >= SESSION_SLOTS_MIN && (limits->window & (limits->window - 1)) == 0);
+    ASSERT(limits->sweep_commands >= 1);
+    table->limits = *limits;
+}
+
+struct session_limits session_table_limits(const struct session_table *table)
+{
+    return table->limits;
 }
 
 /* --- Lists ------------------------------------------------------------------------------------ */
@@ -106,7 +128,7 @@ static bool ring_reserve(struct session_table *table, struct session *session, u
     if (capacity == session->capacity)
         return true;
     if (capacity > SESSION_SLOTS_MIN &&
-        table->slots - session->capacity + capacity > SESSION_SLOTS_MAX)
+        table->slots - session->capacity + capacity > table->limits.slots)
         return false;
     struct session_slot *old = session->slots;
     uint32_t old_capacity = session->capacity;
@@ -172,7 +194,7 @@ void session_table_destroy(struct session_table *table)
 struct session *session_table_open(struct session_table *table, uint64_t index)
 {
     ASSERT(!session_table_find(table, index));
-    if (table->count == SESSIONS_MAX)
+    if (table->count == table->limits.sessions)
         session_table_remove(table, table->oldest);
     struct session *session = mem_zalloc(sizeof *session);
     session->id = session->used_index = index;
@@ -218,11 +240,11 @@ void session_table_use(struct session_table *table, struct session *session, uin
 
 void session_table_pass_time(struct session_table *table, uint64_t elapsed_ms)
 {
-    table->clock_ms +=
-        elapsed_ms < SESSION_CLOCK_STEP_MAX_MS ? elapsed_ms : SESSION_CLOCK_STEP_MAX_MS;
+    uint64_t step_max_ms = table->limits.clock_step_max_ms;
+    table->clock_ms += elapsed_ms < step_max_ms ? elapsed_ms : step_max_ms;
     table->changed = true;
     /* The order of use is the order of time, as cluster time never goes back. */
-    while (table->oldest && table->oldest->used_ms + SESSION_LIFETIME_MS <= table->clock_ms) {
+    while (table->oldest && table->oldest->used_ms + table->limits.lifetime_ms <= table->clock_ms) {
         struct session *ended = table->oldest;
         session_table_remove(table, ended);
         ASSERT(table->oldest != ended);
@@ -234,6 +256,16 @@ uint32_t session_table_count(const struct session_table *table)
     return table->count;
 }
 
+uint64_t session_table_slots(const struct session_table *table)
+{
+    return table->slots;
+}
+
+uint64_t session_table_body_bytes(const struct session_table *table)
+{
+    return table->body_bytes;
+}
+
 /* --- Commands --------------------------------------------------------------------------------- */
 
 enum session_verdict session_table_admit(struct session_table *table, struct session *session,
@@ -243,7 +275,7 @@ enum session_verdict session_table_admit(struct session_table *table, struct ses
     if (sequence <= session->acknowledged)
         return SESSION_FORGOTTEN_COMMAND;
     uint64_t span = sequence - session->acknowledged;
-    if (span > SESSION_WINDOW || !ring_reserve(table, session, span))
+    if (span > table->limits.window || !ring_reserve(table, session, span))
         return SESSION_NO_ROOM;
     struct session_slot *slot = &session->slots[sequence % session->capacity];
     if (slot->state == SLOT_FREE) {
@@ -278,7 +310,7 @@ void session_table_settle(struct session_table *table, struct session *session, 
     struct session_slot *slot = slot_pending(session, sequence);
     if (!slot)
         return;
-    if (body && body->bytes > SESSION_BODY_BYTES_MAX) {
+    if (body && body->bytes > table->limits.body_bytes) {
         slot->state = SLOT_FORGOTTEN;
         slot->code = 0;
         return;
@@ -303,12 +335,12 @@ void session_table_settle_forgotten(struct session_table *table, struct session 
 
 bool session_table_wants_sweep(const struct session_table *table)
 {
-    return table->commands % SESSION_SWEEP_COMMANDS == 0;
+    return table->commands % table->limits.sweep_commands == 0;
 }
 
 void session_table_sweep(struct session_table *table)
 {
-    while (table->body_bytes > SESSION_BODIES_BYTES_MAX) {
+    while (table->body_bytes > table->limits.bodies_bytes) {
         struct session *most = table->oldest;
         ASSERT(most); /* somebody holds the bytes */
         for (struct session *at = most; at; at = at->newer)

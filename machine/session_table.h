@@ -39,6 +39,18 @@ enum {
     SESSION_BODY_OVERHEAD_BYTES = 128 /* charged for every answer beside its bytes */
 };
 
+/* What bounds a table. Part of what makes it a function of the log: a node with other limits would
+ * answer differently, so they are the ones above, always. Tests set smaller ones, on all nodes of a
+ * cluster, to get there. */
+struct session_limits {
+    uint32_t sessions;       /* SESSIONS_MAX, or fewer */
+    uint32_t window;         /* a power of two, at least SESSION_SLOTS_MIN */
+    uint32_t sweep_commands; /* at least 1 */
+    uint64_t lifetime_ms, clock_step_max_ms;
+    uint64_t slots;
+    uint64_t body_bytes, bodies_bytes;
+};
+
 enum session_slot_state { SLOT_FREE, SLOT_PENDING, SLOT_KEPT, SLOT_FORGOTTEN };
 
 /* One numbered command that was let through and is not acknowledged. */
@@ -67,6 +79,10 @@ struct session_table;
 struct session_table *session_table_create(void);
 void session_table_destroy(struct session_table *table);
 
+/* The limits of a new table are those of this file; others only while it is empty. */
+void session_table_set_limits(struct session_table *table, const struct session_limits *limits);
+struct session_limits session_table_limits(const struct session_table *table);
+
 /* Forgets everything, for loading anew. */
 void session_table_clear(struct session_table *table);
 
@@ -90,6 +106,10 @@ void session_table_use(struct session_table *table, struct session *session, uin
 void session_table_pass_time(struct session_table *table, uint64_t elapsed_ms);
 
 uint32_t session_table_count(const struct session_table *table);
+
+/* What it takes of its limits. */
+uint64_t session_table_slots(const struct session_table *table);
+uint64_t session_table_body_bytes(const struct session_table *table);
 
 /* --- Commands --------------------------------------------------------------------------------- */
 
