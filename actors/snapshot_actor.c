@@ -19,6 +19,7 @@ static int helper_start(struct actor *actor, struct conclave_error *error)
     (void)error;
     struct snapshot_helper *helper = mem_zalloc(sizeof *helper);
     helper->newest = actor->node->recovered.snapshot.last;
+    flow_limits_init(&helper->sender.limits, SNAPSHOT_CHUNK_BYTES);
     helper->piece = mem_alloc(SNAPSHOT_CHUNK_BYTES);
     actor->state = helper;
     return CONCLAVE_OK;

@@ -8,33 +8,19 @@
 #define ACTORS_SNAPSHOT_ACTOR_H
 
 #include "actors/node.h"
-
-/* A snapshot on its way to a peer. */
-struct stream {
-    raft_node_id peer;
-    bool open;
-    struct snapshot_source source;
-    struct raft_id id;
-    uint64_t sent;        /* up to here in the file */
-    uint64_t acked;       /* up to here it is there */
-    bool answered;        /* the peer has said how far it is */
-    uint64_t progress_us; /* when it last went on, or was begun */
-};
+#include "actors/snapshot_flow.h"
 
 struct snapshot_helper {
     struct raft_id newest; /* durable here; index 0: none */
     bool quit;             /* a thread of the node died: nothing is begun any more */
     bool stop;
 
-    struct stream streams[CONCLAVE_MEMBERS_MAX];
-    uint32_t stream_count;
-    uint64_t free_us; /* when the rate allows the next piece */
-    uint8_t *piece;   /* scratch */
+    struct flow_sender sender;
+    struct snapshot_source sources[CONCLAVE_MEMBERS_MAX]; /* by the sender's slots */
+    uint8_t *piece;                                       /* scratch */
 
-    struct snapshot_part *part; /* being received; NULL: none */
-    uint64_t part_name;
-    struct raft_id part_id;
-    uint64_t part_us; /* when a piece of it last came */
+    struct flow_part receiving;
+    struct snapshot_part *part; /* its file; NULL: none is open */
 };
 
 /* Raft wants the peer to have a snapshot, or no more. */
