@@ -1,6 +1,7 @@
 #include "tests/sim/check.h"
 
 #include "base/fatal.h"
+#include "base/list.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -9,16 +10,14 @@
 #include <string.h>
 
 void check_init(struct check *check, const struct raft_options *options, const raft_node_id *ids,
-                uint32_t voter_count, uint32_t node_count, struct ops *ops)
+                uint32_t node_count, struct ops *ops)
 {
     ASSERT(node_count <= SIM_NODES_MAX);
-    ASSERT(voter_count >= 1 && voter_count <= node_count);
-    *check = (struct check){
-        .options = *options, .node_count = node_count, .voter_count = voter_count, .ops = ops};
-    for (uint32_t i = 0; i < node_count; i++) {
+    *check = (struct check){.options = *options, .node_count = node_count, .ops = ops};
+    for (uint32_t i = 0; i < node_count; i++)
         check->nodes[i].id = ids[i];
-        check->nodes[i].voter = i < voter_count;
-    }
+    LIST_RESERVE(&check->configs);
+    check->configs.items[check->configs.count++] = (struct check_config){0};
 }
 
 void check_deinit(struct check *check)
@@ -32,6 +31,8 @@ void check_deinit(struct check *check)
     free(check->oracle.entries);
     free(check->committed_in);
     free(check->states);
+    free(check->configs.items);
+    map_deinit(&check->config_numbers);
     map_deinit(&check->chains);
     map_deinit(&check->stores);
     map_deinit(&check->leaders);
@@ -81,7 +82,7 @@ static void log_push(struct check_log *log, struct check_entry entry)
     log->entries[log->count++] = entry;
 }
 
-void check_log_put(struct check_log *log, const struct raft_entry *entry)
+void check_log_put(struct check *check, struct check_log *log, const struct raft_entry *entry)
 {
     ASSERT(entry->id.index >= 1 && entry->id.index <= log->count + 1);
     log->count = entry->id.index - 1;
@@ -103,6 +104,13 @@ void check_log_put(struct check_log *log, const struct raft_entry *entry)
     uint32_t cell;
     if (entry->kind != RAFT_ENTRY_COMMAND || !command_decode(entry->payload, &put.op, &cell))
         put.op = 0;
+    if (entry->kind == RAFT_ENTRY_CONFIG) {
+        put.config = check_config_number(check, entry->payload);
+        put.config_at = entry->id.index;
+    } else if (before) {
+        put.config = before->config;
+        put.config_at = before->config_at;
+    }
     log_push(log, put);
 }
 
@@ -127,8 +135,8 @@ void check_start(struct check *check, uint32_t node, uint32_t incarnation,
     at->disk.count = 0;
     struct raft_runs_iter it = {0};
     for (const struct raft_entry *e; (e = raft_runs_next(entries, &it));) {
-        check_log_put(&at->memory, e);
-        check_log_put(&at->disk, e);
+        check_log_put(check, &at->memory, e);
+        check_log_put(check, &at->disk, e);
     }
     if (committed > 0 &&
         (at->disk.count < committed ||
@@ -144,6 +152,7 @@ void check_start(struct check *check, uint32_t node, uint32_t incarnation,
     at->durable = at->handed = hard_state;
     at->view = (struct check_view){.hard_state = hard_state, .commit = applied, .applied = applied};
     at->seq = 0;
+    at->stepped_last = at->memory.count;
     at->apply_handed = at->machine_index = applied;
 }
 
@@ -211,7 +220,7 @@ void check_persist(struct check *check, uint32_t node, const struct raft_persist
         }
         if (first)
             check_truncation(check, node, e, truncations, leading);
-        check_log_put(&at->memory, e);
+        check_log_put(check, &at->memory, e);
         check_match(check, node, e->id.index);
     }
     const struct check_entry *last = check_log_at(&at->memory, at->memory.count);
@@ -264,8 +273,9 @@ static void check_leader(struct check *check, uint32_t node)
         check_fail(check, "a leader's own vote is durable",
                    "n%u leads term %" PRIu64 ", its disk says term %" PRIu64, node + 1, term,
                    at->durable.term);
-    if (!at->voter)
-        check_fail(check, "learners do not lead", "n%u leads term %" PRIu64, node + 1, term);
+    if (!check_may_lead(check, node))
+        check_fail(check, "only voters lead", "n%u leads term %" PRIu64, node + 1, term);
+    check_elected(check, node);
     for (uint64_t index = check->oracle.count; index > 0; index--) {
         if (check->committed_in[index - 1] >= term)
             continue;
@@ -313,9 +323,8 @@ static void check_committed_first(struct check *check, uint32_t node, uint64_t i
     for (uint32_t i = 0; i < check->node_count; i++) {
         const struct check_node *other = &check->nodes[i];
         const struct check_entry *stored = check_log_at(&other->disk, index);
-        bool holds = stored && stored->chain == entry->chain;
-        if (other->voter && holds)
-            durable++;
+        if (stored && stored->chain == entry->chain)
+            durable |= UINT32_C(1) << i;
         const struct check_entry *own = check_log_at(&other->memory, index);
         if (i != node && check_leads(check, i) &&
             other->view.hard_state.term > at->view.hard_state.term &&
@@ -326,10 +335,12 @@ static void check_committed_first(struct check *check, uint32_t node, uint64_t i
                        node + 1, entry->term, index, at->view.hard_state.term, i + 1,
                        other->view.hard_state.term);
     }
-    if (durable * 2 <= check->voter_count)
+    if (!check_commit_majority(check, node, durable))
         check_fail(check, "committed is durable on a majority",
-                   "n%u commits entry %" PRIu64 ":%" PRIu64 ", durable on %u of %u voters",
-                   node + 1, entry->term, index, durable, check->voter_count);
+                   "n%u commits entry %" PRIu64 ":%" PRIu64
+                   ", durable on the nodes of mask %#x: no majority of its configuration %" PRIu64,
+                   node + 1, entry->term, index, durable,
+                   check_log_at(&at->memory, at->memory.count)->config_at);
 }
 
 static void committed_in_put(struct check *check, uint64_t index, uint64_t term)
@@ -344,7 +355,7 @@ static void committed_in_put(struct check *check, uint64_t index, uint64_t term)
 
 void check_bootstrap(struct check *check, const struct raft_entry *entry)
 {
-    check_log_put(&check->oracle, entry);
+    check_log_put(check, &check->oracle, entry);
     committed_in_put(check, entry->id.index, entry->id.term);
 }
 
@@ -447,6 +458,8 @@ void check_step(struct check *check, uint32_t node, const struct check_view *vie
         check_leader(check, node);
     check_commit(check, node, &before);
     check_durable_claim(check, node);
+    check_config_index(check, node);
+    at->stepped_last = at->memory.count;
     if (view->applied < before.applied || view->applied > view->commit ||
         view->applied > at->machine_index)
         check_fail(check, "applied is monotonic and committed",

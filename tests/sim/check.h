@@ -20,6 +20,16 @@ struct check_entry {
     uint64_t chain; /* hash of this entry and all before it: equal chain, equal log up to here */
     uint64_t op;    /* COMMAND: the operation's number; else 0 */
     uint64_t bytes_through; /* of payload, in this entry and all before it */
+    uint64_t config_at;     /* index of the newest configuration up to here; 0: there is none */
+    uint32_t config;        /* its number */
+};
+
+/* A configuration, members by their nodes' numbers: bit i is node i. */
+struct check_config {
+    bool joint;
+    uint32_t voters, outgoing; /* outgoing: of a joint one */
+    uint32_t learners, removed;
+    uint32_t members; /* all of these but the removed ones */
 };
 
 /* entries[i] is index i + 1. */
@@ -46,16 +56,17 @@ struct check_view {
     struct raft_hard_state hard_state;
     uint64_t commit, applied;
     struct raft_id last, durable;
+    uint64_t config_index; /* of the configuration in effect */
 };
 
 struct check_node {
     raft_node_id id;
-    bool voter;
     uint32_t incarnation;
     struct check_log memory, disk;
     struct raft_hard_state handed; /* last given to the log-writer */
     struct raft_hard_state durable;
     struct check_view view; /* after the last step; zero after a start */
+    uint64_t stepped_last;  /* the last index in memory then */
     uint64_t seq;           /* of the last persist */
     uint64_t apply_handed;  /* last index given to the state machine */
     uint64_t machine_index; /* the state machine holds */
@@ -71,8 +82,10 @@ struct check {
     char text[640];
     struct raft_options options; /* the limits */
     uint64_t proposal_bytes_max; /* the largest proposal: it passes alone whatever the limits */
-    uint32_t node_count, voter_count;
+    uint32_t node_count;
     struct check_node nodes[SIM_NODES_MAX];
+    RAFT_LIST(struct check_config, configs); /* by number; 0: none */
+    struct map config_numbers;               /* {hash of the payload, 0} -> number */
 
     struct check_log oracle; /* what is committed */
     uint64_t *committed_in;  /* per oracle entry: term of the node that knew it first */
@@ -89,7 +102,7 @@ struct check {
 };
 
 void check_init(struct check *check, const struct raft_options *options, const raft_node_id *ids,
-                uint32_t voter_count, uint32_t node_count, struct ops *ops);
+                uint32_t node_count, struct ops *ops);
 void check_deinit(struct check *check);
 
 /* Keeps the first violation: a short name and the account of it. */
@@ -114,6 +127,38 @@ void check_persist(struct check *check, uint32_t node, const struct raft_persist
 
 /* After a step, after check_persist and before its messages go out. */
 void check_step(struct check *check, uint32_t node, const struct check_view *view);
+
+/* --- check_members.c: who counts ----------------------------------------------------------------
+ */
+
+/* The number of the configuration that a payload holds; equal payloads, equal numbers. 0 after a
+ * violation: it can not be read, or names a node that nobody asked to be a member. */
+uint32_t check_config_number(struct check *check, struct slice payload);
+
+/* The newest configuration of a log up to an index. All zero if there is none. */
+const struct check_config *check_config_at(const struct check *check, const struct check_log *log,
+                                           uint64_t index);
+
+/* True if these nodes are a majority of the voters; of both sets in the joint phase (Rule 30). */
+bool check_majority(const struct check_config *config, uint32_t nodes);
+
+/* True if the node votes in a configuration that may be in force by its own log: the newest
+ * committed one that it knows, or one after it (dissertation, 4.2.2). */
+bool check_may_lead(const struct check *check, uint32_t node);
+
+/* A node begins to lead: by the votes of a majority of the configuration in its log. */
+void check_elected(struct check *check, uint32_t node);
+
+/* True if the nodes are a majority for what a leader commits in a step: by the configuration in its
+ * log. One that it has appended in this very step may have come before or after it committed. */
+bool check_commit_majority(const struct check *check, uint32_t node, uint32_t nodes);
+
+/* The configuration that a core says is in effect, after check_step. */
+void check_configuration(struct check *check, uint32_t node,
+                         const struct raft_configuration *configuration);
+
+/* Part of check_step: the newest configuration in the log is in effect (Rule 29). */
+void check_config_index(struct check *check, uint32_t node);
 
 /* --- check_flow.c: what a leader believes of its peers and sends to them -----------------------
  */
@@ -164,7 +209,7 @@ static inline const struct check_entry *check_log_at(const struct check_log *log
 }
 
 /* Replaces everything from entry->id.index on by the entry; its index must be at most count + 1. */
-void check_log_put(struct check_log *log, const struct raft_entry *entry);
+void check_log_put(struct check *check, struct check_log *log, const struct raft_entry *entry);
 
 /* Bytes of payload up to and including `index`, which is at most the log's last. */
 static inline uint64_t check_log_bytes(const struct check_log *log, uint64_t index)

@@ -31,7 +31,7 @@ void check_durable(struct check *check, uint32_t node, const struct raft_persist
                        e->id.index);
         if (check->failed)
             return;
-        check_log_put(&at->disk, e);
+        check_log_put(check, &at->disk, e);
     }
 }
 
@@ -53,8 +53,8 @@ static void check_vote(struct check *check, uint32_t node, uint64_t term, raft_n
                    "n%u votes for %s in term %" PRIu64 ", its disk says term %" PRIu64 " and %s",
                    node + 1, check_name(check, candidate, a), term, at->durable.term,
                    check_name(check, at->durable.vote, b));
-    if (!at->voter && candidate == at->id)
-        check_fail(check, "learners do not campaign", "n%u asks for votes", node + 1);
+    if (candidate == at->id && !check_may_lead(check, node))
+        check_fail(check, "only voters campaign", "n%u asks for votes", node + 1);
 }
 
 /* An acknowledgement covers only what is durable, and only what is equal to the leader's log

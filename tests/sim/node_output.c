@@ -30,11 +30,12 @@ static void output_trace(struct world *world, struct node *node)
     }
 }
 
-static uint32_t output_truncations(const struct node *node)
+/* How often the step says so. */
+static uint32_t output_traces(const struct node *node, enum raft_trace_type type)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < node->output.trace.count; i++)
-        count += node->output.trace.items[i].type == RAFT_TRACE_TRUNCATE;
+        count += node->output.trace.items[i].type == type;
     return count;
 }
 
@@ -129,7 +130,10 @@ static void output_transfers(struct world *world, struct node *node)
 
 static struct check_view node_view(const struct node *node)
 {
+    uint64_t config_index;
+    (void)raft_configuration(node->raft, &config_index);
     return (struct check_view){.role = raft_role(node->raft),
+                               .config_index = config_index,
                                .hard_state = raft_hard_state(node->raft),
                                .commit = raft_commit(node->raft),
                                .applied = raft_applied(node->raft),
@@ -191,10 +195,13 @@ static void node_check(struct world *world, struct node *node, const struct chec
     struct check_view before = world->check.nodes[index].view;
     bool leading = before.role == RAFT_LEADER && after->role == RAFT_LEADER &&
                    before.hard_state.term == after->hard_state.term;
-    check_persist(&world->check, index, &node->output.persist, output_truncations(node), leading);
+    check_persist(&world->check, index, &node->output.persist,
+                  output_traces(node, RAFT_TRACE_TRUNCATE), leading);
     if (world->check.failed)
         return;
     check_step(&world->check, index, after);
+    if (output_traces(node, RAFT_TRACE_CONFIG) > 0 || after->config_index != before.config_index)
+        check_configuration(&world->check, index, raft_configuration(node->raft, NULL));
     if (after->role == RAFT_LEADER)
         node_check_leader(world, node);
     view_marks(world, node, &before, after);

@@ -40,7 +40,7 @@ Test(checks, find_a_leader_whose_own_vote_is_not_durable)
 Test(checks, find_a_leading_learner)
 {
     node_does(LEARNER, 2, ids[LEARNER], RAFT_LEADER, NOTHING, 1, true);
-    SCREAMS("learners do not lead");
+    SCREAMS("only voters lead");
 }
 
 Test(checks, find_a_leader_without_a_committed_entry)

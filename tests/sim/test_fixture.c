@@ -1,6 +1,10 @@
 #include "tests/sim/test_fixture.h"
 
+#include "base/fatal.h"
+
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct check check;
@@ -25,16 +29,45 @@ struct raft_runs entries_make(uint64_t first, uint64_t term, uint32_t count, uin
     return runs;
 }
 
-/* The log of a new node: one configuration. */
-struct raft_runs log_of_new_node(void)
+struct raft_configuration *members_make(uint32_t voters, uint32_t outgoing, uint32_t learners,
+                                        uint32_t removed)
+{
+    struct raft_configuration *members = mem_zalloc(sizeof *members);
+    members->joint = outgoing != 0;
+    for (uint32_t i = 0; i < NODES; i++) {
+        if (removed >> i & 1)
+            members->removed[members->removed_count++] = ids[i];
+        if (!((voters | outgoing | learners) >> i & 1))
+            continue;
+        struct raft_member *member = &members->members[members->member_count++];
+        member->id = ids[i];
+        member->flags = (voters >> i & 1 ? RAFT_MEMBER_VOTER : 0u) |
+                        (outgoing >> i & 1 ? RAFT_MEMBER_VOTER_OLD : 0u) |
+                        (learners >> i & 1 ? RAFT_MEMBER_LEARNER : 0u);
+        snprintf(member->name, sizeof member->name, "n%u", i + 1);
+        snprintf(member->peer, sizeof member->peer, "sim://n%u", i + 1);
+    }
+    return members;
+}
+
+struct raft_runs config_make(uint64_t index, uint64_t term, struct raft_configuration *members)
 {
     struct raft_runs runs = {0};
+    struct buf *buf = raft_configuration_encode(members);
     struct raft_batch *batch = raft_batch_create(1);
-    raft_batch_add(batch,
-                   (struct raft_entry){.id = {.term = 1, .index = 1}, .kind = RAFT_ENTRY_CONFIG});
+    raft_batch_add(batch, (struct raft_entry){.id = {.term = term, .index = index},
+                                              .buf = buf,
+                                              .payload = {buf->data, buf->bytes},
+                                              .kind = RAFT_ENTRY_CONFIG});
     raft_runs_append(&runs, batch, 0, 1);
     raft_batch_unref(batch);
+    free(members);
     return runs;
+}
+
+struct raft_runs log_of_new_node(void)
+{
+    return config_make(1, 1, members_make(M(A) | M(B) | M(C), 0, M(LEARNER), 0));
 }
 
 static void start_all(void)
@@ -51,7 +84,7 @@ void fixture_setup(void)
 {
     raft_options_init(&options);
     memset(&ops, 0, sizeof ops);
-    check_init(&check, &options, ids, 3, NODES, &ops);
+    check_init(&check, &options, ids, NODES, &ops);
     start_all();
 }
 
@@ -86,7 +119,14 @@ struct check_view view_make(uint32_t node, enum raft_role role, uint64_t commit)
                                .hard_state = at->handed,
                                .commit = commit,
                                .applied = at->view.applied,
-                               .last = {.term = last->term, .index = at->memory.count}};
+                               .last = {.term = last->term, .index = at->memory.count},
+                               .config_index = last->config_at};
+}
+
+void elect(uint32_t node, uint64_t term)
+{
+    for (uint32_t i = 0; i < NODES; i++)
+        map_put_once(&check.votes, i, term, ids[node]);
 }
 
 /* The node puts out a persist and steps; the disk has it too if `durable`. */
@@ -94,6 +134,8 @@ void node_does(uint32_t node, uint64_t term, raft_node_id vote, enum raft_role r
                struct raft_runs entries, uint64_t commit, bool durable)
 {
     struct raft_persist persist = persist_make(node, term, vote, entries);
+    if (role == RAFT_LEADER)
+        elect(node, term);
     check_persist(&check, node, &persist, 0, false);
     if (durable)
         check_durable(&check, node, &persist);

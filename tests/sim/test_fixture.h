@@ -17,7 +17,16 @@ void fixture_teardown(void);
 /* `count` entries from index `first` on, all of one term; of operations op, op + 1 ... if not 0. */
 struct raft_runs entries_make(uint64_t first, uint64_t term, uint32_t count, uint64_t op);
 
-/* The log of a new node: one configuration. */
+#define M(node) (UINT32_C(1) << (node))
+
+/* A configuration of nodes by masks; joint if there are outgoing ones. On the heap. */
+struct raft_configuration *members_make(uint32_t voters, uint32_t outgoing, uint32_t learners,
+                                        uint32_t removed);
+
+/* The entry that holds it; frees it. */
+struct raft_runs config_make(uint64_t index, uint64_t term, struct raft_configuration *members);
+
+/* The log of a new node: the configuration of voters A, B, C and the learner. */
 struct raft_runs log_of_new_node(void);
 
 /* The node's next persist: hard state {term, vote} and entries (none: NOTHING). */
@@ -27,7 +36,11 @@ struct raft_persist persist_make(uint32_t node, uint64_t term, raft_node_id vote
 /* What the node says of itself after what it has put out so far. */
 struct check_view view_make(uint32_t node, enum raft_role role, uint64_t commit);
 
-/* The node puts out a persist and steps; the disk has it too if `durable`. Frees the entries. */
+/* Everybody who has not voted in this term votes for the node. */
+void elect(uint32_t node, uint64_t term);
+
+/* The node puts out a persist and steps; a leader has been elected by everybody who could. The disk
+ * has it too if `durable`. Frees the entries. */
 void node_does(uint32_t node, uint64_t term, raft_node_id vote, enum raft_role role,
                struct raft_runs entries, uint64_t commit, bool durable);
 

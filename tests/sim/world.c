@@ -69,8 +69,7 @@ struct world *world_create(uint64_t seed, bool trace)
     world->report.trace = trace;
     world->report.ids = world->ids;
     world->report.node_count = world->node_count;
-    check_init(&world->check, &world->knobs.raft, world->ids, world->knobs.voter_count,
-               world->node_count, &world->ops);
+    check_init(&world->check, &world->knobs.raft, world->ids, world->node_count, &world->ops);
     world->check.proposal_bytes_max =
         (uint64_t)world->knobs.burst_max * (COMMAND_BYTES + world->knobs.pad_max);
     struct buf *payload = world->configuration_payload;

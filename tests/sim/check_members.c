@@ -1,0 +1,171 @@
+/* Who counts: every configuration as sets of nodes, kept beside the logs that hold them. */
+#include "tests/sim/check.h"
+
+#include "base/fatal.h"
+#include "base/list.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* --- Configurations --------------------------------------------------------------------------- */
+
+static uint64_t payload_hash(struct slice payload)
+{
+    uint64_t hash = payload.bytes;
+    for (size_t i = 0; i < payload.bytes; i++)
+        hash = hash_mix(hash, payload.data[i]);
+    return hash;
+}
+
+/* The node's bit; 0 after a violation. */
+static uint32_t node_bit(struct check *check, raft_node_id id)
+{
+    uint32_t node = check_find(check, id);
+    if (node < check->node_count)
+        return UINT32_C(1) << node;
+    check_fail(check, "members come by request",
+               "a configuration names id %" PRIu64 ", of which nobody has heard", id);
+    return 0;
+}
+
+static struct check_config config_make(struct check *check,
+                                       const struct raft_configuration *configuration)
+{
+    struct check_config config = {.joint = configuration->joint};
+    for (uint32_t i = 0; i < configuration->member_count; i++) {
+        const struct raft_member *member = &configuration->members[i];
+        uint32_t bit = node_bit(check, member->id);
+        config.members |= bit;
+        config.voters |= member->flags & RAFT_MEMBER_VOTER ? bit : 0;
+        config.outgoing |= member->flags & RAFT_MEMBER_VOTER_OLD ? bit : 0;
+        config.learners |= member->flags & RAFT_MEMBER_LEARNER ? bit : 0;
+    }
+    for (uint32_t i = 0; i < configuration->removed_count; i++)
+        config.removed |= node_bit(check, configuration->removed[i]);
+    return config;
+}
+
+uint32_t check_config_number(struct check *check, struct slice payload)
+{
+    uint64_t hash = payload_hash(payload);
+    uint64_t number;
+    if (map_get(&check->config_numbers, hash, 0, &number))
+        return (uint32_t)number;
+    struct raft_configuration *configuration = mem_alloc(sizeof *configuration);
+    if (raft_configuration_decode(payload, configuration) == CONCLAVE_OK) {
+        struct check_config config = config_make(check, configuration);
+        LIST_RESERVE(&check->configs);
+        check->configs.items[check->configs.count++] = config;
+        number = check->configs.count - 1;
+        map_put_once(&check->config_numbers, hash, 0, number);
+    } else {
+        check_fail(check, "configurations can be read", "one of %zu bytes can not", payload.bytes);
+        number = 0;
+    }
+    free(configuration);
+    return (uint32_t)number;
+}
+
+const struct check_config *check_config_at(const struct check *check, const struct check_log *log,
+                                           uint64_t index)
+{
+    const struct check_entry *entry = check_log_at(log, index);
+    return &check->configs.items[entry ? entry->config : 0];
+}
+
+/* --- Majorities ------------------------------------------------------------------------------- */
+
+static uint32_t count_bits(uint32_t set)
+{
+    uint32_t count = 0;
+    for (; set; set &= set - 1)
+        count++;
+    return count;
+}
+
+static bool set_majority(uint32_t set, uint32_t nodes)
+{
+    return set != 0 && 2 * count_bits(set & nodes) > count_bits(set);
+}
+
+bool check_majority(const struct check_config *config, uint32_t nodes)
+{
+    return set_majority(config->voters, nodes) &&
+           (!config->joint || set_majority(config->outgoing, nodes));
+}
+
+bool check_may_lead(const struct check *check, uint32_t node)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct check_entry *entry = check_log_at(&at->memory, at->memory.count);
+    while (entry && entry->config_at > 0) {
+        const struct check_config *config = &check->configs.items[entry->config];
+        if ((config->voters | config->outgoing) >> node & 1)
+            return true;
+        if (entry->config_at <= at->view.commit)
+            return false;
+        entry = check_log_at(&at->memory, entry->config_at - 1);
+    }
+    return false;
+}
+
+void check_elected(struct check *check, uint32_t node)
+{
+    const struct check_node *at = &check->nodes[node];
+    uint64_t term = at->view.hard_state.term;
+    uint32_t votes = 0;
+    for (uint32_t i = 0; i < check->node_count; i++) {
+        uint64_t candidate;
+        if (map_get(&check->votes, i, term, &candidate) && candidate == at->id)
+            votes |= UINT32_C(1) << i;
+    }
+    if (at->durable.term == term && at->durable.vote == at->id) /* a voter alone asks nobody */
+        votes |= UINT32_C(1) << node;
+    const struct check_config *config = check_config_at(check, &at->memory, at->led_from);
+    if (!check_majority(config, votes))
+        check_fail(check, "a leader has the votes of a majority",
+                   "n%u leads term %" PRIu64 " by the votes of the nodes of mask %#x; voters are "
+                   "%#x, outgoing ones %#x",
+                   node + 1, term, votes, config->voters, config->outgoing);
+}
+
+bool check_commit_majority(const struct check *check, uint32_t node, uint32_t nodes)
+{
+    const struct check_node *at = &check->nodes[node];
+    uint64_t last = at->memory.count;
+    if (check_majority(check_config_at(check, &at->memory, last), nodes))
+        return true;
+    uint64_t newest = check_log_at(&at->memory, last)->config_at;
+    if (newest <= at->stepped_last)
+        return false; /* it was in effect before this step */
+    return check_majority(check_config_at(check, &at->memory, newest - 1), nodes);
+}
+
+/* --- What is in effect ------------------------------------------------------------------------ */
+
+void check_config_index(struct check *check, uint32_t node)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct check_entry *last = check_log_at(&at->memory, at->memory.count);
+    uint64_t newest = last ? last->config_at : 0;
+    if (at->view.config_index != newest)
+        check_fail(check, "the newest configuration is in effect",
+                   "n%u acts by configuration %" PRIu64 ", the newest in its log is %" PRIu64,
+                   node + 1, at->view.config_index, newest);
+}
+
+void check_configuration(struct check *check, uint32_t node,
+                         const struct raft_configuration *configuration)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct check_entry *last = check_log_at(&at->memory, at->memory.count);
+    if (!last || check->failed)
+        return; /* it has just joined, and knows only what it was told then */
+    struct buf *payload = raft_configuration_encode(configuration);
+    uint32_t number = check_config_number(check, (struct slice){payload->data, payload->bytes});
+    buf_unref(payload);
+    if (number != last->config)
+        check_fail(check, "the newest configuration is in effect",
+                   "n%u acts by another configuration than %" PRIu64 ", the newest in its log",
+                   node + 1, last->config_at);
+}

@@ -1,0 +1,192 @@
+/* Who counts: each check of the members is fed the violation that it is there for. */
+#include "tests/sim/test_fixture.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+TestSuite(checks_members, .init = fixture_setup, .fini = fixture_teardown);
+
+#define VOTERS (M(A) | M(B) | M(C))
+
+static void vote_for(uint32_t candidate, uint64_t term, uint32_t voters)
+{
+    for (uint32_t i = 0; i < NODES; i++) {
+        if (voters >> i & 1)
+            map_put_once(&check.votes, i, term, ids[candidate]);
+    }
+}
+
+/* The node leads a term by these votes, with a log that ends with these entries. */
+static void lead_by(uint32_t node, uint64_t term, uint32_t votes, struct raft_runs entries)
+{
+    vote_for(node, term, votes);
+    struct raft_persist persist = persist_make(node, term, ids[node], entries);
+    check_persist(&check, node, &persist, 0, false);
+    check_durable(&check, node, &persist);
+    node_steps(node, RAFT_LEADER, check.nodes[node].view.commit);
+    raft_runs_clear(&persist.entries);
+}
+
+/* The node follows in a term and has these entries on disk. */
+static void hold(uint32_t node, uint64_t term, struct raft_runs entries)
+{
+    node_does(node, term, 0, RAFT_FOLLOWER, entries, 1, true);
+}
+
+/* --- Elections -------------------------------------------------------------------------------- */
+
+Test(checks_members, are_silent_when_a_majority_elects)
+{
+    lead_by(A, 2, M(A) | M(C), entries_make(2, 2, 1, 0));
+    SILENT();
+}
+
+Test(checks_members, find_a_leader_of_a_minority)
+{
+    lead_by(A, 2, M(A), entries_make(2, 2, 1, 0));
+    SCREAMS("a leader has the votes of a majority");
+}
+
+Test(checks_members, find_a_leader_by_the_vote_of_a_learner)
+{
+    lead_by(A, 2, M(A) | M(LEARNER), entries_make(2, 2, 1, 0));
+    SCREAMS("a leader has the votes of a majority");
+}
+
+Test(checks_members, find_a_leader_of_one_majority_in_the_joint_phase)
+{
+    /* From A, B, C to A and the former learner. */
+    for (uint32_t i = A; i <= B; i++)
+        hold(i, 2, config_make(2, 2, members_make(M(A) | M(LEARNER), VOTERS, 0, 0)));
+    lead_by(A, 3, M(A) | M(LEARNER), entries_make(3, 3, 1, 0));
+    SCREAMS("a leader has the votes of a majority");
+}
+
+Test(checks_members, are_silent_when_both_majorities_elect)
+{
+    hold(A, 2, config_make(2, 2, members_make(M(A) | M(LEARNER), VOTERS, 0, 0)));
+    lead_by(A, 3, M(A) | M(B) | M(LEARNER), entries_make(3, 3, 1, 0));
+    SILENT();
+}
+
+Test(checks_members, find_a_leader_that_was_removed)
+{
+    hold(B, 2, config_make(2, 2, members_make(M(A) | M(B), 0, M(LEARNER), M(C))));
+    hold(C, 2, config_make(2, 2, members_make(M(A) | M(B), 0, M(LEARNER), M(C))));
+    lead_by(A, 2, VOTERS, config_make(2, 2, members_make(M(A) | M(B), 0, M(LEARNER), M(C))));
+    node_steps(A, RAFT_LEADER, 2);
+    node_steps(C, RAFT_FOLLOWER, 2);
+    SILENT();
+    lead_by(C, 3, M(A) | M(B), entries_make(3, 3, 1, 0));
+    SCREAMS("only voters lead");
+}
+
+Test(checks_members, are_silent_while_a_removal_may_come_back)
+{
+    hold(C, 2, config_make(2, 2, members_make(M(A) | M(B), 0, M(LEARNER), M(C))));
+    lead_by(C, 3, M(A) | M(B), entries_make(3, 3, 1, 0));
+    SILENT();
+}
+
+/* --- Commitment ------------------------------------------------------------------------------- */
+
+Test(checks_members, find_an_entry_committed_with_a_learner)
+{
+    lead_by(A, 2, VOTERS, entries_make(2, 2, 1, 0));
+    hold(LEARNER, 2, entries_make(2, 2, 1, 0));
+    node_steps(A, RAFT_LEADER, 2);
+    SCREAMS("committed is durable on a majority");
+}
+
+Test(checks_members, find_an_entry_committed_by_the_incoming_majority_alone)
+{
+    hold(A, 2, config_make(2, 2, members_make(M(A) | M(LEARNER), VOTERS, 0, 0)));
+    hold(LEARNER, 2, config_make(2, 2, members_make(M(A) | M(LEARNER), VOTERS, 0, 0)));
+    lead_by(A, 3, VOTERS | M(LEARNER), entries_make(3, 3, 1, 0));
+    hold(LEARNER, 3, entries_make(3, 3, 1, 0));
+    node_steps(A, RAFT_LEADER, 3);
+    SCREAMS("committed is durable on a majority");
+}
+
+Test(checks_members, find_an_entry_committed_by_the_outgoing_majority_alone)
+{
+    for (uint32_t i = A; i <= C; i++)
+        hold(i, 2, config_make(2, 2, members_make(M(A) | M(LEARNER), VOTERS, 0, 0)));
+    lead_by(A, 3, VOTERS | M(LEARNER), entries_make(3, 3, 1, 0));
+    for (uint32_t i = B; i <= C; i++)
+        hold(i, 3, entries_make(3, 3, 1, 0));
+    node_steps(A, RAFT_LEADER, 3);
+    SCREAMS("committed is durable on a majority");
+}
+
+Test(checks_members, are_silent_when_both_majorities_hold_an_entry)
+{
+    for (uint32_t i = A; i < NODES; i++)
+        hold(i, 2, config_make(2, 2, members_make(M(A) | M(LEARNER), VOTERS, 0, 0)));
+    lead_by(A, 3, VOTERS | M(LEARNER), entries_make(3, 3, 1, 0));
+    hold(B, 3, entries_make(3, 3, 1, 0));
+    hold(LEARNER, 3, entries_make(3, 3, 1, 0));
+    node_steps(A, RAFT_LEADER, 3);
+    SILENT();
+}
+
+/* --- What is in effect ------------------------------------------------------------------------ */
+
+Test(checks_members, find_a_configuration_that_is_not_in_effect_yet)
+{
+    hold(B, 2, config_make(2, 2, members_make(VOTERS, 0, 0, M(LEARNER))));
+    SILENT();
+    struct check_view view = view_make(B, RAFT_FOLLOWER, 1);
+    view.config_index = 1;
+    check_step(&check, B, &view);
+    SCREAMS("the newest configuration is in effect");
+}
+
+Test(checks_members, find_a_configuration_in_effect_that_was_truncated)
+{
+    hold(B, 2, config_make(2, 2, members_make(VOTERS, 0, 0, M(LEARNER))));
+    struct raft_persist persist = persist_make(B, 3, 0, entries_make(2, 3, 1, 0));
+    check_persist(&check, B, &persist, 1, false);
+    raft_runs_clear(&persist.entries);
+    struct check_view view = view_make(B, RAFT_FOLLOWER, 1);
+    cr_assert_eq(view.config_index, 1);
+    view.config_index = 2;
+    check_step(&check, B, &view);
+    SCREAMS("the newest configuration is in effect");
+}
+
+Test(checks_members, find_other_members_than_the_log_says)
+{
+    struct raft_configuration *members = members_make(VOTERS, 0, M(LEARNER), 0);
+    check_configuration(&check, B, members);
+    SILENT();
+    members->members[1].flags = RAFT_MEMBER_LEARNER;
+    check_configuration(&check, B, members);
+    SCREAMS("the newest configuration is in effect");
+    free(members);
+}
+
+Test(checks_members, find_a_member_that_nobody_asked_for)
+{
+    struct raft_configuration *members = members_make(VOTERS, 0, M(LEARNER), 0);
+    members->members[3].id = 999;
+    hold(B, 2, config_make(2, 2, members));
+    SCREAMS("members come by request");
+}
+
+Test(checks_members, find_a_configuration_that_cannot_be_read)
+{
+    struct raft_runs runs = config_make(2, 2, members_make(VOTERS, 0, 0, M(LEARNER)));
+    struct raft_batch *batch = raft_batch_create(1);
+    struct raft_entry entry = *raft_runs_find(&runs, 2);
+    entry.payload.bytes--;
+    buf_ref(entry.buf);
+    raft_batch_add(batch, entry);
+    struct raft_runs cut = {0};
+    raft_runs_append(&cut, batch, 0, 1);
+    raft_batch_unref(batch);
+    raft_runs_clear(&runs);
+    hold(B, 2, cut);
+    SCREAMS("configurations can be read");
+}
