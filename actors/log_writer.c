@@ -136,6 +136,7 @@ static int log_writer_start(struct actor *actor, struct conclave_error *error)
     node->recovered.base = found.base;
     log_recovery(node, &found);
     node->recovered.hard_state = writer->hard_state;
+    node->recovered.life = vote_start_number(writer->vote);
     raft_runs_move(&node->recovered.entries, &found.entries);
     node->wal = writer->wal;
     actor->state = writer;

@@ -217,6 +217,7 @@ static void begin_raft(struct node *node)
 {
     struct envelope *start = envelope_create(ENVELOPE_START);
     start->start.hard_state = node->recovered.hard_state;
+    start->start.life = node->recovered.life;
     start->start.base = node->recovered.base;
     raft_runs_move(&start->start.entries, &node->recovered.entries);
     struct snapshot_meta *snapshot = &node->recovered.snapshot;

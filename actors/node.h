@@ -12,6 +12,7 @@
 /* What the log-writer recovered, for the node's start to hand on. */
 struct node_recovered {
     struct raft_hard_state hard_state;
+    uint64_t life;       /* the number of this start */
     struct raft_id base; /* the entry before the first one */
     struct raft_runs entries;
     struct snapshot_meta snapshot;           /* the newest that can be used; index 0: none */

@@ -256,6 +256,10 @@ static void carry_trace(struct actor *actor, const struct raft_trace *trace)
         log_event(logger, CONCLAVE_LOG_DEBUG, "raft", "append_rejected", "peer=%s index=%llu",
                   member_name(self, trace->a), b);
         break;
+    case RAFT_TRACE_RESTARTED:
+        log_event(logger, CONCLAVE_LOG_INFO, "raft", "peer_restarted", "peer=%s life=%llu",
+                  member_name(self, trace->a), b);
+        break;
     case RAFT_TRACE_INSTALL:
         log_event(logger, CONCLAVE_LOG_INFO, "raft", "snapshot_installed", "index=%llu term=%llu",
                   a, b);

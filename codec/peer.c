@@ -79,7 +79,7 @@ static uint32_t raft_fields(enum raft_message_type type)
     case RAFT_APPEND_REQUEST:
         return 5;
     case RAFT_APPEND_RESPONSE:
-        return 8;
+        return 9;
     }
     return RAFT_FIELDS_UNKNOWN;
 }
@@ -116,6 +116,7 @@ static void pack_raft(struct pack *pack, const struct raft_message *message)
         pack_uint(pack, response->last_index);
         pack_uint(pack, response->round);
         pack_uint(pack, response->priority);
+        pack_uint(pack, response->life);
         break;
     case RAFT_READ_REQUEST:
     case RAFT_READ_RESPONSE:
@@ -326,6 +327,7 @@ static void read_append_response(struct cursor *cursor, struct raft_append_respo
     if (priority > RAFT_PRIORITY_MAX)
         cursor_fail(cursor);
     response->priority = (uint32_t)priority;
+    response->life = cursor_uint(cursor);
 }
 
 /* Reads the fields of a message whose type and term are known. */

@@ -55,6 +55,7 @@ static void answer(struct raft *raft, const struct raft_message *request,
     message->append_response.last_index = raft->log.last.index;
     message->append_response.round = request->append_request.round;
     message->append_response.priority = raft->options.priority;
+    message->append_response.life = raft->life;
     raft_reply(raft, message);
 }
 

@@ -28,6 +28,7 @@ static struct raft_message *accepted(const struct raft *raft, uint64_t match)
         .last_index = raft->log.last.index,
         .round = raft->ack_round,
         .priority = raft->options.priority,
+        .life = raft->life,
     };
     return message;
 }

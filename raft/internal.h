@@ -71,7 +71,8 @@ struct raft {
     uint64_t now_us;
     struct raft_output *output; /* of the step that runs */
     bool started;
-    int failed; /* the code with which a step failed */
+    uint64_t life; /* the number of this start */
+    int failed;    /* the code with which a step failed */
 
     /* {term, vote} and how far it is on disk. */
     struct raft_hard_state hard;

@@ -62,6 +62,7 @@ struct raft_append_response {
     uint64_t last_index;     /* the follower's last index, for status and flow control */
     uint64_t round;          /* echoes the request's */
     uint32_t priority;       /* the sender's: raft_options.priority */
+    uint64_t life;           /* of the sender: raft_start.life */
 };
 
 /* A follower that has reads asks its leader for a read index (dissertation, 6.4). */

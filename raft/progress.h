@@ -32,6 +32,7 @@ struct raft_progress {
     uint64_t snapshot_index;     /* SNAPSHOT: of the one that was the newest when it began */
     struct raft_ledger inflight; /* REPLICATE: appends with entries, by their last index */
     uint32_t priority;           /* as it last said itself */
+    uint64_t life;               /* the number of its start: what is known of it is of that life */
     uint64_t contact_us;         /* when it last answered in our term */
     uint64_t sent_us;            /* when an append last went out to it */
     uint64_t round_sent, round_acked; /* confirmation rounds: Rule 40 */

@@ -71,6 +71,7 @@ struct raft_start {
     struct raft_runs entries;      /* taken over */
     struct raft_snapshot snapshot; /* the newest; taken over */
     uint64_t applied_index;        /* what the state machine holds */
+    uint64_t life; /* the number of this start, above that of every one before: Rule 15 */
     /* A node that has just joined has neither log nor snapshot: who will send them; the host's.
      * Looked at in that case only. NULL: none. */
     const struct raft_configuration *members;
@@ -217,6 +218,7 @@ enum raft_trace_type {
     RAFT_TRACE_CONFIG,         /* a: index of the configuration now in effect */
     RAFT_TRACE_TRUNCATE,       /* a: first index removed, b: last index removed */
     RAFT_TRACE_REJECTED,       /* a: peer, b: rejected index: a follower's log differs */
+    RAFT_TRACE_RESTARTED,      /* a: peer, b: its life: what was known of it counts no more */
     RAFT_TRACE_QUORUM_LOST,    /* a: term: the leader stepped down for want of a quorum */
     RAFT_TRACE_TRANSFER,       /* a: target: a transfer begins; b: why, enum raft_transfer_reason */
     RAFT_TRACE_TRANSFER_SENT,  /* a: target: it was told to campaign */
@@ -315,6 +317,7 @@ struct raft_peer_view {
     uint64_t contact_us; /* when it was last heard of */
     bool replicating;    /* false: probing, or being given a snapshot */
     bool needs_snapshot; /* the host is to send it the newest snapshot, until this is false */
+    uint64_t life;       /* the start of the peer that match is of; 0: not heard yet */
 };
 bool raft_peer_view(const struct raft *raft, raft_node_id peer, struct raft_peer_view *ret);
 

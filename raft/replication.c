@@ -151,6 +151,24 @@ void raft_send_appends(struct raft *raft)
 /* --- Answers ------------------------------------------------------------------------------------
  */
 
+/* False: the peer gave the answer before its last start that this node has heard of. A start may
+ * have cut off the last batch of the log, which the peer had acknowledged (docs/disk-format.md, The
+ * window). So a new life is a peer of which nothing is known: it is probed, and what was counted
+ * for it and is not committed is counted again when it has it again. What is committed stays so. */
+static bool is_of_this_life(struct raft *raft, struct raft_progress *peer, uint64_t life)
+{
+    if (life > peer->life) {
+        bool known = peer->life != 0;
+        peer->life = life;
+        if (known) {
+            raft_progress_reset(peer, raft->log.last.index + 1);
+            peer->round_acked = 0;
+            raft_trace(raft, RAFT_TRACE_RESTARTED, peer->id, life);
+        }
+    }
+    return life == peer->life;
+}
+
 void raft_on_append_response(struct raft *raft, const struct raft_message *message)
 {
     const struct raft_append_response *response = &message->append_response;
@@ -158,11 +176,12 @@ void raft_on_append_response(struct raft *raft, const struct raft_message *messa
         raft_become_follower(raft, message->term, 0);
         return;
     }
-    /* Rule 15: an answer counts in the term in which it was given, and for a peer that is one. A
-     * peer that was removed never comes back under its id (Rule 32), so no answer of its earlier
-     * life can be taken for one of another. */
+    /* Rule 15: an answer counts in the term in which it was given, for a peer that is one, and in
+     * the life of the peer that gave it. A peer that was removed never comes back under its id
+     * (Rule 32), so there is no answer of an earlier membership. */
     struct raft_progress *peer = raft_peer(raft, message->from);
-    if (message->term < raft->hard.term || raft->role != RAFT_LEADER || !peer)
+    if (message->term < raft->hard.term || raft->role != RAFT_LEADER || !peer ||
+        !is_of_this_life(raft, peer, response->life))
         return;
     peer->contact_us = raft->now_us;
     peer->priority = response->priority;

@@ -155,9 +155,11 @@ int raft_start(struct raft *raft, struct raft_start *start)
     raft->commit = raft_min(raft->commit, raft->log.last.index);
     raft->applying = start->applied_index;
     raft->applied = start->applied_index;
+    raft->life = start->life;
     raft_membership_commit(raft, raft->commit);
-    /* Higher than in any life before, so that no late answer is taken for one to this life's. */
-    raft->read_number = (raft->now_us << 10) + prng_below(&raft->prng, 1024);
+    /* Rule 40: higher than in any life before, so that no late answer is taken for one to this
+     * life's. 2^40 requests are enough for one. */
+    raft->read_number = raft->life << 40;
     raft->started = true;
     start_timers(raft);
     if (raft->snapshot_index > 0 && raft->snapshot_index <= raft->applied)

@@ -73,6 +73,7 @@ bool raft_peer_view(const struct raft *raft, raft_node_id peer, struct raft_peer
         .contact_us = progress->contact_us,
         .replicating = progress->state == RAFT_REPLICATE,
         .needs_snapshot = progress->state == RAFT_SNAPSHOT,
+        .life = progress->life,
     };
     return true;
 }

@@ -9,7 +9,11 @@
  * A write goes to one slot, is synced, and goes to the other, is synced; only then it counts. So
  * a torn write leaves the state before it in the other slot, and - what writing only one slot a
  * turn would not give - a slot that rots later never takes an acknowledged vote with it. Elections
- * are rare: the second sync costs nothing that matters. A start writes what it found to both. */
+ * are rare: the second sync costs nothing that matters.
+ *
+ * A start writes what it found where it found it, and then, with the next sequence number, to both.
+ * So no two starts have one number, and a damaged slot takes none back: it is the number of the
+ * node's life. */
 #include "storage/vote.h"
 
 #include "base/fatal.h"
@@ -36,6 +40,7 @@ struct vote_file {
     struct io_file *file;
     struct storage_identity identity;
     struct vote_slot slot; /* what both slots hold */
+    uint64_t start;        /* its sequence number when it was opened */
     bool failed;
 };
 
@@ -154,21 +159,29 @@ int vote_open(const struct io *io, const char *dir, const struct storage_identit
         uint8_t block[VOTE_SLOT_BYTES];
         slot_encode(block, identity, slot);
         code = slot_write(io, file, number, block, error);
-        if (code == CONCLAVE_OK)
-            code = slot_write(io, file, 1 - number, block, error);
+        slot.sequence++;
+        slot_encode(block, identity, slot);
+        for (unsigned i = 0; i < 2 && code == CONCLAVE_OK; i++)
+            code = slot_write(io, file, i == 0 ? 1 - number : number, block, error);
     }
     if (code != CONCLAVE_OK) {
         io->close(io->ctx, file);
         goto free_path;
     }
     struct vote_file *vote = mem_zalloc(sizeof(*vote));
-    *vote = (struct vote_file){.io = io, .file = file, .identity = *identity, .slot = slot};
+    *vote = (struct vote_file){
+        .io = io, .file = file, .identity = *identity, .slot = slot, .start = slot.sequence};
     *ret_file = vote;
     *ret_state = slot.state;
 free_path:
     free(bytes);
     free(path);
     return code;
+}
+
+uint64_t vote_start_number(const struct vote_file *vote)
+{
+    return vote->start;
 }
 
 int vote_write(struct vote_file *vote, struct raft_hard_state state, struct conclave_error *error)

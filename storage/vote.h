@@ -20,6 +20,9 @@ MUST_USE int vote_open(const struct io *io, const char *dir,
                        const struct storage_identity *identity, struct vote_file **ret_file,
                        struct raft_hard_state *ret_state, struct conclave_error *error);
 
+/* The number of the start that opened the file: above that of every one before. */
+uint64_t vote_start_number(const struct vote_file *file);
+
 /* Writes and syncs. After a failure the file must not be used again (Rule 6). */
 MUST_USE int vote_write(struct vote_file *file, struct raft_hard_state state,
                         struct conclave_error *error);

@@ -113,6 +113,7 @@ static struct buf *append_response(enum raft_append_result result)
         .conflict = {17, 4096},
         .last_index = 65540,
         .round = 9,
+        .life = 70001,
     };
     return sample_encode(message);
 }

@@ -156,6 +156,13 @@ void check_start(struct check *check, uint32_t node, uint32_t incarnation,
     at->apply_handed = at->machine_index = applied;
 }
 
+void check_rot(struct check *check, uint32_t node, uint64_t count, uint64_t life)
+{
+    ASSERT(count <= check->nodes[node].disk.count);
+    check->nodes[node].disk.count = count;
+    check->nodes[node].rotten_life = life;
+}
+
 /* One entry that a node now has in its log, at a place and in a term: nobody may ever have another
  * one there (log matching, paper section 5.3: a leader creates one entry per index and term). The
  * chain covers all entries before it as well. */

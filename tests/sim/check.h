@@ -71,6 +71,7 @@ struct check_node {
     uint64_t apply_handed;  /* last index given to the state machine */
     uint64_t machine_index; /* the state machine holds */
     uint64_t led_term;      /* the last term it led */
+    uint64_t rotten_life;   /* the life after which the last batch was lost; 0: none */
     uint64_t led_from;      /* the last index of older terms in its log when it began to lead */
     struct check_flow flows[SIM_NODES_MAX];     /* to each peer, in led_term */
     struct raft_peer_view peers[SIM_NODES_MAX]; /* as it last saw them, in led_term */
@@ -120,6 +121,9 @@ void check_start(struct check *check, uint32_t node, uint32_t incarnation,
                  struct raft_hard_state hard_state, const struct raft_runs *entries,
                  uint64_t applied);
 
+/* After the end of this life of a node everything on its disk behind `count` entries was lost. */
+void check_rot(struct check *check, uint32_t node, uint64_t count, uint64_t life);
+
 /* The core hands out a persist. `truncations`: how many times it said that it cut its log in this
  * step; `leading` that it led this term before and after the step. */
 void check_persist(struct check *check, uint32_t node, const struct raft_persist *persist,
@@ -152,6 +156,10 @@ void check_elected(struct check *check, uint32_t node);
 /* True if the nodes are a majority for what a leader commits in a step: by the configuration in its
  * log. One that it has appended in this very step may have come before or after it committed. */
 bool check_commit_majority(const struct check *check, uint32_t node, uint32_t nodes);
+
+/* True if a majority of the others, by every log there is, holds what this node's disk holds: then
+ * nothing is lost with any of it, neither what is committed nor what it has acknowledged. */
+bool check_may_lose(const struct check *check, uint32_t node);
 
 /* The configuration that a core says is in effect, after check_step. */
 void check_configuration(struct check *check, uint32_t node,

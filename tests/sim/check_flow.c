@@ -28,7 +28,8 @@ void check_peer_view(struct check *check, uint32_t node, uint32_t peer,
     struct check_node *at = &check->nodes[node];
     const struct check_node *other = &check->nodes[peer];
     struct check_flow *flow = &at->flows[peer];
-    if (view->match >= view->next || view->match < at->peers[peer].match)
+    bool restarted = view->life != at->peers[peer].life && at->peers[peer].life != 0;
+    if (view->match >= view->next || (view->match < at->peers[peer].match && !restarted))
         check_fail(check, "match only grows and is below next",
                    "n%u sees n%u at match %" PRIu64 " (before %" PRIu64 "), next %" PRIu64,
                    node + 1, peer + 1, view->match, at->peers[peer].match, view->next);
@@ -37,10 +38,13 @@ void check_peer_view(struct check *check, uint32_t node, uint32_t peer,
                    peer + 1, view->next);
     at->peers[peer] = *view;
     flow->pipelining = view->replicating;
-    flow_settle(flow, rejected || !view->replicating ? UINT64_MAX : view->match);
+    bool begun_anew = rejected || restarted || !view->replicating;
+    flow_settle(flow, begun_anew ? UINT64_MAX : view->match);
     if (view->match == 0 || other->durable.term > at->view.hard_state.term ||
         other->view.hard_state.term > at->view.hard_state.term)
         return; /* it may have followed a newer leader since */
+    if (other->rotten_life != 0 && view->life <= other->rotten_life)
+        return; /* the leader has not heard that it was restarted */
     const struct check_entry *own = check_log_at(&at->memory, view->match);
     const struct check_entry *stored = check_log_at(&other->disk, view->match);
     if (!own || !stored || own->chain != stored->chain)

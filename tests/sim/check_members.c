@@ -141,6 +141,30 @@ bool check_commit_majority(const struct check *check, uint32_t node, uint32_t no
     return check_majority(check_config_at(check, &at->memory, newest - 1), nodes);
 }
 
+/* False: the nodes are no majority of the newest configuration in this log. */
+static bool may_lose_by(const struct check *check, const struct check_log *log, uint32_t nodes)
+{
+    const struct check_config *config = check_config_at(check, log, log->count);
+    return config->members == 0 || check_majority(config, nodes);
+}
+
+bool check_may_lose(const struct check *check, uint32_t node)
+{
+    const struct check_log *disk = &check->nodes[node].disk;
+    const struct check_entry *last = check_log_at(disk, disk->count);
+    uint32_t others = 0;
+    for (uint32_t i = 0; last && i < check->node_count; i++) {
+        const struct check_entry *same = check_log_at(&check->nodes[i].disk, disk->count);
+        if (i != node && same && same->chain == last->chain)
+            others |= UINT32_C(1) << i;
+    }
+    bool may = may_lose_by(check, &check->oracle, others);
+    for (uint32_t i = 0; i < check->node_count; i++)
+        may = may && may_lose_by(check, &check->nodes[i].disk, others) &&
+              may_lose_by(check, &check->nodes[i].memory, others);
+    return may;
+}
+
 /* --- What is in effect ------------------------------------------------------------------------ */
 
 void check_config_index(struct check *check, uint32_t node)

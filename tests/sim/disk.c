@@ -19,6 +19,8 @@ struct disk {
     uint32_t lost; /* persists that were queued and never begun when it crashed */
     bool failed;   /* the batch under way has failed: nothing may be written after it (Rule 6) */
     struct disk_crash crash; /* the last one, of a model */
+    uint64_t life;           /* starts of a model */
+    uint64_t attested;       /* of a model: entries before the last batch, if that replaced none */
 };
 
 static void disk_put(struct disk *disk, const struct raft_entry *entry)
@@ -69,6 +71,16 @@ void disk_destroy(struct disk *disk)
     free(disk);
 }
 
+uint64_t disk_rot(struct disk *disk)
+{
+    ASSERT(disk->queued == 0);
+    if (disk->storage || disk->attested == 0 || disk->attested == disk->count)
+        return 0;
+    while (disk->count > disk->attested)
+        buf_unref(disk->entries[--disk->count].buf);
+    return disk->count;
+}
+
 struct storage *disk_storage(struct disk *disk)
 {
     return disk->storage;
@@ -114,7 +126,11 @@ int disk_complete(struct disk *disk, bool fails,
             return code;
         }
     }
+    disk->attested = disk->count;
     for (uint32_t i = 0; i < disk->writing; i++) {
+        const struct raft_runs *entries = &disk->queue[i].entries;
+        if (entries->entry_count > 0 && raft_runs_first(entries).index <= disk->attested)
+            disk->attested = 0; /* what it replaced would come back */
         disk_apply(disk, &disk->queue[i], UINT64_MAX);
         durable(arg, &disk->queue[i]);
         persist_deinit(&disk->queue[i]);
@@ -136,6 +152,8 @@ static void queue_clear(struct disk *disk)
 
 static void model_crash(struct disk *disk, struct prng *prng)
 {
+    if (disk->queued > 0)
+        disk->attested = 0; /* what is kept of it was written after the last batch */
     struct disk_crash crash = {0};
     crash.kept_count = (uint32_t)prng_between(prng, 0, disk->queued);
     for (uint32_t i = 0; i < crash.kept_count; i++)
@@ -278,6 +296,7 @@ static enum disk_start real_recover(struct disk *disk, bool interrupted, struct 
     queue_clear(disk);
     *ret = (struct disk_found){
         .hard_state = found.hard_state, .crash = crash, .cut_bytes = found.cut_bytes};
+    ret->life = found.life;
     raft_runs_move(&ret->entries, &found.entries);
     return DISK_STARTED;
 }
@@ -296,6 +315,8 @@ enum disk_start disk_recover(struct disk *disk, bool interrupted, struct disk_fo
         raft_batch_add(batch, entry);
     }
     *ret = (struct disk_found){.hard_state = disk->hard_state, .crash = disk->crash};
+    ret->life = ++disk->life;
+    disk->attested = 0; /* a start attests what it found */
     disk->crash = (struct disk_crash){0};
     raft_runs_append(&ret->entries, batch, 0, batch->count);
     raft_batch_unref(batch);

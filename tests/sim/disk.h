@@ -42,6 +42,10 @@ MUST_USE int disk_complete(struct disk *disk, bool fails,
  * the power was lost; the model knows nothing else. */
 bool disk_crash(struct disk *disk, struct prng *prng);
 
+/* The node is down, and the last batch on the disk of a model rots: it was not attested, and so
+ * looks like a torn write and is cut. Returns how many entries are left; 0: that is not so here. */
+uint64_t disk_rot(struct disk *disk);
+
 /* The real disk under it; NULL: a model. */
 struct storage *disk_storage(struct disk *disk);
 
@@ -59,6 +63,7 @@ struct disk_found {
     struct raft_runs entries; /* new runs without origins; the caller's */
     struct disk_crash crash;
     uint64_t cut_bytes;
+    uint64_t life; /* the number of the start */
 };
 
 enum disk_start {

@@ -87,6 +87,27 @@ static void fault_damage(struct world *world)
     world->report.faults[SIM_FAULT_DAMAGE] += node->damaged;
 }
 
+/* The last batch of a log rots before it is attested, on a node that nothing depends on: it has
+ * acknowledged what it does not have any more, and the leader has to notice. Its state machine goes
+ * as well, or it would be ahead of the log. */
+static void fault_rot(struct world *world)
+{
+    struct node *node = faults_target(world);
+    uint32_t index = world_index(world, node);
+    if (world->knobs.real_disk || world->knobs.real_machine || !node->up ||
+        !check_may_lose(&world->check, index))
+        return;
+    crash(world, node);
+    if (!check_may_lose(&world->check, index))
+        return;
+    uint64_t left = disk_rot(node->disk);
+    if (left == 0)
+        return;
+    check_rot(&world->check, index, left, node->life);
+    machine_crash(node->machine, true);
+    world->report.faults[SIM_FAULT_ROT]++;
+}
+
 static void fault_full_disk(struct world *world)
 {
     struct node *node = faults_target(world);
@@ -179,8 +200,9 @@ static void fault_transfer(struct world *world)
 static void fault_inject(struct world *world)
 {
     static const enum sim_fault kinds[] = {
-        SIM_FAULT_CRASH,   SIM_FAULT_CRASH_ALL, SIM_FAULT_PAUSE,     SIM_FAULT_PARTITION,
-        SIM_FAULT_ONE_WAY, SIM_FAULT_TRANSFER,  SIM_FAULT_DISK_FULL, SIM_FAULT_DAMAGE};
+        SIM_FAULT_CRASH,     SIM_FAULT_CRASH_ALL, SIM_FAULT_PAUSE,
+        SIM_FAULT_PARTITION, SIM_FAULT_ONE_WAY,   SIM_FAULT_TRANSFER,
+        SIM_FAULT_DISK_FULL, SIM_FAULT_DAMAGE,    SIM_FAULT_ROT};
     enum sim_fault on[sizeof kinds / sizeof *kinds];
     uint64_t count = 0;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -207,6 +229,9 @@ static void fault_inject(struct world *world)
     case SIM_FAULT_DAMAGE:
         if (world_draw(world, 0, 3) == 0)
             fault_damage(world);
+        break;
+    case SIM_FAULT_ROT:
+        fault_rot(world);
         break;
     case SIM_FAULT_PARTITION:
     case SIM_FAULT_ONE_WAY:

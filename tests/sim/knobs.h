@@ -31,6 +31,7 @@ enum {
     X(DISK_FULL, "disks nearly full")                \
     X(BAD_START, "starts cut short")                 \
     X(DAMAGE, "logs damaged for good")               \
+    X(ROT, "last batches rotten")                    \
     X(LOSS, "messages lost")                         \
     X(DUPLICATE, "messages duplicated")              \
     X(DELAY, "messages delayed past others")         \

@@ -267,6 +267,7 @@ void node_start(struct world *world, struct node *node)
     struct raft_event start = {.type = RAFT_EVENT_START,
                                .start = {.hard_state = found.hard_state, .entries = found.entries}};
     start.start.applied_index = machine_applied(node->machine);
+    start.start.life = node->life = found.life;
     node->up = true;
     node->incarnation++;
     node->options.seed = prng_next(&world->prng);

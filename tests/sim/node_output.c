@@ -23,6 +23,8 @@ static void output_trace(struct world *world, struct node *node)
             report_mark(report, SIM_MARK_DISK_TRANSFER);
         else if (trace->type == RAFT_TRACE_TRANSFER && trace->b == RAFT_TRANSFER_PRIORITY)
             report_mark(report, SIM_MARK_PRIORITY_TRANSFER);
+        else if (trace->type == RAFT_TRACE_RESTARTED)
+            report_mark(report, SIM_MARK_PEER_RESTARTED);
         else if (trace->type == RAFT_TRACE_TRANSFER_ENDED)
             report_mark(report, SIM_MARK_TRANSFER_ENDED);
         else if (trace->type == RAFT_TRACE_DISK_STALLED)

@@ -89,6 +89,8 @@ static const char *trace_text(uint64_t type)
         return "truncates";
     case RAFT_TRACE_REJECTED:
         return "rejected";
+    case RAFT_TRACE_RESTARTED:
+        return "a peer was restarted";
     case RAFT_TRACE_QUORUM_LOST:
         return "quorum lost";
     case RAFT_TRACE_TRANSFER:

@@ -61,7 +61,8 @@
     X(DISK_TRANSFER, "leaders that hand over because their disk hangs")                 \
     X(PRIORITY_TRANSFER, "leaders that hand over to a higher priority")                 \
     X(READ_FOLLOWER, "reads answered by followers")                                     \
-    X(DISK_STALLED, "leaders that stepped down because their disk hangs")
+    X(DISK_STALLED, "leaders that stepped down because their disk hangs")               \
+    X(PEER_RESTARTED, "peers that a leader heard to have been restarted")
 
 enum sim_mark {
 #define SIM_MARK_ENUM(name, text) SIM_MARK_##name,

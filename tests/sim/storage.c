@@ -201,6 +201,7 @@ static int open_all(struct storage *storage, struct storage_found *ret,
     if (code != CONCLAVE_OK)
         return code;
     ret->cut_bytes = recovery.cut_bytes;
+    ret->life = vote_start_number(storage->vote);
     storage->vote_damaged = false; /* a start writes both slots */
     raft_runs_move(&ret->entries, &recovery.entries);
     return CONCLAVE_OK;

@@ -34,6 +34,7 @@ void storage_empty(struct storage *storage);
 struct storage_found {
     struct raft_hard_state hard_state;
     struct raft_runs entries; /* the caller's */
+    uint64_t life;            /* the number of the start */
     uint64_t cut_bytes;
 };
 

@@ -50,6 +50,20 @@ Test(checks_io, find_a_match_that_shrinks)
     SCREAMS("match only grows and is below next");
 }
 
+Test(checks_io, let_a_leader_forget_a_peer_that_was_restarted)
+{
+    good_cluster();
+    check_rot(&check, B, 2, 1);
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 3, .next = 4, .life = 1},
+                    false);
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 0, .next = 4, .life = 2},
+                    false);
+    SILENT();
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 3, .next = 4, .life = 2},
+                    false);
+    SCREAMS("match is durable at the peer");
+}
+
 Test(checks_io, find_a_core_that_believes_too_much_of_its_disk)
 {
     node_does(A, 2, 0, RAFT_FOLLOWER, entries_make(2, 2, 1, 0), 1, false);

@@ -34,6 +34,7 @@ struct node {
     raft_node_id id;
     bool up;
     uint32_t incarnation; /* 1, 2, 3 ... : lives */
+    uint64_t life;        /* the number of its last start, as its disk counts them */
     struct raft *raft;
     struct raft_options options;
     struct raft_output output;

@@ -79,9 +79,10 @@ Test(documented, append_response)
     struct raft_message *message = raft_message_create(RAFT_APPEND_RESPONSE, 178, 161, 3);
     message->append_response = (struct raft_append_response){
         .result = RAFT_APPEND_ACCEPTED, .match = 9, .last_index = 9, .round = 4, .priority = 100};
+    message->append_response.life = 12;
     EXPECT(encode(&node_178, message),
-           "\xdc\x00\x11\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xb2\xcc\xa1\x77\x01\x06"
-           "\x03\x01\x09\x00\x00\x00\x09\x04\x64");
+           "\xdc\x00\x12\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xb2\xcc\xa1\x77\x01\x06"
+           "\x03\x01\x09\x00\x00\x00\x09\x04\x64\x0c");
 }
 
 Test(documented, vote)

@@ -107,9 +107,9 @@ Test(peer, carries_vote_responses)
 /* One field of a response at a time, so that two that were exchanged are seen. */
 Test(peer, carries_every_field_of_append_responses)
 {
-    enum { FIELDS = 6 };
+    enum { FIELDS = 7 };
     for (int i = 0; i < FIELDS * EXTREMES; i++) {
-        uint64_t values[FIELDS] = {11, 12, 13, 14, 15, 16};
+        uint64_t values[FIELDS] = {11, 12, 13, 14, 15, 16, 17};
         values[i % FIELDS] = extremes[i / FIELDS];
         struct raft_message *message = sample_message(RAFT_APPEND_RESPONSE, 5);
         message->append_response = (struct raft_append_response){
@@ -119,6 +119,7 @@ Test(peer, carries_every_field_of_append_responses)
             .conflict = {values[2], values[3]},
             .last_index = values[4],
             .round = values[5],
+            .life = values[6],
         };
         struct raft_message *got = round_trip(message);
         const struct raft_append_response *response = &got->append_response;
@@ -129,6 +130,7 @@ Test(peer, carries_every_field_of_append_responses)
         cr_assert_eq(response->conflict.index, values[3]);
         cr_assert_eq(response->last_index, values[4]);
         cr_assert_eq(response->round, values[5]);
+        cr_assert_eq(response->life, values[6]);
         raft_message_destroy(got);
     }
 }

@@ -127,6 +127,7 @@ void cluster_start_node(struct cluster *cluster, raft_node_id id)
     struct raft_event event = {.type = RAFT_EVENT_START};
     event.start.hard_state = node->disk_hard;
     event.start.applied_index = node->applied_index;
+    event.start.life = ++node->life;
     event.start.members = node->joined ? &cluster->configuration : NULL;
     raft_runs_append_all(&event.start.entries, &node->disk_log);
     event.start.base = node->disk_base;

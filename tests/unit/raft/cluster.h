@@ -31,6 +31,7 @@ struct test_node {
 
     struct raft_runs applied; /* everything handed to the state machine since the start */
     uint64_t applied_index;
+    uint64_t life;     /* starts so far */
     bool joined;       /* was no member from the start */
     bool hold_applied; /* do not report APPLIED */
     RAFT_LIST(struct raft_read_result, reads);

@@ -223,6 +223,78 @@ Test(replication, rule_15_a_new_term_forgets_what_peers_had)
     cluster_deinit(&c);
 }
 
+/* An answer of a peer's life. */
+static struct raft_message *of_life(uint64_t life, struct raft_message *answer)
+{
+    answer->append_response.life = life;
+    return answer;
+}
+
+Test(replication, rule_15_a_follower_that_lost_what_it_acknowledged_is_probed_anew)
+{
+    /* Its last batch rotted before it was attested and was cut when it started: it rejects what
+     * comes after it, for ever, unless the leader forgets the acknowledgement. */
+    cluster_setup(&c, 3, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_propose(&c, 1, 1, 1);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, of_life(1, append_accepted(2, 1, led, 3, 0)));
+    cr_assert_eq(raft_commit(raft()), 3);
+    cluster_drop_all(&c);
+    struct raft_message *rejected = append_rejected(2, 1, led, 3, id_of(led, 2));
+    cluster_receive(&c, of_life(2, rejected));
+    cr_assert_eq(view(2).match, 0);
+    cr_assert_eq(raft_commit(raft()), 3, "what is committed stays");
+    expect_append(2, 1);
+    cluster_receive(&c, of_life(2, append_accepted(2, 1, led, 3, 0)));
+    cr_assert_eq(view(2).match, 3);
+    cluster_deinit(&c);
+}
+
+Test(replication, rule_15_what_a_peer_acknowledged_in_an_earlier_life_is_counted_again)
+{
+    cluster_setup(&c, 5, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, of_life(1, append_accepted(2, 1, led, 2, 0)));
+    cluster_receive(&c, of_life(2, append_accepted(2, 1, led, 1, 0)));
+    cluster_receive(&c, of_life(1, append_accepted(3, 1, led, 2, 0)));
+    cr_assert_eq(raft_commit(raft()), 1, "two of five hold it for sure");
+    cluster_receive(&c, of_life(2, append_accepted(2, 1, led, 2, 0)));
+    cr_assert_eq(raft_commit(raft()), 2);
+    cluster_deinit(&c);
+}
+
+Test(replication, rule_15_a_late_answer_of_an_earlier_life_does_not_count)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, of_life(7, append_accepted(2, 1, led, 1, 0)));
+    cluster_receive(&c, of_life(6, append_accepted(2, 1, led, 2, 0)));
+    cr_assert_eq(view(2).match, 1);
+    cr_assert_eq(raft_commit(raft()), 1);
+    cluster_deinit(&c);
+}
+
+Test(replication, rule_15_a_removed_peer_is_not_counted_and_does_not_come_back)
+{
+    cluster_setup(&c, 3, 3);
+    cluster_elect(&c, 1);
+    cluster_settle(&c);
+    struct raft_message *late =
+        of_life(1, append_accepted(3, 1, raft_hard_state(raft()).term, 2, 0));
+    cluster_change(&c, 1, RAFT_CHANGE_REMOVE, "n3", "");
+    cluster_run(&c, 4 * T_US);
+    struct raft_peer_view ignored;
+    cr_assert_not(raft_peer_view(raft(), 3, &ignored), "it has had time to hear of it");
+    cluster_receive(&c, late);
+    cr_assert_not(raft_peer_view(raft(), 3, &ignored));
+    c.nodes[1].refused.count = 0;
+    cluster_change(&c, 1, RAFT_CHANGE_ADD, "n3", "");
+    cr_assert_eq(c.nodes[1].refused.count, 1);
+    cr_assert_eq(c.nodes[1].refused.items[0].code, CONCLAVE_EXISTS, "Rule 32");
+    cluster_deinit(&c);
+}
+
 Test(replication, rule_17_a_full_window_lets_an_empty_append_through)
 {
     cluster_init(&c, 3);

@@ -202,6 +202,55 @@ Test(vote, damage_in_one_slot_is_mended_by_the_next_start)
     memory_disk_destroy(disk);
 }
 
+/* The number of a start on this disk. */
+static uint64_t start_number(struct memory_disk *disk)
+{
+    struct vote_file *vote = NULL;
+    struct raft_hard_state state;
+    cr_assert_eq(vote_open(memory_disk_io(disk), STORY_DIR, &story_identity, &vote, &state, NULL),
+                 CONCLAVE_OK);
+    uint64_t number = vote_start_number(vote);
+    vote_close(vote);
+    return number;
+}
+
+Test(vote, every_start_has_a_higher_number_whatever_happens_to_one_slot)
+{
+    uint8_t junk = 0xee;
+    for (size_t damaged = 0; damaged <= 2; damaged++) {
+        struct memory_disk *disk = disk_with_vote();
+        uint64_t before = start_number(disk);
+        for (int i = 0; i < 3; i++) {
+            memory_disk_crash_hard(disk);
+            if (damaged < 2)
+                memory_disk_rot(disk, VOTE_PATH, 60 + damaged * 4096, &junk, 1);
+            uint64_t number = start_number(disk);
+            cr_assert_gt(number, before);
+            before = number;
+        }
+        memory_disk_destroy(disk);
+    }
+}
+
+Test(vote, a_start_that_fails_leaves_the_next_one_a_higher_number)
+{
+    for (uint64_t operation = 1; operation <= 8; operation++) {
+        struct memory_disk *disk = disk_with_vote();
+        uint64_t before = start_number(disk);
+        struct vote_file *vote = NULL;
+        struct raft_hard_state state;
+        memory_disk_power_off_at(disk, memory_disk_operations(disk) + operation);
+        int code = vote_open(memory_disk_io(disk), STORY_DIR, &story_identity, &vote, &state, NULL);
+        if (code == CONCLAVE_OK)
+            before = vote_start_number(vote);
+        vote_close(vote);
+        memory_disk_power_off_at(disk, 0);
+        memory_disk_crash_hard(disk);
+        cr_assert_gt(start_number(disk), before);
+        memory_disk_destroy(disk);
+    }
+}
+
 Test(vote, both_slots_damaged_never_vote_again)
 {
     struct memory_disk *disk = disk_with_vote();
