@@ -3,29 +3,41 @@
 #include "base/fatal.h"
 #include "machine/kv_command.h"
 #include "machine/kv_query.h"
+#include "machine/kv_record.h"
 #include "machine/kv_snapshot.h"
-#include "machine/kv_store.h"
 #include "machine/reply.h"
 #include "machine/session_table.h"
+#include "machine/tables_lmdb.h"
 
 #include <stdlib.h>
 
 struct kv {
     bool open;
-    struct kv_store store;
+    bool tables_are_own;
+    struct tables *tables;
+    uint64_t revision; /* committed */
     struct kv_sessions sessions;
 };
 
+struct kv *kv_create_in(struct tables *tables)
+{
+    struct kv *kv = mem_zalloc(sizeof *kv);
+    kv->tables = tables;
+    return kv;
+}
+
 struct kv *kv_create(void)
 {
-    return mem_zalloc(sizeof(struct kv));
+    struct kv *kv = kv_create_in(tables_lmdb_create());
+    kv->tables_are_own = true;
+    return kv;
 }
 
 static void kv_close(void *machine)
 {
     struct kv *kv = machine;
     if (kv->open)
-        kv_store_close(&kv->store);
+        tables_close(kv->tables);
     kv->open = false;
 }
 
@@ -34,6 +46,8 @@ void kv_destroy(struct kv *kv)
     if (!kv)
         return;
     kv_close(kv);
+    if (kv->tables_are_own)
+        tables_destroy(kv->tables);
     free(kv);
 }
 
@@ -44,64 +58,127 @@ void kv_keep_sessions(struct kv *kv, struct kv_sessions sessions)
 
 uint64_t kv_revision(const struct kv *kv)
 {
-    return kv->open ? kv->store.state.revision : 0;
+    return kv->open ? kv->revision : 0;
 }
+
+/* --- Client sessions: each under its id, 8 bytes big-endian ------------------------------------
+ */
+
+static int session_put(void *tx, uint64_t id, const void *data, size_t bytes)
+{
+    uint64_t name = htobe64(id);
+    return tables_put_bytes(tx, TABLE_SESSIONS, (struct slice){(uint8_t *)&name, sizeof name},
+                            (struct slice){data, bytes});
+}
+
+static int session_remove(void *tx, uint64_t id)
+{
+    uint64_t name = htobe64(id);
+    int rc = tables_erase(tx, TABLE_SESSIONS, (struct slice){(uint8_t *)&name, sizeof name});
+    return rc == CONCLAVE_NOT_FOUND ? 0 : rc;
+}
+
+/* rc. */
+static int sessions_save(struct kv *kv, struct tables_tx *tx)
+{
+    if (!kv->sessions.save)
+        return 0;
+    const struct session_sink sink = {.arg = tx, .put = session_put, .remove = session_remove};
+    return kv->sessions.save(kv->sessions.arg, &sink);
+}
+
+static int session_load(struct kv *kv, struct slice key, struct slice value)
+{
+    uint64_t name;
+    if (key.bytes != sizeof name)
+        return CONCLAVE_CORRUPT;
+    memcpy(&name, key.data, sizeof name);
+    return kv->sessions.load(kv->sessions.arg, be64toh(name), value.data, value.bytes);
+}
+
+static int sessions_load(struct kv *kv)
+{
+    if (!kv->sessions.load)
+        return CONCLAVE_OK;
+    struct tables_tx *tx = NULL;
+    struct tables_cursor cursor = {0};
+    struct slice key = {0}, value;
+    int code = tables_read(kv->tables, &tx);
+    if (!code)
+        code = tables_cursor_open(tx, TABLE_SESSIONS, &cursor);
+    if (!code)
+        code = tables_cursor_move(&cursor, TABLES_FROM, &key, &value);
+    while (!code) {
+        code = session_load(kv, key, value);
+        if (!code)
+            code = tables_cursor_move(&cursor, TABLES_NEXT, &key, &value);
+    }
+    tables_cursor_close(&cursor);
+    return code == CONCLAVE_NOT_FOUND ? CONCLAVE_OK : code;
+}
+
+/* --- The machine -------------------------------------------------------------------------------
+ */
 
 static int kv_open(void *machine, const struct conclave_machine_env *env,
                    uint64_t *ret_applied_index, struct conclave_error *error)
 {
     struct kv *kv = machine;
     ASSERT(!kv->open);
-    int code = kv_store_open(&kv->store, env, error);
+    int code = tables_open(kv->tables, env, error);
     if (code)
         return code;
-    if (kv->sessions.load) {
-        code = kv_store_sessions(&kv->store, kv->sessions.load, kv->sessions.arg);
-        if (code) {
-            kv_store_close(&kv->store);
-            return error_set(error, code,
-                             "the client sessions stored in %s cannot be read; remove "
-                             "that directory: it is made again from the log",
-                             env->dir);
-        }
+    code = kv_state_revision(&kv->tables->state, &kv->revision);
+    if (!code)
+        code = sessions_load(kv);
+    if (code) {
+        tables_close(kv->tables);
+        return error_set(error, code,
+                         "what is stored in %s cannot be read; remove that directory: it is made "
+                         "again from the log",
+                         env->dir);
     }
     kv->open = true;
-    *ret_applied_index = kv->store.state.applied_index;
+    *ret_applied_index = kv->tables->state.applied_index;
     return CONCLAVE_OK;
 }
 
-static int sessions_save(struct kv *kv, struct kv_batch *batch)
+/* rc. All commands of a batch, and what they did to the sessions. */
+static int kv_fill_batch(struct kv *kv, struct kv_batch *batch,
+                         const struct conclave_command *commands, size_t count,
+                         struct conclave_reply_sink *const *replies)
 {
-    if (!kv->sessions.save)
-        return 0;
-    const struct session_sink sink = {
-        .arg = batch, .put = kv_batch_put_session, .remove = kv_batch_remove_session};
-    return kv->sessions.save(kv->sessions.arg, &sink);
+    for (size_t i = 0; i < count; i++) {
+        int rc = kv_command_apply(batch, commands[i].data, commands[i].bytes,
+                                  replies ? replies[i] : NULL);
+        if (rc)
+            return rc;
+    }
+    return sessions_save(kv, &batch->tx); /* Rules 7 and 43: with the data, or not at all */
 }
 
-/* One attempt at a whole batch. Returns 0 or an LMDB code, with nothing changed. */
+/* rc. One attempt at a whole batch; after a failure nothing has changed. */
 static int kv_apply_batch(struct kv *kv, const struct conclave_command *commands, size_t count,
                           uint64_t last_index, struct conclave_reply_sink *const *replies)
 {
-    struct kv_batch batch;
-    int rc = kv_batch_begin(&kv->store, &batch);
+    struct kv_batch batch = {.revision = kv->revision};
+    int rc = tables_begin(kv->tables, &batch.tx);
     if (rc)
         return rc;
-    for (size_t i = 0; i < count; i++) {
-        rc = kv_command_apply(&batch, commands[i].data, commands[i].bytes,
-                              replies ? replies[i] : NULL);
-        if (rc) {
-            kv_batch_abort(&batch);
-            return rc;
-        }
-    }
-    rc = sessions_save(kv, &batch); /* Rules 7 and 43: with the data, or not at all */
+    rc = tables_cursor_open(&batch.tx, TABLE_KEYS, &batch.keys);
+    if (!rc)
+        rc = kv_fill_batch(kv, &batch, commands, count, replies);
+    tables_cursor_close(&batch.keys);
     if (rc) {
-        kv_batch_abort(&batch);
+        tables_abort(&batch.tx);
         return rc;
     }
-    batch.state.applied_index = last_index;
-    return kv_batch_commit(&kv->store, &batch);
+    ASSERT(batch.revision >= kv->revision);
+    struct tables_state state = kv_state(last_index, batch.revision);
+    rc = tables_commit(&batch.tx, &state);
+    if (!rc)
+        kv->revision = batch.revision;
+    return rc;
 }
 
 static int kv_apply(void *machine, const struct conclave_command *commands, size_t count,
@@ -110,18 +187,18 @@ static int kv_apply(void *machine, const struct conclave_command *commands, size
     struct kv *kv = machine;
     ASSERT(kv->open);
     /* A command applied twice would count twice. */
-    ASSERT(count == 0 || commands[0].index > kv->store.state.applied_index);
+    ASSERT(count == 0 || commands[0].index > kv->tables->state.applied_index);
     ASSERT(count == 0 || commands[count - 1].index <= last_index);
     int rc = kv_apply_batch(kv, commands, count, last_index, replies);
-    while (rc == MDB_MAP_FULL) {
-        /* How large the file is differs from node to node and must not show in an answer: either
-         * there is room after all and everything is done again, or this node stops. */
-        int code = kv_store_grow(&kv->store);
+    while (rc == TABLES_FULL) {
+        /* How much room there is differs from node to node and must not show in an answer: either
+         * there is some after all and everything is done again, or this node stops. */
+        int code = tables_grow(kv->tables);
         if (code)
             return code;
         rc = kv_apply_batch(kv, commands, count, last_index, replies);
     }
-    return kv_store_code(rc);
+    return rc;
 }
 
 static void kv_query(void *machine, const void *data, size_t bytes,
@@ -129,28 +206,30 @@ static void kv_query(void *machine, const void *data, size_t bytes,
 {
     struct kv *kv = machine;
     ASSERT(kv->open);
-    kv_query_answer(&kv->store, data, bytes, reply);
+    kv_query_answer(kv->tables, kv->revision, data, bytes, reply);
 }
 
 static int kv_sync(void *machine)
 {
     struct kv *kv = machine;
     ASSERT(kv->open);
-    return kv_store_sync(&kv->store);
+    return tables_sync(kv->tables);
 }
 
 int kv_begin_snapshot(struct kv *kv, struct kv_snapshot **ret_snapshot)
 {
     ASSERT(kv->open);
-    return kv_snapshot_begin(&kv->store, ret_snapshot);
+    return kv_snapshot_begin(kv->tables, kv->revision, ret_snapshot);
 }
 
 int kv_restore(struct kv *kv, uint64_t index, kv_snapshot_source source, void *arg)
 {
     ASSERT(kv->open);
-    int code = kv_snapshot_restore(&kv->store, index, source, arg);
-    if (!code && kv->sessions.load)
-        code = kv_store_sessions(&kv->store, kv->sessions.load, kv->sessions.arg);
+    int code = kv_snapshot_restore(kv->tables, index, source, arg);
+    if (!code)
+        code = kv_state_revision(&kv->tables->state, &kv->revision);
+    if (!code)
+        code = sessions_load(kv);
     return code;
 }
 

@@ -1,10 +1,11 @@
-/* machine/kv.h - the built-in key-value machine on LMDB.
+/* machine/kv.h - the built-in key-value machine.
  *
  * One global revision that rises by one with every command that changes something; each key carries
  * its create revision, modify revision and version, as in etcd. Commands, queries and answers are
- * encoded by codec/kv.h. The log is what is durable: LMDB runs unsynced, its applied index is
- * written in the same transaction as the data, and a store from before a reboot of the machine is
- * discarded and rebuilt from the log. One thread: the state-machine actor's. */
+ * encoded by codec/kv.h. The log is what is durable: the tables (machine/tables.h) are not synced
+ * while they are in use, the applied index is written in the same transaction as the data, and
+ * tables from before a reboot of the machine are discarded and rebuilt from the log. One thread:
+ * the state-machine actor's. */
 #ifndef MACHINE_KV_H
 #define MACHINE_KV_H
 
@@ -12,6 +13,7 @@
 
 struct kv;
 struct session_sink;
+struct tables;
 
 /* Who keeps client sessions in the store (machine/session_layer.h). */
 struct kv_sessions {
@@ -23,8 +25,13 @@ struct kv_sessions {
     int (*save)(void *arg, const struct session_sink *sink);
 };
 
-struct kv *kv_create(void);
-void kv_destroy(struct kv *kv); /* closes if open */
+struct kv *kv_create(void); /* in the files of LMDB */
+
+/* In tables that stay the caller's, and outlive it. */
+struct kv *kv_create_in(struct tables *tables);
+
+/* NULL is allowed. Closes if open. */
+void kv_destroy(struct kv *kv);
 
 /* The functions; `machine` is the struct kv. */
 const struct conclave_machine_ops *kv_machine_ops(void);

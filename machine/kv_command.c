@@ -5,12 +5,6 @@
 #include "machine/kv_record.h"
 #include "machine/reply.h"
 
-/* LMDB takes keys as pointers to what it does not change. */
-static MDB_val val_of(struct slice slice)
-{
-    return (MDB_val){slice.bytes, (void *)(uintptr_t)slice.data};
-}
-
 static void answer(struct conclave_reply_sink *reply, int code, uint64_t revision, uint64_t value)
 {
     if (!reply)
@@ -24,14 +18,13 @@ static void answer(struct conclave_reply_sink *reply, int code, uint64_t revisio
 /* rc. The key's record; all zero if the key does not exist. Leaves the cursor on it. */
 static int record_find(struct kv_batch *batch, struct slice key, struct kv_record *ret)
 {
-    MDB_val name = val_of(key);
-    MDB_val stored;
-    int rc = mdb_cursor_get(batch->keys, &name, &stored, MDB_SET);
-    if (rc == MDB_NOTFOUND) {
+    struct slice stored;
+    int rc = tables_cursor_move(&batch->keys, TABLES_AT, &key, &stored);
+    if (rc == CONCLAVE_NOT_FOUND) {
         *ret = (struct kv_record){0};
         return 0;
     }
-    return rc ? rc : kv_record_read(&stored, ret);
+    return rc ? rc : kv_record_read(stored, ret);
 }
 
 static bool condition_holds(const struct kv_condition *condition, const struct kv_record *record)
@@ -47,22 +40,21 @@ static int put_apply(struct kv_batch *batch, const struct kv_command *command,
     if (rc)
         return rc;
     if (!condition_holds(&command->condition, &old)) {
-        answer(reply, CONCLAVE_COMPARE_FAILED, batch->state.revision, old.mod_revision);
+        answer(reply, CONCLAVE_COMPARE_FAILED, batch->revision, old.mod_revision);
         return 0;
     }
-    uint64_t revision = batch->state.revision + 1;
+    uint64_t revision = batch->revision + 1;
     struct kv_record new = {old.version ? old.create_revision : revision, revision,
                             old.version + 1};
-    MDB_val name = val_of(command->key);
-    MDB_val stored = {KV_RECORD_HEADER_BYTES + command->value.bytes, NULL};
-    rc = mdb_cursor_put(batch->keys, &name, &stored, MDB_RESERVE);
+    void *room = NULL;
+    rc = tables_cursor_put(&batch->keys, command->key,
+                           KV_RECORD_HEADER_BYTES + command->value.bytes, &room);
     if (rc)
         return rc;
-    kv_record_write(stored.mv_data, &new);
+    kv_record_write(room, &new);
     if (command->value.bytes)
-        memcpy((uint8_t *)stored.mv_data + KV_RECORD_HEADER_BYTES, command->value.data,
-               command->value.bytes);
-    batch->state.revision = revision;
+        memcpy((uint8_t *)room + KV_RECORD_HEADER_BYTES, command->value.data, command->value.bytes);
+    batch->revision = revision;
     answer(reply, CONCLAVE_OK, revision, old.mod_revision);
     return 0;
 }
@@ -75,41 +67,38 @@ static int delete_apply(struct kv_batch *batch, const struct kv_command *command
     if (rc)
         return rc;
     if (!condition_holds(&command->condition, &old)) {
-        answer(reply, CONCLAVE_COMPARE_FAILED, batch->state.revision, old.mod_revision);
+        answer(reply, CONCLAVE_COMPARE_FAILED, batch->revision, old.mod_revision);
         return 0;
     }
     if (old.version) {
-        rc = mdb_cursor_del(batch->keys, 0);
+        rc = tables_cursor_erase(&batch->keys);
         if (rc)
             return rc;
-        batch->state.revision++;
+        batch->revision++;
     }
-    answer(reply, CONCLAVE_OK, batch->state.revision, old.version > 0);
+    answer(reply, CONCLAVE_OK, batch->revision, old.version > 0);
     return 0;
 }
 
 static int delete_range_apply(struct kv_batch *batch, const struct kv_bounds *bounds,
                               struct conclave_reply_sink *reply)
 {
-    MDB_val name = val_of(bounds->from);
-    MDB_val end = val_of(bounds->to);
+    struct slice key = bounds->from;
     uint64_t deleted = 0;
-    int rc =
-        mdb_cursor_get(batch->keys, &name, NULL, bounds->from.bytes ? MDB_SET_RANGE : MDB_FIRST);
+    int rc = tables_cursor_move(&batch->keys, TABLES_FROM, &key, NULL);
     while (rc == 0) {
-        if (!bounds->no_end && mdb_cmp(batch->txn, mdb_cursor_dbi(batch->keys), &name, &end) >= 0)
+        if (!bounds->no_end && tables_compare(key, bounds->to) >= 0)
             break;
-        rc = mdb_cursor_del(batch->keys, 0);
+        rc = tables_cursor_erase(&batch->keys);
         if (rc)
             return rc;
         deleted++;
-        /* After a delete the cursor stands before the key that followed. */
-        rc = mdb_cursor_get(batch->keys, &name, NULL, MDB_NEXT);
+        rc = tables_cursor_move(&batch->keys, TABLES_NEXT, &key, NULL);
     }
-    if (rc && rc != MDB_NOTFOUND)
+    if (rc && rc != CONCLAVE_NOT_FOUND)
         return rc;
-    batch->state.revision += deleted > 0;
-    answer(reply, CONCLAVE_OK, batch->state.revision, deleted);
+    batch->revision += deleted > 0;
+    answer(reply, CONCLAVE_OK, batch->revision, deleted);
     return 0;
 }
 
@@ -135,5 +124,5 @@ int kv_command_apply(struct kv_batch *batch, const void *data, size_t bytes,
         break;
     }
     ASSERT(false); /* the decoder answers commands only */
-    return MDB_CORRUPTED;
+    return CONCLAVE_INTERNAL;
 }

@@ -13,22 +13,16 @@ enum {
     RANGE_CAPACITY = 4096
 };
 
-static MDB_val val_of(struct slice slice)
-{
-    return (MDB_val){slice.bytes, (void *)(uintptr_t)slice.data};
-}
-
 /* rc. */
-static int item_of(const MDB_val *name, const MDB_val *stored, struct kv_item *ret)
+static int item_of(struct slice key, struct slice stored, struct kv_item *ret)
 {
     struct kv_record record;
     int rc = kv_record_read(stored, &record);
     if (rc)
         return rc;
     *ret = (struct kv_item){
-        .key = {name->mv_data, name->mv_size},
-        .value = {(const uint8_t *)stored->mv_data + KV_RECORD_HEADER_BYTES,
-                  stored->mv_size - KV_RECORD_HEADER_BYTES},
+        .key = key,
+        .value = {stored.data + KV_RECORD_HEADER_BYTES, stored.bytes - KV_RECORD_HEADER_BYTES},
         .create_revision = record.create_revision,
         .mod_revision = record.mod_revision,
         .version = record.version,
@@ -37,26 +31,25 @@ static int item_of(const MDB_val *name, const MDB_val *stored, struct kv_item *r
 }
 
 /* rc. */
-static int get_answer(struct kv_store *store, MDB_txn *txn, struct slice key,
+static int get_answer(struct tables_tx *tx, uint64_t revision, struct slice key,
                       struct conclave_reply_sink *reply)
 {
-    MDB_val name = val_of(key);
-    MDB_val stored;
+    struct slice stored = {0};
     struct pack pack;
-    int rc = mdb_get(txn, store->keys, &name, &stored);
-    if (rc == MDB_NOTFOUND) {
+    int rc = tables_get(tx, TABLE_KEYS, key, &stored);
+    if (rc == CONCLAVE_NOT_FOUND) {
         pack_init(&pack, 0);
-        kv_not_found_pack(&pack, store->state.revision);
+        kv_not_found_pack(&pack, revision);
         reply_sink_take(reply, CONCLAVE_NOT_FOUND, pack_take(&pack));
         return 0;
     }
     struct kv_item item;
     if (!rc)
-        rc = item_of(&name, &stored, &item);
+        rc = item_of(key, stored, &item);
     if (rc)
         return rc;
     pack_init(&pack, KV_ITEM_FRAME_BYTES + item.value.bytes);
-    kv_get_answer_pack(&pack, store->state.revision, &item);
+    kv_get_answer_pack(&pack, revision, &item);
     reply_sink_take(reply, CONCLAVE_OK, pack_take(&pack));
     return 0;
 }
@@ -72,7 +65,7 @@ struct range {
 };
 
 /* rc. Takes one key in, or sees that it is too much. */
-static int range_take(struct range *range, const MDB_val *name, const MDB_val *stored)
+static int range_take(struct range *range, struct slice key, struct slice stored)
 {
     const struct kv_query *query = range->query;
     uint64_t limit = query->limit ? query->limit : UINT64_MAX;
@@ -84,7 +77,7 @@ static int range_take(struct range *range, const MDB_val *name, const MDB_val *s
     }
     if (query->what != KV_RANGE_COUNT) {
         struct kv_item item;
-        int rc = item_of(name, stored, &item);
+        int rc = item_of(key, stored, &item);
         if (rc)
             return rc;
         item.value_left_out = query->what == KV_RANGE_KEYS;
@@ -96,28 +89,25 @@ static int range_take(struct range *range, const MDB_val *name, const MDB_val *s
         range->answer.item_count++;
     }
     range->answer.count++;
-    range->last = (struct slice){name->mv_data, name->mv_size};
+    range->last = key;
     return 0;
 }
 
 /* rc. */
-static int range_walk(struct range *range, MDB_cursor *cursor)
+static int range_walk(struct range *range, struct tables_cursor *cursor)
 {
     const struct kv_bounds *bounds = &range->query->bounds;
-    MDB_txn *txn = mdb_cursor_txn(cursor);
-    MDB_val name = val_of(bounds->from);
-    MDB_val end = val_of(bounds->to);
-    MDB_val stored;
-    int rc = mdb_cursor_get(cursor, &name, &stored, bounds->from.bytes ? MDB_SET_RANGE : MDB_FIRST);
+    struct slice key = bounds->from, stored;
+    int rc = tables_cursor_move(cursor, TABLES_FROM, &key, &stored);
     while (rc == 0) {
-        if (!bounds->no_end && mdb_cmp(txn, mdb_cursor_dbi(cursor), &name, &end) >= 0)
+        if (!bounds->no_end && tables_compare(key, bounds->to) >= 0)
             return 0;
-        rc = range_take(range, &name, &stored);
+        rc = range_take(range, key, stored);
         if (rc || range->more)
             return rc;
-        rc = mdb_cursor_get(cursor, &name, &stored, MDB_NEXT);
+        rc = tables_cursor_move(cursor, TABLES_NEXT, &key, &stored);
     }
-    return rc == MDB_NOTFOUND ? 0 : rc;
+    return rc == CONCLAVE_NOT_FOUND ? 0 : rc;
 }
 
 static void range_finish(struct range *range, struct conclave_reply_sink *reply)
@@ -137,24 +127,24 @@ static void range_finish(struct range *range, struct conclave_reply_sink *reply)
 }
 
 /* rc. */
-static int range_answer(struct kv_store *store, MDB_txn *txn, const struct kv_query *query,
+static int range_answer(struct tables_tx *tx, uint64_t revision, const struct kv_query *query,
                         struct conclave_reply_sink *reply)
 {
-    MDB_cursor *cursor;
-    int rc = mdb_cursor_open(txn, store->keys, &cursor);
+    struct tables_cursor cursor;
+    int rc = tables_cursor_open(tx, TABLE_KEYS, &cursor);
     if (rc)
         return rc;
-    struct range range = {.query = query, .answer.revision = store->state.revision};
+    struct range range = {.query = query, .answer.revision = revision};
     pack_init(&range.items, RANGE_CAPACITY);
-    rc = range_walk(&range, cursor);
+    rc = range_walk(&range, &cursor);
     if (!rc)
         range_finish(&range, reply);
     pack_deinit(&range.items);
-    mdb_cursor_close(cursor);
+    tables_cursor_close(&cursor);
     return rc;
 }
 
-void kv_query_answer(struct kv_store *store, const void *data, size_t bytes,
+void kv_query_answer(struct tables *tables, uint64_t revision, const void *data, size_t bytes,
                      struct conclave_reply_sink *reply)
 {
     struct kv_query query;
@@ -163,11 +153,11 @@ void kv_query_answer(struct kv_store *store, const void *data, size_t bytes,
         reply_sink_take(reply, code, NULL);
         return;
     }
-    MDB_txn *txn;
-    int rc = kv_store_read(store, &txn);
+    struct tables_tx *tx = NULL;
+    int rc = tables_read(tables, &tx);
     if (!rc)
-        rc = query.opcode == KV_GET ? get_answer(store, txn, query.key, reply)
-                                    : range_answer(store, txn, &query, reply);
+        rc = query.opcode == KV_GET ? get_answer(tx, revision, query.key, reply)
+                                    : range_answer(tx, revision, &query, reply);
     if (rc)
-        reply_sink_take(reply, kv_store_code(rc), NULL);
+        reply_sink_take(reply, rc, NULL);
 }

@@ -3,7 +3,6 @@
 #include "base/fatal.h"
 #include "machine/kv_record.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 enum {
@@ -18,63 +17,38 @@ static const uint8_t SNAPSHOT_MAGIC[8] = "CNCLKVS\1";
 /* Numbers of databases in a snapshot. */
 enum { DATABASE_KEYS = 1, DATABASE_SESSIONS = 2, DATABASES = 2 };
 
+static const enum table TABLE_OF[DATABASES] = {TABLE_KEYS, TABLE_SESSIONS};
+
 struct kv_snapshot {
-    struct kv_store *store;
-    MDB_txn *txn; /* NULL: ended by the store; under store->snapshot_mutex */
-    MDB_cursor *cursors[DATABASES];
-    uint32_t database; /* being read */
-    MDB_cursor_op step;
+    struct tables_view *view;
+    struct tables_cursor cursor; /* in the database being read; tx NULL: not opened yet */
+    uint32_t database;
+    enum tables_move step;
     uint64_t revision;
     uint8_t *piece;
     size_t used, capacity;
 };
 
-static void snapshot_free(struct kv_snapshot *snapshot)
+int kv_snapshot_begin(struct tables *tables, uint64_t revision, struct kv_snapshot **ret)
 {
-    for (int i = 0; i < DATABASES; i++)
-        if (snapshot->cursors[i]) /* of a read transaction: may be closed after it */
-            mdb_cursor_close(snapshot->cursors[i]);
-    free(snapshot->piece);
-    free(snapshot);
-}
-
-int kv_snapshot_begin(struct kv_store *store, struct kv_snapshot **ret)
-{
-    ASSERT(store->snapshot_txn == NULL);
-    int code = kv_store_make_room(store);
+    struct tables_view *view = NULL;
+    int code = tables_view_begin(tables, &view);
     if (code)
         return code;
     struct kv_snapshot *snapshot = mem_zalloc(sizeof *snapshot);
-    int rc = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &snapshot->txn);
-    if (!rc)
-        rc = mdb_cursor_open(snapshot->txn, store->keys, &snapshot->cursors[0]);
-    if (!rc)
-        rc = mdb_cursor_open(snapshot->txn, store->sessions, &snapshot->cursors[1]);
-    if (rc) {
-        if (snapshot->txn)
-            mdb_txn_abort(snapshot->txn);
-        snapshot_free(snapshot);
-        return kv_store_code(rc);
-    }
+    snapshot->view = view;
     snapshot->database = DATABASE_KEYS;
-    snapshot->step = MDB_FIRST;
-    snapshot->store = store;
-    snapshot->revision = store->state.revision;
-    pthread_mutex_lock(&store->snapshot_mutex);
-    store->snapshot_txn = &snapshot->txn;
-    pthread_mutex_unlock(&store->snapshot_mutex);
+    snapshot->revision = revision;
     *ret = snapshot;
     return CONCLAVE_OK;
 }
 
 void kv_snapshot_end(struct kv_snapshot *snapshot)
 {
-    struct kv_store *store = snapshot->store;
-    pthread_mutex_lock(&store->snapshot_mutex);
-    if (snapshot->txn)
-        kv_store_drop_snapshot(store);
-    pthread_mutex_unlock(&store->snapshot_mutex);
-    snapshot_free(snapshot);
+    tables_cursor_close(&snapshot->cursor);
+    tables_view_end(snapshot->view);
+    free(snapshot->piece);
+    free(snapshot);
 }
 
 static void piece_add(struct kv_snapshot *snapshot, const void *data, size_t bytes)
@@ -90,57 +64,66 @@ static void piece_add(struct kv_snapshot *snapshot, const void *data, size_t byt
     snapshot->used += bytes;
 }
 
-static void piece_add_record(struct kv_snapshot *snapshot, uint32_t database, const MDB_val *key,
-                             const MDB_val *value)
+static void piece_add_record(struct kv_snapshot *snapshot, uint32_t database, struct slice key,
+                             struct slice value)
 {
-    uint32_t head[3] = {htole32(database), htole32((uint32_t)key->mv_size),
-                        htole32((uint32_t)value->mv_size)};
+    uint32_t head[3] = {htole32(database), htole32((uint32_t)key.bytes),
+                        htole32((uint32_t)value.bytes)};
     piece_add(snapshot, head, sizeof head);
-    piece_add(snapshot, key->mv_data, key->mv_size);
-    piece_add(snapshot, value->mv_data, value->mv_size);
+    piece_add(snapshot, key.data, key.bytes);
+    piece_add(snapshot, value.data, value.bytes);
 }
 
-/* Copies the next records out of the map. rc; MDB_NOTFOUND behind the last one. */
+/* Goes to the next record of this database. */
+static int step(struct kv_snapshot *snapshot, struct slice *key, struct slice *value)
+{
+    if (!snapshot->cursor.tx) {
+        int code = tables_cursor_open(&snapshot->view->tx, TABLE_OF[snapshot->database - 1],
+                                      &snapshot->cursor);
+        if (code)
+            return code;
+        snapshot->step = TABLES_FROM;
+    }
+    *key = (struct slice){0};
+    int code = tables_cursor_move(&snapshot->cursor, snapshot->step, key, value);
+    snapshot->step = TABLES_NEXT;
+    return code;
+}
+
+/* Copies the next records out of the tables. NOT_FOUND behind the last one. */
 static int piece_fill(struct kv_snapshot *snapshot)
 {
-    MDB_val key, value;
     while (snapshot->used < PIECE_BYTES) {
-        MDB_cursor *cursor = snapshot->cursors[snapshot->database - 1];
-        int rc = mdb_cursor_get(cursor, &key, &value, snapshot->step);
-        snapshot->step = MDB_NEXT;
-        if (rc == MDB_NOTFOUND && snapshot->database < DATABASES) {
+        struct slice key, value;
+        int code = step(snapshot, &key, &value);
+        if (code == CONCLAVE_NOT_FOUND && snapshot->database < DATABASES) {
+            tables_cursor_close(&snapshot->cursor);
             snapshot->database++;
-            snapshot->step = MDB_FIRST;
             continue;
         }
-        if (rc)
-            return rc;
-        piece_add_record(snapshot, snapshot->database, &key, &value);
+        if (code)
+            return code;
+        piece_add_record(snapshot, snapshot->database, key, value);
     }
-    return 0;
+    return CONCLAVE_OK;
 }
 
 int kv_snapshot_write(struct kv_snapshot *snapshot, kv_snapshot_sink sink, void *arg)
 {
-    struct kv_store *store = snapshot->store;
     uint64_t revision = htole64(snapshot->revision);
     piece_add(snapshot, SNAPSHOT_MAGIC, sizeof SNAPSHOT_MAGIC);
     piece_add(snapshot, &revision, sizeof revision);
-    for (int rc = 0; !rc;) {
-        pthread_mutex_lock(&store->snapshot_mutex);
-        bool ended = snapshot->txn == NULL;
-        if (!ended)
-            rc = piece_fill(snapshot);
-        pthread_mutex_unlock(&store->snapshot_mutex);
-        if (ended)
+    for (bool ended = false; !ended;) {
+        if (!tables_view_enter(snapshot->view))
             return CONCLAVE_BUSY;
-        if (rc && rc != MDB_NOTFOUND)
-            return kv_store_code(rc);
-        if (rc == MDB_NOTFOUND) {
-            MDB_val none = {0, NULL};
-            piece_add_record(snapshot, 0, &none, &none);
-        }
-        int code = sink(arg, snapshot->piece, snapshot->used);
+        int code = piece_fill(snapshot);
+        tables_view_leave(snapshot->view);
+        ended = code == CONCLAVE_NOT_FOUND;
+        if (code && !ended)
+            return code;
+        if (ended)
+            piece_add_record(snapshot, 0, (struct slice){0}, (struct slice){0});
+        code = sink(arg, snapshot->piece, snapshot->used);
         if (code)
             return code;
         snapshot->used = 0;
@@ -152,7 +135,7 @@ int kv_snapshot_write(struct kv_snapshot *snapshot, kv_snapshot_sink sink, void 
 
 /* Records that are put in one transaction. */
 struct restore {
-    struct kv_store *store;
+    struct tables *tables;
     kv_snapshot_source source;
     void *arg;
     uint8_t *bytes;
@@ -222,31 +205,41 @@ static int read_record(struct restore *restore)
     return code;
 }
 
+/* rc. Puts one record from the memory at `at`; *ret_bytes is its size there. */
+static int put_record(struct tables_tx *tx, struct tables_cursor *keys, const uint8_t *at,
+                      size_t *ret_bytes)
+{
+    struct slice key = {at + RECORD_BYTES, number_at(at + 4)};
+    struct slice value = {key.data + key.bytes, number_at(at + 8)};
+    *ret_bytes = RECORD_BYTES + key.bytes + value.bytes;
+    if (number_at(at) != DATABASE_KEYS)
+        return tables_put_bytes(tx, TABLE_OF[number_at(at) - 1], key, value);
+    void *room = NULL;
+    int rc = tables_cursor_put(keys, key, value.bytes, &room);
+    if (!rc && value.bytes)
+        memcpy(room, value.data, value.bytes);
+    return rc;
+}
+
 /* rc. Puts all records that were read; the last transaction makes the state whole. */
 static int put_records(const struct restore *restore, uint64_t index)
 {
-    struct kv_batch batch;
-    int rc = kv_batch_begin(restore->store, &batch);
+    struct tables_tx tx;
+    struct tables_cursor keys = {0};
+    int rc = tables_begin(restore->tables, &tx);
     if (rc)
         return rc;
-    for (size_t at = 0; !rc && at < restore->used;) {
-        uint8_t *record = restore->bytes + at;
-        MDB_val key = {number_at(record + 4), record + RECORD_BYTES};
-        MDB_val value = {number_at(record + 8), record + RECORD_BYTES + key.mv_size};
-        bool keys = number_at(record) == DATABASE_KEYS;
-        rc = keys ? mdb_cursor_put(batch.keys, &key, &value, 0)
-                  : mdb_put(batch.txn, batch.sessions, &key, &value, 0);
-        at += RECORD_BYTES + key.mv_size + value.mv_size;
-    }
+    rc = tables_cursor_open(&tx, TABLE_KEYS, &keys);
+    for (size_t at = 0, bytes = 0; !rc && at < restore->used; at += bytes)
+        rc = put_record(&tx, &keys, restore->bytes + at, &bytes);
+    tables_cursor_close(&keys);
     if (rc) {
-        kv_batch_abort(&batch);
+        tables_abort(&tx);
         return rc;
     }
-    if (restore->ended) {
-        batch.state.applied_index = index;
-        batch.state.revision = restore->revision;
-    }
-    return kv_batch_commit(restore->store, &batch);
+    struct tables_state state =
+        restore->ended ? kv_state(index, restore->revision) : kv_state(0, 0);
+    return tables_commit(&tx, &state);
 }
 
 static int restore_batch(struct restore *restore, uint64_t index)
@@ -263,27 +256,25 @@ static int restore_batch(struct restore *restore, uint64_t index)
         code = CONCLAVE_CORRUPT;
     if (code)
         return code;
-    int rc = put_records(restore, index);
-    while (rc == MDB_MAP_FULL) {
-        code = kv_store_grow(restore->store);
-        if (code)
-            return code;
-        rc = put_records(restore, index);
+    code = put_records(restore, index);
+    while (code == TABLES_FULL) {
+        code = tables_grow(restore->tables);
+        if (!code)
+            code = put_records(restore, index);
     }
-    return kv_store_code(rc);
+    return code;
 }
 
-int kv_snapshot_restore(struct kv_store *store, uint64_t index, kv_snapshot_source source,
-                        void *arg)
+int kv_snapshot_restore(struct tables *tables, uint64_t index, kv_snapshot_source source, void *arg)
 {
-    struct restore restore = {.store = store, .source = source, .arg = arg};
+    struct restore restore = {.tables = tables, .source = source, .arg = arg};
     int code = read_start(&restore);
     if (!code)
-        code = kv_store_begin_anew(store);
+        code = tables_begin_anew(tables);
     while (!code && !restore.ended)
         code = restore_batch(&restore, index);
     if (!code)
-        code = kv_store_trust(store);
+        code = tables_trust(tables);
     free(restore.bytes);
     return code;
 }

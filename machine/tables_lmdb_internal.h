@@ -1,0 +1,74 @@
+/* machine/tables_lmdb_internal.h - the LMDB environment, shared by the files that implement
+ * machine/tables_lmdb.h: tables_lmdb.c (files, opening, growth) and tables_lmdb_tx.c (transactions,
+ * cursors, views). Functions that say "rc" return 0, an LMDB code or an errno. */
+#ifndef MACHINE_TABLES_LMDB_INTERNAL_H
+#define MACHINE_TABLES_LMDB_INTERNAL_H
+
+#include "machine/tables_lmdb.h"
+#include "machine/tables_owner.h"
+
+#include <lmdb.h>
+#include <pthread.h>
+
+struct lmdb_view {
+    struct tables_view view; /* view.tx.handle: NULL when it was ended for lack of room */
+};
+
+struct lmdb {
+    struct tables tables;
+    struct tables_owner owner;
+    char *dir;
+    MDB_env *env;
+    MDB_dbi main, dbis[TABLES];
+    size_t map_bytes;         /* of the file, all of it allocated, and of the map */
+    MDB_txn *read;            /* one read transaction, kept for all queries */
+    bool reading;             /* whether it holds a state now */
+    struct tables_tx read_tx; /* with that transaction */
+    bool clean;               /* the owner file says that everything is on the disk */
+    size_t slack_bytes;       /* unused room that the map has when a view begins */
+
+    /* Whoever uses or ends the view's transaction holds the mutex; its reader never for longer than
+     * it takes to copy a piece. */
+    pthread_mutex_t view_mutex;
+    struct lmdb_view *view; /* NULL: none, or ended */
+};
+
+static inline struct lmdb *lmdb_of(struct tables *tables)
+{
+    return (struct lmdb *)tables; /* its first member */
+}
+
+/* What tables.h says for an rc. */
+int lmdb_code(int rc);
+
+/* rc. */
+int lmdb_state_write(const struct lmdb *lmdb, MDB_txn *txn, const struct tables_state *state);
+
+/* Before the map moves or goes: nobody may read it then. True if a view was open. */
+bool lmdb_end_view(struct lmdb *lmdb);
+
+/* Grows the map so that a view can begin. Code. */
+MUST_USE int lmdb_make_room(struct lmdb *lmdb);
+
+/* The functions of tables.h. */
+int lmdb_grow(struct tables *tables);
+int lmdb_begin(struct tables *tables, struct tables_tx *ret_tx);
+int lmdb_commit(struct tables_tx *tx, const struct tables_state *state);
+void lmdb_abort(struct tables_tx *tx);
+int lmdb_read(struct tables *tables, struct tables_tx **ret_tx);
+int lmdb_view_begin(struct tables *tables, struct tables_view **ret_view);
+bool lmdb_view_enter(struct tables_view *view);
+void lmdb_view_leave(struct tables_view *view);
+void lmdb_view_end(struct tables_view *view);
+int lmdb_get(struct tables_tx *tx, enum table table, struct slice key, struct slice *ret_value);
+int lmdb_put(struct tables_tx *tx, enum table table, struct slice key, size_t bytes,
+             void **ret_room);
+int lmdb_erase(struct tables_tx *tx, enum table table, struct slice key);
+int lmdb_cursor_open(struct tables_cursor *cursor);
+void lmdb_cursor_close(struct tables_cursor *cursor);
+int lmdb_cursor_move(struct tables_cursor *cursor, enum tables_move move, struct slice *key,
+                     struct slice *ret_value);
+int lmdb_cursor_put(struct tables_cursor *cursor, struct slice key, size_t bytes, void **ret_room);
+int lmdb_cursor_erase(struct tables_cursor *cursor);
+
+#endif

@@ -1,0 +1,219 @@
+/* Transactions, cursors and views of the tables in LMDB. */
+#include "machine/tables_lmdb_internal.h"
+
+#include "base/fatal.h"
+
+#include <stdlib.h>
+
+/* LMDB takes keys as pointers to what it does not change. */
+static MDB_val val_of(struct slice slice)
+{
+    return (MDB_val){slice.bytes, (void *)(uintptr_t)slice.data};
+}
+
+static struct slice slice_of(const MDB_val *val)
+{
+    return (struct slice){val->mv_data, val->mv_size};
+}
+
+static MDB_dbi dbi_of(const struct tables_tx *tx, enum table table)
+{
+    return lmdb_of(tx->tables)->dbis[table];
+}
+
+/* --- Transactions ------------------------------------------------------------------------------
+ */
+
+int lmdb_begin(struct tables *tables, struct tables_tx *ret_tx)
+{
+    struct lmdb *lmdb = lmdb_of(tables);
+    /* What the queries read would pin pages that this transaction could use again, and no
+     * transaction may be open when the map grows. */
+    if (lmdb->reading)
+        mdb_txn_reset(lmdb->read);
+    lmdb->reading = false;
+    int rc = lmdb->clean ? tables_owner_write(&lmdb->owner, false) : 0;
+    if (rc)
+        return lmdb_code(rc);
+    lmdb->clean = false;
+
+    MDB_txn *txn;
+    rc = mdb_txn_begin(lmdb->env, NULL, 0, &txn);
+    if (!rc)
+        *ret_tx = (struct tables_tx){.tables = tables, .handle = txn};
+    return lmdb_code(rc);
+}
+
+int lmdb_commit(struct tables_tx *tx, const struct tables_state *state)
+{
+    int rc = lmdb_state_write(lmdb_of(tx->tables), tx->handle, state);
+    if (rc) {
+        mdb_txn_abort(tx->handle);
+        return lmdb_code(rc);
+    }
+    rc = mdb_txn_commit(tx->handle);
+    if (!rc)
+        tx->tables->state = *state;
+    return lmdb_code(rc);
+}
+
+void lmdb_abort(struct tables_tx *tx)
+{
+    mdb_txn_abort(tx->handle);
+}
+
+int lmdb_read(struct tables *tables, struct tables_tx **ret_tx)
+{
+    struct lmdb *lmdb = lmdb_of(tables);
+    if (!lmdb->reading) {
+        int rc = mdb_txn_renew(lmdb->read);
+        if (rc)
+            return lmdb_code(rc);
+        lmdb->reading = true;
+    }
+    *ret_tx = &lmdb->read_tx;
+    return CONCLAVE_OK;
+}
+
+/* --- Views -------------------------------------------------------------------------------------
+ */
+
+/* The mutex is held. */
+static void drop_view(struct lmdb *lmdb)
+{
+    mdb_txn_abort(lmdb->view->view.tx.handle);
+    lmdb->view->view.tx.handle = NULL;
+    lmdb->view = NULL;
+}
+
+bool lmdb_end_view(struct lmdb *lmdb)
+{
+    pthread_mutex_lock(&lmdb->view_mutex);
+    bool open = lmdb->view != NULL;
+    if (open)
+        drop_view(lmdb);
+    pthread_mutex_unlock(&lmdb->view_mutex);
+    return open;
+}
+
+int lmdb_view_begin(struct tables *tables, struct tables_view **ret_view)
+{
+    struct lmdb *lmdb = lmdb_of(tables);
+    ASSERT(!lmdb->view);
+    int code = lmdb_make_room(lmdb);
+    if (code)
+        return code;
+    MDB_txn *txn;
+    int rc = mdb_txn_begin(lmdb->env, NULL, MDB_RDONLY, &txn);
+    if (rc)
+        return lmdb_code(rc);
+    struct lmdb_view *view = mem_zalloc(sizeof *view);
+    view->view.tx = (struct tables_tx){.tables = tables, .handle = txn};
+    pthread_mutex_lock(&lmdb->view_mutex);
+    lmdb->view = view;
+    pthread_mutex_unlock(&lmdb->view_mutex);
+    *ret_view = &view->view;
+    return CONCLAVE_OK;
+}
+
+bool lmdb_view_enter(struct tables_view *view)
+{
+    struct lmdb *lmdb = lmdb_of(view->tx.tables);
+    pthread_mutex_lock(&lmdb->view_mutex);
+    if (view->tx.handle)
+        return true;
+    pthread_mutex_unlock(&lmdb->view_mutex);
+    return false;
+}
+
+void lmdb_view_leave(struct tables_view *view)
+{
+    pthread_mutex_unlock(&lmdb_of(view->tx.tables)->view_mutex);
+}
+
+void lmdb_view_end(struct tables_view *view)
+{
+    struct lmdb *lmdb = lmdb_of(view->tx.tables);
+    pthread_mutex_lock(&lmdb->view_mutex);
+    if (view->tx.handle)
+        drop_view(lmdb);
+    pthread_mutex_unlock(&lmdb->view_mutex);
+    free(view);
+}
+
+/* --- Single keys -------------------------------------------------------------------------------
+ */
+
+int lmdb_get(struct tables_tx *tx, enum table table, struct slice key, struct slice *ret_value)
+{
+    MDB_val name = val_of(key), value;
+    int rc = mdb_get(tx->handle, dbi_of(tx, table), &name, &value);
+    if (!rc)
+        *ret_value = slice_of(&value);
+    return lmdb_code(rc);
+}
+
+int lmdb_put(struct tables_tx *tx, enum table table, struct slice key, size_t bytes,
+             void **ret_room)
+{
+    MDB_val name = val_of(key), value = {bytes, NULL};
+    int rc = mdb_put(tx->handle, dbi_of(tx, table), &name, &value, MDB_RESERVE);
+    *ret_room = value.mv_data;
+    return lmdb_code(rc);
+}
+
+int lmdb_erase(struct tables_tx *tx, enum table table, struct slice key)
+{
+    MDB_val name = val_of(key);
+    return lmdb_code(mdb_del(tx->handle, dbi_of(tx, table), &name, NULL));
+}
+
+/* --- Cursors -----------------------------------------------------------------------------------
+ */
+
+int lmdb_cursor_open(struct tables_cursor *cursor)
+{
+    MDB_cursor *handle;
+    int rc = mdb_cursor_open(cursor->tx->handle, dbi_of(cursor->tx, cursor->table), &handle);
+    if (rc)
+        cursor->tx = NULL;
+    else
+        cursor->handle = handle;
+    return lmdb_code(rc);
+}
+
+void lmdb_cursor_close(struct tables_cursor *cursor)
+{
+    mdb_cursor_close(cursor->handle);
+}
+
+int lmdb_cursor_move(struct tables_cursor *cursor, enum tables_move move, struct slice *key,
+                     struct slice *ret_value)
+{
+    static const MDB_cursor_op ops[] = {[TABLES_AT] = MDB_SET_KEY,
+                                        [TABLES_FROM] = MDB_SET_RANGE,
+                                        [TABLES_LAST] = MDB_LAST,
+                                        [TABLES_NEXT] = MDB_NEXT,
+                                        [TABLES_PREVIOUS] = MDB_PREV};
+    MDB_cursor_op op = move == TABLES_FROM && key->bytes == 0 ? MDB_FIRST : ops[move];
+    MDB_val name = val_of(*key), value;
+    int rc = mdb_cursor_get(cursor->handle, &name, ret_value ? &value : NULL, op);
+    if (!rc)
+        *key = slice_of(&name);
+    if (!rc && ret_value)
+        *ret_value = slice_of(&value);
+    return lmdb_code(rc);
+}
+
+int lmdb_cursor_put(struct tables_cursor *cursor, struct slice key, size_t bytes, void **ret_room)
+{
+    MDB_val name = val_of(key), value = {bytes, NULL};
+    int rc = mdb_cursor_put(cursor->handle, &name, &value, MDB_RESERVE);
+    *ret_room = value.mv_data;
+    return lmdb_code(rc);
+}
+
+int lmdb_cursor_erase(struct tables_cursor *cursor)
+{
+    return lmdb_code(mdb_cursor_del(cursor->handle, 0));
+}
