@@ -210,8 +210,8 @@ class Worker:
         for first in STARTS:
             if result.seeds.count(None) > len(STARTS) / 2:
                 return  # the median is beyond the limit already
-            run = subprocess.run([program, "--seeds", str(self.options.seeds), "--first", str(first)],
-                                 capture_output=True, text=True)
+            run = subprocess.run([program, "--seeds", str(self.options.seeds), "--first", str(first),
+                                  "--no-shrink"], capture_output=True, text=True)
             found = read_simulator(run.stdout, run.stderr, first)
             if not found and run.returncode:
                 raise Broken(f"the simulator ended with {run.returncode}\n{run.stdout[-2000:]}")

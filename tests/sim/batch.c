@@ -2,6 +2,8 @@
 
 #include "base/clock.h"
 #include "base/fatal.h"
+#include "tests/sim/shrink.h"
+#include "tests/sim/summary.h"
 #include "tests/sim/world.h"
 
 #include <inttypes.h>
@@ -9,19 +11,16 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { JOBS_MAX = 64, TEXT_BYTES = 32768, SEED_SECONDS_MAX = 120 };
+enum { JOBS_MAX = 64, REPLAY_BYTES = 65536, SEED_SECONDS_MAX = 120 };
 
 /* What a worker process tells the others, in shared memory so that it survives a crash of it. */
 struct worker {
-    uint64_t passed, failed, running; /* running: seed under way; 0: none */
-    uint64_t first_failed;
-    uint64_t events, steps;
-    uint64_t marks[SIM_MARK_COUNT];
-    uint64_t faults[SIM_FAULT_COUNT];
-    char text[TEXT_BYTES]; /* of the first failure */
+    uint64_t running; /* seed under way; 0: none */
+    struct summary summary;
 };
 
 struct shared {
@@ -50,10 +49,11 @@ static void handle_death(int number)
     signal(number, SIG_DFL);
     if (current_world)
         world_remove_files(current_world);
-    if (current_world && current_worker && current_worker->first_failed == 0) {
-        current_worker->failed++;
-        current_worker->first_failed = current_world->seed;
-        FILE *out = fmemopen(current_worker->text, sizeof current_worker->text, "w");
+    struct summary *summary = current_worker ? &current_worker->summary : NULL;
+    if (current_world && summary && summary->first_failed == 0) {
+        summary->failed++;
+        summary->first_failed = current_world->seed;
+        FILE *out = fmemopen(summary->text, sizeof summary->text, "w");
         if (out) {
             print_death(out, number);
             fclose(out);
@@ -78,19 +78,13 @@ static void watch_for_death(void)
 #endif
 }
 
-static void print_replay(FILE *out, uint64_t seed, uint64_t steps)
-{
-    fprintf(out, "replay: conclave-sim --seed %" PRIu64 " --steps %" PRIu64 " --trace\n", seed,
-            steps);
-}
-
 /* Runs a seed; a second time if its replay is to be checked. */
 static struct world_result seed_run(struct world *world, uint64_t steps, bool check_replay)
 {
     struct world_result result = world_run(world, steps);
     if (!check_replay)
         return result;
-    struct world *again = world_create(world->seed, false);
+    struct world *again = world_create_granting(world->seed, false, world->decisions.only);
     struct world_result second = world_run(again, steps);
     world_destroy(again);
     if (result.hash != second.hash) {
@@ -102,48 +96,59 @@ static struct world_result seed_run(struct world *world, uint64_t steps, bool ch
     return result;
 }
 
-int batch_run_one(uint64_t seed, uint64_t steps, bool trace, bool check_replay)
+int batch_run_one(const struct batch_options *options, uint64_t seed)
 {
-    struct world *world = world_create(seed, trace);
+    struct world *world = world_create_granting(seed, options->trace, options->only);
+    world->report.brief = options->brief;
     current_world = world;
     watch_for_death();
-    if (trace)
+    if (options->trace || options->brief)
         world_print_knobs(world, stdout);
-    struct world_result result = seed_run(world, steps, check_replay);
+    struct world_result result = seed_run(world, options->steps, options->check_replay);
     if (!result.ok) {
         fflush(stdout);
         world_print_failure(world, stdout);
-        print_replay(stdout, seed, steps);
     }
     printf("seed %" PRIu64 ": %s, %" PRIu64 " events, %" PRIu64 " steps, trace hash %016" PRIx64
            "%s\n",
            seed, result.ok ? "passed" : "FAILED", result.events, result.steps, result.hash,
-           check_replay && result.ok ? ", replayed exactly" : "");
+           options->check_replay && result.ok ? ", replayed exactly" : "");
     current_world = NULL;
     world_destroy(world);
     return result.ok ? 0 : 1;
 }
 
+int batch_shrink(const struct batch_options *options, uint64_t seed)
+{
+    struct shrink_options shrink = {.seed = seed, .steps = options->steps, .only = options->only};
+    struct shrink_result result;
+    bool failed = shrink_run(&shrink, &result);
+    if (failed)
+        shrink_print(&shrink, &result, stdout);
+    else
+        printf("seed %" PRIu64 ": passed, nothing to shrink\n", seed);
+    shrink_deinit(&result);
+    return failed ? 1 : 0;
+}
+
 static void worker_run_seed(struct worker *worker, uint64_t seed,
                             const struct batch_options *options)
 {
+    struct summary *summary = &worker->summary;
     worker->running = seed;
     struct world *world = world_create(seed, false);
     current_world = world;
     alarm(SEED_SECONDS_MAX);
     struct world_result result = seed_run(world, options->steps, options->check_replay);
     alarm(0);
-    worker->events += result.events;
-    worker->steps += result.steps;
-    for (int i = 0; i < SIM_MARK_COUNT; i++)
-        worker->marks[i] += world->report.marks[i];
-    for (int i = 0; i < SIM_FAULT_COUNT; i++)
-        worker->faults[i] += world->report.faults[i];
+    summary->events += result.events;
+    summary->steps += result.steps;
+    summary_add_report(summary, &world->report);
     if (result.ok) {
-        worker->passed++;
-    } else if (worker->failed++ == 0) {
-        worker->first_failed = seed;
-        FILE *out = fmemopen(worker->text, sizeof worker->text, "w");
+        summary->passed++;
+    } else if (summary->failed++ == 0) {
+        summary->first_failed = seed;
+        FILE *out = fmemopen(summary->text, sizeof summary->text, "w");
         if (out) {
             world_print_failure(world, out);
             fclose(out);
@@ -163,7 +168,7 @@ static void worker_run(struct shared *shared, uint32_t number, const struct batc
         if (atomic_load(&shared->stop) && !options->keep_going)
             return;
         worker_run_seed(worker, options->first + i, options);
-        if (worker->failed)
+        if (worker->summary.failed)
             atomic_store(&shared->stop, true);
     }
 }
@@ -171,78 +176,66 @@ static void worker_run(struct shared *shared, uint32_t number, const struct batc
 static void worker_wait(struct shared *shared, uint32_t number, pid_t pid)
 {
     struct worker *worker = &shared->workers[number];
+    struct summary *summary = &worker->summary;
     int status = 0;
     if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         atomic_store(&shared->stop, true);
-        if (worker->failed == 0) {
-            worker->failed = 1;
-            worker->first_failed = worker->running;
-            snprintf(worker->text, sizeof worker->text,
+        if (summary->failed == 0) {
+            summary->failed = 1;
+            summary->first_failed = worker->running;
+            snprintf(summary->text, sizeof summary->text,
                      "seed %" PRIu64 " ended its process with status %#x\n", worker->running,
                      (unsigned)status);
         }
     }
 }
 
-static void worker_sum(struct worker *total, const struct worker *worker)
+/* --- The outcome ------------------------------------------------------------------------------ */
+
+static double cpu_seconds(void)
 {
-    total->passed += worker->passed;
-    total->failed += worker->failed;
-    total->events += worker->events;
-    total->steps += worker->steps;
-    for (int i = 0; i < SIM_MARK_COUNT; i++)
-        total->marks[i] += worker->marks[i];
-    for (int i = 0; i < SIM_FAULT_COUNT; i++)
-        total->faults[i] += worker->faults[i];
-    if (worker->first_failed &&
-        (!total->first_failed || worker->first_failed < total->first_failed)) {
-        total->first_failed = worker->first_failed;
-        memcpy(total->text, worker->text, sizeof total->text);
-    }
+    struct rusage usage;
+    ASSERT(getrusage(RUSAGE_CHILDREN, &usage) == 0);
+    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
 }
 
-static void print_json(const struct worker *total, double seconds)
+/* The first failure: as it was, and made short. */
+static void print_failure(const struct summary *total, const struct batch_options *options,
+                          const struct shrink_options *shrink, const struct shrink_result *result)
 {
-    static const char *const mark_names[] = {
-#define SIM_MARK_NAME(name, text) #name,
-        SIM_MARKS(SIM_MARK_NAME)
-#undef SIM_MARK_NAME
-    };
-    static const char *const fault_names[] = {
-#define SIM_FAULT_NAME(name, text) #name,
-        SIM_FAULTS(SIM_FAULT_NAME)
-#undef SIM_FAULT_NAME
-    };
-    printf("{\"passed\":%" PRIu64 ",\"failed\":%" PRIu64 ",\"first_failed\":%" PRIu64
-           ",\"events\":%" PRIu64 ",\"steps\":%" PRIu64
-           ",\"seconds\":%.3f,\"seeds_per_s\":%.1f,\"events_per_s\":%.0f,\"faults\":{",
-           total->passed, total->failed, total->first_failed, total->events, total->steps, seconds,
-           (double)total->passed / seconds, (double)total->events / seconds);
-    for (int i = 0; i < SIM_FAULT_COUNT; i++)
-        printf("%s\"%s\":%" PRIu64, i ? "," : "", fault_names[i], total->faults[i]);
-    printf("},\"marks\":{");
-    for (int i = 0; i < SIM_MARK_COUNT; i++)
-        printf("%s\"%s\":%" PRIu64, i ? "," : "", mark_names[i], total->marks[i]);
-    printf("}}\n");
+    fputs(total->text, stdout);
+    printf("replay: conclave-sim --seed %" PRIu64 " --steps %" PRIu64 " --trace\n\n",
+           total->first_failed, options->steps);
+    if (!result)
+        return;
+    fflush(stdout);
+    shrink_print(shrink, result, stdout);
+    fputc('\n', stdout);
 }
 
-static void print_summary(const struct worker *total, double seconds,
+static void print_outcome(const struct summary *total, struct summary_times times,
                           const struct batch_options *options)
 {
-    if (total->failed) {
-        fputs(total->text, stdout);
-        print_replay(stdout, total->first_failed, options->steps);
+    struct shrink_options shrink = {.seed = total->first_failed, .steps = options->steps};
+    struct shrink_result result = {0};
+    /* What only a second run shows is no matter of a single one. */
+    bool shrinks = total->failed && !options->no_shrink && !options->check_replay;
+    bool shrunk = shrinks && shrink_run(&shrink, &result);
+    if (options->json) {
+        char replay[REPLAY_BYTES] = "";
+        FILE *out = shrunk ? fmemopen(replay, sizeof replay, "w") : NULL;
+        if (out) {
+            shrink_print_replay(&shrink, &result, out);
+            fclose(out);
+        }
+        summary_print_json(total, times, shrunk ? replay : NULL, stdout);
+    } else {
+        if (total->failed)
+            print_failure(total, options, &shrink, shrunk ? &result : NULL);
+        summary_print(total, times, stdout);
     }
-    printf("%" PRIu64 " events, %" PRIu64 " steps in %.1f s: %.1f seeds/s, %.0f events/s\n",
-           total->events, total->steps, seconds, (double)total->passed / seconds,
-           (double)total->events / seconds);
-    printf("faults:\n");
-    for (int i = 0; i < SIM_FAULT_COUNT; i++)
-        printf("%12" PRIu64 "  %s\n", total->faults[i], knobs_fault_text((enum sim_fault)i));
-    printf("situations:\n");
-    for (int i = 0; i < SIM_MARK_COUNT; i++)
-        printf("%12" PRIu64 "  %s\n", total->marks[i], report_mark_text((enum sim_mark)i));
-    printf("%" PRIu64 " passed, %" PRIu64 " failed\n", total->passed, total->failed);
+    shrink_deinit(&result);
 }
 
 int batch_run_many(const struct batch_options *options)
@@ -262,17 +255,16 @@ int batch_run_many(const struct batch_options *options)
             _exit(0);
         }
     }
-    struct worker *total = mem_zalloc(sizeof *total);
+    struct summary *total = mem_zalloc(sizeof *total);
     for (uint32_t i = 0; i < options->jobs; i++) {
         worker_wait(shared, i, pids[i]);
-        worker_sum(total, &shared->workers[i]);
+        summary_add(total, &shared->workers[i].summary);
     }
-    double seconds = (double)(clock_now_us() - begin + 1) / 1e6;
-    if (options->json)
-        print_json(total, seconds);
-    else
-        print_summary(total, seconds, options);
-    int code = total->failed ? 1 : 0;
+    struct summary_times times = {.seconds = (double)(clock_now_us() - begin + 1) / 1e6,
+                                  .cpu_seconds = cpu_seconds()};
+    print_outcome(total, times, options);
+    bool blind = options->require_marks && summary_unreached(total) > 0;
+    int code = total->failed || blind ? 1 : 0;
     free(total);
     munmap(shared, sizeof *shared);
     return code;

@@ -58,10 +58,11 @@ static void client_invoke(struct world *world, uint32_t number)
     uint64_t count = world_draw(world, 1, knobs->burst_max);
     client->outstanding = (uint32_t)count;
     client->epoch++;
-    request_send(world, number, node, read ? OP_READ : OP_WRITE, count);
     /* It gives up some time later and goes on; what it asked for may still happen. */
     world_push(world, knobs->raft.election_timeout_us * world_draw(world, 1, 16) / 4,
                (struct sim_event){.kind = SIM_CLIENT, .a = number, .b = client->epoch});
+    if (world_grant(world, SIM_ACTION_REQUEST))
+        request_send(world, number, node, read ? OP_READ : OP_WRITE, count);
 }
 
 /* Commands that arrive together are one batch for the core. */
@@ -117,15 +118,19 @@ void clients_start(struct world *world)
     }
 }
 
+static void stray_send(struct world *world, uint32_t node)
+{
+    enum op_kind kind = world_draw(world, 0, 3) == 0 ? OP_WRITE : OP_READ;
+    if (!world->calm && world_grant(world, SIM_ACTION_STRAY))
+        request_send(world, SIM_CLIENTS_MAX, node, kind, 1);
+}
+
 void clients_event(struct world *world, const struct sim_event *event)
 {
     if (event->kind == SIM_REQUEST)
         request_arrive(world, event);
-    else if (event->kind == SIM_STRAY && !world->calm)
-        request_send(world, SIM_CLIENTS_MAX, event->node,
-                     world_draw(world, 0, 3) == 0 ? OP_WRITE : OP_READ, 1);
     else if (event->kind == SIM_STRAY)
-        return;
+        stray_send(world, event->node);
     else if (!world->calm && world->clients[event->a].epoch == event->b)
         client_invoke(world, (uint32_t)event->a);
 }

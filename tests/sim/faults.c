@@ -26,7 +26,6 @@ void faults_restart(struct world *world, const struct node *node)
 
 static void crash(struct world *world, struct node *node)
 {
-    world->report.faults[SIM_FAULT_CRASH]++;
     node_crash(world, node);
     restart_later(world, node, fault_length(world));
     uint32_t down = 0;
@@ -42,7 +41,7 @@ static void fault_crash(struct world *world)
     struct node *node = faults_target(world);
     if (world_draw(world, 0, 1) == 0)
         world->crash_armed = true;
-    else if (node->up)
+    else if (node->up && world_grant(world, SIM_FAULT_CRASH))
         crash(world, node);
 }
 
@@ -59,7 +58,8 @@ void faults_disk_begun(struct world *world, struct node *node, uint64_t delay_us
 
 static void fault_crash_all(struct world *world)
 {
-    world->report.faults[SIM_FAULT_CRASH_ALL]++;
+    if (!world_grant(world, SIM_FAULT_CRASH_ALL))
+        return;
     for (uint32_t i = 0; i < world->node_count; i++) {
         if (!world->nodes[i].up)
             continue;
@@ -81,10 +81,11 @@ static void fault_damage(struct world *world)
     if (!world->knobs.real_disk || node->damaged || node->incarnation == 0 ||
         (!learner && damaged * 2 >= world->knobs.voter_count))
         return;
+    if (!world_grant(world, SIM_FAULT_DAMAGE))
+        return;
     if (node->up)
         crash(world, node);
     node->damaged = storage_damage(disk_storage(node->disk));
-    world->report.faults[SIM_FAULT_DAMAGE] += node->damaged;
 }
 
 /* The last batch of a log rots before it is attested, on a node that nothing depends on: it has
@@ -95,7 +96,7 @@ static void fault_rot(struct world *world)
     struct node *node = faults_target(world);
     uint32_t index = world_index(world, node);
     if (world->knobs.real_disk || world->knobs.real_machine || !node->up ||
-        !check_may_lose(&world->check, index))
+        !check_may_lose(&world->check, index) || !world_grant(world, SIM_FAULT_ROT))
         return;
     crash(world, node);
     if (!check_may_lose(&world->check, index))
@@ -105,24 +106,20 @@ static void fault_rot(struct world *world)
         return;
     check_rot(&world->check, index, left, node->life);
     machine_crash(node->machine, true);
-    world->report.faults[SIM_FAULT_ROT]++;
 }
 
 static void fault_full_disk(struct world *world)
 {
     struct node *node = faults_target(world);
-    if (!world->knobs.real_disk || !node->up)
-        return;
-    world->report.faults[SIM_FAULT_DISK_FULL]++;
-    storage_fill(disk_storage(node->disk));
+    if (world->knobs.real_disk && node->up && world_grant(world, SIM_FAULT_DISK_FULL))
+        storage_fill(disk_storage(node->disk));
 }
 
 static void fault_pause(struct world *world)
 {
     struct node *node = faults_target(world);
-    if (!node->up)
+    if (!node->up || !world_grant(world, SIM_FAULT_PAUSE))
         return;
-    world->report.faults[SIM_FAULT_PAUSE]++;
     uint64_t until = world->now_us + fault_length(world);
     if (until > node->paused_until_us)
         node->paused_until_us = until;
@@ -136,9 +133,9 @@ static void fault_pause(struct world *world)
  * alone, any split, or one link. */
 static void fault_partition(struct world *world, bool one_way)
 {
-    if (world->node_count < 2)
+    if (world->node_count < 2 ||
+        !world_grant(world, one_way ? SIM_FAULT_ONE_WAY : SIM_FAULT_PARTITION))
         return;
-    world->report.faults[one_way ? SIM_FAULT_ONE_WAY : SIM_FAULT_PARTITION]++;
     uint32_t target = world_index(world, faults_target(world));
     uint64_t side = UINT64_C(1) << target;
     uint64_t others = ~side;
@@ -186,9 +183,8 @@ static void fault_heal(struct world *world, uint64_t number)
 static void fault_transfer(struct world *world)
 {
     struct node *node = faults_target(world);
-    if (!node->up)
+    if (!node->up || !world_grant(world, SIM_FAULT_TRANSFER))
         return;
-    world->report.faults[SIM_FAULT_TRANSFER]++;
     uint64_t target = world_draw(world, 0, world->node_count);
     node_give(world, node,
               (struct raft_event){
@@ -264,12 +260,13 @@ void faults_event(struct world *world, const struct sim_event *event)
         return;
     switch (event->kind) {
     case SIM_FAULT:
+        fault_next(world); /* first: when the next one comes does not hang on what this one does */
         fault_inject(world);
-        fault_next(world);
         break;
     case SIM_CRASH: {
         struct node *node = &world->nodes[event->node];
-        if (node->up && node->incarnation == event->incarnation)
+        if (node->up && node->incarnation == event->incarnation &&
+            world_grant(world, SIM_FAULT_CRASH))
             crash(world, node);
         break;
     }

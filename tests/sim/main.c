@@ -15,13 +15,19 @@ static const char help[] =
     "\n"
     "  --steps M        events of a run before everything is healed (10000)\n"
     "  -v, --trace      with --seed: prints every event\n"
+    "  --brief          with --seed: prints the events that tell what happened\n"
+    "  --shrink         with --seed: makes a failing run short and prints how to repeat it\n"
+    "  --grant LIST     with --seed: only these faults and requests happen; may be repeated.\n"
+    "                   KIND:1,4-9 as a shrunk run prints it, or none\n"
     "  --check-replay   runs every seed twice and compares\n"
     "  -j, --jobs J     processes (1)\n"
     "  --keep-going     goes on after a failure and counts all of them\n"
+    "  --no-shrink      prints the first failure as it is\n"
+    "  --require-marks  a fault or a situation that no seed had is a failure\n"
     "  --json           prints the summary as JSON\n"
     "  -h, --help       this text\n"
     "\n"
-    "Exit codes: 0 all passed, 1 a seed failed, 2 bad usage.\n";
+    "Exit codes: 0 all passed, 1 a seed failed or a mark is missing, 2 bad usage.\n";
 
 enum {
     OPTION_SEED = 256,
@@ -30,7 +36,12 @@ enum {
     OPTION_FIRST,
     OPTION_KEEP_GOING,
     OPTION_CHECK_REPLAY,
-    OPTION_JSON
+    OPTION_JSON,
+    OPTION_BRIEF,
+    OPTION_SHRINK,
+    OPTION_NO_SHRINK,
+    OPTION_GRANT,
+    OPTION_REQUIRE_MARKS
 };
 
 static const struct option long_options[] = {
@@ -43,13 +54,19 @@ static const struct option long_options[] = {
     {"keep-going", no_argument, NULL, OPTION_KEEP_GOING},
     {"check-replay", no_argument, NULL, OPTION_CHECK_REPLAY},
     {"json", no_argument, NULL, OPTION_JSON},
+    {"brief", no_argument, NULL, OPTION_BRIEF},
+    {"shrink", no_argument, NULL, OPTION_SHRINK},
+    {"no-shrink", no_argument, NULL, OPTION_NO_SHRINK},
+    {"grant", required_argument, NULL, OPTION_GRANT},
+    {"require-marks", no_argument, NULL, OPTION_REQUIRE_MARKS},
     {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0}};
 
 struct arguments {
     struct batch_options batch;
+    struct decision_list only;
     uint64_t seed;
-    bool single, trace, help;
+    bool single, shrink, granting, help;
 };
 
 /* A whole number from `min` to `max`. */
@@ -62,6 +79,24 @@ static bool parse_number(const char *text, uint64_t min, uint64_t max, uint64_t 
         return false;
     *ret = value;
     return true;
+}
+
+static bool parse_flag(int option, struct arguments *arguments)
+{
+    struct batch_options *batch = &arguments->batch;
+    bool *flag = option == 'v'                    ? &batch->trace
+                 : option == OPTION_BRIEF         ? &batch->brief
+                 : option == OPTION_SHRINK        ? &arguments->shrink
+                 : option == OPTION_NO_SHRINK     ? &batch->no_shrink
+                 : option == OPTION_KEEP_GOING    ? &batch->keep_going
+                 : option == OPTION_CHECK_REPLAY  ? &batch->check_replay
+                 : option == OPTION_REQUIRE_MARKS ? &batch->require_marks
+                 : option == OPTION_JSON          ? &batch->json
+                 : option == 'h'                  ? &arguments->help
+                                                  : NULL;
+    if (flag)
+        *flag = true;
+    return flag != NULL;
 }
 
 static bool parse_option(int option, struct arguments *arguments)
@@ -82,24 +117,37 @@ static bool parse_option(int option, struct arguments *arguments)
             return false;
         arguments->batch.jobs = (uint32_t)jobs;
         return true;
-    case 'v':
-        arguments->trace = true;
-        return true;
-    case OPTION_KEEP_GOING:
-        arguments->batch.keep_going = true;
-        return true;
-    case OPTION_CHECK_REPLAY:
-        arguments->batch.check_replay = true;
-        return true;
-    case OPTION_JSON:
-        arguments->batch.json = true;
-        return true;
-    case 'h':
-        arguments->help = true;
-        return true;
+    case OPTION_GRANT:
+        arguments->granting = true;
+        return decision_list_parse(&arguments->only, optarg);
     default:
-        return false;
+        return parse_flag(option, arguments);
     }
+}
+/* What is wrong with the options taken together; NULL: nothing. */
+static const char *find_contradiction(const struct arguments *arguments)
+{
+    const struct batch_options *batch = &arguments->batch;
+    if (!arguments->single && (batch->trace || batch->brief))
+        return "--trace and --brief need --seed";
+    if (!arguments->single && (arguments->shrink || arguments->granting))
+        return "--shrink and --grant need --seed";
+    if (arguments->single && batch->require_marks)
+        return "--require-marks is for many seeds";
+    return NULL;
+}
+
+static int run(struct arguments *arguments)
+{
+    if (arguments->granting) {
+        decision_list_sort(&arguments->only);
+        arguments->batch.only = &arguments->only;
+    }
+    if (arguments->single && arguments->shrink)
+        return batch_shrink(&arguments->batch, arguments->seed);
+    if (arguments->single)
+        return batch_run_one(&arguments->batch, arguments->seed);
+    return batch_run_many(&arguments->batch);
 }
 
 int main(int argc, char **argv)
@@ -119,13 +167,12 @@ int main(int argc, char **argv)
         fputs(help, stdout);
         return 0;
     }
-    if (optind < argc || (arguments.trace && !arguments.single)) {
-        fprintf(stderr, "conclave-sim: %s; try --help\n",
-                optind < argc ? "takes no arguments" : "--trace needs --seed");
+    const char *wrong = optind < argc ? "takes no arguments" : find_contradiction(&arguments);
+    if (wrong) {
+        fprintf(stderr, "conclave-sim: %s; try --help\n", wrong);
         return 2;
     }
-    if (arguments.single)
-        return batch_run_one(arguments.seed, arguments.batch.steps, arguments.trace,
-                             arguments.batch.check_replay);
-    return batch_run_many(&arguments.batch);
+    int code = run(&arguments);
+    decision_list_deinit(&arguments.only);
+    return code;
 }

@@ -11,6 +11,12 @@ static const char *const mark_texts[] = {
 #undef SIM_MARK_TEXT
 };
 
+static const char *const mark_names[] = {
+#define SIM_MARK_NAME(name, text) #name,
+    SIM_MARKS(SIM_MARK_NAME)
+#undef SIM_MARK_NAME
+};
+
 static const char *const role_texts[] = {"follower", "precandidate", "candidate", "leader"};
 static const char *const op_state_texts[] = {"?",       "sent",    "taken", "ok",
                                              "refused", "unknown", "lost",  "undelivered"};
@@ -18,6 +24,11 @@ static const char *const op_state_texts[] = {"?",       "sent",    "taken", "ok"
 const char *report_mark_text(enum sim_mark mark)
 {
     return mark_texts[mark];
+}
+
+const char *report_mark_name(enum sim_mark mark)
+{
+    return mark_names[mark];
 }
 
 /* The number of the node with this id; 1-based as shown, 0 for none. */
@@ -187,6 +198,9 @@ static void print_client_event(const struct record *record, FILE *out)
     case RECORD_HEAL:
         fprintf(out, "network cut %" PRIu64 " ends", v[2]);
         break;
+    case RECORD_DECISION:
+        fprintf(out, "%s: number %" PRIu64, decision_text((uint32_t)v[0]), v[1]);
+        break;
     default:
         break;
     }
@@ -195,18 +209,52 @@ static void print_client_event(const struct record *record, FILE *out)
 static void print_record(const struct report *report, const struct record *record, FILE *out)
 {
     fprintf(out, "%12" PRIu64 " us  ", record->at_us);
-    if (record->kind == RECORD_CUT || record->kind == RECORD_HEAL)
+    if (record->kind == RECORD_CUT || record->kind == RECORD_HEAL ||
+        record->kind == RECORD_DECISION)
         fprintf(out, "--  ");
     else
         fprintf(out, "n%" PRIu32 "  ", record->node + 1);
     if (record->kind <= RECORD_DROP)
         print_message(report, record, out);
     else if ((record->kind >= RECORD_PROPOSE && record->kind <= RECORD_ANSWER) ||
-             record->kind == RECORD_CUT || record->kind == RECORD_HEAL)
+             record->kind == RECORD_CUT || record->kind == RECORD_HEAL ||
+             record->kind == RECORD_DECISION)
         print_client_event(record, out);
     else
         print_node_event(report, record, out);
     fputc('\n', out);
+}
+
+/* Whether it tells what happened to somebody who does not want to know how: no traffic, no disk at
+ * work, and of the steps those that brought a role, a term, an entry or a commit. */
+static bool is_telling(struct report *report, const struct record *record)
+{
+    switch (record->kind) {
+    case RECORD_SEND:
+    case RECORD_RECEIVE:
+        return record->v[0] == RAFT_TIMEOUT_NOW ||
+               (record->v[0] == RAFT_VOTE_RESPONSE && record->v[3]);
+    case RECORD_DROP:
+    case RECORD_PERSIST:
+    case RECORD_SYNCED:
+    case RECORD_APPLY:
+    case RECORD_APPLIED:
+    case RECORD_READ:
+        return false;
+    case RECORD_TRACE:
+        return record->v[0] != RAFT_TRACE_LEADER && record->v[0] != RAFT_TRACE_REJECTED;
+    case RECORD_STEP: {
+        uint64_t hash = 0;
+        for (int i = 0; i < 5; i++) /* role, term, commit, last */
+            hash = hash_mix(hash, record->v[i]);
+        uint64_t *shown = &report->shown[record->node % SIM_NODES_MAX];
+        bool news = *shown != hash;
+        *shown = hash;
+        return news;
+    }
+    default:
+        return true;
+    }
 }
 
 void report_event(struct report *report, struct record record)
@@ -217,8 +265,8 @@ void report_event(struct report *report, struct record record)
         hash = hash_mix(hash, record.v[i]);
     report->hash = hash;
     report->ring[report->count++ % REPORT_RING] = record;
-    if (report->trace)
-        print_record(report, &record, stdout);
+    if (report->trace || (report->brief && is_telling(report, &record)))
+        print_record(report, &record, report->out ? report->out : stdout);
 }
 
 void report_message(struct report *report, enum record_kind kind, uint64_t at_us, uint32_t node,

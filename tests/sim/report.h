@@ -6,7 +6,7 @@
 #define TESTS_SIM_REPORT_H
 
 #include "raft/raft.h"
-#include "tests/sim/knobs.h"
+#include "tests/sim/decisions.h"
 
 #include <stdio.h>
 
@@ -90,7 +90,8 @@ enum record_kind {
     RECORD_PAUSE,   /* until */
     RECORD_CUT,     /* mask of nodes on the one side, one way */
     RECORD_HEAL,
-    RECORD_TRACE /* raft_trace: type, a, b */
+    RECORD_TRACE,   /* raft_trace: type, a, b */
+    RECORD_DECISION /* kind, number: a fault or an action that was granted */
 };
 
 struct record {
@@ -106,11 +107,14 @@ struct report {
     struct record ring[REPORT_RING];
     uint64_t count;
     uint64_t hash;
-    bool trace;              /* print every event as it happens */
-    const raft_node_id *ids; /* of the nodes, to show their numbers; node_count of them */
+    bool trace;                    /* print every event as it happens */
+    bool brief;                    /* only those that tell what happened */
+    FILE *out;                     /* where to; NULL: standard output */
+    uint64_t shown[SIM_NODES_MAX]; /* of each node: a hash of the last step that was told */
+    const raft_node_id *ids;       /* of the nodes, to show their numbers; node_count of them */
     uint32_t node_count;
     uint64_t marks[SIM_MARK_COUNT];
-    uint64_t faults[SIM_FAULT_COUNT];
+    uint64_t decisions[SIM_DECISION_KINDS]; /* granted: faults first, then actions */
 };
 
 void report_event(struct report *report, struct record record);
@@ -127,6 +131,8 @@ static inline void report_mark(struct report *report, enum sim_mark mark)
 /* Writes the last events, one a line. */
 void report_print_last(const struct report *report, FILE *out);
 
+/* "leaders elected"; "LEADER" as in the table. */
 const char *report_mark_text(enum sim_mark mark);
+const char *report_mark_name(enum sim_mark mark);
 
 #endif

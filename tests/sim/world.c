@@ -2,6 +2,7 @@
 
 #include "base/fatal.h"
 #include "tests/sim/history.h"
+#include "tests/sim/map.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -38,8 +39,9 @@ static void world_make_node(struct world *world, uint32_t index)
     node->clock_rate = 1000000;
     node->clock_offset_us = (int64_t)world_draw(world, 0, UINT64_C(1) << 40);
     if (world->knobs.on[SIM_FAULT_CLOCK]) {
-        node->clock_rate = world_draw(world, 800000, 1200000);
-        world->report.faults[SIM_FAULT_CLOCK]++;
+        uint64_t rate = world_draw(world, 800000, 1200000);
+        if (world_grant(world, SIM_FAULT_CLOCK))
+            node->clock_rate = rate;
     }
     node->identity = (struct storage_identity){.cluster_id = world->cluster_id,
                                                .node_id = node->id,
@@ -58,8 +60,14 @@ static void world_make_node(struct world *world, uint32_t index)
 
 struct world *world_create(uint64_t seed, bool trace)
 {
+    return world_create_granting(seed, trace, NULL);
+}
+
+struct world *world_create_granting(uint64_t seed, bool trace, const struct decision_list *only)
+{
     struct world *world = mem_zalloc(sizeof *world);
     world->seed = seed;
+    world->decisions.only = only;
     prng_init(&world->prng, seed);
     knobs_draw(&world->knobs, &world->prng);
     world->node_count = world->knobs.voter_count + world->knobs.learner_count;
@@ -93,6 +101,7 @@ void world_destroy(struct world *world)
     for (uint32_t i = 0; i < world->node_count; i++)
         node_deinit(&world->nodes[i]);
     check_deinit(&world->check);
+    decisions_deinit(&world->decisions);
     ops_deinit(&world->ops);
     buf_unref(world->configuration_payload);
     free(world->configuration);
@@ -122,12 +131,22 @@ uint64_t world_draw(struct world *world, uint64_t low, uint64_t high)
     return prng_between(&world->prng, low, high);
 }
 
+bool world_grant(struct world *world, uint32_t kind)
+{
+    uint64_t number;
+    if (!decisions_grant(&world->decisions, kind, world->now_us, &number))
+        return false;
+    world->report.decisions[kind]++;
+    report_event(
+        &world->report,
+        (struct record){.at_us = world->now_us, .kind = RECORD_DECISION, .v = {kind, number}});
+    return true;
+}
+
 bool world_fault(struct world *world, enum sim_fault fault)
 {
-    if (world->calm || !knobs_chance(&world->prng, world->knobs.chance[fault]))
-        return false;
-    world->report.faults[fault]++;
-    return true;
+    return !world->calm && knobs_chance(&world->prng, world->knobs.chance[fault]) &&
+           world_grant(world, fault);
 }
 
 uint32_t world_leader(struct world *world)
@@ -144,11 +163,25 @@ uint32_t world_leader(struct world *world)
 
 /* --- Running ---------------------------------------------------------------------------------- */
 
+/* Every event has a generator of its own, made of the seed, the kind of event, whom it concerns and
+ * how many of these there were. So what one event draws does not depend on how much another drew: a
+ * run without one of its faults stays near the run that had it, which is what shrinking lives on.
+ */
+static void world_reseed(struct world *world, const struct sim_event *event)
+{
+    uint64_t who = event->kind == SIM_CLIENT ? event->a : event->node;
+    ASSERT((uint32_t)event->kind < SIM_STREAM_KINDS && who < SIM_STREAM_NODES);
+    uint64_t number = ++world->drawn[event->kind][who];
+    uint64_t stream = hash_mix(hash_mix(world->seed, (uint64_t)event->kind << 32 | who), number);
+    prng_init(&world->prng, stream);
+}
+
 static void world_dispatch(struct world *world, const struct sim_event *event)
 {
     world->now_us = event->at_us;
     world->tick++;
     world->events++;
+    world_reseed(world, event);
     switch (event->kind) {
     case SIM_DELIVER:
         network_deliver(world, event);
@@ -182,6 +215,8 @@ static bool world_next(struct world *world)
     if (world->check.failed || !queue_pop(&world->queue, &event))
         return false;
     world_dispatch(world, &event);
+    if (world->watch)
+        world->watch(world);
     return !world->check.failed;
 }
 

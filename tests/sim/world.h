@@ -15,6 +15,7 @@
 
 #include "codec/peer.h"
 #include "tests/sim/check.h"
+#include "tests/sim/decisions.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/knobs.h"
 #include "tests/sim/machine.h"
@@ -72,8 +73,13 @@ struct client {
     uint64_t epoch;  /* of its last operations: a timeout of older ones is void */
 };
 
+/* Enough for every kind of event, and for nodes and clients. */
+enum { SIM_STREAM_KINDS = 64, SIM_STREAM_NODES = 64 };
+
 struct world {
-    struct prng prng;
+    struct prng prng; /* of the event under way: see world_reseed */
+    uint64_t drawn[SIM_STREAM_KINDS][SIM_STREAM_NODES]; /* generators that were begun */
+    struct decisions decisions;
     struct knobs knobs;
     struct queue queue;
     struct report report;
@@ -92,6 +98,7 @@ struct world {
     uint64_t transfers_asked;
     bool crash_armed; /* a node crashes at its next write to disk */
     uint64_t seed;
+    void (*watch)(struct world *world); /* called after every event; NULL: nobody */
     bool calm;
     uint64_t events, steps; /* scheduler events; steps of cores */
 };
@@ -108,6 +115,9 @@ struct world_result {
 
 /* Makes the world of a seed. */
 struct world *world_create(uint64_t seed, bool trace);
+
+/* The same, with the decisions of `only` granted and no others (NULL: all); sorted, borrowed. */
+struct world *world_create_granting(uint64_t seed, bool trace, const struct decision_list *only);
 void world_destroy(struct world *world);
 
 /* For signal handlers: removes what the world has outside of this process. */
@@ -126,7 +136,12 @@ void world_push(struct world *world, uint64_t delay_us, struct sim_event event);
 /* A number in [low, high] from the world's generator. */
 uint64_t world_draw(struct world *world, uint64_t low, uint64_t high);
 
-/* True with the fault's chance, while faults are on; counts it. */
+/* A fault or an action has been drawn and could happen now: true if it shall. Numbers it, counts it
+ * and tells it. Every fault and whatever a client or an operator does of its own will asks here
+ * just before it is done: that is what makes a run shrink. */
+bool world_grant(struct world *world, uint32_t kind);
+
+/* True with the fault's chance, while faults are on, and if it is granted. */
 bool world_fault(struct world *world, enum sim_fault fault);
 
 /* A node that leads; a drawn one if several do, and any drawn one if none does. */
