@@ -21,8 +21,7 @@ static uint64_t run_first_index(const struct raft_run *run)
     return run->batch->entries[run->first].id.index;
 }
 
-/* The last entry below `index`. */
-static struct raft_id id_below(const struct wal_collect *collect, uint64_t index)
+struct raft_id wal_collect_below(const struct wal_collect *collect, uint64_t index)
 {
     if (collect->pending_count > 0) {
         uint64_t first = collect->pending[0].id.index;
@@ -47,13 +46,13 @@ bool wal_collect_fits(const struct wal_collect *collect, struct raft_id id)
         return false;
     if (id.index == collect->last.index + 1)
         return id.term >= collect->last.term;
-    return id.term >= id_below(collect, id.index).term;
+    return id.term >= wal_collect_below(collect, id.index).term;
 }
 
 /* Drops every entry from `index` on. */
 static void cut(struct wal_collect *collect, uint64_t index)
 {
-    struct raft_id last = id_below(collect, index);
+    struct raft_id last = wal_collect_below(collect, index);
     while (collect->pending_count > 0 &&
            collect->pending[collect->pending_count - 1].id.index >= index) {
         collect->pending_count--;
@@ -91,6 +90,47 @@ void wal_collect_add(struct wal_collect *collect, const struct wal_record *recor
     collect->last = record->id;
     if (collect->pending_count >= GROUP_ENTRIES_MAX || collect->pending_bytes >= GROUP_BYTES_MAX)
         wal_collect_flush(collect);
+}
+
+void wal_collect_absent(struct wal_collect *collect, struct raft_id last)
+{
+    struct wal_record record = {.kind = WAL_ENTRY, .entry_kind = WAL_ABSENT};
+    if (last.index == 0)
+        return;
+    if (last.index <= collect->last.index)
+        cut(collect, last.index);
+    while (collect->last.index < last.index) {
+        record.id.index = collect->last.index + 1;
+        record.id.term = record.id.index == last.index ? last.term : collect->last.term;
+        wal_collect_add(collect, &record);
+    }
+}
+
+void wal_collect_settle(struct wal_collect *collect)
+{
+    ASSERT(collect->pending_count == 0);
+    struct raft_id absent = {0};
+    size_t kept = 0;
+    for (size_t i = collect->group_count; i > 0 && absent.index == 0; i--) {
+        struct raft_run *run = &collect->groups[i - 1];
+        for (uint32_t at = run->count; at > 0 && absent.index == 0; at--) {
+            const struct raft_entry *entry = &run->batch->entries[run->first + at - 1];
+            if ((int)entry->kind != WAL_ABSENT)
+                continue;
+            absent = entry->id;
+            run->first += at;
+            run->count -= at;
+            kept = run->count > 0 ? i - 1 : i;
+        }
+    }
+    if (absent.index == 0)
+        return;
+    for (size_t i = 0; i < kept; i++)
+        raft_batch_unref(collect->groups[i].batch);
+    collect->group_count -= kept;
+    memmove(collect->groups, collect->groups + kept,
+            collect->group_count * sizeof(collect->groups[0]));
+    collect->base = absent;
 }
 
 void wal_collect_restart(struct wal_collect *collect, struct raft_id base)

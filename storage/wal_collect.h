@@ -24,6 +24,17 @@ bool wal_collect_fits(const struct wal_collect *collect, struct raft_id id);
 /* Adds an entry that fits, in the place of all from its index on. */
 void wal_collect_add(struct wal_collect *collect, const struct wal_record *record);
 
+/* Adds entries up to `last` of which only that they are there is known; those before `last` get the
+ * term of the last one known. If `last` is at or below the last index, it replaces what is there.
+ */
+void wal_collect_absent(struct wal_collect *collect, struct raft_id last);
+
+/* The log begins behind the last absent entry. */
+void wal_collect_settle(struct wal_collect *collect);
+
+/* The last entry below `index`. */
+struct raft_id wal_collect_below(const struct wal_collect *collect, uint64_t index);
+
 /* The log begins anew behind `base`: drops everything. */
 void wal_collect_restart(struct wal_collect *collect, struct raft_id base);
 

@@ -56,6 +56,7 @@ uint64_t wal_header_encode(uint8_t *to, const struct storage_identity *identity,
     put_u64(to + 64, header->previous_end);
     put_u64(to + 72, header->last.term);
     put_u64(to + 80, header->last.index);
+    put_u64(to + 88, header->stands_for);
     return block_seal(to, WAL_HEADER_BYTES, wal_magic, identity);
 }
 
@@ -69,6 +70,7 @@ int wal_header_decode(const uint8_t *from, size_t available,
             .previous = get_u64(from + 56),
             .previous_end = get_u64(from + 64),
             .last = {.term = get_u64(from + 72), .index = get_u64(from + 80)},
+            .stands_for = get_u64(from + 88),
         };
     return code;
 }
@@ -107,7 +109,7 @@ bool wal_record_decode(const uint8_t *segment, size_t segment_bytes, size_t offs
         return false;
     const uint8_t *at = segment + offset;
     /* The offset first: it rejects nearly everything that is no record, without hashing. */
-    if (get_u32(at + 20) != offset || at[28] < WAL_BATCH || at[28] > WAL_ANEW)
+    if (get_u32(at + 20) != offset || at[28] < WAL_BATCH || at[28] > WAL_MEND)
         return false;
     size_t payload_bytes = get_u32(at + 16);
     if (payload_bytes > WAL_PAYLOAD_BYTES_MAX ||
@@ -127,4 +129,55 @@ bool wal_record_decode(const uint8_t *segment, size_t segment_bytes, size_t offs
         .payload = {.data = at + WAL_RECORD_BYTES, .bytes = payload_bytes},
     };
     return true;
+}
+
+/* --- Mends ------------------------------------------------------------------------------------ */
+
+enum { MEND_ENTRY_BYTES = 16 };
+
+size_t wal_mend_entry_bytes(size_t payload_bytes)
+{
+    return MEND_ENTRY_BYTES + ((payload_bytes + 7) & ~(size_t)7);
+}
+
+bool wal_mend_begin(const struct wal_record *record, struct wal_mend *ret)
+{
+    const struct slice payload = record->payload;
+    if (payload.bytes < 8)
+        return false;
+    *ret = (struct wal_mend){.stands_for = get_u64(payload.data)};
+    if (payload.bytes >= WAL_MEND_ENTRIES_AT) {
+        ret->index = get_u64(payload.data + 8);
+        ret->left = (struct slice){.data = payload.data + WAL_MEND_ENTRIES_AT,
+                                   .bytes = payload.bytes - WAL_MEND_ENTRIES_AT};
+    }
+    return true;
+}
+
+int wal_mend_next(struct wal_mend *mend, struct wal_record *ret)
+{
+    const uint8_t *at = mend->left.data;
+    if (mend->left.bytes < MEND_ENTRY_BYTES || get_u64(at) == 0)
+        return 0;
+    size_t bytes = get_u32(at + 8);
+    if (bytes > WAL_PAYLOAD_BYTES_MAX || wal_mend_entry_bytes(bytes) > mend->left.bytes ||
+        mend->index == 0 || at[12] > RAFT_ENTRY_SESSION)
+        return -1;
+    *ret = (struct wal_record){.kind = WAL_ENTRY,
+                               .entry_kind = at[12],
+                               .id = {.term = get_u64(at), .index = mend->index++},
+                               .payload = {.data = at + MEND_ENTRY_BYTES, .bytes = bytes}};
+    mend->left.data += wal_mend_entry_bytes(bytes);
+    mend->left.bytes -= wal_mend_entry_bytes(bytes);
+    return 1;
+}
+
+void wal_mend_put(uint8_t *to, const struct raft_entry *entry)
+{
+    memset(to, 0, wal_mend_entry_bytes(entry->payload.bytes));
+    put_u64(to, entry->id.term);
+    put_u32(to + 8, (uint32_t)entry->payload.bytes);
+    to[12] = (uint8_t)entry->kind;
+    if (entry->payload.bytes > 0)
+        memcpy(to + MEND_ENTRY_BYTES, entry->payload.data, entry->payload.bytes);
 }

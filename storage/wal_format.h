@@ -13,12 +13,12 @@
  *     56  8   previous: checksum of the last    16  4  payload bytes
  *             record of the segment before      20  4  offset of this record in its segment
  *     64  8   previous end: where the records   24  4  batch: offset at which its batch begins
- *             of the segment before end         28  1  kind: 1 batch, 2 entry, 3 anew
+ *             of the segment before end         28  1  kind: 1 batch .. 4 mend
  *     72  8   term of the last entry before     29  1  entry kind (raft/entries.h); else 0
  *     80  8   index of the last entry before    30  2  zero
- *     88      zero up to 512                    32  8  term
- *     (frame and checksum: storage/block.h)     40  8  index
- *                                               48     payload, then zeros up to a multiple of 8
+ *     88  8   stands for (of a mended one)      32  8  term
+ *     96      zero up to 512                    40  8  index
+ *     (frame and checksum: storage/block.h)     48     payload, then zeros up to a multiple of 8
  *
  * A record's checksum is XXH3-64 over everything of it behind the checksum, padding included, with
  * a seed that is the XXH3-64 of cluster id, node id, incarnation and the segment's sequence. So a
@@ -85,10 +85,44 @@
  * record as ever, and then a record of kind 3 that names the snapshot's last entry. From there on
  * nothing before it is part of the log, and all segments before this one can go.
  *
- * What follows later and is carried already. Reading back: an index in memory of (index, segment,
- * offset), as the scan meets them. Repair of one damaged record: its successor's `previous` is the
- * checksum that the right bytes must have, so an entry fetched from a peer can be put in its place
- * only if it is the very same.
+ * Repair. Damage that was attested is never cut: what was lost is put back (storage/wal_repair.h).
+ * Behind a damaged stretch, a hole, stands the next whole record, or the header of the next
+ * segment, and its `previous` is the checksum that the right bytes of the last record in the hole
+ * must have.
+ *
+ * (a) A hole that held one record is filled with the very same bytes: the checksum proves them. A
+ * batch record, an entry without payload and a header follow from what stands around them; any
+ * other entry comes from a peer.
+ *
+ * (b) A hole that held several records cannot always be filled so: where the batches began is not
+ * known, and an entry that was replaced later may be left nowhere. It becomes one record of kind 4,
+ * a mend, of exactly the hole's size, with
+ *
+ *     id       the last entry as of behind the hole, as the record behind it says
+ *     batch    as the record behind it says
+ *     payload  8  the checksum that the record behind names, for which this record stands
+ *              8  index of the first entry in it; then entries: 8 term, 4 payload bytes, 1 kind,
+ *                 3 zero, payload, zeros up to a multiple of 8; a term of 0 ends them
+ *
+ * The record behind a mend is chained (2) to it if its `previous` is what the mend stands for.
+ * Entries up to `id` that a mend does not hold are absent. They may have been replaced later; else
+ * the log begins behind the last absent one, as after compaction, and a start fails unless a
+ * snapshot reaches that far.
+ *
+ * Why the entries in a mend are the right ones though no checksum proves them: by log matching
+ * (paper, 5.3). A peer is asked only with an anchor, the id of an entry that this log still holds
+ * behind the hole, and answers only if its own log holds that entry. Then both logs are equal up to
+ * there: at the moment when the anchor was appended to this log, the entries before it were those
+ * that the peer has before its own. Whether entries before the hole had been replaced within it is
+ * seen by comparing (index, term) with the peer's, backwards until they agree.
+ *
+ * (c) A header is computed from the segment before. The first segment has none; its header is
+ * written with `stands for`, the checksum that the first record names, and with the last entry that
+ * the first batch record names.
+ *
+ * A hole is only ever written over as a whole, and synced; a crash in the middle leaves a hole,
+ * which is attested as before. What cannot be filled soundly (damage on both sides of the change of
+ * segments; damage right before a torn batch whose first record is lost) stays CORRUPT.
  *
  * Everything here is pure; any thread. */
 #ifndef STORAGE_WAL_FORMAT_H
@@ -112,6 +146,7 @@ struct wal_header {
     uint64_t previous;     /* 0: the first segment ever */
     uint64_t previous_end; /* likewise */
     struct raft_id last;   /* the last entry before this segment; {0, 0}: none */
+    uint64_t stands_for;   /* mended: the checksum that the first record follows; 0: as written */
 };
 
 /* What one segment of the log holds, as far as letting go of others before it needs to be known. */
@@ -122,7 +157,10 @@ struct wal_segment {
     bool anew;             /* the log begins anew here */
 };
 
-enum wal_kind { WAL_BATCH = 1, WAL_ENTRY = 2, WAL_ANEW = 3 };
+enum wal_kind { WAL_BATCH = 1, WAL_ENTRY = 2, WAL_ANEW = 3, WAL_MEND = 4 };
+
+/* The kind of an entry of which only the id is known. In memory alone, while a log is read. */
+enum { WAL_ABSENT = 0xff };
 
 struct wal_record {
     uint64_t checksum;
@@ -154,6 +192,27 @@ MUST_USE int wal_header_decode(const uint8_t *from, size_t available,
 
 /* Bytes of a record with this payload, padding included. */
 size_t wal_record_bytes(size_t payload_bytes);
+
+/* What is in a record of kind 4. */
+struct wal_mend {
+    uint64_t stands_for;
+    uint64_t index; /* of the next entry */
+    struct slice left;
+};
+
+/* Bytes that an entry takes in a mend, and those of a mend without its entries. */
+size_t wal_mend_entry_bytes(size_t payload_bytes);
+enum { WAL_MEND_BYTES = WAL_RECORD_BYTES + 8, WAL_MEND_ENTRIES_AT = 16 };
+
+/* False: it cannot be read. */
+bool wal_mend_begin(const struct wal_record *record, struct wal_mend *ret);
+
+/* The next entry, its payload pointing into the segment. 1: here it is, 0: there is none, -1: it
+ * cannot be read. */
+int wal_mend_next(struct wal_mend *mend, struct wal_record *ret);
+
+/* Writes an entry at `to`, wal_mend_entry_bytes() of room. */
+void wal_mend_put(uint8_t *to, const struct raft_entry *entry);
 
 /* Writes wal_record_bytes(record->payload.bytes); returns the checksum (record->checksum is not
  * looked at). */

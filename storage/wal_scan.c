@@ -3,28 +3,11 @@
 #include "base/fatal.h"
 #include "storage/block.h"
 #include "storage/bytes.h"
-#include "storage/wal_collect.h"
 #include "storage/wal_internal.h"
+#include "storage/wal_scanner.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
-
-/* One segment file in memory. */
-struct loaded {
-    uint8_t *data;
-    size_t bytes, capacity;
-    uint64_t sequence, key;
-};
-
-struct scanner {
-    const struct io *io;
-    const char *dir;
-    const struct storage_identity *identity;
-    struct wal_scan *scan;
-    struct wal_collect collect;
-    struct loaded here, next; /* the segment being walked and the one behind it */
-    struct conclave_error *error;
-};
 
 /* --- Files ------------------------------------------------------------------------------------ */
 
@@ -48,7 +31,7 @@ static int by_sequence(const void *left, const void *right)
     return a->sequence < b->sequence ? -1 : a->sequence > b->sequence;
 }
 
-static int find_segments(struct scanner *scanner)
+int wal_scanner_find(struct wal_scanner *scanner)
 {
     struct wal_scan *scan = scanner->scan;
     int code =
@@ -72,7 +55,27 @@ static int find_segments(struct scanner *scanner)
     return CONCLAVE_OK;
 }
 
-static int load(struct scanner *scanner, size_t number, struct loaded *to)
+/* Reads block by block; those that cannot be read are zero. */
+static int read_patiently(const struct wal_scanner *scanner, struct io_file *file,
+                          struct wal_loaded *to, size_t bytes)
+{
+    const struct io *io = scanner->io;
+    to->unreadable = true;
+    to->bytes = bytes;
+    memset(to->data, 0, bytes);
+    for (size_t at = 0; at < bytes; at += WAL_SCANNER_BLOCK_BYTES) {
+        size_t block = bytes - at < WAL_SCANNER_BLOCK_BYTES ? bytes - at : WAL_SCANNER_BLOCK_BYTES;
+        size_t got = 0;
+        int code = io->read(io->ctx, file, at, to->data + at, block, &got, scanner->error);
+        if (code == CONCLAVE_IO)
+            memset(to->data + at, 0, block);
+        else if (code != CONCLAVE_OK)
+            return code;
+    }
+    return CONCLAVE_OK;
+}
+
+int wal_scanner_load(struct wal_scanner *scanner, size_t number, struct wal_loaded *to)
 {
     const struct io *io = scanner->io;
     struct wal_scan_segment *segment = &scanner->scan->segments[number];
@@ -89,11 +92,14 @@ static int load(struct scanner *scanner, size_t number, struct loaded *to)
         to->data = mem_alloc(segment->bytes);
         to->capacity = (size_t)segment->bytes;
     }
-    if (code == CONCLAVE_OK && segment->bytes > 0)
+    to->bytes = 0;
+    to->unreadable = false;
+    if (code == CONCLAVE_OK && segment->bytes > 0) {
         code = io->read(io->ctx, file, 0, to->data, (size_t)segment->bytes, &to->bytes,
                         scanner->error);
-    else
-        to->bytes = 0;
+        if (code == CONCLAVE_IO && scanner->patient)
+            code = read_patiently(scanner, file, to, (size_t)segment->bytes);
+    }
     io->close(io->ctx, file);
     to->sequence = segment->sequence;
     to->key = wal_key(scanner->identity, segment->sequence);
@@ -104,7 +110,7 @@ free_path:
 
 /* --- Judging ---------------------------------------------------------------------------------- */
 
-static int damaged(const struct scanner *scanner, uint64_t sequence, uint64_t offset,
+static int damaged(const struct wal_scanner *scanner, uint64_t sequence, uint64_t offset,
                    const char *what)
 {
     return error_set(
@@ -117,8 +123,7 @@ static int damaged(const struct scanner *scanner, uint64_t sequence, uint64_t of
         scanner->dir);
 }
 
-/* OK, or CORRUPT (quietly: no whole header here), or an error with its sentence. */
-static int read_header(const struct scanner *scanner, const struct loaded *segment,
+int wal_scanner_header(const struct wal_scanner *scanner, const struct wal_loaded *segment,
                        struct wal_header *ret)
 {
     int code = wal_header_decode(segment->data, segment->bytes, scanner->identity, ret);
@@ -134,8 +139,27 @@ static int read_header(const struct scanner *scanner, const struct loaded *segme
     return code;
 }
 
-/* (3) of the validity rule, for a record that is whole and chained. */
-static bool record_possible(const struct scanner *scanner, const struct wal_record *record)
+/* An entry of a mend follows the one before it. */
+static bool mend_possible(const struct wal_scanner *scanner, const struct wal_record *record)
+{
+    struct wal_mend mend;
+    struct wal_record entry;
+    struct raft_id last = {0};
+    if (record->batch >= record->offset + wal_record_bytes(record->payload.bytes) ||
+        !wal_mend_begin(record, &mend))
+        return false;
+    int more;
+    while ((more = wal_mend_next(&mend, &entry)) == 1) {
+        if (last.index == 0 ? !wal_collect_fits(&scanner->collect, entry.id)
+                            : entry.id.term < last.term)
+            return false;
+        last = entry.id;
+    }
+    return more == 0 && record->id.index >= last.index && record->id.term >= last.term &&
+           (record->id.term == 0) == (record->id.index == 0);
+}
+
+bool wal_scanner_possible(const struct wal_scanner *scanner, const struct wal_record *record)
 {
     const struct wal_scan *scan = scanner->scan;
     if (record->kind == WAL_BATCH) {
@@ -147,56 +171,114 @@ static bool record_possible(const struct scanner *scanner, const struct wal_reco
     if (record->kind == WAL_ANEW)
         return record->batch == scan->batch && record->id.index > 0 && record->id.term > 0 &&
                record->offset == WAL_HEADER_BYTES + WAL_RECORD_BYTES && record->payload.bytes == 0;
+    if (record->kind == WAL_MEND)
+        return mend_possible(scanner, record);
     return record->batch == scan->batch && record->offset > WAL_HEADER_BYTES &&
            wal_collect_fits(&scanner->collect, record->id);
 }
 
-/* Walks the valid records of scanner->here from behind its header. */
-static int walk(struct scanner *scanner)
+static void take_entry(struct wal_scanner *scanner, const struct wal_record *record)
 {
     struct wal_scan *scan = scanner->scan;
-    const struct loaded *here = &scanner->here;
     struct wal_segment *known = &scan->segments[scan->active].known;
+    if (known->lowest > record->id.index)
+        known->lowest = record->id.index;
+    wal_collect_add(&scanner->collect, record);
+    scan->attested = false;
+    if (scan->attested_index >= record->id.index) /* replaced by what is not attested */
+        scan->attested_index = record->id.index - 1;
+}
+
+static void take_mend(struct wal_scanner *scanner, const struct wal_record *record)
+{
+    struct wal_scan *scan = scanner->scan;
+    struct wal_segment *known = &scan->segments[scan->active].known;
+    struct wal_mend mend;
+    struct wal_record entry;
+    bool readable = wal_mend_begin(record, &mend);
+    ASSERT(readable); /* it was looked at */
+    while (wal_mend_next(&mend, &entry) == 1)
+        take_entry(scanner, &entry);
+    if (!raft_id_equal(scanner->collect.last, record->id)) {
+        uint64_t lowest = scanner->collect.last.index + 1;
+        if (lowest > record->id.index)
+            lowest = record->id.index;
+        if (known->lowest > lowest)
+            known->lowest = lowest;
+        wal_collect_absent(&scanner->collect, record->id);
+    }
+    scan->batch = record->batch;
+    scan->attested = false;
+    scan->chain = mend.stands_for;
+}
+
+void wal_scanner_take(struct wal_scanner *scanner, const struct wal_record *record)
+{
+    struct wal_scan *scan = scanner->scan;
+    scan->end += wal_record_bytes(record->payload.bytes);
+    scan->chain = record->checksum;
+    switch (record->kind) {
+    case WAL_BATCH:
+        scan->batch = record->batch;
+        scan->attested_index = record->id.index;
+        scan->attested = true;
+        break;
+    case WAL_ANEW:
+        wal_collect_restart(&scanner->collect, record->id);
+        scan->segments[scan->active].known.anew = true;
+        scan->attested = false;
+        scan->attested_index = record->id.index;
+        break;
+    case WAL_ENTRY:
+        take_entry(scanner, record);
+        break;
+    case WAL_MEND:
+        take_mend(scanner, record);
+        break;
+    }
+}
+
+/* Walks the valid records of scanner->here from behind its header. */
+static int walk(struct wal_scanner *scanner)
+{
+    struct wal_scan *scan = scanner->scan;
+    const struct wal_loaded *here = &scanner->here;
     struct wal_record record;
     while (wal_record_decode(here->data, here->bytes, (size_t)scan->end, here->key, &record) &&
            record.previous == scan->chain) {
-        if (!record_possible(scanner, &record))
+        if (!wal_scanner_possible(scanner, &record))
             return damaged(scanner, here->sequence, scan->end,
                            "a whole record that cannot stand here");
-        if (record.kind == WAL_BATCH) {
-            scan->batch = record.batch;
-            scan->attested_index = record.id.index;
-            scan->attested = true;
-        } else if (record.kind == WAL_ANEW) {
-            wal_collect_restart(&scanner->collect, record.id);
-            known->anew = true;
-            scan->attested = false;
-            scan->attested_index = record.id.index;
-        } else {
-            if (known->lowest > record.id.index)
-                known->lowest = record.id.index;
-            wal_collect_add(&scanner->collect, &record);
-            scan->attested = false;
-            if (scan->attested_index >= record.id.index) /* replaced by what is not attested */
-                scan->attested_index = record.id.index - 1;
-        }
-        scan->chain = record.checksum;
-        scan->end += wal_record_bytes(record.payload.bytes);
+        wal_scanner_take(scanner, &record);
     }
     wal_collect_flush(&scanner->collect);
     return CONCLAVE_OK;
 }
 
-/* Enters a segment whose header is whole; the first one, or right behind the walked one. */
-static int enter(struct scanner *scanner, size_t number, const struct wal_header *header)
+void wal_scanner_take_header(struct wal_scanner *scanner, size_t number,
+                             const struct wal_header *header, uint64_t checksum)
 {
     struct wal_scan *scan = scanner->scan;
+    if (number == 0)
+        wal_collect_begin(&scanner->collect, header->last);
+    scan->active = number;
+    scan->segments[number].known = (struct wal_segment){
+        .sequence = header->sequence, .before = header->last, .lowest = UINT64_MAX};
+    scan->end = WAL_HEADER_BYTES;
+    scan->batch = 0;
+    scan->attested = false;
+    scan->attested_index = header->last.index;
+    scan->chain = header->stands_for != 0 ? header->stands_for : checksum;
+}
+
+/* Enters a segment whose header is whole; the first one, or right behind the walked one. */
+static int enter(struct wal_scanner *scanner, size_t number, const struct wal_header *header)
+{
+    const struct wal_scan *scan = scanner->scan;
     const struct wal_scan_segment *segment = &scan->segments[number];
     if (header->sequence != segment->sequence)
         return damaged(scanner, segment->sequence, 0, "the header is another segment's");
-    if (number == 0) {
-        wal_collect_begin(&scanner->collect, header->last);
-    } else {
+    if (number > 0) {
         if (header->previous_end > scan->end ||
             (header->previous_end == scan->end && header->previous != scan->chain))
             return damaged(
@@ -206,17 +288,13 @@ static int enter(struct scanner *scanner, size_t number, const struct wal_header
             return damaged(scanner, segment->sequence, 0,
                            "the header does not continue the segment before");
     }
-    scan->active = number;
-    scan->segments[number].known = (struct wal_segment){
-        .sequence = header->sequence, .before = header->last, .lowest = UINT64_MAX};
-    scan->end = WAL_HEADER_BYTES;
-    scan->batch = 0;
-    scan->attested = false;
-    scan->attested_index = header->last.index;
+    ASSERT(scanner->next.data != NULL);
+    wal_scanner_take_header(scanner, number, header, get_u64(scanner->next.data));
     return CONCLAVE_OK;
 }
 
-static void note_dirty(struct wal_scan_segment *segment, const struct loaded *loaded, uint64_t from)
+void wal_scanner_note_dirty(struct wal_scan_segment *segment, const struct wal_loaded *loaded,
+                            uint64_t from)
 {
     size_t start = (size_t)from, end = loaded->bytes;
     if (end <= start || bytes_zero(loaded->data + start, end - start)) /* as nearly always */
@@ -230,12 +308,12 @@ static void note_dirty(struct wal_scan_segment *segment, const struct loaded *lo
 }
 
 /* What stands behind the log's end in its own segment: is it only a torn batch? */
-static int judge_rest(struct scanner *scanner)
+static int judge_rest(struct wal_scanner *scanner)
 {
     struct wal_scan *scan = scanner->scan;
-    const struct loaded *here = &scanner->here;
+    const struct wal_loaded *here = &scanner->here;
     struct wal_scan_segment *segment = &scan->segments[scan->active];
-    note_dirty(segment, here, scan->end);
+    wal_scanner_note_dirty(segment, here, scan->end);
     struct wal_record record;
     for (size_t at = (size_t)scan->end; at < segment->dirty_end; at += 8) {
         if (wal_record_decode(here->data, here->bytes, at, here->key, &record) &&
@@ -248,17 +326,17 @@ static int judge_rest(struct scanner *scanner)
 
 /* A segment behind the end, whose header is not whole or which lies behind such a one: is it only
  * prepared, or a torn first batch? */
-static int judge_behind(struct scanner *scanner, size_t number, const struct loaded *loaded)
+static int judge_behind(struct wal_scanner *scanner, size_t number, const struct wal_loaded *loaded)
 {
     struct wal_scan *scan = scanner->scan;
     const struct wal_scan_segment *active = &scan->segments[scan->active];
     struct wal_scan_segment *segment = &scan->segments[number];
-    note_dirty(segment, loaded, 0);
+    wal_scanner_note_dirty(segment, loaded, 0);
     if (segment->dirty_end == 0)
         return CONCLAVE_OK;
 
     struct wal_header header;
-    int code = read_header(scanner, loaded, &header);
+    int code = wal_scanner_header(scanner, loaded, &header);
     if (code != CONCLAVE_CORRUPT && code != CONCLAVE_OK)
         return code;
     bool first = number == scan->active + 1;
@@ -285,16 +363,30 @@ static int judge_behind(struct scanner *scanner, size_t number, const struct loa
 
 /* --- The whole -------------------------------------------------------------------------------- */
 
+void wal_scanner_advance(struct wal_scanner *scanner)
+{
+    struct wal_loaded swap = scanner->here;
+    scanner->here = scanner->next;
+    scanner->next = swap;
+}
+
+void wal_scanner_deinit(struct wal_scanner *scanner)
+{
+    wal_collect_deinit(&scanner->collect);
+    free(scanner->here.data);
+    free(scanner->next.data);
+}
+
 /* Walks segment after segment up to the first whose header is not whole. */
-static int walk_all(struct scanner *scanner)
+static int walk_all(struct wal_scanner *scanner)
 {
     struct wal_scan *scan = scanner->scan;
     for (size_t number = 0; number < scan->segment_count; number++) {
         struct wal_header header;
-        int code = load(scanner, number, &scanner->next);
+        int code = wal_scanner_load(scanner, number, &scanner->next);
         if (code != CONCLAVE_OK)
             return code;
-        code = read_header(scanner, &scanner->next, &header);
+        code = wal_scanner_header(scanner, &scanner->next, &header);
         if (code == CONCLAVE_CORRUPT && number == 0)
             return damaged(scanner, scan->segments[0].sequence, 0, "the first header is not valid");
         if (code == CONCLAVE_CORRUPT)
@@ -303,11 +395,7 @@ static int walk_all(struct scanner *scanner)
             code = enter(scanner, number, &header);
         if (code != CONCLAVE_OK)
             return code;
-        ASSERT(scanner->next.data != NULL);
-        scan->chain = get_u64(scanner->next.data);
-        struct loaded swap = scanner->here;
-        scanner->here = scanner->next;
-        scanner->next = swap;
+        wal_scanner_advance(scanner);
         code = walk(scanner);
         if (code != CONCLAVE_OK)
             return code;
@@ -319,26 +407,25 @@ int wal_scan_run(const struct io *io, const char *wal_dir, const struct storage_
                  struct wal_scan *ret, struct conclave_error *error)
 {
     *ret = (struct wal_scan){0};
-    struct scanner scanner = {
+    struct wal_scanner scanner = {
         .io = io, .dir = wal_dir, .identity = identity, .scan = ret, .error = error};
-    int code = find_segments(&scanner);
+    int code = wal_scanner_find(&scanner);
     if (code == CONCLAVE_OK)
         code = walk_all(&scanner);
     if (code == CONCLAVE_OK)
         code = judge_rest(&scanner);
     for (size_t i = ret->active + 1; i < ret->segment_count && code == CONCLAVE_OK; i++) {
-        code = load(&scanner, i, &scanner.next);
+        code = wal_scanner_load(&scanner, i, &scanner.next);
         if (code == CONCLAVE_OK)
             code = judge_behind(&scanner, i, &scanner.next);
     }
     if (code == CONCLAVE_OK) {
+        wal_collect_settle(&scanner.collect);
         ret->base = scanner.collect.base;
         ret->last = scanner.collect.last;
         wal_collect_finish(&scanner.collect, &ret->entries);
     }
-    wal_collect_deinit(&scanner.collect);
-    free(scanner.here.data);
-    free(scanner.next.data);
+    wal_scanner_deinit(&scanner);
     return code;
 }
 

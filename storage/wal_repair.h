@@ -1,0 +1,75 @@
+/* storage/wal_repair.h - putting back what damage took out of a log (storage/wal_format.h says why
+ * that is sound).
+ *
+ *     wal_open: CORRUPT or IO ──▶ wal_repair_open ──▶ wal_repair_want ──▶ ask a peer
+ *                                     │ beyond repair       ▲    │ nothing     │
+ *                                     ▼                     │    ▼             ▼
+ *                                  CORRUPT                  │  wal_repair_write  wal_repair_take
+ *                                                           └──────────────────────┘
+ *     then wal_open again, which judges the whole log as ever
+ *
+ * Until wal_repair_write nothing is written. Owned by one thread, with the log closed. */
+#ifndef STORAGE_WAL_REPAIR_H
+#define STORAGE_WAL_REPAIR_H
+
+#include "storage/wal.h"
+
+struct wal_repair;
+
+enum { WAL_HOLES_MAX = 1024 };
+
+/* Looks behind the damage. OK: all of it can be mended with what peers have, or there is none.
+ * CORRUPT: it cannot, and why. */
+MUST_USE int wal_repair_open(const struct io *io, const char *dir,
+                             const struct storage_identity *identity,
+                             struct wal_repair **ret_repair, struct conclave_error *error);
+void wal_repair_close(struct wal_repair *repair); /* NULL is allowed */
+
+/* What has to come from a peer whose log holds `anchor`: its entries behind `prev` up to `last`,
+ * and its own id at prev.index. */
+struct wal_want {
+    struct raft_id prev;
+    uint64_t last; /* prev.index: only the id there is needed */
+    struct raft_id anchor;
+    uint64_t sequence, offset; /* where it is missing */
+};
+
+/* False: nothing is missing (any more). */
+bool wal_repair_want(const struct wal_repair *repair, struct wal_want *ret);
+
+/* How many entries are missing, and in how many places something is damaged. */
+uint64_t wal_repair_missing(const struct wal_repair *repair);
+uint64_t wal_repair_holes(const struct wal_repair *repair);
+
+/* What a peer that holds the anchor of the present want has: its id at the want's prev.index, and
+ * entries right behind that, as many as it likes to send at once. CORRUPT: that cannot be, the
+ * peer's log and this one have nothing in common. What does not fit the want is ignored. */
+MUST_USE int wal_repair_take(struct wal_repair *repair, struct raft_id prev,
+                             const struct raft_runs *entries, struct conclave_error *error);
+
+/* The entries up to `snapshot` need not come back: it is durable here, and whole. */
+void wal_repair_cover(struct wal_repair *repair, struct raft_id snapshot);
+
+/* Writes over the holes, syncs, and reads back. Nothing may be wanted. After a failure the log is
+ * damaged as before in the holes that are left. */
+MUST_USE int wal_repair_write(struct wal_repair *repair, struct conclave_error *error);
+
+/* --- What others can be given ----------------------------------------------------------------- */
+
+enum wal_supply {
+    WAL_SUPPLY_HERE = 1,  /* *ret_prev and *ret_entries */
+    WAL_SUPPLY_ABSENT,    /* this log does not hold the anchor */
+    WAL_SUPPLY_COMPACTED, /* it begins behind what is wanted */
+    WAL_SUPPLY_LATER      /* it lacks the same itself, for now */
+};
+
+/* Entries from a log, `base` being before its first one, for a peer's want: at most bytes_max of
+ * payload, but one at least. Appends to *ret_entries. */
+enum wal_supply wal_supply_from(const struct raft_runs *log, struct raft_id base,
+                                const struct wal_want *want, uint64_t bytes_max,
+                                struct raft_id *ret_prev, struct raft_runs *ret_entries);
+
+/* What of the damaged log is there: with entries of the kind WAL_ABSENT. */
+const struct raft_runs *wal_repair_log(const struct wal_repair *repair, struct raft_id *ret_base);
+
+#endif

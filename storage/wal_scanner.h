@@ -1,0 +1,59 @@
+/* storage/wal_scanner.h - what the two readers of a log share: wal_scan.c, which judges it, and
+ * wal_survey.c, which looks behind damage. Neither changes anything. Owned by one thread. */
+#ifndef STORAGE_WAL_SCANNER_H
+#define STORAGE_WAL_SCANNER_H
+
+#include "storage/wal_collect.h"
+#include "storage/wal_scan.h"
+
+/* One segment file in memory. */
+struct wal_loaded {
+    uint8_t *data;
+    size_t bytes, capacity;
+    uint64_t sequence, key;
+    bool unreadable; /* patient: parts of it, which are zero here */
+};
+
+struct wal_scanner {
+    const struct io *io;
+    const char *dir;
+    const struct storage_identity *identity;
+    struct wal_scan *scan;
+    struct wal_collect collect;
+    struct wal_loaded here, next; /* the segment being walked and the one behind it */
+    bool patient;                 /* what cannot be read is damaged, not an error */
+    struct conclave_error *error;
+};
+
+enum { WAL_SCANNER_BLOCK_BYTES = 4096 }; /* what a disk fails to read as a whole */
+
+/* Finds the segments; CORRUPT if one between them is missing. */
+MUST_USE int wal_scanner_find(struct wal_scanner *scanner);
+
+/* Reads a segment. */
+MUST_USE int wal_scanner_load(struct wal_scanner *scanner, size_t number, struct wal_loaded *to);
+
+/* OK, or CORRUPT (quietly: no whole header here), or an error with its sentence. */
+MUST_USE int wal_scanner_header(const struct wal_scanner *scanner, const struct wal_loaded *segment,
+                                struct wal_header *ret);
+
+/* Takes a segment as the active one. `checksum`: of its header. */
+void wal_scanner_take_header(struct wal_scanner *scanner, size_t number,
+                             const struct wal_header *header, uint64_t checksum);
+
+/* (3) of the validity rule, for a record that is whole and chained. */
+bool wal_scanner_possible(const struct wal_scanner *scanner, const struct wal_record *record);
+
+/* Takes a valid record. */
+void wal_scanner_take(struct wal_scanner *scanner, const struct wal_record *record);
+
+/* Makes the segment in `here` the one that was read into `next`. */
+void wal_scanner_advance(struct wal_scanner *scanner);
+
+/* Notes what is not zero from `from` on. */
+void wal_scanner_note_dirty(struct wal_scan_segment *segment, const struct wal_loaded *loaded,
+                            uint64_t from);
+
+void wal_scanner_deinit(struct wal_scanner *scanner);
+
+#endif

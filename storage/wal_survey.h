@@ -1,0 +1,46 @@
+/* storage/wal_survey.h - reading on behind damage: where the holes are, what stood in them.
+ *
+ * Changes nothing. Owned by one thread. */
+#ifndef STORAGE_WAL_SURVEY_H
+#define STORAGE_WAL_SURVEY_H
+
+#include "storage/wal_scanner.h"
+
+/* Bytes [offset, end) of a segment. */
+struct wal_hole {
+    size_t number; /* of the segment in the scan */
+    uint64_t sequence, key;
+    uint64_t offset, end;
+
+    uint8_t *bytes; /* what stood there, if that follows from what stands around it; else NULL */
+
+    uint64_t chain;        /* the checksum before it */
+    struct raft_id before; /* the last entry as of its beginning */
+    uint64_t stands_for;   /* the checksum that the right bytes end with */
+    uint64_t batch_before; /* the batch that it begins in */
+    uint32_t batch_behind; /* the batch that it ends in */
+    bool named;            /* what stands behind names the last entry as of its end: */
+    struct raft_id behind; /* that; else an entry with the index behind.index + 1 stands there */
+
+    /* Of the entries that the log consists of in the end: those before it end with prev, those in
+     * it are up to `last`. Not certain: some before it may have been replaced in it. */
+    struct raft_id prev;
+    uint64_t last;
+    bool certain;
+};
+
+struct wal_survey {
+    struct wal_scan scan;
+    struct {
+        struct wal_hole *items;
+        size_t count, capacity;
+    } holes;
+};
+
+/* Fills *ret, to be deinitialised even after a failure. CORRUPT: damaged beyond repair. */
+MUST_USE int wal_survey_run(const struct io *io, const char *wal_dir,
+                            const struct storage_identity *identity, size_t holes_max,
+                            struct wal_survey *ret, struct conclave_error *error);
+void wal_survey_deinit(struct wal_survey *survey);
+
+#endif

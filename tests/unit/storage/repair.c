@@ -1,0 +1,341 @@
+/* Damage that was attested is put back with what another node has: byte by byte where one record
+ * was hit, by a mend where it was several. Never a cut, never a wrong entry. */
+#include "fixture.h"
+
+#include "storage/identity.h"
+#include "storage/wal_repair.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { GIVEN_BYTES = 64 /* so that a want takes several answers */ };
+
+struct peer {
+    struct story story;
+    struct memory_disk *disk; /* intact */
+    struct wal_recovery log;
+};
+
+static void peer_make(struct peer *peer, const struct step *steps)
+{
+    struct memory_disk *disk = memory_disk_create();
+    cr_assert_eq(story_play(&peer->story, memory_disk_io(disk), steps), CONCLAVE_OK);
+    peer->disk = memory_disk_clone(disk);
+    cr_assert_eq(log_read(memory_disk_io(disk), &peer->log, NULL), CONCLAVE_OK);
+    memory_disk_destroy(disk);
+}
+
+static void peer_free(struct peer *peer)
+{
+    raft_runs_clear(&peer->log.entries);
+    memory_disk_destroy(peer->disk);
+}
+
+/* Asks the peer until nothing is wanted any more. */
+static int fetch(struct wal_repair *repair, const struct peer *peer, struct conclave_error *error)
+{
+    struct wal_want want;
+    int code = CONCLAVE_OK;
+    for (int rounds = 0; code == CONCLAVE_OK && wal_repair_want(repair, &want); rounds++) {
+        struct raft_id prev = {0};
+        struct raft_runs entries = {0};
+        cr_assert_lt(rounds, 1000, "it never ends");
+        enum wal_supply supply = wal_supply_from(&peer->log.entries, peer->log.base, &want,
+                                                 GIVEN_BYTES, &prev, &entries);
+        cr_assert_eq(supply, WAL_SUPPLY_HERE, "anchor %llu:%llu",
+                     (unsigned long long)want.anchor.term, (unsigned long long)want.anchor.index);
+        code = wal_repair_take(repair, prev, &entries, error);
+        raft_runs_clear(&entries);
+    }
+    return code;
+}
+
+static int repair_all(struct memory_disk *disk, const struct peer *peer,
+                      struct conclave_error *error)
+{
+    struct wal_repair *repair = NULL;
+    int code = wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, error);
+    if (code == CONCLAVE_OK)
+        code = fetch(repair, peer, error);
+    if (code == CONCLAVE_OK)
+        code = wal_repair_write(repair, error);
+    wal_repair_close(repair);
+    return code;
+}
+
+enum outcome { OUTCOME_WHOLE, OUTCOME_SAME_BYTES, OUTCOME_MENDED, OUTCOME_REFUSED };
+
+/* What becomes of a damaged copy; checks everything that holds for every damage. */
+static enum outcome heal(const struct peer *peer, struct memory_disk *damaged, const char *what)
+{
+    struct memory_disk *before = memory_disk_clone(damaged);
+    struct conclave_error error = {0};
+    struct wal_recovery recovery = {0};
+    enum outcome outcome = OUTCOME_WHOLE;
+    int code = log_read(memory_disk_io(damaged), &recovery, &error);
+    if (code == CONCLAVE_OK) {
+        raft_runs_clear(&recovery.entries);
+        memory_disk_destroy(before);
+        return OUTCOME_WHOLE;
+    }
+    cr_assert_eq(code, CONCLAVE_CORRUPT, "%s", what);
+    code = repair_all(damaged, peer, &error);
+    if (code == CONCLAVE_OK) {
+        outcome = memory_disk_equal(peer->disk, damaged) ? OUTCOME_SAME_BYTES : OUTCOME_MENDED;
+        cr_assert_eq(log_read(memory_disk_io(damaged), &recovery, &error), CONCLAVE_OK, "%s: %s",
+                     what, error.message);
+        cr_assert_leq(recovery.cut_bytes, WAL_RECORD_BYTES, "%s", what); /* the last attestation */
+        cr_assert(story_matches(&peer->story, peer->story.staged_count, &recovery.entries), "%s",
+                  what);
+        raft_runs_clear(&recovery.entries);
+    } else {
+        outcome = OUTCOME_REFUSED;
+        cr_assert_eq(code, CONCLAVE_CORRUPT, "%s: %s", what, error.message);
+        cr_assert_not_null(strstr(error.message, ".wal"), "%s: no place: %s", what, error.message);
+        cr_assert(memory_disk_equal(before, damaged), "%s: changed", what);
+    }
+    cr_assert_eq(memory_disk_handles(damaged), 0);
+    memory_disk_destroy(before);
+    return outcome;
+}
+
+Test(repair, every_flipped_byte_comes_back)
+{
+    struct peer peer;
+    size_t outcomes[4] = {0};
+    peer_make(&peer, story_long);
+    const char *path;
+    for (size_t file = 0; (path = memory_disk_file(peer.disk, file)) != NULL; file++) {
+        size_t bytes = 0;
+        const uint8_t *data = memory_disk_bytes(peer.disk, path, &bytes);
+        for (size_t at = 0; strstr(path, ".wal") != NULL && at < bytes; at++) {
+            char what[128];
+            uint8_t value = data[at] ^ (uint8_t)(1u << (at % 8));
+            (void)snprintf(what, sizeof(what), "%s at %zu", path, at);
+            struct memory_disk *damaged = memory_disk_clone(peer.disk);
+            memory_disk_rot(damaged, path, at, &value, 1);
+            enum outcome outcome = heal(&peer, damaged, what);
+            cr_assert_neq(outcome, OUTCOME_REFUSED, "%s", what);
+            outcomes[outcome]++;
+            memory_disk_destroy(damaged);
+        }
+    }
+    cr_assert_gt(outcomes[OUTCOME_SAME_BYTES], 4000);
+    cr_assert_gt(outcomes[OUTCOME_MENDED], 100); /* entries that were replaced later */
+    peer_free(&peer);
+}
+
+/* A stretch of zeros over several records, as a lost block leaves it. */
+static void zero_stretches(const struct peer *peer, size_t length, size_t outcomes[4])
+{
+    static const uint8_t zeros[STORY_SEGMENT_BYTES + STORY_LARGE_BYTES];
+    const char *path;
+    for (size_t file = 0; (path = memory_disk_file(peer->disk, file)) != NULL; file++) {
+        size_t bytes = 0;
+        if (strstr(path, ".wal") == NULL)
+            continue;
+        (void)memory_disk_bytes(peer->disk, path, &bytes);
+        for (size_t at = 0; at + length <= bytes; at += 8) {
+            char what[128];
+            (void)snprintf(what, sizeof(what), "%s: zeros from %zu to %zu", path, at, at + length);
+            struct memory_disk *damaged = memory_disk_clone(peer->disk);
+            memory_disk_rot(damaged, path, at, zeros, length);
+            outcomes[heal(peer, damaged, what)]++;
+            memory_disk_destroy(damaged);
+        }
+    }
+}
+
+Test(repair, several_records_in_a_row_become_a_mend)
+{
+    struct peer peer;
+    peer_make(&peer, story_long);
+    static const size_t lengths[] = {64, 152, 512};
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        size_t outcomes[4] = {0};
+        zero_stretches(&peer, lengths[i], outcomes);
+        cr_assert_gt(outcomes[OUTCOME_MENDED], 300, "%zu", lengths[i]);
+        cr_assert_leq(outcomes[OUTCOME_REFUSED], outcomes[OUTCOME_MENDED] / 5, "%zu of %zu: %zu",
+                      outcomes[OUTCOME_REFUSED], outcomes[OUTCOME_MENDED], lengths[i]);
+    }
+    peer_free(&peer);
+}
+
+/* Two places at once, in all pairs of a coarse grid. */
+Test(repair, two_holes_are_mended_together)
+{
+    struct peer peer;
+    struct placed places[512];
+    peer_make(&peer, story_long);
+    size_t count = image_layout(peer.disk, places, 512), mended = 0;
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = i + 1; j < count; j += 3) {
+            struct memory_disk *damaged = memory_disk_clone(peer.disk);
+            memory_disk_rot(damaged, places[i].path, places[i].offset + 3, "x", 1);
+            memory_disk_rot(damaged, places[j].path, places[j].offset + 9, "y", 1);
+            char what[128];
+            (void)snprintf(what, sizeof(what), "%s at %zu, %s at %zu", places[i].path,
+                           places[i].offset, places[j].path, places[j].offset);
+            mended += heal(&peer, damaged, what) != OUTCOME_REFUSED ? 1 : 0;
+            memory_disk_destroy(damaged);
+        }
+    }
+    cr_assert_gt(mended, 900);
+    peer_free(&peer);
+}
+
+/* An effective entry of the story that is not empty, in the middle of a batch. */
+static const struct placed *find_entry(const struct peer *peer, struct placed *places, size_t count)
+{
+    for (size_t i = count / 2; i + 1 < count; i++) {
+        size_t bytes = 0;
+        const uint8_t *at =
+            memory_disk_bytes(peer->disk, places[i].path, &bytes) + places[i].offset;
+        if (!places[i].is_batch && !places[i + 1].is_batch && places[i].bytes > WAL_RECORD_BYTES &&
+            places[i].offset + places[i].bytes == places[i + 1].offset && at[40] > 12)
+            return &places[i];
+    }
+    cr_assert_fail("there is none");
+    return NULL;
+}
+
+Test(repair, other_bytes_are_not_taken)
+{
+    struct peer peer;
+    struct placed places[512];
+    struct conclave_error error = {0};
+    struct wal_want want;
+    peer_make(&peer, story_long);
+    const struct placed *place = find_entry(&peer, places, image_layout(peer.disk, places, 512));
+    struct memory_disk *damaged = memory_disk_clone(peer.disk);
+    memory_disk_rot(damaged, place->path, place->offset + 2, "x", 1);
+    struct memory_disk *before = memory_disk_clone(damaged);
+    struct wal_repair *repair = NULL;
+    cr_assert_eq(
+        wal_repair_open(memory_disk_io(damaged), STORY_DIR, &story_identity, &repair, &error),
+        CONCLAVE_OK, "%s", error.message);
+    cr_assert(wal_repair_want(repair, &want));
+    cr_assert_eq(want.last, want.prev.index + 1);
+    cr_assert_eq(wal_repair_missing(repair), 1);
+    cr_assert_eq(want.offset, place->offset);
+
+    struct raft_runs wrong = {0};
+    struct raft_batch *batch = raft_batch_create(1);
+    const struct raft_entry *right = raft_runs_find(&peer.log.entries, want.last);
+    struct raft_entry entry = *right;
+    entry.buf = buf_copy(right->payload.data, right->payload.bytes);
+    entry.buf->data[0] ^= 1;
+    entry.payload.data = entry.buf->data;
+    raft_batch_add(batch, entry);
+    raft_runs_append(&wrong, batch, 0, 1);
+    raft_batch_unref(batch);
+    cr_assert_eq(wal_repair_take(repair, want.prev, &wrong, &error), CONCLAVE_OK);
+    cr_assert_not(wal_repair_want(repair, &want));
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_CORRUPT);
+    cr_assert(memory_disk_equal(before, damaged), "wrong bytes were written");
+    raft_runs_clear(&wrong);
+    wal_repair_close(repair);
+    memory_disk_destroy(before);
+    memory_disk_destroy(damaged);
+    peer_free(&peer);
+}
+
+Test(repair, who_lacks_the_anchor_gives_nothing)
+{
+    struct raft_runs log = {0}, given = {0};
+    struct raft_id prev;
+    runs_fill(&log, 2, 5, 6); /* 5 to 10, of term 2 */
+    const struct raft_id base = {.term = 1, .index = 4};
+    struct wal_want want = {
+        .prev = {.term = 2, .index = 6}, .last = 8, .anchor = {.term = 2, .index = 9}};
+    cr_assert_eq(wal_supply_from(&log, base, &want, 1 << 20, &prev, &given), WAL_SUPPLY_HERE);
+    cr_assert_eq(given.entry_count, 2);
+    cr_assert_eq(raft_runs_first(&given).index, 7);
+    raft_runs_clear(&given);
+    want.anchor.term = 3;
+    cr_assert_eq(wal_supply_from(&log, base, &want, 1, &prev, &given), WAL_SUPPLY_ABSENT);
+    want.anchor = (struct raft_id){.term = 2, .index = 11};
+    cr_assert_eq(wal_supply_from(&log, base, &want, 1, &prev, &given), WAL_SUPPLY_ABSENT);
+    want = (struct wal_want){
+        .prev = {.term = 1, .index = 3}, .last = 8, .anchor = {.term = 2, .index = 9}};
+    cr_assert_eq(wal_supply_from(&log, base, &want, 1, &prev, &given), WAL_SUPPLY_COMPACTED);
+    want.prev = base;
+    cr_assert_eq(wal_supply_from(&log, base, &want, 0, &prev, &given), WAL_SUPPLY_HERE);
+    cr_assert_eq(given.entry_count, 1, "one at least");
+    cr_assert(raft_id_equal(prev, base));
+    raft_runs_clear(&given);
+    raft_runs_clear(&log);
+}
+
+/* What a snapshot here holds need not come back: the log then begins behind it. */
+Test(repair, what_a_snapshot_holds_is_not_wanted)
+{
+    struct peer peer;
+    struct placed places[512];
+    struct conclave_error error = {0};
+    struct wal_recovery recovery = {0};
+    struct wal_want want;
+    peer_make(&peer, story_long);
+    const struct placed *place = find_entry(&peer, places, image_layout(peer.disk, places, 512));
+    memory_disk_rot(peer.disk, place->path, place->offset + 2, "x", 1);
+    const struct io *io = memory_disk_io(peer.disk);
+    struct wal_repair *repair = NULL;
+    cr_assert_eq(wal_repair_open(io, STORY_DIR, &story_identity, &repair, &error), CONCLAVE_OK);
+    cr_assert(wal_repair_want(repair, &want));
+    uint64_t lost = want.last;
+    wal_repair_cover(repair, (struct raft_id){.term = 1, .index = lost - 1});
+    cr_assert(wal_repair_want(repair, &want), "it does not reach that far");
+    wal_repair_cover(repair, (struct raft_id){.term = want.anchor.term, .index = lost});
+    cr_assert_not(wal_repair_want(repair, &want));
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    wal_repair_close(repair);
+    cr_assert_eq(log_read(io, &recovery, &error), CONCLAVE_OK, "%s", error.message);
+    cr_assert_eq(recovery.base.index, lost);
+    cr_assert_eq(recovery.base.term, raft_runs_find(&peer.log.entries, lost)->id.term);
+    cr_assert_eq(raft_runs_last(&recovery.entries).index, raft_runs_last(&peer.log.entries).index);
+    raft_runs_clear(&recovery.entries);
+    peer_free(&peer);
+}
+
+/* Whatever fails or loses its power in the middle: the next start mends the rest. */
+static void interrupt(const struct peer *peer, bool power, size_t *ret_failed)
+{
+    struct placed places[512];
+    size_t count = image_layout(peer->disk, places, 512);
+    for (uint64_t at = 1;; at++) {
+        struct memory_disk *damaged = memory_disk_clone(peer->disk);
+        struct conclave_error error = {0};
+        for (size_t i = 3; i < count; i += count / 4)
+            memory_disk_rot(damaged, places[i].path, places[i].offset + 5, "x", 1);
+        if (power)
+            memory_disk_power_off_at(damaged, at);
+        else
+            memory_disk_fail_at(damaged, at, CONCLAVE_IO);
+        int code = repair_all(damaged, peer, &error);
+        if (power)
+            memory_disk_crash(damaged, at);
+        memory_disk_fail_at(damaged, 0, CONCLAVE_OK);
+        cr_assert_eq(memory_disk_handles(damaged), 0);
+        *ret_failed += code != CONCLAVE_OK ? 1 : 0;
+        cr_assert_neq(heal(peer, damaged, "again"), OUTCOME_REFUSED, "operation %llu",
+                      (unsigned long long)at);
+        bool done = at > memory_disk_operations(damaged);
+        memory_disk_destroy(damaged);
+        if (done)
+            return;
+    }
+}
+
+Test(repair, every_operation_may_fail)
+{
+    struct peer peer;
+    size_t failed = 0;
+    peer_make(&peer, story_long);
+    interrupt(&peer, false, &failed);
+    cr_assert_gt(failed, 20);
+    failed = 0;
+    interrupt(&peer, true, &failed);
+    cr_assert_gt(failed, 20);
+    peer_free(&peer);
+}
