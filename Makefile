@@ -3,7 +3,7 @@
 MESON ?= meson
 PREFIX ?= /usr/local
 
-.PHONY: all up test lint asan tsan valgrind mutants format install clean help
+.PHONY: all up test lint asan tsan valgrind soak mutants nightly format install clean help
 .DEFAULT_GOAL := all
 
 all: build/build.ninja ## build everything but the tests, into build/
@@ -28,9 +28,16 @@ tsan: ## the stress program under ThreadSanitizer
 valgrind: ## units and a short life of three nodes under valgrind; slow, for the night
 	@scripts/check.sh valgrind
 
+soak: ## the simulator on new seeds for HOURS=8; SEEDS=N instead, FIRST=S, REQUIRE_MARKS=1
+	@scripts/soak.sh --hours $(or $(HOURS),8) $(if $(SEEDS),--seeds $(SEEDS)) \
+	    $(if $(FIRST),--first $(FIRST)) $(if $(REQUIRE_MARKS),--require-marks)
+
 mutants: ## break the code in known ways; every one must be found. ARGS='--only X --seeds N -j 2 --write'
 	@scripts/setup.sh test
 	@python3 tests/mutants/hunt.py $(ARGS)
+
+nightly: ## everything: what every change must pass, soak that requires all marks, mutants, valgrind
+	@REQUIRE_MARKS=1 .ci/run test lint asan tsan soak mutants valgrind
 
 format: ## reformat every source file
 	@scripts/setup.sh lint

@@ -59,12 +59,7 @@ give_up()
     exit 1
 }
 
-if [ -f "$build/build.ninja" ]; then
-    "$meson" configure "$build" $options >/dev/null || give_up "cannot configure $build"
-else
-    "$meson" setup "$build" $options || give_up "cannot configure $build"
-fi
-ninja -C "$build" -j "$jobs" || give_up "cannot build $build"
+scripts/build.sh "$build" "$options" || give_up "cannot configure or build $build"
 
 # Sanitizers report into files: a report inside a forked test case does not change how Criterion
 # ends, but a file that is there fails the run.

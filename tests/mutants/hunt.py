@@ -46,7 +46,7 @@ CONTROL = "control"
 UNIT_SECONDS = 60  # of one test case; a mutant may never end
 SUITE_SECONDS = 900
 SIMULATED = {"raft", "codec", "storage"}
-NOT_TREE = re.compile(r"^(\.git|build.*|conclave-data|__pycache__)$")
+NOT_TREE = re.compile(r"^(\.git|build.*|conclave-data|soak-failures|__pycache__)$")
 
 VIOLATION = re.compile(r'^seed (\d+) violates "(.*?)"', re.MULTILINE)
 DEATH = re.compile(r"^seed (\d+) (?:dies|ended)", re.MULTILINE)
@@ -393,6 +393,7 @@ def main():
         print("survived: " + ", ".join(survivors))
     if options.write:
         write_table(text, options.seeds)
+    print(f"{len(results) - len(survivors)} passed, {len(survivors)} failed, 0 skipped")
     return 1 if survivors else 0
 
 

@@ -1,0 +1,183 @@
+"""Runs the simulator for hours on seeds that nobody has seen: a fresh random first seed each time.
+
+    soak.py --sim PROGRAM [--sanitized PROGRAM] [--hours H | --seeds N] [--first S] [-j J]
+            [--dir DIR] [--require-marks]
+
+The seeds run in chunks of different lengths of run. A part of the time they run in the build with
+sanitizers, which is slower and sees more. A seed that fails is shrunk, and everything about it goes
+into a file of DIR, a few for every rule that is broken; the search goes on behind it. With
+--require-marks it is a failure too if a fault was never injected or a situation never reached.
+
+The summary at the end, also after Ctrl-C, says what ran and where the failures are; the last line is
+`N passed, N failed, N skipped`: seeds. Ends with 1 if something failed, with 2 after bad usage.
+"""
+
+import argparse
+import collections
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+
+STEPS = (10000, 2000, 10000, 40000)  # of the chunks in turn
+CHUNK = 1000  # seeds, of 10000 steps; longer runs are fewer
+SANITIZED_PART = 0.25  # of the time
+FILES_PER_RULE = 5
+FAILURES_MAX = 100  # then something else is wrong
+SHRINK_SECONDS = 1800
+RULE = re.compile(r'^seed \d+ (?:violates "(.*?)"|(dies of signal \d+|ended its process))', re.MULTILINE)
+SEEDS_MAX = 2 ** 62
+
+
+class Soak:
+    def __init__(self, options):
+        self.options = options
+        self.next = options.first
+        self.started = time.monotonic()
+        self.spent = collections.Counter()  # seconds, by program
+        self.passed = self.failed = self.events = self.cpu = 0
+        self.rules = collections.Counter()
+        self.files = []
+        self.counts = collections.Counter()  # faults, actions, situations
+
+    # --- Running ---
+
+    def program(self):
+        """The one that has had less than its part of the time."""
+        options, total = self.options, sum(self.spent.values())
+        if options.sanitized and self.spent[options.sanitized] < SANITIZED_PART * total:
+            return options.sanitized
+        return options.sim
+
+    def over(self):
+        if self.failed >= FAILURES_MAX:
+            return True
+        if self.options.seeds:
+            return self.next >= self.options.first + self.options.seeds
+        return time.monotonic() - self.started >= self.options.hours * 3600
+
+    def chunk(self, number):
+        program, steps = self.program(), STEPS[number % len(STEPS)]
+        seeds = max(1, CHUNK * STEPS[0] // max(steps, STEPS[0]))
+        if program == self.options.sanitized:
+            seeds = max(1, seeds // 4)
+        if self.options.seeds:
+            seeds = min(seeds, self.options.first + self.options.seeds - self.next)
+        begun = time.monotonic()
+        run = subprocess.run([program, "--json", "--no-shrink", "--seeds", str(seeds), "--first",
+                              str(self.next), "--steps", str(steps), "-j", str(self.options.jobs)],
+                             capture_output=True, text=True, errors="replace")
+        self.spent[program] += time.monotonic() - begun
+        try:
+            result = json.loads(run.stdout)
+        except ValueError:
+            self.store(program, self.next, steps, "the simulator itself ends",
+                       f"status {run.returncode}\n{run.stdout}\n{run.stderr}")
+            self.failed += 1
+            self.next += seeds
+            return
+        self.add(result)
+        if not result["failed"]:
+            self.next += seeds
+            return
+        self.failed += 1  # the first of the chunk; the others are met again behind it
+        self.next = result["first_failed"] + 1
+        self.failure(program, result, steps, run.stderr)
+
+    def add(self, result):
+        self.passed += result["passed"]
+        self.events += result["events"]
+        self.cpu += result["cpu_seconds"]
+        for kind in ("faults", "actions", "marks"):
+            for name, count in result[kind].items():
+                self.counts[name] += count
+
+    def failure(self, program, result, steps, errors):
+        match = RULE.search(result["failure"])
+        rule = (match.group(1) or match.group(2)) if match else "unknown"
+        seed = result["first_failed"]
+        print(f"seed {seed}, --steps {steps}: {rule}", flush=True)
+        text = result["failure"] + errors
+        if self.rules[rule] < FILES_PER_RULE:
+            text += self.shrink(program, seed, steps)
+        self.store(program, seed, steps, rule, text)
+
+    def shrink(self, program, seed, steps):
+        try:
+            run = subprocess.run([program, "--seed", str(seed), "--steps", str(steps), "--shrink"],
+                                 capture_output=True, text=True, errors="replace",
+                                 timeout=SHRINK_SECONDS)
+            return "\n" + run.stdout
+        except subprocess.TimeoutExpired:
+            return "\nnot shrunk in time\n"
+
+    def store(self, program, seed, steps, rule, text):
+        self.rules[rule] += 1
+        if self.rules[rule] > FILES_PER_RULE:
+            return
+        os.makedirs(self.options.dir, exist_ok=True)
+        path = os.path.join(self.options.dir, f"seed-{seed}-steps-{steps}.txt")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"{program} --seed {seed} --steps {steps}\n{rule}\n\n{text}")
+        self.files.append(path)
+
+    # --- Telling ---
+
+    def unreached(self):
+        return sorted(name for name, count in self.counts.items() if count == 0)
+
+    def summary(self):
+        hours = (time.monotonic() - self.started) / 3600
+        rate = self.events / self.cpu if self.cpu else 0
+        print(f"seeds {self.options.first} to {self.next - 1} in {hours:.2f} h, {self.events} events, "
+              f"{rate:.0f} events/s of one core")
+        for program, seconds in self.spent.items():
+            print(f"{seconds / 3600:8.2f} h  {program}")
+        for rule, count in self.rules.most_common():
+            print(f"{count:8}    failures: {rule}")
+        for path in self.files:
+            print(f"            {path}")
+        missing = self.unreached()
+        if missing:
+            print("never reached: " + ", ".join(missing))
+        failed = self.failed + (len(missing) if self.options.require_marks else 0)
+        print(f"{self.passed} passed, {failed} failed, 0 skipped", flush=True)
+        return 1 if failed or not self.passed else 0
+
+    def run(self):
+        print(f"first seed {self.options.first}", flush=True)
+        number = 0
+        try:
+            while not self.over():
+                self.chunk(number)
+                number += 1
+        except KeyboardInterrupt:
+            print("stopped", flush=True)
+        return self.summary()
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--sim", required=True, help="conclave-sim")
+    parser.add_argument("--sanitized", help="conclave-sim of a build with sanitizers")
+    parser.add_argument("--hours", type=float, default=8, help="how long (8)")
+    parser.add_argument("--seeds", type=int, help="so many seeds instead")
+    parser.add_argument("--first", type=int, help="the first seed (random)")
+    parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.add_argument("--dir", default="soak-failures", help="where failures go (soak-failures)")
+    parser.add_argument("--require-marks", action="store_true",
+                        help="what was never reached is a failure")
+    options = parser.parse_args()
+    if options.first is None:
+        options.first = int.from_bytes(os.urandom(6), "big") + 1
+    if options.hours <= 0 or options.jobs < 1 or not 1 <= options.first < SEEDS_MAX:
+        parser.error("--hours, --jobs and --first are positive")
+    if options.seeds is not None and options.seeds < 1:
+        parser.error("--seeds is at least 1")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(Soak(parse()).run())

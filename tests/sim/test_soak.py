@@ -1,0 +1,114 @@
+"""The soak is shown simulators that pass, fail, die and see too little."""
+
+import contextlib
+import io
+import os
+import shutil
+import stat
+import sys
+import tempfile
+import types
+import unittest
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+import soak  # noqa: E402
+
+# Fails in the seed BAD if that is in the chunk; called with --shrink it says so.
+SIMULATOR = """#!/usr/bin/env python3
+import json, sys
+arguments = sys.argv[1:]
+value = lambda name: int(arguments[arguments.index(name) + 1])
+with open(__file__ + ".log", "a") as log:
+    log.write(" ".join(arguments) + "\\n")
+if "--shrink" in arguments:
+    print("shrunk from 9 decisions")
+    sys.exit(1)
+first, seeds = value("--first"), value("--seeds")
+bad = BAD if first <= BAD < first + seeds else 0
+print(json.dumps({"passed": seeds - bool(bad), "failed": int(bool(bad)), "first_failed": bad,
+                  "events": 10 * seeds, "cpu_seconds": 0.1, "faults": {"LOSS": 3},
+                  "actions": {"REQUEST": 2}, "marks": {"LEADER": LEADERS},
+                  "failure": f'seed {bad} violates "log matching" at 1 us, event 2:'}))
+sys.exit(bool(bad))
+"""
+
+
+class SoakTest(unittest.TestCase):
+    def setUp(self):
+        self.root = tempfile.mkdtemp(prefix="conclave-soak-")
+        self.addCleanup(shutil.rmtree, self.root)
+
+    def simulator(self, bad=0, leaders=1, text=None, name="sim"):
+        path = os.path.join(self.root, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text or SIMULATOR.replace("BAD", str(bad)).replace("LEADERS", str(leaders)))
+        os.chmod(path, stat.S_IRWXU)
+        return path
+
+    def soak(self, sim, sanitized=None, seeds=3000, require_marks=False):
+        options = types.SimpleNamespace(sim=sim, sanitized=sanitized, seeds=seeds, first=1000, jobs=1,
+                                        hours=1, dir=os.path.join(self.root, "failures"),
+                                        require_marks=require_marks)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            code = soak.Soak(options).run()
+        return code, out.getvalue()
+
+    def failures(self):
+        where = os.path.join(self.root, "failures")
+        return sorted(os.listdir(where)) if os.path.isdir(where) else []
+
+    def test_runs_every_seed_once_and_passes(self):
+        code, text = self.soak(self.simulator())
+        self.assertEqual(code, 0)
+        self.assertIn("first seed 1000\n", text)
+        self.assertIn("seeds 1000 to 3999 in", text)
+        self.assertTrue(text.endswith("3000 passed, 0 failed, 0 skipped\n"), text)
+        self.assertEqual(self.failures(), [])
+
+    def test_a_failure_is_shrunk_and_stored_and_the_search_goes_on(self):
+        code, text = self.soak(self.simulator(bad=1700))
+        self.assertEqual(code, 1)
+        self.assertIn("1    failures: log matching", text)
+        self.assertIn("seeds 1000 to 3999 in", text)
+        self.assertEqual(self.failures(), ["seed-1700-steps-10000.txt"])
+        with open(os.path.join(self.root, "failures", self.failures()[0]), encoding="utf-8") as file:
+            stored = file.read()
+        self.assertIn('violates "log matching"', stored)
+        self.assertIn("shrunk from 9 decisions", stored)
+        with open(os.path.join(self.root, "sim.log"), encoding="utf-8") as log:
+            calls = log.read()
+        self.assertIn("--seed 1700 --steps 10000 --shrink", calls)
+        self.assertIn("--first 1701 ", calls)
+
+    def test_a_simulator_that_dies_is_a_failure(self):
+        code, text = self.soak(self.simulator(text="#!/bin/sh\necho lost >&2\nexit 3\n"), seeds=100)
+        self.assertEqual(code, 1)
+        self.assertIn("failures: the simulator itself ends", text)
+        self.assertEqual(len(self.failures()), 1)
+
+    def test_few_files_of_one_rule_are_kept_and_too_many_failures_end_it(self):
+        code, text = self.soak(self.simulator(text="#!/bin/sh\nexit 3\n"), seeds=10 ** 9)
+        self.assertEqual(code, 1)
+        self.assertEqual(len(self.failures()), soak.FILES_PER_RULE)
+        self.assertIn(f"0 passed, {soak.FAILURES_MAX} failed, 0 skipped", text)
+
+    def test_a_situation_never_reached_is_told_and_fails_if_that_is_asked(self):
+        sim = self.simulator(leaders=0)
+        code, text = self.soak(sim)
+        self.assertEqual(code, 0)
+        self.assertIn("never reached: LEADER\n", text)
+        code, text = self.soak(sim, require_marks=True)
+        self.assertEqual(code, 1)
+        self.assertTrue(text.endswith("3000 passed, 1 failed, 0 skipped\n"), text)
+
+    def test_the_sanitized_build_gets_its_part(self):
+        code, text = self.soak(self.simulator(), self.simulator(name="asan"))
+        self.assertEqual(code, 0)
+        self.assertTrue(os.path.exists(os.path.join(self.root, "asan.log")))
+        self.assertTrue(os.path.exists(os.path.join(self.root, "sim.log")))
+
+
+if __name__ == "__main__":
+    unittest.main()
