@@ -3,7 +3,7 @@
 MESON ?= meson
 PREFIX ?= /usr/local
 
-.PHONY: all up test lint asan tsan valgrind soak mutants nightly format install clean help
+.PHONY: all up test lint asan tsan valgrind coverage soak mutants nightly format install clean help
 .DEFAULT_GOAL := all
 
 all: build/build.ninja ## build everything but the tests, into build/
@@ -27,6 +27,9 @@ tsan: ## the stress program under ThreadSanitizer
 
 valgrind: ## units and a short life of three nodes under valgrind; slow, for the night
 	@scripts/check.sh valgrind
+
+coverage: ## branch coverage of raft/ and storage/ by units and simulator; at least 95 %
+	@scripts/check.sh coverage
 
 soak: ## the simulator on new seeds for HOURS=8; SEEDS=N instead, FIRST=S, REQUIRE_MARKS=1
 	@scripts/soak.sh --hours $(or $(HOURS),8) $(if $(SEEDS),--seeds $(SEEDS)) \

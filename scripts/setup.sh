@@ -1,7 +1,7 @@
 #!/bin/sh
 # scripts/setup.sh GROUP... - installs the Debian packages of the groups that are not there yet.
 #
-# Groups: build (to build and run), test (make test), lint (make lint), all.
+# Groups: build (to build and run), test (make test), lint (make lint), valgrind, coverage, all.
 # Does nothing, and needs neither root nor a network, when everything is there. Without root it
 # prints the one line to run and ends with 2.
 set -eu
@@ -11,6 +11,7 @@ build='gcc libc6-dev make meson ninja-build pkg-config
 test='libcriterion-dev python3 python3-zmq python3-msgpack clang-format binutils patch'
 lint='clang-format clang-tidy clang libclang-rt-14-dev'
 valgrind='valgrind'
+coverage='gcovr'
 
 wanted=''
 for group in "$@"; do
@@ -19,9 +20,10 @@ for group in "$@"; do
     test) wanted="$wanted $build $test" ;;
     lint) wanted="$wanted $build $test $lint" ;;
     valgrind) wanted="$wanted $build $test $valgrind" ;;
-    all) wanted="$wanted $build $test $lint $valgrind" ;;
+    coverage) wanted="$wanted $build $test $coverage" ;;
+    all) wanted="$wanted $build $test $lint $valgrind $coverage" ;;
     *)
-        echo "setup: no group '$group'; groups are build, test, lint, valgrind, all" >&2
+        echo "setup: no group '$group'; groups are build, test, lint, valgrind, coverage, all" >&2
         exit 2
         ;;
     esac
