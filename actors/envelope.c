@@ -64,6 +64,9 @@ void envelope_destroy(struct envelope *envelope)
     case ENVELOPE_BULK:
         buf_unref(envelope->bulk.buf);
         break;
+    case ENVELOPE_AUDIT:
+        free(envelope->audit.marks);
+        break;
     case ENVELOPE_READY:
         free(envelope->ready.error);
         break;

@@ -56,6 +56,9 @@ enum envelope_type {
     ENVELOPE_APPLIED,
     ENVELOPE_QUERY,
 
+    /* state machine -> network, and as a question the other way */
+    ENVELOPE_AUDIT,
+
     /* network -> raft -> network */
     ENVELOPE_STATUS,
 
@@ -188,6 +191,10 @@ struct envelope {
             struct raft_origin origin;
             char name[CONCLAVE_NAME_BYTES_MAX + 1]; /* "": whoever is best prepared */
         } transfer;
+        struct {
+            struct audit_mark *marks; /* heap; NULL: a question */
+            uint32_t count;
+        } audit;
         struct outgoing_list send;
         struct reply_list reply;
         struct {

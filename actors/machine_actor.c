@@ -94,6 +94,27 @@ static int machine_start(struct actor *actor, struct conclave_error *error)
     return CONCLAVE_OK;
 }
 
+/* For the other nodes to compare with theirs. */
+static void tell_marks(struct actor *actor, const struct audit_mark *marks, uint32_t count)
+{
+    if (count == 0)
+        return;
+    struct envelope *audit = envelope_create(ENVELOPE_AUDIT);
+    audit->audit.count = count;
+    audit->audit.marks = mem_alloc(count * sizeof *marks);
+    memcpy(audit->audit.marks, marks, count * sizeof *marks);
+    actor_send(actor, ACTOR_NETWORK, &audit);
+}
+
+/* How far it is; asked once in a while. */
+static void tell_mark(struct actor *actor)
+{
+    const struct machine *machine = actor->state;
+    struct audit_mark mark;
+    if (session_layer_mark(machine->sessions, &mark))
+        tell_marks(actor, &mark, 1);
+}
+
 /* One call of the machine; its answers go to `replies` for those who wait on this node. */
 static int apply_commands(struct actor *actor, size_t count, uint64_t last_index,
                           struct conclave_error *error)
@@ -108,6 +129,8 @@ static int apply_commands(struct actor *actor, size_t count, uint64_t last_index
                          "because its state is not known any more",
                          (unsigned long long)last_index, conclave_code_text(code));
     machine->applied = last_index;
+    struct audit_mark marks[AUDIT_MARKS_MAX];
+    tell_marks(actor, marks, session_layer_marks(machine->sessions, marks, AUDIT_MARKS_MAX));
     for (size_t i = 0; i < count; i++) {
         struct conclave_reply_sink *sink = &machine->sinks[i];
         if (!machine->origins[i].client)
@@ -139,6 +162,15 @@ static int apply_runs(struct actor *actor, const struct raft_runs *entries,
                                                    .data = entry->payload.data,
                                                    .bytes = entry->payload.bytes},
                                        .in_session = entry->kind == RAFT_ENTRY_SESSION};
+        }
+        if (entry->kind == RAFT_ENTRY_NOOP || entry->kind == RAFT_ENTRY_CONFIG) {
+            machine->origins[count] = (struct raft_origin){0};
+            machine->inputs[count++] =
+                (struct session_input){.command = {.index = entry->id.index,
+                                                   .term = entry->id.term,
+                                                   .data = entry->payload.data,
+                                                   .bytes = entry->payload.bytes},
+                                       .audit_only = true};
         }
         /* A change of the members: nothing to apply, but its client waits for it. */
         if (entry->kind == RAFT_ENTRY_CONFIG && entry->origin.client)
@@ -303,6 +335,9 @@ static int drain(struct actor *actor)
             LIST_RESERVE(&machine->backlog);
             machine->backlog.items[machine->backlog.count++] = envelope->apply.entries;
             envelope->apply.entries = (struct raft_runs){0};
+            break;
+        case ENVELOPE_AUDIT:
+            tell_mark(actor);
             break;
         case ENVELOPE_QUERY:
             LIST_RESERVE(&machine->waiting);

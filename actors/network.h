@@ -1,11 +1,13 @@
 /* actors/network.h - the network actor's own state, shared by its files: network_actor.c (the
- * loop), network_peers.c (frames of the other nodes), network_clients.c (requests and replies).
+ * loop), network_peers.c (frames of the other nodes), network_clients.c (requests and replies),
+ * network_audit.c (whether the nodes applied the same).
  * Network's thread only. */
 #ifndef ACTORS_NETWORK_H
 #define ACTORS_NETWORK_H
 
 #include "actors/node.h"
 #include "actors/pending.h"
+#include "raft/audit.h"
 #include "transport/clients.h"
 #include "transport/peers.h"
 
@@ -104,6 +106,10 @@ struct network {
     raft_node_id leader;
     uint64_t leader_term;
     bool leads;
+
+    struct audit audit;
+    uint64_t deviates_at; /* this node differs from the majority there: it must end; 0: no */
+    uint64_t audit_complained_us;
 };
 
 /* Reads what peers sent and hands authentic Raft messages to raft. */
@@ -129,7 +135,7 @@ void network_take_replies(struct actor *actor, struct reply_list *list);
 
 /* Stages the answer to a STATUS. */
 void network_take_status(struct actor *actor, const struct raft_origin *origin,
-                         const struct client_status *status);
+                         struct client_status *status);
 
 /* Sends everything staged, one frame a client where it fits. */
 void network_flush_replies(struct actor *actor, uint64_t now_us);
@@ -139,6 +145,21 @@ void network_retry_replies(struct actor *actor, uint64_t now_us);
 
 /* Answers everything still pending with UNKNOWN: the node ends. */
 void network_abandon_clients(struct actor *actor);
+
+/* The state machine says what its chain was. */
+void network_audit_own(struct actor *actor, const struct envelope *envelope, uint64_t now_us);
+
+/* Another node says so. */
+void network_audit_heard(struct actor *actor, const struct peer_frame *frame, uint64_t now_us);
+
+/* With each hello: says it again, and asks the state machine how far it is, since a cluster that is
+ * idle passes no mark. */
+void network_audit_tick(struct actor *actor);
+
+void network_audit_status(const struct network *network, struct client_status *status);
+
+/* CORRUPT if this node has to end. */
+MUST_USE int network_audit_verdict(const struct network *network, struct conclave_error *error);
 
 MUST_USE int network_clients_start(struct actor *actor, struct conclave_error *error);
 void network_clients_stop(struct network *network);

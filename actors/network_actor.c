@@ -28,6 +28,7 @@ static int network_start(struct actor *actor, struct conclave_error *error)
 {
     struct network *network = mem_zalloc(sizeof *network);
     actor->state = network;
+    audit_init(&network->audit, actor->node->identity.node_id);
     int code = peers_create(actor->node->context, actor->node->listen, prng_entropy(),
                             &network->peers, error);
     if (!code)
@@ -83,6 +84,9 @@ static int drain(struct actor *actor, uint64_t now_us)
             network_set_members(actor, envelope->members, now_us);
             envelope->members = NULL;
             break;
+        case ENVELOPE_AUDIT:
+            network_audit_own(actor, envelope, now_us);
+            break;
         case ENVELOPE_DRAIN:
             drain_clients(actor);
             break;
@@ -128,7 +132,6 @@ static void wait_for_work(struct actor *actor)
 
 static int network_run(struct actor *actor, struct conclave_error *error)
 {
-    (void)error;
     for (;;) {
         wait_for_work(actor);
         uint64_t now_us = clock_now_us();
@@ -136,6 +139,9 @@ static int network_run(struct actor *actor, struct conclave_error *error)
         if (ended == ENVELOPE_QUIT)
             return CONCLAVE_OK; /* nothing more is acknowledged: staged replies are dropped */
         network_receive_peers(actor, now_us);
+        int code = network_audit_verdict(actor->state, error);
+        if (code)
+            return code; /* before anything more is answered */
         network_receive_clients(actor);
         network_retry_replies(actor, now_us);
         network_flush_replies(actor, now_us);

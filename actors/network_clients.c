@@ -172,12 +172,13 @@ void network_take_replies(struct actor *actor, struct reply_list *list)
 }
 
 void network_take_status(struct actor *actor, const struct raft_origin *origin,
-                         const struct client_status *status)
+                         struct client_status *status)
 {
     struct network *network = actor->state;
     client_handle client;
     uint64_t request;
     network->clients.status_count--;
+    network_audit_status(network, status);
     if (pending_leave(network->clients.pending, *origin, &client, &request))
         stage_reply(&network->clients, client,
                     (struct staged_reply){.request = request,

@@ -187,6 +187,8 @@ static void take_frame(struct actor *actor, struct buf *bytes, uint64_t now_us)
             raft_messages_add(&network->received, frame.raft);
         else
             raft_message_destroy(frame.raft);
+    } else if (good && frame.type == PEER_FRAME_AUDIT) {
+        network_audit_heard(actor, &frame, now_us);
     } else if (good &&
                (frame.type == PEER_FRAME_SNAPSHOT || frame.type == PEER_FRAME_SNAPSHOT_ACK)) {
         struct envelope *bulk = envelope_create(ENVELOPE_BULK);
@@ -317,6 +319,7 @@ void network_tend_links(struct actor *actor, uint64_t now_us)
     if (now_us >= network->hello_due_us) {
         guests_expire(network, now_us);
         say_hello(actor);
+        network_audit_tick(actor);
         network->hello_due_us = now_us + HELLO_INTERVAL_US;
     }
     if (now_us >= network->supervise_due_us) {

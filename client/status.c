@@ -89,6 +89,8 @@ static void answer_merge(struct conclave_client *client, const struct client_sta
         node->commit = answer->commit;
         node->applied = answer->applied;
         node->last_index = answer->last_index;
+        node->audited = answer->audited;
+        text_copy(node->deviating, sizeof node->deviating, answer->deviating);
         node->revision = answer->revision;
         node->pid = answer->pid <= INT64_MAX ? (int64_t)answer->pid : 0;
         node->answered = true;

@@ -114,7 +114,8 @@ struct client_status_member {
 
 /* What one node says of itself: the body of the answer to STATUS, a bin that holds a map with these
  * names as keys ("cluster", "name", "id", "role", "term", "leader", "commit", "applied",
- * "last_index", "durable_index", "revision", "pid", "version", "serving", "uptime_ms", "members").
+ * "last_index", "durable_index", "revision", "pid", "version", "serving", "uptime_ms", "audited",
+ * "deviating", "members").
  * Unknown keys are skipped when reading. */
 struct client_status {
     uint64_t cluster_id;
@@ -126,6 +127,8 @@ struct client_status {
     uint64_t commit, applied, last_index, durable_index, revision;
     uint64_t pid, uptime_ms;
     char version[16];
+    uint64_t audited; /* up to here a majority, and this node, are known to have applied the same */
+    char deviating[CONCLAVE_NAME_BYTES_MAX + 1]; /* a member that did not; "": none is known */
     bool serving; /* leader known, and what was committed when it learned so is applied */
     uint32_t member_count;
     struct client_status_member members[CONCLAVE_MEMBERS_MAX];

@@ -147,6 +147,21 @@ struct buf *peer_encode_raft(const struct peer_identity *identity,
     return pack_take(&pack);
 }
 
+struct buf *peer_encode_audit(const struct peer_identity *identity, raft_node_id to,
+                              const struct audit_mark *marks, uint32_t count)
+{
+    ASSERT(count > 0 && count <= AUDIT_MARKS_MAX);
+    struct pack pack;
+    pack_init(&pack, FIELDS_BYTES_MAX + (size_t)count * 18);
+    pack_header(&pack, 1, identity, to, PEER_FRAME_AUDIT);
+    pack_array(&pack, 2 * count);
+    for (uint32_t i = 0; i < count; i++) {
+        pack_uint(&pack, marks[i].index);
+        pack_uint(&pack, marks[i].hash);
+    }
+    return pack_take(&pack);
+}
+
 struct buf *peer_encode_hello(const struct peer_identity *identity, raft_node_id to,
                               const struct peer_hello *hello)
 {
@@ -410,6 +425,23 @@ static int read_refused(struct frame_reader *reader, struct peer_frame *decoded)
     return cursor_ok(&reader->cursor) ? CONCLAVE_OK : CONCLAVE_MALFORMED;
 }
 
+static int read_audit(struct frame_reader *reader, struct peer_frame *decoded)
+{
+    struct cursor *cursor = &reader->cursor;
+    frame_expect(reader, 1);
+    uint32_t numbers = cursor_array(cursor);
+    if (numbers == 0 || numbers % 2 != 0 || numbers > 2 * AUDIT_MARKS_MAX)
+        cursor_fail(cursor);
+    for (uint32_t i = 0; i < numbers / 2 && cursor_ok(cursor); i++) {
+        struct audit_mark *mark = &decoded->audit.marks[decoded->audit.count++];
+        mark->index = cursor_uint(cursor);
+        mark->hash = cursor_uint(cursor);
+        if (mark->index == 0)
+            cursor_fail(cursor);
+    }
+    return cursor_ok(cursor) ? CONCLAVE_OK : CONCLAVE_MALFORMED;
+}
+
 static int read_snapshot(struct frame_reader *reader, struct peer_frame *decoded)
 {
     struct cursor *cursor = &reader->cursor;
@@ -452,7 +484,7 @@ static int read_header(struct frame_reader *reader, struct peer_frame *decoded)
     decoded->to = read_node_id(cursor);
     decoded->from.incarnation = cursor_uint(cursor);
     uint64_t type = cursor_uint(cursor);
-    if (group > UINT32_MAX || type < PEER_FRAME_RAFT || type > PEER_FRAME_SNAPSHOT_ACK)
+    if (group > UINT32_MAX || type < PEER_FRAME_RAFT || type > PEER_FRAME_AUDIT)
         cursor_fail(cursor);
     decoded->type = (enum peer_frame_type)type;
     return cursor_ok(cursor) ? CONCLAVE_OK : CONCLAVE_MALFORMED;
@@ -472,10 +504,12 @@ int peer_decode(struct buf *frame, struct peer_frame *ret)
         code = read_raft(&reader, frame, &decoded);
     else if (decoded.type == PEER_FRAME_HELLO)
         code = read_hello(&reader, &decoded);
-    else if (decoded.type != PEER_FRAME_REFUSED)
-        code = read_snapshot(&reader, &decoded);
-    else
+    else if (decoded.type == PEER_FRAME_REFUSED)
         code = read_refused(&reader, &decoded);
+    else if (decoded.type == PEER_FRAME_AUDIT)
+        code = read_audit(&reader, &decoded);
+    else
+        code = read_snapshot(&reader, &decoded);
     if (code)
         return code;
 

@@ -9,6 +9,7 @@
 #ifndef CODEC_PEER_H
 #define CODEC_PEER_H
 
+#include "base/audit_mark.h"
 #include "base/error.h"
 #include "raft/configuration.h"
 #include "raft/message.h"
@@ -31,8 +32,9 @@ enum peer_frame_type {
     PEER_FRAME_HELLO = 2,   /* sent when a link comes up and every few seconds: keeps the link known
                               alive in both directions and tells the endpoints */
     PEER_FRAME_REFUSED = 3, /* why the sender does not listen to the receiver */
-    PEER_FRAME_SNAPSHOT = 4,    /* a piece of a snapshot file */
-    PEER_FRAME_SNAPSHOT_ACK = 5 /* how far the receiver has it */
+    PEER_FRAME_SNAPSHOT = 4,     /* a piece of a snapshot file */
+    PEER_FRAME_SNAPSHOT_ACK = 5, /* how far the receiver has it */
+    PEER_FRAME_AUDIT = 6         /* what the sender applied up to some indexes, as hashes */
 };
 
 enum peer_refusal {
@@ -55,13 +57,21 @@ struct peer_snapshot {
     struct slice data; /* SNAPSHOT: points into the frame */
 };
 
+struct peer_audit {
+    uint32_t count; /* above 0 */
+    struct audit_mark marks[AUDIT_MARKS_MAX];
+};
+
 struct peer_frame {
     enum peer_frame_type type;
     uint32_t version, group;
     struct peer_identity from;
     raft_node_id to;
-    struct raft_message *raft;     /* RAFT: owned by whoever decoded */
-    struct peer_hello hello;       /* HELLO */
+    struct raft_message *raft; /* RAFT: owned by whoever decoded */
+    union {
+        struct peer_hello hello; /* HELLO */
+        struct peer_audit audit; /* AUDIT */
+    };
     enum peer_refusal refusal;     /* REFUSED */
     struct peer_snapshot snapshot; /* SNAPSHOT, SNAPSHOT_ACK */
 };
@@ -78,6 +88,9 @@ struct buf *peer_encode_snapshot(const struct peer_identity *identity, raft_node
                                  const struct peer_snapshot *piece);
 struct buf *peer_encode_snapshot_ack(const struct peer_identity *identity, raft_node_id to,
                                      const struct peer_snapshot *ack);
+
+struct buf *peer_encode_audit(const struct peer_identity *identity, raft_node_id to,
+                              const struct audit_mark *marks, uint32_t count);
 
 /* Decodes a whole frame. The entries of an append point into `frame` and hold references on it
  * (one reference a batch entry at most; none for empty payloads).

@@ -46,6 +46,8 @@ static const struct field status_fields[] = {
     FIELD(client_status, FIELD_TEXT, version),
     FIELD(client_status, FIELD_BOOL, serving),
     FIELD(client_status, FIELD_UINT, uptime_ms),
+    FIELD(client_status, FIELD_UINT, audited),
+    FIELD(client_status, FIELD_TEXT, deviating),
     {"members", FIELD_MEMBERS, offsetof(struct client_status, members), 0},
 };
 

@@ -428,6 +428,9 @@ struct conclave_node_status {
     uint64_t id;
     char role[16]; /* leader, follower, precandidate, candidate, learner, removed, unknown */
     uint64_t term, commit, applied, last_index, revision;
+    uint64_t audited; /* up to here it and a majority are known to have applied the same */
+    char deviating[CONCLAVE_NAME_BYTES_MAX + 1]; /* the member that it found to have applied
+                                                    something else; "": none */
     int64_t pid;
     char client[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
     char peer[CONCLAVE_ENDPOINT_BYTES_MAX + 1];

@@ -8,6 +8,7 @@ void reply_sink_clear(struct conclave_reply_sink *sink)
     sink->body = NULL;
     sink->code = CONCLAVE_OK;
     sink->refused = false;
+    sink->effect = 0;
 }
 
 void reply_sink_refuse(struct conclave_reply_sink *sink, int code)

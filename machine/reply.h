@@ -10,6 +10,7 @@ struct conclave_reply_sink {
     int code;
     struct buf *body; /* one reference; NULL: empty */
     bool refused;     /* by the session layer: the machine was not asked */
+    uint64_t effect;  /* of a command: what it found where it changed something, for the audit */
 };
 
 /* Drops the body; the sink is then OK and empty. */

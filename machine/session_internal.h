@@ -17,7 +17,9 @@ struct session_table {
     uint64_t clock_ms; /* cluster time */
     uint64_t commands; /* let through so far */
 
-    bool changed; /* clock_ms or commands, since saved */
+    struct audit_chain audit;
+
+    bool changed; /* clock_ms, commands or audit, since saved */
     struct session *dirty;
     struct { /* ids that ended since saved */
         uint64_t *items;

@@ -5,6 +5,7 @@
 #include "machine/reply.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 /* A command on its way through the machine. */
 struct item {
@@ -26,6 +27,14 @@ struct session_layer {
     uint64_t applied;         /* by the layer */
     uint64_t machine_applied; /* by the machine when it was opened: not to be applied again */
 
+    /* The apply at hand, for the audit: inputs are added to the chain when they are answered. */
+    const struct session_input *inputs;
+    struct conclave_reply_sink *const *input_replies;
+    size_t input_count, audited;
+    uint64_t flushing; /* up to this index */
+    struct audit_mark marks[AUDIT_MARKS_MAX];
+    uint32_t mark_count;
+
     /* One apply of the machine. Sessions end only between them: the items point to theirs. */
     uint32_t count, repeat_count;
     bool settled;
@@ -40,7 +49,54 @@ struct session_table *session_layer_table(struct session_layer *layer)
     return layer->table;
 }
 
+uint32_t session_layer_marks(struct session_layer *layer, struct audit_mark *ret, uint32_t limit)
+{
+    uint32_t count = layer->mark_count < limit ? layer->mark_count : limit;
+    memcpy(ret, layer->marks + (layer->mark_count - count), count * sizeof *ret);
+    layer->mark_count = 0;
+    return count;
+}
+
+bool session_layer_mark(const struct session_layer *layer, struct audit_mark *ret)
+{
+    const struct audit_chain chain = session_table_audit(layer->table);
+    *ret = chain.at;
+    return !chain.unknown && chain.at.index > 0;
+}
+
 /* --- One apply of the machine ----------------------------------------------------------------- */
+
+/* Adds what has been answered to the audit's chain. */
+static void audit(struct session_layer *layer)
+{
+    struct audit_chain chain = session_table_audit(layer->table);
+    for (; layer->audited < layer->input_count; layer->audited++) {
+        const struct session_input *input = &layer->inputs[layer->audited];
+        const struct conclave_reply_sink *reply = layer->input_replies[layer->audited];
+        const struct conclave_command *command = &input->command;
+        if (command->index > layer->flushing)
+            break;
+        if (command->index <= layer->machine_applied)
+            chain.unknown = true; /* applied in an earlier life: what it answered is lost */
+        const struct buf *body = reply->body;
+        audit_chain_add(&chain, &(struct audit_entry){.index = command->index,
+                                                      .term = command->term,
+                                                      .kind = input->audit_only   ? 2
+                                                              : input->in_session ? 1
+                                                                                  : 0,
+                                                      .payload = command->data,
+                                                      .payload_bytes = command->bytes,
+                                                      .code = reply->code,
+                                                      .answer = body ? body->data : NULL,
+                                                      .answer_bytes = body ? body->bytes : 0,
+                                                      .effect = reply->effect});
+        if (command->index % AUDIT_INTERVAL == 0 && !chain.unknown &&
+            layer->mark_count < AUDIT_MARKS_MAX)
+            layer->marks[layer->mark_count++] = chain.at;
+    }
+    chain.at.index = layer->flushing;
+    session_table_set_audit(layer->table, &chain);
+}
 
 /* The machine has answered: keeps the answers. Once for each apply, however often it is tried. */
 static void settle(struct session_layer *layer)
@@ -55,6 +111,12 @@ static void settle(struct session_layer *layer)
             session_table_settle(layer->table, item->session, item->sequence, reply->code,
                                  reply->body);
     }
+    for (uint32_t i = 0; i < layer->repeat_count; i++) {
+        const struct conclave_reply_sink *first = layer->replies[layer->repeats[i].item];
+        reply_sink_take(layer->repeats[i].reply, first->code,
+                        first->body ? buf_ref(first->body) : NULL);
+    }
+    audit(layer);
     if (session_table_wants_sweep(layer->table))
         session_table_sweep(layer->table);
 }
@@ -74,6 +136,7 @@ static int flush(struct session_layer *layer, uint64_t last_index)
         return CONCLAVE_OK;
     ASSERT(last_index > layer->machine_applied || layer->count == 0);
     layer->settled = false;
+    layer->flushing = last_index;
     if (last_index > layer->machine_applied) {
         int code = layer->ops->apply(layer->machine, layer->commands, layer->count, last_index,
                                      layer->replies);
@@ -82,11 +145,6 @@ static int flush(struct session_layer *layer, uint64_t last_index)
     }
     settle(layer);
     session_table_saved(layer->table);
-    for (uint32_t i = 0; i < layer->repeat_count; i++) {
-        const struct conclave_reply_sink *first = layer->replies[layer->repeats[i].item];
-        reply_sink_take(layer->repeats[i].reply, first->code,
-                        first->body ? buf_ref(first->body) : NULL);
-    }
     layer->count = layer->repeat_count = 0;
     layer->applied = last_index;
     return CONCLAVE_OK;
@@ -224,9 +282,16 @@ int session_layer_apply(struct session_layer *layer, const struct session_input 
                         struct conclave_reply_sink *const *replies)
 {
     ASSERT(count <= SESSION_INPUTS_MAX && last_index > layer->applied);
+    layer->inputs = inputs;
+    layer->input_replies = replies;
+    layer->input_count = count;
+    layer->audited = 0;
+    layer->mark_count = 0;
     for (size_t i = 0; i < count; i++) {
         const struct conclave_command *command = &inputs[i].command;
         ASSERT(command->index > layer->applied && command->index <= last_index);
+        if (inputs[i].audit_only)
+            continue;
         if (inputs[i].in_session) {
             int code = take_session_input(layer, command, replies[i]);
             if (code)
@@ -269,6 +334,17 @@ void session_layer_destroy(struct session_layer *layer)
     free(layer);
 }
 
+/* A chain that was not stored with what is applied says nothing about it. */
+static void audit_begin(struct session_layer *layer)
+{
+    struct audit_chain chain = session_table_audit(layer->table);
+    if (chain.at.index == layer->applied)
+        return;
+    chain.unknown = true;
+    chain.at.index = layer->applied;
+    session_table_set_audit(layer->table, &chain);
+}
+
 int session_layer_open(struct session_layer *layer, const struct conclave_machine_env *env,
                        uint64_t *ret_applied_index, struct conclave_error *error)
 {
@@ -280,6 +356,7 @@ int session_layer_open(struct session_layer *layer, const struct conclave_machin
     session_table_loaded(layer->table);
     layer->machine_applied = applied;
     layer->applied = layer->kv ? applied : 0;
+    audit_begin(layer);
     *ret_applied_index = layer->applied;
     return CONCLAVE_OK;
 }
@@ -294,5 +371,6 @@ int session_layer_restore(struct session_layer *layer, uint64_t index, kv_snapsh
         return code;
     session_table_loaded(layer->table);
     layer->machine_applied = layer->applied = index;
+    audit_begin(layer);
     return CONCLAVE_OK;
 }

@@ -18,10 +18,11 @@
 #include "machine/kv.h"
 #include "machine/session_table.h"
 
-/* One committed command, in order. */
+/* One committed entry, in order. */
 struct session_input {
     struct conclave_command command;
     bool in_session; /* its data is a session request (codec/session.h) */
+    bool audit_only; /* a no-op or a configuration: nothing to apply, its data is the payload */
 };
 
 enum { SESSION_INPUTS_MAX = 4096 }; /* of one session_layer_apply */
@@ -47,6 +48,13 @@ MUST_USE int session_layer_apply(struct session_layer *layer, const struct sessi
 /* The built-in machine becomes a snapshot, sessions and data. Codes as kv_restore. */
 MUST_USE int session_layer_restore(struct session_layer *layer, uint64_t index,
                                    kv_snapshot_source source, void *arg);
+
+/* The audit's marks that the last apply passed, one every AUDIT_INTERVAL entries, at most `limit`,
+ * oldest first; the count. They are handed out once. */
+uint32_t session_layer_marks(struct session_layer *layer, struct audit_mark *ret, uint32_t limit);
+
+/* The audit's mark of everything applied; false: it is not known, or there is nothing. */
+bool session_layer_mark(const struct session_layer *layer, struct audit_mark *ret);
 
 /* For snapshots: what is to travel with the machine's data, as of the last apply. */
 struct session_table *session_layer_table(struct session_layer *layer);

@@ -1,6 +1,6 @@
 /* The table as bytes: one record a session, and one (id 0) of the table itself.
  *
- *     table    [1, clock_ms, commands]
+ *     table    [2, clock_ms, commands, audited index, audited hash]: hash nil: not known
  *     session  [acknowledged, highest, used_ms, used_index, capacity, [slot, ...]]
  *     slot     [sequence, code, body]: body nil if empty; code nil if the answer is forgotten
  *     encoded  [[id, record], ...], each record a bin, in the order of use; the table's first */
@@ -12,16 +12,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RECORD_FORMAT = 1 };
+enum { RECORD_FORMAT = 2, TABLE_FIELDS = 5 };
 
 /* --- Writing ---------------------------------------------------------------------------------- */
 
 static void table_pack(struct pack *pack, const struct session_table *table)
 {
-    pack_array(pack, 3);
+    pack_array(pack, TABLE_FIELDS);
     pack_uint(pack, RECORD_FORMAT);
     pack_uint(pack, table->clock_ms);
     pack_uint(pack, table->commands);
+    pack_uint(pack, table->audit.at.index);
+    if (table->audit.unknown)
+        pack_nil(pack);
+    else
+        pack_uint(pack, table->audit.at.hash);
 }
 
 static void slot_pack(struct pack *pack, const struct session_slot *slot)
@@ -116,7 +121,11 @@ static bool table_read(struct cursor *cursor, struct session_table *table)
     uint64_t format = cursor_uint(cursor);
     table->clock_ms = cursor_uint(cursor);
     table->commands = cursor_uint(cursor);
-    return cursor_done(cursor) && fields == 3 && format == RECORD_FORMAT;
+    table->audit.at.index = cursor_uint(cursor);
+    table->audit.unknown = cursor_nil(cursor);
+    if (!table->audit.unknown)
+        table->audit.at.hash = cursor_uint(cursor);
+    return cursor_done(cursor) && fields == TABLE_FIELDS && format == RECORD_FORMAT;
 }
 
 static bool slot_read(struct cursor *cursor, struct session_table *table, struct session *session)

@@ -179,7 +179,19 @@ void session_table_clear(struct session_table *table)
     while (table->oldest)
         session_end(table, table->oldest);
     table->clock_ms = table->commands = 0;
+    table->audit = (struct audit_chain){0};
     ASSERT(table->count == 0 && table->slots == 0 && table->body_bytes == 0);
+}
+
+struct audit_chain session_table_audit(const struct session_table *table)
+{
+    return table->audit;
+}
+
+void session_table_set_audit(struct session_table *table, const struct audit_chain *chain)
+{
+    table->audit = *chain;
+    table->changed = true;
 }
 
 void session_table_destroy(struct session_table *table)

@@ -22,6 +22,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/pack.h"
+#include "machine/audit_chain.h"
 
 enum {
     SESSIONS_MAX = 16384,  /* 320 bytes each with the smallest ring: 5 MiB */
@@ -141,6 +142,11 @@ bool session_table_wants_sweep(const struct session_table *table);
 
 /* Forgets answers, of the sessions that hold most, until all fit. */
 void session_table_sweep(struct session_table *table);
+
+/* The audit's chain over all that was applied: part of the table, so that it is stored and travels
+ * with it. */
+struct audit_chain session_table_audit(const struct session_table *table);
+void session_table_set_audit(struct session_table *table, const struct audit_chain *chain);
 
 /* --- As bytes --------------------------------------------------------------------------------- */
 

@@ -49,6 +49,9 @@ static struct buf *encode_again(const struct peer_frame *decoded)
         return peer_encode_raft(&decoded->from, decoded->raft);
     if (decoded->type == PEER_FRAME_REFUSED)
         return peer_encode_refused(&decoded->from, decoded->to, decoded->refusal);
+    if (decoded->type == PEER_FRAME_AUDIT)
+        return peer_encode_audit(&decoded->from, decoded->to, decoded->audit.marks,
+                                 decoded->audit.count);
     return peer_encode_hello(&decoded->from, decoded->to, &decoded->hello);
 }
 

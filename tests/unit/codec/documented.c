@@ -61,6 +61,14 @@ Test(documented, hello)
            "\x98\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xa1\xcc\xb2\xcc\x99\x03\x01");
 }
 
+Test(documented, audit)
+{
+    static const struct audit_mark mark = {1024, 0x0123456789abcdef};
+    EXPECT(peer_encode_audit(&node_161, 178, &mark, 1),
+           "\x98\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xa1\xcc\xb2\xcc\x99\x06\x92\xcd"
+           "\x04\x00\xcf\x01\x23\x45\x67\x89\xab\xcd\xef");
+}
+
 Test(documented, append_request)
 {
     struct raft_message *message = raft_message_create(RAFT_APPEND_REQUEST, 161, 178, 3);

@@ -310,3 +310,52 @@ Test(peer, sizes_an_append_request_so_that_nothing_grows)
         buf_unref(frame);
     }
 }
+
+Test(peer, carries_as_many_marks_of_the_audit_as_fit_and_no_more)
+{
+    struct audit_mark marks[AUDIT_MARKS_MAX];
+    for (uint32_t i = 0; i < AUDIT_MARKS_MAX; i++)
+        marks[i] = (struct audit_mark){extremes[1 + i % (EXTREMES - 1)], extremes[i % EXTREMES]};
+    static const uint32_t counts[] = {1, 2, 7, AUDIT_MARKS_MAX};
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
+        struct buf *frame = peer_encode_audit(&sample_identity, SAMPLE_TO, marks, counts[i]);
+        struct peer_frame decoded;
+        cr_assert_eq(peer_decode(frame, &decoded), CONCLAVE_OK);
+        cr_assert_eq(decoded.type, PEER_FRAME_AUDIT);
+        cr_assert_eq(decoded.audit.count, counts[i]);
+        for (uint32_t k = 0; k < counts[i]; k++) {
+            cr_assert_eq(decoded.audit.marks[k].index, marks[k].index);
+            cr_assert_eq(decoded.audit.marks[k].hash, marks[k].hash);
+        }
+        buf_unref(frame);
+    }
+}
+
+/* The header of an audit frame and a list of this many ones behind it. */
+static int decode_ones(uint32_t count)
+{
+    struct pack pack;
+    pack_init(&pack, 0);
+    pack_array(&pack, 8);
+    const uint64_t header[] = {PEER_PROTOCOL_VERSION, 0, 5, 1, 2, 3, PEER_FRAME_AUDIT};
+    for (size_t i = 0; i < sizeof header / sizeof header[0]; i++)
+        pack_uint(&pack, header[i]);
+    pack_array(&pack, count);
+    for (uint32_t i = 0; i < count; i++)
+        pack_uint(&pack, 1);
+    struct buf *frame = pack_take(&pack);
+    struct peer_frame decoded;
+    int code = peer_decode(frame, &decoded);
+    buf_unref(frame);
+    return code;
+}
+
+Test(peer, refuses_marks_of_the_audit_that_are_none_half_or_too_many)
+{
+    cr_assert_eq(decode_ones(2), CONCLAVE_OK);
+    cr_assert_eq(decode_ones(2 * AUDIT_MARKS_MAX), CONCLAVE_OK);
+    cr_assert_eq(decode_ones(0), CONCLAVE_MALFORMED);
+    cr_assert_eq(decode_ones(1), CONCLAVE_MALFORMED);
+    cr_assert_eq(decode_ones(3), CONCLAVE_MALFORMED);
+    cr_assert_eq(decode_ones(2 * AUDIT_MARKS_MAX + 2), CONCLAVE_MALFORMED);
+}

@@ -1,0 +1,120 @@
+/* The continuous audit: this node says what its chain was at some indexes, hears what the others'
+ * were, and ends when a majority of the voters had another one. What is compared:
+ * machine/audit_chain.h; who is right: raft/audit.h. */
+#include "actors/network.h"
+
+#include "base/error.h"
+
+#include <stdio.h>
+
+enum {
+    SPLIT_COMPLAINT_US = 10000000, /* one line in this time about the same trouble */
+    MARKS_REPEATED = 8             /* with each hello: frames get lost */
+};
+
+static const char *name_of(const struct network *network, raft_node_id id)
+{
+    const struct raft_member *member = raft_configuration_find(network->members, id);
+    return member ? member->name : "unknown";
+}
+
+static void complain(struct actor *actor, const struct audit_finding *finding, uint64_t now_us)
+{
+    struct network *network = actor->state;
+    if (network->audit_complained_us && now_us - network->audit_complained_us < SPLIT_COMPLAINT_US)
+        return;
+    network->audit_complained_us = now_us;
+    const char *name = name_of(network, finding->deviating);
+    if (finding->verdict == AUDIT_DEVIATES)
+        log_event(
+            &actor->node->logger, CONCLAVE_LOG_ERROR, "network", "audit_deviates",
+            "peer=%s index=%llu reason=\"what this member applied differs from the majority: it "
+            "must not serve; remove its data/machine directory, or replace it\"",
+            name, (unsigned long long)finding->index);
+    else
+        log_event(&actor->node->logger, CONCLAVE_LOG_ERROR, "network", "audit_split",
+                  "peer=%s index=%llu reason=\"nodes differ in what they applied and no majority "
+                  "is known to agree: compare their data before you rely on any of them\"",
+                  name, (unsigned long long)finding->index);
+}
+
+/* Takes in what one node says of one index. */
+static void note(struct actor *actor, raft_node_id id, struct audit_mark mark, uint64_t now_us)
+{
+    struct network *network = actor->state;
+    if (!network->members)
+        return;
+    const struct audit_finding finding = audit_note(&network->audit, network->members, id, mark);
+    switch (finding.verdict) {
+    case AUDIT_OPEN:
+    case AUDIT_AGREES:
+        break;
+    case AUDIT_DEVIATES:
+    case AUDIT_SPLIT:
+        complain(actor, &finding, now_us);
+        break;
+    case AUDIT_SELF_DEVIATES:
+        network->deviates_at = finding.index;
+        break;
+    }
+}
+
+static void tell(struct actor *actor, const struct audit_mark *marks, uint32_t count)
+{
+    struct network *network = actor->state;
+    for (uint32_t i = 0; count > 0 && i < network->peer_count; i++) {
+        const struct peer_state *peer = &network->peer_states[i];
+        if (!peer->guest && peer->endpoint[0])
+            peers_send(network->peers, peer->id,
+                       peer_encode_audit(&actor->node->peer_identity, peer->id, marks, count));
+    }
+}
+
+void network_audit_own(struct actor *actor, const struct envelope *envelope, uint64_t now_us)
+{
+    struct network *network = actor->state;
+    for (uint32_t i = 0; i < envelope->audit.count; i++)
+        note(actor, network->audit.self, envelope->audit.marks[i], now_us);
+    if (network->members)
+        tell(actor, envelope->audit.marks, envelope->audit.count);
+}
+
+void network_audit_heard(struct actor *actor, const struct peer_frame *frame, uint64_t now_us)
+{
+    for (uint32_t i = 0; i < frame->audit.count; i++)
+        note(actor, frame->from.node_id, frame->audit.marks[i], now_us);
+}
+
+void network_audit_tick(struct actor *actor)
+{
+    struct network *network = actor->state;
+    struct audit_mark marks[MARKS_REPEATED];
+    tell(actor, marks, audit_own(&network->audit, marks, MARKS_REPEATED));
+    if (network->clients.draining)
+        return;
+    struct envelope *ask = envelope_create(ENVELOPE_AUDIT);
+    actor_send(actor, ACTOR_MACHINE, &ask);
+}
+
+void network_audit_status(const struct network *network, struct client_status *status)
+{
+    if (!network->members)
+        return;
+    raft_node_id deviating = audit_deviating(&network->audit, network->members);
+    status->audited = network->audit.agreed;
+    if (deviating)
+        snprintf(status->deviating, sizeof status->deviating, "%s", name_of(network, deviating));
+}
+
+int network_audit_verdict(const struct network *network, struct conclave_error *error)
+{
+    if (!network->deviates_at)
+        return CONCLAVE_OK;
+    return error_set(error, CONCLAVE_CORRUPT,
+                     "what this node applied up to index %llu differs from what a majority of the "
+                     "cluster applied, so its answers are wrong: it stops. Remove its machine "
+                     "directory, which is then made again from the log and the snapshots; if this "
+                     "comes back, remove the node from the cluster and join it with an empty "
+                     "directory",
+                     (unsigned long long)network->deviates_at);
+}
