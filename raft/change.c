@@ -105,6 +105,8 @@ static void configuration_change(struct raft *raft, struct raft_configuration *n
         if (votes)
             member->flags |= RAFT_MEMBER_VOTER_OLD;
     }
+    /* Who votes in neither set goes at once: a learner has no part in the joint phase. */
+    members_sweep(next);
     if (voters_change) {
         next->joint = true;
         raft->change_origin = origin;
@@ -113,7 +115,6 @@ static void configuration_change(struct raft *raft, struct raft_configuration *n
     }
     for (uint32_t i = 0; i < next->member_count; i++)
         next->members[i].flags &= ~(uint32_t)RAFT_MEMBER_VOTER_OLD;
-    members_sweep(next);
     configuration_append(raft, next, origin);
 }
 

@@ -338,6 +338,33 @@ Test(membership, replace_changes_both_members_at_once)
     cluster_deinit(&c);
 }
 
+Test(membership, a_learner_that_is_replaced_is_not_left_in_the_joint_phase)
+{
+    cluster_led(3);
+    for (raft_node_id id = 4; id <= 5; id++) {
+        char name[4];
+        snprintf(name, sizeof name, "n%u", (unsigned)id);
+        cluster_add_node(&c, id);
+        struct raft_change *add = calloc(1, sizeof *add);
+        *add =
+            (struct raft_change){.type = RAFT_CHANGE_ADD, .member = {.id = id, .peer = "tcp://h"}};
+        snprintf(add->member.name, sizeof add->member.name, "%s", name);
+        snprintf(add->member.peer, sizeof add->member.peer, "tcp://h:%s", name);
+        struct raft_event event = {.type = RAFT_EVENT_CHANGE, .change = add};
+        cluster_step(&c, 1, &event, 1);
+        cluster_start_node(&c, id);
+        cluster_run(&c, 4 * HEARTBEAT_US);
+    }
+    cluster_change(&c, 1, RAFT_CHANGE_REPLACE, "n4", "n5");
+    cr_assert(members_of(1)->joint);
+    cr_assert_null(member_of(1, 4), "it votes in neither set");
+    cluster_settle(&c);
+    cr_assert(votes(2, 5) && !members_of(2)->joint, "the others could read it");
+    cr_assert(raft_configuration_was_removed(members_of(2), 4));
+    cr_assert(answered(1));
+    cluster_deinit(&c);
+}
+
 Test(membership, the_only_one_with_the_newest_log_is_the_one_just_promoted)
 {
     cluster_led(3);
