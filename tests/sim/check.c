@@ -20,6 +20,12 @@ void check_init(struct check *check, const struct raft_options *options, const r
     check->configs.items[check->configs.count++] = (struct check_config){0};
 }
 
+void check_add_node(struct check *check, raft_node_id id)
+{
+    ASSERT(check->node_count < SIM_NODES_MAX);
+    check->nodes[check->node_count++].id = id;
+}
+
 void check_deinit(struct check *check)
 {
     for (uint32_t i = 0; i < check->node_count; i++) {
@@ -101,6 +107,9 @@ void check_log_put(struct check *check, struct check_log *log, const struct raft
     for (; at < entry->payload.bytes; at++)
         hash = hash_mix(hash, entry->payload.data[at]);
     put.chain = hash;
+    put.proposed_through = before ? before->proposed_through : 0;
+    if (entry->kind != RAFT_ENTRY_CONFIG)
+        put.proposed_through += entry->payload.bytes;
     uint32_t cell;
     if (entry->kind != RAFT_ENTRY_COMMAND || !command_decode(entry->payload, &put.op, &cell))
         put.op = 0;
@@ -231,7 +240,7 @@ void check_persist(struct check *check, uint32_t node, const struct raft_persist
         check_match(check, node, e->id.index);
     }
     const struct check_entry *last = check_log_at(&at->memory, at->memory.count);
-    if (persist->last.index != at->memory.count || !last || persist->last.term != last->term)
+    if (persist->last.index != at->memory.count || persist->last.term != (last ? last->term : 0))
         check_fail(check, "persist names its last entry",
                    "n%u says %" PRIu64 ":%" PRIu64 ", its log ends at %" PRIu64, node + 1,
                    persist->last.term, persist->last.index, at->memory.count);

@@ -10,6 +10,7 @@
 #define TESTS_SIM_CHECK_H
 
 #include "raft/raft.h"
+#include "tests/sim/changes.h"
 #include "tests/sim/knobs.h"
 #include "tests/sim/map.h"
 #include "tests/sim/ops.h"
@@ -19,9 +20,10 @@ struct check_entry {
     uint64_t term;
     uint64_t chain; /* hash of this entry and all before it: equal chain, equal log up to here */
     uint64_t op;    /* COMMAND: the operation's number; else 0 */
-    uint64_t bytes_through; /* of payload, in this entry and all before it */
-    uint64_t config_at;     /* index of the newest configuration up to here; 0: there is none */
-    uint32_t config;        /* its number */
+    uint64_t bytes_through;    /* of payload, in this entry and all before it */
+    uint64_t proposed_through; /* of those, the bytes that clients have proposed */
+    uint64_t config_at;        /* index of the newest configuration up to here; 0: there is none */
+    uint32_t config;           /* its number */
 };
 
 /* A configuration, members by their nodes' numbers: bit i is node i. */
@@ -106,6 +108,10 @@ void check_init(struct check *check, const struct raft_options *options, const r
                 uint32_t node_count, struct ops *ops);
 void check_deinit(struct check *check);
 
+/* One node more: it may be named as a member from now on. An id may come twice: what is said of its
+ * member is said of the first node. */
+void check_add_node(struct check *check, raft_node_id id);
+
 /* Keeps the first violation: a short name and the account of it. */
 void check_fail(struct check *check, const char *invariant, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -143,6 +149,9 @@ uint32_t check_config_number(struct check *check, struct slice payload);
 const struct check_config *check_config_at(const struct check *check, const struct check_log *log,
                                            uint64_t index);
 
+/* How many nodes are in a set. */
+uint32_t check_count(uint32_t nodes);
+
 /* True if these nodes are a majority of the voters; of both sets in the joint phase (Rule 30). */
 bool check_majority(const struct check_config *config, uint32_t nodes);
 
@@ -167,6 +176,10 @@ void check_configuration(struct check *check, uint32_t node,
 
 /* Part of check_step: the newest configuration in the log is in effect (Rule 29). */
 void check_config_index(struct check *check, uint32_t node);
+
+/* A request of the operator is answered (NULL: of nobody); index 0: not by an entry. */
+void check_change(struct check *check, const struct change *change, uint32_t node, uint32_t life,
+                  int code, uint64_t index);
 
 /* --- check_flow.c: what a leader believes of its peers and sends to them -----------------------
  */

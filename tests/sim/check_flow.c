@@ -60,8 +60,9 @@ void check_uncommitted(struct check *check, uint32_t node)
     if (at->view.role != RAFT_LEADER)
         return;
     uint64_t from = at->view.commit > at->led_from ? at->view.commit : at->led_from;
-    uint64_t bytes =
-        check_log_bytes(&at->memory, at->memory.count) - check_log_bytes(&at->memory, from);
+    const struct check_entry *last = check_log_at(&at->memory, at->memory.count);
+    const struct check_entry *before = check_log_at(&at->memory, from);
+    uint64_t bytes = last->proposed_through - (before ? before->proposed_through : 0);
     if (bytes > check->options.uncommitted_bytes_max && bytes > check->proposal_bytes_max)
         check_fail(check, "what is uncommitted is bounded",
                    "n%u leads with %" PRIu64 " bytes not committed, the limit is %" PRIu64,
@@ -132,13 +133,15 @@ void check_append_request(struct check *check, uint32_t node, const struct raft_
                    "n%u sends commit %" PRIu64 ", has %" PRIu64, node + 1, request->commit,
                    at->view.commit);
     const struct raft_peer_view *peer = &at->peers[check_find(check, message->to)];
-    if (at->view.hard_state.term == message->term && request->entries.entry_count == 0 &&
-        request->commit > peer->match)
+    /* A leader that was removed leads no more at the end of its last step. */
+    bool leading = at->view.role == RAFT_LEADER && at->view.hard_state.term == message->term;
+    if (leading && request->entries.entry_count == 0 && request->commit > peer->match)
         check_fail(check, "an empty append commits no more than the peer holds",
                    "n%u sends commit %" PRIu64 ", the peer's match is %" PRIu64, node + 1,
                    request->commit, peer->match);
     if (at->view.hard_state.term != message->term)
         return; /* stepped down in the same step: its log may have changed since */
     check_append_entries(check, node, request);
-    check_append_limits(check, node, check_find(check, message->to), request);
+    if (leading)
+        check_append_limits(check, node, check_find(check, message->to), request);
 }

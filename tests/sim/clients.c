@@ -196,9 +196,11 @@ void clients_node_crashed(struct world *world, const struct node *node)
 uint64_t clients_pending(const struct world *world)
 {
     uint64_t pending = 0;
+    uint32_t removed = members_committed(world)->removed;
     for (uint64_t number = 1; number <= world->ops.count; number++) {
         const struct op *op = &world->ops.items[number];
-        pending += op->state == OP_TAKEN || op->state == OP_SENT;
+        bool taken = op->state == OP_TAKEN && !(removed >> op->node & 1);
+        pending += taken || op->state == OP_SENT;
     }
     return pending;
 }

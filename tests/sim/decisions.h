@@ -14,9 +14,10 @@
 #include <stdio.h>
 
 /* X(NAME, text): what is not a fault. Numbered after the faults. */
-#define SIM_ACTIONS(X)                \
-    X(REQUEST, "requests of clients") \
-    X(STRAY, "requests to replaced leaders")
+#define SIM_ACTIONS(X)                       \
+    X(REQUEST, "requests of clients")        \
+    X(STRAY, "requests to replaced leaders") \
+    X(CHANGE, "changes of the members asked for")
 
 enum sim_action {
     SIM_ACTION_FIRST = SIM_FAULT_COUNT - 1,

@@ -51,6 +51,8 @@ struct disk *disk_create(struct buf *configuration, struct storage *storage)
     struct disk *disk = mem_zalloc(sizeof *disk);
     disk->storage = storage;
     disk->hard_state = (struct raft_hard_state){.term = 1};
+    if (!configuration)
+        return disk;
     struct raft_entry first = {.id = {.term = 1, .index = 1},
                                .kind = RAFT_ENTRY_CONFIG,
                                .buf = configuration,
@@ -209,8 +211,8 @@ static bool entry_equal(const struct raft_entry *a, const struct raft_entry *b)
 
 static bool log_equal(const struct disk *disk, const struct raft_runs *found)
 {
-    if (disk->count != found->entry_count ||
-        !raft_id_equal(disk->entries[disk->count - 1].id, raft_runs_last(found)))
+    struct raft_id last = disk->count > 0 ? disk->entries[disk->count - 1].id : (struct raft_id){0};
+    if (disk->count != found->entry_count || !raft_id_equal(last, raft_runs_last(found)))
         return false;
     struct raft_runs_iter it = {0};
     uint64_t i = 0;
@@ -307,7 +309,7 @@ enum disk_start disk_recover(struct disk *disk, bool interrupted, struct disk_fo
     if (disk->storage)
         return real_recover(disk, interrupted, ret, error);
     ASSERT(disk->queued == 0);
-    struct raft_batch *batch = raft_batch_create((uint32_t)disk->count);
+    struct raft_batch *batch = raft_batch_create((uint32_t)disk->count + 1);
     for (uint64_t i = 0; i < disk->count; i++) {
         struct raft_entry entry = disk->entries[i];
         if (entry.buf)
@@ -318,7 +320,8 @@ enum disk_start disk_recover(struct disk *disk, bool interrupted, struct disk_fo
     ret->life = ++disk->life;
     disk->attested = 0; /* a start attests what it found */
     disk->crash = (struct disk_crash){0};
-    raft_runs_append(&ret->entries, batch, 0, batch->count);
+    if (batch->count > 0)
+        raft_runs_append(&ret->entries, batch, 0, batch->count);
     raft_batch_unref(batch);
     return DISK_STARTED;
 }

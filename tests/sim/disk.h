@@ -16,8 +16,9 @@
 struct disk;
 struct storage;
 
-/* A disk as a new node has it: the hard state {1, 0} and the configuration as entry 1:1. Takes a
- * reference of its own on the payload. `storage`: taken over; NULL: the model. */
+/* A disk as a new node has it: the hard state {1, 0} and the configuration as entry 1:1, of which
+ * it takes a reference of its own; NULL: no entry, as for a node that joins. `storage`: taken over;
+ * NULL: the model. */
 struct disk *disk_create(struct buf *configuration, struct storage *storage);
 void disk_destroy(struct disk *disk);
 

@@ -29,9 +29,10 @@ static void crash(struct world *world, struct node *node)
     node_crash(world, node);
     restart_later(world, node, fault_length(world));
     uint32_t down = 0;
-    for (uint32_t i = 0; i < world->knobs.voter_count; i++)
-        down += !world->nodes[i].up;
-    if (down * 2 >= world->knobs.voter_count)
+    uint32_t voters = members_committed(world)->voters;
+    for (uint32_t i = 0; i < world->node_count; i++)
+        down += (voters >> i & 1) && !world->nodes[i].up;
+    if (down * 2 >= check_count(voters))
         report_mark(&world->report, SIM_MARK_MAJORITY_DOWN);
 }
 
@@ -74,12 +75,8 @@ static void fault_crash_all(struct world *world)
 static void fault_damage(struct world *world)
 {
     struct node *node = faults_target(world);
-    uint32_t damaged = 1;
-    for (uint32_t i = 0; i < world->knobs.voter_count; i++)
-        damaged += world->nodes[i].damaged;
-    bool learner = world_index(world, node) >= world->knobs.voter_count;
-    if (!world->knobs.real_disk || node->damaged || node->incarnation == 0 ||
-        (!learner && damaged * 2 >= world->knobs.voter_count))
+    if (!world->knobs.real_disk || node->damaged || node->gone || node->incarnation == 0 ||
+        !members_may_lose(world, world_index(world, node)))
         return;
     if (!world_grant(world, SIM_FAULT_DAMAGE))
         return;
@@ -290,7 +287,7 @@ void faults_end(struct world *world)
         for (uint32_t j = 0; j < world->node_count; j++)
             world->cut[i][j] = 0;
         node->paused_until_us = 0;
-        if (disk_storage(node->disk))
+        if (node->exists && disk_storage(node->disk))
             storage_empty(disk_storage(node->disk));
         if (!node->up)
             node_start(world, node);

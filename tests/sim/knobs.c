@@ -95,6 +95,24 @@ static void draw_real(struct knobs *knobs, struct prng *prng)
     knobs->chance[SIM_FAULT_BAD_START] = PICK(prng, 100, 500);
 }
 
+static void draw_changes(struct knobs *knobs, struct prng *prng)
+{
+    struct change_knobs *changes = &knobs->changes;
+    changes->on = prng_below(prng, 5) < 3;
+    changes->gap_us_max = knobs->raft.election_timeout_us * PICK(prng, 1, 3, 10);
+    for (int i = 0; i < SIM_CHANGE_KINDS; i++)
+        changes->weights[i] = (uint32_t)PICK(prng, 0, 1, 1, 4);
+    changes->weights[0] += 1; /* else there is soon nothing to ask for */
+    changes->voters_min = (uint32_t)PICK(prng, 1, 1, 2, 3);
+    changes->voters_max = (uint32_t)prng_between(prng, changes->voters_min, SIM_VOTERS_MAX);
+    changes->stray_chance = PICK(prng, 0, 100, 500);
+    changes->pair_chance = PICK(prng, 0, 100, 500);
+    changes->leader_chance = PICK(prng, 0, 300, 1000);
+    changes->promote_chance = PICK(prng, 0, 500, 1000);
+    changes->late_chance = PICK(prng, 0, 0, 500);
+    changes->lost_chance = PICK(prng, 0, 100, 300);
+}
+
 void knobs_draw(struct knobs *knobs, struct prng *prng)
 {
     memset(knobs, 0, sizeof *knobs);
@@ -113,6 +131,7 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     knobs->chance[SIM_FAULT_SLOW_MACHINE] = PICK(prng, 5, 50, 300);
     knobs->chance[SIM_FAULT_EARLY_TIMER] = PICK(prng, 5, 50, 300);
     draw_real(knobs, prng);
+    draw_changes(knobs, prng);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if (!knobs->on[i])
             knobs->chance[i] = 0;

@@ -18,9 +18,25 @@ struct storage_knobs {
 
 enum {
     SIM_VOTERS_MAX = 7,
-    SIM_NODES_MAX = 9, /* voters and learners */
+    SIM_NODES_MAX = 16, /* over a run: members from the start, those that join, blank disks */
     SIM_CLIENTS_MAX = 8,
     SIM_REGISTERS = 4
+};
+
+enum { SIM_CHANGE_KINDS = 5 }; /* add, promote, remove, replace, nonsense */
+
+/* The operator who changes the members. */
+struct change_knobs {
+    bool on;
+    uint64_t gap_us_max; /* between two requests */
+    uint32_t weights[SIM_CHANGE_KINDS];
+    uint32_t voters_min, voters_max; /* what it keeps between, as far as it sees */
+    uint64_t stray_chance;           /* it asks any node, not the leader */
+    uint64_t pair_chance;            /* two requests at once */
+    uint64_t leader_chance;          /* who goes is the leader */
+    uint64_t promote_chance;         /* who comes is to become a voter by itself */
+    uint64_t late_chance;            /* who comes is added first and joins later */
+    uint64_t lost_chance;            /* of an answer */
 };
 
 /* X(NAME, text): the faults, counted as they are injected. */
@@ -45,6 +61,7 @@ enum {
     X(SLOW_DISK, "slow disk batches")                \
     X(SLOW_MACHINE, "slow apply batches")            \
     X(EARLY_TIMER, "early timeouts")                 \
+    X(WIPE, "disks wiped")                           \
     X(TRANSFER, "transfers of leadership asked for")
 
 enum sim_fault {
@@ -76,6 +93,7 @@ struct knobs {
     bool real_disk;    /* vote file and log are the real ones */
     bool real_machine; /* keys and values in LMDB: slow */
     struct storage_knobs storage;
+    struct change_knobs changes;
 
     uint32_t client_count;
     uint32_t burst_max; /* commands proposed together */

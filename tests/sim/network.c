@@ -133,6 +133,7 @@ void network_send(struct world *world, struct node *node, struct raft_message *m
         raft_message_destroy(message);
         return;
     }
+    to = world->nodes[to].heir;
     struct raft_message *copy = message_copy(message);
     raft_message_destroy(message);
     report_message(&world->report, RECORD_SEND, world->now_us, from, copy);
@@ -173,6 +174,10 @@ void network_deliver(struct world *world, const struct sim_event *event)
         buf_unref(event->ptr);
         if (!message)
             return;
+    }
+    if (!links_listen(world, node, (uint32_t)event->b)) {
+        network_drop(world, event->node, message);
+        return;
     }
     report_message(&world->report, RECORD_RECEIVE, world->now_us, event->node, message);
     if (message->type == RAFT_PREVOTE_RESPONSE && !message->vote_response.granted)

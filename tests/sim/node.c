@@ -53,6 +53,8 @@ static void event_drop(struct raft_event *event)
         raft_message_destroy(event->receive);
     else if (event->type == RAFT_EVENT_PROPOSE)
         raft_batch_unref(event->propose);
+    else if (event->type == RAFT_EVENT_CHANGE)
+        free(event->change);
 }
 
 static void node_arm(struct world *world, struct node *node, uint64_t deadline_us)
@@ -258,7 +260,8 @@ void node_start(struct world *world, struct node *node)
     ASSERT(!node->up);
     uint32_t index = world_index(world, node);
     struct disk_found found;
-    if (node->refused || !node_recover(world, node, &found))
+    if (!node->exists || node->gone || node->stopped || node->refused ||
+        !node_recover(world, node, &found))
         return;
     if (!node_open_machine(world, node)) {
         raft_runs_clear(&found.entries);
@@ -267,6 +270,7 @@ void node_start(struct world *world, struct node *node)
     struct raft_event start = {.type = RAFT_EVENT_START,
                                .start = {.hard_state = found.hard_state, .entries = found.entries}};
     start.start.applied_index = machine_applied(node->machine);
+    start.start.members = node->joined;
     start.start.life = node->life = found.life;
     node->up = true;
     node->incarnation++;
@@ -299,6 +303,7 @@ static void node_forget(struct node *node)
     node->wake_queued = node->timer_due = false;
     node->persisted_at_us = node->applied_at_us = 0;
     node->persisted_seq = node->applied_index = 0;
+    memset(node->known, 0, sizeof node->known);
     if (node->raft)
         raft_destroy(node->raft);
     node->raft = NULL;
@@ -326,6 +331,7 @@ void node_crash(struct world *world, struct node *node)
 
                                          .v = {power, !reset}});
     clients_node_crashed(world, node);
+    operator_node_crashed(world, node);
     world->check.nodes[index].view = (struct check_view){0};
     node->paused_until_us = 0;
     node_forget(node);
@@ -334,8 +340,11 @@ void node_crash(struct world *world, struct node *node)
 void node_deinit(struct node *node)
 {
     node_forget(node);
-    disk_destroy(node->disk);
-    machine_destroy(node->machine);
+    if (node->exists) {
+        disk_destroy(node->disk);
+        machine_destroy(node->machine);
+    }
+    free(node->joined);
     raft_output_deinit(&node->output);
     free(node->inbox.items);
     free(node->reads.items);

@@ -104,7 +104,9 @@ static void entry_applied(void *arg, const struct raft_entry *entry, uint64_t st
 {
     struct node_at *at = arg;
     check_applied(&at->world->check, world_index(at->world, at->node), entry->id.index, state_hash);
-    if (entry->origin.request)
+    if (operator_origin(entry->origin))
+        operator_answer(at->world, at->node, entry->origin.request, CONCLAVE_OK, entry->id.index);
+    else if (entry->origin.request)
         clients_answer(at->world, at->node, entry->origin.request, OP_OK, entry->id.index, 0);
 }
 

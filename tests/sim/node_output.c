@@ -15,7 +15,11 @@ static void output_trace(struct world *world, struct node *node)
                                              .kind = RECORD_TRACE,
                                              .node = world_index(world, node),
                                              .v = {trace->type, trace->a, trace->b}});
-        if (trace->type == RAFT_TRACE_TRUNCATE)
+        if (trace->type == RAFT_TRACE_CONFIG)
+            links_update(world, node);
+        else if (trace->type == RAFT_TRACE_RETIRED)
+            report_mark(report, SIM_MARK_RETIRED);
+        else if (trace->type == RAFT_TRACE_TRUNCATE)
             report_mark(report, SIM_MARK_TRUNCATED);
         else if (trace->type == RAFT_TRACE_QUORUM_LOST)
             report_mark(report, SIM_MARK_QUORUM_LOST);
@@ -105,6 +109,10 @@ static void output_refused(struct world *world, struct node *node)
 {
     for (uint32_t i = 0; i < node->output.refused.count; i++) {
         struct raft_refusal refusal = node->output.refused.items[i];
+        if (operator_origin(refusal.origin)) {
+            operator_answer(world, node, refusal.origin.request, refusal.code, 0);
+            continue;
+        }
         if (refusal.code == CONCLAVE_BUSY)
             report_mark(&world->report, SIM_MARK_WRITE_BUSY);
         if (refusal.code == CONCLAVE_HANDOVER)

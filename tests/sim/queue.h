@@ -23,7 +23,11 @@ enum sim_event_kind {
     SIM_FAULT,       /* the next fault is due */
     SIM_CRASH,       /* the node crashes, with a write under way */
     SIM_RESTART,     /* the node starts again */
-    SIM_HEAL         /* the partition of number a ends */
+    SIM_HEAL,        /* the partition of number a ends */
+    SIM_OPERATOR,    /* the operator asks for the next change of the members */
+    SIM_CHANGE,      /* its request number a arrives */
+    SIM_JOIN,        /* a node that was added gets its directory and starts */
+    SIM_STOP         /* a node that was removed is switched off */
 };
 
 struct sim_event {

@@ -159,6 +159,9 @@ static void print_node_event(const struct report *report, const struct record *r
         fprintf(out, "CRASHES: %s, state machine %s", v[0] ? "power lost" : "process killed",
                 v[1] ? "kept" : "emptied");
         break;
+    case RECORD_WIPE:
+        fprintf(out, "LOSES ITS DISK, comes back blank as n%" PRIu64, v[0]);
+        break;
     case RECORD_PAUSE:
         fprintf(out, "is PAUSED until %" PRIu64, v[0]);
         break;
@@ -171,6 +174,21 @@ static void print_node_event(const struct report *report, const struct record *r
     default:
         break;
     }
+}
+
+static const char *change_text(uint64_t type)
+{
+    switch ((enum raft_change_type)type) {
+    case RAFT_CHANGE_ADD:
+        return "add";
+    case RAFT_CHANGE_PROMOTE:
+        return "promote";
+    case RAFT_CHANGE_REMOVE:
+        return "remove";
+    case RAFT_CHANGE_REPLACE:
+        return "replace";
+    }
+    return "?";
 }
 
 static void print_client_event(const struct record *record, FILE *out)
@@ -190,6 +208,14 @@ static void print_client_event(const struct record *record, FILE *out)
     case RECORD_ANSWER:
         fprintf(out, "operation %" PRIu64 " ends: %s, index %" PRIu64 ", value %" PRIu64, v[0],
                 op_state_texts[v[1] & 7], v[2], v[3]);
+        break;
+    case RECORD_CHANGE:
+        fprintf(out, "takes change %" PRIu64 ": %s n%" PRIu64 " n%" PRIu64 ", incarnation %" PRIu64,
+                v[0], change_text(v[1]), v[2], v[3], v[4]);
+        break;
+    case RECORD_CHANGED:
+        fprintf(out, "change %" PRIu64 " ends: %s, index %" PRIu64, v[0],
+                conclave_code_name((int)v[1]), v[2]);
         break;
     case RECORD_CUT:
         fprintf(out, "NETWORK CUT %" PRIu64 ": nodes of mask %#" PRIx64 " from the others%s", v[2],
@@ -217,6 +243,7 @@ static void print_record(const struct report *report, const struct record *recor
     if (record->kind <= RECORD_DROP)
         print_message(report, record, out);
     else if ((record->kind >= RECORD_PROPOSE && record->kind <= RECORD_ANSWER) ||
+             record->kind == RECORD_CHANGE || record->kind == RECORD_CHANGED ||
              record->kind == RECORD_CUT || record->kind == RECORD_HEAL ||
              record->kind == RECORD_DECISION)
         print_client_event(record, out);

@@ -62,7 +62,26 @@
     X(PRIORITY_TRANSFER, "leaders that hand over to a higher priority")                 \
     X(READ_FOLLOWER, "reads answered by followers")                                     \
     X(DISK_STALLED, "leaders that stepped down because their disk hangs")               \
-    X(PEER_RESTARTED, "peers that a leader heard to have been restarted")
+    X(PEER_RESTARTED, "peers that a leader heard to have been restarted")               \
+    X(CHANGE_ADD, "members added")                                                      \
+    X(CHANGE_PROMOTE, "learners promoted by request")                                   \
+    X(CHANGE_REMOVE, "members removed")                                                 \
+    X(CHANGE_REPLACE, "members replaced")                                               \
+    X(CHANGE_REFUSED, "changes of the members refused")                                 \
+    X(CHANGE_UNKNOWN, "changes of the members whose leader fell")                       \
+    X(CHANGE_BEFORE_COMMIT, "changes refused before a commit of the own term")          \
+    X(CHANGE_PENDING, "changes refused because one was under way")                      \
+    X(CHANGE_TWO_PROMOTIONS, "promotions asked for while another was under way")        \
+    X(CHANGE_LAG, "promotions refused because the learner lagged")                      \
+    X(PROMOTED, "learners promoted by themselves")                                      \
+    X(JOINED, "nodes that joined a running cluster")                                    \
+    X(CONFIG_TRUNCATED, "configurations truncated")                                     \
+    X(JOINT_INHERITED, "joint phases ended by a later leader")                          \
+    X(RETIRED, "leaders that were removed and stepped down")                            \
+    X(NEW_VOTER_LEADS, "leaders whose promotion was not committed")                     \
+    X(REMOVED_UNAWARE, "removed nodes that did not know and disturbed nobody")          \
+    X(REFUSED_REMOVED, "messages of removed nodes refused")                             \
+    X(REFUSED_BLANK, "messages of blank disks refused")
 
 enum sim_mark {
 #define SIM_MARK_ENUM(name, text) SIM_MARK_##name,
@@ -90,6 +109,9 @@ enum record_kind {
     RECORD_PAUSE,   /* until */
     RECORD_CUT,     /* mask of nodes on the one side, one way */
     RECORD_HEAL,
+    RECORD_CHANGE,  /* number, type, subject, replacement (numbers shown), incarnation */
+    RECORD_CHANGED, /* number, code, index */
+    RECORD_WIPE,    /* the number of the node that comes back blank; 0: none */
     RECORD_TRACE,   /* raft_trace: type, a, b */
     RECORD_DECISION /* kind, number: a fault or an action that was granted */
 };

@@ -44,19 +44,25 @@ static struct wal_options wal_options_of(const struct storage *storage)
     return (struct wal_options){.segment_bytes = storage->knobs.segment_bytes};
 }
 
-static void make_directory(struct storage *storage, struct buf *configuration)
+static void first_entry(struct buf *configuration, struct raft_runs *ret)
 {
-    const struct io *io = storage->io;
-    struct conclave_error error;
     struct raft_batch *batch = raft_batch_create(1);
     raft_batch_add(batch,
                    (struct raft_entry){.id = {.term = 1, .index = 1},
                                        .kind = RAFT_ENTRY_CONFIG,
                                        .buf = buf_ref(configuration),
                                        .payload = {configuration->data, configuration->bytes}});
-    struct raft_runs entries = {0};
-    raft_runs_append(&entries, batch, 0, 1);
+    raft_runs_append(ret, batch, 0, 1);
     raft_batch_unref(batch);
+}
+
+static void make_directory(struct storage *storage, struct buf *configuration)
+{
+    const struct io *io = storage->io;
+    struct conclave_error error;
+    struct raft_runs entries = {0};
+    if (configuration)
+        first_entry(configuration, &entries);
     struct wal_options options = wal_options_of(storage);
     int code = io->make_dir(io->ctx, STORAGE_DIR, &error);
     if (code == CONCLAVE_OK)

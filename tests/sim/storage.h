@@ -12,7 +12,7 @@
 
 struct storage;
 
-/* Makes a node's directory: {1, 0} and the entry 1:1 with the configuration. */
+/* Makes a node's directory: {1, 0} and the entry 1:1 with the configuration; NULL: no entry. */
 struct storage *storage_create(const struct storage_identity *identity,
                                const struct storage_knobs *knobs, struct buf *configuration,
                                struct prng *prng);

@@ -28,36 +28,6 @@ static void world_make_members(struct world *world)
     world->configuration_payload = raft_configuration_encode(configuration);
 }
 
-static void world_make_node(struct world *world, uint32_t index)
-{
-    struct node *node = &world->nodes[index];
-    node->id = world->ids[index];
-    node->options = world->knobs.raft;
-    node->options.id = node->id;
-    if (world->knobs.priorities)
-        node->options.priority = (uint32_t)world_draw(world, 0, 2) * RAFT_PRIORITY_MAX / 2;
-    node->clock_rate = 1000000;
-    node->clock_offset_us = (int64_t)world_draw(world, 0, UINT64_C(1) << 40);
-    if (world->knobs.on[SIM_FAULT_CLOCK]) {
-        uint64_t rate = world_draw(world, 800000, 1200000);
-        if (world_grant(world, SIM_FAULT_CLOCK))
-            node->clock_rate = rate;
-    }
-    node->identity = (struct storage_identity){.cluster_id = world->cluster_id,
-                                               .node_id = node->id,
-                                               .incarnation = prng_next(&world->prng)};
-    snprintf(node->identity.name, sizeof node->identity.name, "n%" PRIu32, index + 1);
-    struct storage *storage = NULL;
-    if (world->knobs.real_disk)
-        storage = storage_create(&node->identity, &world->knobs.storage,
-                                 world->configuration_payload, &world->prng);
-    node->disk = disk_create(world->configuration_payload, storage);
-    struct store *store = NULL;
-    if (world->knobs.real_machine)
-        store = store_create(world->cluster_id, node->id);
-    node->machine = machine_create(store);
-}
-
 struct world *world_create(uint64_t seed, bool trace)
 {
     return world_create_granting(seed, trace, NULL);
@@ -85,8 +55,7 @@ struct world *world_create_granting(uint64_t seed, bool trace, const struct deci
                     &(struct raft_entry){.id = {.term = 1, .index = 1},
                                          .kind = RAFT_ENTRY_CONFIG,
                                          .payload = {payload->data, payload->bytes}});
-    for (uint32_t i = 0; i < world->node_count; i++)
-        world_make_node(world, i);
+    members_start(world);
     return world;
 }
 
@@ -103,6 +72,7 @@ void world_destroy(struct world *world)
     check_deinit(&world->check);
     decisions_deinit(&world->decisions);
     ops_deinit(&world->ops);
+    free(world->changes.items);
     buf_unref(world->configuration_payload);
     free(world->configuration);
     free(world);
@@ -205,6 +175,14 @@ static void world_dispatch(struct world *world, const struct sim_event *event)
     case SIM_HEAL:
         faults_event(world, event);
         break;
+    case SIM_OPERATOR:
+    case SIM_CHANGE:
+        operator_event(world, event);
+        break;
+    case SIM_JOIN:
+    case SIM_STOP:
+        members_event(world, event);
+        break;
     }
 }
 
@@ -220,27 +198,56 @@ static bool world_next(struct world *world)
     return !world->check.failed;
 }
 
-/* A leader that a majority of the voters follows. */
-static bool calm_has_leader(const struct world *world)
+/* A leader that a majority of the voters follows; NULL: there is none. */
+static const struct node *calm_leader(const struct world *world)
 {
     for (uint32_t i = 0; i < world->node_count; i++) {
-        if (!world->nodes[i].up || raft_role(world->nodes[i].raft) != RAFT_LEADER)
+        const struct node *node = &world->nodes[i];
+        if (!node->up || node->blank || raft_role(node->raft) != RAFT_LEADER)
             continue;
         uint32_t followers = 0;
-        for (uint32_t j = 0; j < world->knobs.voter_count; j++)
-            followers += world->nodes[j].up && raft_leader(world->nodes[j].raft) == world->ids[i];
-        if (followers * 2 > world->knobs.voter_count)
-            return true;
+        for (uint32_t j = 0; j < world->node_count; j++) {
+            if (world->nodes[j].up && raft_leader(world->nodes[j].raft) == node->id)
+                followers |= UINT32_C(1) << j;
+        }
+        const struct check_log *log = &world->check.nodes[i].memory;
+        if (check_majority(check_config_at(&world->check, log, log->count), followers))
+            return node;
     }
-    return false;
+    return NULL;
+}
+
+/* Nothing is left to be done about the members: no joint phase, no learner that is to become a
+ * voter and could, no data directory that is not written down. */
+static bool calm_members_rest(const struct world *world)
+{
+    const struct node *leader = calm_leader(world);
+    if (!leader || operator_pending(world) > 0)
+        return false;
+    uint64_t index;
+    const struct raft_configuration *members = raft_configuration(leader->raft, &index);
+    uint32_t living = members_living(world);
+    uint32_t voters = check_count(members_committed(world)->voters);
+    if (members->joint || index > raft_commit(leader->raft))
+        return false;
+    for (uint32_t i = 0; i < members->member_count; i++) {
+        const struct raft_member *member = &members->members[i];
+        if (!(living >> check_find(&world->check, member->id) & 1))
+            continue;
+        if (member->incarnation == 0 ||
+            ((member->flags & RAFT_MEMBER_PROMOTE) && voters < CONCLAVE_VOTERS_MAX))
+            return false;
+    }
+    return true;
 }
 
 static bool calm_equal_states(const struct world *world)
 {
     const struct node *first = NULL;
+    uint32_t living = members_living(world);
     for (uint32_t i = 0; i < world->node_count; i++) {
         const struct node *node = &world->nodes[i];
-        if (node->refused)
+        if (!(living >> i & 1))
             continue;
         if (!first)
             first = node;
@@ -277,7 +284,8 @@ static bool calm_probe(struct world *world, struct calm *calm)
         calm->write = 0;
     }
     for (uint32_t i = 0; i < world->node_count; i++) {
-        if (world->nodes[i].up && raft_is_serving(world->nodes[i].raft)) {
+        if (world->nodes[i].up && &world->nodes[i] == calm_leader(world) &&
+            raft_is_serving(world->nodes[i].raft)) {
             clients_probe(world, i, &calm->write, &calm->read);
             break;
         }
@@ -289,8 +297,9 @@ static uint64_t calm_progress(const struct world *world)
 {
     uint64_t progress = 0;
     for (uint32_t i = 0; i < world->node_count; i++)
-        progress += machine_applied(world->nodes[i].machine) + world->check.nodes[i].disk.count;
-    return progress + world->ops.count - clients_pending(world);
+        progress += (world->nodes[i].exists ? machine_applied(world->nodes[i].machine) : 0) +
+                    world->check.nodes[i].disk.count;
+    return progress + world->ops.count - clients_pending(world) - operator_pending(world);
 }
 
 /* Ten election timeouts of at most 2T each on a clock that may be slow by a fifth, without any
@@ -300,7 +309,7 @@ static void calm_patience(struct world *world, struct calm *calm)
     uint64_t patience = world->knobs.raft.election_timeout_us * 25;
     uint64_t progress = calm_progress(world);
     if (!calm->leader_found) {
-        calm->leader_found = calm_has_leader(world);
+        calm->leader_found = calm_leader(world) != NULL;
         if (!calm->leader_found && world->now_us > calm->begin_us + patience)
             check_fail(&world->check, "a leader in ten election timeouts",
                        "everything was healed at %" PRIu64 " us", calm->begin_us);
@@ -311,9 +320,11 @@ static void calm_patience(struct world *world, struct calm *calm)
     } else if (world->now_us > calm->since_us + patience) {
         check_fail(&world->check, "everything resolves",
                    "healed at %" PRIu64 " us, no progress since %" PRIu64 ": %" PRIu64
-                   " operations pending, states %s, a write and a read at the leader %s",
-                   calm->begin_us, calm->since_us, clients_pending(world),
+                   " operations pending, %" PRIu64
+                   " changes, states %s, members %s, a write and a read at the leader %s",
+                   calm->begin_us, calm->since_us, clients_pending(world), operator_pending(world),
                    calm_equal_states(world) ? "equal" : "not equal",
+                   calm_members_rest(world) ? "settled" : "not settled",
                    calm->write ? "under way" : "not possible");
     } else if (world->now_us > calm->begin_us + patience * (100 + world->check.oracle.count)) {
         check_fail(&world->check, "everything resolves", "healed at %" PRIu64 " us, no rest yet",
@@ -338,7 +349,8 @@ static void world_calm(struct world *world)
         if (i % 32)
             continue;
         calm_patience(world, &calm);
-        if (calm_probe(world, &calm) && clients_pending(world) == 0 && calm_equal_states(world))
+        if (calm_probe(world, &calm) && clients_pending(world) == 0 && calm_equal_states(world) &&
+            calm_members_rest(world))
             return;
     }
 }
@@ -360,6 +372,7 @@ struct world_result world_run(struct world *world, uint64_t steps)
 {
     clients_start(world);
     faults_start(world);
+    operator_start(world);
     for (uint32_t i = 0; i < world->node_count; i++)
         world_push(world, world_draw(world, 0, world->knobs.raft.election_timeout_us),
                    (struct sim_event){.kind = SIM_RESTART, .node = i});
@@ -402,6 +415,9 @@ void world_print_knobs(const struct world *world, FILE *out)
         fprintf(out, "[real disk, segments %" PRIu64 " bytes]", knobs->storage.segment_bytes);
     if (knobs->real_machine)
         fprintf(out, "[real machine]");
+    if (knobs->changes.on)
+        fprintf(out, "[members change, %" PRIu32 " to %" PRIu32 " voters]",
+                knobs->changes.voters_min, knobs->changes.voters_max);
     const char *separator = "";
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if (!knobs->on[i])

@@ -14,6 +14,7 @@
 #define TESTS_SIM_WORLD_H
 
 #include "codec/peer.h"
+#include "tests/sim/changes.h"
 #include "tests/sim/check.h"
 #include "tests/sim/decisions.h"
 #include "tests/sim/disk.h"
@@ -29,6 +30,15 @@
 struct node_read {
     uint64_t op;
     uint64_t index;
+};
+
+/* What a node's network knows of another one's data directory; of members, and for a while of nodes
+ * that are none by its log (guests). */
+struct acquaintance {
+    bool member, met;
+    bool told; /* the core was, or need not be */
+    uint64_t incarnation;
+    uint64_t expire_us; /* of a guest */
 };
 
 struct node {
@@ -54,8 +64,16 @@ struct node {
 
     struct disk *disk;
     struct storage_identity identity;
-    bool damaged; /* its log is, for good: it must not start */
-    bool refused; /* it did not */
+    bool damaged;        /* its log is, for good: it must not start */
+    bool refused;        /* it did not */
+    bool exists;         /* it has a directory */
+    bool gone;           /* no more: it was wiped */
+    bool stopped;        /* switched off after it was removed */
+    bool blank;          /* another directory under an id that was wiped */
+    uint32_t heir;       /* the node that runs at its address now: itself, or a blank one */
+    bool asked, promote; /* it was asked in; as a voter */
+    struct raft_configuration *joined; /* who was there when it joined; NULL: it did not */
+    struct acquaintance known[SIM_NODES_MAX];
     bool disk_busy;
     uint64_t persisted_at_us; /* of the last completion on its way to the core */
     uint64_t persisted_seq;   /* told to the core */
@@ -91,6 +109,7 @@ struct world {
     raft_node_id ids[SIM_NODES_MAX];
     struct node nodes[SIM_NODES_MAX];
     struct client clients[SIM_CLIENTS_MAX];
+    RAFT_LIST(struct change, changes); /* number - 1 */
     struct raft_configuration *configuration;
     struct buf *configuration_payload;
     uint64_t cut[SIM_NODES_MAX][SIM_NODES_MAX]; /* number of the partition that cuts from -> to */
@@ -220,8 +239,69 @@ void clients_answer(struct world *world, struct node *node, uint64_t op, enum op
 /* What the node had taken and not answered is lost with it. */
 void clients_node_crashed(struct world *world, const struct node *node);
 
-/* Operations that a live node has taken and not answered, or that are on their way. */
+/* Operations that a live node has taken and not answered, or that are on their way. A node that was
+ * removed may never hear what became of what it took. */
 uint64_t clients_pending(const struct world *world);
+
+/* --- members.c ---------------------------------------------------------------------------------
+ */
+
+/* Makes the nodes that are there from the start. */
+void members_start(struct world *world);
+
+/* A node that may be asked in: it has an id and a name, and no directory. */
+uint32_t members_add(struct world *world);
+
+/* The node as ADD describes it, without flags. */
+void members_describe(const struct node *node, struct raft_member *ret);
+
+/* The node is a member, as `by` has answered: it gets its directory and starts some time later. */
+void members_told(struct world *world, struct node *node, const struct node *by);
+
+/* SIM_JOIN, SIM_STOP. */
+void members_event(struct world *world, const struct sim_event *event);
+
+/* The newest committed configuration. */
+const struct check_config *members_committed(const struct world *world);
+
+/* Members whose disks are lost for good. */
+uint32_t members_lost(const struct world *world);
+
+/* True if every configuration that may be in force keeps a majority without this node's disk. */
+bool members_may_lose(const struct world *world, uint32_t node);
+
+/* Members, by the newest committed configuration, that can run. */
+uint32_t members_living(const struct world *world);
+
+/* --- operator.c --------------------------------------------------------------------------------
+ */
+
+void operator_start(struct world *world);
+void operator_event(struct world *world, const struct sim_event *event); /* SIM_OPERATOR, CHANGE */
+
+/* True if a change with this origin is the operator's. */
+bool operator_origin(struct raft_origin origin);
+
+/* A change ends; index 0: not by an entry. */
+void operator_answer(struct world *world, struct node *node, uint64_t number, int code,
+                     uint64_t index);
+
+void operator_node_crashed(struct world *world, const struct node *node);
+
+/* A removal is on its way to a node, or under way there. */
+bool operator_removes(const struct world *world);
+
+/* As clients_pending. */
+uint64_t operator_pending(const struct world *world);
+
+/* --- links.c -----------------------------------------------------------------------------------
+ */
+
+/* The node's core has another configuration in effect. */
+void links_update(struct world *world, struct node *node);
+
+/* True if the node believes what this one sends. */
+bool links_listen(struct world *world, struct node *node, uint32_t from);
 
 /* --- faults.c ----------------------------------------------------------------------------------
  */
