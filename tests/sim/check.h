@@ -31,7 +31,8 @@ struct check_config {
     bool joint;
     uint32_t voters, outgoing; /* outgoing: of a joint one */
     uint32_t learners, removed;
-    uint32_t members; /* all of these but the removed ones */
+    uint32_t promote; /* learners that are to become voters by themselves */
+    uint32_t members; /* voters, outgoing and learners */
 };
 
 /* entries[i] is index i + 1. */

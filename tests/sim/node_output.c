@@ -6,6 +6,14 @@
 
 /* Carrying out what a step of the core put out, after checking it. */
 
+/* The learner was added to become a voter. Before the step is checked: the log is as it was. */
+static bool promotes_itself(const struct world *world, const struct node *node, raft_node_id id)
+{
+    const struct check *check = &world->check;
+    const struct check_log *log = &check->nodes[world_index(world, node)].memory;
+    return check_config_at(check, log, log->count)->promote >> check_find(check, id) & 1;
+}
+
 static void output_trace(struct world *world, struct node *node)
 {
     struct report *report = &world->report;
@@ -17,6 +25,8 @@ static void output_trace(struct world *world, struct node *node)
                                              .v = {trace->type, trace->a, trace->b}});
         if (trace->type == RAFT_TRACE_CONFIG)
             links_update(world, node);
+        else if (trace->type == RAFT_TRACE_PROMOTE && promotes_itself(world, node, trace->a))
+            report_mark(report, SIM_MARK_PROMOTED);
         else if (trace->type == RAFT_TRACE_RETIRED)
             report_mark(report, SIM_MARK_RETIRED);
         else if (trace->type == RAFT_TRACE_TRUNCATE)
@@ -151,6 +161,30 @@ static struct check_view node_view(const struct node *node)
                                .durable = raft_durable(node->raft)};
 }
 
+/* After the step was checked: the log is as it is now. */
+static void member_marks(struct world *world, const struct node *node,
+                         const struct check_view *before, const struct check_view *after)
+{
+    const struct check *check = &world->check;
+    uint32_t index = world_index(world, node);
+    const struct check_log *log = &check->nodes[index].memory;
+    const struct check_config *config = check_config_at(check, log, log->count);
+    if (after->config_index < before->config_index)
+        report_mark(&world->report, SIM_MARK_CONFIG_TRUNCATED);
+    if (after->role != RAFT_LEADER)
+        return;
+    const struct check_config *committed = members_committed(world);
+    if (before->role != RAFT_LEADER && !((committed->voters | committed->outgoing) >> index & 1))
+        report_mark(&world->report, SIM_MARK_NEW_VOTER_LEADS);
+    if (after->config_index <= before->config_index || before->role != RAFT_LEADER)
+        return;
+    const struct check_entry *old = check_log_at(log, after->config_index - 1);
+    const struct check_entry *begun = old ? check_log_at(log, old->config_at) : NULL;
+    if (begun && check->configs.items[old->config].joint && !config->joint &&
+        begun->term < after->hard_state.term)
+        report_mark(&world->report, SIM_MARK_JOINT_INHERITED);
+}
+
 static void view_marks(struct world *world, struct node *node, const struct check_view *before,
                        const struct check_view *after)
 {
@@ -215,6 +249,8 @@ static void node_check(struct world *world, struct node *node, const struct chec
     if (after->role == RAFT_LEADER)
         node_check_leader(world, node);
     view_marks(world, node, &before, after);
+    if (after->config_index != before.config_index || before.role != after->role)
+        member_marks(world, node, &before, after);
 }
 
 void node_carry_out(struct world *world, struct node *node, uint32_t event_count)

@@ -326,11 +326,14 @@ static void change_marks(struct world *world, const struct change *change, int c
     bool learner = change->type == RAFT_CHANGE_PROMOTE || change->type == RAFT_CHANGE_REPLACE;
     const struct check_node *at = &world->check.nodes[world_index(world, by)];
     const struct check_entry *last = check_log_at(&at->memory, at->memory.count);
+    const struct check_config *newest = &world->check.configs.items[last->config];
     if (!raft_is_serving(by->raft))
         report_mark(report, SIM_MARK_CHANGE_BEFORE_COMMIT);
-    else if (last->config_at > at->view.commit || world->check.configs.items[last->config].joint)
+    else if (last->config_at > at->view.commit || newest->joint) {
         report_mark(report, SIM_MARK_CHANGE_PENDING);
-    else if (learner)
+        if (learner && newest->joint && (newest->voters & ~newest->outgoing))
+            report_mark(report, SIM_MARK_CHANGE_TWO_PROMOTIONS);
+    } else if (learner)
         report_mark(report, SIM_MARK_CHANGE_LAG);
 }
 

@@ -268,8 +268,9 @@ struct calm {
 
 static bool op_ended(const struct world *world, uint64_t number)
 {
-    enum op_state state = world->ops.items[number].state;
-    return state != OP_SENT && state != OP_TAKEN;
+    const struct op *op = &world->ops.items[number];
+    bool removed = members_committed(world)->removed >> op->node & 1; /* it may never hear */
+    return op->state != OP_SENT && (op->state != OP_TAKEN || removed);
 }
 
 /* Asks the leader for a write and a read until it does both. True when done. */
@@ -332,6 +333,51 @@ static void calm_patience(struct world *world, struct calm *calm)
     }
 }
 
+/* Nodes that were removed, run, and do not know it. */
+static uint32_t calm_unaware(const struct world *world)
+{
+    uint32_t unaware = 0;
+    uint32_t removed = members_committed(world)->removed;
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        const struct check_log *log = &world->check.nodes[i].memory;
+        const struct check_config *own = check_config_at(&world->check, log, log->count);
+        if ((removed >> i & 1) && world->nodes[i].up && (own->members >> i & 1))
+            unaware |= UINT32_C(1) << i;
+    }
+    return unaware;
+}
+
+/* A cluster at rest stays at rest, whatever removed nodes and blank disks try. */
+static void calm_stays(struct world *world)
+{
+    uint32_t unaware = calm_unaware(world);
+    bool blank = false;
+    for (uint32_t i = 0; i < world->node_count; i++)
+        blank |= world->nodes[i].blank && world->nodes[i].up;
+    if ((unaware == 0 && !blank) || world->knobs.priorities) /* those move leaders by themselves */
+        return;
+    uint64_t timeout_us = world->knobs.raft.election_timeout_us;
+    uint64_t begin_us = world->now_us;
+    const struct node *leader = NULL;
+    uint64_t term = 0;
+    while (world->now_us < begin_us + 5 * timeout_us && world_next(world)) {
+        if (world->now_us < begin_us + 2 * timeout_us) /* a transfer may still be under way */
+            continue;
+        const struct node *now = calm_leader(world);
+        if (!leader) {
+            leader = now;
+            term = now ? raft_hard_state(now->raft).term : 0;
+        } else if (now != leader || raft_hard_state(now->raft).term != term) {
+            check_fail(&world->check, "removed nodes disturb nobody",
+                       "n%u led term %" PRIu64 " at rest, and leads no more; removed and unaware "
+                       "are the nodes of mask %#x",
+                       world_index(world, leader) + 1, term, unaware);
+        }
+    }
+    for (; unaware; unaware &= unaware - 1)
+        report_mark(&world->report, SIM_MARK_REMOVED_UNAWARE);
+}
+
 static void world_calm(struct world *world)
 {
     struct knobs *knobs = &world->knobs;
@@ -350,8 +396,10 @@ static void world_calm(struct world *world)
             continue;
         calm_patience(world, &calm);
         if (calm_probe(world, &calm) && clients_pending(world) == 0 && calm_equal_states(world) &&
-            calm_members_rest(world))
+            calm_members_rest(world)) {
+            calm_stays(world);
             return;
+        }
     }
 }
 
