@@ -186,6 +186,13 @@ static void watch_priorities(struct raft *raft)
         transfer_begin(raft, better->id, RAFT_TRANSFER_PRIORITY);
 }
 
+/* Rule 25: with anything less the target could lose the election, or would win it only to replace
+ * what this leader has taken. */
+static bool holds_all(const struct raft *raft, const struct raft_progress *peer)
+{
+    return peer->match == raft->log.last.index;
+}
+
 void raft_transfer_step(struct raft *raft)
 {
     if (raft->role != RAFT_LEADER)
@@ -201,9 +208,7 @@ void raft_transfer_step(struct raft *raft)
     if (raft->role == RAFT_LEADER)
         watch_priorities(raft);
     peer = raft->role == RAFT_LEADER ? raft_peer(raft, transfer->target) : NULL;
-    /* Rule 25: with anything less the target could lose the election, or would win it only to
-     * replace what this leader has taken. */
-    if (!peer || peer->match != raft->log.last.index)
+    if (!peer || !holds_all(raft, peer))
         return;
     if (transfer->sent_us != 0 && raft->now_us < transfer->sent_us + raft->options.heartbeat_us)
         return;
@@ -225,7 +230,10 @@ uint64_t raft_transfer_deadline(const struct raft *raft)
     const struct raft_transfer *transfer = &raft->transfer;
     if (transfer->target != 0) {
         deadline = raft_min(deadline, transfer->deadline_us);
-        if (transfer->sent_us != 0)
+        /* A target that was told once and has lost its last entries since has to fetch them first.
+         */
+        const struct raft_progress *peer = raft_peer(raft, transfer->target);
+        if (transfer->sent_us != 0 && peer && holds_all(raft, peer))
             deadline = raft_min(deadline, transfer->sent_us + raft->options.heartbeat_us);
     } else if (raft_log_persist_since(&raft->log) != UINT64_MAX && has_other_voter(raft)) {
         deadline =

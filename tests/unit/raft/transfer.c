@@ -154,6 +154,26 @@ Test(transfer, rule_25_waits_until_the_target_holds_the_whole_log)
     cluster_deinit(&c);
 }
 
+Test(transfer, to_a_target_that_has_lost_an_entry_waits_for_it_again)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = alone();
+    cluster_propose(&c, 1, 1, 10);
+    transfer(1, 2);
+    struct raft_message *whole = append_accepted(2, 1, led, 3, 0);
+    whole->append_response.life = 1;
+    cluster_receive(&c, whole);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_TIMEOUT_NOW), 1);
+    struct raft_message *less = append_accepted(2, 1, led, 2, 0);
+    less->append_response.life = 2; /* it was restarted, and what it lost is on its way */
+    cluster_receive(&c, less);
+    cluster_advance(&c, HEARTBEAT_US);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_TIMEOUT_NOW), 1, "it could not win now");
+    cr_assert_gt(node(1)->deadline_us, c.now_us, "nothing is due that is not done");
+    cluster_deinit(&c);
+}
+
 Test(transfer, rule_25_is_given_up_after_an_election_timeout)
 {
     cluster_setup(&c, 3, 1);
