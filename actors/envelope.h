@@ -119,7 +119,7 @@ struct query_list {
     uint32_t count, capacity;
 };
 
-struct kv_snapshot;
+struct session_snapshot;
 
 struct envelope {
     enum envelope_type type;
@@ -162,7 +162,7 @@ struct envelope {
             uint64_t revision; /* for status */
         } applied;
         struct {
-            struct kv_snapshot *snapshot; /* the state machine's, until SNAPSHOT_DONE */
+            struct session_snapshot *snapshot; /* the state machine's, until SNAPSHOT_DONE */
             struct snapshot_meta meta;
         } snapshot_begun;
         int snapshot_done_code;

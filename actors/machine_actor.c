@@ -47,11 +47,11 @@ struct machine {
     struct conclave_reply_sink **sink_pointers;
 };
 
-/* What status shows: of the built-in machine its revision, of another the applied index. */
+/* What status shows. */
 static uint64_t revision(const struct actor *actor)
 {
     const struct machine *machine = actor->state;
-    return actor->node->kv ? kv_revision(actor->node->kv) : machine->applied;
+    return machine->ops->revision ? machine->ops->revision(machine->arg) : machine->applied;
 }
 
 static int machine_start(struct actor *actor, struct conclave_error *error)
@@ -66,7 +66,7 @@ static int machine_start(struct actor *actor, struct conclave_error *error)
         .node_id = node->identity.node_id,
     };
     clock_boot_id(env.boot_id);
-    machine->sessions = session_layer_create(machine->ops, machine->arg, node->kv);
+    machine->sessions = session_layer_create(machine->ops, machine->arg);
     int code = session_layer_open(machine->sessions, &env, &machine->applied, error);
     if (!code) {
         code = machine_snapshot_start(actor, &machine->snapshot, machine->sessions,
@@ -384,7 +384,7 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
         if (code || ended == ENVELOPE_QUIT)
             return code;
         if (!ended)
-            machine_snapshot_take(actor, &machine->snapshot);
+            machine_snapshot_take(actor, &machine->snapshot, machine->sessions);
         answer_waiting(machine);
         flush_replies(actor);
         if (ended == ENVELOPE_STOP) {

@@ -26,7 +26,7 @@ static int restore(struct actor *actor, struct machine_snapshot *snapshot,
                    struct session_layer *sessions, struct raft_id id, struct conclave_error *error)
 {
     const struct node *node = actor->node;
-    if (!node->kv)
+    if (!node->options.machine->restore)
         return error_set(error, CONCLAVE_INVALID,
                          "this state machine cannot become a snapshot: all nodes of a cluster must "
                          "have the same machine");
@@ -175,20 +175,24 @@ void machine_snapshot_note(struct machine_snapshot *snapshot, const struct raft_
     snapshot->configuration_index = entry->id.index;
 }
 
-void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapshot)
+void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapshot,
+                           struct session_layer *sessions)
 {
     const struct conclave_options *options = &actor->node->options;
-    if (!actor->node->kv || snapshot->taken || !snapshot->configuration ||
-        snapshot->applied.term == 0)
+    if (snapshot->taken || !snapshot->configuration || snapshot->applied.term == 0)
         return;
     if (snapshot->entries < options->snapshot_entries + snapshot->wait_entries &&
         snapshot->bytes < options->snapshot_bytes + snapshot->wait_bytes)
         return;
-    struct kv_snapshot *state = NULL;
-    int code = kv_begin_snapshot(actor->node->kv, &state);
+    if (!session_layer_can_snapshot(sessions))
+        return;
+    snapshot->bytes = snapshot->entries = 0;
+    struct session_snapshot *state = NULL;
+    int code = session_layer_begin_snapshot(sessions, &state);
     if (code) {
-        log_event(&actor->node->logger, CONCLAVE_LOG_WARN, actor->ops->name, "no_snapshot",
-                  "reason=\"%s\"", conclave_code_text(code));
+        log_event(&actor->node->logger,
+                  code == CONCLAVE_BUSY ? CONCLAVE_LOG_DEBUG : CONCLAVE_LOG_WARN, actor->ops->name,
+                  "no_snapshot", "reason=\"%s\"", conclave_code_text(code));
         machine_snapshot_done(actor->node, snapshot, code);
         return;
     }
@@ -199,7 +203,6 @@ void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapsho
                                .configuration_index = snapshot->configuration_index,
                                .configuration = buf_ref(snapshot->configuration)};
     snapshot->taken = state;
-    snapshot->bytes = snapshot->entries = 0;
     actor_send(actor, ACTOR_SNAPSHOT, &begun);
 }
 
@@ -207,7 +210,7 @@ void machine_snapshot_done(const struct node *node, struct machine_snapshot *sna
 {
     const struct conclave_options *options = &node->options;
     if (snapshot->taken)
-        kv_snapshot_end(snapshot->taken);
+        session_snapshot_end(snapshot->taken);
     snapshot->taken = NULL;
     snapshot->wait_entries = snapshot->wait_bytes = 0;
     if (!code)

@@ -7,18 +7,18 @@
 #include "machine/session_layer.h"
 
 struct machine_snapshot {
-    struct kv_snapshot *taken; /* the helper writes it; NULL: none is under way */
-    uint64_t bytes;            /* applied since the last one */
-    uint64_t entries;          /* likewise */
-    uint64_t wait_bytes;       /* one failed: how much more before the next try */
+    struct session_snapshot *taken; /* the helper writes it; NULL: none is under way */
+    uint64_t bytes;                 /* applied since the last one */
+    uint64_t entries;               /* likewise */
+    uint64_t wait_bytes;            /* one failed: how much more before the next try */
     uint64_t wait_entries;
     struct raft_id applied;       /* term 0: not known yet */
     uint64_t configuration_index; /* in effect at `applied` */
     struct buf *configuration;
 };
 
-/* Makes the machine hold what the log does not: restores the newest valid snapshot if it has to,
- * setting damaged ones aside. *applied_index is what the machine holds, before and after. */
+/* Makes machine and sessions hold what the log does not: restores the newest valid snapshot if it
+ * has to, setting damaged ones aside. *applied_index is what they hold, before and after. */
 MUST_USE int machine_snapshot_start(struct actor *actor, struct machine_snapshot *snapshot,
                                     struct session_layer *sessions, uint64_t *applied_index,
                                     struct conclave_error *error);
@@ -28,7 +28,8 @@ void machine_snapshot_deinit(struct machine_snapshot *snapshot);
 void machine_snapshot_note(struct machine_snapshot *snapshot, const struct raft_entry *entry);
 
 /* Begins a snapshot if it is time to. Between two calls of the machine. */
-void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapshot);
+void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapshot,
+                           struct session_layer *sessions);
 
 /* The helper is done with the one under way, which ends here and not there: LMDB tells its writer
  * by a plain store that nobody reads any more, and only the envelope orders that behind the reads.

@@ -62,6 +62,13 @@ static int check_options(const struct conclave_options *options, struct conclave
         (machine->size != sizeof *machine || !machine->open || !machine->apply || !machine->query))
         return error_set(error, CONCLAVE_INVALID,
                          "the state machine lacks open, apply or query, or is of another version");
+    int snapshots = machine ? !!machine->snapshot_begin + !!machine->snapshot_write +
+                                  !!machine->snapshot_end + !!machine->restore
+                            : 0;
+    if (snapshots % 4 != 0)
+        return error_set(error, CONCLAVE_INVALID,
+                         "the state machine has some of the functions for snapshots and lacks "
+                         "others: it must have all four or none");
     return CONCLAVE_OK;
 }
 

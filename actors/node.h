@@ -40,7 +40,7 @@ struct node {
     char listen_client[CONCLAVE_ENDPOINT_BYTES_MAX + 1]; /* "": none */
     uint64_t started_us;
     struct io_file *lock;
-    struct kv *kv; /* the built-in machine, or NULL */
+    struct kv *kv; /* the built-in machine, if the node made one; else NULL */
 
     /* Written by log-writer and machine while they start, read by the host's thread after their
      * READY. The segment helper uses the log that the log-writer owns, through the one function

@@ -8,7 +8,7 @@
 
 #include "base/clock.h"
 #include "base/fatal.h"
-#include "machine/kv.h"
+#include "machine/session_snapshot.h"
 
 #include <stdlib.h>
 
@@ -44,7 +44,7 @@ static int write_piece(void *arg, const void *data, size_t bytes)
     return helper->quit || helper->stop ? CONCLAVE_STOPPING : CONCLAVE_OK;
 }
 
-static int write_snapshot(struct actor *actor, struct kv_snapshot *snapshot,
+static int write_snapshot(struct actor *actor, struct session_snapshot *snapshot,
                           const struct snapshot_meta *meta, struct conclave_error *error)
 {
     const struct node *node = actor->node;
@@ -53,7 +53,7 @@ static int write_snapshot(struct actor *actor, struct kv_snapshot *snapshot,
                                       &writing.writer, error);
     if (code)
         return code;
-    code = kv_snapshot_write(snapshot, write_piece, &writing);
+    code = session_snapshot_write(snapshot, write_piece, &writing);
     if (!code)
         return snapshot_writer_finish(writing.writer, error);
     snapshot_writer_abort(writing.writer);
@@ -83,7 +83,7 @@ void snapshot_became_durable(struct actor *actor, struct raft_id id)
 }
 
 /* Writes it, unless the node is ending; tells the machine in any case. */
-static void take_snapshot(struct actor *actor, struct kv_snapshot *snapshot,
+static void take_snapshot(struct actor *actor, struct session_snapshot *snapshot,
                           struct snapshot_meta *meta)
 {
     struct snapshot_helper *helper = actor->state;

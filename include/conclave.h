@@ -100,9 +100,10 @@ struct conclave_error {
 
 /* --- State machine ----------------------------------------------------------------------------
  *
- * What a program embeds to have its own replicated state. All calls come from the node's
- * state-machine thread, one at a time. Applying must be deterministic: no clock, no
- * randomness, nothing outside the machine and the commands. */
+ * What a program embeds to have its own replicated state. All calls but snapshot_write come from
+ * the node's state-machine thread, one at a time. Applying must be deterministic: no clock, no
+ * randomness, nothing outside the machine and the commands. All nodes of a cluster have the same
+ * machine. */
 
 /* One committed command. `data` is valid during the call only. */
 struct conclave_command {
@@ -120,6 +121,23 @@ struct conclave_reply_sink;
 CONCLAVE_API void conclave_reply_set(struct conclave_reply_sink *sink, int code, const void *data,
                                      size_t bytes);
 
+/* Where the bytes of a machine's snapshot go, and where they come from. */
+struct conclave_snapshot_sink;
+struct conclave_snapshot_source;
+
+/* Adds bytes to the snapshot (copied; pieces of some 100 KiB are best). From snapshot_write only,
+ * on its thread. After a failure the snapshot is lost and the machine returns that code at once.
+ * Errors: IO, NO_SPACE; STOPPING: the node ends. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_snapshot_add(struct conclave_snapshot_sink *sink,
+                                                         const void *data, size_t bytes);
+
+/* Reads the next `bytes` of the snapshot; fewer only where it ends, and only the call that answers
+ * fewer has found all of it whole. From restore only. Errors: CORRUPT, IO; the machine returns that
+ * code at once. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_snapshot_read(struct conclave_snapshot_source *source,
+                                                          void *data, size_t bytes,
+                                                          size_t *ret_bytes);
+
 /* What a node tells its machine when it opens it. */
 struct conclave_machine_env {
     const char *dir;     /* the machine's own directory inside the data directory; exists */
@@ -130,7 +148,11 @@ struct conclave_machine_env {
 };
 
 /* The state machine's functions. `machine` is conclave_options.machine_arg. Functions return
- * CONCLAVE_OK or a code; any code from `open`, `apply` or `sync` stops the node, loudly. */
+ * CONCLAVE_OK or a code; any code from `open`, `apply`, `sync` or `restore` stops the node, loudly.
+ *
+ * A machine that can take snapshots has all four functions for them; one that cannot has none of
+ * the four, and the node keeps its whole log. Client sessions travel in the snapshots of every
+ * machine: it need not know of them. */
 struct conclave_machine_ops {
     size_t size; /* sizeof(struct conclave_machine_ops) */
 
@@ -154,8 +176,35 @@ struct conclave_machine_ops {
     /* Makes everything applied so far durable. Called at a clean stop. NULL: nothing to do. */
     int (*sync)(void *machine);
 
-    /* Closes what open opened. NULL: nothing to do. */
+    /* Closes what open opened; no snapshot is open. NULL: nothing to do. */
     void (*close)(void *machine);
+
+    /* A number that `conclave status` shows for the machine. NULL: the applied index. */
+    uint64_t (*revision)(void *machine);
+
+    /* Fixes the state as it is now, as of the last apply, for snapshot_write: quickly, since
+     * nothing is applied meanwhile. *ret_snapshot is the machine's own, NULL too. One at a time.
+     * Any code: none was begun, and the machine stays as it is; the node tries again after more
+     * commands (BUSY: very soon). */
+    int (*snapshot_begin)(void *machine, void **ret_snapshot);
+
+    /* Hands the fixed state to the sink, while the state-machine thread goes on applying: a thread
+     * of its own calls it, which must touch nothing but what is fixed. Any code: the snapshot is
+     * lost, and tried again after more commands: BUSY (it could not be kept any longer) very soon,
+     * NO_SPACE, INTERNAL and others later. */
+    int (*snapshot_write)(void *machine, void *snapshot, struct conclave_snapshot_sink *sink);
+
+    /* Lets go of what was fixed, when nobody writes it any more; after every begin that answered
+     * OK, whatever the write did, and before close. */
+    void (*snapshot_end)(void *machine, void *snapshot);
+
+    /* Replaces the whole state by the one that the source delivers, of this or another node, and
+     * records `index` as applied. Either all of it: a later open must find the new state with
+     * `index`, or the old one with its index, or nothing with 0, even after a kill; so it makes the
+     * new state the valid one only when the source has ended. After a code the node stops and the
+     * state is not used again in this process; the next start opens it and restores again.
+     * Typical codes: those of the source; CORRUPT: not a state of this machine; NO_SPACE. */
+    int (*restore)(void *machine, uint64_t index, struct conclave_snapshot_source *source);
 };
 
 /* --- A node -----------------------------------------------------------------------------------
@@ -238,7 +287,7 @@ struct conclave_options {
     uint64_t segment_bytes; /* 16 MiB; size of a log segment */
 
     /* A snapshot is taken, and the log cut, when since the last one so many bytes or so many
-     * entries were applied. Of the built-in machine; the log of another one is kept whole. */
+     * entries were applied. The log of a machine without snapshots is kept whole. */
     uint64_t snapshot_bytes;   /* 64 MiB */
     uint64_t snapshot_entries; /* 100,000 */
 

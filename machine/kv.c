@@ -216,21 +216,48 @@ static int kv_sync(void *machine)
     return tables_sync(kv->tables);
 }
 
-int kv_begin_snapshot(struct kv *kv, struct kv_snapshot **ret_snapshot)
+static uint64_t kv_machine_revision(void *machine)
 {
-    ASSERT(kv->open);
-    return kv_snapshot_begin(kv->tables, kv->revision, ret_snapshot);
+    return kv_revision(machine);
 }
 
-int kv_restore(struct kv *kv, uint64_t index, kv_snapshot_source source, void *arg)
+/* --- Snapshots ---------------------------------------------------------------------------------
+ */
+
+static int snapshot_begin(void *machine, void **ret_snapshot)
 {
+    struct kv *kv = machine;
+    struct kv_snapshot *snapshot = NULL;
     ASSERT(kv->open);
-    int code = kv_snapshot_restore(kv->tables, index, source, arg);
+    int code = kv_snapshot_begin(kv->tables, kv->revision, &snapshot);
     if (!code)
-        code = kv_state_revision(&kv->tables->state, &kv->revision);
-    if (!code)
-        code = sessions_load(kv);
+        *ret_snapshot = snapshot;
     return code;
+}
+
+static int snapshot_write(void *machine, void *snapshot, struct conclave_snapshot_sink *sink)
+{
+    (void)machine; /* another thread uses it now */
+    return kv_snapshot_write(snapshot, sink);
+}
+
+static void snapshot_end(void *machine, void *snapshot)
+{
+    (void)machine;
+    kv_snapshot_end(snapshot);
+}
+
+static int restore_sessions(void *machine, struct tables_tx *tx)
+{
+    return sessions_save(machine, tx);
+}
+
+static int kv_restore(void *machine, uint64_t index, struct conclave_snapshot_source *source)
+{
+    struct kv *kv = machine;
+    ASSERT(kv->open);
+    int code = kv_snapshot_restore(kv->tables, index, source, restore_sessions, kv);
+    return code ? code : kv_state_revision(&kv->tables->state, &kv->revision);
 }
 
 const struct conclave_machine_ops *kv_machine_ops(void)
@@ -242,6 +269,11 @@ const struct conclave_machine_ops *kv_machine_ops(void)
         .query = kv_query,
         .sync = kv_sync,
         .close = kv_close,
+        .revision = kv_machine_revision,
+        .snapshot_begin = snapshot_begin,
+        .snapshot_write = snapshot_write,
+        .snapshot_end = snapshot_end,
+        .restore = kv_restore,
     };
     return &ops;
 }

@@ -15,13 +15,14 @@ struct kv;
 struct session_sink;
 struct tables;
 
-/* Who keeps client sessions in the store (machine/session_layer.h). */
+/* Who keeps client sessions in the tables (machine/session_layer.h). */
 struct kv_sessions {
     void *arg;
     /* Takes in a stored record, when the store is opened; ids rising. A code. */
     int (*load)(void *arg, uint64_t id, const void *data, size_t bytes);
-    /* Writes what changed into the transaction of an apply, after its commands were answered; may
-     * be called again for the same apply. 0 or what the sink returned. */
+    /* Writes what changed into the transaction of an apply, after its commands were answered, or
+     * into the one that ends a restore; may be called again for the same one. 0 or what the sink
+     * returned. */
     int (*save)(void *arg, const struct session_sink *sink);
 };
 
@@ -33,37 +34,13 @@ struct kv *kv_create_in(struct tables *tables);
 /* NULL is allowed. Closes if open. */
 void kv_destroy(struct kv *kv);
 
-/* The functions; `machine` is the struct kv. */
+/* The functions, all of them; `machine` is the struct kv. */
 const struct conclave_machine_ops *kv_machine_ops(void);
 
 /* Before open; all zero: nobody. */
 void kv_keep_sessions(struct kv *kv, struct kv_sessions sessions);
 
-/* The revision of the last applied change, for status. State-machine thread. */
+/* The revision of the last applied change. State-machine thread. */
 uint64_t kv_revision(const struct kv *kv);
-
-/* --- Snapshots: data and client sessions, as of the last apply ---------------------------------
- */
-
-struct kv_snapshot;
-
-/* Where the bytes of a snapshot go and come from. Codes; read answers fewer bytes only at the end.
- */
-typedef int (*kv_snapshot_sink)(void *arg, const void *data, size_t bytes);
-typedef int (*kv_snapshot_source)(void *arg, void *data, size_t bytes, size_t *ret_bytes);
-
-/* Fixes the state as it is now: quick. State-machine thread; one at a time. */
-MUST_USE int kv_begin_snapshot(struct kv *kv, struct kv_snapshot **ret_snapshot);
-
-/* Hands the state to the sink while the state-machine thread goes on. BUSY: it was given up because
- * the store had to grow; try again. Other codes: of the store, or the sink's. Helper thread. */
-MUST_USE int kv_snapshot_write(struct kv_snapshot *snapshot, kv_snapshot_sink sink, void *arg);
-
-/* Before the machine closes, when nobody writes it any more. State-machine thread. */
-void kv_snapshot_end(struct kv_snapshot *snapshot);
-
-/* Replaces everything by what source delivers, applied up to `index`. A process killed meanwhile
- * finds an empty store. None of its own snapshots is open. State-machine thread. */
-MUST_USE int kv_restore(struct kv *kv, uint64_t index, kv_snapshot_source source, void *arg);
 
 #endif

@@ -8,16 +8,16 @@
 enum {
     PIECE_BYTES = 256 << 10,      /* copied while the map must stay as it is: some 50 us */
     RECORD_BYTES = 12,            /* before key and value */
-    STORED_BYTES_MAX = 256 << 20, /* of one record: more than a session can have */
+    STORED_BYTES_MAX = 256 << 20, /* of one record: more than a value can have */
     RESTORE_BATCH_BYTES = 4 << 20 /* of records in one transaction of a restore */
 };
 
 static const uint8_t SNAPSHOT_MAGIC[8] = "CNCLKVS\1";
 
 /* Numbers of databases in a snapshot. */
-enum { DATABASE_KEYS = 1, DATABASE_SESSIONS = 2, DATABASES = 2 };
+enum { DATABASE_KEYS = 1, DATABASES = 1 };
 
-static const enum table TABLE_OF[DATABASES] = {TABLE_KEYS, TABLE_SESSIONS};
+static const enum table TABLE_OF[DATABASES] = {TABLE_KEYS};
 
 struct kv_snapshot {
     struct tables_view *view;
@@ -108,7 +108,7 @@ static int piece_fill(struct kv_snapshot *snapshot)
     return CONCLAVE_OK;
 }
 
-int kv_snapshot_write(struct kv_snapshot *snapshot, kv_snapshot_sink sink, void *arg)
+int kv_snapshot_write(struct kv_snapshot *snapshot, struct conclave_snapshot_sink *sink)
 {
     uint64_t revision = htole64(snapshot->revision);
     piece_add(snapshot, SNAPSHOT_MAGIC, sizeof SNAPSHOT_MAGIC);
@@ -123,7 +123,7 @@ int kv_snapshot_write(struct kv_snapshot *snapshot, kv_snapshot_sink sink, void 
             return code;
         if (ended)
             piece_add_record(snapshot, 0, (struct slice){0}, (struct slice){0});
-        code = sink(arg, snapshot->piece, snapshot->used);
+        code = conclave_snapshot_add(sink, snapshot->piece, snapshot->used);
         if (code)
             return code;
         snapshot->used = 0;
@@ -136,8 +136,9 @@ int kv_snapshot_write(struct kv_snapshot *snapshot, kv_snapshot_sink sink, void 
 /* Records that are put in one transaction. */
 struct restore {
     struct tables *tables;
-    kv_snapshot_source source;
-    void *arg;
+    struct conclave_snapshot_source *source;
+    int (*finish)(void *arg, struct tables_tx *tx);
+    void *finish_arg;
     uint8_t *bytes;
     size_t used, capacity;
     bool ended;
@@ -147,7 +148,7 @@ struct restore {
 static int read_exactly(const struct restore *restore, void *data, size_t bytes)
 {
     size_t got = 0;
-    int code = restore->source(restore->arg, data, bytes, &got);
+    int code = conclave_snapshot_read(restore->source, data, bytes, &got);
     return code ? code : got < bytes ? CONCLAVE_CORRUPT : CONCLAVE_OK;
 }
 
@@ -206,18 +207,15 @@ static int read_record(struct restore *restore)
 }
 
 /* rc. Puts one record from the memory at `at`; *ret_bytes is its size there. */
-static int put_record(struct tables_tx *tx, struct tables_cursor *keys, const uint8_t *at,
-                      size_t *ret_bytes)
+static int put_record(struct tables_cursor *keys, const uint8_t *at, size_t *ret_bytes)
 {
     struct slice key = {at + RECORD_BYTES, number_at(at + 4)};
     struct slice value = {key.data + key.bytes, number_at(at + 8)};
-    *ret_bytes = RECORD_BYTES + key.bytes + value.bytes;
-    if (number_at(at) != DATABASE_KEYS)
-        return tables_put_bytes(tx, TABLE_OF[number_at(at) - 1], key, value);
     void *room = NULL;
     int rc = tables_cursor_put(keys, key, value.bytes, &room);
     if (!rc && value.bytes)
         memcpy(room, value.data, value.bytes);
+    *ret_bytes = RECORD_BYTES + key.bytes + value.bytes;
     return rc;
 }
 
@@ -231,8 +229,10 @@ static int put_records(const struct restore *restore, uint64_t index)
         return rc;
     rc = tables_cursor_open(&tx, TABLE_KEYS, &keys);
     for (size_t at = 0, bytes = 0; !rc && at < restore->used; at += bytes)
-        rc = put_record(&tx, &keys, restore->bytes + at, &bytes);
+        rc = put_record(&keys, restore->bytes + at, &bytes);
     tables_cursor_close(&keys);
+    if (!rc && restore->ended)
+        rc = restore->finish(restore->finish_arg, &tx);
     if (rc) {
         tables_abort(&tx);
         return rc;
@@ -248,12 +248,8 @@ static int restore_batch(struct restore *restore, uint64_t index)
     restore->used = 0;
     while (!code && !restore->ended && restore->used < RESTORE_BATCH_BYTES)
         code = read_record(restore);
-    uint8_t more;
-    size_t got = 0;
     if (!code && restore->ended) /* and with that the source has checked all of it */
-        code = restore->source(restore->arg, &more, 1, &got);
-    if (!code && got > 0)
-        code = CONCLAVE_CORRUPT;
+        code = snapshot_source_end(restore->source);
     if (code)
         return code;
     code = put_records(restore, index);
@@ -265,9 +261,12 @@ static int restore_batch(struct restore *restore, uint64_t index)
     return code;
 }
 
-int kv_snapshot_restore(struct tables *tables, uint64_t index, kv_snapshot_source source, void *arg)
+int kv_snapshot_restore(struct tables *tables, uint64_t index,
+                        struct conclave_snapshot_source *source,
+                        int (*finish)(void *arg, struct tables_tx *tx), void *arg)
 {
-    struct restore restore = {.tables = tables, .source = source, .arg = arg};
+    struct restore restore = {
+        .tables = tables, .source = source, .finish = finish, .finish_arg = arg};
     int code = read_start(&restore);
     if (!code)
         code = tables_begin_anew(tables);

@@ -1,7 +1,7 @@
 /* machine/kv_snapshot.h - the key-value machine's state as a stream of bytes, and back.
  *
  *     "CNCLKVS" and format 1 (8), revision (8), then records, then a record of database 0:
- *         database (4): 1 the keys, 2 the client sessions; key bytes (4), value bytes (4), key,
+ *         database (4): 1 the keys; key bytes (4), value bytes (4), key,
  * value
  *
  * All little-endian; records in the order of their keys. A snapshot is a view of the tables: it
@@ -11,15 +11,26 @@
 #ifndef MACHINE_KV_SNAPSHOT_H
 #define MACHINE_KV_SNAPSHOT_H
 
-#include "machine/kv.h"
+#include "machine/snapshot_stream.h"
 #include "machine/tables.h"
 
-/* State-machine thread. Code. */
+struct kv_snapshot;
+
+/* State-machine thread. Code; one at a time. */
 MUST_USE int kv_snapshot_begin(struct tables *tables, uint64_t revision, struct kv_snapshot **ret);
 
-/* Replaces everything by what read delivers, as applied up to `index`. A process killed meanwhile
- * leaves a store that the next open discards. State-machine thread. Code. */
-MUST_USE int kv_snapshot_restore(struct tables *tables, uint64_t index, kv_snapshot_source source,
-                                 void *arg);
+/* Helper thread. BUSY: it was given up because the tables had to grow. Other codes: of the tables,
+ * or the sink's. */
+MUST_USE int kv_snapshot_write(struct kv_snapshot *snapshot, struct conclave_snapshot_sink *sink);
+
+/* State-machine thread, when nobody writes it any more. */
+void kv_snapshot_end(struct kv_snapshot *snapshot);
+
+/* Replaces everything by what the source delivers, as applied up to `index`. A process killed
+ * meanwhile leaves tables that the next open discards. `finish` adds to the last transaction, and
+ * may be called again for it. State-machine thread. Code. */
+MUST_USE int kv_snapshot_restore(struct tables *tables, uint64_t index,
+                                 struct conclave_snapshot_source *source,
+                                 int (*finish)(void *arg, struct tables_tx *tx), void *arg);
 
 #endif

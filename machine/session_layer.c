@@ -2,6 +2,7 @@
 
 #include "base/fatal.h"
 #include "codec/session.h"
+#include "machine/kv.h"
 #include "machine/reply.h"
 
 #include <stdlib.h>
@@ -22,7 +23,7 @@ struct repeat {
 struct session_layer {
     const struct conclave_machine_ops *ops;
     void *machine;
-    struct kv *kv;
+    struct kv *kv; /* the machine, if it keeps the table with its data; else NULL */
     struct session_table *table;
     uint64_t applied;         /* by the layer */
     uint64_t machine_applied; /* by the machine when it was opened: not to be applied again */
@@ -311,16 +312,15 @@ static int load(void *arg, uint64_t id, const void *data, size_t bytes)
     return session_table_load(layer->table, id, data, bytes);
 }
 
-struct session_layer *session_layer_create(const struct conclave_machine_ops *ops, void *machine,
-                                           struct kv *kv)
+struct session_layer *session_layer_create(const struct conclave_machine_ops *ops, void *machine)
 {
     struct session_layer *layer = mem_zalloc(sizeof *layer);
     layer->ops = ops;
     layer->machine = machine;
-    layer->kv = kv;
+    layer->kv = ops == kv_machine_ops() ? machine : NULL;
     layer->table = session_table_create();
-    if (kv)
-        kv_keep_sessions(kv, (struct kv_sessions){.arg = layer, .load = load, .save = save});
+    if (layer->kv)
+        kv_keep_sessions(layer->kv, (struct kv_sessions){.arg = layer, .load = load, .save = save});
     return layer;
 }
 
@@ -361,16 +361,38 @@ int session_layer_open(struct session_layer *layer, const struct conclave_machin
     return CONCLAVE_OK;
 }
 
-int session_layer_restore(struct session_layer *layer, uint64_t index, kv_snapshot_source source,
+/* --- Snapshots -------------------------------------------------------------------------------- */
+
+bool session_layer_can_snapshot(const struct session_layer *layer)
+{
+    return layer->ops->snapshot_begin && layer->applied >= layer->machine_applied;
+}
+
+int session_layer_begin_snapshot(struct session_layer *layer,
+                                 struct session_snapshot **ret_snapshot)
+{
+    ASSERT(layer->count == 0 && session_layer_can_snapshot(layer));
+    return session_snapshot_begin(layer->ops, layer->machine, layer->table, ret_snapshot);
+}
+
+int session_layer_restore(struct session_layer *layer, uint64_t index, snapshot_read read,
                           void *arg)
 {
-    ASSERT(layer->kv && layer->count == 0);
-    session_table_clear(layer->table);
-    int code = kv_restore(layer->kv, index, source, arg); /* loads the sessions too */
+    ASSERT(layer->ops->restore && layer->count == 0 && index > layer->applied);
+    struct conclave_snapshot_source source = {.read = read, .arg = arg};
+    int code = session_snapshot_read_table(&source, layer->table);
+    if (!code && index > layer->machine_applied) {
+        layer->settled = true; /* the built-in machine saves the table with its last bytes */
+        code = layer->ops->restore(layer->machine, index, &source);
+        if (!code)
+            code = snapshot_source_end(&source);
+        if (!code)
+            layer->machine_applied = index;
+    }
     if (code)
-        return code;
-    session_table_loaded(layer->table);
-    layer->machine_applied = layer->applied = index;
+        return source.failed ? source.failed : code;
+    session_table_saved(layer->table);
+    layer->applied = index;
     audit_begin(layer);
     return CONCLAVE_OK;
 }

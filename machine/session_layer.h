@@ -7,15 +7,16 @@
  * The layer unwraps commands of sessions, lets each number through once (Rule 43), and passes plain
  * commands on as they are. Its table is stored in the transaction of the built-in machine, together
  * with data and applied index (Rule 7). A machine of an embedder knows nothing of it: the table is
- * then rebuilt at each start by reading the log from the first entry on; commands that the machine
- * already holds are noted, and not applied again.
+ * then rebuilt at each start, from the snapshot that the log begins behind, and by reading the log
+ * from there on; commands that the machine already holds are noted, and not applied again. The
+ * snapshots of every machine have the table in front (machine/session_snapshot.h).
  *
  * One thread: the state-machine actor's. */
 #ifndef MACHINE_SESSION_LAYER_H
 #define MACHINE_SESSION_LAYER_H
 
 #include "base/error.h"
-#include "machine/kv.h"
+#include "machine/session_snapshot.h"
 #include "machine/session_table.h"
 
 /* One committed entry, in order. */
@@ -29,9 +30,8 @@ enum { SESSION_INPUTS_MAX = 4096 }; /* of one session_layer_apply */
 
 struct session_layer;
 
-/* In front of ops and its machine; `kv` is that machine if it is the built-in one, else NULL. */
-struct session_layer *session_layer_create(const struct conclave_machine_ops *ops, void *machine,
-                                           struct kv *kv);
+/* In front of ops and its machine. */
+struct session_layer *session_layer_create(const struct conclave_machine_ops *ops, void *machine);
 void session_layer_destroy(struct session_layer *layer);
 
 /* Opens the machine. *ret_applied_index: up to where sessions and machine hold everything. Errors:
@@ -45,9 +45,19 @@ MUST_USE int session_layer_apply(struct session_layer *layer, const struct sessi
                                  size_t count, uint64_t last_index,
                                  struct conclave_reply_sink *const *replies);
 
-/* The built-in machine becomes a snapshot, sessions and data. Codes as kv_restore. */
-MUST_USE int session_layer_restore(struct session_layer *layer, uint64_t index,
-                                   kv_snapshot_source source, void *arg);
+/* Whether a snapshot can be begun now: the machine can take some, and holds no more than what the
+ * layer has seen. */
+bool session_layer_can_snapshot(const struct session_layer *layer);
+
+/* As session_snapshot_begin: everything as of the last apply. */
+MUST_USE int session_layer_begin_snapshot(struct session_layer *layer,
+                                          struct session_snapshot **ret_snapshot);
+
+/* Sessions and machine become the snapshot of everything up to `index`, which is behind what was
+ * applied; a machine that holds more than that already stays as it is. None of its snapshots is
+ * open. Codes: CORRUPT, VERSION, the source's, the machine's; nothing may be applied after one. */
+MUST_USE int session_layer_restore(struct session_layer *layer, uint64_t index, snapshot_read read,
+                                   void *arg);
 
 /* The audit's marks that the last apply passed, one every AUDIT_INTERVAL entries, at most `limit`,
  * oldest first; the count. They are handed out once. */
@@ -56,7 +66,7 @@ uint32_t session_layer_marks(struct session_layer *layer, struct audit_mark *ret
 /* The audit's mark of everything applied; false: it is not known, or there is nothing. */
 bool session_layer_mark(const struct session_layer *layer, struct audit_mark *ret);
 
-/* For snapshots: what is to travel with the machine's data, as of the last apply. */
+/* As of the last apply. */
 struct session_table *session_layer_table(struct session_layer *layer);
 
 #endif

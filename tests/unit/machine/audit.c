@@ -19,7 +19,7 @@ static void layer_open(struct replica *replica)
 {
     struct conclave_error error;
     uint64_t applied;
-    replica->layer = session_layer_create(replica->rig->ops, replica->rig->kv, replica->rig->kv);
+    replica->layer = session_layer_create(replica->rig->ops, replica->rig->kv);
     int code = session_layer_open(replica->layer, &replica->rig->env, &applied, &error);
     cr_assert_eq(code, CONCLAVE_OK, "%s", error.message);
     replica->rig->index = applied;
@@ -287,7 +287,7 @@ static struct session_layer *flipping_layer(struct flipping *machine)
 {
     const struct conclave_machine_env env = {.dir = "/"};
     uint64_t applied;
-    struct session_layer *layer = session_layer_create(&flipping_ops, machine, NULL);
+    struct session_layer *layer = session_layer_create(&flipping_ops, machine);
     cr_assert_eq(session_layer_open(layer, &env, &applied, NULL), CONCLAVE_OK);
     return layer;
 }

@@ -14,7 +14,7 @@ enum { ROUNDS = 30, BATCHES_MAX = 60, BATCH = 16 };
 
 static struct session_layer *layer_open(struct rig *rig)
 {
-    struct session_layer *layer = session_layer_create(rig->ops, rig->kv, rig->kv);
+    struct session_layer *layer = session_layer_create(rig->ops, rig->kv);
     struct conclave_error error;
     uint64_t applied;
     int code = session_layer_open(layer, &rig->env, &applied, &error);

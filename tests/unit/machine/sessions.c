@@ -74,7 +74,7 @@ static void open_layer(void)
 {
     const struct conclave_machine_env env = {.dir = "/"};
     uint64_t applied;
-    w.layer = session_layer_create(&counter_ops, &w.counter, NULL);
+    w.layer = session_layer_create(&counter_ops, &w.counter);
     cr_assert_eq(session_layer_open(w.layer, &env, &applied, NULL), CONCLAVE_OK);
     cr_assert_eq(applied, 0);
 }

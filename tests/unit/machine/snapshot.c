@@ -2,6 +2,7 @@
 #include "rig.h"
 
 #include "base/fatal.h"
+#include "machine/snapshot_stream.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -44,13 +45,25 @@ static void put_many(struct rig *rig, int first, int count, size_t bytes)
     free(value);
 }
 
+static int write_to(struct rig *rig, void *snapshot, struct stream *stream)
+{
+    struct conclave_snapshot_sink sink = {.add = stream_write, .arg = stream};
+    return rig->ops->snapshot_write(rig->kv, snapshot, &sink);
+}
+
+static int restore_from(struct rig *rig, uint64_t index, struct stream *stream)
+{
+    struct conclave_snapshot_source source = {.read = stream_read, .arg = stream};
+    return rig->ops->restore(rig->kv, index, &source);
+}
+
 static struct stream take(struct rig *rig)
 {
     struct stream stream = {0};
-    struct kv_snapshot *snapshot = NULL;
-    cr_assert_eq(kv_begin_snapshot(rig->kv, &snapshot), CONCLAVE_OK);
-    cr_assert_eq(kv_snapshot_write(snapshot, stream_write, &stream), CONCLAVE_OK);
-    kv_snapshot_end(snapshot);
+    void *snapshot = NULL;
+    cr_assert_eq(rig->ops->snapshot_begin(rig->kv, &snapshot), CONCLAVE_OK);
+    cr_assert_eq(write_to(rig, snapshot, &stream), CONCLAVE_OK);
+    rig->ops->snapshot_end(rig->kv, snapshot);
     return stream;
 }
 
@@ -61,7 +74,7 @@ Test(snapshot, restored_machine_has_the_same_keys_and_revision)
     cr_assert_eq(rig_delete(from, "k000007"), CONCLAVE_OK);
     cr_assert_eq(rig_put(to, "gone", "x"), CONCLAVE_OK);
     struct stream stream = take(from);
-    cr_assert_eq(kv_restore(to->kv, 777, stream_read, &stream), CONCLAVE_OK);
+    cr_assert_eq(restore_from(to, 777, &stream), CONCLAVE_OK);
     char *dump = rig_dump(from);
     rig_expect(to, dump);
     cr_assert_eq(kv_revision(to->kv), kv_revision(from->kv));
@@ -80,13 +93,13 @@ Test(snapshot, holds_the_state_at_its_begin_whatever_is_applied_meanwhile)
     put_many(from, 0, 100, 100);
     char *dump = rig_dump(from);
     struct stream stream = {0};
-    struct kv_snapshot *snapshot = NULL;
-    cr_assert_eq(kv_begin_snapshot(from->kv, &snapshot), CONCLAVE_OK);
+    void *snapshot = NULL;
+    cr_assert_eq(from->ops->snapshot_begin(from->kv, &snapshot), CONCLAVE_OK);
     put_many(from, 50, 100, 100);
     cr_assert_eq(rig_delete(from, "k000001"), CONCLAVE_OK);
-    cr_assert_eq(kv_snapshot_write(snapshot, stream_write, &stream), CONCLAVE_OK);
-    kv_snapshot_end(snapshot);
-    cr_assert_eq(kv_restore(to->kv, 100, stream_read, &stream), CONCLAVE_OK);
+    cr_assert_eq(write_to(from, snapshot, &stream), CONCLAVE_OK);
+    from->ops->snapshot_end(from->kv, snapshot);
+    cr_assert_eq(restore_from(to, 100, &stream), CONCLAVE_OK);
     rig_expect(to, dump);
     free(dump);
     free(stream.bytes);
@@ -98,12 +111,12 @@ Test(snapshot, ends_when_the_store_has_to_grow)
 {
     struct rig *rig = rig_create();
     struct stream stream = {0};
-    struct kv_snapshot *snapshot = NULL;
+    void *snapshot = NULL;
     put_many(rig, 0, 10, 100);
-    cr_assert_eq(kv_begin_snapshot(rig->kv, &snapshot), CONCLAVE_OK);
+    cr_assert_eq(rig->ops->snapshot_begin(rig->kv, &snapshot), CONCLAVE_OK);
     put_many(rig, 0, 40, 1000000); /* more than is allocated at first */
-    cr_assert_eq(kv_snapshot_write(snapshot, stream_write, &stream), CONCLAVE_BUSY);
-    kv_snapshot_end(snapshot);
+    cr_assert_eq(write_to(rig, snapshot, &stream), CONCLAVE_BUSY);
+    rig->ops->snapshot_end(rig->kv, snapshot);
     free(stream.bytes);
     stream = take(rig);
     cr_assert_gt(stream.used, 40u * 1000000u);
@@ -120,7 +133,7 @@ Test(snapshot, cut_or_foreign_stream_is_refused_and_leaves_a_store_that_nobody_t
         struct rig *to = rig_create();
         cr_assert_eq(rig_put(to, "old", "x"), CONCLAVE_OK);
         struct stream cut = {.bytes = stream.bytes, .used = bytes};
-        cr_assert_eq(kv_restore(to->kv, 9, stream_read, &cut), CONCLAVE_CORRUPT, "%zu", bytes);
+        cr_assert_eq(restore_from(to, 9, &cut), CONCLAVE_CORRUPT, "%zu", bytes);
         rig_close(to);
         uint64_t applied = rig_open(to); /* as it was, or nothing */
         cr_assert(applied == 0 || (bytes < 16 && applied == 1), "%zu: %lu", bytes,

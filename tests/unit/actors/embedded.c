@@ -1,0 +1,473 @@
+/* Snapshots of a host program's own state machine: three nodes in one process, and one alone. */
+#include "codec/client.h"
+#include "codec/session.h"
+#include "conclave.h"
+
+#include <criterion/criterion.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <zmq.h>
+
+enum {
+    NODES = 3,
+    READY_MS = 30000,
+    ENTRIES = 200,
+    ROUND = 250,
+    ROUNDS_MAX = 400,
+    COMMAND_BYTES = 20000,
+    SNAPSHOTS_TO_CUT = 7 /* 1,400 long commands: more than the first segment, of 16 MiB, holds */
+};
+
+/* --- A machine that adds, in memory ------------------------------------------------------------
+ */
+
+struct adder {
+    uint64_t sum;
+    atomic_uint restored, open;
+    atomic_int begin_code, write_code, restore_code;
+};
+
+static int adder_open(void *machine, const struct conclave_machine_env *env, uint64_t *ret_applied,
+                      struct conclave_error *error)
+{
+    (void)env;
+    (void)error;
+    ((struct adder *)machine)->sum = 0;
+    *ret_applied = 0;
+    return CONCLAVE_OK;
+}
+
+static int adder_apply(void *machine, const struct conclave_command *commands, size_t count,
+                       uint64_t last_index, struct conclave_reply_sink *const *replies)
+{
+    struct adder *adder = machine;
+    (void)last_index;
+    for (size_t i = 0; i < count; i++) {
+        adder->sum += commands[i].bytes ? *(const uint8_t *)commands[i].data : 0;
+        conclave_reply_set(replies[i], CONCLAVE_OK, &adder->sum, sizeof adder->sum);
+    }
+    return CONCLAVE_OK;
+}
+
+static void adder_query(void *machine, const void *data, size_t bytes,
+                        struct conclave_reply_sink *reply)
+{
+    const struct adder *adder = machine;
+    (void)data;
+    (void)bytes;
+    conclave_reply_set(reply, CONCLAVE_OK, &adder->sum, sizeof adder->sum);
+}
+
+static uint64_t adder_revision(void *machine)
+{
+    return ((struct adder *)machine)->sum;
+}
+
+static int adder_begin(void *machine, void **ret_snapshot)
+{
+    struct adder *adder = machine;
+    int code = atomic_load(&adder->begin_code);
+    if (code)
+        return code;
+    uint64_t *fixed = malloc(sizeof *fixed);
+    *fixed = adder->sum;
+    *ret_snapshot = fixed;
+    cr_assert_eq(atomic_fetch_add(&adder->open, 1), 0, "one at a time");
+    return CONCLAVE_OK;
+}
+
+static int adder_write(void *machine, void *snapshot, struct conclave_snapshot_sink *sink)
+{
+    struct adder *adder = machine;
+    int code = atomic_load(&adder->write_code);
+    return code ? code : conclave_snapshot_add(sink, snapshot, sizeof(uint64_t));
+}
+
+static void adder_end(void *machine, void *snapshot)
+{
+    struct adder *adder = machine;
+    atomic_fetch_sub(&adder->open, 1);
+    free(snapshot);
+}
+
+static int adder_restore(void *machine, uint64_t index, struct conclave_snapshot_source *source)
+{
+    struct adder *adder = machine;
+    uint64_t state[2];
+    size_t got = 0;
+    (void)index;
+    int code = atomic_load(&adder->restore_code);
+    if (!code)
+        code = conclave_snapshot_read(source, state, sizeof state, &got);
+    if (!code && got != sizeof state[0])
+        code = CONCLAVE_CORRUPT;
+    if (code)
+        return code;
+    adder->sum = state[0];
+    atomic_fetch_add(&adder->restored, 1);
+    return CONCLAVE_OK;
+}
+
+static const struct conclave_machine_ops adder_ops = {.size = sizeof adder_ops,
+                                                      .open = adder_open,
+                                                      .apply = adder_apply,
+                                                      .query = adder_query,
+                                                      .revision = adder_revision,
+                                                      .snapshot_begin = adder_begin,
+                                                      .snapshot_write = adder_write,
+                                                      .snapshot_end = adder_end,
+                                                      .restore = adder_restore};
+
+/* --- Nodes -------------------------------------------------------------------------------------
+ */
+
+struct host {
+    struct adder adder;
+    struct conclave_node *node;
+    unsigned taken, not_taken; /* under the mutex: snapshots, as its log says */
+};
+
+static struct {
+    char dir[40];
+    char data[NODES][64], peers[NODES][80], clients[NODES][80];
+    struct host hosts[NODES];
+    size_t count, command_bytes;
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    struct conclave_client *client;
+} w;
+
+static void hear(void *arg, enum conclave_log_level level, const char *actor, const char *event,
+                 const char *fields)
+{
+    struct host *host = arg;
+    (void)level;
+    (void)actor;
+    (void)fields;
+    pthread_mutex_lock(&w.mutex);
+    host->taken += strcmp(event, "taken") == 0;
+    host->not_taken += strcmp(event, "not_taken") == 0 || strcmp(event, "no_snapshot") == 0;
+    pthread_cond_broadcast(&w.changed);
+    pthread_mutex_unlock(&w.mutex);
+}
+
+static unsigned count_of(const unsigned *count)
+{
+    pthread_mutex_lock(&w.mutex);
+    unsigned now = *count;
+    pthread_mutex_unlock(&w.mutex);
+    return now;
+}
+
+static void cluster_create(size_t count)
+{
+    static const char *const names[NODES] = {"n1", "n2", "n3"};
+    struct conclave_member members[NODES];
+    memset(&w, 0, sizeof w);
+    cr_assert_eq(pthread_mutex_init(&w.mutex, NULL), 0);
+    cr_assert_eq(pthread_cond_init(&w.changed, NULL), 0);
+    strcpy(w.dir, "/tmp/conclave-embedded-XXXXXX");
+    cr_assert(mkdtemp(w.dir));
+    w.count = count;
+    w.command_bytes = 1;
+    for (size_t i = 0; i < count; i++) {
+        snprintf(w.data[i], sizeof w.data[i], "%s/%s", w.dir, names[i]);
+        snprintf(w.peers[i], sizeof w.peers[i], "ipc://%s/%s.peer", w.dir, names[i]);
+        snprintf(w.clients[i], sizeof w.clients[i], "ipc://%s/%s.client", w.dir, names[i]);
+        members[i] = (struct conclave_member){names[i], w.peers[i], w.clients[i]};
+    }
+    for (size_t i = 0; i < count; i++)
+        cr_assert_eq(conclave_bootstrap(w.data[i], names[i], NULL, members, count, NULL), 0);
+}
+
+static int node_start(size_t i, struct conclave_error *error)
+{
+    struct host *host = &w.hosts[i];
+    struct conclave_options options;
+    conclave_options_init(&options);
+    options.data_dir = w.data[i];
+    options.machine = &adder_ops;
+    options.machine_arg = &host->adder;
+    options.snapshot_entries = ENTRIES;
+    options.segment_bytes = UINT64_C(64) << 10;
+    options.log = hear;
+    options.log_arg = host;
+    options.log_level = CONCLAVE_LOG_DEBUG;
+    cr_assert_eq(conclave_node_create(&options, &host->node, error), CONCLAVE_OK);
+    return conclave_node_start(host->node, error);
+}
+
+static void node_start_well(size_t i)
+{
+    struct conclave_error error = {0};
+    cr_assert_eq(node_start(i, &error), CONCLAVE_OK, "%s", error.message);
+}
+
+static void node_stop(size_t i)
+{
+    struct conclave_error error = {0};
+    cr_assert_eq(conclave_node_stop(w.hosts[i].node, &error), CONCLAVE_OK, "%s", error.message);
+    conclave_node_destroy(w.hosts[i].node);
+    w.hosts[i].node = NULL;
+    cr_assert_eq(atomic_load(&w.hosts[i].adder.open), 0, "every snapshot was ended");
+}
+
+static void client_open(void)
+{
+    struct conclave_client_options options;
+    char endpoints[3 * sizeof w.clients[0]] = "";
+    for (size_t i = 0; i < w.count; i++) {
+        strcat(endpoints, i ? "," : "");
+        strcat(endpoints, w.clients[i]);
+    }
+    conclave_client_options_init(&options);
+    options.endpoints = endpoints;
+    options.timeout_ms = READY_MS;
+    cr_assert_eq(conclave_client_create(&options, &w.client, NULL), 0);
+}
+
+static void cluster_destroy(void)
+{
+    char command[64];
+    conclave_client_destroy(w.client);
+    for (size_t i = 0; i < w.count; i++)
+        if (w.hosts[i].node)
+            node_stop(i);
+    snprintf(command, sizeof command, "rm -rf '%s'", w.dir);
+    cr_assert_eq(system(command), 0);
+}
+
+/* Adds one, so many times. */
+static void add_ones(unsigned count)
+{
+    static const uint8_t one[COMMAND_BYTES] = {1};
+    struct conclave_op *ops = calloc(count, sizeof *ops), *done;
+    for (unsigned i = 0; i < count; i++) {
+        ops[i] = (struct conclave_op){
+            .kind = CONCLAVE_OP_PROPOSE, .data = one, .bytes = w.command_bytes};
+        cr_assert_eq(conclave_client_submit(w.client, &ops[i]), CONCLAVE_OK);
+    }
+    for (size_t left = count; left > 0;) {
+        left -= conclave_client_poll(w.client, READY_MS, &done);
+        for (; done; done = done->next)
+            cr_assert_eq(done->code, CONCLAVE_OK, "%s", conclave_code_text(done->code));
+    }
+    for (unsigned i = 0; i < count; i++)
+        conclave_op_release(&ops[i]);
+    free(ops);
+}
+
+static uint64_t read_sum(void)
+{
+    struct conclave_op op = {.kind = CONCLAVE_OP_READ};
+    uint64_t sum;
+    cr_assert_eq(conclave_client_call(w.client, &op), CONCLAVE_OK);
+    cr_assert_eq(op.reply_bytes, sizeof sum);
+    memcpy(&sum, op.reply, sizeof sum);
+    conclave_op_release(&op);
+    return sum;
+}
+
+static void lead_with(const char *name)
+{
+    int code = CONCLAVE_TIMEOUT;
+    for (int i = 0; i < 20 && code; i++) { /* the node may still have to catch up */
+        struct conclave_op op = {.kind = CONCLAVE_OP_TRANSFER, .data = name, .bytes = strlen(name)};
+        code = conclave_client_call(w.client, &op);
+        conclave_op_release(&op);
+    }
+    cr_assert_eq(code, CONCLAVE_OK, "%s does not lead: %s", name, conclave_code_text(code));
+}
+
+/* --- A client that repeats itself, byte by byte -------------------------------------------------
+ */
+
+/* One session request, sent to one node; the answer's code, and the first number of its body. */
+static int ask(size_t node, const struct session_request *request, uint64_t *ret_number)
+{
+    void *context = zmq_ctx_new(), *socket = zmq_socket(context, ZMQ_REQ);
+    int wait_ms = READY_MS, linger = 0;
+    cr_assert_eq(zmq_setsockopt(socket, ZMQ_RCVTIMEO, &wait_ms, sizeof wait_ms), 0);
+    cr_assert_eq(zmq_setsockopt(socket, ZMQ_LINGER, &linger, sizeof linger), 0);
+    cr_assert_eq(zmq_connect(socket, w.clients[node]), 0);
+
+    struct pack body, frame;
+    pack_init(&body, 0);
+    pack_init(&frame, 0);
+    session_request_pack(&body, request);
+    client_request_pack(&frame, 1);
+    client_op_pack(&frame, &(struct client_op){.id = 1,
+                                               .type = CLIENT_OP_SESSION,
+                                               .body = {body.buf->data, body.bytes}});
+    cr_assert_eq(zmq_send(socket, frame.buf->data, frame.bytes, 0), (int)frame.bytes);
+    static uint8_t answer[4096];
+    int bytes = zmq_recv(socket, answer, sizeof answer, 0);
+    cr_assert(bytes > 0 && (size_t)bytes <= sizeof answer, "no answer");
+    struct client_reader reader;
+    struct client_reply reply;
+    cr_assert_eq(client_reply_begin(&reader, answer, (size_t)bytes), CONCLAVE_OK);
+    cr_assert_eq(client_reply_next(&reader, &reply), 1);
+    struct session_opened opened;
+    if (request->opcode == SESSION_OPEN && reply.code == CONCLAVE_OK) {
+        cr_assert_eq(session_opened_decode(reply.body.data, reply.body.bytes, &opened), 0);
+        *ret_number = opened.session;
+    } else if (reply.code == CONCLAVE_OK) {
+        cr_assert_eq(reply.body.bytes, sizeof *ret_number);
+        memcpy(ret_number, reply.body.data, sizeof *ret_number);
+    }
+    pack_deinit(&body);
+    pack_deinit(&frame);
+    zmq_close(socket);
+    zmq_ctx_term(context);
+    return reply.code;
+}
+
+static uint64_t open_session(size_t node)
+{
+    uint64_t session = 0;
+    cr_assert_eq(ask(node, &(struct session_request){.opcode = SESSION_OPEN}, &session), 0);
+    return session;
+}
+
+static uint64_t add(size_t node, uint64_t session, uint64_t sequence, uint8_t what)
+{
+    uint64_t sum = 0;
+    int code = ask(node,
+                   &(struct session_request){.opcode = SESSION_COMMAND,
+                                             .session = session,
+                                             .sequence = sequence,
+                                             .command = {&what, 1}},
+                   &sum);
+    cr_assert_eq(code, CONCLAVE_OK, "%s", conclave_code_text(code));
+    return sum;
+}
+
+/* --- Tests -------------------------------------------------------------------------------------
+ */
+
+TestSuite(embedded, .timeout = 240);
+
+/* Writes until these nodes have taken `wanted` more snapshots each. Returns how much was added. */
+static uint64_t add_until_taken(size_t nodes, unsigned wanted)
+{
+    unsigned before[NODES];
+    for (size_t i = 0; i < nodes; i++)
+        before[i] = count_of(&w.hosts[i].taken);
+    uint64_t added = 0;
+    for (size_t i = 0; i < nodes;) {
+        if (count_of(&w.hosts[i].taken) - before[i] >= wanted) {
+            i++;
+            continue;
+        }
+        cr_assert_lt(added, ROUNDS_MAX * ROUND, "the log is not cut");
+        add_ones(ROUND);
+        added += ROUND;
+    }
+    return added;
+}
+
+Test(embedded, machine_is_given_to_a_node_that_lacks_what_was_cut_with_its_sessions)
+{
+    cluster_create(3);
+    for (size_t i = 0; i < 3; i++)
+        node_start_well(i);
+    client_open();
+    lead_with("n1");
+    uint64_t session = open_session(0), sum = 5;
+    cr_assert_eq(add(0, session, 1, 5), sum);
+    node_stop(2);
+    sum += add_until_taken(2, 3);
+    node_start_well(2);
+    lead_with("n3"); /* only a node that holds everything can */
+    cr_assert_geq(atomic_load(&w.hosts[2].adder.restored), 1, "not from the log: it was cut");
+    cr_assert_eq(add(2, session, 1, 5), 5, "a repeat is answered as before");
+    cr_assert_eq(read_sum(), sum, "and not applied again");
+    cr_assert_eq(add(2, session, 2, 7), sum + 7);
+    cluster_destroy();
+}
+
+Test(embedded, machine_in_memory_begins_with_its_snapshot_and_its_sessions)
+{
+    cluster_create(1);
+    node_start_well(0);
+    client_open();
+    cr_assert_eq(conclave_node_wait_ready(w.hosts[0].node, READY_MS), CONCLAVE_OK);
+    uint64_t session = open_session(0), sum = 9;
+    cr_assert_eq(add(0, session, 1, 9), sum);
+    w.command_bytes = COMMAND_BYTES;
+    sum += add_until_taken(1, SNAPSHOTS_TO_CUT);
+    node_stop(0);
+    node_start_well(0);
+    cr_assert_eq(conclave_node_wait_ready(w.hosts[0].node, READY_MS), CONCLAVE_OK);
+    cr_assert_eq(atomic_load(&w.hosts[0].adder.restored), 1);
+    cr_assert_eq(read_sum(), sum);
+    cr_assert_eq(add(0, session, 1, 9), 9);
+    cr_assert_eq(add(0, session, 2, 1), sum + 1);
+    cluster_destroy();
+}
+
+Test(embedded, machine_that_cannot_take_a_snapshot_now_is_asked_again)
+{
+    static const int codes[] = {CONCLAVE_BUSY, CONCLAVE_NO_SPACE, CONCLAVE_INTERNAL};
+    cluster_create(1);
+    node_start_well(0);
+    client_open();
+    struct host *host = &w.hosts[0];
+    uint64_t sum = 0;
+    for (size_t i = 0; i < 6; i++) {
+        atomic_store(i % 2 ? &host->adder.begin_code : &host->adder.write_code, codes[i / 2]);
+        unsigned failed = count_of(&host->not_taken), taken = count_of(&host->taken);
+        for (int round = 0; count_of(&host->not_taken) < failed + 2; round++) {
+            cr_assert_lt(round, ROUNDS_MAX, "it is not asked again");
+            add_ones(ROUND);
+            sum += ROUND;
+        }
+        cr_assert_leq(count_of(&host->taken), taken + 1, "one was under way");
+        atomic_store(i % 2 ? &host->adder.begin_code : &host->adder.write_code, 0);
+        sum += add_until_taken(1, 1);
+    }
+    cr_assert_eq(read_sum(), sum, "nothing of it shows");
+    cluster_destroy();
+}
+
+Test(embedded, machine_that_cannot_become_its_snapshot_fails_the_start_with_its_code)
+{
+    cluster_create(1);
+    node_start_well(0);
+    client_open();
+    w.command_bytes = COMMAND_BYTES;
+    uint64_t sum = add_until_taken(1, SNAPSHOTS_TO_CUT);
+    node_stop(0);
+    struct conclave_error error = {0};
+    atomic_store(&w.hosts[0].adder.restore_code, CONCLAVE_NO_SPACE);
+    cr_assert_eq(node_start(0, &error), CONCLAVE_NO_SPACE);
+    cr_assert(strstr(error.message, "snapshot"), "%s", error.message);
+    conclave_node_destroy(w.hosts[0].node);
+    atomic_store(&w.hosts[0].adder.restore_code, 0);
+    node_start_well(0);
+    cr_assert_eq(read_sum(), sum);
+    cluster_destroy();
+}
+
+Test(embedded, machine_with_some_of_the_functions_for_snapshots_is_refused)
+{
+    struct conclave_options options;
+    struct conclave_node *node = NULL;
+    conclave_options_init(&options);
+    options.data_dir = "/tmp/conclave-embedded-none";
+    for (int missing = 0; missing < 4; missing++) {
+        struct conclave_machine_ops ops = adder_ops;
+        struct conclave_error error = {0};
+        ops.snapshot_begin = missing == 0 ? NULL : ops.snapshot_begin;
+        ops.snapshot_write = missing == 1 ? NULL : ops.snapshot_write;
+        ops.snapshot_end = missing == 2 ? NULL : ops.snapshot_end;
+        ops.restore = missing == 3 ? NULL : ops.restore;
+        options.machine = &ops;
+        cr_assert_eq(conclave_node_create(&options, &node, &error), CONCLAVE_INVALID);
+        cr_assert(strstr(error.message, "snapshots"), "%s", error.message);
+    }
+}
