@@ -1,0 +1,220 @@
+/* The timer and whoever arms it: an alarm that was set goes off, and the one after it is set. */
+#include "actors/node.h"
+#include "actors/raft_actor.h"
+#include "base/clock.h"
+#include "base/fatal.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+extern void *zmq_ctx_new(void);
+extern int zmq_ctx_term(void *);
+
+/* A node of which one actor runs at a time, in the test's own thread or in its own; the inboxes of
+ * the others show what it sends them. */
+static struct node *node;
+
+static void setup(void)
+{
+    node = mem_zalloc(sizeof *node);
+    node->context = zmq_ctx_new();
+    (void)snprintf(node->address, sizeof node->address, "inproc://timer-test-%d", (int)getpid());
+    node->identity.node_id = 1;
+    node->options.election_timeout_ms = 60000; /* nothing is due while a test runs */
+    node->options.heartbeat_ms = 1000;
+    for (int id = 0; id < ACTOR_COUNT; id++) {
+        node->actors[id].node = node;
+        actor_open_inbox(&node->actors[id], (enum actor_id)id);
+    }
+    char address[96];
+    (void)snprintf(address, sizeof address, "%s-%d", node->address, (int)ACTOR_COUNT);
+    inbox_open(&node->inbox, node->context, address);
+    for (int id = 0; id < ACTOR_COUNT; id++)
+        actor_open_outboxes(&node->actors[id]);
+}
+
+static void teardown(void)
+{
+    for (int id = 0; id < ACTOR_COUNT; id++)
+        actor_close(&node->actors[id]);
+    inbox_close(&node->inbox);
+    cr_assert_eq(zmq_ctx_term(node->context), 0);
+    free(node);
+}
+
+TestSuite(timer, .init = setup, .fini = teardown, .timeout = 60);
+
+static struct actor *actor_of(enum actor_id id, const struct actor_ops *ops)
+{
+    struct actor *actor = &node->actors[id];
+    actor->ops = ops;
+    return actor;
+}
+
+/* Into the actor's own inbox. */
+static void give(struct actor *actor, enum actor_id id, struct envelope *envelope)
+{
+    mailbox_send(&actor->to[id], &envelope);
+}
+
+/* --- The raft actor ---------------------------------------------------------------------------
+ */
+
+static struct envelope *start_of_three_voters(void)
+{
+    struct raft_configuration *configuration = mem_zalloc(sizeof *configuration);
+    configuration->member_count = 3;
+    for (uint32_t i = 0; i < 3; i++) {
+        struct raft_member *member = &configuration->members[i];
+        member->id = i + 1;
+        member->flags = RAFT_MEMBER_VOTER;
+        (void)snprintf(member->name, sizeof member->name, "n%u", i + 1);
+        (void)snprintf(member->peer, sizeof member->peer, "inproc://n%u", i + 1);
+    }
+    struct buf *payload = raft_configuration_encode(configuration);
+    free(configuration);
+    struct raft_batch *batch = raft_batch_create(1);
+    raft_batch_add(batch, (struct raft_entry){.id = {.term = 1, .index = 1},
+                                              .kind = RAFT_ENTRY_CONFIG,
+                                              .buf = payload,
+                                              .payload = {payload->data, payload->bytes}});
+    struct envelope *start = envelope_create(ENVELOPE_START);
+    start->start.hard_state.term = 1;
+    start->start.life = 1;
+    raft_runs_append(&start->start.entries, batch, 0, 1);
+    raft_batch_unref(batch);
+    return start;
+}
+
+/* Hands it over and lets the actor work until it has nothing left to do. */
+static void raft_takes(struct actor *actor, struct envelope *envelope)
+{
+    give(actor, ACTOR_RAFT, envelope);
+    give(actor, ACTOR_RAFT, envelope_create(ENVELOPE_STOP));
+    struct conclave_error error;
+    cr_assert_eq(actor->ops->run(actor, &error), CONCLAVE_OK);
+}
+
+/* The ARM that was sent to the timer, which gets nothing else but the STOP behind it. False: none.
+ */
+static bool armed(uint64_t *ret_deadline_us, uint64_t *ret_epoch)
+{
+    uint32_t count = 0;
+    for (struct envelope *e; (e = inbox_receive(&node->actors[ACTOR_TIMER].inbox));) {
+        cr_assert(e->type == ENVELOPE_ARM || e->type == ENVELOPE_STOP);
+        if (e->type == ENVELOPE_ARM) {
+            *ret_deadline_us = e->arm.deadline_us;
+            *ret_epoch = e->arm.epoch;
+            count++;
+        }
+        envelope_destroy(e);
+    }
+    cr_assert_leq(count, 1);
+    return count == 1;
+}
+
+static struct envelope *fired(uint64_t epoch)
+{
+    struct envelope *envelope = envelope_create(ENVELOPE_FIRED);
+    envelope->fired.epoch = epoch;
+    return envelope;
+}
+
+static struct actor *raft_started(uint64_t *ret_deadline_us, uint64_t *ret_epoch)
+{
+    struct actor *actor = actor_of(ACTOR_RAFT, &raft_actor_ops);
+    cr_assert_eq(actor->ops->start(actor, NULL), CONCLAVE_OK);
+    raft_takes(actor, start_of_three_voters());
+    cr_assert(armed(ret_deadline_us, ret_epoch));
+    return actor;
+}
+
+Test(timer, is_armed_by_a_node_that_starts)
+{
+    uint64_t deadline_us, epoch;
+    struct actor *actor = raft_started(&deadline_us, &epoch);
+    cr_assert_gt(deadline_us, clock_now_us());
+    actor->ops->stop(actor);
+}
+
+Test(timer, that_went_off_too_early_is_armed_again)
+{
+    uint64_t deadline_us, epoch, deadline_again_us, epoch_again;
+    struct actor *actor = raft_started(&deadline_us, &epoch);
+    raft_takes(actor, fired(epoch));
+    cr_assert(armed(&deadline_again_us, &epoch_again), "nothing would ever wake it again");
+    cr_assert_eq(deadline_again_us, deadline_us);
+    cr_assert_gt(epoch_again, epoch);
+    /* And again, for good. */
+    raft_takes(actor, fired(epoch_again));
+    cr_assert(armed(&deadline_us, &epoch));
+    actor->ops->stop(actor);
+}
+
+Test(timer, of_an_older_epoch_leaves_the_newer_one_armed)
+{
+    uint64_t deadline_us, epoch;
+    struct actor *actor = raft_started(&deadline_us, &epoch);
+    raft_takes(actor, fired(epoch - 1));
+    cr_assert_not(armed(&deadline_us, &epoch), "it is armed already");
+    actor->ops->stop(actor);
+}
+
+/* --- The timer actor --------------------------------------------------------------------------
+ */
+
+static void arm(struct actor *timer, uint64_t deadline_us, uint64_t epoch)
+{
+    struct envelope *envelope = envelope_create(ENVELOPE_ARM);
+    envelope->arm.deadline_us = deadline_us;
+    envelope->arm.epoch = epoch;
+    give(timer, ACTOR_TIMER, envelope);
+}
+
+/* The epoch of the next alarm, which has to come. */
+static uint64_t next_alarm(void)
+{
+    struct inbox *inbox = &node->actors[ACTOR_RAFT].inbox;
+    struct envelope *envelope;
+    while (!(envelope = inbox_receive(inbox)))
+        inbox_wait(inbox, -1);
+    cr_assert_eq(envelope->type, ENVELOPE_FIRED);
+    uint64_t epoch = envelope->fired.epoch;
+    envelope_destroy(envelope);
+    return epoch;
+}
+
+/* The test's thread writes into the timer's inbox through an outbox of its own. */
+static struct outbox outbox;
+
+static void send_arm(uint64_t deadline_us, uint64_t epoch)
+{
+    struct envelope *envelope = envelope_create(ENVELOPE_ARM);
+    envelope->arm.deadline_us = deadline_us;
+    envelope->arm.epoch = epoch;
+    mailbox_send(&outbox, &envelope);
+}
+
+Test(timer, goes_off_once_for_the_newest_deadline)
+{
+    struct actor *timer = actor_of(ACTOR_TIMER, &timer_actor_ops);
+    uint64_t now_us = clock_now_us();
+    /* All there before it looks: the newest replaces what came before, earlier or later. */
+    arm(timer, now_us, 1);
+    arm(timer, UINT64_MAX, 2);
+    arm(timer, now_us, 3);
+    cr_assert_eq(actor_start(timer, NULL), CONCLAVE_OK);
+    cr_assert_eq(next_alarm(), 3);
+    char address[96];
+    (void)snprintf(address, sizeof address, "%s-%d", node->address, (int)ACTOR_TIMER);
+    outbox_open(&outbox, node->context, address);
+    send_arm(clock_now_us() + 1000, 4);
+    cr_assert_eq(next_alarm(), 4);
+    struct envelope *stop = envelope_create(ENVELOPE_STOP);
+    mailbox_send(&outbox, &stop);
+    actor_join(timer);
+    cr_assert_null(inbox_receive(&node->actors[ACTOR_RAFT].inbox));
+    outbox_close(&outbox);
+}
