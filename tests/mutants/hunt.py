@@ -1,21 +1,29 @@
 """Mutation score: breaks the code in known ways, one at a time, and asks whether the tests notice.
 
     hunt.py [--only NAME ...] [--everybody] [--seeds N] [-j J] [--write] [--work DIR]
+    hunt.py --patch FILE ... [--seeds N] [-j J] [--work DIR]
     hunt.py --check
 
 A mutation is a file NAME.patch beside this one: three header lines and a diff.
 
     Breaks: what no longer holds, in a few words
     Rule: the number of the rule in the sources' comments, or what else says so
-    Found by: sim, unit raft         all of these have to find it
+    Found by: sim, unit raft         all of these have to find it: "sim", "unit MODULE", or "unit"
+                                     for the modules that it changes
 
 For each, the patch is applied to a copy of the tree, what it needs is built there, and the hunt goes
-on: the simulator runs seeds from three starting points and stops at the first one that fails, the
-unit tests run until one fails. Then the table is printed; --write puts it into docs/testing.md too.
---everybody asks also those who need not find it, to see whether they do by now.
+on: the unit tests run until one fails, then the simulator runs seeds from three starting points and
+stops at the first one that fails. Then the table is printed; --write puts it into docs/testing.md too.
+--everybody asks also those who need not find it, to see whether they do by now. --patch hunts for any
+patch, from `git diff` say, with the unit tests of what it changes and the simulator.
 
 The control comes first: an unchanged tree has to survive the same hunt, or nothing that the hunt
-finds means anything. --check only looks whether every patch still fits the code.
+finds means anything; a shorter one if not all are hunted. --check only looks whether every patch still
+fits the code.
+
+What it costs is mostly building. Each job has its own tree and build directory, kept from hunt to
+hunt; only what a patch changes is compiled, and only the programs that are run are linked. With ccache
+a mutant of last time is not compiled at all.
 
 Exit codes: 0 all were found by those that have to, 1 one was not, or a patch does not fit or does not
 build, 2 bad usage.
@@ -42,6 +50,7 @@ END = "<!-- mutants: end -->"
 
 STARTS = (1, 100001, 200001)
 SEEDS = 10000
+CONTROL_SEEDS = 1000  # if only some are hunted
 CONTROL = "control"
 UNIT_SECONDS = 60  # of one test case; a mutant may never end
 SUITE_SECONDS = 900
@@ -75,17 +84,37 @@ class Mutation:
             kind, _, module = finder.strip().partition(" ")
             if kind == "sim" and not module:
                 self.sim = True
-            elif kind == "unit" and module:
-                self.units.append(module)
+            elif kind == "unit":
+                self.units += [module] if module else ["*"]
             else:
-                raise Broken(f"{name}: '{finder.strip()}' is neither 'sim' nor 'unit MODULE'")
+                raise Broken(f"{name}: '{finder.strip()}' is not 'sim', 'unit' or 'unit MODULE'")
         self.paths = re.findall(r"^\+\+\+ b/(\S+)", text, re.MULTILINE)
         if not self.paths:
             raise Broken(f"{name}: changes nothing")
+        tested = [folder for folder in sorted(self.folders())
+                  if os.path.isfile(os.path.join(ROOT, "tests", "unit", folder, "meson.build"))]
+        if "*" in self.units and not tested:
+            raise Broken(f"{name}: changes no folder that has unit tests")
+        self.units = list(dict.fromkeys(module for unit in self.units
+                                        for module in (tested if unit == "*" else [unit])))
 
     def modules(self):
         """Unit tests that may find it: those that have to, and those of the folders it changes."""
         return list(dict.fromkeys(self.units + sorted(self.folders() & SIMULATED)))
+
+    @classmethod
+    def of_patch(cls, path):
+        """Any patch: the simulator and the unit tests of what it changes are asked."""
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        _, begin, diff = text.partition("--- a/")
+        folders = {line.split("/")[0] for line in re.findall(r"^\+\+\+ b/(\S+)", text, re.MULTILINE)}
+        finders = (["sim"] if folders & SIMULATED else []) + (["unit"] if folders - {"tests"} else [])
+        if not begin or not finders:
+            raise Broken(f"{path}: changes nothing that is tested")
+        name = os.path.splitext(os.path.basename(path))[0]
+        return cls(name, f"Breaks: {os.path.basename(path)}\nRule: –\nFound by: {', '.join(finders)}\n"
+                         f"{begin}{diff}")
 
     def folders(self):
         return {path.split("/")[0] for path in self.paths}
@@ -175,6 +204,7 @@ class Result:
         self.violated = collections.Counter()
         self.units = {}  # module: the case that failed, or None
         self.trouble = None
+        self.seconds = collections.Counter()  # build, unit, sim
 
     def median(self):
         """Of the seeds it took; None if most starting points did not find it."""
@@ -195,23 +225,29 @@ class Worker:
         self.tree = os.path.join(directory, "tree")
         self.build = os.path.join(directory, "build")
         self.options = options
+        # The trees of all jobs give the same objects.
+        self.environment = dict(os.environ, CCACHE_BASEDIR=os.path.dirname(directory),
+                                CCACHE_NOHASHDIR="1")
         copy_tree(ROOT, self.tree)
         if not os.path.isfile(os.path.join(self.build, "build.ninja")):
             self.command(["meson", "setup", self.build, self.tree, "-Doptimization=2", "-Ddebug=false",
                           "-Dwerror=false", "-Dwarning_level=0"], "cannot configure")
 
     def command(self, arguments, complaint):
-        run = subprocess.run(arguments, capture_output=True, text=True)
+        run = subprocess.run(arguments, capture_output=True, text=True, env=self.environment)
         if run.returncode:
             raise Broken(f"{complaint}: {' '.join(arguments)}\n{run.stdout[-3000:]}{run.stderr}")
 
-    def simulate(self, result):
+    def simulate(self, result, seeds, jobs=1):
         program = os.path.join(self.build, "tests", "sim", "conclave-sim")
         for first in STARTS:
             if result.seeds.count(None) > len(STARTS) / 2:
                 return  # the median is beyond the limit already
-            run = subprocess.run([program, "--seeds", str(self.options.seeds), "--first", str(first),
-                                  "--no-shrink"], capture_output=True, text=True)
+            found = [count for count in result.seeds if count is not None]
+            # The last one can only be at least the greater of the other two, or less.
+            limit = max(found) if len(found) == len(STARTS) - 1 else seeds
+            run = subprocess.run([program, "--seeds", str(limit), "--first", str(first), "--no-shrink",
+                                  "-j", str(jobs)], capture_output=True, text=True)
             found = read_simulator(run.stdout, run.stderr, first)
             if not found and run.returncode:
                 raise Broken(f"the simulator ended with {run.returncode}\n{run.stdout[-2000:]}")
@@ -230,7 +266,15 @@ class Worker:
         except subprocess.TimeoutExpired:
             result.units[module] = "does not end"
 
-    def hunt(self, mutation):
+    def timed(self, result, kind, function, *arguments):
+        begun = time.monotonic()
+        try:
+            return function(*arguments)
+        finally:
+            result.seconds[kind] += time.monotonic() - begun
+
+    def hunt(self, mutation, seeds, jobs=1):
+        """jobs: processors that nobody else uses meanwhile."""
         result = Result(mutation)
         before = {}
         try:
@@ -239,12 +283,13 @@ class Worker:
             simulated = mutation.sim or (self.options.everybody and mutation.folders() & SIMULATED)
             targets = ["tests/sim/conclave-sim"] if simulated else []
             targets += [f"tests/unit/{module}/test_{module}" for module in modules]
-            self.command(["ninja", "-C", self.build, "-j", "1"] + targets,
-                         f"{mutation.name} does not build")
+            self.timed(result, "build", self.command,
+                       ["ninja", "-C", self.build, "-j", str(jobs)] + targets,
+                       f"{mutation.name} does not build")
             for module in modules:
-                self.test(result, module)
+                self.timed(result, "unit", self.test, result, module)
             if simulated:
-                self.simulate(result)
+                self.timed(result, "sim", self.simulate, result, seeds, jobs)
         except Broken as broken:
             result.trouble = str(broken)
         finally:
@@ -324,26 +369,29 @@ def report(result, options):
     missing = "".join(f"  NOT FOUND by {who}" for who in result.missing())
     if result.mutation.name == CONTROL:
         missing = ""
+    seconds = sum(result.seconds.values())
     print(f"{result.mutation.name:36} {show_seeds(result, options.seeds):>8} {result.seeds} "
-          f"{violated or '-'}; {units or '-'}{missing}", flush=True)
+          f"{violated or '-'}; {units or '-'}  {seconds:.0f} s{missing}", flush=True)
 
 
 def hunt_all(mutations, options):
     """The results, in the order of the mutations."""
+    spare = os.cpu_count() or 1  # processors for one that hunts alone
     workers = queue.SimpleQueue()
     for number in range(options.jobs):
         workers.put(Worker(os.path.join(options.work, str(number)), options))
 
-    def one(mutation):
+    def one(mutation, seeds=options.seeds, jobs=spare if options.jobs == 1 else 1):
         worker = workers.get()
         try:
-            result = worker.hunt(mutation)
+            result = worker.hunt(mutation, seeds, jobs)
         finally:
             workers.put(worker)
         report(result, options)
         return result
 
-    unharmed = one(control())
+    some = options.only or options.patch
+    unharmed = one(control(), min(options.seeds, CONTROL_SEEDS) if some else options.seeds, spare)
     if unharmed.trouble or any(unharmed.seeds) or any(unharmed.units.values()):
         raise Broken("the control did not survive: mend the tree first")
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
@@ -353,6 +401,8 @@ def hunt_all(mutations, options):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--only", metavar="NAME", action="append", help="this mutation; may be repeated")
+    parser.add_argument("--patch", metavar="FILE", action="append",
+                        help="any patch instead; may be repeated")
     parser.add_argument("--everybody", action="store_true",
                         help="also hunt with those who need not find it")
     parser.add_argument("--seeds", metavar="N", type=int, default=SEEDS,
@@ -365,15 +415,18 @@ def parse():
     options = parser.parse_args()
     if options.seeds < 1 or options.jobs < 1:
         parser.error("--seeds and --jobs are at least 1")
-    if options.only and options.write:
+    if options.write and (options.only or options.patch):
         parser.error("--write takes all mutations")
+    if options.only and options.patch:
+        parser.error("--only and --patch exclude one another")
     return parser, options
 
 
 def main():
     parser, options = parse()
     try:
-        mutations = load(options.only)
+        mutations = ([Mutation.of_patch(path) for path in options.patch] if options.patch
+                     else load(options.only))
         for name in options.only or []:
             if name not in [mutation.name for mutation in mutations]:
                 parser.error(f"no tests/mutants/{name}.patch")
@@ -387,7 +440,9 @@ def main():
         print(broken)
         return 1
     text = table([result for result in results if not result.trouble], options.seeds)
-    print(f"\n{text}\n{time.monotonic() - started:.0f} s")
+    print(f"\n{text}\n{time.monotonic() - started:.0f} s: " +
+          ", ".join(f"{kind} {sum(result.seconds[kind] for result in results):.0f} s"
+                    for kind in ("build", "unit", "sim")))
     survivors = [result.mutation.name for result in results if result.trouble or result.missing()]
     if survivors:
         print("survived: " + ", ".join(survivors))

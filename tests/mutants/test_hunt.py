@@ -74,7 +74,7 @@ class Hunt(unittest.TestCase):
     def hunt(self, mutant, everybody=False):
         worker = hunt.Worker(os.path.join(self.root, "work"),
                              types.SimpleNamespace(seeds=9, everybody=everybody))
-        result = worker.hunt(mutant)
+        result = worker.hunt(mutant, 9)
         with open(os.path.join(worker.tree, "raft", "a.c"), encoding="utf-8") as file:
             self.assertEqual(file.read(), SOURCE)  # whatever happened, the tree is whole again
         return result
@@ -119,7 +119,8 @@ class Hunt(unittest.TestCase):
         self.assertIn("ended with 2", self.hunt(mutation()).trouble)
 
     def test_control_that_is_found_voids_the_hunt(self):
-        options = types.SimpleNamespace(seeds=9, jobs=1, work=os.path.join(self.root, "w"))
+        options = types.SimpleNamespace(seeds=9, jobs=1, only=None, patch=None,
+                                        work=os.path.join(self.root, "w"))
         found = hunt.Result(hunt.control())
         found.seeds = [3, None, None]
         with mock.patch.object(hunt, "Worker") as worker, mock.patch("builtins.print"):
@@ -140,7 +141,43 @@ class Hunt(unittest.TestCase):
         self.assertFalse(os.path.exists(os.path.join(target, "raft/old.c")))
 
 
+    def test_last_start_runs_no_further_than_the_median_needs(self):
+        self.program("work/build/tests/sim/conclave-sim", """#!/bin/sh
+echo "$@" >>"$(dirname "$0")/calls"
+[ "$4" -ge 200001 ] && exit 0
+echo "seed $(($4 + 6)) violates \\"log matching\\" at 1 us, event 2:"
+exit 1
+""")
+        result = self.hunt(mutation())
+        self.assertEqual(result.seeds, [7, 7, None])
+        self.assertEqual(result.median(), 7)
+        with open(os.path.join(self.root, "work/build/tests/sim/calls"), encoding="utf-8") as calls:
+            self.assertIn("--seeds 7 --first 200001", calls.read())
+
+    def test_any_patch_is_hunted_by_all_that_it_concerns(self):
+        self.write("project/tests/unit/raft/meson.build", "")
+        patch = self.write("some.patch", "commit 1\n\ndiff --git a/raft/a.c b/raft/a.c\n--- a/raft/a.c"
+                           + PATCH.format(line="wrong", finders="").partition("--- a/raft/a.c")[2])
+        mutant = hunt.Mutation.of_patch(patch)
+        self.assertEqual((mutant.name, mutant.sim, mutant.units), ("some", True, ["raft"]))
+        result = self.hunt(mutant)
+        self.assertEqual(result.seeds, [5, 5, 5])
+        self.assertEqual(result.units, {"raft": "log/keeps_two"})
+
+    def test_patch_of_nothing_that_is_tested_is_refused(self):
+        patch = self.write("some.patch", "--- a/docs/a.md\n+++ b/docs/a.md\n@@ -1 +1 @@\n-a\n+b\n")
+        self.assertRaises(hunt.Broken, hunt.Mutation.of_patch, patch)
+
+
 class Reading(unittest.TestCase):
+    def test_unit_alone_is_the_modules_that_are_changed(self):
+        text = PATCH.format(line="x", finders="unit")
+        self.assertEqual(hunt.Mutation("m", text).units, ["raft"])
+        self.assertFalse(hunt.Mutation("m", text).sim)
+        both = hunt.Mutation("m", PATCH.format(line="x", finders="sim, unit raft, unit"))
+        self.assertEqual((both.sim, both.units), (True, ["raft"]))
+        self.assertRaises(hunt.Broken, hunt.Mutation, "m", text.replace("raft/a.c", "docs/a.md"))
+
     def test_header_is_wanted(self):
         text = PATCH.format(line="x", finders="sim")
         self.assertRaises(hunt.Broken, hunt.Mutation, "m", text.replace("Rule: 8\n", ""))
