@@ -260,6 +260,9 @@ static void leader_begin(struct check_node *at, uint64_t term)
     while (at->led_from > 0 && at->memory.entries[at->led_from - 1].term == term)
         at->led_from--;
     memset(at->peers, 0, sizeof at->peers);
+    memset(at->round_answered, 0, sizeof at->round_answered);
+    at->round_sent = 0;
+    at->samples.count = 0;
     for (uint32_t i = 0; i < SIM_NODES_MAX; i++) {
         at->flows[i].appends.count = 0;
         at->flows[i].bytes = 0;
@@ -475,6 +478,7 @@ void check_step(struct check *check, uint32_t node, const struct check_view *vie
     check_commit(check, node, &before);
     check_durable_claim(check, node);
     check_config_index(check, node);
+    check_leader_changes(check, node, &before, at->stepped_last);
     at->stepped_last = at->memory.count;
     if (view->applied < before.applied || view->applied > view->commit ||
         view->applied > at->machine_index)

@@ -32,6 +32,7 @@ struct check_config {
     uint32_t voters, outgoing; /* outgoing: of a joint one */
     uint32_t learners, removed;
     uint32_t promote; /* learners that are to become voters by themselves */
+    uint32_t known;   /* members whose data directory is written down */
     uint32_t members; /* voters, outgoing and learners */
 };
 
@@ -53,6 +54,14 @@ struct check_flow {
     bool pipelining; /* else the leader looks for the place where the logs part: one at a time */
 };
 
+/* How long a leader's log was at some times, to see how far behind a learner is. */
+enum { CHECK_SAMPLES = 64 };
+
+struct check_samples {
+    uint64_t now_us[CHECK_SAMPLES], last[CHECK_SAMPLES];
+    uint64_t count; /* taken so far; the newest CHECK_SAMPLES are kept */
+};
+
 /* What the core says of itself after a step. */
 struct check_view {
     enum raft_role role;
@@ -60,6 +69,8 @@ struct check_view {
     uint64_t commit, applied;
     struct raft_id last, durable;
     uint64_t config_index; /* of the configuration in effect */
+    uint64_t now_us;       /* the node's own clock */
+    bool retired;          /* it said that it steps down because it was removed */
 };
 
 struct check_node {
@@ -78,6 +89,9 @@ struct check_node {
     uint64_t led_from;      /* the last index of older terms in its log when it began to lead */
     struct check_flow flows[SIM_NODES_MAX];     /* to each peer, in led_term */
     struct raft_peer_view peers[SIM_NODES_MAX]; /* as it last saw them, in led_term */
+    struct check_samples samples;               /* in led_term */
+    uint64_t round_sent;                        /* the highest in its appends of led_term */
+    uint64_t round_answered[SIM_NODES_MAX];     /* 1 + the highest in a peer's answers to them */
 };
 
 struct check {
@@ -178,6 +192,14 @@ void check_configuration(struct check *check, uint32_t node,
 /* Part of check_step: the newest configuration in the log is in effect (Rule 29). */
 void check_config_index(struct check *check, uint32_t node);
 
+/* --- check_changes.c: changes of the members ---------------------------------------------------
+ */
+
+/* Part of check_step: what a node that leads or led has appended since `last`, and whether it may
+ * lead on. */
+void check_leader_changes(struct check *check, uint32_t node, const struct check_view *before,
+                          uint64_t last);
+
 /* A request of the operator is answered (NULL: of nobody); index 0: not by an entry. */
 void check_change(struct check *check, const struct change *change, uint32_t node, uint32_t life,
                   int code, uint64_t index);
@@ -217,6 +239,12 @@ void check_store(struct check *check, uint32_t node, uint64_t index, uint64_t ha
 /* An operation is answered (state: OK, REFUSED, UNKNOWN) by a node. */
 void check_answer(struct check *check, uint64_t op, uint32_t node, uint32_t incarnation,
                   enum op_state state);
+
+/* A read comes to a node. */
+void check_read_arrives(struct check *check, uint64_t op, uint32_t node);
+
+/* A leader has confirmed that it still led after the read came (Rules 30 and 40). */
+void check_read_confirmed(struct check *check, uint64_t op, uint32_t node);
 
 /* A read is answered after the state machine has applied `index`. */
 void check_read(struct check *check, uint64_t op, uint64_t index);

@@ -119,7 +119,7 @@ static void check_append_entries(struct check *check, uint32_t node,
 
 void check_append_request(struct check *check, uint32_t node, const struct raft_message *message)
 {
-    const struct check_node *at = &check->nodes[node];
+    struct check_node *at = &check->nodes[node];
     const struct raft_append_request *request = &message->append_request;
     uint64_t leader;
     if (!map_get(&check->leaders, message->term, 0, &leader) ||
@@ -132,6 +132,8 @@ void check_append_request(struct check *check, uint32_t node, const struct raft_
         check_fail(check, "a leader tells what it committed",
                    "n%u sends commit %" PRIu64 ", has %" PRIu64, node + 1, request->commit,
                    at->view.commit);
+    if (request->round > at->round_sent && at->led_term == message->term)
+        at->round_sent = request->round;
     const struct raft_peer_view *peer = &at->peers[check_find(check, message->to)];
     /* A leader that was removed leads no more at the end of its last step. */
     bool leading = at->view.role == RAFT_LEADER && at->view.hard_state.term == message->term;

@@ -83,6 +83,17 @@ static void check_append_accepted(struct check *check, uint32_t node,
                    match, to + 1);
 }
 
+/* Whoever answers an append, and does not call it stale, followed that leader then. */
+static void check_round_answered(struct check *check, uint32_t node,
+                                 const struct raft_message *message)
+{
+    uint32_t to = check_find(check, message->to);
+    struct check_node *leader = &check->nodes[to];
+    uint64_t round = message->append_response.round;
+    if (leader->led_term == message->term && round >= leader->round_answered[node])
+        leader->round_answered[node] = round + 1;
+}
+
 void check_send(struct check *check, uint32_t node, const struct raft_message *message)
 {
     const struct check_node *at = &check->nodes[node];
@@ -104,6 +115,7 @@ void check_send(struct check *check, uint32_t node, const struct raft_message *m
         check_append_request(check, node, message);
         break;
     case RAFT_APPEND_RESPONSE:
+        check_round_answered(check, node, message);
         if (message->append_response.result == RAFT_APPEND_ACCEPTED)
             check_append_accepted(check, node, message);
         break;
@@ -208,6 +220,30 @@ void check_answer(struct check *check, uint64_t number, uint32_t node, uint32_t 
         check_fail(check, "acknowledged is committed",
                    "n%u acknowledges operation %" PRIu64 ", which is not committed", node + 1,
                    number);
+}
+
+void check_read_arrives(struct check *check, uint64_t number, uint32_t node)
+{
+    struct op *op = &check->ops->items[number];
+    op->round = check->nodes[node].round_sent;
+    op->round_term = check->nodes[node].led_term;
+}
+
+void check_read_confirmed(struct check *check, uint64_t number, uint32_t node)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct op *op = &check->ops->items[number];
+    /* A leader that began after the read came needs an answer of its term, to any round. */
+    uint64_t needed = op->round_term == at->led_term ? op->round + 1 : 0;
+    uint32_t followers = UINT32_C(1) << node;
+    for (uint32_t i = 0; i < check->node_count; i++) {
+        if (at->round_answered[i] > needed)
+            followers |= UINT32_C(1) << i;
+    }
+    if (!check_commit_majority(check, node, followers))
+        check_fail(check, "reads are confirmed by a majority",
+                   "n%u confirms read %" PRIu64 " by the answers of the nodes of mask %#x",
+                   node + 1, number, followers);
 }
 
 void check_read(struct check *check, uint64_t number, uint64_t index)

@@ -39,6 +39,7 @@ static struct check_config config_make(struct check *check,
         config.voters |= member->flags & RAFT_MEMBER_VOTER ? bit : 0;
         config.outgoing |= member->flags & RAFT_MEMBER_VOTER_OLD ? bit : 0;
         config.learners |= member->flags & RAFT_MEMBER_LEARNER ? bit : 0;
+        config.known |= member->incarnation != 0 ? bit : 0;
         config.promote |= member->flags & RAFT_MEMBER_PROMOTE ? bit : 0;
     }
     for (uint32_t i = 0; i < configuration->removed_count; i++)
@@ -193,72 +194,4 @@ void check_configuration(struct check *check, uint32_t node,
         check_fail(check, "the newest configuration is in effect",
                    "n%u acts by another configuration than %" PRIu64 ", the newest in its log",
                    node + 1, last->config_at);
-}
-
-/* --- The operator -------------------------------------------------------------------------------
- */
-
-static bool change_done(const struct check_config *config, const struct change *change)
-{
-    uint32_t subject = UINT32_C(1) << change->subject;
-    switch (change->type) {
-    case RAFT_CHANGE_ADD:
-        return (config->members & subject) != 0;
-    case RAFT_CHANGE_PROMOTE:
-        return !config->joint && (config->voters & subject) != 0;
-    case RAFT_CHANGE_REMOVE:
-        return !(config->members & subject);
-    case RAFT_CHANGE_REPLACE:
-        return !config->joint && !(config->members & subject) &&
-               (config->voters >> change->replacement & 1);
-    }
-    return false;
-}
-
-static void check_change_done(struct check *check, const struct change *change, uint32_t node,
-                              uint64_t index)
-{
-    const struct check_node *at = &check->nodes[node];
-    const struct check_log *log = index > 0 ? &check->oracle : &at->memory;
-    const struct check_entry *last = check_log_at(log, index > 0 ? index : log->count);
-    bool done = last && change_done(&check->configs.items[last->config], change);
-    /* Done already when it was asked for, and then the next change began in the same step. */
-    if (index == 0 && last && last->config_at > at->view.commit)
-        done |= change_done(check_config_at(check, log, last->config_at - 1), change);
-    if (change->nonsense)
-        check_fail(check, "nonsense is refused", "n%u takes a change of kind %u of n%u by n%u",
-                   node + 1, change->type, change->subject + 1, change->replacement + 1);
-    else if (index > check->oracle.count)
-        check_fail(check, "acknowledged is committed",
-                   "n%u acknowledges a change at %" PRIu64 ", which is not committed", node + 1,
-                   index);
-    else if (!done)
-        check_fail(check, "a change that is done shows",
-                   "n%u acknowledges a change of kind %u of n%u at %" PRIu64
-                   ", which is not in the configuration there",
-                   node + 1, change->type, change->subject + 1, index);
-}
-
-void check_change(struct check *check, const struct change *change, uint32_t node, uint32_t life,
-                  int code, uint64_t index)
-{
-    static const int codes[] = {CONCLAVE_OK,      CONCLAVE_NOT_LEADER, CONCLAVE_NO_LEADER,
-                                CONCLAVE_BUSY,    CONCLAVE_HANDOVER,   CONCLAVE_UNKNOWN,
-                                CONCLAVE_INVALID, CONCLAVE_EXISTS,     CONCLAVE_NOT_FOUND};
-    size_t i = 0;
-    while (i < sizeof codes / sizeof *codes && codes[i] != code)
-        i++;
-    if (!change)
-        check_fail(check, "an answer is somebody's", "n%u answers a change of nobody", node + 1);
-    else if (change->state != OP_TAKEN)
-        check_fail(check, "an operation is answered once",
-                   "n%u answers a change of kind %u again or unasked", node + 1, change->type);
-    else if (change->node != node || change->life != life)
-        check_fail(check, "an answer comes from where it was asked",
-                   "n%u answers a change that n%u took", node + 1, change->node + 1);
-    else if (i == sizeof codes / sizeof *codes)
-        check_fail(check, "refusals say why", "n%u refuses a change with %s", node + 1,
-                   conclave_code_name(code));
-    else if (code == CONCLAVE_OK)
-        check_change_done(check, change, node, index);
 }

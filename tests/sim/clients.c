@@ -103,6 +103,7 @@ static void request_arrive(struct world *world, const struct sim_event *event)
                                                      .kind = RECORD_READ,
                                                      .node = event->node,
                                                      .v = {number}});
+        check_read_arrives(&world->check, number, event->node);
         node_give(world, node, (struct raft_event){.type = RAFT_EVENT_READ, .read = number});
     }
     if (node->up && world->ops.items[event->a].kind == OP_WRITE)

@@ -102,6 +102,8 @@ static void output_reads(struct world *world, struct node *node)
         } else {
             if (raft_role(node->raft) == RAFT_FOLLOWER)
                 report_mark(&world->report, SIM_MARK_READ_FOLLOWER);
+            else if (raft_role(node->raft) == RAFT_LEADER)
+                check_read_confirmed(&world->check, result.read, world_index(world, node));
             if (result.index > machine_applied(node->machine))
                 report_mark(&world->report, SIM_MARK_READ_WAITED);
             LIST_RESERVE(&node->reads);
@@ -154,6 +156,8 @@ static struct check_view node_view(const struct node *node)
     (void)raft_configuration(node->raft, &config_index);
     return (struct check_view){.role = raft_role(node->raft),
                                .config_index = config_index,
+                               .now_us = node->now_us,
+                               .retired = output_traces(node, RAFT_TRACE_RETIRED) > 0,
                                .hard_state = raft_hard_state(node->raft),
                                .commit = raft_commit(node->raft),
                                .applied = raft_applied(node->raft),

@@ -30,6 +30,8 @@ struct op {
     uint32_t cell;              /* the register */
     uint64_t epoch;             /* which request of its client it belongs to */
     uint64_t invoked, finished; /* ticks; finished 0: not answered */
+    uint64_t round; /* READ: the last round of the node, as leader of round_term, when it came */
+    uint64_t round_term;
     uint64_t floor;     /* READ: the entries known to be committed anywhere when it was invoked */
     uint64_t index;     /* OK: where the write stands; how much of the log the read saw */
     uint64_t value;     /* READ, OK: the write (op number) that the register held; 0: none */

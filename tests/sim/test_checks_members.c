@@ -72,13 +72,16 @@ Test(checks_members, are_silent_when_both_majorities_elect)
 
 Test(checks_members, find_a_leader_that_was_removed)
 {
-    hold(B, 2, config_make(2, 2, members_make(M(A) | M(B), 0, M(LEARNER), M(C))));
-    hold(C, 2, config_make(2, 2, members_make(M(A) | M(B), 0, M(LEARNER), M(C))));
-    lead_by(A, 2, VOTERS, config_make(2, 2, members_make(M(A) | M(B), 0, M(LEARNER), M(C))));
-    node_steps(A, RAFT_LEADER, 2);
-    node_steps(C, RAFT_FOLLOWER, 2);
+    good_cluster();
+    for (uint32_t i = A; i <= C; i++)
+        leader_gets(i, config_make(4, 2, members_make(M(A) | M(B), VOTERS, M(LEARNER), 0)), 3);
+    node_steps(A, RAFT_LEADER, 4);
+    for (uint32_t i = A; i <= C; i++)
+        leader_gets(i, config_make(5, 2, members_make(M(A) | M(B), 0, M(LEARNER), M(C))), 4);
+    node_steps(A, RAFT_LEADER, 5);
+    node_steps(C, RAFT_FOLLOWER, 5);
     SILENT();
-    lead_by(C, 3, M(A) | M(B), entries_make(3, 3, 1, 0));
+    lead_by(C, 3, M(A) | M(B), entries_make(6, 3, 1, 0));
     SCREAMS("only voters lead");
 }
 
@@ -189,4 +192,76 @@ Test(checks_members, find_a_configuration_that_cannot_be_read)
     raft_runs_clear(&runs);
     hold(B, 2, cut);
     SCREAMS("configurations can be read");
+}
+
+/* --- Reads --------------------------------------------------------------------------------------
+ */
+
+/* A read comes to A, and after it the appends of this round leave. */
+static uint64_t read_at_a(uint64_t round)
+{
+    uint64_t op = ops_add(&ops, (struct op){.kind = OP_READ, .state = OP_TAKEN, .node = A});
+    check_read_arrives(&check, op, A);
+    message_send(
+        A, B,
+        (struct raft_message){.type = RAFT_APPEND_REQUEST,
+                              .term = 2,
+                              .append_request = {.prev = {.term = 2, .index = 3}, .round = round}});
+    return op;
+}
+
+static void answer_round(uint32_t node, uint64_t round)
+{
+    message_send(
+        node, A,
+        (struct raft_message){
+            .type = RAFT_APPEND_RESPONSE,
+            .term = 2,
+            .append_response = {.result = RAFT_APPEND_ACCEPTED, .match = 3, .round = round}});
+}
+
+Test(checks_members, are_silent_when_a_majority_confirms_a_read)
+{
+    good_cluster();
+    uint64_t op = read_at_a(1);
+    answer_round(C, 1);
+    check_read_confirmed(&check, op, A);
+    SILENT();
+}
+
+Test(checks_members, find_a_read_that_nobody_confirms)
+{
+    good_cluster();
+    check_read_confirmed(&check, read_at_a(1), A);
+    SCREAMS("reads are confirmed by a majority");
+}
+
+Test(checks_members, find_a_read_confirmed_by_a_learner)
+{
+    good_cluster();
+    uint64_t op = read_at_a(1);
+    answer_round(LEARNER, 1);
+    check_read_confirmed(&check, op, A);
+    SCREAMS("reads are confirmed by a majority");
+}
+
+Test(checks_members, find_a_read_confirmed_by_answers_to_an_older_round)
+{
+    good_cluster();
+    (void)read_at_a(1);
+    uint64_t op = read_at_a(2);
+    answer_round(B, 1);
+    check_read_confirmed(&check, op, A);
+    SCREAMS("reads are confirmed by a majority");
+}
+
+Test(checks_members, find_a_read_confirmed_by_one_majority_in_the_joint_phase)
+{
+    good_cluster();
+    leader_gets(A, config_make(4, 2, members_make(M(A) | M(LEARNER), VOTERS, 0, 0)), 3);
+    node_steps(A, RAFT_LEADER, 3);
+    uint64_t op = read_at_a(1);
+    answer_round(B, 1);
+    check_read_confirmed(&check, op, A);
+    SCREAMS("reads are confirmed by a majority");
 }

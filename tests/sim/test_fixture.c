@@ -157,6 +157,12 @@ void message_send(uint32_t from, uint32_t to, struct raft_message message)
     check_send(&check, from, &message);
 }
 
+void leader_gets(uint32_t node, struct raft_runs entries, uint64_t commit)
+{
+    node_does(node, 2, node == LEARNER ? 0 : ids[A], node == A ? RAFT_LEADER : RAFT_FOLLOWER,
+              entries, node == A ? commit : check.nodes[node].view.commit, true);
+}
+
 /* A leads term 2 with entries 2..3 that all hold, and has committed them. */
 void good_cluster(void)
 {

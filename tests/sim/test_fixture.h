@@ -47,6 +47,10 @@ void node_does(uint32_t node, uint64_t term, raft_node_id vote, enum raft_role r
 /* The node steps and puts out nothing. */
 void node_steps(uint32_t node, enum raft_role role, uint64_t commit);
 
+/* After good_cluster: the log of A, or of a node that follows it in term 2, gets these entries, and
+ * the disk too; A steps with this commit. Frees the entries. */
+void leader_gets(uint32_t node, struct raft_runs entries, uint64_t commit);
+
 /* The message leaves `from` for `to`; its ends are filled in. */
 void message_send(uint32_t from, uint32_t to, struct raft_message message);
 
