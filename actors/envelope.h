@@ -49,6 +49,7 @@ enum envelope_type {
     ENVELOPE_BULK,
     ENVELOPE_SEND_BULK,
     ENVELOPE_SNAPSHOT_RECEIVED,
+    ENVELOPE_SNAPSHOT_SETTLED, /* to the helper: raft and the state machine are done with it */
     ENVELOPE_INSTALL,
 
     /* raft -> state machine -> raft */

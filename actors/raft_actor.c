@@ -212,6 +212,7 @@ static void take(struct actor *actor, struct envelope **envelope)
     case ENVELOPE_SNAPSHOT_RECEIVED:
         add_event(self, RAFT_EVENT_SNAPSHOT_RECEIVED)->snapshot_received = e->snapshot;
         e->snapshot = (struct raft_snapshot){0}; /* moved */
+        self->snapshot_received = true;
         break;
     case ENVELOPE_FIRED:
         if (e->fired.epoch == self->epoch)

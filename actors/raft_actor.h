@@ -44,6 +44,7 @@ struct raft_actor {
 
     raft_node_id streams[CONCLAVE_MEMBERS_MAX]; /* peers that are being given a snapshot */
     uint32_t stream_count;
+    bool snapshot_received; /* the helper waits to hear that it is settled */
 
     raft_node_id leader; /* as last told to the network */
     uint64_t leader_term;

@@ -141,6 +141,17 @@ static void tell_streams(struct actor *actor)
     }
 }
 
+/* Tells it that the next one may come in. */
+static void tell_settled(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    if (!self->snapshot_received || raft_is_installing(self->raft))
+        return;
+    self->snapshot_received = false;
+    struct envelope *settled = envelope_create(ENVELOPE_SNAPSHOT_SETTLED);
+    actor_send(actor, ACTOR_SNAPSHOT, &settled);
+}
+
 static const char *member_name(const struct raft_actor *self, raft_node_id id)
 {
     const struct raft_member *member =
@@ -337,6 +348,7 @@ void raft_outputs_carry(struct actor *actor)
         carry_trace(actor, &self->output.trace.items[i]);
     tell_leadership(actor);
     tell_streams(actor);
+    tell_settled(actor);
     carry_refusals(actor);
     arm_timer(actor);
     tell_serving(actor);

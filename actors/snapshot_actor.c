@@ -130,6 +130,9 @@ static struct envelope *take_envelopes(struct actor *actor)
             if (!helper->quit)
                 streams_take(actor, &envelope->bulk.frame, clock_now_us());
             break;
+        case ENVELOPE_SNAPSHOT_SETTLED:
+            helper->installing = false;
+            break;
         case ENVELOPE_SNAPSHOT_CANCEL:
         case ENVELOPE_QUIT:
             helper->quit = true;

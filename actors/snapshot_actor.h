@@ -21,6 +21,7 @@ struct snapshot_helper {
 
     struct flow_part receiving;
     struct snapshot_part *part; /* its file; NULL: none is open */
+    bool installing;            /* the last one went to raft, and it has not settled yet */
 };
 
 /* Raft wants the peer to have a snapshot, or no more. */

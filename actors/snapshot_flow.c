@@ -160,10 +160,13 @@ void flow_take_ack(struct flow_sender *sender, raft_node_id from, const struct p
 /* --- Receiving -------------------------------------------------------------------------------- */
 
 enum flow_verdict flow_judge(const struct flow_part *part, const struct flow_limits *limits,
-                             uint64_t newest, const struct peer_snapshot *piece, uint64_t now_us)
+                             uint64_t newest, bool installing, const struct peer_snapshot *piece,
+                             uint64_t now_us)
 {
     if (piece->id.index <= newest)
         return FLOW_HAVE;
+    if (installing)
+        return FLOW_BUSY;
     /* Not the name alone: what a peer says of the size may be wrong. */
     if (part->open && part->name == piece->name && part->bytes == piece->bytes)
         return FLOW_GOES_ON;

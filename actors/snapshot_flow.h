@@ -97,14 +97,17 @@ struct flow_part {
 
 enum flow_verdict {
     FLOW_HAVE,   /* it is here, or what is newer: answer so */
-    FLOW_BUSY,   /* another one is coming in: no answer */
+    FLOW_BUSY,   /* another one is coming in, or being installed: no answer */
     FLOW_BEGIN,  /* close the part that is open, if one is; open this one: flow_part_opened */
     FLOW_GOES_ON /* it belongs to the part that is open */
 };
 
-/* newest: of the last entry in the newest snapshot that is durable here. */
+/* newest: of the last entry in the newest snapshot that is durable here. installing: the last one
+ * received has not been taken over by raft and the state machine yet. Until it is, no other is
+ * taken: two newer ones, of which both are kept, would take its file away. */
 enum flow_verdict flow_judge(const struct flow_part *part, const struct flow_limits *limits,
-                             uint64_t newest, const struct peer_snapshot *piece, uint64_t now_us);
+                             uint64_t newest, bool installing, const struct peer_snapshot *piece,
+                             uint64_t now_us);
 
 /* `offset` bytes of it are here already. */
 void flow_part_opened(struct flow_part *part, const struct peer_snapshot *piece, uint64_t offset);

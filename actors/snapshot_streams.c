@@ -125,6 +125,7 @@ static void finish_part(struct actor *actor)
                                                 .configuration_index = meta.configuration_index,
                                                 .configuration = meta.configuration};
     actor_send(actor, ACTOR_RAFT, &received);
+    helper->installing = true;
     snapshot_became_durable(actor, meta.last);
 }
 
@@ -164,8 +165,8 @@ static void take_piece(struct actor *actor, const struct peer_frame *frame, uint
 {
     struct snapshot_helper *helper = actor->state;
     const struct peer_snapshot *piece = &frame->snapshot;
-    enum flow_verdict verdict =
-        flow_judge(&helper->receiving, &helper->sender.limits, helper->newest.index, piece, now_us);
+    enum flow_verdict verdict = flow_judge(&helper->receiving, &helper->sender.limits,
+                                           helper->newest.index, helper->installing, piece, now_us);
     if (verdict == FLOW_BUSY || (verdict == FLOW_BEGIN && !part_open(actor, piece)))
         return;
     if (verdict != FLOW_HAVE && !part_take(actor, piece, now_us))

@@ -308,6 +308,9 @@ const struct raft_configuration *raft_configuration(const struct raft *raft, uin
 /* The entry before the first one that the log holds. */
 struct raft_id raft_base(const struct raft *raft);
 
+/* True from the step that puts out `install` until the state machine's APPLIED of it (Rule 36). */
+bool raft_is_installing(const struct raft *raft);
+
 /* The term of the entry at this index: 0 if the log does not hold it. */
 uint64_t raft_term_at(const struct raft *raft, uint64_t index);
 

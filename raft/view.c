@@ -35,6 +35,11 @@ struct raft_id raft_durable(const struct raft *raft)
     return raft_log_id_at(&raft->log, raft->log.durable);
 }
 
+bool raft_is_installing(const struct raft *raft)
+{
+    return raft->installing_index > 0;
+}
+
 bool raft_is_serving(const struct raft *raft)
 {
     return raft->role == RAFT_LEADER && raft->commit >= raft->term_start;

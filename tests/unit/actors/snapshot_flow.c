@@ -158,14 +158,25 @@ Test(snapshot_flow, one_part_at_a_time_until_it_has_been_idle)
     flow_limits_init(&limits, CHUNK);
     struct flow_part part = {0};
     struct peer_snapshot piece = piece_at(0);
-    cr_assert_eq(flow_judge(&part, &limits, 0, &piece, 0), FLOW_BEGIN);
+    cr_assert_eq(flow_judge(&part, &limits, 0, false, &piece, 0), FLOW_BEGIN);
     flow_part_opened(&part, &piece, 0);
     flow_part_follows(&part, &piece, 0);
-    cr_assert_eq(flow_judge(&part, &limits, 0, &piece, 1), FLOW_GOES_ON);
+    cr_assert_eq(flow_judge(&part, &limits, 0, false, &piece, 1), FLOW_GOES_ON);
     piece.name = NAME + 1;
     piece.id.index = last.index + 9;
-    cr_assert_eq(flow_judge(&part, &limits, 0, &piece, limits.idle_part_us - 1), FLOW_BUSY);
-    cr_assert_eq(flow_judge(&part, &limits, 0, &piece, limits.idle_part_us), FLOW_BEGIN);
+    cr_assert_eq(flow_judge(&part, &limits, 0, false, &piece, limits.idle_part_us - 1), FLOW_BUSY);
+    cr_assert_eq(flow_judge(&part, &limits, 0, false, &piece, limits.idle_part_us), FLOW_BEGIN);
+}
+
+/* Two newer ones would take away the file that the state machine is to become. */
+Test(snapshot_flow, rule_36_nothing_is_taken_while_one_is_installed)
+{
+    struct flow_limits limits;
+    flow_limits_init(&limits, CHUNK);
+    struct flow_part part = {0};
+    struct peer_snapshot piece = piece_at(0);
+    cr_assert_eq(flow_judge(&part, &limits, last.index - 1, true, &piece, 0), FLOW_BUSY);
+    cr_assert_eq(flow_judge(&part, &limits, last.index, true, &piece, 0), FLOW_HAVE);
 }
 
 Test(snapshot_flow, what_is_here_already_is_answered_as_done)
@@ -174,7 +185,7 @@ Test(snapshot_flow, what_is_here_already_is_answered_as_done)
     flow_limits_init(&limits, CHUNK);
     struct flow_part part = {0};
     struct peer_snapshot piece = piece_at(0);
-    cr_assert_eq(flow_judge(&part, &limits, last.index, &piece, 0), FLOW_HAVE);
+    cr_assert_eq(flow_judge(&part, &limits, last.index, false, &piece, 0), FLOW_HAVE);
     struct peer_snapshot answer = flow_answer(&part, last.index, &piece);
     cr_assert(answer.done);
     cr_assert_eq(answer.offset, FILE_BYTES);
@@ -191,7 +202,7 @@ Test(snapshot_flow, a_piece_with_another_size_is_not_of_the_part)
     flow_part_follows(&part, &piece, 0);
     piece = piece_at(300);
     piece.bytes = 500;
-    cr_assert_eq(flow_judge(&part, &limits, 0, &piece, 1), FLOW_BUSY);
+    cr_assert_eq(flow_judge(&part, &limits, 0, false, &piece, 1), FLOW_BUSY);
 }
 
 Test(snapshot_flow, what_was_not_valid_begins_anew)
