@@ -11,7 +11,7 @@ enum {
     RAFT_FIELDS = 2,   /* message type, term */
     HELLO_FIELDS = 3,
     SNAPSHOT_FIELDS = 6,           /* of both kinds */
-    FIELDS_BYTES_MAX = 5 + 18 * 9, /* an array header and the fields of the longest message */
+    FIELDS_BYTES_MAX = 5 + 19 * 9, /* an array header and the fields of the longest message */
     HELLO_BYTES_MAX = FIELDS_BYTES_MAX + CONCLAVE_NAME_BYTES_MAX + 2 * CONCLAVE_ENDPOINT_BYTES_MAX,
     ENTRY_BYTES_MIN = 4,          /* array header, term, kind, empty bin */
     ENTRY_OVERHEAD_BYTES_MAX = 16 /* array header 1, term 9, kind 1, bin header 5 */
@@ -79,7 +79,7 @@ static uint32_t raft_fields(enum raft_message_type type)
     case RAFT_APPEND_REQUEST:
         return 5;
     case RAFT_APPEND_RESPONSE:
-        return 9;
+        return 10;
     }
     return RAFT_FIELDS_UNKNOWN;
 }
@@ -117,6 +117,7 @@ static void pack_raft(struct pack *pack, const struct raft_message *message)
         pack_uint(pack, response->round);
         pack_uint(pack, response->priority);
         pack_uint(pack, response->life);
+        pack_uint(pack, response->promise_us);
         break;
     case RAFT_READ_REQUEST:
     case RAFT_READ_RESPONSE:
@@ -343,6 +344,7 @@ static void read_append_response(struct cursor *cursor, struct raft_append_respo
         cursor_fail(cursor);
     response->priority = (uint32_t)priority;
     response->life = cursor_uint(cursor);
+    response->promise_us = cursor_uint(cursor);
 }
 
 /* Reads the fields of a message whose type and term are known. */

@@ -29,6 +29,7 @@ static struct raft_message *accepted(const struct raft *raft, uint64_t match)
         .round = raft->ack_round,
         .priority = raft->options.priority,
         .life = raft->life,
+        .promise_us = raft_promise(raft),
     };
     return message;
 }

@@ -52,6 +52,8 @@ void raft_heard_leader(struct raft *raft)
 {
     raft->sticky_until_us = raft->now_us + raft->options.election_timeout_us;
     raft->election_deadline_us = raft->now_us + raft->election_timeout_us;
+    /* Rule 41: the answer will say so. */
+    raft->promised_until_us = raft_max(raft->promised_until_us, raft->now_us + raft_promise(raft));
 }
 
 /* The one place where the term moves. What was known of the log of the old term's leader says
@@ -176,9 +178,12 @@ void raft_on_peer_down(struct raft *raft, raft_node_id peer)
         return;
     /* This node no longer holds to that leader (Rule 21), so it may help to elect another one. If
      * the leader lives, its next heartbeat or the others' stickiness ends the matter: a pre-vote
-     * changes nothing. The short random wait lets one of the followers be the first to ask. */
-    uint64_t soon =
-        raft->now_us + prng_below(&raft->prng, raft->options.election_timeout_us / 8 + 1);
+     * changes nothing. The short random wait lets one of the followers be the first to ask.
+     *
+     * Rule 41: what it has promised it keeps. Leases cost the quick election: the connection may
+     * have gone while the leader serves reads on this node's promise. */
+    uint64_t soon = raft_max(raft->now_us, raft->promised_until_us) +
+                    prng_below(&raft->prng, raft->options.election_timeout_us / 8 + 1);
     raft->sticky_until_us = raft->now_us;
     raft->election_deadline_us = raft_min(raft->election_deadline_us, soon);
 }
@@ -207,7 +212,7 @@ static bool is_sticky(const struct raft *raft, raft_node_id candidate)
     /* A leader that asks for votes leads no longer, whatever it was heard to say before. */
     if (raft->leader != 0 && raft->leader == candidate)
         return false;
-    return raft->now_us < raft->sticky_until_us;
+    return raft->now_us < raft_max(raft->sticky_until_us, raft->promised_until_us);
 }
 
 /* Paper, section 5.4.1: the term of the last entry decides, and then the length. */
@@ -330,5 +335,6 @@ uint64_t raft_deadline(const struct raft *raft)
     uint64_t contact = raft_quorum_contact(raft);
     if (contact != UINT64_MAX)
         deadline = raft_min(deadline, contact + raft->options.election_timeout_us);
+    deadline = raft_min(deadline, raft_lease_deadline(raft));
     return raft_min(deadline, raft_transfer_deadline(raft));
 }

@@ -7,6 +7,7 @@
  *     append.c       the follower's side of replication
  *     replication.c  the leader's side
  *     read.c         linearizable reads
+ *     lease.c        the leader's lease, for reads without a round
  *     transfer.c     handing leadership over: asked for, or because the disk hangs
  *     durable.c      what waits for the disk: persists and the answers that ride with them
  *     snapshot.c     the front of the log goes, or all of it, when a snapshot holds it
@@ -65,6 +66,20 @@ struct raft_transfer_request {
     uint64_t deadline_us;
 };
 
+/* When rounds of appends were begun, so that answers to them tell since when. */
+enum { RAFT_LEASE_ROUNDS = 16 };
+
+struct raft_lease_round {
+    uint64_t round, begun_us;
+};
+
+struct raft_lease {
+    bool given_up;     /* somebody was told to campaign: void for the rest of the term */
+    uint64_t begun_us; /* when the last round was */
+    uint64_t count;    /* rounds begun; the last ones are kept, in a ring */
+    struct raft_lease_round rounds[RAFT_LEASE_ROUNDS];
+};
+
 struct raft {
     struct raft_options options;
     struct prng prng;
@@ -102,6 +117,7 @@ struct raft {
     uint64_t election_timeout_us;  /* drawn in [T, 2T]: Rule 27 */
     uint64_t election_deadline_us; /* when to campaign */
     uint64_t sticky_until_us;      /* a leader was heard of: no votes for others until then */
+    uint64_t promised_until_us;    /* the same, and nothing shortens it: Rules 41 and 42 */
 
     /* Follower: answers to the leader of this term. */
     uint64_t verified;       /* the log equals the leader's up to here */
@@ -125,6 +141,7 @@ struct raft {
     uint64_t leader_since_us;
     uint64_t term_start; /* index of this term's no-op */
     uint64_t round;      /* the last confirmation round; never starts again from 0 */
+    struct raft_lease lease;
     struct raft_ledger uncommitted;
     struct raft_origin change_origin; /* waits for the end of the joint phase; {0, 0}: nobody */
     struct raft_pending_read *reads;  /* oldest first */
@@ -323,7 +340,8 @@ uint64_t raft_quorum_contact(const struct raft *raft);
 
 /* --- read.c ----------------------------------------------------------------------------------- */
 
-void raft_on_read(struct raft *raft, uint64_t read);
+/* `lease`: a lease is good enough. */
+void raft_on_read(struct raft *raft, uint64_t read, bool lease);
 
 /* Leader: gives the new reads their index and one round. Before the appends of the step. Follower:
  * asks the leader. */
@@ -341,5 +359,24 @@ void raft_on_read_response(struct raft *raft, const struct raft_message *message
 
 /* Follower: when raft_reads_start or raft_reads_confirm is due next. */
 uint64_t raft_reads_deadline(const struct raft *raft);
+
+/* --- lease.c ----------------------------------------------------------------------------------
+ */
+
+/* Follower: what it promises with each answer to an append, in microseconds; 0: nothing. */
+uint64_t raft_promise(const struct raft *raft);
+
+/* A new leader has no lease, and rounds that were answered in an earlier term are none of it. */
+void raft_lease_reset(struct raft *raft);
+
+/* Leader: begins a round for the lease, if it is time to. Before the appends of the step. */
+void raft_lease_round(struct raft *raft);
+
+/* Leader: when raft_lease_round is due next. */
+uint64_t raft_lease_deadline(const struct raft *raft);
+
+/* Leader: a peer has answered an append of this round, and promises. */
+void raft_lease_promised(struct raft *raft, struct raft_progress *peer, uint64_t round,
+                         uint64_t promise_us);
 
 #endif

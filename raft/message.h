@@ -63,6 +63,9 @@ struct raft_append_response {
     uint64_t round;          /* echoes the request's */
     uint32_t priority;       /* the sender's: raft_options.priority */
     uint64_t life;           /* of the sender: raft_start.life */
+    uint64_t promise_us;     /* by its own clock, from when it took the request in: for so long it
+                                votes for nobody that this leader has not asked to campaign; 0: it
+                                promises nothing (Rule 41) */
 };
 
 /* A follower that has reads asks its leader for a read index (dissertation, 6.4). */

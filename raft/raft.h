@@ -50,8 +50,11 @@ struct raft_options {
     uint32_t reads_max;             /* reads waiting for their confirmation; over it BUSY */
     uint32_t priority; /* 0 to RAFT_PRIORITY_MAX: lower waits up to another T before it campaigns,
                           and hands the lead to a voter that has more */
-    uint64_t disk_stall_us;    /* a persist that is out for longer: a leader gives leadership up and
-                                  nobody campaigns; 0: two election timeouts */
+    uint64_t disk_stall_us; /* a persist that is out for longer: a leader gives leadership up and
+                               nobody campaigns; 0: two election timeouts */
+    bool leases; /* Rule 41: promises leaders to hold to them, and leading, serves reads on the
+                    promises of others. Only nodes with it count for a lease */
+    uint32_t clock_drift_percent; /* by how much any node's clock may be fast or slow; below 100 */
     uint64_t trailing_entries; /* kept behind a snapshot, for followers a little behind (Rule 39) */
     uint64_t trailing_bytes;   /* at most so much of them */
     uint64_t pinned_bytes_max; /* payload in memory up to which a peer's snapshot pins the log */
@@ -87,6 +90,7 @@ enum raft_event_type {
     RAFT_EVENT_RECEIVE,
     RAFT_EVENT_PROPOSE,
     RAFT_EVENT_READ,
+    RAFT_EVENT_READ_LEASE,
     RAFT_EVENT_PERSISTED,
     RAFT_EVENT_APPLIED,
     RAFT_EVENT_TIMEOUT,
@@ -133,7 +137,8 @@ struct raft_event {
         struct raft_batch *propose;
 
         /* A (batched) linearizable read, named by the host. Comes back in `reads`. Any node takes
-         * it that knows a leader. */
+         * it that knows a leader. READ_LEASE: answered at once by a leader that has a lease, and
+         * else as READ. */
         uint64_t read;
 
         /* The persist of this seq, and so every one before it, is durable; `last` is its `last`. */
@@ -192,8 +197,10 @@ struct raft_persist {
 
 struct raft_read_result {
     uint64_t read;
-    int code;       /* CONCLAVE_OK, NOT_LEADER, NO_LEADER, BUSY */
-    uint64_t index; /* OK: answer when everything up to here is applied */
+    int code;                /* CONCLAVE_OK, NOT_LEADER, NO_LEADER, BUSY */
+    uint64_t index;          /* OK: answer when everything up to here is applied */
+    uint64_t valid_until_us; /* READ_LEASE: and before this time by the clock of raft_step, looked
+                                at after it was executed; else READ it again. 0: any time */
 };
 
 struct raft_refusal {
@@ -297,6 +304,10 @@ struct raft_id raft_durable(const struct raft *raft); /* last entry known to be 
 
 /* True on a leader that has committed an entry of its own term and may serve. */
 bool raft_is_serving(const struct raft *raft);
+
+/* Until when nobody else can lead, by the clock of the last step (Rule 41). 0: this node has no
+ * lease. */
+uint64_t raft_lease_until(const struct raft *raft);
 
 /* A leader that hands over: the target, else 0. */
 raft_node_id raft_transfer_target(const struct raft *raft);

@@ -16,6 +16,20 @@ static void read_done(struct raft *raft, uint64_t read, int code, uint64_t index
                   (struct raft_read_result){.read = read, .code = code, .index = index});
 }
 
+/* Rule 41: the read came before the clock of this step was looked at, the lease lasts longer than
+ * that, so what this leader has committed is all that was committed when it came. */
+static bool read_by_lease(struct raft *raft, uint64_t read)
+{
+    uint64_t until_us = raft_lease_until(raft);
+    if (until_us == 0)
+        return false;
+    RAFT_LIST_ADD(&raft->output->reads, (struct raft_read_result){.read = read,
+                                                                  .code = CONCLAVE_OK,
+                                                                  .index = raft->commit,
+                                                                  .valid_until_us = until_us});
+    return true;
+}
+
 static void read_message(struct raft *raft, enum raft_message_type type, raft_node_id to,
                          struct raft_read_index read_index)
 {
@@ -145,8 +159,10 @@ static bool read_add(struct raft *raft, struct raft_pending_read read)
     return true;
 }
 
-void raft_on_read(struct raft *raft, uint64_t read)
+void raft_on_read(struct raft *raft, uint64_t read, bool lease)
 {
+    if (lease && read_by_lease(raft, read))
+        return;
     if (raft->role == RAFT_FOLLOWER && raft->leader != 0)
         follower_read_add(raft, read);
     else if (raft->role != RAFT_LEADER)

@@ -8,6 +8,7 @@ void raft_lead(struct raft *raft)
 {
     raft->leader_since_us = raft->now_us;
     raft->better_since_us = 0;
+    raft_lease_reset(raft);
     raft->term_start = raft->log.last.index + 1;
     for (uint32_t i = 0; i < raft->peer_count; i++) {
         struct raft_progress *peer = &raft->peers[i];
@@ -188,8 +189,10 @@ void raft_on_append_response(struct raft *raft, const struct raft_message *messa
     if (response->result != RAFT_APPEND_ACCEPTED && response->result != RAFT_APPEND_REJECTED)
         return; /* STALE: about a request of an earlier term */
     /* Rule 40: it followed this leader when it answered, whether or not the logs agree. */
-    if (response->round <= raft->round)
+    if (response->round <= raft->round) {
         peer->round_acked = raft_max(peer->round_acked, response->round);
+        raft_lease_promised(raft, peer, response->round, response->promise_us);
+    }
 
     if (response->result == RAFT_APPEND_ACCEPTED) {
         /* Rule 37: an ack that reaches the log ends the snapshot state, whichever way the peer came

@@ -106,7 +106,7 @@ static void start_timers(struct raft *raft)
     bool fresh =
         raft->hard.vote == 0 && raft->log.last.index == 1 && raft->hard.term == raft->log.last.term;
     if (!fresh)
-        raft->sticky_until_us = raft->now_us + raft->options.election_timeout_us;
+        raft->promised_until_us = raft->now_us + raft->options.election_timeout_us;
 }
 
 static int start_check(struct raft *raft, const struct raft_start *start)

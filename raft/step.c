@@ -111,7 +111,8 @@ static int event_handle(struct raft *raft, struct raft_event *event)
         raft_on_propose(raft, event->propose);
         break;
     case RAFT_EVENT_READ:
-        raft_on_read(raft, event->read);
+    case RAFT_EVENT_READ_LEASE:
+        raft_on_read(raft, event->read, event->type == RAFT_EVENT_READ_LEASE);
         break;
     case RAFT_EVENT_PERSISTED:
         raft_on_persisted(raft, event->persisted.seq, event->persisted.last);
@@ -196,6 +197,7 @@ static void finish(struct raft *raft)
     raft_transfer_step(raft);
     raft_change_advance(raft);
     raft_reads_start(raft);
+    raft_lease_round(raft);
     raft_send_appends(raft);
     raft_acknowledge(raft);
     raft_persist_new(raft);

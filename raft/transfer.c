@@ -215,6 +215,7 @@ void raft_transfer_step(struct raft *raft)
     if (transfer->sent_us == 0)
         raft_trace(raft, RAFT_TRACE_TRANSFER_SENT, transfer->target, 0);
     transfer->sent_us = raft->now_us;
+    raft->lease.given_up = true; /* Rule 41: whatever comes of it, it may come late */
     raft_messages_add(
         &raft->output->send_now,
         raft_message_create(RAFT_TIMEOUT_NOW, raft->options.id, transfer->target, raft->hard.term));

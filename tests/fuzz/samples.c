@@ -114,6 +114,7 @@ static struct buf *append_response(enum raft_append_result result)
         .last_index = 65540,
         .round = 9,
         .life = 70001,
+        .promise_us = 500000,
     };
     return sample_encode(message);
 }

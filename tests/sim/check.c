@@ -378,6 +378,24 @@ void check_bootstrap(struct check *check, const struct raft_entry *entry)
     committed_in_put(check, entry->id.index, entry->id.term);
 }
 
+/* A node commits what nobody has committed before: no leader of another term may still take what it
+ * has committed for all there is (Rule 41). */
+static void check_leases(struct check *check, uint32_t node)
+{
+    const struct check_view *at = &check->nodes[node].view;
+    for (uint32_t i = 0; i < check->node_count; i++) {
+        const struct check_view *other = &check->nodes[i].view;
+        if (i == node || other->role != RAFT_LEADER || other->lease_us <= at->world_us ||
+            other->hard_state.term >= at->hard_state.term)
+            continue;
+        check_fail(check, "leases end before another leader commits",
+                   "n%u commits in term %" PRIu64 " at %" PRIu64
+                   " us, n%u has a lease of term %" PRIu64 " until %" PRIu64 " us",
+                   node + 1, at->hard_state.term, at->world_us, i + 1, other->hard_state.term,
+                   other->lease_us);
+    }
+}
+
 static void oracle_extend(struct check *check, uint32_t node, uint64_t commit)
 {
     const struct check_node *at = &check->nodes[node];
@@ -423,6 +441,7 @@ static void check_commit(struct check *check, uint32_t node, const struct check_
                    check->oracle.entries[shared - 1].term, shared);
     if (commit > check->oracle.count && !check->failed) {
         check_committed_first(check, node, commit);
+        check_leases(check, node);
         oracle_extend(check, node, commit);
     }
 }

@@ -71,6 +71,8 @@ struct check_view {
     uint64_t config_index; /* of the configuration in effect */
     uint64_t now_us;       /* the node's own clock */
     bool retired;          /* it said that it steps down because it was removed */
+    uint64_t world_us;     /* the world\'s time */
+    uint64_t lease_us;     /* until then, in the world\'s time, it serves reads by itself; 0: not */
 };
 
 struct check_node {

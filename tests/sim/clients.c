@@ -104,7 +104,10 @@ static void request_arrive(struct world *world, const struct sim_event *event)
                                                      .node = event->node,
                                                      .v = {number}});
         check_read_arrives(&world->check, number, event->node);
-        node_give(world, node, (struct raft_event){.type = RAFT_EVENT_READ, .read = number});
+        bool lease = knobs_chance(&world->prng, world->knobs.lease_chance);
+        node_give(world, node,
+                  (struct raft_event){.type = lease ? RAFT_EVENT_READ_LEASE : RAFT_EVENT_READ,
+                                      .read = number});
     }
     if (node->up && world->ops.items[event->a].kind == OP_WRITE)
         request_propose(world, node, event->a, event->b);

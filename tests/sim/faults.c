@@ -105,6 +105,18 @@ static void fault_rot(struct world *world)
     machine_crash(node->machine, true);
 }
 
+/* A node is told that it has lost its connection to its leader, or to anybody: which may be so. */
+static void fault_peer_down(struct world *world)
+{
+    struct node *node = &world->nodes[world_draw(world, 0, world->node_count - 1)];
+    if (!node->up || !world_grant(world, SIM_FAULT_PEER_DOWN))
+        return;
+    raft_node_id peer = raft_leader(node->raft);
+    if (peer == 0 || world_draw(world, 0, 3) == 0)
+        peer = world->ids[world_draw(world, 0, world->node_count - 1)];
+    node_give(world, node, (struct raft_event){.type = RAFT_EVENT_PEER_DOWN, .peer_down = peer});
+}
+
 static void fault_full_disk(struct world *world)
 {
     struct node *node = faults_target(world);
@@ -193,9 +205,9 @@ static void fault_transfer(struct world *world)
 static void fault_inject(struct world *world)
 {
     static const enum sim_fault kinds[] = {
-        SIM_FAULT_CRASH,     SIM_FAULT_CRASH_ALL, SIM_FAULT_PAUSE,
-        SIM_FAULT_PARTITION, SIM_FAULT_ONE_WAY,   SIM_FAULT_TRANSFER,
-        SIM_FAULT_DISK_FULL, SIM_FAULT_DAMAGE,    SIM_FAULT_ROT};
+        SIM_FAULT_CRASH,   SIM_FAULT_CRASH_ALL, SIM_FAULT_PAUSE,     SIM_FAULT_PARTITION,
+        SIM_FAULT_ONE_WAY, SIM_FAULT_TRANSFER,  SIM_FAULT_DISK_FULL, SIM_FAULT_DAMAGE,
+        SIM_FAULT_ROT,     SIM_FAULT_PEER_DOWN};
     enum sim_fault on[sizeof kinds / sizeof *kinds];
     uint64_t count = 0;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -222,6 +234,9 @@ static void fault_inject(struct world *world)
     case SIM_FAULT_DAMAGE:
         if (world_draw(world, 0, 3) == 0)
             fault_damage(world);
+        break;
+    case SIM_FAULT_PEER_DOWN:
+        fault_peer_down(world);
         break;
     case SIM_FAULT_ROT:
         fault_rot(world);

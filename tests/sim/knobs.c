@@ -71,6 +71,9 @@ static void draw_load(struct knobs *knobs, struct prng *prng)
     knobs->think_us_max =
         prng_between(prng, 1, knobs->raft.election_timeout_us * PICK(prng, 1, 1, 4));
     knobs->read_chance = PICK(prng, 0, 200, 500, 800);
+    knobs->raft.leases = prng_below(prng, 2) == 0;
+    knobs->leases_mixed = prng_below(prng, 4) == 0;
+    knobs->lease_chance = knobs->raft.leases ? PICK(prng, 300, 1000) : 0;
     knobs->leader_guess_chance = PICK(prng, 300, 800, 950);
 }
 

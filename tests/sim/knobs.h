@@ -48,6 +48,7 @@ struct change_knobs {
     X(BAD_START, "starts cut short")                 \
     X(DAMAGE, "logs damaged for good")               \
     X(ROT, "last batches rotten")                    \
+    X(PEER_DOWN, "connections told to be lost")      \
     X(LOSS, "messages lost")                         \
     X(DUPLICATE, "messages duplicated")              \
     X(DELAY, "messages delayed past others")         \
@@ -100,6 +101,8 @@ struct knobs {
     uint32_t pad_max;   /* bytes added to a command */
     uint64_t think_us_max;
     uint64_t read_chance;
+    uint64_t lease_chance;        /* of a read: a lease is good enough */
+    bool leases_mixed;            /* not all nodes have the option */
     uint64_t leader_guess_chance; /* a client asks the node that it takes for the leader */
 };
 

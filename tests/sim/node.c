@@ -11,7 +11,7 @@ enum { OVERDUE_MAX = 100 }; /* steps in a row that leave a deadline in the past:
 /* --- Clock ------------------------------------------------------------------------------------ */
 
 /* The node's own clock: another zero, and fast or slow by up to a fifth. */
-static uint64_t node_clock(const struct world *world, const struct node *node)
+uint64_t node_clock(const struct world *world, const struct node *node)
 {
     uint64_t elapsed = (uint64_t)((double)world->now_us * ((double)node->clock_rate / 1e6));
     return elapsed + (uint64_t)node->clock_offset_us;
@@ -24,6 +24,12 @@ static uint64_t node_world_time(const struct node *node, uint64_t local)
     if (local <= offset)
         return 0;
     return (uint64_t)((double)(local - offset) * (1e6 / (double)node->clock_rate)) + 2;
+}
+
+uint64_t node_world_before(const struct node *node, uint64_t local)
+{
+    uint64_t after = node_world_time(node, local);
+    return after > 4 ? after - 4 : 0;
 }
 
 /* --- Inbox ------------------------------------------------------------------------------------ */
@@ -118,7 +124,8 @@ static void node_drain(struct world *world, struct node *node)
     if (count == 0)
         return;
     for (uint32_t i = 0; i < count; i++)
-        node->reads_in_core += node->inbox.items[i].type == RAFT_EVENT_READ;
+        node->reads_in_core += node->inbox.items[i].type == RAFT_EVENT_READ ||
+                               node->inbox.items[i].type == RAFT_EVENT_READ_LEASE;
     node_step(world, node, node->inbox.items, count);
     node->inbox.count -= count;
     memmove(node->inbox.items, node->inbox.items + count,

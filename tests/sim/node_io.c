@@ -120,6 +120,15 @@ void node_answer_reads(struct world *world, struct node *node)
             node->reads.items[kept++] = read;
             continue;
         }
+        /* Rule 41: looked at after it was executed, which may have been long after. */
+        if (read.valid_until_us > 0 && node_clock(world, node) >= read.valid_until_us) {
+            report_mark(&world->report, SIM_MARK_LEASE_ENDED);
+            check_read_arrives(&world->check, read.op, world_index(world, node));
+            node_give(world, node, (struct raft_event){.type = RAFT_EVENT_READ, .read = read.op});
+            continue;
+        }
+        if (read.valid_until_us > 0)
+            report_mark(&world->report, SIM_MARK_READ_LEASE);
         uint32_t cell = world->ops.items[read.op].cell;
         clients_answer(world, node, read.op, OP_OK, applied, machine_register(node->machine, cell));
     }

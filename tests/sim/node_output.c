@@ -102,13 +102,13 @@ static void output_reads(struct world *world, struct node *node)
         } else {
             if (raft_role(node->raft) == RAFT_FOLLOWER)
                 report_mark(&world->report, SIM_MARK_READ_FOLLOWER);
-            else if (raft_role(node->raft) == RAFT_LEADER)
+            else if (raft_role(node->raft) == RAFT_LEADER && result.valid_until_us == 0)
                 check_read_confirmed(&world->check, result.read, world_index(world, node));
             if (result.index > machine_applied(node->machine))
                 report_mark(&world->report, SIM_MARK_READ_WAITED);
             LIST_RESERVE(&node->reads);
-            node->reads.items[node->reads.count++] =
-                (struct node_read){.op = result.read, .index = result.index};
+            node->reads.items[node->reads.count++] = (struct node_read){
+                .op = result.read, .index = result.index, .valid_until_us = result.valid_until_us};
         }
     }
     if (node->reads_in_core > node->options.reads_max)
@@ -150,9 +150,10 @@ static void output_transfers(struct world *world, struct node *node)
 /* --- Checks and marks --------------------------------------------------------------------------
  */
 
-static struct check_view node_view(const struct node *node)
+static struct check_view node_view(const struct world *world, const struct node *node)
 {
     uint64_t config_index;
+    uint64_t lease = raft_lease_until(node->raft);
     (void)raft_configuration(node->raft, &config_index);
     return (struct check_view){.role = raft_role(node->raft),
                                .config_index = config_index,
@@ -162,7 +163,9 @@ static struct check_view node_view(const struct node *node)
                                .commit = raft_commit(node->raft),
                                .applied = raft_applied(node->raft),
                                .last = raft_last(node->raft),
-                               .durable = raft_durable(node->raft)};
+                               .durable = raft_durable(node->raft),
+                               .world_us = world->now_us,
+                               .lease_us = lease > 0 ? node_world_before(node, lease) : 0};
 }
 
 /* After the step was checked: the log is as it is now. */
@@ -262,7 +265,7 @@ void node_carry_out(struct world *world, struct node *node, uint32_t event_count
     struct raft_output *output = &node->output;
     uint32_t index = world_index(world, node);
     output_trace(world, node);
-    struct check_view view = node_view(node);
+    struct check_view view = node_view(world, node);
     report_event(
         &world->report,
         (struct record){.at_us = world->now_us,

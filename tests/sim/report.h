@@ -63,6 +63,8 @@
     X(READ_FOLLOWER, "reads answered by followers")                                     \
     X(DISK_STALLED, "leaders that stepped down because their disk hangs")               \
     X(PEER_RESTARTED, "peers that a leader heard to have been restarted")               \
+    X(READ_LEASE, "reads answered by a lease")                                          \
+    X(LEASE_ENDED, "reads whose lease had ended when they were executed")               \
     X(CHANGE_ADD, "members added")                                                      \
     X(CHANGE_PROMOTE, "learners promoted by request")                                   \
     X(CHANGE_REMOVE, "members removed")                                                 \

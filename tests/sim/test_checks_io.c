@@ -64,6 +64,24 @@ Test(checks_io, let_a_leader_forget_a_peer_that_was_restarted)
     SCREAMS("match is durable at the peer");
 }
 
+Test(checks_io, find_a_lease_that_lasts_too_long)
+{
+    good_cluster();
+    check.nodes[A].view.lease_us = 1000;
+    for (uint32_t node = B; node < LEARNER; node++)
+        node_does(node, 9, ids[B], node == B ? RAFT_LEADER : RAFT_FOLLOWER,
+                  entries_make(4, 9, 2, 0), 3, true);
+    SILENT();
+    struct check_view view = view_make(B, RAFT_LEADER, 4);
+    view.world_us = 1000;
+    check_step(&check, B, &view);
+    SILENT();
+    view = view_make(B, RAFT_LEADER, 5);
+    view.world_us = 999;
+    check_step(&check, B, &view);
+    SCREAMS("leases end before another leader commits");
+}
+
 Test(checks_io, find_a_core_that_believes_too_much_of_its_disk)
 {
     node_does(A, 2, 0, RAFT_FOLLOWER, entries_make(2, 2, 1, 0), 1, false);

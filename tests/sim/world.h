@@ -30,6 +30,7 @@
 struct node_read {
     uint64_t op;
     uint64_t index;
+    uint64_t valid_until_us; /* by a lease; 0: by a round */
 };
 
 /* What a node's network knows of another one's data directory; of members, and for a while of nodes
@@ -176,6 +177,12 @@ static inline uint32_t world_index(const struct world *world, const struct node 
 
 void node_start(struct world *world, struct node *node);
 void node_crash(struct world *world, struct node *node);
+
+/* The node's own clock, now. */
+uint64_t node_clock(const struct world *world, const struct node *node);
+
+/* A time of the world at which the node's clock has surely not reached `local`, and soon will. */
+uint64_t node_world_before(const struct node *node, uint64_t local);
 
 /* Puts an event into the inbox; taken over. Only while up. */
 void node_give(struct world *world, struct node *node, struct raft_event event);

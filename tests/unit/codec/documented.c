@@ -88,9 +88,10 @@ Test(documented, append_response)
     message->append_response = (struct raft_append_response){
         .result = RAFT_APPEND_ACCEPTED, .match = 9, .last_index = 9, .round = 4, .priority = 100};
     message->append_response.life = 12;
+    message->append_response.promise_us = 500000;
     EXPECT(encode(&node_178, message),
-           "\xdc\x00\x12\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xb2\xcc\xa1\x77\x01\x06"
-           "\x03\x01\x09\x00\x00\x00\x09\x04\x64\x0c");
+           "\xdc\x00\x13\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xb2\xcc\xa1\x77\x01\x06"
+           "\x03\x01\x09\x00\x00\x00\x09\x04\x64\x0c\xce\x00\x07\xa1\x20");
 }
 
 Test(documented, vote)

@@ -107,9 +107,9 @@ Test(peer, carries_vote_responses)
 /* One field of a response at a time, so that two that were exchanged are seen. */
 Test(peer, carries_every_field_of_append_responses)
 {
-    enum { FIELDS = 7 };
+    enum { FIELDS = 8 };
     for (int i = 0; i < FIELDS * EXTREMES; i++) {
-        uint64_t values[FIELDS] = {11, 12, 13, 14, 15, 16, 17};
+        uint64_t values[FIELDS] = {11, 12, 13, 14, 15, 16, 17, 18};
         values[i % FIELDS] = extremes[i / FIELDS];
         struct raft_message *message = sample_message(RAFT_APPEND_RESPONSE, 5);
         message->append_response = (struct raft_append_response){
@@ -120,6 +120,7 @@ Test(peer, carries_every_field_of_append_responses)
             .last_index = values[4],
             .round = values[5],
             .life = values[6],
+            .promise_us = values[7],
         };
         struct raft_message *got = round_trip(message);
         const struct raft_append_response *response = &got->append_response;
@@ -131,6 +132,7 @@ Test(peer, carries_every_field_of_append_responses)
         cr_assert_eq(response->last_index, values[4]);
         cr_assert_eq(response->round, values[5]);
         cr_assert_eq(response->life, values[6]);
+        cr_assert_eq(response->promise_us, values[7]);
         raft_message_destroy(got);
     }
 }

@@ -160,7 +160,7 @@ Test(peer_refuses, indexes_that_overflow)
 
 Test(peer_refuses, results_out_of_range)
 {
-    struct fields fields = {18, {1, 0, 77, 1, 2, 55, 1, 6, 9, 1, 5, 0, 0, 0, 5, 3, 100, 12}};
+    struct fields fields = {19, {1, 0, 77, 1, 2, 55, 1, 6, 9, 1, 5, 0, 0, 0, 5, 3, 100, 12, 0}};
     for (uint64_t result = 0; result < 6; result++) {
         fields.values[9] = result;
         cr_assert_eq(DECODE(&fields, "", 0),
