@@ -99,6 +99,19 @@ static void audit(struct session_layer *layer)
     session_table_set_audit(layer->table, &chain);
 }
 
+/* Those that came in the same apply as the first one get what they would get after it. */
+static void answer_repeats(struct session_layer *layer)
+{
+    for (uint32_t i = 0; i < layer->repeat_count; i++) {
+        const struct conclave_reply_sink *first = layer->replies[layer->repeats[i].item];
+        struct conclave_reply_sink *reply = layer->repeats[i].reply;
+        if (session_table_keeps(layer->table, first->body))
+            reply_sink_take(reply, first->code, first->body ? buf_ref(first->body) : NULL);
+        else
+            reply_sink_refuse(reply, CONCLAVE_FORGOTTEN);
+    }
+}
+
 /* The machine has answered: keeps the answers. Once for each apply, however often it is tried. */
 static void settle(struct session_layer *layer)
 {
@@ -112,11 +125,7 @@ static void settle(struct session_layer *layer)
             session_table_settle(layer->table, item->session, item->sequence, reply->code,
                                  reply->body);
     }
-    for (uint32_t i = 0; i < layer->repeat_count; i++) {
-        const struct conclave_reply_sink *first = layer->replies[layer->repeats[i].item];
-        reply_sink_take(layer->repeats[i].reply, first->code,
-                        first->body ? buf_ref(first->body) : NULL);
-    }
+    answer_repeats(layer);
     audit(layer);
     if (session_table_wants_sweep(layer->table))
         session_table_sweep(layer->table);

@@ -24,7 +24,7 @@ void session_table_set_limits(struct session_table *table, const struct session_
 {
     ASSERT(table->count == 0 && limits->sessions >= 1 && limits->sessions <= SESSIONS_MAX);
     ASSERT(limits->window >= SESSION_SLOTS_MIN && (limits->window & (limits->window - 1)) == 0);
-    ASSERT(limits->sweep_commands >= 1);
+    ASSERT(limits->sweep_commands >= 2);
     table->limits = *limits;
 }
 
@@ -316,13 +316,18 @@ static struct session_slot *slot_pending(struct session *session, uint64_t seque
     return slot;
 }
 
+bool session_table_keeps(const struct session_table *table, const struct buf *body)
+{
+    return !body || body->bytes <= table->limits.body_bytes;
+}
+
 void session_table_settle(struct session_table *table, struct session *session, uint64_t sequence,
                           int code, struct buf *body)
 {
     struct session_slot *slot = slot_pending(session, sequence);
     if (!slot)
         return;
-    if (body && body->bytes > table->limits.body_bytes) {
+    if (!session_table_keeps(table, body)) {
         slot->state = SLOT_FORGOTTEN;
         slot->code = 0;
         return;

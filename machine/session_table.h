@@ -46,7 +46,7 @@ enum {
 struct session_limits {
     uint32_t sessions;       /* SESSIONS_MAX, or fewer */
     uint32_t window;         /* a power of two, at least SESSION_SLOTS_MIN */
-    uint32_t sweep_commands; /* at least 1 */
+    uint32_t sweep_commands; /* at least 2 */
     uint64_t lifetime_ms, clock_step_max_ms;
     uint64_t slots;
     uint64_t body_bytes, bodies_bytes;
@@ -131,6 +131,9 @@ enum session_verdict session_table_admit(struct session_table *table, struct ses
  * client acknowledged it meanwhile. */
 void session_table_settle(struct session_table *table, struct session *session, uint64_t sequence,
                           int code, struct buf *body);
+
+/* Whether settle keeps such an answer; else it is forgotten at once. */
+bool session_table_keeps(const struct session_table *table, const struct buf *body);
 
 /* As settle, for a command whose answer is not known here. */
 void session_table_settle_forgotten(struct session_table *table, struct session *session,

@@ -36,7 +36,7 @@ void check_deinit(struct check *check)
     }
     free(check->oracle.entries);
     free(check->committed_in);
-    free(check->states);
+    free(check->answers);
     free(check->configs.items);
     map_deinit(&check->config_numbers);
     map_deinit(&check->chains);
@@ -110,8 +110,8 @@ void check_log_put(struct check *check, struct check_log *log, const struct raft
     put.proposed_through = before ? before->proposed_through : 0;
     if (entry->kind != RAFT_ENTRY_CONFIG)
         put.proposed_through += entry->payload.bytes;
-    uint32_t cell;
-    if (entry->kind != RAFT_ENTRY_COMMAND || !command_decode(entry->payload, &put.op, &cell))
+    if ((entry->kind != RAFT_ENTRY_COMMAND && entry->kind != RAFT_ENTRY_SESSION) ||
+        !command_decode(entry->payload, &put.op))
         put.op = 0;
     if (entry->kind == RAFT_ENTRY_CONFIG) {
         put.config = check_config_number(check, entry->payload);

@@ -110,10 +110,10 @@ struct check {
     struct check_log oracle; /* what is committed */
     uint64_t *committed_in;  /* per oracle entry: term of the node that knew it first */
     uint64_t committed_in_capacity;
-    uint64_t *states; /* per index: state hash after it; 0: not seen */
-    uint64_t states_capacity;
+    uint64_t *answers; /* per index: hash of the answer, and 1 more; 0: not seen */
+    uint64_t answers_capacity;
     struct map chains;  /* {index, term} -> chain */
-    struct map stores;  /* {index, 0} -> hash of a store after it */
+    struct map stores;  /* {index, 0} -> hash of the state after it */
     struct map leaders; /* {term, 0} -> node << 32 | incarnation */
     struct map votes;   /* {node, term} -> candidate */
     struct ops *ops;
@@ -232,13 +232,13 @@ void check_send(struct check *check, uint32_t node, const struct raft_message *m
 /* The core hands entries to the state machine. */
 void check_apply(struct check *check, uint32_t node, const struct raft_runs *apply);
 
-/* A state machine has applied one entry. */
-void check_applied(struct check *check, uint32_t node, uint64_t index, uint64_t state_hash);
+/* A state machine has applied one entry, and answers with this hash (0: none). */
+void check_applied(struct check *check, uint32_t node, uint64_t index, uint64_t answer_hash);
 
-/* What a real store holds after `index`, as a hash. */
+/* What a state machine holds after `index`, as a hash. */
 void check_store(struct check *check, uint32_t node, uint64_t index, uint64_t hash);
 
-/* An operation is answered (state: OK, REFUSED, UNKNOWN) by a node. */
+/* An operation is answered (state: OK, DENIED, REFUSED, UNKNOWN) by a node. */
 void check_answer(struct check *check, uint64_t op, uint32_t node, uint32_t incarnation,
                   enum op_state state);
 
@@ -247,6 +247,9 @@ void check_read_arrives(struct check *check, uint64_t op, uint32_t node);
 
 /* A leader has confirmed that it still led after the read came (Rules 30 and 40). */
 void check_read_confirmed(struct check *check, uint64_t op, uint32_t node);
+
+/* An operation's answer was put into ops: another attempt's, if there was one, is the same. */
+void check_repeat(struct check *check, uint64_t op);
 
 /* A read is answered after the state machine has applied `index`. */
 void check_read(struct check *check, uint64_t op, uint64_t index);

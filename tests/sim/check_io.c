@@ -164,21 +164,21 @@ void check_apply(struct check *check, uint32_t node, const struct raft_runs *app
                    check->options.apply_bytes_max);
 }
 
-void check_applied(struct check *check, uint32_t node, uint64_t index, uint64_t state_hash)
+void check_applied(struct check *check, uint32_t node, uint64_t index, uint64_t answer_hash)
 {
     struct check_node *at = &check->nodes[node];
-    if (index >= check->states_capacity) {
+    if (index >= check->answers_capacity) {
         uint64_t capacity = (index + 1) * 2;
-        check->states = mem_realloc(check->states, capacity * sizeof *check->states);
-        memset(check->states + check->states_capacity, 0,
-               (capacity - check->states_capacity) * sizeof *check->states);
-        check->states_capacity = capacity;
+        check->answers = mem_realloc(check->answers, capacity * sizeof *check->answers);
+        memset(check->answers + check->answers_capacity, 0,
+               (capacity - check->answers_capacity) * sizeof *check->answers);
+        check->answers_capacity = capacity;
     }
-    if (check->states[index] == 0)
-        check->states[index] = state_hash;
-    if (check->states[index] != state_hash)
-        check_fail(check, "equal state at equal index",
-                   "n%u's state machine differs from another's after entry %" PRIu64, node + 1,
+    if (check->answers[index] == 0)
+        check->answers[index] = answer_hash + 1;
+    if (check->answers[index] != answer_hash + 1)
+        check_fail(check, "equal answers at equal index",
+                   "n%u's state machine answers entry %" PRIu64 " as no other did", node + 1,
                    index);
     if (index != at->machine_index + 1)
         check_fail(check, "applied in order",
@@ -190,8 +190,8 @@ void check_applied(struct check *check, uint32_t node, uint64_t index, uint64_t 
 void check_store(struct check *check, uint32_t node, uint64_t index, uint64_t hash)
 {
     if (map_put_once(&check->stores, index, 0, hash) != hash)
-        check_fail(check, "equal stores at equal index",
-                   "n%u's store differs from another's after entry %" PRIu64, node + 1, index);
+        check_fail(check, "equal state at equal index",
+                   "n%u's state differs from another's after entry %" PRIu64, node + 1, index);
 }
 
 /* --- Clients ---------------------------------------------------------------------------------- */
@@ -216,7 +216,7 @@ void check_answer(struct check *check, uint64_t number, uint32_t node, uint32_t 
         check_fail(check, "refused is not applied",
                    "n%u refuses operation %" PRIu64 ", committed at %" PRIu64, node + 1, number,
                    op->committed);
-    else if (state == OP_OK && op->kind == OP_WRITE && !op->committed)
+    else if ((state == OP_OK || state == OP_DENIED) && !op_is_read(op) && !op->committed)
         check_fail(check, "acknowledged is committed",
                    "n%u acknowledges operation %" PRIu64 ", which is not committed", node + 1,
                    number);
@@ -244,6 +244,19 @@ void check_read_confirmed(struct check *check, uint64_t number, uint32_t node)
         check_fail(check, "reads are confirmed by a majority",
                    "n%u confirms read %" PRIu64 " by the answers of the nodes of mask %#x",
                    node + 1, number, followers);
+}
+
+void check_repeat(struct check *check, uint64_t number)
+{
+    const struct op *op = &check->ops->items[number];
+    struct op *first = &check->ops->items[op->first];
+    if (first->reply == 0)
+        first->reply = op->reply;
+    if (first->reply != op->reply)
+        check_fail(check, "a repeat gets the same answer",
+                   "operation %" PRIu64 " repeats %" PRIu64
+                   " and gets another answer than was given before",
+                   number, op->first);
 }
 
 void check_read(struct check *check, uint64_t number, uint64_t index)

@@ -1,89 +1,122 @@
+/* Operations on their way: to a node, into its core, and the answers back. What a client does next
+ * is in workload.c. */
 #include "tests/sim/world.h"
+
+#include "base/list.h"
+#include "codec/session.h"
+#include "machine/reply.h"
 
 /* Every answer an operation gets, of every kind, passes here once. */
 static void op_end(struct world *world, uint64_t number, uint32_t node, enum op_state state)
 {
     struct op *op = &world->ops.items[number];
     op->state = state;
-    if (state == OP_OK || state == OP_REFUSED || state == OP_UNKNOWN)
+    if (state == OP_OK || state == OP_REFUSED || state == OP_UNKNOWN || state == OP_DENIED)
         op->finished = world->tick;
-    report_event(&world->report, (struct record){.at_us = world->now_us,
-                                                 .kind = RECORD_ANSWER,
-                                                 .node = node,
-                                                 .v = {number, state, op->index, op->value}});
+    report_event(&world->report,
+                 (struct record){.at_us = world->now_us,
+                                 .kind = RECORD_ANSWER,
+                                 .node = node,
+                                 .v = {number, state, op->index, op->value, op->revision,
+                                       (uint64_t)op->code, op->first, op->sequence}});
     if (op->client >= world->knobs.client_count)
         return; /* the calm phase's own */
     struct client *client = &world->clients[op->client];
+    workload_answered(world, client, op);
     if (op->epoch == client->epoch && --client->outstanding == 0)
-        world_push(world, world_draw(world, 0, world->knobs.think_us_max),
+        world_push(world, workload_pause(world),
                    (struct sim_event){.kind = SIM_CLIENT, .a = op->client, .b = client->epoch});
 }
 
-static uint64_t op_create(struct world *world, enum op_kind kind, uint32_t client, uint32_t node)
+uint64_t request_add(struct world *world, struct op op, uint32_t client, uint32_t node)
 {
-    struct op op = {.kind = kind,
-                    .state = OP_SENT,
-                    .client = client,
-                    .node = node,
-                    .cell = (uint32_t)world_draw(world, 0, SIM_REGISTERS - 1),
-                    .epoch = client < SIM_CLIENTS_MAX ? world->clients[client].epoch : 0,
-                    .invoked = world->tick,
-                    .floor = world->check.oracle.count};
+    op.state = OP_SENT;
+    op.client = client;
+    op.node = node;
+    op.epoch = client < SIM_CLIENTS_MAX ? world->clients[client].epoch : 0;
+    op.invoked = op.since = world->tick;
+    op.floor = world->check.oracle.count;
     return ops_add(&world->ops, op);
 }
 
-/* Creates `count` operations of one kind and sends them to a node as one request. */
-static uint64_t request_send(struct world *world, uint32_t client, uint32_t node, enum op_kind kind,
-                             uint64_t count)
+void request_send(struct world *world, uint32_t node, uint64_t first, uint64_t count)
 {
-    uint64_t first = 0;
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t number = op_create(world, kind, client, node);
-        first = first ? first : number;
-    }
     uint64_t delay = world_draw(world, 1, world->knobs.network_us_max);
     world_push(world, delay,
                (struct sim_event){.kind = SIM_REQUEST, .node = node, .a = first, .b = count});
-    return first;
 }
 
-static void client_invoke(struct world *world, uint32_t number)
+/* --- At a node -------------------------------------------------------------------------------- */
+
+/* As the network actor does: the leader writes how much time passed before it takes commands of
+ * sessions, measured since it leads. */
+static void add_clock(struct world *world, struct node *node, struct raft_batch *batch)
 {
-    const struct knobs *knobs = &world->knobs;
-    struct client *client = &world->clients[number];
-    uint32_t node = client->leader;
-    if (!knobs_chance(&world->prng, knobs->leader_guess_chance))
-        node = (uint32_t)world_draw(world, 0, world->node_count - 1);
-    bool read = knobs_chance(&world->prng, knobs->read_chance);
-    uint64_t count = world_draw(world, 1, knobs->burst_max);
-    client->outstanding = (uint32_t)count;
-    client->epoch++;
-    /* It gives up some time later and goes on; what it asked for may still happen. */
-    world_push(world, knobs->raft.election_timeout_us * world_draw(world, 1, 16) / 4,
-               (struct sim_event){.kind = SIM_CLIENT, .a = number, .b = client->epoch});
-    if (world_grant(world, SIM_ACTION_REQUEST))
-        request_send(world, number, node, read ? OP_READ : OP_WRITE, count);
+    uint64_t now_us = node_clock(world, node);
+    if (raft_role(node->raft) != RAFT_LEADER ||
+        now_us - node->session_clock_us < world->knobs.clock_step_us)
+        return;
+    struct session_request clock = {.opcode = SESSION_CLOCK,
+                                    .elapsed_ms = (now_us - node->session_clock_us) / 1000};
+    node->session_clock_us += clock.elapsed_ms * 1000;
+    struct pack pack;
+    pack_init(&pack, 0);
+    session_request_pack(&pack, &clock);
+    struct buf *buf = pack_take(&pack);
+    raft_batch_add(batch, (struct raft_entry){.buf = buf,
+                                              .payload = {buf->data, buf->bytes},
+                                              .kind = RAFT_ENTRY_SESSION});
+    if (clock.elapsed_ms > world->knobs.sessions.clock_step_max_ms)
+        report_mark(&world->report, SIM_MARK_CLOCK_CAPPED);
 }
 
 /* Commands that arrive together are one batch for the core. */
 static void request_propose(struct world *world, struct node *node, uint64_t first, uint64_t count)
 {
-    struct raft_batch *batch = raft_batch_create((uint32_t)count);
+    struct raft_batch *batch = raft_batch_create((uint32_t)count + 1);
+    bool in_session = false;
+    for (uint64_t number = first; number < first + count; number++)
+        in_session |= op_in_session(&world->ops.items[number]);
+    if (in_session)
+        add_clock(world, node, batch);
     for (uint64_t number = first; number < first + count; number++) {
         const struct op *op = &world->ops.items[number];
-        uint32_t pad = (uint32_t)world_draw(world, 0, world->knobs.pad_max);
-        struct buf *buf = command_encode(number, op->cell, pad);
+        struct buf *buf = command_encode(op, number);
         raft_batch_add(batch,
                        (struct raft_entry){.origin = {.client = op->client + 1u, .request = number},
                                            .buf = buf,
                                            .payload = {buf->data, buf->bytes},
-                                           .kind = RAFT_ENTRY_COMMAND});
+                                           .kind = op_in_session(op) ? RAFT_ENTRY_SESSION
+                                                                     : RAFT_ENTRY_COMMAND});
     }
     report_event(&world->report, (struct record){.at_us = world->now_us,
                                                  .kind = RECORD_PROPOSE,
                                                  .node = world_index(world, node),
                                                  .v = {first, count}});
     node_give(world, node, (struct raft_event){.type = RAFT_EVENT_PROPOSE, .propose = batch});
+}
+
+/* A read whose bound the last confirmed read still keeps is not confirmed again. */
+static void request_read(struct world *world, struct node *node, uint64_t number)
+{
+    struct op *op = &world->ops.items[number];
+    op->taken_us = node_clock(world, node);
+    report_event(&world->report, (struct record){.at_us = world->now_us,
+                                                 .kind = RECORD_READ,
+                                                 .node = world_index(world, node),
+                                                 .v = {number}});
+    if (op->max_age_us && node->fresh_us && op->taken_us - node->fresh_us <= op->max_age_us) {
+        node_add_read(node, (struct node_read){.op = number,
+                                               .index = node->fresh_index,
+                                               .fresh_us = node->fresh_us});
+        node_answer_reads(world, node);
+        return;
+    }
+    check_read_arrives(&world->check, number, world_index(world, node));
+    bool lease = knobs_chance(&world->prng, world->knobs.lease_chance);
+    node_give(world, node,
+              (struct raft_event){.type = lease ? RAFT_EVENT_READ_LEASE : RAFT_EVENT_READ,
+                                  .read = number});
 }
 
 static void request_arrive(struct world *world, const struct sim_event *event)
@@ -97,36 +130,11 @@ static void request_arrive(struct world *world, const struct sim_event *event)
         }
         op->state = OP_TAKEN;
         op->incarnation = node->incarnation;
-        if (op->kind == OP_WRITE)
-            continue;
-        report_event(&world->report, (struct record){.at_us = world->now_us,
-                                                     .kind = RECORD_READ,
-                                                     .node = event->node,
-                                                     .v = {number}});
-        check_read_arrives(&world->check, number, event->node);
-        bool lease = knobs_chance(&world->prng, world->knobs.lease_chance);
-        node_give(world, node,
-                  (struct raft_event){.type = lease ? RAFT_EVENT_READ_LEASE : RAFT_EVENT_READ,
-                                      .read = number});
+        if (op_is_read(op))
+            request_read(world, node, number);
     }
-    if (node->up && world->ops.items[event->a].kind == OP_WRITE)
+    if (node->up && !op_is_read(&world->ops.items[event->a]))
         request_propose(world, node, event->a, event->b);
-}
-
-void clients_start(struct world *world)
-{
-    for (uint32_t i = 0; i < world->knobs.client_count; i++) {
-        world->clients[i].leader = (uint32_t)world_draw(world, 0, world->node_count - 1);
-        world_push(world, world_draw(world, 0, world->knobs.think_us_max),
-                   (struct sim_event){.kind = SIM_CLIENT, .a = i});
-    }
-}
-
-static void stray_send(struct world *world, uint32_t node)
-{
-    enum op_kind kind = world_draw(world, 0, 3) == 0 ? OP_WRITE : OP_READ;
-    if (!world->calm && world_grant(world, SIM_ACTION_STRAY))
-        request_send(world, SIM_CLIENTS_MAX, node, kind, 1);
 }
 
 void clients_event(struct world *world, const struct sim_event *event)
@@ -134,48 +142,58 @@ void clients_event(struct world *world, const struct sim_event *event)
     if (event->kind == SIM_REQUEST)
         request_arrive(world, event);
     else if (event->kind == SIM_STRAY)
-        stray_send(world, event->node);
+        workload_stray(world, event->node);
     else if (!world->calm && world->clients[event->a].epoch == event->b)
-        client_invoke(world, (uint32_t)event->a);
+        workload_next(world, (uint32_t)event->a);
 }
 
-void clients_tempt(struct world *world, uint32_t old_leader)
-{
-    for (uint64_t count = world_draw(world, 0, 6); count > 0; count--)
-        world_push(world, world_draw(world, 0, world->knobs.raft.election_timeout_us),
-                   (struct sim_event){.kind = SIM_STRAY, .node = old_leader});
-}
-
-void clients_probe(struct world *world, uint32_t node, uint64_t *ret_write, uint64_t *ret_read)
-{
-    *ret_write = request_send(world, SIM_CLIENTS_MAX, node, OP_WRITE, 1);
-    *ret_read = request_send(world, SIM_CLIENTS_MAX, node, OP_READ, 1);
-}
+/* --- Answers ---------------------------------------------------------------------------------- */
 
 static void answer_marks(struct world *world, const struct op *op, enum op_state state)
 {
     struct report *report = &world->report;
-    if (op->kind == OP_READ)
+    if (op_is_read(op))
         report_mark(report, state == OP_OK ? SIM_MARK_READ_OK : SIM_MARK_READ_REFUSED);
     else if (state == OP_UNKNOWN)
         report_mark(report, SIM_MARK_WRITE_UNKNOWN);
     else
         report_mark(report, state == OP_OK ? SIM_MARK_WRITE_OK : SIM_MARK_WRITE_REFUSED);
+    if (state == OP_OK && op->code == CONCLAVE_COMPARE_FAILED)
+        report_mark(report, SIM_MARK_COMPARE_FAILED);
+    if (op->max_age_us && op_is_read(op) && state == OP_OK && op->index < world->check.oracle.count)
+        report_mark(report, SIM_MARK_STALE_SERVED);
 }
 
-void clients_answer(struct world *world, struct node *node, uint64_t number, enum op_state state,
-                    uint64_t index, uint64_t value)
+/* An answered read shows at least what was committed when it was invoked; one that may be old, what
+ * was so long before it was answered. */
+static void answer_floor(struct world *world, const struct node *node, struct op *op)
+{
+    if (!op->max_age_us)
+        return;
+    uint64_t age_us = (uint64_t)((double)op->max_age_us * (1e6 / (double)node->clock_rate)) + 2;
+    uint64_t at_us = world->now_us > age_us ? world->now_us - age_us : 0;
+    op->floor = op->since = 0;
+    for (uint32_t i = world->commits.count; i-- > 0;) {
+        if (world->commits.items[i].at_us > at_us)
+            continue;
+        op->floor = world->commits.items[i].count;
+        op->since = world->commits.items[i].tick;
+        break;
+    }
+}
+
+static void answer(struct world *world, struct node *node, uint64_t number, enum op_state state)
 {
     uint32_t at = world_index(world, node);
     check_answer(&world->check, number, at, node->incarnation, state);
     if (world->check.failed)
         return;
     struct op *op = &world->ops.items[number];
-    op->index = index;
-    op->value = value;
     answer_marks(world, op, state);
-    if (op->kind == OP_READ && state == OP_OK)
-        check_read(&world->check, number, index);
+    if (op_is_read(op) && state == OP_OK) {
+        answer_floor(world, node, op);
+        check_read(&world->check, number, op->index);
+    }
     if (op->client < world->knobs.client_count) {
         uint32_t leader = check_find(&world->check, raft_leader(node->raft));
         world->clients[op->client].leader =
@@ -183,6 +201,40 @@ void clients_answer(struct world *world, struct node *node, uint64_t number, enu
                                        : (uint32_t)world_draw(world, 0, world->node_count - 1);
     }
     op_end(world, number, at, state);
+}
+
+void clients_refuse(struct world *world, struct node *node, uint64_t number, int code)
+{
+    if (number > 0 && number <= world->ops.count)
+        world->ops.items[number].code = code;
+    answer(world, node, number, code == CONCLAVE_UNKNOWN ? OP_UNKNOWN : OP_REFUSED);
+}
+
+void clients_answer(struct world *world, struct node *node, uint64_t number, uint64_t index,
+                    const struct conclave_reply_sink *reply)
+{
+    if (number == 0 || number > world->ops.count) {
+        answer(world, node, number, OP_OK);
+        return;
+    }
+    struct op *op = &world->ops.items[number];
+    struct slice body = {0};
+    if (reply->body)
+        body = (struct slice){reply->body->data, reply->body->bytes};
+    op->index = index;
+    op->code = reply->code;
+    if (reply->refused || reply->code == CONCLAVE_BUSY) { /* by the sessions: not applied */
+        answer(world, node, number, OP_DENIED);
+        return;
+    }
+    if (!answer_decode(op, reply->code, body)) {
+        check_fail(&world->check, "an answer has its form",
+                   "n%u answers operation %llu with %s and %zu bytes", world_index(world, node) + 1,
+                   (unsigned long long)number, conclave_code_name(reply->code), body.bytes);
+        return;
+    }
+    check_repeat(&world->check, number);
+    answer(world, node, number, OP_OK);
 }
 
 void clients_node_crashed(struct world *world, const struct node *node)

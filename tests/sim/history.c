@@ -1,132 +1,492 @@
 #include "tests/sim/history.h"
 
 #include "base/fatal.h"
-#include "tests/sim/knobs.h"
+#include "base/list.h"
+#include "raft/raft.h"
+#include "tests/sim/map.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
-/* A write and all reads of its value. */
-struct cluster {
-    uint64_t write;           /* its number; 0: the initial value */
-    uint64_t first_response;  /* of any operation in it; UINT64_MAX: none */
-    uint64_t last_invocation; /* of any operation in it */
-    bool present;             /* the write was answered, or somebody saw it */
+enum { STEPS_MAX = 1000000 };
+
+/* What a put wrote that no read ever saw: which one it was makes no difference. */
+#define ANONYMOUS UINT64_MAX
+
+/* An operation that was answered, at its revision; or one that may have been applied. */
+struct event {
+    const struct op *op; /* with the answer, if there is one */
+    uint64_t number;     /* of its first attempt */
+    uint64_t invoked, finished;
+    bool change; /* it raised the revision to op->revision */
+
+    /* Without an answer. Those of one class that nobody saw are taken in the order of their
+     * invocation: the earliest fits wherever a later one does. */
+    uint64_t seen_at; /* the revision at which reads saw it; 0: never */
+    uint64_t class;   /* hash of what it asks for; or its number, if it was seen */
+    uint32_t before;  /* the event of its class before it; UINT32_MAX: none */
 };
 
-static bool zone_forward(const struct cluster *cluster)
+/* What answers say of a revision, whoever wrote it. */
+struct known {
+    int32_t quiet[SIM_KEYS]; /* more than 0: the key did not change */
+    int32_t kept[SIM_KEYS];  /* more than 0: the key was not deleted */
+    uint32_t put;            /* the key that was put, and 1 more; 0: not known */
+};
+
+struct state {
+    struct op_item keys[SIM_KEYS]; /* version 0: there is no such key */
+    uint64_t revision;
+    uint64_t latest; /* invocation of whatever is in the order so far */
+    uint64_t used;   /* hash over the events without an answer that are in the order */
+    uint32_t next;   /* answered event */
+};
+
+/* A revision that nobody was answered with, and which of the unanswered events is tried there. */
+struct choice {
+    struct state before;
+    uint32_t tried; /* in `unanswered` */
+};
+
+struct search {
+    RAFT_LIST(struct event, answered);   /* by revision, the change first */
+    RAFT_LIST(struct event, unanswered); /* writes, by number */
+    bool *used;                          /* of unanswered */
+    uint64_t last_revision;
+    struct known *known;
+    struct map seen;   /* {revision, 0} -> the write that a read saw to be of that revision */
+    struct map placed; /* {write, 0} -> that revision */
+    struct map dead;   /* {state hash, 0}: no order goes on from there */
+    RAFT_LIST(struct choice, choices);
+    uint64_t steps;
+    uint64_t deepest; /* revision; the reason below is from there */
+    char *text;
+    size_t size;
+};
+
+/* --- What the clients saw --------------------------------------------------------------------- */
+
+static bool is_change(const struct op *op)
 {
-    return cluster->first_response < cluster->last_invocation;
+    if (op->kind == OP_PUT)
+        return op->code == CONCLAVE_OK;
+    return !op_is_read(op) && op->code == CONCLAVE_OK && op->value > 0;
 }
 
-static uint64_t zone_low(const struct cluster *cluster)
+/* Puts one logical operation, all attempts together, where it belongs. */
+static void gather_one(struct search *search, const struct ops *ops, uint64_t first,
+                       const uint64_t *again)
 {
-    return zone_forward(cluster) ? cluster->first_response : cluster->last_invocation;
+    const struct op *begin = &ops->items[first];
+    struct event event = {.op = begin, .number = first, .invoked = begin->since, .finished = 0};
+    bool maybe = false;
+    for (uint64_t at = first; at; at = again[at]) {
+        const struct op *op = &ops->items[at];
+        if (op->state == OP_OK && (event.finished == 0 || op->finished < event.finished)) {
+            event.op = op;
+            event.finished = op->finished;
+        }
+        bool denied = op->state == OP_DENIED && op->code != CONCLAVE_FORGOTTEN;
+        maybe |= op->state != OP_REFUSED && op->state != OP_UNDELIVERED && !denied;
+    }
+    if (event.finished) {
+        event.change = is_change(event.op);
+        LIST_RESERVE(&search->answered);
+        search->answered.items[search->answered.count++] = event;
+    } else if (maybe && op_is_write(begin)) {
+        event.finished = UINT64_MAX;
+        LIST_RESERVE(&search->unanswered);
+        search->unanswered.items[search->unanswered.count++] = event;
+    }
 }
 
-static uint64_t zone_high(const struct cluster *cluster)
+static int compare_events(const void *a, const void *b)
 {
-    return zone_forward(cluster) ? cluster->last_invocation : cluster->first_response;
+    const struct event *left = a, *right = b;
+    if (left->op->revision != right->op->revision)
+        return left->op->revision < right->op->revision ? -1 : 1;
+    if (left->change != right->change)
+        return left->change ? -1 : 1;
+    return left->number < right->number ? -1 : left->number > right->number;
 }
 
-static void cluster_add(struct cluster *cluster, const struct op *op)
+static void gather(struct search *search, const struct ops *ops)
 {
-    uint64_t response = op->finished ? op->finished : UINT64_MAX;
-    if (response < cluster->first_response)
-        cluster->first_response = response;
-    if (op->invoked > cluster->last_invocation)
-        cluster->last_invocation = op->invoked;
-}
-
-/* Gathers the clusters of one register, clusters[number of the write]. */
-static bool clusters_gather(const struct ops *ops, uint32_t cell, struct cluster *clusters,
-                            char *text, size_t size)
-{
-    for (uint64_t i = 0; i <= ops->count; i++)
-        clusters[i] = (struct cluster){.write = i, .first_response = UINT64_MAX};
-    clusters[0].present = true;
-    clusters[0].first_response = 0;
+    uint64_t *again = mem_zalloc((ops->count + 1) * sizeof *again); /* the next attempt */
+    uint64_t *last = mem_zalloc((ops->count + 1) * sizeof *last);
     for (uint64_t i = 1; i <= ops->count; i++) {
-        const struct op *op = &ops->items[i];
-        if (op->cell != cell)
-            continue;
-        if (op->kind == OP_WRITE) {
-            if (op->state == OP_OK)
-                clusters[i].present = true;
-            cluster_add(&clusters[i],
-                        op->state == OP_OK ? op : &(struct op){.invoked = op->invoked});
-        } else if (op->state == OP_OK) {
-            uint64_t value = op->value;
-            const struct op *write = value <= ops->count ? &ops->items[value] : NULL;
-            if (!write || (value > 0 && (write->kind != OP_WRITE || write->cell != cell))) {
-                snprintf(text, size, "read %" PRIu64 " saw %" PRIu64 ", which nobody wrote there",
-                         i, value);
+        uint64_t first = ops->items[i].first;
+        if (first != i)
+            again[last[first]] = i;
+        last[first] = i;
+    }
+    for (uint64_t i = 1; i <= ops->count; i++) {
+        if (ops->items[i].first == i && (op_is_read(&ops->items[i]) || op_is_write(&ops->items[i])))
+            gather_one(search, ops, i, again);
+    }
+    free(again);
+    free(last);
+    if (search->answered.count == 0)
+        return;
+    qsort(search->answered.items, search->answered.count, sizeof *search->answered.items,
+          compare_events);
+    search->last_revision = search->answered.items[search->answered.count - 1].op->revision;
+}
+
+/* --- What the answers say of revisions ---------------------------------------------------------
+ */
+
+/* A key was of that modify and create revision (0: not told), up to and with `last`. */
+static void know(struct search *search, uint32_t cell, uint64_t mod, uint64_t create, uint64_t last)
+{
+    if (mod == 0 || mod > last || create > mod || last > search->last_revision)
+        return; /* no such key; or nonsense, which the search will not explain */
+    search->known[mod].put = cell + 1;
+    search->known[mod + 1].quiet[cell]++;
+    search->known[last + 1].quiet[cell]--;
+    if (create == 0)
+        return;
+    search->known[create].put = cell + 1;
+    search->known[create + 1].kept[cell]++;
+    search->known[last + 1].kept[cell]--;
+}
+
+static bool know_item(struct search *search, const struct op *op, uint32_t cell,
+                      const struct op_item *item)
+{
+    if (item->value == 0)
+        return true;
+    know(search, cell, item->mod_revision, item->create_revision, op->revision);
+    uint64_t write = map_put_once(&search->seen, item->mod_revision, 0, item->value);
+    uint64_t revision = map_put_once(&search->placed, item->value, 0, item->mod_revision);
+    if (write == item->value && revision == item->mod_revision)
+        return true;
+    snprintf(search->text, search->size,
+             "operation %" PRIu64 " was seen at revision %" PRIu64 " and at %" PRIu64
+             ", which was seen to be of %" PRIu64,
+             item->value, revision, item->mod_revision, write);
+    return false;
+}
+
+/* False: reads contradict one another. */
+static bool gather_known(struct search *search)
+{
+    search->known = mem_zalloc((search->last_revision + 3) * sizeof *search->known);
+    for (uint32_t i = 0; i < search->answered.count; i++) {
+        const struct event *event = &search->answered.items[i];
+        const struct op *op = event->op;
+        if (op->kind == OP_GET && !know_item(search, op, op->cell, &op->items[0]))
+            return false;
+        for (uint32_t k = 0; op->kind == OP_RANGE && k < SIM_KEYS; k++) {
+            if (!know_item(search, op, k, &op->items[k]))
                 return false;
-            }
-            if (value > 0 && write->invoked > op->finished) {
-                snprintf(text, size,
-                         "read %" PRIu64 " saw write %" PRIu64 ", which began after the read ended",
-                         i, value);
-                return false;
-            }
-            clusters[value].present = true;
-            cluster_add(&clusters[value], op);
+        }
+        if (op->code == CONCLAVE_COMPARE_FAILED)
+            know(search, op->cell, op->value, 0, op->revision);
+        else if (op->kind == OP_PUT)
+            know(search, op->cell, op->value, 0, op->revision - 1);
+    }
+    for (uint64_t r = 1; r <= search->last_revision; r++) {
+        for (uint32_t k = 0; k < SIM_KEYS; k++) {
+            search->known[r].quiet[k] += search->known[r - 1].quiet[k];
+            search->known[r].kept[k] += search->known[r - 1].kept[k];
         }
     }
     return true;
 }
 
-static int zone_compare(const void *a, const void *b)
+static void gather_classes(struct search *search)
 {
-    uint64_t low_a = zone_low(a);
-    uint64_t low_b = zone_low(b);
-    return low_a < low_b ? -1 : low_a > low_b;
+    for (uint32_t i = 0; i < search->unanswered.count; i++) {
+        struct event *event = &search->unanswered.items[i];
+        const struct op *op = event->op;
+        uint64_t class = hash_mix(hash_mix(1, op->kind), ((uint64_t)op->cell << 32) | op->cell_end);
+        event->class = hash_mix(hash_mix(class, op->conditional), op->condition);
+        event->before = UINT32_MAX;
+        if (map_get(&search->placed, event->number, 0, &event->seen_at))
+            event->class = hash_mix(event->number, 1);
+        else
+            event->seen_at = 0;
+        for (uint32_t k = i; k-- > 0 && event->before == UINT32_MAX;) {
+            if (search->unanswered.items[k].class == event->class)
+                event->before = k;
+        }
+    }
 }
 
-/* Zones are sorted by their low end. */
-static bool zones_check(const struct cluster *zones, uint64_t count, char *text, size_t size)
+/* --- One event in the order ------------------------------------------------------------------- */
+
+/* Remembers why, if no order came further so far. False. */
+static bool wrong(struct search *search, const struct state *state, const struct event *event,
+                  const char *why)
 {
-    const struct cluster *forward = NULL; /* the one that reaches furthest so far */
-    for (uint64_t i = 0; i < count; i++) {
-        const struct cluster *zone = &zones[i];
-        bool inside = forward && zone_low(zone) < zone_high(forward);
-        if (zone_forward(zone) && inside) {
-            snprintf(text, size,
-                     "values %" PRIu64 " and %" PRIu64 " of one register were each seen after the "
-                     "other",
-                     forward->write, zone->write);
-            return false;
+    if (state->revision < search->deepest)
+        return false;
+    search->deepest = state->revision;
+    snprintf(search->text, search->size,
+             "operation %" PRIu64 " fits no order at revision %" PRIu64 ": %s", event->number,
+             event->op->revision, why);
+    return false;
+}
+
+static bool item_equal(const struct op_item *a, const struct op_item *b)
+{
+    return a->value == b->value && a->create_revision == b->create_revision &&
+           a->mod_revision == b->mod_revision && a->version == b->version;
+}
+
+/* Applies a write as the revision after the state's. False: it would change nothing there. */
+static bool write_apply(struct state *state, const struct op *op, uint64_t value)
+{
+    uint64_t revision = state->revision + 1;
+    struct op_item *key = &state->keys[op->cell];
+    uint64_t deleted = 0;
+    if (op->kind != OP_DELETE_RANGE && op->conditional && op->condition != key->mod_revision)
+        return false;
+    switch (op->kind) {
+    case OP_PUT:
+        *key = (struct op_item){.value = value,
+                                .create_revision = key->version ? key->create_revision : revision,
+                                .mod_revision = revision,
+                                .version = key->version + 1};
+        deleted = 1;
+        break;
+    case OP_DELETE:
+        deleted = key->version > 0;
+        *key = (struct op_item){0};
+        break;
+    default:
+        for (uint32_t i = op->cell; i < op->cell_end; i++) {
+            deleted += state->keys[i].version > 0;
+            state->keys[i] = (struct op_item){0};
         }
-        if (!zone_forward(zone) && inside && zone_high(zone) < zone_high(forward)) {
-            snprintf(text, size,
-                     "value %" PRIu64 " was written and gone while %" PRIu64 " was seen before "
-                     "and after it",
-                     zone->write, forward->write);
-            return false;
-        }
-        if (zone_forward(zone))
-            forward = zone;
+        break;
     }
+    state->revision = revision;
+    return deleted > 0;
+}
+
+/* How many keys the delete takes away from the state. */
+static uint64_t deletes(const struct state *state, const struct op *op)
+{
+    uint32_t end = op->kind == OP_DELETE ? op->cell + 1 : op->cell_end;
+    uint64_t count = 0;
+    for (uint32_t i = op->cell; i < end; i++)
+        count += state->keys[i].version > 0;
+    return count;
+}
+
+/* An answer that changed nothing: is it that of the state? */
+static bool observe(struct search *search, const struct state *state, const struct event *event)
+{
+    const struct op *op = event->op;
+    const struct op_item *key = &state->keys[op->cell];
+    if (op->kind == OP_GET && !item_equal(&op->items[0], key))
+        return wrong(search, state, event, "it saw another value or version");
+    for (uint32_t i = 0; op->kind == OP_RANGE && i < SIM_KEYS; i++) {
+        if (!item_equal(&op->items[i], &state->keys[i]))
+            return wrong(search, state, event, "it saw another value or version");
+    }
+    if (op_is_read(op))
+        return true;
+    if (op->code == CONCLAVE_COMPARE_FAILED) {
+        if (!op->conditional || op->condition == key->mod_revision ||
+            op->value != key->mod_revision)
+            return wrong(search, state, event, "its condition held, or another revision was told");
+        return true;
+    }
+    bool held = !op->conditional || op->condition == key->mod_revision;
+    if (op->kind == OP_PUT || deletes(state, op) > 0 || (op->kind == OP_DELETE && !held))
+        return wrong(search, state, event, "it changed nothing");
     return true;
 }
 
-bool history_check(const struct ops *ops, char *text, size_t size)
+/* The answered change of the next revision. */
+static bool change(struct search *search, struct state *state, const struct event *event)
 {
-    struct cluster *clusters = mem_alloc((ops->count + 1) * sizeof *clusters);
-    bool ok = true;
-    for (uint32_t cell = 0; ok && cell < SIM_REGISTERS; cell++) {
-        ok = clusters_gather(ops, cell, clusters, text, size);
-        if (!ok)
+    const struct op *op = event->op;
+    uint64_t before = op->kind == OP_PUT ? state->keys[op->cell].mod_revision : deletes(state, op);
+    if (before != op->value)
+        return wrong(search, state, event, "it replaced something else");
+    if (!write_apply(state, op, op->first))
+        return wrong(search, state, event, "its condition did not hold, or it changed nothing");
+    return true;
+}
+
+/* Real time: nothing comes after what began when it was over. */
+static bool in_time(struct search *search, const struct state *state, const struct event *event)
+{
+    return event->finished >= state->latest ||
+           wrong(search, state, event, "it was over when one before it in the order began");
+}
+
+static void take_time(struct state *state, uint64_t invoked)
+{
+    if (invoked > state->latest)
+        state->latest = invoked;
+}
+
+/* Everything answered at the state's revision that changed nothing. */
+static bool observe_all(struct search *search, struct state *state)
+{
+    uint64_t latest = state->latest;
+    while (state->next < search->answered.count) {
+        const struct event *event = &search->answered.items[state->next];
+        if (event->op->revision != state->revision)
             break;
-        uint64_t count = 0;
-        for (uint64_t i = 0; i <= ops->count; i++) {
-            if (clusters[i].present)
-                clusters[count++] = clusters[i];
-        }
-        qsort(clusters, count, sizeof *clusters, zone_compare);
-        ok = zones_check(clusters, count, text, size);
+        if (event->change)
+            return wrong(search, state, event, "two changes have one revision");
+        if (!in_time(search, state, event) || !observe(search, state, event))
+            return false;
+        if (event->invoked > latest)
+            latest = event->invoked;
+        state->next++;
     }
-    free(clusters);
-    return ok;
+    take_time(state, latest);
+    return true;
+}
+
+/* --- Search ----------------------------------------------------------------------------------- */
+
+static uint64_t state_hash(const struct state *state)
+{
+    uint64_t hash = hash_mix(state->revision, state->used);
+    hash = hash_mix(hash, state->latest);
+    for (uint32_t i = 0; i < SIM_KEYS; i++) {
+        hash = hash_mix(hash, state->keys[i].value);
+        hash = hash_mix(hash, state->keys[i].create_revision);
+        hash = hash_mix(hash, state->keys[i].mod_revision);
+        hash = hash_mix(hash, state->keys[i].version);
+    }
+    return hash;
+}
+
+/* Whether the answers of others allow the step to be that of this write. */
+static bool allowed(const struct search *search, const struct state *from, const struct state *to,
+                    const struct op *op)
+{
+    const struct known *known = &search->known[to->revision];
+    if (known->put && (op->kind != OP_PUT || op->cell + 1 != known->put))
+        return false;
+    for (uint32_t k = 0; k < SIM_KEYS; k++) {
+        if (item_equal(&from->keys[k], &to->keys[k]))
+            continue;
+        if (known->quiet[k] > 0 || (known->kept[k] > 0 && to->keys[k].version == 0))
+            return false;
+    }
+    return true;
+}
+
+/* Puts the unanswered event into the order, as the next revision. */
+static bool try_unanswered(struct search *search, struct state *state, uint32_t at)
+{
+    const struct event *event = &search->unanswered.items[at];
+    if (search->used[at] || (event->seen_at && event->seen_at != state->revision + 1) ||
+        (event->before != UINT32_MAX && !search->used[event->before]))
+        return false;
+    uint64_t write;
+    if (map_get(&search->seen, state->revision + 1, 0, &write) && write != event->number)
+        return false;
+    struct state from = *state;
+    if (!write_apply(state, event->op, event->seen_at ? event->number : ANONYMOUS) ||
+        !allowed(search, &from, state, event->op))
+        return false;
+    take_time(state, event->invoked);
+    state->used += event->class;
+    return true;
+}
+
+/* The next way on from the last choice; false: there is none from any. */
+static bool backtrack(struct search *search, struct state *state)
+{
+    while (search->choices.count > 0) {
+        struct choice *choice = &search->choices.items[search->choices.count - 1];
+        if (choice->tried < search->unanswered.count)
+            search->used[choice->tried] = false;
+        while (++choice->tried < search->unanswered.count) {
+            *state = choice->before;
+            if (!try_unanswered(search, state, choice->tried))
+                continue;
+            search->used[choice->tried] = true;
+            return true;
+        }
+        map_put_once(&search->dead, state_hash(&choice->before), 0, 1);
+        search->choices.count--;
+    }
+    return false;
+}
+
+/* A revision that nobody was answered with. */
+static bool choose(struct search *search, struct state *state)
+{
+    uint64_t known;
+    if (state->revision >= search->deepest) {
+        search->deepest = state->revision;
+        snprintf(search->text, search->size,
+                 "revision %" PRIu64
+                 " was told, and no operation could have been the change %" PRIu64,
+                 search->last_revision, state->revision + 1);
+    }
+    if (map_get(&search->dead, state_hash(state), 0, &known))
+        return backtrack(search, state);
+    LIST_RESERVE(&search->choices);
+    search->choices.items[search->choices.count++] =
+        (struct choice){.before = *state, .tried = UINT32_MAX};
+    return backtrack(search, state);
+}
+
+/* One revision further, or elsewhere; false: there is no way. */
+static bool step(struct search *search, struct state *state)
+{
+    const struct event *next = &search->answered.items[state->next];
+    bool answered = next->change && next->op->revision == state->revision + 1;
+    if (!answered)
+        return choose(search, state);
+    if (!in_time(search, state, next) || !change(search, state, next))
+        return backtrack(search, state);
+    take_time(state, next->invoked);
+    state->next++;
+    return true;
+}
+
+static enum history_verdict search_run(struct search *search)
+{
+    struct state state = {0};
+    for (; search->steps < STEPS_MAX; search->steps++) {
+        if (!observe_all(search, &state)) {
+            if (!backtrack(search, &state))
+                return HISTORY_VIOLATED;
+            continue;
+        }
+        if (state.next == search->answered.count)
+            return HISTORY_LINEARIZABLE;
+        if (!step(search, &state))
+            return HISTORY_VIOLATED;
+    }
+    return HISTORY_UNDECIDED;
+}
+
+enum history_verdict history_check(const struct ops *ops, char *text, size_t size)
+{
+    struct search search = {.text = text, .size = size};
+    if (ops->count == 0)
+        return HISTORY_LINEARIZABLE;
+    gather(&search, ops);
+    search.used = mem_zalloc((search.unanswered.count + 1) * sizeof *search.used);
+    enum history_verdict verdict = HISTORY_VIOLATED;
+    if (gather_known(&search)) {
+        gather_classes(&search);
+        verdict = search_run(&search);
+    }
+    free(search.answered.items);
+    free(search.unanswered.items);
+    free(search.used);
+    free(search.choices.items);
+    free(search.known);
+    map_deinit(&search.seen);
+    map_deinit(&search.placed);
+    map_deinit(&search.dead);
+    return verdict;
 }

@@ -1,10 +1,13 @@
 /* tests/sim/history.h - is what the clients saw linearizable?
  *
- * Every register is checked by itself (linearizability is local). Writes have unique values, so
- * the question is decided in O(n log n) (Gibbons and Korach, "Testing shared memories", 1997): a
- * write and the reads that saw it form a cluster with the zone between its first response and its
- * last invocation. The history is linearizable if and only if no read saw a write that began after
- * it or never was, no two forward zones overlap, and no backward zone lies inside a forward one.
+ * The store has one revision for all keys, which rises by one with each change, and every answer
+ * tells it. So the search for an order (Wing and Gong, "Testing and verifying concurrent objects",
+ * 1993; with the memory of Lowe, 2017) goes along the revisions: each one is a change that was
+ * answered with it, or one that was never answered and may have taken effect at any time after it
+ * was invoked, or never. Only there the search branches. What was answered at a revision has to be
+ * what the keys then hold, to the last version number; and nothing may come before what was
+ * finished when it began. An operation that was surely not applied takes effect nowhere. A command
+ * of a session counts once, however often it was sent, from its first sending to its first answer.
  *
  * It looks only at ops_*: at what clients saw, not at the log. */
 #ifndef TESTS_SIM_HISTORY_H
@@ -14,7 +17,13 @@
 
 #include <stddef.h>
 
-/* True if linearizable; else the reason is in text[size]. */
-bool history_check(const struct ops *ops, char *text, size_t size);
+enum history_verdict {
+    HISTORY_LINEARIZABLE,
+    HISTORY_VIOLATED,
+    HISTORY_UNDECIDED /* the search took too many steps */
+};
+
+/* VIOLATED: the reason is in text[size]. */
+enum history_verdict history_check(const struct ops *ops, char *text, size_t size);
 
 #endif

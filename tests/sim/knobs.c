@@ -77,18 +77,39 @@ static void draw_load(struct knobs *knobs, struct prng *prng)
     knobs->leader_guess_chance = PICK(prng, 300, 800, 950);
 }
 
-/* The real code is slower than the models: half of the seeds run on each part of it, and very few
- * on LMDB. */
+/* Limits that runs of this length reach, and those that nobody does. */
+static void draw_sessions(struct knobs *knobs, struct prng *prng)
+{
+    uint64_t timeout_ms = knobs->raft.election_timeout_us / 1000;
+    struct session_limits *limits = &knobs->sessions;
+    knobs->session_chance = PICK(prng, 500, 1000, 1000);
+    knobs->retry_chance = PICK(prng, 300, 800, 950);
+    knobs->stale_chance = PICK(prng, 0, 100, 500);
+    knobs->idle_chance = PICK(prng, 0, 20, 100);
+    limits->sessions = (uint32_t)PICK(prng, 2, 4, 8, SESSIONS_MAX);
+    limits->window = (uint32_t)PICK(prng, 8, 16, SESSION_WINDOW);
+    limits->sweep_commands = (uint32_t)PICK(prng, 2, 8, SESSION_SWEEP_COMMANDS);
+    limits->lifetime_ms = timeout_ms * PICK(prng, 1, 4, 20, 1000);
+    limits->clock_step_max_ms = limits->lifetime_ms / 2;
+    limits->slots = PICK(prng, 16, 64, SESSION_SLOTS_MAX);
+    limits->body_bytes = PICK(prng, 4, SESSION_BODY_BYTES_MAX, SESSION_BODY_BYTES_MAX);
+    limits->bodies_bytes = PICK(prng, 400, 1500, SESSION_BODIES_BYTES_MAX);
+    knobs->clock_step_us = limits->lifetime_ms * 1000 / PICK(prng, 2, 10, 60);
+}
+
+/* The real wire and disk are slower than the models: half of the seeds run on each of them, and
+ * very few on LMDB. */
 static void draw_real(struct knobs *knobs, struct prng *prng)
 {
     knobs->real_wire = prng_below(prng, 2) == 0;
     knobs->real_disk = prng_below(prng, 2) == 0;
     knobs->real_machine = prng_below(prng, 50) == 0;
+    knobs->twin_machine = prng_below(prng, 100) == 0;
     knobs->storage.segment_bytes = PICK(prng, 1024, 1024, 2048, 8192, 65536);
     knobs->storage.attest_chance = PICK(prng, 0, 50, 500);
     knobs->storage.prepare_chance = PICK(prng, 0, 300, 1000);
     knobs->storage.kill_chance = PICK(prng, 0, 500, 1000);
-    if (knobs->real_machine) { /* else nearly every crash would empty it */
+    if (knobs->real_machine || knobs->twin_machine) { /* else nearly every crash would empty it */
         knobs->reset_chance = PICK(prng, 0, 100, 300);
         knobs->storage.kill_chance = PICK(prng, 700, 1000);
     }
@@ -124,6 +145,7 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     draw_raft(knobs, prng);
     draw_timing(knobs, prng);
     draw_load(knobs, prng);
+    draw_sessions(knobs, prng);
     for (int i = 0; i < SIM_FAULT_COUNT; i++)
         knobs->on[i] = prng_below(prng, 2) == 0;
     knobs->chance[SIM_FAULT_LOSS] = PICK(prng, 5, 30, 100, 300);

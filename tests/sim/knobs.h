@@ -7,6 +7,7 @@
 #define TESTS_SIM_KNOBS_H
 
 #include "base/prng.h"
+#include "machine/session_table.h"
 #include "raft/raft.h"
 
 struct storage_knobs {
@@ -20,7 +21,7 @@ enum {
     SIM_VOTERS_MAX = 7,
     SIM_NODES_MAX = 16, /* over a run: members from the start, those that join, blank disks */
     SIM_CLIENTS_MAX = 8,
-    SIM_REGISTERS = 4
+    SIM_KEYS = 4 /* few: what clients do meets */
 };
 
 enum { SIM_CHANGE_KINDS = 5 }; /* add, promote, remove, replace, nonsense */
@@ -92,7 +93,8 @@ struct knobs {
 
     bool real_wire;    /* messages are encoded, and decoded where they arrive */
     bool real_disk;    /* vote file and log are the real ones */
-    bool real_machine; /* keys and values in LMDB: slow */
+    bool real_machine; /* keys, values and sessions in LMDB: slow; else in memory */
+    bool twin_machine; /* both, side by side */
     struct storage_knobs storage;
     struct change_knobs changes;
 
@@ -101,8 +103,14 @@ struct knobs {
     uint32_t pad_max;   /* bytes added to a command */
     uint64_t think_us_max;
     uint64_t read_chance;
-    uint64_t lease_chance;        /* of a read: a lease is good enough */
-    bool leases_mixed;            /* not all nodes have the option */
+    uint64_t lease_chance;   /* of a read: a lease is good enough */
+    bool leases_mixed;       /* not all nodes have the option */
+    uint64_t stale_chance;   /* a read may be old by a bound */
+    uint64_t session_chance; /* a client writes in a session */
+    uint64_t retry_chance;   /* it sends again what was not answered; else gives up */
+    uint64_t idle_chance;    /* it does nothing for long */
+    uint64_t clock_step_us;  /* leaders write cluster time at most so often */
+    struct session_limits sessions;
     uint64_t leader_guess_chance; /* a client asks the node that it takes for the leader */
 };
 

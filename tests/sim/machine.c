@@ -1,139 +1,266 @@
 #include "tests/sim/machine.h"
 
 #include "base/fatal.h"
+#include "base/list.h"
+#include "machine/reply.h"
 #include "tests/sim/map.h"
-#include "tests/sim/ops.h"
-#include "tests/sim/store.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
-struct machine {
-    uint64_t applied;
-    uint64_t hash;
-    uint64_t registers[SIM_REGISTERS];
-    struct raft_runs *queue; /* oldest first */
-    uint32_t queued, capacity;
-    uint32_t working; /* of the queue's front: in the batch under way */
-    struct store *store;
+/* The answers to one batch, by the place of the command in it. */
+struct answers {
+    struct conclave_reply_sink *sinks;
+    struct conclave_reply_sink **pointers;
 };
 
-static void machine_clear(struct machine *machine, bool reset)
-{
-    for (uint32_t i = 0; i < machine->queued; i++)
-        raft_runs_clear(&machine->queue[i]);
-    machine->queued = 0;
-    machine->working = 0;
-    if (reset) {
-        machine->applied = 0;
-        machine->hash = 1;
-        for (int i = 0; i < SIM_REGISTERS; i++)
-            machine->registers[i] = 0;
-    }
-}
+struct machine {
+    struct store *store, *twin;
+    const char *difference; /* of an answer of the twin */
+    uint64_t applied;
+    uint64_t hash;
+    RAFT_LIST(struct raft_runs, queue); /* oldest first */
+    uint32_t working;                   /* of the queue's front: in the batch under way */
+    struct session_input *inputs;
+    struct answers answers, twin_answers;
+};
 
-struct machine *machine_create(struct store *store)
+struct machine *machine_create(struct store *store, struct store *twin)
 {
     struct machine *machine = mem_zalloc(sizeof *machine);
     machine->store = store;
-    machine_clear(machine, true);
+    machine->twin = twin;
     return machine;
+}
+
+static void machine_clear(struct machine *machine)
+{
+    for (uint32_t i = 0; i < machine->queue.count; i++)
+        raft_runs_clear(&machine->queue.items[i]);
+    machine->queue.count = 0;
+    machine->working = 0;
 }
 
 void machine_destroy(struct machine *machine)
 {
-    machine_clear(machine, true);
+    machine_clear(machine);
     store_destroy(machine->store);
-    free(machine->queue);
+    store_destroy(machine->twin);
+    free(machine->queue.items);
     free(machine);
+}
+
+void machine_remove_files(const struct machine *machine)
+{
+    store_remove(machine->store);
+    if (machine->twin)
+        store_remove(machine->twin);
 }
 
 void machine_submit(struct machine *machine, struct raft_runs *entries)
 {
-    if (machine->queued == machine->capacity) {
-        machine->capacity = machine->capacity ? machine->capacity * 2 : 8;
-        machine->queue = mem_realloc(machine->queue, machine->capacity * sizeof *machine->queue);
-    }
-    machine->queue[machine->queued++] = *entries;
+    LIST_RESERVE(&machine->queue);
+    machine->queue.items[machine->queue.count++] = *entries;
     *entries = (struct raft_runs){0};
 }
 
 uint32_t machine_begin(struct machine *machine, uint32_t max)
 {
     ASSERT(machine->working == 0);
-    machine->working = machine->queued < max ? machine->queued : max;
+    machine->working = machine->queue.count < max ? machine->queue.count : max;
     return machine->working;
 }
 
-static void machine_apply(struct machine *machine, const struct raft_entry *entry)
+/* --- A batch ---------------------------------------------------------------------------------- */
+
+static void answers_create(struct answers *answers, size_t count)
 {
-    uint64_t hash = hash_mix(machine->hash, entry->id.index);
-    uint64_t number;
-    uint32_t cell;
-    if (entry->kind == RAFT_ENTRY_COMMAND && command_decode(entry->payload, &number, &cell)) {
-        machine->registers[cell % SIM_REGISTERS] = number;
-        hash = hash_mix(hash, number);
+    answers->sinks = mem_zalloc((count + 1) * sizeof *answers->sinks);
+    answers->pointers = mem_alloc((count + 1) * sizeof(struct conclave_reply_sink *));
+    for (size_t i = 0; i < count; i++)
+        answers->pointers[i] = &answers->sinks[i];
+}
+
+static void answers_destroy(struct answers *answers, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        reply_sink_clear(&answers->sinks[i]);
+    free(answers->sinks);
+    free(answers->pointers);
+}
+
+static bool is_command(const struct raft_entry *entry)
+{
+    return entry->kind == RAFT_ENTRY_COMMAND || entry->kind == RAFT_ENTRY_SESSION;
+}
+
+/* As the state-machine actor gathers them. Returns how many. */
+static size_t gather(struct machine *machine, uint64_t *ret_last)
+{
+    size_t count = 0, room = 1;
+    for (uint32_t i = 0; i < machine->working; i++)
+        room += machine->queue.items[i].entry_count;
+    machine->inputs = mem_alloc(room * sizeof *machine->inputs);
+    for (uint32_t i = 0; i < machine->working; i++) {
+        struct raft_runs_iter it = {0};
+        for (const struct raft_entry *e; (e = raft_runs_next(&machine->queue.items[i], &it));) {
+            *ret_last = e->id.index;
+            machine->inputs[count++] =
+                (struct session_input){.command = {.index = e->id.index,
+                                                   .term = e->id.term,
+                                                   .data = e->payload.data,
+                                                   .bytes = e->payload.bytes},
+                                       .in_session = e->kind == RAFT_ENTRY_SESSION,
+                                       .audit_only = !is_command(e)};
+        }
     }
-    machine->hash = hash;
-    machine->applied = entry->id.index;
+    return count;
+}
+
+static bool answer_equal(const struct conclave_reply_sink *a, const struct conclave_reply_sink *b)
+{
+    size_t bytes = a->body ? a->body->bytes : 0;
+    return a->code == b->code && a->refused == b->refused &&
+           bytes == (b->body ? b->body->bytes : 0) &&
+           (bytes == 0 || memcmp(a->body->data, b->body->data, bytes) == 0);
+}
+
+/* As one, or as many as it takes. */
+static void apply(struct store *store, const struct machine *machine, size_t count, uint64_t last,
+                  const struct answers *answers)
+{
+    size_t at = 0;
+    for (; count - at > SESSION_INPUTS_MAX; at += SESSION_INPUTS_MAX)
+        ASSERT(store_apply(store, machine->inputs + at, SESSION_INPUTS_MAX,
+                           machine->inputs[at + SESSION_INPUTS_MAX - 1].command.index,
+                           answers->pointers + at) == CONCLAVE_OK);
+    ASSERT(store_apply(store, machine->inputs + at, count - at, last, answers->pointers + at) ==
+           CONCLAVE_OK);
+}
+
+static void twin_apply(struct machine *machine, size_t count, uint64_t last)
+{
+    answers_create(&machine->twin_answers, count);
+    apply(machine->twin, machine, count, last, &machine->twin_answers);
+    for (size_t i = 0; i < count; i++) {
+        if (!answer_equal(&machine->answers.sinks[i], &machine->twin_answers.sinks[i]))
+            machine->difference = "answers";
+    }
+    answers_destroy(&machine->twin_answers, count);
+}
+
+static void hash_take(struct machine *machine)
+{
+    machine->hash = hash_mix(store_keys_hash(machine->store), store_sessions_hash(machine->store));
+    machine->hash = hash_mix(machine->hash, store_audit(machine->store));
 }
 
 void machine_complete(struct machine *machine,
                       void (*applied)(void *arg, const struct raft_entry *entry,
-                                      uint64_t state_hash),
+                                      const struct conclave_reply_sink *reply),
                       void *arg)
 {
     ASSERT(machine->working > 0);
+    uint64_t last = 0;
+    size_t count = gather(machine, &last);
+    answers_create(&machine->answers, count);
+    apply(machine->store, machine, count, last, &machine->answers);
+    if (machine->twin)
+        twin_apply(machine, count, last);
+    machine->applied = last;
+    hash_take(machine);
+    size_t at = 0;
     for (uint32_t i = 0; i < machine->working; i++) {
-        if (machine->store)
-            ASSERT(store_apply(machine->store, &machine->queue[i]) == CONCLAVE_OK);
         struct raft_runs_iter it = {0};
-        for (const struct raft_entry *e; (e = raft_runs_next(&machine->queue[i], &it));) {
-            machine_apply(machine, e);
-            applied(arg, e, machine->hash);
-        }
-        raft_runs_clear(&machine->queue[i]);
+        for (const struct raft_entry *e; (e = raft_runs_next(&machine->queue.items[i], &it)); at++)
+            applied(arg, e, is_command(e) ? &machine->answers.sinks[at] : NULL);
+        raft_runs_clear(&machine->queue.items[i]);
     }
-    machine->queued -= machine->working;
-    for (uint32_t i = 0; i < machine->queued; i++)
-        machine->queue[i] = machine->queue[i + machine->working];
+    answers_destroy(&machine->answers, count);
+    free(machine->inputs);
+    machine->queue.count -= machine->working;
+    memmove(machine->queue.items, machine->queue.items + machine->working,
+            machine->queue.count * sizeof *machine->queue.items);
     machine->working = 0;
 }
 
+/* --- Life ------------------------------------------------------------------------------------- */
+
 void machine_crash(struct machine *machine, bool reset)
 {
-    machine_clear(machine, reset);
-    if (machine->store)
-        store_crash(machine->store, reset);
+    machine_clear(machine);
+    store_crash(machine->store, reset);
+    if (machine->twin)
+        store_crash(machine->twin, reset);
+    if (reset)
+        machine->applied = 0;
+}
+
+static bool open_one(struct store *store, uint64_t applied, struct conclave_error *error)
+{
+    uint64_t found;
+    if (store_open(store, &found, error) != CONCLAVE_OK)
+        return false;
+    if (found == applied)
+        return true;
+    error_set(error, CONCLAVE_CORRUPT,
+              "the store holds %" PRIu64 " entries, %" PRIu64 " were applied to it", found,
+              applied);
+    return false;
 }
 
 bool machine_start(struct machine *machine, struct conclave_error *error)
 {
-    uint64_t applied;
-    if (!machine->store)
-        return true;
-    if (store_open(machine->store, &applied, error) != CONCLAVE_OK)
+    if (!open_one(machine->store, machine->applied, error) ||
+        (machine->twin && !open_one(machine->twin, machine->applied, error)))
         return false;
-    if (applied == machine->applied)
-        return true;
-    error_set(error, CONCLAVE_CORRUPT,
-              "the store holds %" PRIu64 " entries, %" PRIu64 " were applied to it", applied,
-              machine->applied);
-    return false;
+    hash_take(machine);
+    return true;
 }
+
+struct buf *machine_snapshot(struct machine *machine)
+{
+    return store_snapshot(machine->store);
+}
+
+int machine_restore(struct machine *machine, uint64_t index, struct slice snapshot)
+{
+    ASSERT(machine->working == 0);
+    machine_clear(machine);
+    int code = store_restore(machine->store, index, snapshot);
+    if (!code && machine->twin)
+        code = store_restore(machine->twin, index, snapshot);
+    if (!code) {
+        machine->applied = index;
+        hash_take(machine);
+    }
+    return code;
+}
+
+/* --- What it holds ---------------------------------------------------------------------------- */
 
 struct store *machine_store(const struct machine *machine)
 {
     return machine->store;
 }
 
-bool machine_agrees(const struct machine *machine)
+const char *machine_difference(const struct machine *machine)
 {
-    for (uint32_t i = 0; i < SIM_REGISTERS; i++) {
-        if (store_register(machine->store, i) != machine->registers[i])
-            return false;
-    }
-    return true;
+    if (machine->difference || !machine->twin)
+        return machine->difference;
+    if (store_keys_hash(machine->store) != store_keys_hash(machine->twin))
+        return "keys";
+    if (store_sessions_hash(machine->store) != store_sessions_hash(machine->twin))
+        return "sessions";
+    if (store_audit(machine->store) != store_audit(machine->twin))
+        return "audit";
+    struct buf *one = store_snapshot(machine->store);
+    struct buf *two = store_snapshot(machine->twin);
+    bool equal = one->bytes == two->bytes && memcmp(one->data, two->data, one->bytes) == 0;
+    buf_unref(one);
+    buf_unref(two);
+    return equal ? NULL : "snapshots";
 }
 
 uint64_t machine_applied(const struct machine *machine)
@@ -144,10 +271,4 @@ uint64_t machine_applied(const struct machine *machine)
 uint64_t machine_hash(const struct machine *machine)
 {
     return machine->hash;
-}
-
-uint64_t machine_register(const struct machine *machine, uint32_t cell)
-{
-    return machine->store ? store_register(machine->store, cell)
-                          : machine->registers[cell % SIM_REGISTERS];
 }

@@ -1,22 +1,22 @@
-/* tests/sim/machine.h - the state machine: a hash over everything applied and the last write of
- * every register. Batches are applied whole, in order, some time after they were handed over. A
+/* tests/sim/machine.h - the state machine of a node at work: the real one (tests/sim/store.h)
+ * behind a queue. Batches are applied whole, in order, some time after they were handed over. A
  * crash keeps what was applied, or empties it.
  *
- * It is a model by itself, and quick. On top of a struct store it says what that has to hold, and
- * reads are answered by the store. One thread. */
+ * There may be a second store that does the same on other tables: its answers, its state and its
+ * snapshots have to be those of the first. One thread. */
 #ifndef TESTS_SIM_MACHINE_H
 #define TESTS_SIM_MACHINE_H
 
-#include "base/error.h"
-#include "raft/raft.h"
-#include "tests/sim/knobs.h"
+#include "tests/sim/store.h"
 
 struct machine;
-struct store;
 
-/* `store`: taken over; NULL: the model alone. */
-struct machine *machine_create(struct store *store);
+/* The stores are taken over; `twin` NULL: none. */
+struct machine *machine_create(struct store *store, struct store *twin);
 void machine_destroy(struct machine *machine);
+
+/* For signal handlers. */
+void machine_remove_files(const struct machine *machine);
 
 /* Queues committed entries; takes them over and leaves *entries empty. */
 void machine_submit(struct machine *machine, struct raft_runs *entries);
@@ -25,11 +25,11 @@ void machine_submit(struct machine *machine, struct raft_runs *entries);
  * queued. No batch may be under way. */
 uint32_t machine_begin(struct machine *machine, uint32_t max);
 
-/* The batch under way is applied. Calls `applied` for each entry, after it, with the state's
- * hash. */
+/* The batch under way is applied, as one. Calls `applied` for each entry, after it; reply: NULL if
+ * it was no command. */
 void machine_complete(struct machine *machine,
                       void (*applied)(void *arg, const struct raft_entry *entry,
-                                      uint64_t state_hash),
+                                      const struct conclave_reply_sink *reply),
                       void *arg);
 
 /* The node dies: what is queued is gone; what was applied stays, or (`reset`) is gone too. */
@@ -38,16 +38,21 @@ void machine_crash(struct machine *machine, bool reset);
 /* A start. False: what the store holds is not what was applied, or after a reset not nothing. */
 MUST_USE bool machine_start(struct machine *machine, struct conclave_error *error);
 
-/* The real store under it; NULL: a model. */
+/* Open between a start and a crash. */
 struct store *machine_store(const struct machine *machine);
 
-/* True if the store's registers are the model's. */
-bool machine_agrees(const struct machine *machine);
+/* NULL, or in what the second store differs from the first. Open. */
+const char *machine_difference(const struct machine *machine);
+
+/* The state as a snapshot as of the last apply; one reference. Open. */
+struct buf *machine_snapshot(struct machine *machine);
+
+/* Becomes a snapshot of `index`; what is queued is gone. Open, no batch under way. */
+MUST_USE int machine_restore(struct machine *machine, uint64_t index, struct slice snapshot);
 
 uint64_t machine_applied(const struct machine *machine); /* index */
-uint64_t machine_hash(const struct machine *machine);
 
-/* The number of the last write to the register; 0: none. */
-uint64_t machine_register(const struct machine *machine, uint32_t cell);
+/* Of all keys and sessions, after the last batch or start. */
+uint64_t machine_hash(const struct machine *machine);
 
 #endif

@@ -45,10 +45,14 @@ static void node_make_disk(struct world *world, struct node *node, struct buf *c
         storage =
             storage_create(&node->identity, &world->knobs.storage, configuration, &world->prng);
     node->disk = disk_create(configuration, storage);
-    struct store *store = NULL;
-    if (world->knobs.real_machine)
-        store = store_create(world->cluster_id, node->id);
-    node->machine = machine_create(store);
+    const struct knobs *knobs = &world->knobs;
+    struct store *twin = NULL;
+    if (knobs->twin_machine)
+        twin = store_create(knobs->real_machine ? STORE_MEMORY : STORE_LMDB, &knobs->sessions,
+                            world->cluster_id, node->id);
+    node->machine = machine_create(store_create(knobs->real_machine ? STORE_LMDB : STORE_MEMORY,
+                                                &knobs->sessions, world->cluster_id, node->id),
+                                   twin);
     node->exists = true;
 }
 

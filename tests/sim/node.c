@@ -256,9 +256,11 @@ static bool node_open_machine(struct world *world, struct node *node)
                    world_index(world, node) + 1, error.message);
         return false;
     }
-    if (machine_store(node->machine) && node->incarnation > 0)
-        report_mark(&world->report, machine_applied(node->machine) > 0 ? SIM_MARK_REAL_STORE_KEPT
-                                                                       : SIM_MARK_REAL_STORE_RESET);
+    check_machine_state(world, node);
+    node->start_applied = machine_applied(node->machine);
+    if (world->knobs.real_machine && node->incarnation > 0)
+        report_mark(&world->report,
+                    node->start_applied > 0 ? SIM_MARK_REAL_STORE_KEPT : SIM_MARK_REAL_STORE_RESET);
     return true;
 }
 
@@ -306,6 +308,7 @@ static void node_forget(struct node *node)
     node->inbox.count = 0;
     node->reads.count = 0;
     node->reads_in_core = 0;
+    node->fresh_us = node->fresh_index = 0;
     node->disk_busy = node->machine_busy = false;
     node->wake_queued = node->timer_due = false;
     node->persisted_at_us = node->applied_at_us = 0;
@@ -327,7 +330,8 @@ void node_crash(struct world *world, struct node *node)
     if (!power)
         report_mark(report, SIM_MARK_REAL_KILLED);
     bool reset = knobs_chance(&world->prng, world->knobs.reset_chance);
-    if (machine_store(node->machine) && disk_storage(node->disk) && power)
+    bool files = world->knobs.real_machine || world->knobs.twin_machine;
+    if (files && disk_storage(node->disk) && power)
         reset = true; /* one machine: what it kept in memory alone is gone */
     if (reset && machine_applied(node->machine) > 0)
         report_mark(report, SIM_MARK_MACHINE_RESET);

@@ -1,5 +1,8 @@
 #include "tests/sim/world.h"
 
+#include "base/list.h"
+#include "machine/reply.h"
+
 /* What the disk and the state machine of a node do: one batch each under way, and the report of it
  * to the core some time later. */
 
@@ -100,14 +103,47 @@ void node_synced(struct world *world, struct node *node)
     node_disk_begin(world, node);
 }
 
-static void entry_applied(void *arg, const struct raft_entry *entry, uint64_t state_hash)
+static void entry_applied(void *arg, const struct raft_entry *entry,
+                          const struct conclave_reply_sink *reply)
 {
     struct node_at *at = arg;
-    check_applied(&at->world->check, world_index(at->world, at->node), entry->id.index, state_hash);
+    check_machine_entry(at->world, at->node, entry, reply);
+    if (at->world->check.failed)
+        return;
     if (operator_origin(entry->origin))
         operator_answer(at->world, at->node, entry->origin.request, CONCLAVE_OK, entry->id.index);
-    else if (entry->origin.request)
-        clients_answer(at->world, at->node, entry->origin.request, OP_OK, entry->id.index, 0);
+    else if (reply && entry->origin.request)
+        clients_answer(at->world, at->node, entry->origin.request, entry->id.index, reply);
+}
+
+void node_add_read(struct node *node, struct node_read read)
+{
+    LIST_RESERVE(&node->reads);
+    node->reads.items[node->reads.count++] = read;
+}
+
+static void answer_read(struct world *world, struct node *node, const struct node_read *read)
+{
+    const struct op *op = &world->ops.items[read->op];
+    /* Rule 41: looked at after it was executed, which may have been long after. */
+    if (read->valid_until_us > 0 && node_clock(world, node) >= read->valid_until_us) {
+        report_mark(&world->report, SIM_MARK_LEASE_ENDED);
+        check_read_arrives(&world->check, read->op, world_index(world, node));
+        node_give(world, node, (struct raft_event){.type = RAFT_EVENT_READ, .read = read->op});
+        return;
+    }
+    if (read->valid_until_us > 0)
+        report_mark(&world->report, SIM_MARK_READ_LEASE);
+    if (op->max_age_us && node_clock(world, node) - read->fresh_us > op->max_age_us) {
+        report_mark(&world->report, SIM_MARK_STALE_REFUSED);
+        clients_refuse(world, node, read->op, CONCLAVE_STALE);
+        return;
+    }
+    struct buf *query = query_encode(op);
+    const struct conclave_reply_sink *told =
+        store_query(machine_store(node->machine), (struct slice){query->data, query->bytes});
+    buf_unref(query);
+    clients_answer(world, node, read->op, machine_applied(node->machine), told);
 }
 
 void node_answer_reads(struct world *world, struct node *node)
@@ -116,21 +152,10 @@ void node_answer_reads(struct world *world, struct node *node)
     uint32_t kept = 0;
     for (uint32_t i = 0; i < node->reads.count; i++) {
         struct node_read read = node->reads.items[i];
-        if (read.index > applied) {
+        if (read.index > applied)
             node->reads.items[kept++] = read;
-            continue;
-        }
-        /* Rule 41: looked at after it was executed, which may have been long after. */
-        if (read.valid_until_us > 0 && node_clock(world, node) >= read.valid_until_us) {
-            report_mark(&world->report, SIM_MARK_LEASE_ENDED);
-            check_read_arrives(&world->check, read.op, world_index(world, node));
-            node_give(world, node, (struct raft_event){.type = RAFT_EVENT_READ, .read = read.op});
-            continue;
-        }
-        if (read.valid_until_us > 0)
-            report_mark(&world->report, SIM_MARK_READ_LEASE);
-        uint32_t cell = world->ops.items[read.op].cell;
-        clients_answer(world, node, read.op, OP_OK, applied, machine_register(node->machine, cell));
+        else
+            answer_read(world, node, &read);
     }
     node->reads.count = kept;
 }
@@ -140,15 +165,12 @@ void node_applied(struct world *world, struct node *node)
     struct node_at at = {.world = world, .node = node};
     machine_complete(node->machine, entry_applied, &at);
     node->machine_busy = false;
-    struct store *store = machine_store(node->machine);
-    if (store) {
+    if (world->knobs.real_machine)
         report_mark(&world->report, SIM_MARK_REAL_APPLY);
-        check_store(&world->check, world_index(world, node), machine_applied(node->machine),
-                    store_hash(store));
-        if (!machine_agrees(node->machine))
-            check_fail(&world->check, "a store holds what was applied", "n%u's does not",
-                       world_index(world, node) + 1);
-    }
+    if (world->knobs.twin_machine)
+        report_mark(&world->report, SIM_MARK_TWIN_APPLY);
+    if (!world->check.failed)
+        check_machine_state(world, node);
     node_answer_reads(world, node);
     report_event(&world->report, (struct record){.at_us = world->now_us,
                                                  .kind = RECORD_APPLIED,

@@ -1,7 +1,5 @@
 #include "tests/sim/world.h"
 
-#include "base/list.h"
-
 #include <string.h>
 
 /* Carrying out what a step of the core put out, after checking it. */
@@ -98,17 +96,23 @@ static void output_reads(struct world *world, struct node *node)
                                      .v = {result.read, (uint64_t)result.code, result.index}});
         node->reads_in_core--;
         if (result.code != CONCLAVE_OK) {
-            clients_answer(world, node, result.read, OP_REFUSED, 0, 0);
+            clients_refuse(world, node, result.read, result.code);
         } else {
+            uint64_t taken_us = world->ops.items[result.read].taken_us;
+            if (taken_us > node->fresh_us) {
+                node->fresh_us = taken_us;
+                node->fresh_index = result.index;
+            }
             if (raft_role(node->raft) == RAFT_FOLLOWER)
                 report_mark(&world->report, SIM_MARK_READ_FOLLOWER);
             else if (raft_role(node->raft) == RAFT_LEADER && result.valid_until_us == 0)
                 check_read_confirmed(&world->check, result.read, world_index(world, node));
             if (result.index > machine_applied(node->machine))
                 report_mark(&world->report, SIM_MARK_READ_WAITED);
-            LIST_RESERVE(&node->reads);
-            node->reads.items[node->reads.count++] = (struct node_read){
-                .op = result.read, .index = result.index, .valid_until_us = result.valid_until_us};
+            node_add_read(node, (struct node_read){.op = result.read,
+                                                   .index = result.index,
+                                                   .valid_until_us = result.valid_until_us,
+                                                   .fresh_us = taken_us});
         }
     }
     if (node->reads_in_core > node->options.reads_max)
@@ -134,8 +138,8 @@ static void output_refused(struct world *world, struct node *node)
             refusal.code != CONCLAVE_HANDOVER)
             check_fail(&world->check, "refusals say why", "n%u refuses with %s",
                        world_index(world, node) + 1, conclave_code_name(refusal.code));
-        clients_answer(world, node, refusal.origin.request,
-                       refusal.code == CONCLAVE_UNKNOWN ? OP_UNKNOWN : OP_REFUSED, 0, 0);
+        if (refusal.origin.request) /* nobody waits for the clock */
+            clients_refuse(world, node, refusal.origin.request, refusal.code);
     }
 }
 
@@ -196,6 +200,9 @@ static void view_marks(struct world *world, struct node *node, const struct chec
                        const struct check_view *after)
 {
     struct report *report = &world->report;
+    if (after->role == RAFT_LEADER &&
+        (before->role != RAFT_LEADER || before->hard_state.term != after->hard_state.term))
+        node->session_clock_us = node->now_us;
     if (after->role == RAFT_LEADER && before->role != RAFT_LEADER) {
         report_mark(report, SIM_MARK_LEADER);
         const struct check_node *at = &world->check.nodes[world_index(world, node)];

@@ -1,9 +1,14 @@
 #include "tests/sim/ops.h"
 
 #include "base/fatal.h"
+#include "codec/kv.h"
+#include "codec/session.h"
+#include "tests/sim/map.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+enum { KEY_BYTES = 2, NUMBER_BYTES = 9, NUMBER_MARK = 0xcf /* MessagePack: uint64 */ };
 
 uint64_t ops_add(struct ops *ops, struct op op)
 {
@@ -14,6 +19,8 @@ uint64_t ops_add(struct ops *ops, struct op op)
     if (ops->count == 0)
         ops->items[0] = (struct op){0};
     ops->items[++ops->count] = op;
+    if (op.first == 0)
+        ops->items[ops->count].first = ops->count;
     return ops->count;
 }
 
@@ -23,22 +30,223 @@ void ops_deinit(struct ops *ops)
     *ops = (struct ops){0};
 }
 
-struct buf *command_encode(uint64_t number, uint32_t cell, uint32_t pad)
+/* --- Keys and values -------------------------------------------------------------------------- */
+
+static struct slice key_encode(uint32_t cell, uint8_t key[KEY_BYTES])
 {
-    struct buf *buf = buf_create(COMMAND_BYTES + pad);
-    uint64_t words[2] = {number, cell};
-    memcpy(buf->data, words, sizeof words);
-    memset(buf->data + COMMAND_BYTES, (int)(number & 0xff), pad);
-    return buf;
+    key[0] = 'k';
+    key[1] = (uint8_t)('0' + cell);
+    return (struct slice){key, KEY_BYTES};
 }
 
-bool command_decode(struct slice payload, uint64_t *ret_number, uint32_t *ret_cell)
+uint32_t key_decode(struct slice key)
 {
-    uint64_t words[2];
-    if (payload.bytes < sizeof words)
+    if (key.bytes != KEY_BYTES || key.data[0] != 'k')
+        return SIM_KEYS;
+    uint32_t cell = (uint32_t)key.data[1] - '0';
+    return cell < SIM_KEYS ? cell : SIM_KEYS;
+}
+
+uint64_t value_decode(struct slice value)
+{
+    uint64_t number = 0;
+    if (value.bytes >= sizeof number)
+        memcpy(&number, value.data, sizeof number);
+    return number;
+}
+
+/* --- Commands --------------------------------------------------------------------------------- */
+
+/* Puts the number behind the last field of the array that begins at `start`, where some optional
+ * fields may be missing. */
+static void number_append(struct pack *pack, size_t start, uint32_t missing, uint64_t number)
+{
+    for (uint32_t i = 0; i < missing; i++)
+        pack_nil(pack);
+    uint8_t bytes[NUMBER_BYTES] = {NUMBER_MARK};
+    for (int i = 1; i < NUMBER_BYTES; i++)
+        bytes[i] = (uint8_t)(number >> (8 * (NUMBER_BYTES - 1 - i)));
+    pack_raw(pack, bytes, sizeof bytes);
+    pack->buf->data[start] = (uint8_t)(pack->buf->data[start] + missing + 1); /* a short array */
+}
+
+bool command_decode(struct slice payload, uint64_t *ret_number)
+{
+    if (payload.bytes < NUMBER_BYTES || payload.data[payload.bytes - NUMBER_BYTES] != NUMBER_MARK)
         return false;
-    memcpy(words, payload.data, sizeof words);
-    *ret_number = words[0];
-    *ret_cell = (uint32_t)words[1];
+    *ret_number = 0;
+    for (size_t i = payload.bytes - NUMBER_BYTES + 1; i < payload.bytes; i++)
+        *ret_number = *ret_number << 8 | payload.data[i];
     return true;
+}
+
+static void kv_pack(struct pack *pack, const struct op *op, uint64_t first)
+{
+    struct kv_command command = {
+        .condition = {.given = op->conditional, .revision = op->condition}};
+    uint8_t key[KEY_BYTES], end[KEY_BYTES];
+    uint8_t *value = mem_zalloc(sizeof first + op->pad);
+    memcpy(value, &first, sizeof first);
+    memset(value + sizeof first, (int)(first & 0xff), op->pad);
+    switch (op->kind) {
+    case OP_PUT:
+        command.opcode = KV_PUT;
+        command.key = key_encode(op->cell, key);
+        command.value = (struct slice){value, sizeof first + op->pad};
+        break;
+    case OP_DELETE:
+        command.opcode = KV_DELETE;
+        command.key = key_encode(op->cell, key);
+        break;
+    default:
+        ASSERT(op->kind == OP_DELETE_RANGE);
+        command.opcode = KV_DELETE_RANGE;
+        command.bounds.from = key_encode(op->cell, key);
+        command.bounds.to = key_encode(op->cell_end, end);
+        break;
+    }
+    kv_command_pack(pack, &command);
+    free(value);
+}
+
+static void session_pack(struct pack *pack, const struct op *op, uint64_t first)
+{
+    struct session_request request = {
+        .session = op->session, .sequence = op->sequence, .acknowledged = op->acknowledged};
+    struct pack command;
+    pack_init(&command, 0);
+    switch (op->kind) {
+    case OP_OPEN:
+        request.opcode = SESSION_OPEN;
+        break;
+    case OP_KEEP_ALIVE:
+        request.opcode = SESSION_KEEP_ALIVE;
+        break;
+    case OP_CLOSE:
+        request.opcode = SESSION_CLOSE;
+        break;
+    default:
+        request.opcode = SESSION_COMMAND;
+        kv_pack(&command, op, first);
+        request.command = (struct slice){command.buf->data, command.bytes};
+        break;
+    }
+    session_request_pack(pack, &request);
+    pack_deinit(&command);
+}
+
+struct buf *command_encode(const struct op *op, uint64_t number)
+{
+    struct pack pack;
+    uint64_t first = op->first ? op->first : number;
+    pack_init(&pack, COMMAND_BYTES_MAX + op->pad);
+    bool plain = !op_in_session(op);
+    if (plain)
+        kv_pack(&pack, op, first);
+    else
+        session_pack(&pack, op, first);
+    bool no_condition = plain && op->kind != OP_DELETE_RANGE && !op->conditional;
+    number_append(&pack, 0, no_condition, number);
+    return pack_take(&pack);
+}
+
+/* --- Queries and answers ---------------------------------------------------------------------- */
+
+struct buf *query_encode(const struct op *op)
+{
+    uint8_t key[KEY_BYTES];
+    struct kv_query query = {.opcode = KV_GET};
+    if (op->kind == OP_GET)
+        query.key = key_encode(op->cell, key);
+    else
+        query = (struct kv_query){.opcode = KV_RANGE, .bounds = {.no_end = true}};
+    struct pack pack;
+    pack_init(&pack, 0);
+    kv_query_pack(&pack, &query);
+    return pack_take(&pack);
+}
+
+static struct op_item item_of(const struct kv_item *item)
+{
+    return (struct op_item){.value = value_decode(item->value),
+                            .create_revision = item->create_revision,
+                            .mod_revision = item->mod_revision,
+                            .version = item->version};
+}
+
+static bool get_decode(struct op *op, int code, struct slice body)
+{
+    struct kv_item item;
+    struct kv_outcome outcome;
+    memset(op->items, 0, sizeof op->items);
+    if (code == CONCLAVE_NOT_FOUND) {
+        if (kv_outcome_decode(body.data, body.bytes, &outcome))
+            return false;
+        op->revision = outcome.revision;
+        return true;
+    }
+    if (code || kv_get_answer_decode(body.data, body.bytes, &op->revision, &item) ||
+        key_decode(item.key) != op->cell)
+        return false;
+    op->items[0] = item_of(&item);
+    return op->items[0].value != 0;
+}
+
+static bool range_decode(struct op *op, int code, struct slice body)
+{
+    struct kv_range_answer answer;
+    struct kv_item item;
+    memset(op->items, 0, sizeof op->items);
+    if (code || kv_range_answer_begin(body.data, body.bytes, &answer))
+        return false;
+    op->revision = answer.revision;
+    uint32_t next = 0, count = 0;
+    int more;
+    while ((more = kv_range_answer_next(&answer, &item)) == 1) {
+        uint32_t cell = key_decode(item.key);
+        if (cell == SIM_KEYS || cell < next) /* in order, each once */
+            return false;
+        op->items[cell] = item_of(&item);
+        if (op->items[cell].value == 0)
+            return false;
+        next = cell + 1;
+        count++;
+    }
+    return more == 0 && count == answer.count && answer.next.bytes == 0;
+}
+
+static bool outcome_decode(struct op *op, int code, struct slice body)
+{
+    struct kv_outcome outcome;
+    if ((code != CONCLAVE_OK && code != CONCLAVE_COMPARE_FAILED) ||
+        kv_outcome_decode(body.data, body.bytes, &outcome))
+        return false;
+    op->revision = outcome.revision;
+    op->value = outcome.value;
+    return true;
+}
+
+bool answer_decode(struct op *op, int code, struct slice body)
+{
+    op->code = code;
+    op->reply = hash_mix(1, (uint64_t)code);
+    for (size_t i = 0; i < body.bytes; i++)
+        op->reply = hash_mix(op->reply, body.data[i]);
+    struct session_opened opened;
+    switch (op->kind) {
+    case OP_GET:
+        return get_decode(op, code, body);
+    case OP_RANGE:
+        return range_decode(op, code, body);
+    case OP_OPEN:
+        if (code || session_opened_decode(body.data, body.bytes, &opened))
+            return false;
+        op->value = opened.session;
+        return true;
+    case OP_KEEP_ALIVE:
+    case OP_CLOSE:
+        return code == CONCLAVE_OK && body.bytes == 0;
+    default:
+        return outcome_decode(op, code, body);
+    }
 }

@@ -1,41 +1,77 @@
 /* tests/sim/ops.h - the operations of the simulated clients and what became of them: the record
  * from which the promises to clients are checked.
  *
+ * One `struct op` is one attempt: something that was sent to a node once. A command of a session
+ * may be sent again under its number, to the same node or another, answered or not; each time is
+ * an operation of its own, and `first` names the one that all of them repeat.
+ *
+ * Every request carries its operation's number behind the last field of the wire form, where
+ * decoders skip what a later version may append: so the checks tell attempts apart in the log.
+ *
  * Times here are ticks: a count of the scheduler's steps, so that no two events share one. An
  * operation counts as finished when a node answers it: nothing can take effect after that. */
 #ifndef TESTS_SIM_OPS_H
 #define TESTS_SIM_OPS_H
 
-#include "base/buf.h"
+#include "base/error.h"
+#include "raft/entries.h"
+#include "tests/sim/knobs.h"
 
-#include <stdbool.h>
-#include <stdint.h>
-
-enum op_kind { OP_WRITE = 1, OP_READ = 2 };
+enum op_kind {
+    OP_PUT = 1,
+    OP_DELETE,
+    OP_DELETE_RANGE,
+    OP_GET,
+    OP_RANGE, /* of all keys */
+    OP_OPEN,  /* of sessions, as the next two */
+    OP_KEEP_ALIVE,
+    OP_CLOSE
+};
 
 enum op_state {
-    OP_SENT = 1,   /* on its way to a node */
-    OP_TAKEN,      /* given to a node's core, not answered */
-    OP_OK,         /* answered: applied, or read */
-    OP_REFUSED,    /* surely not applied */
-    OP_UNKNOWN,    /* the node said so: replaced in its log, may be elsewhere */
-    OP_LOST,       /* the node crashed before it answered */
-    OP_UNDELIVERED /* never reached a node */
+    OP_SENT = 1,    /* on its way to a node */
+    OP_TAKEN,       /* given to a node's core, not answered */
+    OP_OK,          /* answered by the state machine: applied, or read */
+    OP_REFUSED,     /* surely not applied, and not in the log */
+    OP_UNKNOWN,     /* the node said so: replaced in its log, may be elsewhere */
+    OP_LOST,        /* the node crashed before it answered */
+    OP_UNDELIVERED, /* never reached a node */
+    OP_DENIED       /* in the log, and not applied this time: `code` says why */
+};
+
+/* A key as a read saw it. */
+struct op_item {
+    uint64_t value; /* the put that wrote it (its `first`); 0: there was no such key */
+    uint64_t create_revision, mod_revision, version;
 };
 
 struct op {
     enum op_kind kind;
     enum op_state state;
     uint32_t client, node, incarnation;
-    uint32_t cell;              /* the register */
-    uint64_t epoch;             /* which request of its client it belongs to */
+    uint32_t cell, cell_end; /* the key; of a DELETE_RANGE the first one and the one behind */
+    uint32_t pad;            /* PUT: bytes added to the value */
+    uint64_t epoch;          /* which request of its client it belongs to */
+    uint64_t first;          /* the attempt that it repeats; its own number if it is the first */
+    bool conditional;
+    uint64_t condition; /* PUT, DELETE: the key's modify revision has to be this; 0: no such key */
+    uint64_t session, sequence, acknowledged; /* session 0: a plain command */
+    uint64_t max_age_us; /* GET, RANGE: need not show more than what was committed so long ago */
+    uint64_t taken_us;   /* reads: by the node, on its clock */
+
     uint64_t invoked, finished; /* ticks; finished 0: not answered */
-    uint64_t round; /* READ: the last round of the node, as leader of round_term, when it came */
+    uint64_t round; /* reads: the last round of the node, as leader of round_term, when it came */
     uint64_t round_term;
-    uint64_t floor;     /* READ: the entries known to be committed anywhere when it was invoked */
-    uint64_t index;     /* OK: where the write stands; how much of the log the read saw */
-    uint64_t value;     /* READ, OK: the write (op number) that the register held; 0: none */
-    uint64_t committed; /* WRITE: index at which it was committed; 0: not known to be */
+    uint64_t floor; /* reads: the entries that it has to show, known to be committed anywhere */
+    uint64_t since; /* stale reads: the tick at which they were; else `invoked` */
+
+    int code;           /* OK, DENIED: the answer's */
+    uint64_t index;     /* OK: where the command stands; how much of the log the read saw */
+    uint64_t revision;  /* OK: of the store, after the command or as read */
+    uint64_t value;     /* OK: the outcome's number; OPEN: the session */
+    uint64_t reply;     /* OK: a hash over code and body; of the first attempt: of any answer */
+    uint64_t committed; /* index at which it was committed; 0: not known to be */
+    struct op_item items[SIM_KEYS]; /* OK: GET: items[0]; RANGE: all */
 };
 
 /* Operations are numbered from 1; number 0 is "no operation". */
@@ -44,16 +80,47 @@ struct ops {
     uint64_t count, capacity;
 };
 
+/* `first` is set to the new number if it is 0. */
 uint64_t ops_add(struct ops *ops, struct op op);
 void ops_deinit(struct ops *ops);
 
-enum { COMMAND_BYTES = 16 };
+static inline bool op_is_read(const struct op *op)
+{
+    return op->kind == OP_GET || op->kind == OP_RANGE;
+}
 
-/* The payload of a write: its number, the register, `pad` bytes more: COMMAND_BYTES + pad. One
- * reference. */
-struct buf *command_encode(uint64_t number, uint32_t cell, uint32_t pad);
+/* True for what may change a key. */
+static inline bool op_is_write(const struct op *op)
+{
+    return op->kind == OP_PUT || op->kind == OP_DELETE || op->kind == OP_DELETE_RANGE;
+}
 
-/* False if the bytes are no such payload. */
-bool command_decode(struct slice payload, uint64_t *ret_number, uint32_t *ret_cell);
+static inline bool op_in_session(const struct op *op)
+{
+    return op->session || op->kind == OP_OPEN;
+}
+
+enum {
+    COMMAND_BYTES = 26,     /* of a put outside of sessions, without condition and pad */
+    COMMAND_BYTES_MAX = 112 /* of any command without pad, and of the clock before it */
+};
+
+/* The payload of an operation that goes into the log. One reference. */
+struct buf *command_encode(const struct op *op, uint64_t number);
+
+/* False if the bytes do not end with an operation's number. */
+bool command_decode(struct slice payload, uint64_t *ret_number);
+
+/* The query of a read. One reference. */
+struct buf *query_encode(const struct op *op);
+
+/* Takes an answer of the state machine apart. False: it is none to such an operation. */
+bool answer_decode(struct op *op, int code, struct slice body);
+
+/* A key's number; SIM_KEYS if it is none of theirs. */
+uint32_t key_decode(struct slice key);
+
+/* The put that wrote the value; 0: none. */
+uint64_t value_decode(struct slice value);
 
 #endif

@@ -18,8 +18,8 @@ static const char *const mark_names[] = {
 };
 
 static const char *const role_texts[] = {"follower", "precandidate", "candidate", "leader"};
-static const char *const op_state_texts[] = {"?",       "sent",    "taken", "ok",
-                                             "refused", "unknown", "lost",  "undelivered"};
+static const char *const op_state_texts[] = {"?",       "sent", "taken",       "ok",    "refused",
+                                             "unknown", "lost", "undelivered", "denied"};
 
 const char *report_mark_text(enum sim_mark mark)
 {
@@ -196,7 +196,7 @@ static void print_client_event(const struct record *record, FILE *out)
     const uint64_t *v = record->v;
     switch (record->kind) {
     case RECORD_PROPOSE:
-        fprintf(out, "takes writes %" PRIu64 " to %" PRIu64, v[0], v[0] + v[1] - 1);
+        fprintf(out, "takes commands %" PRIu64 " to %" PRIu64, v[0], v[0] + v[1] - 1);
         break;
     case RECORD_READ:
         fprintf(out, "takes read %" PRIu64, v[0]);
@@ -206,8 +206,11 @@ static void print_client_event(const struct record *record, FILE *out)
                 v[2]);
         break;
     case RECORD_ANSWER:
-        fprintf(out, "operation %" PRIu64 " ends: %s, index %" PRIu64 ", value %" PRIu64, v[0],
-                op_state_texts[v[1] & 7], v[2], v[3]);
+        fprintf(out,
+                "operation %" PRIu64 " ends: %s %s, index %" PRIu64 ", revision %" PRIu64
+                ", value %" PRIu64 "; repeats %" PRIu64 ", number %" PRIu64,
+                v[0], op_state_texts[v[1] & 15], conclave_code_name((int)v[5]), v[2], v[4], v[3],
+                v[6], v[7]);
         break;
     case RECORD_CHANGE:
         fprintf(out, "takes change %" PRIu64 ": %s n%" PRIu64 " n%" PRIu64 ", incarnation %" PRIu64,

@@ -61,6 +61,24 @@
     X(DISK_TRANSFER, "leaders that hand over because their disk hangs")                 \
     X(PRIORITY_TRANSFER, "leaders that hand over to a higher priority")                 \
     X(READ_FOLLOWER, "reads answered by followers")                                     \
+    X(COMPARE_FAILED, "conditional writes that lost the race")                          \
+    X(COMMAND_SENT_AGAIN, "commands of sessions sent again")                            \
+    X(REPEAT_ANSWERED, "repeated commands answered from the table")                     \
+    X(REPEAT_ELSEWHERE, "repeats answered by another node than the first")              \
+    X(REPEAT_LOST, "repeats answered after the first answer was lost")                  \
+    X(REPEAT_RESTART, "repeats answered after a restart")                               \
+    X(SESSION_EXPIRED, "commands refused because their session is over")                \
+    X(SESSION_FORGOTTEN, "repeats whose answer is forgotten")                           \
+    X(SESSION_NO_ROOM, "commands without room in their session")                        \
+    X(SESSION_LIMIT, "sessions ended because there were too many")                      \
+    X(SESSION_TIME, "sessions expired")                                                 \
+    X(SESSION_SWEPT, "answers forgotten to save memory")                                \
+    X(CLOCK_CAPPED, "steps of cluster time too long to be believed")                    \
+    X(STALE_SERVED, "stale reads answered with an older state")                         \
+    X(STALE_REFUSED, "stale reads refused as too old")                                  \
+    X(TWIN_APPLY, "batches applied in memory and in files")                             \
+    X(HISTORY_SEARCHED, "histories searched to the end")                                \
+    X(HISTORY_UNDECIDED, "histories not decided")                                       \
     X(DISK_STALLED, "leaders that stepped down because their disk hangs")               \
     X(PEER_RESTARTED, "peers that a leader heard to have been restarted")               \
     X(READ_LEASE, "reads answered by a lease")                                          \

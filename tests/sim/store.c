@@ -4,9 +4,10 @@
 #include "codec/kv.h"
 #include "machine/kv.h"
 #include "machine/reply.h"
-#include "tests/sim/knobs.h"
-#include "tests/sim/map.h"
+#include "machine/session_internal.h"
+#include "machine/tables_memory.h"
 #include "tests/sim/ops.h"
+#include "tests/sim/reference.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -17,36 +18,51 @@
 enum { STORE_PATH_BYTES = 64, GARBAGE_BYTES = 65536 };
 
 struct store {
-    struct kv *kv;
+    enum store_kind kind;
+    struct kv *kv; /* NULL: not open */
+    struct session_layer *sessions;
+    struct session_limits limits;
     struct conclave_machine_env env;
     uint8_t boots;
-    char dir[STORE_PATH_BYTES];
+    char dir[STORE_PATH_BYTES];        /* LMDB */
+    struct tables *tables;             /* MEMORY: what lives on */
     struct conclave_reply_sink answer; /* to the last query */
 };
 
-struct store *store_create(uint64_t cluster_id, raft_node_id node_id)
+struct store *store_create(enum store_kind kind, const struct session_limits *limits,
+                           uint64_t cluster_id, raft_node_id node_id)
 {
     struct store *store = mem_zalloc(sizeof *store);
+    store->kind = kind;
+    store->limits = *limits;
+    store->boots = 1;
+    store->env = (struct conclave_machine_env){
+        .dir = store->dir, .boot_id = {1}, .cluster_id = cluster_id, .node_id = node_id};
+    if (kind == STORE_MEMORY) {
+        store->tables = tables_memory_create();
+        return store;
+    }
     (void)snprintf(store->dir, sizeof store->dir, "/dev/shm/conclave-sim-XXXXXX");
     if (!mkdtemp(store->dir)) {
         (void)snprintf(store->dir, sizeof store->dir, "/tmp/conclave-sim-XXXXXX");
         ASSERT(mkdtemp(store->dir) != NULL);
     }
-    store->boots = 1;
-    store->env = (struct conclave_machine_env){
-        .dir = store->dir, .boot_id = {1}, .cluster_id = cluster_id, .node_id = node_id};
     return store;
 }
 
 static void store_close(struct store *store)
 {
     reply_sink_clear(&store->answer);
+    session_layer_destroy(store->sessions);
     kv_destroy(store->kv);
+    store->sessions = NULL;
     store->kv = NULL;
 }
 
 void store_remove(struct store *store)
 {
+    if (store->kind == STORE_MEMORY)
+        return;
     static const char *const files[] = {"owner", "owner.new", "data.mdb", "lock.mdb"};
     int dir = open(store->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++)
@@ -61,18 +77,24 @@ void store_destroy(struct store *store)
         return;
     store_close(store);
     store_remove(store);
+    if (store->tables)
+        tables_destroy(store->tables);
     free(store);
 }
 
 int store_open(struct store *store, uint64_t *ret_applied, struct conclave_error *error)
 {
-    store->kv = kv_create();
-    return kv_machine_ops()->open(store->kv, &store->env, ret_applied, error);
+    store->kv = store->tables ? kv_create_in(store->tables) : kv_create();
+    store->sessions = session_layer_create(kv_machine_ops(), store->kv);
+    session_table_set_limits(session_layer_table(store->sessions), &store->limits);
+    return session_layer_open(store->sessions, &store->env, ret_applied, error);
 }
 
 /* What a loss of power may leave: pages that were never written. */
 static void spoil(const struct store *store)
 {
+    if (store->kind == STORE_MEMORY)
+        return; /* believes no boot but its own */
     static const uint8_t garbage[GARBAGE_BYTES] = {0xa5};
     char path[STORE_PATH_BYTES + 16];
     (void)snprintf(path, sizeof path, "%s/data.mdb", store->dir);
@@ -93,94 +115,114 @@ void store_crash(struct store *store, bool power)
     spoil(store);
 }
 
-/* --- Commands --------------------------------------------------------------------------------- */
-
-static struct slice key_of(uint32_t cell, char key[8])
+int store_apply(struct store *store, const struct session_input *inputs, size_t count,
+                uint64_t last_index, struct conclave_reply_sink *const *replies)
 {
-    int bytes = snprintf(key, 8, "r%u", (unsigned)(cell % SIM_REGISTERS));
-    return (struct slice){(const uint8_t *)key, (size_t)bytes};
+    return session_layer_apply(store->sessions, inputs, count, last_index, replies);
 }
 
-int store_apply(struct store *store, const struct raft_runs *entries)
+const struct conclave_reply_sink *store_query(struct store *store, struct slice query)
 {
-    struct conclave_command *commands = mem_alloc((entries->entry_count + 1) * sizeof *commands);
-    size_t *starts = mem_alloc((entries->entry_count + 1) * sizeof *starts);
-    size_t count = 0;
-    struct pack pack;
-    pack_init(&pack, 0);
-    struct raft_runs_iter it = {0};
-    for (const struct raft_entry *e; (e = raft_runs_next(entries, &it));) {
-        uint64_t number;
-        uint32_t cell;
-        char key[8];
-        if (e->kind != RAFT_ENTRY_COMMAND || !command_decode(e->payload, &number, &cell))
-            continue;
-        starts[count] = pack.bytes;
-        kv_command_pack(
-            &pack,
-            &(struct kv_command){.opcode = KV_PUT, .key = key_of(cell, key), .value = e->payload});
-        commands[count] = (struct conclave_command){.index = e->id.index, .term = e->id.term};
-        commands[count].bytes = pack.bytes - starts[count];
-        count++;
-    }
-    for (size_t i = 0; i < count; i++) /* the bytes move while they grow */
-        commands[i].data = pack.buf->data + starts[i];
-    int code =
-        kv_machine_ops()->apply(store->kv, commands, count, raft_runs_last(entries).index, NULL);
-    pack_deinit(&pack);
-    free(starts);
-    free(commands);
-    return code;
-}
-
-/* --- Queries ---------------------------------------------------------------------------------- */
-
-static int ask(struct store *store, const struct kv_query *query)
-{
-    struct pack pack;
-    pack_init(&pack, 0);
-    kv_query_pack(&pack, query);
     reply_sink_clear(&store->answer);
-    kv_machine_ops()->query(store->kv, pack.buf->data, pack.bytes, &store->answer);
-    pack_deinit(&pack);
-    return store->answer.code;
+    kv_machine_ops()->query(store->kv, query.data, query.bytes, &store->answer);
+    return &store->answer;
 }
 
-uint64_t store_register(struct store *store, uint32_t cell)
-{
-    char key[8];
-    struct kv_query query = {.opcode = KV_GET, .key = key_of(cell, key)};
-    int code = ask(store, &query);
-    if (code == CONCLAVE_NOT_FOUND)
-        return 0;
-    struct kv_item item;
-    uint64_t revision, number;
-    uint32_t written;
-    if (code != CONCLAVE_OK ||
-        kv_get_answer_decode(store->answer.body->data, store->answer.body->bytes, &revision,
-                             &item) != CONCLAVE_OK ||
-        !command_decode(item.value, &number, &written))
-        return UINT64_MAX;
-    return number;
-}
+/* --- The state as hashes ---------------------------------------------------------------------- */
 
-uint64_t store_hash(struct store *store)
+uint64_t store_keys_hash(struct store *store)
 {
-    struct kv_query query = {.opcode = KV_RANGE, .bounds = {.no_end = true}};
+    static const struct op all = {.kind = OP_RANGE};
+    struct buf *query = query_encode(&all);
+    const struct conclave_reply_sink *told =
+        store_query(store, (struct slice){query->data, query->bytes});
+    buf_unref(query);
     struct kv_range_answer answer;
-    if (ask(store, &query) != CONCLAVE_OK ||
-        kv_range_answer_begin(store->answer.body->data, store->answer.body->bytes, &answer) !=
-            CONCLAVE_OK)
+    if (told->code != CONCLAVE_OK ||
+        kv_range_answer_begin(told->body->data, told->body->bytes, &answer) != CONCLAVE_OK)
         return 0;
-    uint64_t hash = hash_mix(answer.revision, answer.count);
+    struct reference_fold fold = {1};
     struct kv_item item;
-    while (kv_range_answer_next(&answer, &item) == 1) {
-        for (size_t i = 0; i < item.key.bytes; i++)
-            hash = hash_mix(hash, item.key.data[i]);
-        for (size_t i = 0; i < item.value.bytes; i++)
-            hash = hash_mix(hash, item.value.data[i]);
-        hash = hash_mix(hash, item.create_revision);
-        hash = hash_mix(hash_mix(hash, item.mod_revision), item.version);
+    fold_number(&fold, answer.revision);
+    while (kv_range_answer_next(&answer, &item) == 1)
+        fold_key(&fold, key_decode(item.key),
+                 &(struct reference_key){.value = reference_value_hash(item.value),
+                                         .create_revision = item.create_revision,
+                                         .mod_revision = item.mod_revision,
+                                         .version = item.version});
+    return fold.hash;
+}
+
+uint64_t store_sessions_hash(struct store *store)
+{
+    const struct session_table *table = session_layer_table(store->sessions);
+    struct reference_fold fold = {1};
+    fold_number(&fold, table->clock_ms);
+    fold_number(&fold, table->commands);
+    for (const struct session *at = table->oldest; at; at = at->newer) {
+        fold_session(&fold, &(struct reference_session){.id = at->id,
+                                                        .acknowledged = at->acknowledged,
+                                                        .highest = at->highest,
+                                                        .used_ms = at->used_ms,
+                                                        .used_index = at->used_index,
+                                                        .capacity = at->capacity});
+        for (uint64_t sequence = at->acknowledged + 1; sequence <= at->highest; sequence++) {
+            const struct session_slot *slot = &at->slots[sequence % at->capacity];
+            if (slot->state != SLOT_FREE)
+                fold_slot(&fold, slot->sequence, slot->state == SLOT_FORGOTTEN, (int)slot->code,
+                          slot->body ? slot->body->data : NULL, slot->body ? slot->body->bytes : 0);
+        }
     }
-    return hash | 1;
+    return fold.hash;
+}
+
+uint64_t store_audit(const struct store *store)
+{
+    struct audit_mark mark;
+    return session_layer_mark(store->sessions, &mark) ? mark.hash : 0;
+}
+
+bool store_within_limits(const struct store *store)
+{
+    const struct session_table *table = session_layer_table(store->sessions);
+    const struct session_limits *limits = &store->limits;
+    uint64_t smallest = (uint64_t)limits->sessions * SESSION_SLOTS_MIN; /* what each has for sure */
+    uint64_t between = limits->sweep_commands * (limits->body_bytes + SESSION_BODY_OVERHEAD_BYTES);
+    return session_table_count(table) <= limits->sessions &&
+           session_table_slots(table) <= limits->slots + smallest &&
+           session_table_body_bytes(table) <= limits->bodies_bytes + between;
+}
+
+/* --- Snapshots -------------------------------------------------------------------------------- */
+
+static int sink_add(void *arg, const void *data, size_t bytes)
+{
+    pack_raw(arg, data, bytes);
+    return CONCLAVE_OK;
+}
+
+struct buf *store_snapshot(struct store *store)
+{
+    struct session_snapshot *snapshot;
+    struct pack pack;
+    pack_init(&pack, 0);
+    ASSERT(session_layer_begin_snapshot(store->sessions, &snapshot) == CONCLAVE_OK);
+    ASSERT(session_snapshot_write(snapshot, sink_add, &pack) == CONCLAVE_OK);
+    session_snapshot_end(snapshot);
+    return pack_take(&pack);
+}
+
+static int source_read(void *arg, void *data, size_t bytes, size_t *ret_bytes)
+{
+    struct slice *left = arg;
+    *ret_bytes = bytes < left->bytes ? bytes : left->bytes;
+    memcpy(data, left->data, *ret_bytes);
+    left->data += *ret_bytes;
+    left->bytes -= *ret_bytes;
+    return CONCLAVE_OK;
+}
+
+int store_restore(struct store *store, uint64_t index, struct slice snapshot)
+{
+    return session_layer_restore(store->sessions, index, source_read, &snapshot);
 }

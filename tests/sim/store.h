@@ -1,20 +1,26 @@
-/* tests/sim/store.h - the real key-value machine of one simulated node, in a temporary directory.
+/* tests/sim/store.h - the real state machine of one simulated node: client sessions in front of the
+ * key-value machine (machine/session_layer.h, machine/kv.h), on tables in memory or on LMDB.
  *
- * A write of the simulated clients is a put of its register's key. LMDB's files live in the real
- * system's memory (/dev/shm if it is there), so a killed node finds them as they were; a loss of
- * power is another boot id and garbage in the middle of the data. One thread. */
+ * LMDB's files live in a temporary directory in the real system's memory (/dev/shm if it is there),
+ * so a killed node finds them as they were; a loss of power is another boot id and garbage in the
+ * middle of the data. Tables in memory do the same without files, and much faster. One thread. */
 #ifndef TESTS_SIM_STORE_H
 #define TESTS_SIM_STORE_H
 
+#include "base/buf.h"
 #include "base/error.h"
+#include "machine/session_layer.h"
 #include "raft/raft.h"
 
 struct store;
 
-/* A store of no entries, not open. Dies if there is no directory to be made. */
-struct store *store_create(uint64_t cluster_id, raft_node_id node_id);
+enum store_kind { STORE_MEMORY, STORE_LMDB };
 
-/* Closes it and removes its files. */
+/* A store of no entries, not open. Dies if there is no directory to be made. */
+struct store *store_create(enum store_kind kind, const struct session_limits *limits,
+                           uint64_t cluster_id, raft_node_id node_id);
+
+/* Closes it and removes its files. NULL is allowed. */
 void store_destroy(struct store *store);
 
 /* For signal handlers: removes the files and nothing else. */
@@ -26,13 +32,28 @@ MUST_USE int store_open(struct store *store, uint64_t *ret_applied, struct concl
 /* The node is dead; `power`: and nothing unsynced may be believed. */
 void store_crash(struct store *store, bool power);
 
-/* Applies the commands among some entries as one batch. Open. */
-MUST_USE int store_apply(struct store *store, const struct raft_runs *entries);
+/* As session_layer_apply. Open. */
+MUST_USE int store_apply(struct store *store, const struct session_input *inputs, size_t count,
+                         uint64_t last_index, struct conclave_reply_sink *const *replies);
 
-/* The number of the last write to a register; 0: none. UINT64_MAX: an answer that is none. */
-uint64_t store_register(struct store *store, uint32_t cell);
+/* Asks a query; the answer is valid until the next one. */
+const struct conclave_reply_sink *store_query(struct store *store, struct slice query);
 
-/* A hash over all keys with values and revisions, as a range query tells them. */
-uint64_t store_hash(struct store *store);
+/* All keys and the revision, as a range query tells them; all sessions and the clock; as
+ * tests/sim/reference.h folds them. */
+uint64_t store_keys_hash(struct store *store);
+uint64_t store_sessions_hash(struct store *store);
+
+/* The audit's hash of all that was applied; 0: it is not known. */
+uint64_t store_audit(const struct store *store);
+
+/* True if the sessions take no more than their limits allow. */
+bool store_within_limits(const struct store *store);
+
+/* The whole state as a snapshot; one reference. Open. */
+struct buf *store_snapshot(struct store *store);
+
+/* Becomes that snapshot, as of `index`. Open. */
+MUST_USE int store_restore(struct store *store, uint64_t index, struct slice snapshot);
 
 #endif

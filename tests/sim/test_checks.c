@@ -181,7 +181,7 @@ Test(checks, find_a_commit_beyond_the_log)
 
 Test(checks, find_a_command_committed_twice)
 {
-    uint64_t op = ops_add(&ops, (struct op){.kind = OP_WRITE, .state = OP_TAKEN});
+    uint64_t op = ops_add(&ops, (struct op){.kind = OP_PUT, .state = OP_TAKEN});
     for (uint32_t i = A; i <= C; i++) {
         node_does(i, 2, ids[A], i == A ? RAFT_LEADER : RAFT_FOLLOWER, entries_make(2, 2, 1, op), 1,
                   true);
@@ -196,7 +196,7 @@ Test(checks, find_a_command_committed_twice)
 
 Test(checks, find_a_refused_command_committed)
 {
-    uint64_t op = ops_add(&ops, (struct op){.kind = OP_WRITE, .state = OP_REFUSED});
+    uint64_t op = ops_add(&ops, (struct op){.kind = OP_PUT, .state = OP_REFUSED});
     for (uint32_t i = A; i <= C; i++)
         node_does(i, 2, ids[A], i == A ? RAFT_LEADER : RAFT_FOLLOWER, entries_make(2, 2, 1, op), 1,
                   true);

@@ -264,13 +264,24 @@ Test(checks_io, find_more_handed_out_than_allowed)
     SCREAMS("applying is bounded");
 }
 
-Test(checks_io, find_different_states)
+Test(checks_io, find_different_answers)
 {
     good_cluster();
-    check_applied(&check, A, 1, 77);
-    check_applied(&check, B, 1, 77);
+    check_applied(&check, A, 1, 0);
+    check_applied(&check, B, 1, 0);
+    check_applied(&check, A, 2, 77);
+    check_applied(&check, B, 2, 77);
     SILENT();
     check_applied(&check, C, 1, 78);
+    SCREAMS("equal answers at equal index");
+}
+
+Test(checks_io, find_different_states)
+{
+    check_store(&check, A, 1, 77);
+    check_store(&check, B, 1, 77);
+    SILENT();
+    check_store(&check, C, 1, 78);
     SCREAMS("equal state at equal index");
 }
 
@@ -303,7 +314,7 @@ static uint64_t op_taken(enum op_kind kind)
 
 Test(checks_io, find_an_operation_answered_twice)
 {
-    uint64_t op = op_taken(OP_WRITE);
+    uint64_t op = op_taken(OP_PUT);
     check_answer(&check, op, A, 1, OP_REFUSED);
     SILENT();
     ops.items[op].state = OP_REFUSED;
@@ -313,13 +324,13 @@ Test(checks_io, find_an_operation_answered_twice)
 
 Test(checks_io, find_an_answer_from_another_node)
 {
-    check_answer(&check, op_taken(OP_WRITE), B, 1, OP_REFUSED);
+    check_answer(&check, op_taken(OP_PUT), B, 1, OP_REFUSED);
     SCREAMS("an answer comes from where it was asked");
 }
 
 Test(checks_io, find_an_answer_from_another_life)
 {
-    check_answer(&check, op_taken(OP_WRITE), A, 2, OP_REFUSED);
+    check_answer(&check, op_taken(OP_PUT), A, 2, OP_REFUSED);
     SCREAMS("an answer comes from where it was asked");
 }
 
@@ -331,13 +342,13 @@ Test(checks_io, find_an_answer_to_nobody)
 
 Test(checks_io, find_an_acknowledged_write_that_is_not_committed)
 {
-    check_answer(&check, op_taken(OP_WRITE), A, 1, OP_OK);
+    check_answer(&check, op_taken(OP_PUT), A, 1, OP_OK);
     SCREAMS("acknowledged is committed");
 }
 
 Test(checks_io, find_a_committed_write_refused)
 {
-    uint64_t op = op_taken(OP_WRITE);
+    uint64_t op = op_taken(OP_PUT);
     ops.items[op].committed = 3;
     check_answer(&check, op, A, 1, OP_REFUSED);
     SCREAMS("refused is not applied");
@@ -346,7 +357,7 @@ Test(checks_io, find_a_committed_write_refused)
 Test(checks_io, find_a_stale_read)
 {
     good_cluster();
-    uint64_t op = op_taken(OP_READ);
+    uint64_t op = op_taken(OP_GET);
     ops.items[op].floor = 3;
     check_read(&check, op, 3);
     SILENT();
@@ -357,7 +368,7 @@ Test(checks_io, find_a_stale_read)
 Test(checks_io, find_a_read_of_the_future)
 {
     good_cluster();
-    check_read(&check, op_taken(OP_READ), 4);
+    check_read(&check, op_taken(OP_GET), 4);
     SCREAMS("reads see committed entries");
 }
 

@@ -200,7 +200,7 @@ Test(checks_members, find_a_configuration_that_cannot_be_read)
 /* A read comes to A, and after it the appends of this round leave. */
 static uint64_t read_at_a(uint64_t round)
 {
-    uint64_t op = ops_add(&ops, (struct op){.kind = OP_READ, .state = OP_TAKEN, .node = A});
+    uint64_t op = ops_add(&ops, (struct op){.kind = OP_GET, .state = OP_TAKEN, .node = A});
     check_read_arrives(&check, op, A);
     message_send(
         A, B,

@@ -18,7 +18,7 @@ struct raft_runs entries_make(uint64_t first, uint64_t term, uint32_t count, uin
     struct raft_runs runs = {0};
     struct raft_batch *batch = raft_batch_create(count);
     for (uint32_t i = 0; i < count; i++) {
-        struct buf *buf = command_encode(op ? op + i : 0, 0, 0);
+        struct buf *buf = command_encode(&(struct op){.kind = OP_PUT}, op ? op + i : 0);
         raft_batch_add(batch, (struct raft_entry){.id = {.term = term, .index = first + i},
                                                   .buf = buf,
                                                   .payload = {buf->data, buf->bytes},

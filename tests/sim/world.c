@@ -1,6 +1,7 @@
 #include "tests/sim/world.h"
 
 #include "base/fatal.h"
+#include "base/list.h"
 #include "tests/sim/history.h"
 #include "tests/sim/map.h"
 
@@ -49,7 +50,8 @@ struct world *world_create_granting(uint64_t seed, bool trace, const struct deci
     world->report.node_count = world->node_count;
     check_init(&world->check, &world->knobs.raft, world->ids, world->node_count, &world->ops);
     world->check.proposal_bytes_max =
-        (uint64_t)world->knobs.burst_max * (COMMAND_BYTES + world->knobs.pad_max);
+        (uint64_t)(world->knobs.burst_max + 1) * (COMMAND_BYTES_MAX + world->knobs.pad_max);
+    reference_init(&world->reference, &world->knobs.sessions);
     struct buf *payload = world->configuration_payload;
     check_bootstrap(&world->check,
                     &(struct raft_entry){.id = {.term = 1, .index = 1},
@@ -69,7 +71,11 @@ void world_destroy(struct world *world)
     queue_deinit(&world->queue);
     for (uint32_t i = 0; i < world->node_count; i++)
         node_deinit(&world->nodes[i]);
+    for (uint32_t i = 0; i < SIM_CLIENTS_MAX; i++)
+        free(world->clients[i].commands.items);
     check_deinit(&world->check);
+    reference_deinit(&world->reference);
+    free(world->commits.items);
     decisions_deinit(&world->decisions);
     ops_deinit(&world->ops);
     free(world->changes.items);
@@ -81,9 +87,8 @@ void world_destroy(struct world *world)
 void world_remove_files(const struct world *world)
 {
     for (uint32_t i = 0; i < world->node_count; i++) {
-        const struct machine *machine = world->nodes[i].machine;
-        if (machine && machine_store(machine))
-            store_remove(machine_store(machine));
+        if (world->nodes[i].machine)
+            machine_remove_files(world->nodes[i].machine);
     }
 }
 
@@ -186,6 +191,16 @@ static void world_dispatch(struct world *world, const struct sim_event *event)
     }
 }
 
+static void world_note_commit(struct world *world)
+{
+    uint64_t count = world->check.oracle.count;
+    if (world->commits.count && world->commits.items[world->commits.count - 1].count == count)
+        return;
+    LIST_RESERVE(&world->commits);
+    world->commits.items[world->commits.count++] =
+        (struct commit){.at_us = world->now_us, .tick = world->tick, .count = count};
+}
+
 /* False when the run is over: a violation, or nothing left to happen. */
 static bool world_next(struct world *world)
 {
@@ -193,6 +208,7 @@ static bool world_next(struct world *world)
     if (world->check.failed || !queue_pop(&world->queue, &event))
         return false;
     world_dispatch(world, &event);
+    world_note_commit(world);
     if (world->watch)
         world->watch(world);
     return !world->check.failed;
@@ -406,14 +422,22 @@ static void world_calm(struct world *world)
 static void world_check_history(struct world *world)
 {
     char text[256];
-    if (!world->check.failed && !history_check(&world->ops, text, sizeof text))
+    enum history_verdict verdict = HISTORY_UNDECIDED;
+    if (!world->check.failed)
+        verdict = history_check(&world->ops, text, sizeof text);
+    if (verdict == HISTORY_VIOLATED)
         check_fail(&world->check, "linearizability", "%s", text);
     for (uint64_t i = 1; i <= world->ops.count; i++) {
         const struct op *op = &world->ops.items[i];
-        if (op->committed && op->state != OP_OK)
+        if (op->committed && op->state != OP_OK && op->state != OP_DENIED)
             report_mark(&world->report, SIM_MARK_LOST_COMMITTED);
     }
-    world->report.marks[SIM_MARK_COMMIT_OLD_TERM] += world->check.oracle_old_terms;
+    uint64_t *marks = world->report.marks;
+    marks[verdict == HISTORY_UNDECIDED ? SIM_MARK_HISTORY_UNDECIDED : SIM_MARK_HISTORY_SEARCHED]++;
+    marks[SIM_MARK_COMMIT_OLD_TERM] += world->check.oracle_old_terms;
+    marks[SIM_MARK_SESSION_LIMIT] += world->reference.ended_by_limit;
+    marks[SIM_MARK_SESSION_TIME] += world->reference.ended_by_time;
+    marks[SIM_MARK_SESSION_SWEPT] += world->reference.swept;
 }
 
 struct world_result world_run(struct world *world, uint64_t steps)
@@ -463,6 +487,8 @@ void world_print_knobs(const struct world *world, FILE *out)
         fprintf(out, "[real disk, segments %" PRIu64 " bytes]", knobs->storage.segment_bytes);
     if (knobs->real_machine)
         fprintf(out, "[real machine]");
+    if (knobs->twin_machine)
+        fprintf(out, "[machine in memory and in files]");
     if (knobs->changes.on)
         fprintf(out, "[members change, %" PRIu32 " to %" PRIu32 " voters]",
                 knobs->changes.voters_min, knobs->changes.voters_max);

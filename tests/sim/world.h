@@ -22,6 +22,7 @@
 #include "tests/sim/machine.h"
 #include "tests/sim/ops.h"
 #include "tests/sim/queue.h"
+#include "tests/sim/reference.h"
 #include "tests/sim/report.h"
 #include "tests/sim/storage.h"
 #include "tests/sim/store.h"
@@ -31,6 +32,7 @@ struct node_read {
     uint64_t op;
     uint64_t index;
     uint64_t valid_until_us; /* by a lease; 0: by a round */
+    uint64_t fresh_us;       /* what was committed then, on the node's clock, is in it */
 };
 
 /* What a node's network knows of another one's data directory; of members, and for a while of nodes
@@ -84,12 +86,25 @@ struct node {
     uint64_t applied_index; /* told to the core */
     RAFT_LIST(struct node_read, reads);
     uint64_t reads_in_core;
+    uint64_t fresh_us, fresh_index; /* of the newest confirmed read; 0: none */
+    uint64_t session_clock_us;      /* leader: up to when cluster time is in the log */
+    uint64_t start_applied;         /* index: the state machine had it when this life began */
 };
 
 struct client {
     uint32_t outstanding;
-    uint32_t leader; /* node that it takes for the leader */
-    uint64_t epoch;  /* of its last operations: a timeout of older ones is void */
+    uint32_t leader;               /* node that it takes for the leader */
+    uint64_t epoch;                /* of its last operations: a timeout of older ones is void */
+    bool in_session;               /* numbers its commands */
+    uint64_t session, next;        /* 0: none is open; the number of its next command */
+    RAFT_LIST(uint64_t, commands); /* of the session, first attempts, not answered */
+    uint64_t done;                 /* one that was: its first attempt; 0: none */
+    uint64_t seen[SIM_KEYS];       /* modify revisions */
+};
+
+/* So many entries were known to be committed from then on. */
+struct commit {
+    uint64_t at_us, tick, count;
 };
 
 /* Enough for every kind of event, and for nodes and clients. */
@@ -103,6 +118,8 @@ struct world {
     struct queue queue;
     struct report report;
     struct check check;
+    struct reference reference;
+    RAFT_LIST(struct commit, commits);
     struct ops ops;
     uint64_t now_us, tick;
     uint32_t node_count;
@@ -210,6 +227,9 @@ void node_machine_begin(struct world *world, struct node *node);
 void node_synced(struct world *world, struct node *node);
 void node_applied(struct world *world, struct node *node);
 
+/* A read that waits until the state machine has reached its index. */
+void node_add_read(struct node *node, struct node_read read);
+
 /* Answers the confirmed reads that the state machine has reached. */
 void node_answer_reads(struct world *world, struct node *node);
 
@@ -228,9 +248,33 @@ void network_forget(const struct sim_event *event);
 /* --- clients.c ---------------------------------------------------------------------------------
  */
 
-void clients_start(struct world *world);
 void clients_event(struct world *world,
                    const struct sim_event *event); /* SIM_REQUEST .. SIM_STRAY */
+
+/* The state machine answers: a command in the log at `index`, or a read of so much of it. */
+void clients_answer(struct world *world, struct node *node, uint64_t op, uint64_t index,
+                    const struct conclave_reply_sink *reply);
+
+/* The node answers by itself: surely not applied, or (UNKNOWN) replaced in its log. */
+void clients_refuse(struct world *world, struct node *node, uint64_t op, int code);
+
+/* Records a new operation for the node, given by what it asks for; returns its number. */
+uint64_t request_add(struct world *world, struct op op, uint32_t client, uint32_t node);
+
+/* Sends the operations first .. first + count - 1 as one request: reads only, or none. */
+void request_send(struct world *world, uint32_t node, uint64_t first, uint64_t count);
+
+/* What the node had taken and not answered is lost with it. */
+void clients_node_crashed(struct world *world, const struct node *node);
+
+/* Operations that a live node has taken and not answered, or that are on their way. A node that was
+ * removed may never hear what became of what it took. */
+uint64_t clients_pending(const struct world *world);
+
+/* --- workload.c --------------------------------------------------------------------------------
+ */
+
+void clients_start(struct world *world);
 
 /* A node leads while another, which it has replaced, does not know it yet: the next moments are the
  * ones for reads and writes that go to the old one. */
@@ -239,16 +283,25 @@ void clients_tempt(struct world *world, uint32_t old_leader);
 /* The calm phase asks one node: one write, one read. */
 void clients_probe(struct world *world, uint32_t node, uint64_t *ret_write, uint64_t *ret_read);
 
-/* An answer from a node. value: of a read. */
-void clients_answer(struct world *world, struct node *node, uint64_t op, enum op_state state,
-                    uint64_t index, uint64_t value);
+/* SIM_CLIENT: the client's next request. SIM_STRAY: one operation that nobody waits for. */
+void workload_next(struct world *world, uint32_t client);
+void workload_stray(struct world *world, uint32_t node);
 
-/* What the node had taken and not answered is lost with it. */
-void clients_node_crashed(struct world *world, const struct node *node);
+/* An operation of the client has ended. */
+void workload_answered(struct world *world, struct client *client, const struct op *op);
 
-/* Operations that a live node has taken and not answered, or that are on their way. A node that was
- * removed may never hear what became of what it took. */
-uint64_t clients_pending(const struct world *world);
+/* How long a client waits before its next request. */
+uint64_t workload_pause(struct world *world);
+
+/* --- check_machine.c: what state machines answer and hold --------------------------------------
+ */
+
+/* A node's state machine has applied an entry and answers it (NULL: it is no command). */
+void check_machine_entry(struct world *world, struct node *node, const struct raft_entry *entry,
+                         const struct conclave_reply_sink *reply);
+
+/* What it holds after its last batch, or at a start. */
+void check_machine_state(struct world *world, struct node *node);
 
 /* --- members.c ---------------------------------------------------------------------------------
  */

@@ -334,6 +334,18 @@ Test(sessions, keep_no_answer_that_is_too_large)
     cr_assert_eq(w.counter.count, 1);
 }
 
+Test(sessions, forget_an_answer_that_is_too_large_wherever_batches_end)
+{
+    uint64_t session = open_session();
+    w.counter.answer_bytes = SESSION_BODY_BYTES_MAX + 1;
+    log_command(session, 1, 0);
+    log_command(session, 1, 0);
+    apply_in(2);
+    cr_assert_eq(answered_count(&w.replies[w.applied - 2]), 1);
+    cr_assert_eq(w.replies[w.applied - 1].code, CONCLAVE_FORGOTTEN);
+    cr_assert(w.replies[w.applied - 1].refused);
+}
+
 Test(sessions, forget_answers_when_they_are_too_many_bytes)
 {
     uint64_t session = open_session();

@@ -1,0 +1,101 @@
+/* tests/sim/reference.h - what the replicated state has to be: the rules for client sessions and
+ * keys written down once more, as plainly as possible, and applied to the committed entries.
+ *
+ * It shares no code with machine/ but the wire forms. For every index it says which answer a
+ * command gets, to the byte, and what the whole state is after it, as hashes. Limits are small
+ * arrays and everything is searched from the front: it has no batches, no store, no restarts. One
+ * thread. */
+#ifndef TESTS_SIM_REFERENCE_H
+#define TESTS_SIM_REFERENCE_H
+
+#include "machine/session_table.h"
+#include "raft/entries.h"
+#include "tests/sim/knobs.h"
+
+enum { REFERENCE_BODY_BYTES = 32 };
+
+struct reference_reply {
+    bool refused; /* by the sessions: the machine is not asked */
+    int code;
+    uint32_t bytes;
+    uint8_t body[REFERENCE_BODY_BYTES];
+};
+
+/* What the sessions made of an entry. */
+enum reference_verdict {
+    REFERENCE_NOTHING, /* no command, or none of a session */
+    REFERENCE_APPLIED, /* a numbered command, for the first time */
+    REFERENCE_REPEATED,
+    REFERENCE_ACKNOWLEDGED, /* the client had said that it needs the answer no more */
+    REFERENCE_FORGOTTEN,    /* the answer was given up to save memory */
+    REFERENCE_NO_ROOM,
+    REFERENCE_EXPIRED,
+    REFERENCE_VERDICT_COUNT
+};
+
+/* What is known of an index. */
+struct reference_entry {
+    enum reference_verdict verdict;
+    uint64_t original; /* REPEATED: the index that applied it */
+    uint64_t reply;    /* hash of the answer; 0: none */
+    uint64_t keys;     /* hash of all keys and the revision, after it */
+    uint64_t sessions; /* hash of all sessions and the clock, after it */
+};
+
+struct reference_slot {
+    uint64_t sequence;
+    uint64_t index; /* of the entry that applied it */
+    bool forgotten;
+    struct reference_reply reply;
+};
+
+struct reference_session {
+    uint64_t id, acknowledged, highest, used_ms, used_index;
+    uint32_t capacity;
+    RAFT_LIST(struct reference_slot, slots); /* by rising sequence */
+};
+
+struct reference_key {
+    uint64_t value;                                  /* hash of its bytes */
+    uint64_t create_revision, mod_revision, version; /* version 0: there is no such key */
+};
+
+struct reference {
+    struct session_limits limits;
+    uint64_t revision, clock_ms, commands, slots;
+    struct reference_key keys[SIM_KEYS];
+    RAFT_LIST(struct reference_session, sessions); /* the one used longest ago first */
+    RAFT_LIST(struct reference_entry, entries);    /* items[index]; item 0 is the empty state */
+    uint64_t ended_by_limit, ended_by_time, swept; /* sessions, sessions, answers */
+};
+
+void reference_init(struct reference *reference, const struct session_limits *limits);
+void reference_deinit(struct reference *reference);
+
+/* The index of the last entry applied. */
+uint64_t reference_applied(const struct reference *reference);
+
+/* Applies the entry of the next index. */
+void reference_apply(struct reference *reference, const struct raft_entry *entry);
+
+/* What is known of an index that was applied. */
+const struct reference_entry *reference_at(const struct reference *reference, uint64_t index);
+
+/* The hash of an answer. */
+uint64_t reference_reply_hash(bool refused, int code, const void *body, size_t bytes);
+
+/* --- The state as hashes, folded in this order by whoever has one ------------------------------
+ */
+
+struct reference_fold {
+    uint64_t hash;
+};
+
+void fold_key(struct reference_fold *fold, uint32_t cell, const struct reference_key *key);
+void fold_session(struct reference_fold *fold, const struct reference_session *session);
+void fold_slot(struct reference_fold *fold, uint64_t sequence, bool forgotten, int code,
+               const void *body, size_t bytes);
+void fold_number(struct reference_fold *fold, uint64_t number);
+uint64_t reference_value_hash(struct slice value);
+
+#endif

@@ -1,0 +1,283 @@
+/* What the clients do: reads, plain commands, and commands of a session that they number, send
+ * again when they were not answered, and acknowledge.
+ *
+ * A client sends one request of one or several operations at a time, to the node that it takes for
+ * the leader or to any, and waits until all were answered, or for a while. Commands of its session
+ * stay with it until they are answered: it sends them again, as a rule; or it gives them up, and
+ * acknowledges them with the next ones. Requests that it gave up are still on their way. */
+#include "tests/sim/world.h"
+
+#include "base/list.h"
+
+#include <string.h>
+
+enum { IDLE_FACTOR = 40 };
+
+uint64_t workload_pause(struct world *world)
+{
+    uint64_t pause_us = world_draw(world, 0, world->knobs.think_us_max);
+    return knobs_chance(&world->prng, world->knobs.idle_chance) ? pause_us * IDLE_FACTOR : pause_us;
+}
+
+void clients_start(struct world *world)
+{
+    for (uint32_t i = 0; i < world->knobs.client_count; i++) {
+        world->clients[i].leader = (uint32_t)world_draw(world, 0, world->node_count - 1);
+        world->clients[i].in_session = knobs_chance(&world->prng, world->knobs.session_chance);
+        world_push(world, world_draw(world, 0, world->knobs.think_us_max),
+                   (struct sim_event){.kind = SIM_CLIENT, .a = i});
+    }
+}
+
+/* --- Sessions --------------------------------------------------------------------------------- */
+
+/* The number below which all commands are answered, or given up. */
+static uint64_t acknowledged(const struct world *world, const struct client *client)
+{
+    if (client->commands.count > 0)
+        return world->ops.items[client->commands.items[0]].sequence - 1;
+    return client->next - 1;
+}
+
+static void session_begin(struct client *client, uint64_t session)
+{
+    client->session = session;
+    client->next = 1;
+    client->commands.count = 0;
+    client->done = 0;
+}
+
+static void command_done(struct client *client, uint64_t first)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < client->commands.count; i++) {
+        if (client->commands.items[i] != first)
+            client->commands.items[kept++] = client->commands.items[i];
+    }
+    client->commands.count = kept;
+    client->done = first;
+}
+
+static void denied(struct world *world, struct client *client, const struct op *op)
+{
+    struct report *report = &world->report;
+    if (op->code == CONCLAVE_SESSION_EXPIRED) {
+        report_mark(report, SIM_MARK_SESSION_EXPIRED);
+        /* Some go on for a while as if nothing had happened. */
+        if (op->session == client->session && world_draw(world, 0, 3) > 0)
+            session_begin(client, 0);
+    } else if (op->code == CONCLAVE_FORGOTTEN) {
+        report_mark(report, SIM_MARK_SESSION_FORGOTTEN);
+        if (op->session == client->session)
+            command_done(client, op->first);
+    } else {
+        report_mark(report, SIM_MARK_SESSION_NO_ROOM);
+    }
+}
+
+void workload_answered(struct world *world, struct client *client, const struct op *op)
+{
+    if (op->state == OP_DENIED) {
+        denied(world, client, op);
+        return;
+    }
+    if (op->state != OP_OK)
+        return;
+    if (op->kind == OP_OPEN && client->session == 0)
+        session_begin(client, op->value);
+    if (op->sequence && op->session == client->session)
+        command_done(client, op->first);
+    if (op->kind == OP_GET)
+        client->seen[op->cell] = op->items[0].mod_revision;
+    else if (op->kind == OP_PUT)
+        client->seen[op->cell] = op->code == CONCLAVE_OK ? op->revision : op->value;
+}
+
+/* --- Single operations ------------------------------------------------------------------------ */
+
+static struct op draw_read(struct world *world)
+{
+    struct op op = {.kind = world_draw(world, 0, 3) == 0 ? OP_RANGE : OP_GET,
+                    .cell = (uint32_t)world_draw(world, 0, SIM_KEYS - 1)};
+    if (knobs_chance(&world->prng, world->knobs.stale_chance))
+        op.max_age_us =
+            world->knobs.raft.election_timeout_us * (UINT64_C(1) << world_draw(world, 0, 4)) / 4;
+    return op;
+}
+
+static struct op draw_put(struct world *world)
+{
+    return (struct op){.kind = OP_PUT,
+                       .cell = (uint32_t)world_draw(world, 0, SIM_KEYS - 1),
+                       .pad = (uint32_t)world_draw(world, 0, world->knobs.pad_max)};
+}
+
+/* Puts and deletes; some on condition that the key is as the client saw it last, or not there. */
+static struct op draw_command(struct world *world, const struct client *client)
+{
+    struct op op = draw_put(world);
+    uint64_t draw = world_draw(world, 0, 19);
+    if (draw >= 18) {
+        op.kind = OP_DELETE_RANGE;
+        op.cell_end = (uint32_t)world_draw(world, op.cell, SIM_KEYS);
+    } else if (draw >= 14) {
+        op.kind = OP_DELETE;
+    }
+    if (op.kind != OP_DELETE_RANGE && world_draw(world, 0, 2) == 0) {
+        op.conditional = true;
+        op.condition = world_draw(world, 0, 5) == 0 ? 0 : client->seen[op.cell];
+    }
+    if (op.kind != OP_PUT)
+        op.pad = 0;
+    return op;
+}
+
+/* --- Requests --------------------------------------------------------------------------------- */
+
+/* A new command of the client's session. */
+static uint64_t command_add(struct world *world, uint32_t number, uint32_t node)
+{
+    struct client *client = &world->clients[number];
+    struct op op = draw_command(world, client);
+    op.session = client->session;
+    op.sequence = client->next++;
+    op.acknowledged = client->commands.count ? acknowledged(world, client) : op.sequence - 1;
+    uint64_t first = request_add(world, op, number, node);
+    LIST_RESERVE(&client->commands);
+    client->commands.items[client->commands.count++] = first;
+    return first;
+}
+
+/* A command once more, with what is acknowledged by now. */
+static uint64_t command_repeat(struct world *world, uint64_t first, uint64_t acknowledges,
+                               uint32_t client, uint32_t node)
+{
+    struct op op = world->ops.items[first];
+    struct op again = {.kind = op.kind,
+                       .cell = op.cell,
+                       .cell_end = op.cell_end,
+                       .pad = op.pad,
+                       .first = first,
+                       .conditional = op.conditional,
+                       .condition = op.condition,
+                       .session = op.session,
+                       .sequence = op.sequence,
+                       .acknowledged =
+                           acknowledges > op.acknowledged ? acknowledges : op.acknowledged};
+    report_mark(&world->report, SIM_MARK_COMMAND_SENT_AGAIN);
+    return request_add(world, again, client, node);
+}
+
+/* Returns how many operations it added. */
+static uint64_t repeat_all(struct world *world, uint32_t number, uint32_t node)
+{
+    const struct client *client = &world->clients[number];
+    for (uint32_t i = 0; i < client->commands.count; i++)
+        command_repeat(world, client->commands.items[i], acknowledged(world, client), number, node);
+    return client->commands.count;
+}
+
+/* One operation for the session itself, or an old command that comes late. */
+static uint64_t session_add(struct world *world, uint32_t number, uint32_t node)
+{
+    struct client *client = &world->clients[number];
+    struct op op = {.kind = OP_KEEP_ALIVE,
+                    .session = client->session,
+                    .acknowledged = acknowledged(world, client)};
+    uint64_t draw = world_draw(world, 0, 7);
+    if (draw >= 4 && client->done) {
+        command_repeat(world, client->done, 0, number, node);
+        return 1;
+    }
+    if (draw == 0) {
+        op.kind = OP_CLOSE;
+        session_begin(client, 0);
+    }
+    request_add(world, op, number, node);
+    return 1;
+}
+
+/* Adds the operations of the client's next request. Returns how many. */
+static uint64_t draw_request(struct world *world, uint32_t number, uint32_t node)
+{
+    const struct knobs *knobs = &world->knobs;
+    struct client *client = &world->clients[number];
+    if (client->commands.count > 0) {
+        if (knobs_chance(&world->prng, knobs->retry_chance))
+            return repeat_all(world, number, node);
+        client->commands.count = 0; /* gives them up */
+    }
+    uint64_t count = world_draw(world, 1, knobs->burst_max);
+    if (knobs_chance(&world->prng, knobs->read_chance)) {
+        for (uint64_t i = 0; i < count; i++)
+            request_add(world, draw_read(world), number, node);
+        return count;
+    }
+    if (client->in_session && client->session == 0) {
+        request_add(world, (struct op){.kind = OP_OPEN}, number, node);
+        return 1;
+    }
+    if (client->in_session && world_draw(world, 0, 9) == 0)
+        return session_add(world, number, node);
+    for (uint64_t i = 0; i < count; i++) {
+        if (client->in_session)
+            command_add(world, number, node);
+        else
+            request_add(world, draw_put(world), number, node);
+    }
+    return count;
+}
+
+void workload_next(struct world *world, uint32_t number)
+{
+    const struct knobs *knobs = &world->knobs;
+    struct client *client = &world->clients[number];
+    uint32_t node = client->leader;
+    if (!knobs_chance(&world->prng, knobs->leader_guess_chance))
+        node = (uint32_t)world_draw(world, 0, world->node_count - 1);
+    client->epoch++;
+    /* It gives up some time later and goes on; what it asked for may still happen. */
+    world_push(world, knobs->raft.election_timeout_us * world_draw(world, 1, 16) / 4,
+               (struct sim_event){.kind = SIM_CLIENT, .a = number, .b = client->epoch});
+    if (!world_grant(world, SIM_ACTION_REQUEST))
+        return;
+    uint64_t first = world->ops.count + 1;
+    uint64_t count = draw_request(world, number, node);
+    client->outstanding = (uint32_t)count;
+    request_send(world, node, first, count);
+}
+
+/* --- Operations of nobody who waits ----------------------------------------------------------- */
+
+void clients_tempt(struct world *world, uint32_t old_leader)
+{
+    for (uint64_t count = world_draw(world, 0, 6); count > 0; count--)
+        world_push(world, world_draw(world, 0, world->knobs.raft.election_timeout_us),
+                   (struct sim_event){.kind = SIM_STRAY, .node = old_leader});
+}
+
+/* Also a command of some client's session that the client may be sending elsewhere. */
+void workload_stray(struct world *world, uint32_t node)
+{
+    uint64_t number = world_draw(world, 0, world->knobs.client_count - 1);
+    const struct client *client = &world->clients[number];
+    uint64_t draw = world_draw(world, 0, 3);
+    uint64_t first;
+    if (world->calm || !world_grant(world, SIM_ACTION_STRAY))
+        return;
+    if (draw == 1 && client->commands.count > 0)
+        first = command_repeat(world, client->commands.items[0], 0, SIM_CLIENTS_MAX, node);
+    else
+        first = request_add(world, draw == 0 ? draw_put(world) : draw_read(world), SIM_CLIENTS_MAX,
+                            node);
+    request_send(world, node, first, 1);
+}
+
+void clients_probe(struct world *world, uint32_t node, uint64_t *ret_write, uint64_t *ret_read)
+{
+    struct op read = {.kind = OP_RANGE};
+    *ret_write = request_add(world, draw_put(world), SIM_CLIENTS_MAX, node);
+    request_send(world, node, *ret_write, 1);
+    *ret_read = request_add(world, read, SIM_CLIENTS_MAX, node);
+    request_send(world, node, *ret_read, 1);
+}
