@@ -93,7 +93,8 @@ static void fault_rot(struct world *world)
     struct node *node = faults_target(world);
     uint32_t index = world_index(world, node);
     if (world->knobs.real_disk || world->knobs.real_machine || !node->up ||
-        !check_may_lose(&world->check, index) || !world_grant(world, SIM_FAULT_ROT))
+        world->report.decisions[SIM_FAULT_WIPE] > 0 || !check_may_lose(&world->check, index) ||
+        !world_grant(world, SIM_FAULT_ROT))
         return;
     crash(world, node);
     if (!check_may_lose(&world->check, index))
@@ -115,6 +116,18 @@ static void fault_peer_down(struct world *world)
     if (peer == 0 || world_draw(world, 0, 3) == 0)
         peer = world->ids[world_draw(world, 0, world->node_count - 1)];
     node_give(world, node, (struct raft_event){.type = RAFT_EVENT_PEER_DOWN, .peer_down = peer});
+}
+
+/* A node comes back with a blank disk under its known id, or not at all: it has to be refused, and
+ * to be replaced under another id. */
+static void fault_wipe(struct world *world)
+{
+    struct node *node = faults_target(world);
+    if (!members_may_wipe(world, world_index(world, node)) || !world_grant(world, SIM_FAULT_WIPE))
+        return;
+    if (node->up)
+        crash(world, node);
+    members_wipe(world, node);
 }
 
 static void fault_full_disk(struct world *world)
@@ -207,7 +220,7 @@ static void fault_inject(struct world *world)
     static const enum sim_fault kinds[] = {
         SIM_FAULT_CRASH,   SIM_FAULT_CRASH_ALL, SIM_FAULT_PAUSE,     SIM_FAULT_PARTITION,
         SIM_FAULT_ONE_WAY, SIM_FAULT_TRANSFER,  SIM_FAULT_DISK_FULL, SIM_FAULT_DAMAGE,
-        SIM_FAULT_ROT,     SIM_FAULT_PEER_DOWN};
+        SIM_FAULT_ROT,     SIM_FAULT_PEER_DOWN, SIM_FAULT_WIPE};
     enum sim_fault on[sizeof kinds / sizeof *kinds];
     uint64_t count = 0;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -237,6 +250,10 @@ static void fault_inject(struct world *world)
         break;
     case SIM_FAULT_PEER_DOWN:
         fault_peer_down(world);
+        break;
+    case SIM_FAULT_WIPE:
+        if (world_draw(world, 0, 3) == 0)
+            fault_wipe(world);
         break;
     case SIM_FAULT_ROT:
         fault_rot(world);
@@ -294,6 +311,15 @@ void faults_event(struct world *world, const struct sim_event *event)
     }
 }
 
+/* Who was removed may stay down; a blank disk is not put in just now, with messages to the node
+ * that was still on their way. */
+static bool calm_starts(struct world *world, const struct node *node)
+{
+    if (members_committed(world)->removed >> world_index(world, node) & 1)
+        return world_draw(world, 0, 1) == 0;
+    return !node->blank;
+}
+
 void faults_end(struct world *world)
 {
     world->calm = true;
@@ -304,7 +330,7 @@ void faults_end(struct world *world)
         node->paused_until_us = 0;
         if (node->exists && disk_storage(node->disk))
             storage_empty(disk_storage(node->disk));
-        if (!node->up)
+        if (!node->up && calm_starts(world, node))
             node_start(world, node);
     }
 }

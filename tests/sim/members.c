@@ -197,6 +197,70 @@ bool members_may_lose(const struct world *world, uint32_t node)
     return true;
 }
 
+/* True if the node has it written down, for good, which data directory the member has. */
+static bool knows(const struct world *world, uint32_t node, uint32_t member)
+{
+    const struct check *check = &world->check;
+    const struct raft_configuration *joined = world->nodes[node].joined;
+    const struct check_log *disk = &check->nodes[node].disk;
+    uint64_t shared = disk->count < check->oracle.count ? disk->count : check->oracle.count;
+    if (shared > 0) {
+        const struct check_entry *own = check_log_at(disk, shared);
+        return own->chain == check_log_at(&check->oracle, shared)->chain &&
+               (check->configs.items[own->config].known >> member & 1);
+    }
+    const struct raft_member *told =
+        joined ? raft_configuration_find(joined, world->ids[member]) : NULL;
+    return told && told->incarnation != 0;
+}
+
+/* Everybody who can still vote or ask for votes: else a blank directory could pass for the one that
+ * is lost, and no cluster can tell. */
+static bool known_to_all(const struct world *world, uint32_t member)
+{
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        const struct node *node = &world->nodes[i];
+        bool runs = (node->exists || node->joined) && !node->gone && !node->damaged &&
+                    !node->blank && !node->stopped;
+        if (i != member && runs && !knows(world, i, member))
+            return false;
+    }
+    return true;
+}
+
+bool members_may_wipe(const struct world *world, uint32_t node)
+{
+    const struct node *wiped = &world->nodes[node];
+    /* A lone voter that is made anew is a cluster of its own, for clients too. */
+    return wiped->exists && !wiped->gone && !wiped->damaged && !wiped->blank && !wiped->stopped &&
+           (members_committed(world)->members >> node & 1) && world->knobs.voter_count > 1 &&
+           members_may_lose(world, node) && known_to_all(world, node);
+}
+
+void members_wipe(struct world *world, struct node *node)
+{
+    uint32_t index = world_index(world, node);
+    node->gone = true;
+    /* Only `init` makes a directory under a known id; who joined is not let in twice. */
+    bool blank = !node->joined && world->node_count < SIM_NODES_MAX;
+    report_event(&world->report, (struct record){.at_us = world->now_us,
+                                                 .kind = RECORD_WIPE,
+                                                 .node = index,
+                                                 .v = {blank ? world->node_count + 1 : 0}});
+    if (!blank)
+        return;
+    node->heir = slot_add(world, node->id, node->identity.name);
+    struct node *heir = &world->nodes[node->heir];
+    heir->blank = true;
+    node_make_disk(world, heir, world->configuration_payload);
+    /* Behind all that is on its way to the node that was. */
+    const struct knobs *knobs = &world->knobs;
+    world_push(world,
+               knobs->network_us_max + knobs->spike_us_max + knobs->fault_length_us_max +
+                   world_draw(world, 1, knobs->fault_length_us_max),
+               (struct sim_event){.kind = SIM_RESTART, .node = node->heir});
+}
+
 uint32_t members_living(const struct world *world)
 {
     uint32_t living = 0;

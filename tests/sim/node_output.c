@@ -241,7 +241,8 @@ static void node_check_leader(struct world *world, struct node *node)
     check_uncommitted(&world->check, index);
     for (uint32_t i = 0; i < world->node_count; i++) {
         struct raft_peer_view peer;
-        if (i == index || !raft_peer_view(node->raft, world->ids[i], &peer))
+        if (i == index || world->nodes[i].blank ||
+            !raft_peer_view(node->raft, world->ids[i], &peer))
             continue;
         check_peer_view(&world->check, index, i, &peer, output_rejected(node, world->ids[i]));
     }

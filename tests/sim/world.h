@@ -330,6 +330,13 @@ uint32_t members_lost(const struct world *world);
 /* True if every configuration that may be in force keeps a majority without this node's disk. */
 bool members_may_lose(const struct world *world, uint32_t node);
 
+/* True if a member may lose its disk: nothing is lost with it, and a blank disk in its place can be
+ * told from it by everybody. */
+bool members_may_wipe(const struct world *world, uint32_t node);
+
+/* A node that is down has lost its disk. Where it can be, a blank one starts in its place later. */
+void members_wipe(struct world *world, struct node *node);
+
 /* Members, by the newest committed configuration, that can run. */
 uint32_t members_living(const struct world *world);
 
