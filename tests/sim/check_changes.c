@@ -41,14 +41,17 @@ static uint64_t sample_before(const struct check *check, const struct check_node
 static void check_caught_up(struct check *check, uint32_t node, uint32_t learner, uint64_t index)
 {
     const struct check_node *at = &check->nodes[node];
+    const struct check_node *other = &check->nodes[learner];
+    if (other->rotten_life != 0 && at->peers[learner].life <= other->rotten_life)
+        return; /* the leader has not heard that it was restarted with less */
     uint64_t needed = sample_before(check, at);
     const struct check_entry *own = check_log_at(&at->memory, needed);
-    const struct check_entry *stored = check_log_at(&check->nodes[learner].disk, needed);
+    const struct check_entry *stored = check_log_at(&other->disk, needed);
     if (own && (!stored || stored->chain != own->chain))
         check_fail(check, "learners catch up before they vote",
                    "n%u makes n%u a voter at %" PRIu64 ", whose disk holds %" PRIu64
                    " entries; the leader had %" PRIu64 " long before",
-                   node + 1, learner + 1, index, check->nodes[learner].disk.count, needed);
+                   node + 1, learner + 1, index, other->disk.count, needed);
 }
 
 /* --- Appending -------------------------------------------------------------------------------- */
