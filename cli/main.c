@@ -49,6 +49,14 @@ static const struct args_command commands[] = {
     {"serve", "", 0, 0, cmd_serve_flags, "Run one node until it is told to stop",
      "SIGINT or SIGTERM stop it in order, a second one at once. Logs go to standard error.",
      "  conclave serve --data n1", false, cmd_serve_run},
+    {"recover", "", 0, 0, cmd_recover_flags, "Go on with one node when a majority is lost for good",
+     "Makes the node of this directory, which must not run, the only voter of its cluster. What is "
+     "in\n"
+     "its log is kept; what only others held is lost, even if it was acknowledged; all others are\n"
+     "removed and must never run again. Asks on a terminal, else --yes is needed. Then 'serve' it, "
+     "and\n"
+     "'join' new nodes.",
+     "  conclave recover --data n1", false, cmd_recover_run},
     {"put", "KEY VALUE|-|@FILE", 2, 2, cmd_put_flags, "Store a value",
      "- reads standard input, @FILE a file, any bytes. After -- a key or value may begin with a\n"
      "dash. A condition that does not hold changes nothing and exits with 1.",

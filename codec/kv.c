@@ -87,6 +87,12 @@ static int bounds_check(const struct kv_bounds *bounds)
     return fits ? CONCLAVE_OK : CONCLAVE_TOO_LARGE;
 }
 
+/* A revision has 64 bits, and no client may use them up at once. */
+static int advance_check(uint64_t revisions)
+{
+    return revisions <= CONCLAVE_RECOVER_REVISIONS_MAX ? CONCLAVE_OK : CONCLAVE_TOO_LARGE;
+}
+
 static void bounds_pack(struct pack *pack, const struct kv_bounds *bounds)
 {
     pack_bin(pack, bounds->from.data, bounds->from.bytes);
@@ -117,6 +123,9 @@ int kv_command_decode(const void *data, size_t bytes, struct kv_command *ret)
     case KV_DELETE_RANGE:
         command.bounds = fields_bounds(&fields);
         break;
+    case KV_ADVANCE:
+        command.revisions = cursor_uint(fields_next(&fields));
+        break;
     default:
         return CONCLAVE_MALFORMED;
     }
@@ -124,7 +133,9 @@ int kv_command_decode(const void *data, size_t bytes, struct kv_command *ret)
         return CONCLAVE_MALFORMED;
     command.opcode = (enum kv_opcode)opcode;
 
-    int code = opcode == KV_DELETE_RANGE ? bounds_check(&command.bounds) : key_check(command.key);
+    int code = opcode == KV_ADVANCE        ? advance_check(command.revisions)
+               : opcode == KV_DELETE_RANGE ? bounds_check(&command.bounds)
+                                           : key_check(command.key);
     if (!code && command.value.bytes > CONCLAVE_VALUE_BYTES_MAX)
         code = CONCLAVE_TOO_LARGE;
     if (!code)
@@ -135,6 +146,12 @@ int kv_command_decode(const void *data, size_t bytes, struct kv_command *ret)
 void kv_command_pack(struct pack *pack, const struct kv_command *command)
 {
     bool put = command->opcode == KV_PUT;
+    if (command->opcode == KV_ADVANCE) {
+        pack_array(pack, 2);
+        pack_uint(pack, command->opcode);
+        pack_uint(pack, command->revisions);
+        return;
+    }
     ASSERT(put || command->opcode == KV_DELETE || command->opcode == KV_DELETE_RANGE);
     if (command->opcode == KV_DELETE_RANGE) {
         pack_array(pack, 3);

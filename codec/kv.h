@@ -6,10 +6,12 @@
  *     command  put           [1, key, value, condition?]
  *              delete        [2, key, condition?]
  *              delete range  [3, from, to]
+ *              advance       [4, revisions]
  *     query    get           [64, key]
  *              range         [65, from, to, limit?, bytes?, what?]
  *     answer   put           [revision, previous]
  *              delete, range [revision, deleted]
+ *              advance       [revision, 0]
  *              COMPARE_FAILED[revision, present]
  *              NOT_FOUND     [revision]
  *              get           [revision, item]
@@ -26,7 +28,14 @@
 #include "base/error.h"
 #include "base/pack.h"
 
-enum kv_opcode { KV_PUT = 1, KV_DELETE = 2, KV_DELETE_RANGE = 3, KV_GET = 64, KV_RANGE = 65 };
+enum kv_opcode {
+    KV_PUT = 1,
+    KV_DELETE = 2,
+    KV_DELETE_RANGE = 3,
+    KV_ADVANCE = 4,
+    KV_GET = 64,
+    KV_RANGE = 65
+};
 
 enum {
     /* A range continues right after its last key: that key and one zero byte. */
@@ -64,11 +73,12 @@ struct kv_command {
     struct slice value;            /* PUT */
     struct kv_condition condition; /* PUT, DELETE */
     struct kv_bounds bounds;       /* DELETE_RANGE */
+    uint64_t revisions;            /* ADVANCE: so many are left out */
 };
 
 /* Decodes and checks one command; what it answers depends on the bytes alone, so that every node
  * answers the same. Errors: MALFORMED (not of this form, unknown opcode), INVALID (empty key),
- * TOO_LARGE (key, bound or value). */
+ * TOO_LARGE (key, bound, value, or revisions). */
 MUST_USE int kv_command_decode(const void *data, size_t bytes, struct kv_command *ret);
 
 /* Appends the command. Limits are the decoder's business. */

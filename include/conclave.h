@@ -269,6 +269,55 @@ CONCLAVE_API CONCLAVE_MUST_USE int conclave_directory_info(const char *data_dir,
                                                            struct conclave_directory *ret_directory,
                                                            struct conclave_error *error);
 
+/* One who was a member and is to be one no more. */
+struct conclave_recovery_member {
+    char name[CONCLAVE_NAME_BYTES_MAX + 1];
+    char peer[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
+    uint64_t id;
+    bool voter;
+};
+
+/* What conclave_recover is about to do, or did. */
+struct conclave_recovery {
+    char cluster[17];
+    char name[CONCLAVE_NAME_BYTES_MAX + 1]; /* of the node that goes on alone */
+    uint64_t id;
+    bool was_learner;
+    uint64_t last_index, last_term; /* where the history that is kept ends: all of its log */
+    uint64_t snapshot_index;        /* the newest snapshot in it; 0: none */
+    uint64_t term;                  /* the history goes on in this one, at last_index + 1 */
+    size_t removed_count;
+    struct conclave_recovery_member removed[CONCLAVE_MEMBERS_MAX];
+};
+
+/* The most that `revisions` can be. */
+#define CONCLAVE_RECOVER_REVISIONS_MAX (UINT64_C(1) << 40)
+
+struct conclave_recover_options {
+    size_t size; /* sizeof(struct conclave_recover_options) */
+
+    /* Asked before anything is changed; NULL: go on. */
+    bool (*confirm)(void *arg, const struct conclave_recovery *plan);
+    void *confirm_arg;
+
+    /* Of the built-in key-value machine alone: so many revisions are left out, so that none is
+     * given twice, even if members that are lost had given out some that this node never heard of.
+     * 0: with a machine of one's own. */
+    uint64_t revisions;
+};
+
+/* After a majority of the voters was lost for good: makes the node of this directory the only voter
+ * of its cluster. Everything in its log is kept, whether it was committed or not; what only others
+ * held is lost. All other members are removed and must never run again: they are not listened to.
+ * The node must not run. Afterwards it is started as before, and others join it anew. A crash
+ * meanwhile leaves the directory as it was, or recovered. Errors: IN_USE (the node runs), INVALID
+ * (not confirmed; nothing to go on with, or no member any more), NOT_FOUND, CORRUPT, IO, NO_SPACE.
+ */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_recover(const char *data_dir,
+                                                    const struct conclave_recover_options *options,
+                                                    struct conclave_recovery *ret_recovery,
+                                                    struct conclave_error *error);
+
 /* How a node runs. Fill with conclave_options_init(), then change what you need. */
 struct conclave_options {
     size_t size; /* sizeof(struct conclave_options), set by conclave_options_init */

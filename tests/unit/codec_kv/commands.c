@@ -158,3 +158,25 @@ Test(commands, bounds_may_be_one_byte_longer_than_keys)
         pack_deinit(&pack);
     }
 }
+
+Test(commands, leave_revisions_out_within_a_limit)
+{
+    struct kv_command command = {.opcode = KV_DELETE};
+    for (uint64_t revisions = 0; revisions <= 2; revisions++) {
+        struct pack pack;
+        pack_init(&pack, 0);
+        uint64_t value = revisions < 2 ? revisions : CONCLAVE_RECOVER_REVISIONS_MAX;
+        kv_command_pack(&pack, &(struct kv_command){.opcode = KV_ADVANCE, .revisions = value});
+        cr_assert_eq(kv_command_decode(pack.buf->data, pack.bytes, &command), CONCLAVE_OK);
+        cr_assert_eq(command.opcode, KV_ADVANCE);
+        cr_assert_eq(command.revisions, value);
+        pack_deinit(&pack);
+    }
+    struct pack pack;
+    pack_init(&pack, 0);
+    kv_command_pack(&pack, &(struct kv_command){.opcode = KV_ADVANCE,
+                                                .revisions = CONCLAVE_RECOVER_REVISIONS_MAX + 1});
+    cr_assert_eq(kv_command_decode(pack.buf->data, pack.bytes, &command), CONCLAVE_TOO_LARGE);
+    pack_deinit(&pack);
+    cr_assert_eq(kv_command_decode("\x91\x04", 2, &command), CONCLAVE_MALFORMED);
+}

@@ -208,3 +208,19 @@ Test(commands, queries_see_every_apply)
     }
     rig_destroy(rig);
 }
+
+Test(commands, advance_leaves_revisions_out)
+{
+    struct rig *rig = rig_create();
+    rig_put(rig, "a", "1");
+    const struct kv_command advance = {.opcode = KV_ADVANCE, .revisions = 1000};
+    cr_assert_eq(rig_command(rig, &advance), CONCLAVE_OK);
+    cr_assert_eq(rig->outcome.revision, 1001);
+    rig_expect(rig, "1001 a=1(1,1,1)");
+    rig_put(rig, "b", "2");
+    rig_expect(rig, "1002 a=1(1,1,1) b=2(1002,1002,1)");
+    rig_close(rig);
+    rig_open(rig);
+    rig_expect(rig, "1002 a=1(1,1,1) b=2(1002,1002,1)");
+    rig_destroy(rig);
+}
