@@ -1,67 +1,15 @@
-#include "codec/peer.h"
+#include "codec/peer_internal.h"
 
 #include "base/cursor.h"
 #include "base/fatal.h"
-#include "base/pack.h"
 
 #include <string.h>
 
-enum {
-    HEADER_FIELDS = 7, /* version .. type */
-    RAFT_FIELDS = 2,   /* message type, term */
-    HELLO_FIELDS = 3,
-    SNAPSHOT_FIELDS = 6,           /* of both kinds */
-    FIELDS_BYTES_MAX = 5 + 19 * 9, /* an array header and the fields of the longest message */
-    HELLO_BYTES_MAX = FIELDS_BYTES_MAX + CONCLAVE_NAME_BYTES_MAX + 2 * CONCLAVE_ENDPOINT_BYTES_MAX,
-    ENTRY_BYTES_MIN = 4,          /* array header, term, kind, empty bin */
-    ENTRY_OVERHEAD_BYTES_MAX = 16 /* array header 1, term 9, kind 1, bin header 5 */
-};
-
-#define RAFT_FIELDS_UNKNOWN UINT32_MAX /* no message has this type */
+enum { ENTRY_BYTES_MIN = 4 /* array header, term, kind, empty bin */ };
 
 #define NODE_ID_LIMIT (UINT64_C(1) << 53)
 
-/* --- Encoding --------------------------------------------------------------------------------- */
-
-static void pack_header(struct pack *pack, uint32_t fields, const struct peer_identity *identity,
-                        raft_node_id to, enum peer_frame_type type)
-{
-    pack_array(pack, HEADER_FIELDS + fields);
-    pack_uint(pack, PEER_PROTOCOL_VERSION);
-    pack_uint(pack, 0); /* group */
-    pack_uint(pack, identity->cluster_id);
-    pack_uint(pack, identity->node_id);
-    pack_uint(pack, to);
-    pack_uint(pack, identity->incarnation);
-    pack_uint(pack, type);
-}
-
-static void pack_id(struct pack *pack, struct raft_id id)
-{
-    pack_uint(pack, id.term);
-    pack_uint(pack, id.index);
-}
-
-/* An entry's index is not written: it is prev.index + 1 and so on, so that a message whose entries
- * are not contiguous cannot be expressed (Rule 16). */
-static void pack_entries(struct pack *pack, struct raft_id prev, const struct raft_runs *runs)
-{
-    ASSERT(runs->entry_count <= PEER_ENTRIES_MAX);
-    pack_array(pack, (uint32_t)runs->entry_count);
-    uint64_t index = prev.index;
-    struct raft_runs_iter iter = {0};
-    for (const struct raft_entry *entry; (entry = raft_runs_next(runs, &iter));) {
-        index++;
-        ASSERT(entry->id.index == index);
-        pack_array(pack, 3);
-        pack_uint(pack, entry->id.term);
-        pack_uint(pack, entry->kind);
-        pack_bin(pack, entry->payload.data, entry->payload.bytes);
-    }
-    ASSERT(index == prev.index + runs->entry_count);
-}
-
-static uint32_t raft_fields(enum raft_message_type type)
+uint32_t peer_raft_fields(enum raft_message_type type)
 {
     switch (type) {
     case RAFT_TIMEOUT_NOW:
@@ -81,141 +29,8 @@ static uint32_t raft_fields(enum raft_message_type type)
     case RAFT_APPEND_RESPONSE:
         return 10;
     }
-    return RAFT_FIELDS_UNKNOWN;
+    return PEER_RAFT_FIELDS_UNKNOWN;
 }
-
-static void pack_raft(struct pack *pack, const struct raft_message *message)
-{
-    const struct raft_append_request *request = &message->append_request;
-    const struct raft_append_response *response = &message->append_response;
-    pack_uint(pack, message->type);
-    pack_uint(pack, message->term);
-    switch (message->type) {
-    case RAFT_PREVOTE_REQUEST:
-    case RAFT_VOTE_REQUEST:
-        pack_id(pack, message->vote_request.last);
-        if (message->type == RAFT_VOTE_REQUEST)
-            pack_bool(pack, message->vote_request.transfer);
-        break;
-    case RAFT_PREVOTE_RESPONSE:
-    case RAFT_VOTE_RESPONSE:
-        pack_bool(pack, message->vote_response.granted);
-        pack_uint(pack, message->vote_response.campaign_term);
-        break;
-    case RAFT_APPEND_REQUEST:
-        pack_id(pack, request->prev);
-        pack_uint(pack, request->commit);
-        pack_uint(pack, request->round);
-        pack_entries(pack, request->prev, &request->entries);
-        break;
-    case RAFT_APPEND_RESPONSE:
-        pack_uint(pack, response->result);
-        pack_uint(pack, response->match);
-        pack_uint(pack, response->rejected);
-        pack_id(pack, response->conflict);
-        pack_uint(pack, response->last_index);
-        pack_uint(pack, response->round);
-        pack_uint(pack, response->priority);
-        pack_uint(pack, response->life);
-        pack_uint(pack, response->promise_us);
-        break;
-    case RAFT_READ_REQUEST:
-    case RAFT_READ_RESPONSE:
-        pack_uint(pack, message->read_index.number);
-        if (message->type == RAFT_READ_RESPONSE)
-            pack_uint(pack, message->read_index.index);
-        break;
-    case RAFT_TIMEOUT_NOW:
-        break;
-    }
-}
-
-struct buf *peer_encode_raft(const struct peer_identity *identity,
-                             const struct raft_message *message)
-{
-    ASSERT(message->from == identity->node_id);
-    uint32_t fields = raft_fields(message->type);
-    ASSERT(fields != RAFT_FIELDS_UNKNOWN);
-    size_t capacity = FIELDS_BYTES_MAX;
-    if (message->type == RAFT_APPEND_REQUEST) {
-        const struct raft_runs *entries = &message->append_request.entries;
-        capacity += entries->entry_count * ENTRY_OVERHEAD_BYTES_MAX + entries->payload_bytes;
-    }
-    struct pack pack;
-    pack_init(&pack, capacity);
-    pack_header(&pack, RAFT_FIELDS + fields, identity, message->to, PEER_FRAME_RAFT);
-    pack_raft(&pack, message);
-    return pack_take(&pack);
-}
-
-struct buf *peer_encode_audit(const struct peer_identity *identity, raft_node_id to,
-                              const struct audit_mark *marks, uint32_t count)
-{
-    ASSERT(count > 0 && count <= AUDIT_MARKS_MAX);
-    struct pack pack;
-    pack_init(&pack, FIELDS_BYTES_MAX + (size_t)count * 18);
-    pack_header(&pack, 1, identity, to, PEER_FRAME_AUDIT);
-    pack_array(&pack, 2 * count);
-    for (uint32_t i = 0; i < count; i++) {
-        pack_uint(&pack, marks[i].index);
-        pack_uint(&pack, marks[i].hash);
-    }
-    return pack_take(&pack);
-}
-
-struct buf *peer_encode_hello(const struct peer_identity *identity, raft_node_id to,
-                              const struct peer_hello *hello)
-{
-    struct pack pack;
-    pack_init(&pack, HELLO_BYTES_MAX);
-    pack_header(&pack, HELLO_FIELDS, identity, to, PEER_FRAME_HELLO);
-    pack_str(&pack, hello->name);
-    pack_str(&pack, hello->client);
-    pack_str(&pack, hello->peer);
-    return pack_take(&pack);
-}
-
-struct buf *peer_encode_refused(const struct peer_identity *identity, raft_node_id to,
-                                enum peer_refusal refusal)
-{
-    struct pack pack;
-    pack_init(&pack, FIELDS_BYTES_MAX);
-    pack_header(&pack, 1, identity, to, PEER_FRAME_REFUSED);
-    pack_uint(&pack, refusal);
-    return pack_take(&pack);
-}
-
-static void pack_snapshot(struct pack *pack, const struct peer_snapshot *snapshot)
-{
-    pack_uint(pack, snapshot->name);
-    pack_id(pack, snapshot->id);
-    pack_uint(pack, snapshot->bytes);
-    pack_uint(pack, snapshot->offset);
-}
-
-struct buf *peer_encode_snapshot(const struct peer_identity *identity, raft_node_id to,
-                                 const struct peer_snapshot *piece)
-{
-    struct pack pack;
-    pack_init(&pack, FIELDS_BYTES_MAX + piece->data.bytes);
-    pack_header(&pack, SNAPSHOT_FIELDS, identity, to, PEER_FRAME_SNAPSHOT);
-    pack_snapshot(&pack, piece);
-    pack_bin(&pack, piece->data.data, piece->data.bytes);
-    return pack_take(&pack);
-}
-
-struct buf *peer_encode_snapshot_ack(const struct peer_identity *identity, raft_node_id to,
-                                     const struct peer_snapshot *ack)
-{
-    struct pack pack;
-    pack_init(&pack, FIELDS_BYTES_MAX);
-    pack_header(&pack, SNAPSHOT_FIELDS, identity, to, PEER_FRAME_SNAPSHOT_ACK);
-    pack_snapshot(&pack, ack);
-    pack_bool(&pack, ack->done);
-    return pack_take(&pack);
-}
-
-/* --- Decoding --------------------------------------------------------------------------------- */
 
 /* The frame's array: what is left of its bytes and of its fields. */
 struct frame_reader {
@@ -280,11 +95,11 @@ static struct raft_entry read_entry(struct cursor *cursor)
     return entry;
 }
 
-/* Reads the entries that follow `prev` into one batch. The terms of a log never decrease, and none
+/* Reads the entries that follow `last` into one batch. The terms of a log never decrease, and none
  * is above the term of the leader that sends them. */
-static int read_entries(struct cursor *cursor, struct buf *frame, struct raft_message *message)
+static int read_entries(struct cursor *cursor, struct buf *frame, struct raft_id last,
+                        uint64_t term_max, struct raft_runs *ret)
 {
-    struct raft_id last = message->append_request.prev;
     uint32_t count = cursor_array(cursor);
     if (count > PEER_ENTRIES_MAX)
         return CONCLAVE_TOO_LARGE;
@@ -299,7 +114,7 @@ static int read_entries(struct cursor *cursor, struct buf *frame, struct raft_me
     struct raft_batch *batch = raft_batch_create(count);
     for (uint32_t i = 0; i < count; i++) {
         struct raft_entry entry = read_entry(cursor);
-        if (entry.id.term == 0 || entry.id.term < last.term || entry.id.term > message->term)
+        if (entry.id.term == 0 || entry.id.term < last.term || entry.id.term > term_max)
             cursor_fail(cursor);
         if (!cursor_ok(cursor)) {
             raft_batch_unref(batch);
@@ -310,7 +125,7 @@ static int read_entries(struct cursor *cursor, struct buf *frame, struct raft_me
         raft_batch_add(batch, entry);
         last = entry.id;
     }
-    raft_runs_append(&message->append_request.entries, batch, 0, count);
+    raft_runs_append(ret, batch, 0, count);
     raft_batch_unref(batch);
     return CONCLAVE_OK;
 }
@@ -324,7 +139,7 @@ static int read_append_request(struct cursor *cursor, struct buf *frame,
         cursor_fail(cursor);
     request->commit = cursor_uint(cursor);
     request->round = cursor_uint(cursor);
-    return read_entries(cursor, frame, message);
+    return read_entries(cursor, frame, request->prev, message->term, &request->entries);
 }
 
 static void read_append_response(struct cursor *cursor, struct raft_append_response *response)
@@ -382,13 +197,13 @@ static int read_message(struct cursor *cursor, struct buf *frame, struct raft_me
 static int read_raft(struct frame_reader *reader, struct buf *frame, struct peer_frame *decoded)
 {
     struct cursor *cursor = &reader->cursor;
-    frame_expect(reader, RAFT_FIELDS);
+    frame_expect(reader, PEER_RAFT_FIELDS);
     uint64_t type = cursor_uint(cursor);
     uint64_t term = cursor_uint(cursor);
     if (!cursor_ok(cursor) || type > UINT8_MAX)
         return CONCLAVE_MALFORMED;
-    uint32_t fields = raft_fields((enum raft_message_type)type);
-    if (fields == RAFT_FIELDS_UNKNOWN)
+    uint32_t fields = peer_raft_fields((enum raft_message_type)type);
+    if (fields == PEER_RAFT_FIELDS_UNKNOWN)
         return CONCLAVE_MALFORMED;
     frame_expect(reader, fields);
     if (!cursor_ok(cursor))
@@ -408,7 +223,7 @@ static int read_raft(struct frame_reader *reader, struct buf *frame, struct peer
 static int read_hello(struct frame_reader *reader, struct peer_frame *decoded)
 {
     struct cursor *cursor = &reader->cursor;
-    frame_expect(reader, HELLO_FIELDS);
+    frame_expect(reader, PEER_HELLO_FIELDS);
     read_text(cursor, decoded->hello.name, sizeof decoded->hello.name);
     read_text(cursor, decoded->hello.client, sizeof decoded->hello.client);
     read_text(cursor, decoded->hello.peer, sizeof decoded->hello.peer);
@@ -448,7 +263,7 @@ static int read_snapshot(struct frame_reader *reader, struct peer_frame *decoded
 {
     struct cursor *cursor = &reader->cursor;
     struct peer_snapshot *snapshot = &decoded->snapshot;
-    frame_expect(reader, SNAPSHOT_FIELDS);
+    frame_expect(reader, PEER_SNAPSHOT_FIELDS);
     snapshot->name = cursor_uint(cursor);
     snapshot->id = read_id(cursor);
     snapshot->bytes = cursor_uint(cursor);
@@ -462,6 +277,30 @@ static int read_snapshot(struct frame_reader *reader, struct peer_frame *decoded
         snapshot->data.bytes > snapshot->bytes - snapshot->offset)
         cursor_fail(cursor);
     return cursor_ok(cursor) ? CONCLAVE_OK : CONCLAVE_MALFORMED;
+}
+
+static int read_repair(struct frame_reader *reader, struct buf *frame, struct peer_frame *decoded)
+{
+    struct cursor *cursor = &reader->cursor;
+    struct peer_repair *repair = &decoded->repair;
+    bool asks = decoded->type == PEER_FRAME_REPAIR_ASK;
+    frame_expect(reader, asks ? PEER_REPAIR_ASK_FIELDS : PEER_REPAIR_ANSWER_FIELDS);
+    repair->number = cursor_uint(cursor);
+    if (asks) {
+        repair->prev.index = cursor_uint(cursor);
+        repair->last = cursor_uint(cursor);
+        repair->anchor = read_id(cursor);
+        repair->snapshot = cursor_bool(cursor);
+        if (repair->last < repair->prev.index || repair->last > repair->anchor.index)
+            cursor_fail(cursor);
+        return cursor_ok(cursor) ? CONCLAVE_OK : CONCLAVE_MALFORMED;
+    }
+    uint64_t result = cursor_uint(cursor);
+    if (result < PEER_REPAIR_HERE || result > PEER_REPAIR_LATER)
+        cursor_fail(cursor);
+    repair->result = (enum peer_repair_result)result;
+    repair->prev = read_id(cursor);
+    return read_entries(cursor, frame, repair->prev, UINT64_MAX, &repair->entries);
 }
 
 /* Reads version to type. The version is looked at before anything else: what follows it may mean
@@ -478,7 +317,7 @@ static int read_header(struct frame_reader *reader, struct peer_frame *decoded)
         return CONCLAVE_VERSION;
     decoded->version = PEER_PROTOCOL_VERSION;
 
-    frame_expect(reader, HEADER_FIELDS - 1);
+    frame_expect(reader, PEER_HEADER_FIELDS - 1);
     uint64_t group = cursor_uint(cursor);
     decoded->group = (uint32_t)group;
     decoded->from.cluster_id = cursor_uint(cursor);
@@ -486,10 +325,31 @@ static int read_header(struct frame_reader *reader, struct peer_frame *decoded)
     decoded->to = read_node_id(cursor);
     decoded->from.incarnation = cursor_uint(cursor);
     uint64_t type = cursor_uint(cursor);
-    if (group > UINT32_MAX || type < PEER_FRAME_RAFT || type > PEER_FRAME_AUDIT)
+    if (group > UINT32_MAX || type < PEER_FRAME_RAFT || type > PEER_FRAME_REPAIR_ANSWER)
         cursor_fail(cursor);
     decoded->type = (enum peer_frame_type)type;
     return cursor_ok(cursor) ? CONCLAVE_OK : CONCLAVE_MALFORMED;
+}
+
+static int read_fields(struct frame_reader *reader, struct buf *frame, struct peer_frame *decoded)
+{
+    switch (decoded->type) {
+    case PEER_FRAME_RAFT:
+        return read_raft(reader, frame, decoded);
+    case PEER_FRAME_HELLO:
+        return read_hello(reader, decoded);
+    case PEER_FRAME_REFUSED:
+        return read_refused(reader, decoded);
+    case PEER_FRAME_SNAPSHOT:
+    case PEER_FRAME_SNAPSHOT_ACK:
+        return read_snapshot(reader, decoded);
+    case PEER_FRAME_AUDIT:
+        return read_audit(reader, decoded);
+    case PEER_FRAME_REPAIR_ASK:
+    case PEER_FRAME_REPAIR_ANSWER:
+        return read_repair(reader, frame, decoded);
+    }
+    return CONCLAVE_MALFORMED;
 }
 
 int peer_decode(struct buf *frame, struct peer_frame *ret)
@@ -502,16 +362,7 @@ int peer_decode(struct buf *frame, struct peer_frame *ret)
     int code = read_header(&reader, &decoded);
     if (code)
         return code;
-    if (decoded.type == PEER_FRAME_RAFT)
-        code = read_raft(&reader, frame, &decoded);
-    else if (decoded.type == PEER_FRAME_HELLO)
-        code = read_hello(&reader, &decoded);
-    else if (decoded.type == PEER_FRAME_REFUSED)
-        code = read_refused(&reader, &decoded);
-    else if (decoded.type == PEER_FRAME_AUDIT)
-        code = read_audit(&reader, &decoded);
-    else
-        code = read_snapshot(&reader, &decoded);
+    code = read_fields(&reader, frame, &decoded);
     if (code)
         return code;
 
@@ -520,6 +371,7 @@ int peer_decode(struct buf *frame, struct peer_frame *ret)
         cursor_skip(&reader.cursor);
     if (!cursor_done(&reader.cursor)) {
         raft_message_destroy(decoded.raft);
+        raft_runs_clear(&decoded.repair.entries);
         return CONCLAVE_MALFORMED;
     }
     *ret = decoded;

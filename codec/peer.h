@@ -34,7 +34,9 @@ enum peer_frame_type {
     PEER_FRAME_REFUSED = 3, /* why the sender does not listen to the receiver */
     PEER_FRAME_SNAPSHOT = 4,     /* a piece of a snapshot file */
     PEER_FRAME_SNAPSHOT_ACK = 5, /* how far the receiver has it */
-    PEER_FRAME_AUDIT = 6         /* what the sender applied up to some indexes, as hashes */
+    PEER_FRAME_AUDIT = 6,        /* what the sender applied up to some indexes, as hashes */
+    PEER_FRAME_REPAIR_ASK = 7,   /* a node lost entries of its log to damage */
+    PEER_FRAME_REPAIR_ANSWER = 8 /* what the sender has of them */
 };
 
 enum peer_refusal {
@@ -62,6 +64,28 @@ struct peer_audit {
     struct audit_mark marks[AUDIT_MARKS_MAX];
 };
 
+/* As enum wal_supply in storage/wal_repair.h. */
+enum peer_repair_result {
+    PEER_REPAIR_HERE = 1,
+    PEER_REPAIR_ABSENT = 2,    /* the log does not hold the anchor */
+    PEER_REPAIR_COMPACTED = 3, /* it begins behind what is wanted; a snapshot holds that */
+    PEER_REPAIR_LATER = 4      /* it is damaged there itself */
+};
+
+struct peer_repair {
+    uint64_t number; /* of the ask; the answer repeats it */
+
+    /* ASK: entries behind prev.index (the term is not sent) up to `last`, of a log that holds the
+     * anchor. prev.index <= last <= anchor.index. */
+    uint64_t last;
+    struct raft_id anchor;
+    bool snapshot; /* a snapshot is wanted, if the log begins behind them */
+
+    enum peer_repair_result result; /* ANSWER */
+    struct raft_id prev;            /* ANSWER, HERE: what the sender has at that index */
+    struct raft_runs entries;       /* ANSWER, HERE: behind prev; owned by whoever decoded */
+};
+
 struct peer_frame {
     enum peer_frame_type type;
     uint32_t version, group;
@@ -74,6 +98,7 @@ struct peer_frame {
     };
     enum peer_refusal refusal;     /* REFUSED */
     struct peer_snapshot snapshot; /* SNAPSHOT, SNAPSHOT_ACK */
+    struct peer_repair repair;     /* REPAIR_ASK, REPAIR_ANSWER */
 };
 
 /* One frame, one reference. A raft message must have from == identity->node_id. */
@@ -91,6 +116,11 @@ struct buf *peer_encode_snapshot_ack(const struct peer_identity *identity, raft_
 
 struct buf *peer_encode_audit(const struct peer_identity *identity, raft_node_id to,
                               const struct audit_mark *marks, uint32_t count);
+
+struct buf *peer_encode_repair_ask(const struct peer_identity *identity, raft_node_id to,
+                                   const struct peer_repair *ask);
+struct buf *peer_encode_repair_answer(const struct peer_identity *identity, raft_node_id to,
+                                      const struct peer_repair *answer);
 
 /* Decodes a whole frame. The entries of an append point into `frame` and hold references on it
  * (one reference a batch entry at most; none for empty payloads).

@@ -52,6 +52,14 @@ static struct buf *encode_again(const struct peer_frame *decoded)
     if (decoded->type == PEER_FRAME_AUDIT)
         return peer_encode_audit(&decoded->from, decoded->to, decoded->audit.marks,
                                  decoded->audit.count);
+    if (decoded->type == PEER_FRAME_REPAIR_ASK)
+        return peer_encode_repair_ask(&decoded->from, decoded->to, &decoded->repair);
+    if (decoded->type == PEER_FRAME_REPAIR_ANSWER)
+        return peer_encode_repair_answer(&decoded->from, decoded->to, &decoded->repair);
+    if (decoded->type == PEER_FRAME_SNAPSHOT)
+        return peer_encode_snapshot(&decoded->from, decoded->to, &decoded->snapshot);
+    if (decoded->type == PEER_FRAME_SNAPSHOT_ACK)
+        return peer_encode_snapshot_ack(&decoded->from, decoded->to, &decoded->snapshot);
     return peer_encode_hello(&decoded->from, decoded->to, &decoded->hello);
 }
 
@@ -69,6 +77,7 @@ static void check_peer_accepted(const struct peer_frame *decoded, const struct b
         ASSERT(same_bytes(again, third));
         buf_unref(third);
         raft_message_destroy(second.raft);
+        raft_runs_clear(&second.repair.entries);
         ASSERT(atomic_load(&again->refs) == 1);
     }
     buf_unref(again);
@@ -88,6 +97,7 @@ static bool check_peer(const uint8_t *data, size_t bytes)
     } else {
         check_peer_accepted(&decoded, frame);
         raft_message_destroy(decoded.raft);
+        raft_runs_clear(&decoded.repair.entries);
     }
     ASSERT(atomic_load(&frame->refs) == 1);
     buf_unref(frame);

@@ -217,6 +217,38 @@ static struct buf *status_body(void)
     return client_status_encode(&status);
 }
 
+/* --- Repair ----------------------------------------------------------------------------------- */
+
+static struct buf *repair_ask(void)
+{
+    const struct peer_repair ask = {.number = 7,
+                                    .prev = {.index = 300},
+                                    .last = 302,
+                                    .anchor = {.term = 3, .index = 305},
+                                    .snapshot = true};
+    return peer_encode_repair_ask(&sample_identity, SAMPLE_TO, &ask);
+}
+
+static struct buf *repair_answer(enum peer_repair_result result)
+{
+    struct peer_repair answer = {.number = 7, .result = result};
+    if (result == PEER_REPAIR_HERE) {
+        answer.prev = (struct raft_id){.term = 2, .index = 300};
+        struct raft_batch *batch = raft_batch_create(2);
+        struct buf *payload = buf_copy("hi", 2);
+        raft_batch_add(batch, (struct raft_entry){.id = {.term = 2, .index = 301},
+                                                  .kind = RAFT_ENTRY_COMMAND,
+                                                  .buf = payload,
+                                                  .payload = {payload->data, payload->bytes}});
+        raft_batch_add(batch, (struct raft_entry){.id = {.term = 3, .index = 302}});
+        raft_runs_append(&answer.entries, batch, 0, 2);
+        raft_batch_unref(batch);
+    }
+    struct buf *frame = peer_encode_repair_answer(&sample_identity, SAMPLE_TO, &answer);
+    raft_runs_clear(&answer.entries);
+    return frame;
+}
+
 /* --- All of them ------------------------------------------------------------------------------ */
 
 size_t samples_make(struct sample samples[SAMPLES_MAX])
@@ -241,6 +273,9 @@ size_t samples_make(struct sample samples[SAMPLES_MAX])
          peer_encode_audit(&sample_identity, SAMPLE_TO,
                            (const struct audit_mark[]){{1024, UINT64_MAX}, {2048, 7}}, 2)},
         {"hello without clients", SAMPLE_PEER, hello("")},
+        {"repair ask", SAMPLE_PEER, repair_ask()},
+        {"repair answer", SAMPLE_PEER, repair_answer(PEER_REPAIR_HERE)},
+        {"repair answer without entries", SAMPLE_PEER, repair_answer(PEER_REPAIR_COMPACTED)},
         {"request", SAMPLE_REQUEST, request()},
         {"reply", SAMPLE_REPLY, reply()},
         {"redirect", SAMPLE_REDIRECT, redirect_body()},

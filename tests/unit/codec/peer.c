@@ -361,3 +361,80 @@ Test(peer, refuses_marks_of_the_audit_that_are_none_half_or_too_many)
     cr_assert_eq(decode_ones(3), CONCLAVE_MALFORMED);
     cr_assert_eq(decode_ones(2 * AUDIT_MARKS_MAX + 2), CONCLAVE_MALFORMED);
 }
+
+/* --- Repair ----------------------------------------------------------------------------------- */
+
+Test(peer, carries_what_a_damaged_log_asks_for)
+{
+    const struct peer_repair ask = {.number = UINT64_MAX,
+                                    .prev = {.index = 7},
+                                    .last = 9,
+                                    .anchor = {.term = 3, .index = 9},
+                                    .snapshot = true};
+    struct buf *frame = peer_encode_repair_ask(&sample_identity, SAMPLE_TO, &ask);
+    struct peer_frame got;
+    cr_assert_eq(peer_decode(frame, &got), CONCLAVE_OK);
+    cr_assert_eq(got.type, PEER_FRAME_REPAIR_ASK);
+    cr_assert_eq(got.repair.number, UINT64_MAX);
+    cr_assert_eq(got.repair.prev.index, 7);
+    cr_assert_eq(got.repair.last, 9);
+    cr_assert(raft_id_equal(got.repair.anchor, ask.anchor));
+    cr_assert(got.repair.snapshot);
+    buf_unref(frame);
+}
+
+Test(peer, refuses_an_ask_beyond_its_anchor)
+{
+    const struct peer_repair asks[] = {
+        {.prev = {.index = 7}, .last = 10, .anchor = {.term = 3, .index = 9}},
+        {.prev = {.index = 7}, .last = 6, .anchor = {.term = 3, .index = 9}},
+    };
+    for (size_t i = 0; i < sizeof asks / sizeof asks[0]; i++) {
+        struct buf *frame = peer_encode_repair_ask(&sample_identity, SAMPLE_TO, &asks[i]);
+        struct peer_frame got;
+        cr_assert_eq(peer_decode(frame, &got), CONCLAVE_MALFORMED, "%zu", i);
+        buf_unref(frame);
+    }
+}
+
+Test(peer, carries_entries_for_a_damaged_log)
+{
+    struct peer_repair answer = {
+        .number = 4, .result = PEER_REPAIR_HERE, .prev = {.term = 2, .index = 300}};
+    struct raft_batch *batch = raft_batch_create(2);
+    struct buf *payload = buf_copy("abc", 3);
+    raft_batch_add(batch, (struct raft_entry){.id = {.term = 2, .index = 301},
+                                              .kind = RAFT_ENTRY_SESSION,
+                                              .buf = payload,
+                                              .payload = {payload->data, payload->bytes}});
+    raft_batch_add(batch, (struct raft_entry){.id = {.term = 5, .index = 302}});
+    raft_runs_append(&answer.entries, batch, 0, 2);
+    raft_batch_unref(batch);
+    struct buf *frame = peer_encode_repair_answer(&sample_identity, SAMPLE_TO, &answer);
+    raft_runs_clear(&answer.entries);
+    struct peer_frame got;
+    cr_assert_eq(peer_decode(frame, &got), CONCLAVE_OK);
+    buf_unref(frame); /* the entries hold it */
+    cr_assert_eq(got.type, PEER_FRAME_REPAIR_ANSWER);
+    cr_assert_eq(got.repair.result, PEER_REPAIR_HERE);
+    cr_assert_eq(got.repair.prev.index, 300);
+    cr_assert_eq(got.repair.entries.entry_count, 2);
+    const struct raft_entry *entry = raft_runs_find(&got.repair.entries, 301);
+    cr_assert_eq(entry->id.term, 2);
+    cr_assert_eq(entry->kind, RAFT_ENTRY_SESSION);
+    cr_assert_eq(entry->payload.bytes, 3);
+    cr_assert_eq(memcmp(entry->payload.data, "abc", 3), 0);
+    cr_assert_eq(raft_runs_last(&got.repair.entries).term, 5);
+    raft_runs_clear(&got.repair.entries);
+}
+
+Test(peer, refuses_an_unknown_result_of_repair)
+{
+    for (int result = 0; result <= PEER_REPAIR_LATER + 1; result += PEER_REPAIR_LATER + 1) {
+        const struct peer_repair answer = {.result = (enum peer_repair_result)result};
+        struct buf *frame = peer_encode_repair_answer(&sample_identity, SAMPLE_TO, &answer);
+        struct peer_frame got;
+        cr_assert_eq(peer_decode(frame, &got), CONCLAVE_MALFORMED, "%d", result);
+        buf_unref(frame);
+    }
+}
