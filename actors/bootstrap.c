@@ -8,6 +8,7 @@
 #include "base/fatal.h"
 #include "base/prng.h"
 #include "raft/configuration.h"
+#include "storage/joined.h"
 #include "storage/vote.h"
 #include "storage/wal.h"
 #include "transport/endpoint.h"
@@ -218,7 +219,10 @@ static int write_dir(const struct io *io, const char *dir, const struct storage_
     struct raft_runs entries = {0};
     raft_runs_append(&entries, batch, 0, 1);
     raft_batch_unref(batch);
-    int code = bootstrap_write_dir(io, dir, identity, &entries, error);
+    /* For the case that the log's first entry, which says the same, is damaged one day. */
+    int code = joined_write(io, dir, identity, configuration, error);
+    if (!code)
+        code = bootstrap_write_dir(io, dir, identity, &entries, error);
     raft_runs_clear(&entries);
     return code;
 }

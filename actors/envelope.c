@@ -67,6 +67,10 @@ void envelope_destroy(struct envelope *envelope)
     case ENVELOPE_AUDIT:
         free(envelope->audit.marks);
         break;
+    case ENVELOPE_REPAIR_ASK:
+    case ENVELOPE_REPAIR_ANSWER:
+        raft_runs_clear(&envelope->repair.frame.entries);
+        break;
     case ENVELOPE_READY:
         free(envelope->ready.error);
         break;
@@ -92,6 +96,9 @@ void envelope_destroy(struct envelope *envelope)
     case ENVELOPE_LEADERSHIP:
     case ENVELOPE_DRAIN:
     case ENVELOPE_SERVING:
+    case ENVELOPE_REPAIR:
+    case ENVELOPE_REPAIR_STATE:
+    case ENVELOPE_REPAIRED:
         break;
     }
     free(envelope);

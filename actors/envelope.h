@@ -37,6 +37,14 @@ enum envelope_type {
     ENVELOPE_PREPARE_SEGMENT,
     ENVELOPE_REMOVE_SEGMENTS,
 
+    /* A damaged log: node -> log-writer; network -> log-writer, or raft, of which another node's
+     * asks; log-writer -> network; log-writer -> snapshot helper, state machine */
+    ENVELOPE_REPAIR,        /* every thread has started: begin */
+    ENVELOPE_REPAIR_ASK,    /* what another node lacks */
+    ENVELOPE_REPAIR_ANSWER, /* what another node has */
+    ENVELOPE_REPAIR_STATE,  /* for those who ask for the status */
+    ENVELOPE_REPAIRED,      /* the log is whole: begin */
+
     /* state machine -> snapshot helper -> state machine, raft, log-writer */
     ENVELOPE_SNAPSHOT_BEGUN,
     ENVELOPE_SNAPSHOT_CANCEL, /* the node ends: the answer may be that there is none */
@@ -168,6 +176,11 @@ struct envelope {
         } snapshot_begun;
         int snapshot_done_code;
         struct raft_id snapshot_id; /* SNAPSHOT_TAKEN, INSTALL */
+        struct {
+            raft_node_id from;
+            struct peer_repair frame;
+        } repair;
+        char repair_state[CLIENT_REPAIR_BYTES_MAX + 1];
         uint64_t cut_index;
         struct wal_range segments;
         struct {

@@ -6,10 +6,10 @@
  *
  * A failed write or fsync is never tried again and nothing of the batch is let go (Rule 6): pages
  * may be marked clean although they were never written. The thread dies and the node with it. */
-#include "actors/node.h"
+#include "actors/log_open.h"
+#include "actors/log_repair.h"
 #include "base/clock.h"
 #include "base/fatal.h"
-#include "storage/joined.h"
 
 #include <stdlib.h>
 
@@ -21,7 +21,8 @@ enum { SEGMENT_RETRY_US = 1000000 };
 
 struct log_writer {
     struct vote_file *vote;
-    struct wal *wal;
+    struct wal *wal;           /* NULL: there is something to repair first */
+    struct wal_repair *repair; /* NULL: there is nothing */
     struct raft_hard_state hard_state;
     uint64_t segment_asked_us; /* 0: not asked for */
     uint64_t cut_index;        /* entries up to here need not be on disk */
@@ -35,119 +36,47 @@ struct log_writer {
     struct outgoing_list send_after;
 };
 
-/* Who the members are by the log, and where this node itself is: by the newest configuration that
- * knows it, since it may have been removed, and may be needed until that is committed. */
-static int find_configuration(struct node *node, const struct raft_runs *entries,
-                              struct conclave_error *error)
+/* Opens the log, or finds out what has to be put back before. */
+static int find_log(struct node *node, struct log_writer *writer, struct conclave_error *error)
 {
-    struct raft_configuration *newest = &node->recovered.configuration;
-    struct raft_configuration *joined = mem_zalloc(sizeof *joined);
-    node->recovered.self = (struct raft_member){0};
-    newest->member_count = 0;
-    int code = joined_read(io_posix(), node->options.data_dir, &node->identity, joined, error);
-    if (code == CONCLAVE_NOT_FOUND)
-        code = CONCLAVE_OK; /* there from the start */
-    *newest = *joined;
-    struct raft_runs_iter iter = {0};
-    const struct raft_entry *entry = raft_runs_next(entries, &iter);
-    const struct snapshot_meta *snapshot = &node->recovered.snapshot;
-    node->recovered.boot = entry || snapshot->configuration ? NULL : joined;
-    if (!code && snapshot->configuration) {
-        const struct buf *payload = snapshot->configuration;
-        code = raft_configuration_decode((struct slice){payload->data, payload->bytes}, newest);
+    int code = log_open(node, &writer->wal, error);
+    if (code != CONCLAVE_CORRUPT && code != CONCLAVE_IO)
+        return code;
+    struct conclave_error beyond = {0};
+    struct wal_repair *repair = NULL;
+    int surveyed = log_survey(node, &repair, &beyond);
+    if (surveyed == CONCLAVE_NOT_FOUND)
+        return code;
+    if (surveyed) {
+        *error = beyond;
+        return surveyed;
     }
-    for (; !code; entry = raft_runs_next(entries, &iter)) {
-        const struct raft_member *self = raft_configuration_find(newest, node->identity.node_id);
-        if (self)
-            node->recovered.self = *self;
-        while (entry && (entry->kind != RAFT_ENTRY_CONFIG ||
-                         entry->id.index <= snapshot->configuration_index))
-            entry = raft_runs_next(entries, &iter);
-        if (!entry)
-            break;
-        code = raft_configuration_decode(entry->payload, newest);
-    }
-    if (!code && !newest->member_count)
-        code = CONCLAVE_MALFORMED;
-    if (node->recovered.boot != joined)
-        free(joined);
-    if (code == CONCLAVE_MALFORMED)
-        return error_set(error, CONCLAVE_CORRUPT,
-                         "the log holds no readable configuration: the data directory is damaged");
-    return code;
-}
-
-static void log_recovery(const struct node *node, const struct wal_recovery *found)
-{
-    const struct raft_id last = raft_runs_last(&found->entries);
-    log_event(&node->logger, CONCLAVE_LOG_INFO, "log-writer", "recovered",
-              "last_index=%llu last_term=%llu segments=%llu", (unsigned long long)last.index,
-              (unsigned long long)last.term, (unsigned long long)found->segment_count);
-    if (found->cut_bytes)
-        log_event(&node->logger, CONCLAVE_LOG_WARN, "log-writer", "torn_tail_cut",
-                  "bytes=%llu reason=\"the last batch was never confirmed to be on disk\"",
-                  (unsigned long long)found->cut_bytes);
-}
-
-/* Finds the newest snapshot whose beginning can be read; the others are set aside. Whether all of
- * it is right is seen when it is needed. */
-static int find_snapshot(const struct node *node, struct snapshot_meta *ret,
-                         struct conclave_error *error)
-{
-    struct snapshot_list list = {0};
-    const char *dir = node->options.data_dir;
-    int code = snapshot_list_read(io_posix(), dir, &list, error);
-    for (size_t i = 0; i < list.count && !code; i++) {
-        struct snapshot_reader *reader = NULL;
-        code = snapshot_reader_open(io_posix(), dir, &node->identity, list.items[i], &reader, ret,
-                                    error);
-        snapshot_reader_close(reader);
-        if (code != CONCLAVE_CORRUPT)
-            break;
-        log_event(&node->logger, CONCLAVE_LOG_ERROR, "log-writer", "snapshot_damaged",
-                  "reason=\"%s\"", error->message);
-        code = snapshot_set_aside(io_posix(), dir, list.items[i], error);
-    }
-    snapshot_list_clear(&list);
-    return code;
+    log_event(&node->logger, CONCLAVE_LOG_ERROR, "log-writer", "damaged", "reason=\"%s\"",
+              error->message);
+    writer->repair = repair;
+    node->repairing = true;
+    return CONCLAVE_OK;
 }
 
 static int log_writer_start(struct actor *actor, struct conclave_error *error)
 {
     struct node *node = actor->node;
     struct log_writer *writer = mem_zalloc(sizeof *writer);
-    struct wal_recovery found = {0};
-    const struct wal_options options = {.segment_bytes = node->options.segment_bytes};
-    const char *dir = node->options.data_dir;
-
-    int code =
-        vote_open(io_posix(), dir, &node->identity, &writer->vote, &writer->hard_state, error);
-    if (code)
-        goto fail;
-    code = wal_open(io_posix(), dir, &node->identity, &options, &writer->wal, &found, error);
-    if (code)
-        goto fail;
-    code = find_snapshot(node, &node->recovered.snapshot, error);
-    if (code)
-        goto fail;
-    code = find_configuration(node, &found.entries, error);
-    if (code)
-        goto fail;
-    node->recovered.base = found.base;
-    log_recovery(node, &found);
+    node->repairing = false;
+    int code = vote_open(io_posix(), node->options.data_dir, &node->identity, &writer->vote,
+                         &writer->hard_state, error);
+    if (!code)
+        code = find_log(node, writer, error);
+    if (code) {
+        vote_close(writer->vote);
+        free(writer);
+        return code;
+    }
     node->recovered.hard_state = writer->hard_state;
     node->recovered.life = vote_start_number(writer->vote);
-    raft_runs_move(&node->recovered.entries, &found.entries);
     node->wal = writer->wal;
     actor->state = writer;
     return CONCLAVE_OK;
-
-fail:
-    raft_runs_clear(&found.entries);
-    wal_close(writer->wal);
-    vote_close(writer->vote);
-    free(writer);
-    return code;
 }
 
 /* Adds one PERSIST to the batch. Hard states of one batch collapse to the last: nothing that
@@ -259,9 +188,38 @@ static int drain(struct actor *actor)
     return ended;
 }
 
+/* Gets back what is missing, and begins as if it had never been: the state machine, which could not
+ * open its store on half a log, comes next. */
+static int repair(struct actor *actor, struct conclave_error *error)
+{
+    struct log_writer *writer = actor->state;
+    struct node *node = actor->node;
+    int code = log_repair_run(actor, writer->repair, error);
+    if (code)
+        return code;
+    wal_repair_close(writer->repair);
+    writer->repair = NULL;
+    code = log_open(node, &writer->wal, error);
+    if (code)
+        return code;
+    node->wal = writer->wal;
+    static const enum actor_id others[] = {ACTOR_SNAPSHOT, ACTOR_MACHINE};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        struct envelope *repaired = envelope_create(ENVELOPE_REPAIRED);
+        repaired->snapshot_id = node->recovered.snapshot.last;
+        actor_send(actor, others[i], &repaired);
+    }
+    return CONCLAVE_OK;
+}
+
 static int log_writer_run(struct actor *actor, struct conclave_error *error)
 {
     struct log_writer *writer = actor->state;
+    if (writer->repair) {
+        int code = repair(actor, error);
+        if (code)
+            return code == CONCLAVE_STOPPING ? CONCLAVE_OK : code;
+    }
     for (;;) {
         ask_for_segment(actor);
         bool attest = wal_needs_attest(writer->wal);
@@ -288,6 +246,7 @@ static void log_writer_stop(struct actor *actor)
 {
     struct log_writer *writer = actor->state;
     outgoing_clear(&writer->send_after);
+    wal_repair_close(writer->repair);
     vote_close(writer->vote);
     /* The log is closed by the node, after the segment helper was joined. */
     free(writer);

@@ -54,7 +54,7 @@ static uint64_t revision(const struct actor *actor)
     return machine->ops->revision ? machine->ops->revision(machine->arg) : machine->applied;
 }
 
-static int machine_start(struct actor *actor, struct conclave_error *error)
+static int machine_open(struct actor *actor, struct conclave_error *error)
 {
     struct node *node = actor->node;
     struct machine *machine = mem_zalloc(sizeof *machine);
@@ -113,6 +113,35 @@ static void tell_mark(struct actor *actor)
     struct audit_mark mark;
     if (session_layer_mark(machine->sessions, &mark))
         tell_marks(actor, &mark, 1);
+}
+
+static int machine_start(struct actor *actor, struct conclave_error *error)
+{
+    return actor->node->repairing ? CONCLAVE_OK : machine_open(actor, error);
+}
+
+/* A damaged log: waits until it is whole, opens the machine, and lets raft begin. STOPPING: the
+ * node ends before. */
+static int open_late(struct actor *actor, struct conclave_error *error)
+{
+    bool repaired = false;
+    while (!repaired) {
+        inbox_wait(&actor->inbox, -1);
+        for (struct envelope *envelope; !repaired && (envelope = inbox_receive(&actor->inbox));) {
+            enum envelope_type type = envelope->type;
+            envelope_destroy(envelope);
+            if (type == ENVELOPE_STOP || type == ENVELOPE_QUIT)
+                return CONCLAVE_STOPPING;
+            ASSERT(type == ENVELOPE_REPAIRED);
+            repaired = true;
+        }
+    }
+    int code = machine_open(actor, error);
+    if (code)
+        return code;
+    struct envelope *start = node_start_envelope(actor->node);
+    actor_send(actor, ACTOR_RAFT, &start);
+    return CONCLAVE_OK;
 }
 
 /* One call of the machine; its answers go to `replies` for those who wait on this node. */
@@ -369,6 +398,11 @@ static void flush_replies(struct actor *actor)
 
 static int machine_run(struct actor *actor, struct conclave_error *error)
 {
+    if (!actor->state) {
+        int code = open_late(actor, error);
+        if (code)
+            return code == CONCLAVE_STOPPING ? CONCLAVE_OK : code;
+    }
     struct machine *machine = actor->state;
     for (;;) {
         if (machine->stash.next == machine->stash.count)
@@ -399,6 +433,8 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
 static void machine_stop(struct actor *actor)
 {
     struct machine *machine = actor->state;
+    if (!machine)
+        return;
     for (uint32_t i = 0; i < machine->backlog.count; i++)
         raft_runs_clear(&machine->backlog.items[i]);
     free(machine->backlog.items);

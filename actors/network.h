@@ -103,6 +103,11 @@ struct network {
     uint64_t stranger_complained_us;
     uint64_t refused_complained_us;
 
+    /* The log is damaged and there is no core: members are those of before, raft's messages are
+     * dropped, clients are refused. Until raft tells who the members are. */
+    bool repairing;
+    char repair[CLIENT_REPAIR_BYTES_MAX + 1]; /* what is missing, for status */
+
     raft_node_id leader;
     uint64_t leader_term;
     bool leads;

@@ -7,7 +7,9 @@
 #include "base/prng.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <zmq.h>
 
 /* How often a client that does not read its replies is tried again. */
@@ -24,6 +26,17 @@ static void network_stop(struct actor *actor)
     actor->state = NULL;
 }
 
+/* Who the members are by what can be read of the log. */
+static void link_for_repair(struct actor *actor)
+{
+    struct network *network = actor->state;
+    struct raft_configuration *members = mem_alloc(sizeof *members);
+    *members = actor->node->recovered.configuration;
+    network->repairing = true;
+    snprintf(network->repair, sizeof network->repair, "the log is damaged");
+    network_set_members(actor, members, clock_now_us());
+}
+
 static int network_start(struct actor *actor, struct conclave_error *error)
 {
     struct network *network = mem_zalloc(sizeof *network);
@@ -35,6 +48,8 @@ static int network_start(struct actor *actor, struct conclave_error *error)
         code = network_clients_start(actor, error);
     if (code)
         network_stop(actor);
+    else if (actor->node->repairing)
+        link_for_repair(actor);
     return code;
 }
 
@@ -80,7 +95,11 @@ static int drain(struct actor *actor, uint64_t now_us)
         case ENVELOPE_LEADERSHIP:
             take_leadership(network, envelope);
             break;
+        case ENVELOPE_REPAIR_STATE:
+            memcpy(network->repair, envelope->repair_state, sizeof network->repair);
+            break;
         case ENVELOPE_MEMBERS:
+            network->repairing = false;
             network_set_members(actor, envelope->members, now_us);
             envelope->members = NULL;
             break;

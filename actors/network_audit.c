@@ -89,6 +89,8 @@ void network_audit_tick(struct actor *actor)
 {
     struct network *network = actor->state;
     struct audit_mark marks[MARKS_REPEATED];
+    if (network->repairing) /* there is no state to tell of */
+        return;
     tell(actor, marks, audit_own(&network->audit, marks, MARKS_REPEATED));
     if (network->clients.draining)
         return;

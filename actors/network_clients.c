@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     /* What one wake-up takes in before heartbeats and the other actors get their turn. */
@@ -459,12 +460,51 @@ static void take_change(struct actor *actor, client_handle client, const struct 
     actor_send(actor, ACTOR_RAFT, &envelope);
 }
 
+/* Of a node without a core. */
+static void status_of_repair(struct actor *actor, client_handle client, uint64_t request)
+{
+    struct network *network = actor->state;
+    const struct node *node = actor->node;
+    struct client_status *status = mem_zalloc(sizeof *status); /* 23 KiB: not for every stack */
+    status->cluster_id = node->identity.cluster_id;
+    memcpy(status->name, node->identity.name, sizeof status->name);
+    status->id = node->identity.node_id;
+    snprintf(status->role, sizeof status->role, "repair");
+    snprintf(status->repair, sizeof status->repair, "%s", network->repair);
+    status->pid = (uint64_t)getpid();
+    status->uptime_ms = (clock_now_us() - node->started_us) / 1000;
+    snprintf(status->version, sizeof status->version, "%s", conclave_version());
+    client_status_members(status, network->members);
+    stage_reply(&network->clients, client,
+                (struct staged_reply){
+                    .request = request, .code = CONCLAVE_OK, .body = client_status_encode(status)});
+    free(status);
+}
+
+static void take_op_in_repair(struct actor *actor, client_handle client, const struct client_op *op)
+{
+    struct network *network = actor->state;
+    if (op->type == CLIENT_OP_STATUS)
+        status_of_repair(actor, client, op->id);
+    else if (op->type == CLIENT_OP_LEADER)
+        stage_reply(
+            &network->clients, client,
+            (struct staged_reply){.request = op->id, .code = CONCLAVE_OK, .redirect = true});
+    else
+        answer(&network->clients, client, op->id, CONCLAVE_BUSY,
+               "the log of this node is being repaired");
+}
+
 static void take_op(struct actor *actor, client_handle client, const struct client_op *op,
                     struct buf *frame)
 {
     struct network *network = actor->state;
     if (!network->members) { /* raft has not been started yet */
         answer(&network->clients, client, op->id, CONCLAVE_BUSY, "the node is starting");
+        return;
+    }
+    if (network->repairing) {
+        take_op_in_repair(actor, client, op);
         return;
     }
     switch (op->type) {

@@ -114,7 +114,8 @@ static void link_guest(struct network *network, struct peer_state *guest, const 
 /* Raft has the incarnation written down, so that it outlives this process. */
 static void tell_seen(struct actor *actor, struct peer_state *peer)
 {
-    if (peer->told || peer->guest)
+    const struct network *network = actor->state;
+    if (peer->told || peer->guest || network->repairing)
         return;
     peer->told = true;
     struct envelope *seen = envelope_create(ENVELOPE_PEER_SEEN);
@@ -166,6 +167,29 @@ static bool authenticate(struct actor *actor, const struct peer_frame *frame, ui
     return true;
 }
 
+static void hand_bulk(struct actor *actor, struct buf *bytes, const struct peer_frame *frame)
+{
+    struct envelope *bulk = envelope_create(ENVELOPE_BULK);
+    bulk->bulk.buf = buf_ref(bytes);
+    bulk->bulk.frame = *frame;
+    actor_send(actor, ACTOR_SNAPSHOT, &bulk);
+}
+
+/* A node that repairs its log asks, and answers others; a running one has nothing to ask. */
+static void hand_repair(struct actor *actor, struct peer_frame *frame, bool good)
+{
+    const struct network *network = actor->state;
+    bool asks = frame->type == PEER_FRAME_REPAIR_ASK;
+    if (!good || (!asks && !network->repairing)) {
+        raft_runs_clear(&frame->repair.entries);
+        return;
+    }
+    struct envelope *repair = envelope_create(asks ? ENVELOPE_REPAIR_ASK : ENVELOPE_REPAIR_ANSWER);
+    repair->repair.from = frame->from.node_id;
+    repair->repair.frame = frame->repair; /* the entries move */
+    actor_send(actor, network->repairing ? ACTOR_LOG_WRITER : ACTOR_RAFT, &repair);
+}
+
 static void take_frame(struct actor *actor, struct buf *bytes, uint64_t now_us)
 {
     struct network *network = actor->state;
@@ -182,19 +206,29 @@ static void take_frame(struct actor *actor, struct buf *bytes, uint64_t now_us)
         peers_heard(network->peers, frame.from.node_id, now_us);
     if (good && frame.type == PEER_FRAME_REFUSED)
         take_refusal(actor, &frame, now_us);
-    if (frame.type == PEER_FRAME_RAFT) {
-        if (good)
+    switch (frame.type) {
+    case PEER_FRAME_RAFT:
+        if (good && !network->repairing)
             raft_messages_add(&network->received, frame.raft);
         else
             raft_message_destroy(frame.raft);
-    } else if (good && frame.type == PEER_FRAME_AUDIT) {
-        network_audit_heard(actor, &frame, now_us);
-    } else if (good &&
-               (frame.type == PEER_FRAME_SNAPSHOT || frame.type == PEER_FRAME_SNAPSHOT_ACK)) {
-        struct envelope *bulk = envelope_create(ENVELOPE_BULK);
-        bulk->bulk.buf = buf_ref(bytes);
-        bulk->bulk.frame = frame;
-        actor_send(actor, ACTOR_SNAPSHOT, &bulk);
+        break;
+    case PEER_FRAME_SNAPSHOT:
+    case PEER_FRAME_SNAPSHOT_ACK:
+        if (good)
+            hand_bulk(actor, bytes, &frame);
+        break;
+    case PEER_FRAME_AUDIT:
+        if (good && !network->repairing)
+            network_audit_heard(actor, &frame, now_us);
+        break;
+    case PEER_FRAME_REPAIR_ASK:
+    case PEER_FRAME_REPAIR_ANSWER:
+        hand_repair(actor, &frame, good);
+        break;
+    case PEER_FRAME_HELLO:
+    case PEER_FRAME_REFUSED:
+        break;
     }
 }
 
@@ -220,6 +254,8 @@ void network_receive_peers(struct actor *actor, uint64_t now_us)
     hand_on(actor);
     raft_node_id lost; /* behind what it sent before */
     while (peers_lost(network->peers, &lost)) {
+        if (network->repairing)
+            continue;
         struct envelope *down = envelope_create(ENVELOPE_PEER_DOWN);
         down->peer_down = lost;
         actor_send(actor, ACTOR_RAFT, &down);

@@ -220,7 +220,7 @@ static int start_actors(struct node *node, struct conclave_error *error)
     return code;
 }
 
-static void begin_raft(struct node *node)
+struct envelope *node_start_envelope(struct node *node)
 {
     struct envelope *start = envelope_create(ENVELOPE_START);
     start->start.hard_state = node->recovered.hard_state;
@@ -234,6 +234,17 @@ static void begin_raft(struct node *node)
                                .configuration = snapshot->configuration};
     *snapshot = (struct snapshot_meta){0}; /* moved */
     start->start.applied_index = node->recovered.applied_index;
+    return start;
+}
+
+/* All threads have started. With a damaged log raft begins later: log_writer.c, machine_actor.c. */
+static void begin(struct node *node)
+{
+    if (node->repairing) {
+        send_to(node, ACTOR_LOG_WRITER, ENVELOPE_REPAIR);
+        return;
+    }
+    struct envelope *start = node_start_envelope(node);
     mailbox_send(&node->to[ACTOR_RAFT], &start);
 }
 
@@ -295,7 +306,7 @@ int conclave_node_start(struct conclave_node *handle, struct conclave_error *err
         return code;
     }
     node->running = true;
-    begin_raft(node);
+    begin(node);
     log_event(&node->logger, CONCLAVE_LOG_INFO, "node", "started",
               "name=%s cluster=%016llx peers=%s clients=%s", node->identity.name,
               (unsigned long long)node->identity.cluster_id, node->listen,

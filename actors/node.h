@@ -47,6 +47,8 @@ struct node {
      * that is made for it. */
     struct node_recovered recovered;
     struct wal *wal;
+    bool repairing; /* the log has to be repaired first: then the log-writer and the machine write
+                       `recovered` again, each before it tells the next one of it */
 
     struct actor actors[ACTOR_COUNT];
     struct inbox inbox;            /* READY, SERVING; the host's thread */
@@ -58,6 +60,9 @@ struct node {
     _Atomic(bool) fatal;           /* some thread died; `failure` is being or has been written */
     struct conclave_error failure; /* of the first that died; read after the joins */
 };
+
+/* What raft starts with: moves it out of node->recovered. */
+struct envelope *node_start_envelope(struct node *node);
 
 /* Records why a thread dies (the first one wins), tells the host, and makes every other actor end
  * at once. Called by actor_main, in the dying thread. */

@@ -2,6 +2,7 @@
  * list of events, steps the core once, and carries the outputs to the other actors. */
 #include "actors/raft_actor.h"
 
+#include "actors/log_repair.h"
 #include "base/clock.h"
 #include "base/fatal.h"
 #include "base/list.h"
@@ -121,17 +122,7 @@ static void fill_status(struct actor *actor, struct envelope **envelope)
     status->uptime_ms = (clock_now_us() - node->started_us) / 1000;
     snprintf(status->version, sizeof status->version, "%s", conclave_version());
     status->serving = leader && self->serving_told;
-    status->member_count = configuration->member_count;
-    for (uint32_t i = 0; i < configuration->member_count; i++) {
-        const struct raft_member *member = &configuration->members[i];
-        struct client_status_member *out = &status->members[i];
-        memcpy(out->name, member->name, sizeof out->name);
-        memcpy(out->peer, member->peer, sizeof out->peer);
-        memcpy(out->client, member->client, sizeof out->client);
-        out->id = member->id;
-        out->incarnation = member->incarnation;
-        out->voter = raft_configuration_is_voter(configuration, member->id);
-    }
+    client_status_members(status, configuration);
     status->applied = raft_applied(self->raft);
     status->revision = self->revision;
     actor_send(actor, ACTOR_NETWORK, envelope);
@@ -150,6 +141,19 @@ static void add_transfer(struct actor *actor, const struct envelope *envelope)
         if (strcmp(configuration->members[i].name, envelope->transfer.name) == 0)
             event->transfer.target = configuration->members[i].id;
     }
+}
+
+/* Another node has lost what this log holds. No event: the core has no part in it. */
+static void give(struct actor *actor, const struct envelope *envelope)
+{
+    const struct raft_actor *self = actor->state;
+    const raft_node_id peer = envelope->repair.from;
+    bool compacted;
+    struct envelope *send = envelope_create(ENVELOPE_SEND);
+    outgoing_add(&send->send, peer,
+                 log_repair_answer(actor->node, peer, &envelope->repair.frame,
+                                   raft_entries(self->raft), raft_base(self->raft), &compacted));
+    actor_send(actor, ACTOR_NETWORK, &send);
 }
 
 /* Turns one envelope into events. */
@@ -213,6 +217,9 @@ static void take(struct actor *actor, struct envelope **envelope)
         add_event(self, RAFT_EVENT_SNAPSHOT_RECEIVED)->snapshot_received = e->snapshot;
         e->snapshot = (struct raft_snapshot){0}; /* moved */
         self->snapshot_received = true;
+        break;
+    case ENVELOPE_REPAIR_ASK:
+        give(actor, e);
         break;
     case ENVELOPE_FIRED:
         if (e->fired.epoch == self->epoch)

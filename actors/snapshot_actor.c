@@ -19,6 +19,7 @@ static int helper_start(struct actor *actor, struct conclave_error *error)
     (void)error;
     struct snapshot_helper *helper = mem_zalloc(sizeof *helper);
     helper->newest = actor->node->recovered.snapshot.last;
+    helper->repairing = actor->node->repairing;
     flow_limits_init(&helper->sender.limits, SNAPSHOT_CHUNK_BYTES);
     helper->piece = mem_alloc(SNAPSHOT_CHUNK_BYTES);
     actor->state = helper;
@@ -132,6 +133,12 @@ static struct envelope *take_envelopes(struct actor *actor)
             break;
         case ENVELOPE_SNAPSHOT_SETTLED:
             helper->installing = false;
+            break;
+        case ENVELOPE_REPAIRED:
+            helper->repairing = false;
+            /* What came when the log-writer did not listen any more is not known to raft: once
+             * more. */
+            helper->newest = envelope->snapshot_id;
             break;
         case ENVELOPE_SNAPSHOT_CANCEL:
         case ENVELOPE_QUIT:

@@ -12,6 +12,7 @@
 
 struct snapshot_helper {
     struct raft_id newest; /* durable here; index 0: none */
+    bool repairing;        /* there is no raft: what is received is the log-writer's */
     bool quit;             /* a thread of the node died: nothing is begun any more */
     bool stop;
 

@@ -124,8 +124,8 @@ static void finish_part(struct actor *actor)
     received->snapshot = (struct raft_snapshot){.last = meta.last,
                                                 .configuration_index = meta.configuration_index,
                                                 .configuration = meta.configuration};
-    actor_send(actor, ACTOR_RAFT, &received);
-    helper->installing = true;
+    actor_send(actor, helper->repairing ? ACTOR_LOG_WRITER : ACTOR_RAFT, &received);
+    helper->installing = !helper->repairing; /* raft says when it is over */
     snapshot_became_durable(actor, meta.last);
 }
 

@@ -26,14 +26,15 @@ static json_t *text_or_null(const char *text)
 
 static json_t *node_json(const struct conclave_node_status *node)
 {
-    return json_pack(
-        "{s:s, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o}", "name", node->name,
-        "id", output_uint(node->id), "role", *node->role ? node->role : "unknown", "voter",
-        node->voter, "term", output_uint(node->term), "commit", output_uint(node->commit),
-        "applied", output_uint(node->applied), "pid",
-        node->pid > 0 ? json_integer(node->pid) : json_null(), "client", text_or_null(node->client),
-        "peer", text_or_null(node->peer), "healthy", node->healthy, "audited",
-        output_uint(node->audited), "deviating", text_or_null(node->deviating));
+    return json_pack("{s:s, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o}",
+                     "name", node->name, "id", output_uint(node->id), "role",
+                     *node->role ? node->role : "unknown", "voter", node->voter, "term",
+                     output_uint(node->term), "commit", output_uint(node->commit), "applied",
+                     output_uint(node->applied), "pid",
+                     node->pid > 0 ? json_integer(node->pid) : json_null(), "client",
+                     text_or_null(node->client), "peer", text_or_null(node->peer), "repair",
+                     text_or_null(node->repair), "healthy", node->healthy, "audited",
+                     output_uint(node->audited), "deviating", text_or_null(node->deviating));
 }
 
 static int print_json(const struct conclave_status *status)
@@ -90,6 +91,9 @@ static void print_table(const struct conclave_status *status)
             printf("\n%s found that %s applied something else than the majority\n", node->name,
                    node->deviating);
     }
+    for (size_t i = 0; i < status->node_count; i++)
+        if (*status->nodes[i].repair)
+            printf("\n%s is being repaired: %s\n", status->nodes[i].name, status->nodes[i].repair);
 }
 
 static int by_name(const void *a, const void *b)

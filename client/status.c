@@ -85,6 +85,7 @@ static void answer_merge(struct conclave_client *client, const struct client_sta
     struct conclave_node_status *node = node_obtain(status, answer->id, answer->name);
     if (node) {
         text_copy(node->role, sizeof node->role, answer->role);
+        text_copy(node->repair, sizeof node->repair, answer->repair);
         node->term = answer->term;
         node->commit = answer->commit;
         node->applied = answer->applied;

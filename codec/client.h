@@ -15,6 +15,7 @@
 #include "base/cursor.h"
 #include "base/error.h"
 #include "base/pack.h"
+#include "raft/configuration.h"
 
 enum {
     CLIENT_PROTOCOL_VERSION = 1,
@@ -103,6 +104,8 @@ void client_reply_pack_redirect(struct pack *pack, uint64_t id, int code,
 
 /* --- Status ----------------------------------------------------------------------------------- */
 
+enum { CLIENT_REPAIR_BYTES_MAX = 255 };
+
 struct client_status_member {
     char name[CONCLAVE_NAME_BYTES_MAX + 1];
     uint64_t id;
@@ -114,8 +117,8 @@ struct client_status_member {
 
 /* What one node says of itself: the body of the answer to STATUS, a bin that holds a map with these
  * names as keys ("cluster", "name", "id", "role", "term", "leader", "commit", "applied",
- * "last_index", "durable_index", "revision", "pid", "version", "serving", "uptime_ms", "audited",
- * "deviating", "members").
+ * "last_index", "durable_index", "revision", "pid", "version", "repair", "serving", "uptime_ms",
+ * "audited", "deviating", "members").
  * Unknown keys are skipped when reading. */
 struct client_status {
     uint64_t cluster_id;
@@ -129,10 +132,15 @@ struct client_status {
     char version[16];
     uint64_t audited; /* up to here a majority, and this node, are known to have applied the same */
     char deviating[CONCLAVE_NAME_BYTES_MAX + 1]; /* a member that did not; "": none is known */
+    char repair[CLIENT_REPAIR_BYTES_MAX + 1];    /* role "repair": what is missing; else "" */
     bool serving; /* leader known, and what was committed when it learned so is applied */
     uint32_t member_count;
     struct client_status_member members[CONCLAVE_MEMBERS_MAX];
 };
+
+/* Fills in the members. */
+void client_status_members(struct client_status *status,
+                           const struct raft_configuration *configuration);
 
 /* One reference; the bytes are the map, to be sent by client_reply_pack_bin. */
 struct buf *client_status_encode(const struct client_status *status);

@@ -44,6 +44,7 @@ static const struct field status_fields[] = {
     FIELD(client_status, FIELD_UINT, revision),
     FIELD(client_status, FIELD_UINT, pid),
     FIELD(client_status, FIELD_TEXT, version),
+    FIELD(client_status, FIELD_TEXT, repair),
     FIELD(client_status, FIELD_BOOL, serving),
     FIELD(client_status, FIELD_UINT, uptime_ms),
     FIELD(client_status, FIELD_UINT, audited),
@@ -56,6 +57,22 @@ enum {
     STATUS_FIELDS = sizeof status_fields / sizeof status_fields[0],
     CLUSTER_DIGITS = 16
 };
+
+void client_status_members(struct client_status *status,
+                           const struct raft_configuration *configuration)
+{
+    status->member_count = configuration->member_count;
+    for (uint32_t i = 0; i < configuration->member_count; i++) {
+        const struct raft_member *member = &configuration->members[i];
+        struct client_status_member *out = &status->members[i];
+        memcpy(out->name, member->name, sizeof out->name);
+        memcpy(out->peer, member->peer, sizeof out->peer);
+        memcpy(out->client, member->client, sizeof out->client);
+        out->id = member->id;
+        out->incarnation = member->incarnation;
+        out->voter = raft_configuration_is_voter(configuration, member->id);
+    }
+}
 
 /* --- Writing ---------------------------------------------------------------------------------- */
 
@@ -111,7 +128,7 @@ static void pack_fields(struct pack *pack, const struct field *fields, uint32_t 
 struct buf *client_status_encode(const struct client_status *status)
 {
     struct pack pack;
-    pack_init(&pack, 512 + (size_t)status->member_count * 192);
+    pack_init(&pack, 768 + (size_t)status->member_count * 192);
     pack_fields(&pack, status_fields, STATUS_FIELDS, status);
     return pack_take(&pack);
 }

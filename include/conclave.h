@@ -524,7 +524,9 @@ CONCLAVE_API const char *conclave_client_describe(struct conclave_client *client
 struct conclave_node_status {
     char name[CONCLAVE_NAME_BYTES_MAX + 1];
     uint64_t id;
-    char role[16]; /* leader, follower, precandidate, candidate, learner, removed, unknown */
+    char role[16]; /* leader, follower, precandidate, candidate, learner, removed, repair (its log
+                      was damaged; it takes no part until it is whole), unknown */
+    char repair[256]; /* of the role repair: what is missing, and who was asked */
     uint64_t term, commit, applied, last_index, revision;
     uint64_t audited; /* up to here it and a majority are known to have applied the same */
     char deviating[CONCLAVE_NAME_BYTES_MAX + 1]; /* the member that it found to have applied

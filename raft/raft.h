@@ -322,6 +322,9 @@ struct raft_id raft_base(const struct raft *raft);
 /* True from the step that puts out `install` until the state machine's APPLIED of it (Rule 36). */
 bool raft_is_installing(const struct raft *raft);
 
+/* The entries behind it. Until the next step. */
+const struct raft_runs *raft_entries(const struct raft *raft);
+
 /* The term of the entry at this index: 0 if the log does not hold it. */
 uint64_t raft_term_at(const struct raft *raft, uint64_t index);
 

@@ -62,6 +62,11 @@ struct raft_id raft_base(const struct raft *raft)
     return raft->log.base;
 }
 
+const struct raft_runs *raft_entries(const struct raft *raft)
+{
+    return &raft->log.runs;
+}
+
 uint64_t raft_term_at(const struct raft *raft, uint64_t index)
 {
     return raft_log_term_at(&raft->log, index);

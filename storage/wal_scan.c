@@ -113,14 +113,12 @@ free_path:
 static int damaged(const struct wal_scanner *scanner, uint64_t sequence, uint64_t offset,
                    const char *what)
 {
-    return error_set(
-        scanner->error, CONCLAVE_CORRUPT,
-        "the log is damaged: segment %016" PRIx64 ".wal, offset %" PRIu64 ", behind index %" PRIu64
-        " (term %" PRIu64 "): %s. Nothing was changed. Remove "
-        "this node from the cluster and add it again with an empty directory; an older "
-        "copy of the file would forget what this node has acknowledged (in %s)",
-        sequence, offset, scanner->collect.last.index, scanner->collect.last.term, what,
-        scanner->dir);
+    return error_set(scanner->error, CONCLAVE_CORRUPT,
+                     "the log is damaged: segment %016" PRIx64 ".wal, offset %" PRIu64
+                     ", behind index %" PRIu64 " (term %" PRIu64
+                     "): %s. Nothing was changed (in %s)",
+                     sequence, offset, scanner->collect.last.index, scanner->collect.last.term,
+                     what, scanner->dir);
 }
 
 int wal_scanner_header(const struct wal_scanner *scanner, const struct wal_loaded *segment,

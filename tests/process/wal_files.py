@@ -2,6 +2,7 @@
 
 import glob
 import os
+import struct
 import time
 
 HEADER_BYTES = 512
@@ -25,6 +26,19 @@ def last_segment(data):
         if used > HEADER_BYTES:
             return path, used
     raise AssertionError(f"no segment with records in {data}")
+
+
+def entries(path):
+    """Where the entries of a segment stand: offset, term and index of each, in order."""
+    with open(path, "rb") as file:
+        data = file.read()
+    at, found = HEADER_BYTES, []
+    while at + 48 <= len(data) and data[at:at + 8] != bytes(8):
+        size, kind = struct.unpack_from("<I", data, at + 16)[0], data[at + 28]
+        if kind == 2:
+            found.append((at, *struct.unpack_from("<QQ", data, at + 32)))
+        at += 48 + (size + 7) // 8 * 8
+    return found
 
 
 def flip(path, offset):
@@ -59,3 +73,8 @@ def contents(data):
             with open(path, "rb") as file:
                 result[os.path.relpath(path, data)] = file.read()
     return result
+
+
+def log_contents(data):
+    """The files of the log alone: the vote's count the starts."""
+    return {path: bytes_ for path, bytes_ in contents(data).items() if path.startswith("wal")}
