@@ -231,18 +231,27 @@ static bool known_to_all(const struct world *world, uint32_t member)
 bool members_may_wipe(const struct world *world, uint32_t node)
 {
     const struct node *wiped = &world->nodes[node];
-    /* A lone voter that is made anew is a cluster of its own, for clients too. */
     return wiped->exists && !wiped->gone && !wiped->damaged && !wiped->blank && !wiped->stopped &&
-           (members_committed(world)->members >> node & 1) && world->knobs.voter_count > 1 &&
-           members_may_lose(world, node) && known_to_all(world, node);
+           (members_committed(world)->members >> node & 1) && members_may_lose(world, node) &&
+           known_to_all(world, node);
+}
+
+/* `init` makes a directory under a known id, of the first members only; who joined is not let in
+ * twice. A majority of such directories would be a cluster of its own, for clients too. */
+static bool may_come_blank(const struct world *world, const struct node *node)
+{
+    uint32_t blank = 1;
+    for (uint32_t i = 0; i < world->node_count; i++)
+        blank += world->nodes[i].blank;
+    return !node->joined && world->node_count < SIM_NODES_MAX &&
+           blank * 2 <= world->knobs.voter_count;
 }
 
 void members_wipe(struct world *world, struct node *node)
 {
     uint32_t index = world_index(world, node);
     node->gone = true;
-    /* Only `init` makes a directory under a known id; who joined is not let in twice. */
-    bool blank = !node->joined && world->node_count < SIM_NODES_MAX;
+    bool blank = may_come_blank(world, node);
     report_event(&world->report, (struct record){.at_us = world->now_us,
                                                  .kind = RECORD_WIPE,
                                                  .node = index,

@@ -3,6 +3,8 @@
 
 #include <criterion/criterion.h>
 
+#include <stdlib.h>
+
 static struct cluster c;
 
 static struct test_node *node(void)
@@ -258,4 +260,49 @@ Test(read, many_rounds_in_flight_are_confirmed_in_order)
         cr_assert_eq(node()->reads.items[i].code, CONCLAVE_OK);
     }
     cluster_deinit(&c);
+}
+
+/* Node 1 leads three, and node 4 is a learner that holds all of the log. */
+static uint64_t serving_with_learner(void)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = serving();
+    struct raft_change *add = calloc(1, sizeof *add);
+    *add = (struct raft_change){.type = RAFT_CHANGE_ADD,
+                                .member = {.id = 4, .name = "n4", .peer = "tcp://h:4"}};
+    cluster_step(&c, 1, &(struct raft_event){.type = RAFT_EVENT_CHANGE, .change = add}, 1);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    cluster_receive(&c, append_accepted(4, 1, led, 3, 0));
+    cr_assert_eq(raft_commit(node()->raft), 3);
+    cluster_drop_all(&c);
+    return led;
+}
+
+Test(read, a_learner_confirms_nothing)
+{
+    uint64_t led = serving_with_learner();
+    cluster_read(&c, 1, 77);
+    uint64_t round = round_sent();
+    cluster_receive(&c, append_accepted(4, 1, led, 3, round));
+    cr_assert_eq(node()->reads.count, 0);
+    cluster_receive(&c, append_accepted(3, 1, led, 3, round));
+    cr_assert_eq(node()->reads.count, 1);
+    cluster_deinit(&c);
+}
+
+Test(read, rule_30_in_the_joint_phase_both_majorities_confirm)
+{
+    for (raft_node_id first = 3; first <= 4; first++) { /* from 1, 2, 3 to 1, 2, 4 */
+        uint64_t led = serving_with_learner();
+        cluster_change(&c, 1, RAFT_CHANGE_REPLACE, "n3", "n4");
+        cr_assert(raft_configuration(node()->raft, NULL)->joint);
+        cluster_read(&c, 1, 77);
+        uint64_t round = round_sent();
+        cluster_receive(&c, append_accepted(first, 1, led, 3, round));
+        cr_assert_eq(node()->reads.count, 0, "one majority is not enough");
+        cluster_receive(&c, append_accepted(first == 3 ? 4 : 3, 1, led, 3, round));
+        cr_assert_eq(node()->reads.count, 1);
+        cluster_deinit(&c);
+    }
 }
