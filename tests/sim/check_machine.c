@@ -85,3 +85,32 @@ void check_machine_state(struct world *world, struct node *node)
         check_fail(check, "two stores are one", "n%u's differ in their %s after entry %" PRIu64,
                    at + 1, difference, index);
 }
+
+void check_machine_snapshot(struct world *world, struct node *node)
+{
+    struct check *check = &world->check;
+    struct store *store = machine_store(node->machine);
+    struct store *copy =
+        store_create(STORE_MEMORY, &world->knobs.sessions, world->cluster_id, node->id);
+    struct buf *snapshot = machine_snapshot(node->machine);
+    uint64_t index = machine_applied(node->machine), applied;
+    struct conclave_error error = {0};
+    int code = store_open(copy, &applied, &error);
+    if (!code)
+        code = store_restore(copy, index, (struct slice){snapshot->data, snapshot->bytes});
+    buf_unref(snapshot);
+    const char *wrong = NULL;
+    if (code)
+        wrong = "bytes";
+    else if (store_keys_hash(copy) != store_keys_hash(store))
+        wrong = "keys";
+    else if (store_sessions_hash(copy) != store_sessions_hash(store))
+        wrong = "sessions";
+    else if (store_audit(copy) != store_audit(store))
+        wrong = "audit";
+    if (wrong)
+        check_fail(check, "a snapshot is the whole state",
+                   "what is restored from n%u's at %" PRIu64 " has other %s",
+                   world_index(world, node) + 1, index, wrong);
+    store_destroy(copy);
+}

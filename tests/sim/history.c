@@ -27,13 +27,16 @@ struct event {
     uint64_t seen_at; /* the revision at which reads saw it; 0: never */
     uint64_t class;   /* hash of what it asks for; or its number, if it was seen */
     uint32_t before;  /* the event of its class before it; UINT32_MAX: none */
+    uint32_t class_number;
 };
 
 /* What answers say of a revision, whoever wrote it. */
 struct known {
-    int32_t quiet[SIM_KEYS]; /* more than 0: the key did not change */
-    int32_t kept[SIM_KEYS];  /* more than 0: the key was not deleted */
-    uint32_t put;            /* the key that was put, and 1 more; 0: not known */
+    int32_t quiet[SIM_KEYS];                  /* more than 0: the key did not change */
+    int32_t kept[SIM_KEYS];                   /* more than 0: the key was not deleted */
+    uint32_t put;                             /* the key that was put, and 1 more; 0: not known */
+    struct op_item written;                   /* what was put; version 0: not known */
+    uint64_t least[SIM_KEYS], most[SIM_KEYS]; /* of the key's version; most 0: not known */
 };
 
 struct state {
@@ -42,12 +45,16 @@ struct state {
     uint64_t latest; /* invocation of whatever is in the order so far */
     uint64_t used;   /* hash over the events without an answer that are in the order */
     uint32_t next;   /* answered event */
+    uint64_t last;   /* number of the write before */
 };
 
-/* A revision that nobody was answered with, and which of the unanswered events is tried there. */
+/* A revision that nobody was answered with, and which of the unanswered events is tried there:
+ * those that were invoked after the write before come first, as that is how logs are written. */
 struct choice {
     struct state before;
-    uint32_t tried; /* in `unanswered` */
+    uint32_t from, looked; /* in `unanswered`; how many from there on, around its end */
+    uint32_t placed;       /* UINT32_MAX: none */
+    uint64_t classes;      /* that were tried, of the first 64 */
 };
 
 struct search {
@@ -138,6 +145,19 @@ static void gather(struct search *search, const struct ops *ops)
 /* --- What the answers say of revisions ---------------------------------------------------------
  */
 
+/* The puts of a key from the first one on are as many as the last one's version says. */
+static void know_versions(struct search *search, uint32_t cell, const struct op_item *item)
+{
+    uint64_t mod = item->mod_revision;
+    search->known[mod].written = *item;
+    for (uint64_t r = item->create_revision; r < mod; r++) {
+        uint64_t left = mod - r;
+        search->known[r].least[cell] = item->version > left ? item->version - left : 1;
+        search->known[r].most[cell] = item->version - 1;
+    }
+    search->known[item->create_revision].most[cell] = 1;
+}
+
 /* A key was of that modify and create revision (0: not told), up to and with `last`. */
 static void know(struct search *search, uint32_t cell, uint64_t mod, uint64_t create, uint64_t last)
 {
@@ -159,6 +179,10 @@ static bool know_item(struct search *search, const struct op *op, uint32_t cell,
     if (item->value == 0)
         return true;
     know(search, cell, item->mod_revision, item->create_revision, op->revision);
+    if (item->mod_revision <= search->last_revision && item->create_revision > 0 &&
+        item->create_revision <= item->mod_revision &&
+        search->known[item->mod_revision].written.version == 0)
+        know_versions(search, cell, item);
     uint64_t write = map_put_once(&search->seen, item->mod_revision, 0, item->value);
     uint64_t revision = map_put_once(&search->placed, item->value, 0, item->mod_revision);
     if (write == item->value && revision == item->mod_revision)
@@ -205,13 +229,16 @@ static void gather_classes(struct search *search)
         uint64_t class = hash_mix(hash_mix(1, op->kind), ((uint64_t)op->cell << 32) | op->cell_end);
         event->class = hash_mix(hash_mix(class, op->conditional), op->condition);
         event->before = UINT32_MAX;
+        event->class_number = i;
         if (map_get(&search->placed, event->number, 0, &event->seen_at))
             event->class = hash_mix(event->number, 1);
         else
             event->seen_at = 0;
         for (uint32_t k = i; k-- > 0 && event->before == UINT32_MAX;) {
-            if (search->unanswered.items[k].class == event->class)
-                event->before = k;
+            if (search->unanswered.items[k].class != event->class)
+                continue;
+            event->before = k;
+            event->class_number = search->unanswered.items[k].class_number;
         }
     }
 }
@@ -371,9 +398,16 @@ static bool allowed(const struct search *search, const struct state *from, const
     if (known->put && (op->kind != OP_PUT || op->cell + 1 != known->put))
         return false;
     for (uint32_t k = 0; k < SIM_KEYS; k++) {
-        if (item_equal(&from->keys[k], &to->keys[k]))
+        const struct op_item *key = &to->keys[k];
+        if (known->most[k] && (key->version > known->most[k] || key->version < known->least[k]))
+            return false;
+        if (known->put == k + 1 && known->written.version &&
+            (key->version != known->written.version ||
+             key->create_revision != known->written.create_revision))
+            return false;
+        if (item_equal(&from->keys[k], key))
             continue;
-        if (known->quiet[k] > 0 || (known->kept[k] > 0 && to->keys[k].version == 0))
+        if (known->quiet[k] > 0 || (known->kept[k] > 0 && key->version == 0))
             return false;
     }
     return true;
@@ -383,8 +417,7 @@ static bool allowed(const struct search *search, const struct state *from, const
 static bool try_unanswered(struct search *search, struct state *state, uint32_t at)
 {
     const struct event *event = &search->unanswered.items[at];
-    if (search->used[at] || (event->seen_at && event->seen_at != state->revision + 1) ||
-        (event->before != UINT32_MAX && !search->used[event->before]))
+    if (event->seen_at && event->seen_at != state->revision + 1)
         return false;
     uint64_t write;
     if (map_get(&search->seen, state->revision + 1, 0, &write) && write != event->number)
@@ -395,7 +428,28 @@ static bool try_unanswered(struct search *search, struct state *state, uint32_t 
         return false;
     take_time(state, event->invoked);
     state->used += event->class;
+    state->last = event->number;
     return true;
+}
+
+/* The next event to be tried at the choice; UINT32_MAX: there is none. */
+static uint32_t candidate(const struct search *search, struct choice *choice)
+{
+    uint32_t count = search->unanswered.count;
+    while (choice->looked < count) {
+        uint32_t at = (choice->from + choice->looked++) % count;
+        uint32_t class_number = search->unanswered.items[at].class_number;
+        uint64_t bit = class_number < 64 ? UINT64_C(1) << class_number : 0;
+        if (search->used[at] || (choice->classes & bit))
+            continue;
+        choice->classes |= bit;
+        for (uint32_t k = at; (k = search->unanswered.items[k].before) != UINT32_MAX;) {
+            if (!search->used[k])
+                at = k;
+        }
+        return at;
+    }
+    return UINT32_MAX;
 }
 
 /* The next way on from the last choice; false: there is none from any. */
@@ -403,13 +457,15 @@ static bool backtrack(struct search *search, struct state *state)
 {
     while (search->choices.count > 0) {
         struct choice *choice = &search->choices.items[search->choices.count - 1];
-        if (choice->tried < search->unanswered.count)
-            search->used[choice->tried] = false;
-        while (++choice->tried < search->unanswered.count) {
+        if (choice->placed != UINT32_MAX)
+            search->used[choice->placed] = false;
+        choice->placed = UINT32_MAX;
+        for (uint32_t at; (at = candidate(search, choice)) != UINT32_MAX;) {
             *state = choice->before;
-            if (!try_unanswered(search, state, choice->tried))
+            if (!try_unanswered(search, state, at))
                 continue;
-            search->used[choice->tried] = true;
+            search->used[at] = true;
+            choice->placed = at;
             return true;
         }
         map_put_once(&search->dead, state_hash(&choice->before), 0, 1);
@@ -432,8 +488,11 @@ static bool choose(struct search *search, struct state *state)
     if (map_get(&search->dead, state_hash(state), 0, &known))
         return backtrack(search, state);
     LIST_RESERVE(&search->choices);
+    uint32_t from = 0;
+    while (from < search->unanswered.count && search->unanswered.items[from].number <= state->last)
+        from++;
     search->choices.items[search->choices.count++] =
-        (struct choice){.before = *state, .tried = UINT32_MAX};
+        (struct choice){.before = *state, .from = from, .placed = UINT32_MAX};
     return backtrack(search, state);
 }
 
@@ -447,6 +506,7 @@ static bool step(struct search *search, struct state *state)
     if (!in_time(search, state, next) || !change(search, state, next))
         return backtrack(search, state);
     take_time(state, next->invoked);
+    state->last = next->number;
     state->next++;
     return true;
 }

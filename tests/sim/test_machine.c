@@ -74,6 +74,22 @@ Test(machine, is_restored_from_a_snapshot_with_keys_and_sessions)
     world_destroy(ran);
 }
 
+Test(machine, is_found_with_a_snapshot_that_is_not_its_own)
+{
+    struct world *ran = world_ran();
+    struct machine *own = ran->nodes[0].machine;
+    check_machine_snapshot(ran, &ran->nodes[0]);
+    cr_assert_not(ran->check.failed, "%s", ran->check.text);
+    struct store *empty = store_create(STORE_MEMORY, &ran->knobs.sessions, 1, 1);
+    uint64_t applied;
+    cr_assert_eq(store_open(empty, &applied, NULL), CONCLAVE_OK);
+    cr_assert_neq(store_keys_hash(empty), store_keys_hash(machine_store(own)));
+    cr_assert_neq(store_sessions_hash(empty), store_sessions_hash(machine_store(own)));
+    cr_assert_neq(store_audit(empty), store_audit(machine_store(own)));
+    store_destroy(empty);
+    world_destroy(ran);
+}
+
 /* --- Operations ------------------------------------------------------------------------------- */
 
 TestSuite(ops, .init = fixture_setup, .fini = fixture_teardown);

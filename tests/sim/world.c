@@ -452,6 +452,10 @@ struct world_result world_run(struct world *world, uint64_t steps)
         continue;
     if (!world->check.failed)
         world_calm(world);
+    for (uint32_t i = 0; i < world->node_count && !world->check.failed; i++) {
+        if (world->nodes[i].up && machine_applied(world->nodes[i].machine) > 0)
+            check_machine_snapshot(world, &world->nodes[i]);
+    }
     world_check_history(world);
     return (struct world_result){.ok = !world->check.failed,
                                  .hash = world->report.hash,

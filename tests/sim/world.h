@@ -303,6 +303,9 @@ void check_machine_entry(struct world *world, struct node *node, const struct ra
 /* What it holds after its last batch, or at a start. */
 void check_machine_state(struct world *world, struct node *node);
 
+/* A new store that gets its snapshot holds the same. */
+void check_machine_snapshot(struct world *world, struct node *node);
+
 /* --- members.c ---------------------------------------------------------------------------------
  */
 
