@@ -1,0 +1,371 @@
+/* The operating system fails, interrupts, and does less than it was asked for: what comes of each
+ * system call that the files of a node are made with. The linker puts these functions between
+ * storage and the C library (--wrap). */
+#include "storage/io.h"
+#include "tests/unit/storage/fixture.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The next calls of one function: the first `times` fail with `number`, or do at most `most`. */
+static struct {
+    const char *call;
+    int times;
+    int number;
+    size_t most;
+} plan;
+
+static bool fails(const char *call)
+{
+    if (plan.times == 0 || plan.number == 0 || strcmp(plan.call, call) != 0)
+        return false;
+    plan.times--;
+    errno = plan.number;
+    return true;
+}
+
+static size_t at_most(const char *call, size_t bytes)
+{
+    if (plan.times == 0 || plan.number != 0 || strcmp(plan.call, call) != 0)
+        return bytes;
+    plan.times--;
+    return bytes < plan.most ? bytes : plan.most;
+}
+
+#define WRAP(type, name, parameters, arguments, failed)           \
+    type __real_##name parameters;                                \
+    type __wrap_##name parameters;                                \
+    type __wrap_##name parameters                                 \
+    {                                                             \
+        return fails(#name) ? (failed) : __real_##name arguments; \
+    }
+
+/* NOLINTBEGIN(bugprone-reserved-identifier) */
+WRAP(int, fstat64, (int fd, struct stat *status), (fd, status), -1)
+WRAP(int, fdatasync, (int fd), (fd), -1)
+WRAP(int, fsync, (int fd), (fd), -1)
+WRAP(int, fallocate64, (int fd, int mode, off_t offset, off_t bytes), (fd, mode, offset, bytes), -1)
+WRAP(int, ftruncate64, (int fd, off_t bytes), (fd, bytes), -1)
+WRAP(int, flock, (int fd, int operation), (fd, operation), -1)
+WRAP(int, rename, (const char *from, const char *to), (from, to), -1)
+WRAP(int, unlink, (const char *path), (path), -1)
+WRAP(int, mkdir, (const char *path, mode_t mode), (path, mode), -1)
+WRAP(DIR *, opendir, (const char *path), (path), NULL)
+WRAP(struct dirent *, readdir64, (DIR * dir), (dir), NULL)
+
+int __real_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...);
+int __wrap_open64(const char *path, int flags, ...)
+{
+    va_list arguments;
+    va_start(arguments, flags);
+    mode_t mode = (flags & O_CREAT) != 0 ? va_arg(arguments, mode_t) : 0;
+    va_end(arguments);
+    return fails("open64") ? -1 : __real_open64(path, flags, mode);
+}
+
+ssize_t __real_pread64(int fd, void *data, size_t bytes, off_t offset);
+ssize_t __wrap_pread64(int fd, void *data, size_t bytes, off_t offset);
+ssize_t __wrap_pread64(int fd, void *data, size_t bytes, off_t offset)
+{
+    return fails("pread64") ? -1 : __real_pread64(fd, data, at_most("pread64", bytes), offset);
+}
+
+/* Some file systems write a part of the first piece and come back. */
+ssize_t __real_pwritev64(int fd, const struct iovec *parts, int count, off_t offset);
+ssize_t __wrap_pwritev64(int fd, const struct iovec *parts, int count, off_t offset);
+ssize_t __wrap_pwritev64(int fd, const struct iovec *parts, int count, off_t offset)
+{
+    if (fails("pwritev64"))
+        return -1;
+    struct iovec part = parts[0];
+    size_t most = at_most("pwritev64", part.iov_len + 1);
+    if (most > part.iov_len)
+        return __real_pwritev64(fd, parts, count, offset);
+    if (most == 0)
+        return 0;
+    part.iov_len = most;
+    return __real_pwritev64(fd, &part, 1, offset);
+}
+/* NOLINTEND(bugprone-reserved-identifier) */
+
+static char directory[64], path[128];
+static const struct io *io;
+static struct io_file *file;
+
+static void setup(void)
+{
+    (void)snprintf(directory, sizeof directory, "/tmp/conclave-syscalls-XXXXXX");
+    cr_assert_not_null(mkdtemp(directory));
+    (void)snprintf(path, sizeof path, "%s/file", directory);
+    io = io_posix();
+    cr_assert_eq(io->open(io->ctx, path, IO_OPEN_CREATE, &file, NULL), CONCLAVE_OK);
+    struct iovec part = {.iov_base = (char[]){"0123456789"}, .iov_len = 10};
+    cr_assert_eq(io->writev(io->ctx, file, 0, &part, 1, NULL), CONCLAVE_OK);
+}
+
+static void teardown(void)
+{
+    char command[128];
+    plan.times = 0;
+    io->close(io->ctx, file);
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", directory);
+    cr_assert_eq(system(command), 0);
+}
+
+TestSuite(syscalls, .init = setup, .fini = teardown);
+
+/* --- What calls them ---------------------------------------------------------------------------
+ */
+
+static void ignore_name(void *arg, const char *name)
+{
+    (void)arg;
+    (void)name;
+}
+
+static int call_open(struct conclave_error *error)
+{
+    struct io_file *other;
+    int code = io->open(io->ctx, path, 0, &other, error);
+    if (code == CONCLAVE_OK)
+        io->close(io->ctx, other);
+    return code;
+}
+
+static int call_size(struct conclave_error *error)
+{
+    uint64_t bytes = 0;
+    int code = io->size(io->ctx, file, &bytes, error);
+    cr_assert(code != CONCLAVE_OK || bytes == 10);
+    return code;
+}
+
+static int call_read(struct conclave_error *error)
+{
+    char text[16] = {0};
+    size_t got = 0;
+    int code = io->read(io->ctx, file, 0, text, sizeof text, &got, error);
+    cr_assert(code != CONCLAVE_OK || (got == 10 && strcmp(text, "0123456789") == 0));
+    return code;
+}
+
+static int call_write(struct conclave_error *error)
+{
+    char one[] = "abc", none[] = "", two[] = "defghij";
+    struct iovec parts[] = {{one, 3}, {none, 0}, {two, 7}};
+    int code = io->writev(io->ctx, file, 0, parts, 3, error);
+    if (code == CONCLAVE_OK) {
+        char text[16] = {0};
+        size_t got = 0;
+        cr_assert_eq(io->read(io->ctx, file, 0, text, sizeof text, &got, NULL), CONCLAVE_OK);
+        cr_assert_str_eq(text, "abcdefghij");
+    }
+    return code;
+}
+
+static int call_datasync(struct conclave_error *error)
+{
+    return io->datasync(io->ctx, file, error);
+}
+
+static int call_sync(struct conclave_error *error)
+{
+    return io->sync(io->ctx, file, error);
+}
+
+static int call_allocate(struct conclave_error *error)
+{
+    int code = io->allocate(io->ctx, file, 5000, error);
+    uint64_t bytes = 0;
+    plan.times = 0;
+    cr_assert_eq(io->size(io->ctx, file, &bytes, NULL), CONCLAVE_OK);
+    if (code == CONCLAVE_OK)
+        cr_assert_eq(bytes, 5000);
+    return code;
+}
+
+static int call_lock(struct conclave_error *error)
+{
+    return io->lock(io->ctx, file, error);
+}
+
+static int call_rename(struct conclave_error *error)
+{
+    return io->rename(io->ctx, path, path, error);
+}
+
+static int call_unlink(struct conclave_error *error)
+{
+    return io->unlink(io->ctx, path, error);
+}
+
+static int call_make_dir(struct conclave_error *error)
+{
+    char child[160];
+    (void)snprintf(child, sizeof child, "%s/child", directory);
+    return io->make_dir(io->ctx, child, error);
+}
+
+static int call_sync_dir(struct conclave_error *error)
+{
+    return io->sync_dir(io->ctx, directory, error);
+}
+
+static int call_list_dir(struct conclave_error *error)
+{
+    return io->list_dir(io->ctx, directory, ignore_name, NULL, error);
+}
+
+struct caller {
+    const char *call;
+    int (*run)(struct conclave_error *error);
+    bool restarts; /* when a signal interrupts it */
+};
+
+static const struct caller callers[] = {
+    {"open64", call_open, true},          {"fstat64", call_size, false},
+    {"pread64", call_read, true},         {"pwritev64", call_write, true},
+    {"fdatasync", call_datasync, true},   {"fsync", call_sync, true},
+    {"fallocate64", call_allocate, true}, {"ftruncate64", call_allocate, false},
+    {"pwritev64", call_allocate, true},   {"fsync", call_allocate, true},
+    {"fstat64", call_allocate, false},    {"flock", call_lock, true},
+    {"rename", call_rename, false},       {"unlink", call_unlink, false},
+    {"mkdir", call_make_dir, false},      {"open64", call_sync_dir, true},
+    {"fsync", call_sync_dir, true},       {"opendir", call_list_dir, false},
+    {"readdir64", call_list_dir, false},
+};
+
+static int run(const struct caller *caller, int number, int times, struct conclave_error *error)
+{
+    plan.call = caller->call;
+    plan.number = number;
+    plan.times = times;
+    *error = (struct conclave_error){0};
+    int code = caller->run(error);
+    plan.times = 0;
+    return code;
+}
+
+Test(syscalls, that_fail_are_told)
+{
+    struct conclave_error error;
+    for (size_t i = 0; i < sizeof callers / sizeof *callers; i++) {
+        cr_assert_eq(run(&callers[i], EIO, 1, &error), CONCLAVE_IO, "%s", callers[i].call);
+        cr_assert_not_null(strstr(error.message, directory), "%s does not say where: %s",
+                           callers[i].call, error.message);
+    }
+}
+
+Test(syscalls, that_are_interrupted_begin_again)
+{
+    struct conclave_error error;
+    for (size_t i = 0; i < sizeof callers / sizeof *callers; i++) {
+        if (callers[i].restarts)
+            cr_assert_eq(run(&callers[i], EINTR, 3, &error), CONCLAVE_OK, "%s: %s", callers[i].call,
+                         error.message);
+    }
+}
+
+Test(syscalls, that_do_a_part_are_continued)
+{
+    for (size_t most = 1; most <= 11; most++) {
+        struct conclave_error error;
+        plan.call = "pwritev64";
+        plan.number = 0;
+        plan.most = most;
+        plan.times = 100;
+        cr_assert_eq(call_write(&error), CONCLAVE_OK);
+        struct iovec part = {.iov_base = (char[]){"0123456789"}, .iov_len = 10};
+        cr_assert_eq(io->writev(io->ctx, file, 0, &part, 1, NULL), CONCLAVE_OK);
+        plan.call = "pread64";
+        plan.times = 100;
+        cr_assert_eq(call_read(&error), CONCLAVE_OK);
+        plan.times = 0;
+    }
+}
+
+Test(syscalls, write_that_writes_nothing_does_not_go_on_for_ever)
+{
+    struct conclave_error error;
+    plan.call = "pwritev64";
+    plan.number = 0;
+    plan.most = 0;
+    plan.times = 1;
+    cr_assert_eq(call_write(&error), CONCLAVE_IO);
+}
+
+Test(syscalls, allocation_works_where_the_file_system_does_not_know_it)
+{
+    static const int numbers[] = {EOPNOTSUPP, ENOSYS};
+    for (size_t i = 0; i < 2; i++) {
+        struct conclave_error error;
+        struct caller caller = {"fallocate64", call_allocate, true};
+        cr_assert_eq(run(&caller, numbers[i], 1, &error), CONCLAVE_OK, "%s", error.message);
+    }
+}
+
+/* The file is as long as before when the disk gets full on the way. */
+Test(syscalls, allocation_that_fails_gives_back_what_it_took)
+{
+    static const char *const calls[] = {"fallocate64", "pwritev64", "fsync"};
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        struct conclave_error error;
+        uint64_t bytes = 0;
+        struct caller caller = {calls[i], call_allocate, true};
+        cr_assert_eq(run(&caller, ENOSPC, 1, &error), CONCLAVE_NO_SPACE);
+        cr_assert_eq(io->size(io->ctx, file, &bytes, NULL), CONCLAVE_OK);
+        cr_assert_eq(bytes, 10, "%s", calls[i]);
+    }
+    /* Even that may fail; the first failure is the one that is told. */
+    struct conclave_error error;
+    struct caller caller = {"ftruncate64", call_allocate, false};
+    cr_assert_eq(run(&caller, ENOSPC, 2, &error), CONCLAVE_NO_SPACE);
+}
+
+Test(syscalls, lock_of_who_knows_whom_is_told)
+{
+    struct conclave_error error;
+    struct caller caller = {"flock", call_lock, true};
+    cr_assert_eq(run(&caller, EWOULDBLOCK, 1, &error), CONCLAVE_IN_USE);
+    cr_assert_null(strstr(error.message, "another process"), "%s", error.message);
+    struct iovec part = {.iov_base = (char[]){"nobody...."}, .iov_len = 10};
+    cr_assert_eq(io->writev(io->ctx, file, 0, &part, 1, NULL), CONCLAVE_OK);
+    cr_assert_eq(run(&caller, EWOULDBLOCK, 1, &error), CONCLAVE_IN_USE);
+    cr_assert_not_null(strstr(error.message, "another process"), "%s", error.message);
+}
+
+Test(syscalls, every_reason_has_its_code_and_says_what_to_do)
+{
+    static const struct {
+        int number, code;
+        const char *advice;
+    } reasons[] = {{ENOSPC, CONCLAVE_NO_SPACE, "free some space"},
+                   {EDQUOT, CONCLAVE_NO_SPACE, "quota"},
+                   {EACCES, CONCLAVE_DENIED, "owner"},
+                   {EPERM, CONCLAVE_DENIED, "owner"},
+                   {EROFS, CONCLAVE_DENIED, "mount it for writing"},
+                   {EMFILE, CONCLAVE_IO, "ulimit"},
+                   {ENFILE, CONCLAVE_IO, "ulimit"},
+                   {ENOENT, CONCLAVE_NOT_FOUND, ""},
+                   {ENOTDIR, CONCLAVE_NOT_FOUND, ""},
+                   {EEXIST, CONCLAVE_EXISTS, "exists already"},
+                   {ENOMEM, CONCLAVE_NO_MEMORY, "memory"},
+                   {EIO, CONCLAVE_IO, ""}};
+    struct caller caller = {"open64", call_open, true};
+    for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+        struct conclave_error error;
+        cr_assert_eq(run(&caller, reasons[i].number, 1, &error), reasons[i].code, "%s",
+                     strerror(reasons[i].number));
+        cr_assert_not_null(strstr(error.message, reasons[i].advice), "%s", error.message);
+    }
+}
