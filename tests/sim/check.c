@@ -123,9 +123,40 @@ void check_log_put(struct check *check, struct check_log *log, const struct raft
     log_push(log, put);
 }
 
+/* Up to here the node's disk held what is committed. */
+static uint64_t committed_on_disk(const struct check *check, const struct check_node *at)
+{
+    uint64_t committed =
+        at->disk.count < check->oracle.count ? at->disk.count : check->oracle.count;
+    while (committed > 0 &&
+           at->disk.entries[committed - 1].chain != check->oracle.entries[committed - 1].chain)
+        committed--;
+    return committed;
+}
+
+/* The log begins behind a snapshot: what is before it is committed, and in the snapshot. */
+static void check_start_base(struct check *check, uint32_t node, struct raft_id base)
+{
+    struct check_node *at = &check->nodes[node];
+    const struct check_entry *entry = check_log_at(&check->oracle, base.index);
+    if (base.index > at->snapshot.index)
+        check_fail(check, "no gap between snapshot and log",
+                   "n%u starts with a log that begins behind %" PRIu64
+                   ", its snapshot ends at %" PRIu64,
+                   node + 1, base.index, at->snapshot.index);
+    else if (base.index > 0 && (!entry || entry->term != base.term))
+        check_fail(check, "a log begins anew behind committed entries",
+                   "n%u starts with a log that begins behind %" PRIu64 ":%" PRIu64, node + 1,
+                   base.term, base.index);
+    if (check->failed)
+        return;
+    check_log_anew(check, &at->memory, base.index);
+    check_log_anew(check, &at->disk, base.index);
+}
+
 void check_start(struct check *check, uint32_t node, uint32_t incarnation,
-                 struct raft_hard_state hard_state, const struct raft_runs *entries,
-                 uint64_t applied)
+                 struct raft_hard_state hard_state, struct raft_id base,
+                 const struct raft_runs *entries, uint64_t applied)
 {
     struct check_node *at = &check->nodes[node];
     if (hard_state.term < at->durable.term ||
@@ -134,35 +165,34 @@ void check_start(struct check *check, uint32_t node, uint32_t incarnation,
         check_fail(check, "durable hard state is kept",
                    "n%u starts with term %" PRIu64 ", but term %" PRIu64 " or its vote was durable",
                    node + 1, hard_state.term, at->durable.term);
-    uint64_t committed =
-        at->disk.count < check->oracle.count ? at->disk.count : check->oracle.count;
-    while (committed > 0 &&
-           at->disk.entries[committed - 1].chain != check->oracle.entries[committed - 1].chain)
-        committed--;
+    uint64_t committed = committed_on_disk(check, at);
     uint64_t machine_index = at->machine_index;
-    at->memory.count = 0;
-    at->disk.count = 0;
+    check_start_base(check, node, base);
+    if (check->failed)
+        return;
     struct raft_runs_iter it = {0};
     for (const struct raft_entry *e; (e = raft_runs_next(entries, &it));) {
         check_log_put(check, &at->memory, e);
         check_log_put(check, &at->disk, e);
     }
     if (committed > 0 &&
-        (at->disk.count < committed ||
-         at->disk.entries[committed - 1].chain != check->oracle.entries[committed - 1].chain))
+        !check_holds(check, node, committed, check_log_at(&check->oracle, committed)))
         check_fail(check, "durable committed entries are kept",
                    "n%u held committed entries up to %" PRIu64 " on disk and starts without them",
                    node + 1, committed);
-    if (applied > at->disk.count || (applied && applied != machine_index))
+    if (applied > check_stored_last(check, node) || (applied && applied != machine_index))
         check_fail(check, "applied entries are durable",
                    "n%u starts with %" PRIu64 " applied and %" PRIu64 " entries on disk", node + 1,
-                   applied, at->disk.count);
+                   applied, check_stored_last(check, node));
     at->incarnation = incarnation;
     at->durable = at->handed = hard_state;
-    at->view = (struct check_view){.hard_state = hard_state, .commit = applied, .applied = applied};
+    at->view = (struct check_view){
+        .hard_state = hard_state, .commit = applied, .applied = applied, .base = base};
     at->seq = 0;
     at->stepped_last = at->memory.count;
     at->apply_handed = at->machine_index = applied;
+    at->snapshot_told = at->snapshot_known = at->snapshot.index;
+    at->installing = 0;
 }
 
 void check_rot(struct check *check, uint32_t node, uint64_t count, uint64_t life)
@@ -212,6 +242,7 @@ void check_persist(struct check *check, uint32_t node, const struct raft_persist
                    uint32_t truncations, bool leading)
 {
     struct check_node *at = &check->nodes[node];
+    at->anew = false;
     if (persist->seq == 0) {
         if (persist->entries.entry_count || persist->send_after.count ||
             persist->hard_state_changed)
@@ -225,6 +256,11 @@ void check_persist(struct check *check, uint32_t node, const struct raft_persist
     at->seq = persist->seq;
     if (persist->hard_state_changed)
         at->handed = persist->hard_state;
+    at->anew = persist->anew.index > 0;
+    if (at->anew)
+        check_anew(check, node, persist->anew);
+    if (check->failed)
+        return;
     struct raft_runs_iter it = {0};
     bool first = true;
     for (const struct raft_entry *e; (e = raft_runs_next(&persist->entries, &it)); first = false) {
@@ -263,6 +299,7 @@ static void leader_begin(struct check_node *at, uint64_t term)
     memset(at->round_answered, 0, sizeof at->round_answered);
     at->round_sent = 0;
     at->samples.count = 0;
+    memset(at->pins, 0, sizeof at->pins);
     for (uint32_t i = 0; i < SIM_NODES_MAX; i++) {
         at->flows[i].appends.count = 0;
         at->flows[i].bytes = 0;
@@ -341,8 +378,7 @@ static void check_committed_first(struct check *check, uint32_t node, uint64_t i
     uint32_t durable = 0;
     for (uint32_t i = 0; i < check->node_count; i++) {
         const struct check_node *other = &check->nodes[i];
-        const struct check_entry *stored = check_log_at(&other->disk, index);
-        if (stored && stored->chain == entry->chain)
+        if (check_holds(check, i, index, entry))
             durable |= UINT32_C(1) << i;
         const struct check_entry *own = check_log_at(&other->memory, index);
         if (i != node && check_leads(check, i) &&
@@ -470,6 +506,9 @@ static void check_durable_claim(struct check *check, uint32_t node)
     const struct check_node *at = &check->nodes[node];
     struct raft_id durable = at->view.durable;
     const struct check_entry *stored = check_log_at(&at->disk, durable.index);
+    if (durable.index > 0 && durable.index <= at->snapshot.index &&
+        check_log_at(&check->oracle, durable.index)->term == durable.term)
+        return;
     /* A truncation that is on its way may have changed memory already; then the disk is compared
      * with what the core believes to be there by term only. */
     if (durable.index > 0 && (!stored || stored->term != durable.term))
@@ -496,6 +535,7 @@ void check_step(struct check *check, uint32_t node, const struct check_view *vie
         check_leader(check, node);
     check_commit(check, node, &before);
     check_durable_claim(check, node);
+    check_base(check, node, &before);
     check_config_index(check, node);
     check_leader_changes(check, node, &before, at->stepped_last);
     at->stepped_last = at->memory.count;

@@ -36,7 +36,8 @@ struct check_config {
     uint32_t members; /* voters, outgoing and learners */
 };
 
-/* entries[i] is index i + 1. */
+/* entries[i] is index i + 1. What a log holds only in a snapshot is kept too: it is what was
+ * committed there. */
 struct check_log {
     struct check_entry *entries;
     uint64_t count, capacity;
@@ -73,6 +74,7 @@ struct check_view {
     bool retired;          /* it said that it steps down because it was removed */
     uint64_t world_us;     /* the world\'s time */
     uint64_t lease_us;     /* until then, in the world\'s time, it serves reads by itself; 0: not */
+    struct raft_id base;   /* the entry before the first one in memory */
 };
 
 struct check_node {
@@ -94,6 +96,16 @@ struct check_node {
     struct check_samples samples;               /* in led_term */
     uint64_t round_sent;                        /* the highest in its appends of led_term */
     uint64_t round_answered[SIM_NODES_MAX];     /* 1 + the highest in a peer's answers to them */
+
+    struct raft_id snapshot;      /* the newest that is durable here; index 0: none */
+    struct raft_id rotten;        /* this one rotted, and may still be taken for the newest ... */
+    struct raft_id before;        /* ... instead of this one */
+    uint64_t snapshot_told;       /* index of the newest that the core knows of */
+    uint64_t snapshot_known;      /* the same, after the step before */
+    uint64_t base_before;         /* index of the base before this step */
+    bool anew;                    /* the log began anew in this step */
+    uint64_t installing;          /* the state machine is to become the snapshot that ends here */
+    uint64_t pins[SIM_NODES_MAX]; /* leader: the newest when the peer began to need one; 0: not */
 };
 
 struct check {
@@ -139,10 +151,11 @@ void check_fail(struct check *check, const char *invariant, const char *format, 
 /* The entry that every initial node holds: committed before anything happens. */
 void check_bootstrap(struct check *check, const struct raft_entry *entry);
 
-/* A node starts with what its disk holds. */
+/* A node starts with what its disk holds, behind `base`. After check_start_snapshot, and
+ * check_restored if the state machine became a snapshot. */
 void check_start(struct check *check, uint32_t node, uint32_t incarnation,
-                 struct raft_hard_state hard_state, const struct raft_runs *entries,
-                 uint64_t applied);
+                 struct raft_hard_state hard_state, struct raft_id base,
+                 const struct raft_runs *entries, uint64_t applied);
 
 /* After the end of this life of a node everything on its disk behind `count` entries was lost. */
 void check_rot(struct check *check, uint32_t node, uint64_t count, uint64_t life);
@@ -212,7 +225,7 @@ void check_change(struct check *check, const struct change *change, uint32_t nod
 /* How a leader sees a peer, after check_step. `rejected`: it said in this step that the peer's log
  * differs, and goes back. */
 void check_peer_view(struct check *check, uint32_t node, uint32_t peer,
-                     const struct raft_peer_view *view, bool rejected);
+                     const struct raft_peer_view *view, bool rejected, uint64_t now_us);
 
 /* An append leaves a node (part of check_send). */
 void check_append_request(struct check *check, uint32_t node, const struct raft_message *message);
@@ -253,6 +266,49 @@ void check_repeat(struct check *check, uint64_t op);
 
 /* A read is answered after the state machine has applied `index`. */
 void check_read(struct check *check, uint64_t op, uint64_t index);
+
+/* --- check_snapshot.c: snapshots, and logs that begin behind one --------------------------------
+ */
+
+/* A snapshot is durable at a node, its own (`taken`) or another's. */
+void check_snapshot_durable(struct check *check, uint32_t node,
+                            const struct raft_snapshot *snapshot, bool taken);
+
+/* The newest one rots, the node being down: when that is seen, the one before it is the newest. */
+void check_snapshot_rotten(struct check *check, uint32_t node, struct raft_id before);
+
+/* The newest one that a start finds. */
+void check_start_snapshot(struct check *check, uint32_t node, const struct raft_snapshot *snapshot);
+
+/* The core is told of a snapshot of its own in the step to come. */
+void check_snapshot_told(struct check *check, uint32_t node, uint64_t index);
+
+/* The core hands a snapshot to the state machine, before check_apply. */
+void check_install(struct check *check, uint32_t node, struct raft_id id);
+
+/* The state machine, which held everything up to `from`, has become a snapshot. */
+void check_restored(struct check *check, uint32_t node, uint64_t from, uint64_t index);
+
+/* Part of check_persist: the log begins anew. */
+void check_anew(struct check *check, uint32_t node, struct raft_id base);
+
+/* Part of check_step: what the log lets go of. */
+void check_base(struct check *check, uint32_t node, const struct check_view *before);
+
+/* Part of check_peer_view, before the view of the peer is replaced: who needs a snapshot, and what
+ * stays for whom. now_us: the node's. */
+void check_peer_snapshot(struct check *check, uint32_t node, uint32_t peer,
+                         const struct raft_peer_view *view, uint64_t now_us);
+
+/* True if the node holds this entry, and all before it, durably: in its log or in a snapshot. */
+bool check_holds(const struct check *check, uint32_t node, uint64_t index,
+                 const struct check_entry *entry);
+
+/* The last index that it holds so. */
+uint64_t check_stored_last(const struct check *check, uint32_t node);
+
+/* The log becomes what was committed up to an index. */
+void check_log_anew(struct check *check, struct check_log *log, uint64_t index);
 
 /* --- shared -------------------------------------------------------------------------------------
  */

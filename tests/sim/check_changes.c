@@ -46,12 +46,11 @@ static void check_caught_up(struct check *check, uint32_t node, uint32_t learner
         return; /* the leader has not heard that it was restarted with less */
     uint64_t needed = sample_before(check, at);
     const struct check_entry *own = check_log_at(&at->memory, needed);
-    const struct check_entry *stored = check_log_at(&other->disk, needed);
-    if (own && (!stored || stored->chain != own->chain))
+    if (own && !check_holds(check, learner, needed, own))
         check_fail(check, "learners catch up before they vote",
                    "n%u makes n%u a voter at %" PRIu64 ", whose disk holds %" PRIu64
                    " entries; the leader had %" PRIu64 " long before",
-                   node + 1, learner + 1, index, other->disk.count, needed);
+                   node + 1, learner + 1, index, check_stored_last(check, learner), needed);
 }
 
 /* --- Appending -------------------------------------------------------------------------------- */

@@ -23,7 +23,7 @@ static void flow_settle(struct check_flow *flow, uint64_t match)
 }
 
 void check_peer_view(struct check *check, uint32_t node, uint32_t peer,
-                     const struct raft_peer_view *view, bool rejected)
+                     const struct raft_peer_view *view, bool rejected, uint64_t now_us)
 {
     struct check_node *at = &check->nodes[node];
     const struct check_node *other = &check->nodes[peer];
@@ -36,6 +36,7 @@ void check_peer_view(struct check *check, uint32_t node, uint32_t peer,
     if (view->next > at->memory.count + 1)
         check_fail(check, "next is inside the log", "n%u sees n%u at next %" PRIu64, node + 1,
                    peer + 1, view->next);
+    check_peer_snapshot(check, node, peer, view, now_us);
     at->peers[peer] = *view;
     flow->pipelining = view->replicating;
     bool begun_anew = rejected || restarted || !view->replicating;
@@ -46,12 +47,11 @@ void check_peer_view(struct check *check, uint32_t node, uint32_t peer,
     if (other->rotten_life != 0 && view->life <= other->rotten_life)
         return; /* the leader has not heard that it was restarted */
     const struct check_entry *own = check_log_at(&at->memory, view->match);
-    const struct check_entry *stored = check_log_at(&other->disk, view->match);
-    if (!own || !stored || own->chain != stored->chain)
+    if (!check_holds(check, peer, view->match, own))
         check_fail(check, "match is durable at the peer",
                    "n%u sees n%u at match %" PRIu64 ", whose disk holds %" PRIu64
                    " entries or other ones",
-                   node + 1, peer + 1, view->match, other->disk.count);
+                   node + 1, peer + 1, view->match, check_stored_last(check, peer));
 }
 
 void check_uncommitted(struct check *check, uint32_t node)

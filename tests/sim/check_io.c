@@ -20,6 +20,8 @@ void check_durable(struct check *check, uint32_t node, const struct raft_persist
                        now.term, old.term);
         at->durable = now;
     }
+    if (persist->anew.index > 0)
+        check_log_anew(check, &at->disk, persist->anew.index);
     struct raft_runs_iter it = {0};
     for (const struct raft_entry *e; (e = raft_runs_next(&persist->entries, &it));) {
         if (e->id.term > at->durable.term)
@@ -62,12 +64,11 @@ static void check_vote(struct check *check, uint32_t node, uint64_t term, raft_n
 static void check_append_accepted(struct check *check, uint32_t node,
                                   const struct raft_message *message)
 {
-    const struct check_node *at = &check->nodes[node];
     uint64_t match = message->append_response.match;
-    if (match > at->disk.count) {
+    if (match > check_stored_last(check, node)) {
         check_fail(check, "acknowledged is durable",
                    "n%u acknowledges up to %" PRIu64 ", its disk holds %" PRIu64, node + 1, match,
-                   at->disk.count);
+                   check_stored_last(check, node));
         return;
     }
     uint32_t to = check_find(check, message->to);
@@ -75,9 +76,7 @@ static void check_append_accepted(struct check *check, uint32_t node,
     if (!leader || match == 0 || leader->view.role != RAFT_LEADER ||
         leader->view.hard_state.term != message->term)
         return;
-    const struct check_entry *own = check_log_at(&at->disk, match);
-    const struct check_entry *theirs = check_log_at(&leader->memory, match);
-    if (!theirs || theirs->chain != own->chain)
+    if (!check_holds(check, node, match, check_log_at(&leader->memory, match)))
         check_fail(check, "acknowledged is equal to the leader's log",
                    "n%u acknowledges up to %" PRIu64 " to n%u, whose log differs there", node + 1,
                    match, to + 1);
@@ -142,15 +141,19 @@ void check_apply(struct check *check, uint32_t node, const struct raft_runs *app
     for (const struct raft_entry *e; (e = raft_runs_next(apply, &it));) {
         uint64_t index = e->id.index;
         const struct check_entry *own = check_log_at(&at->memory, index);
-        const struct check_entry *stored = check_log_at(&at->disk, index);
-        if (index != at->apply_handed + 1)
+        if (at->installing > at->view.applied)
+            check_fail(check, "nothing is applied while a snapshot is installed",
+                       "n%u applies %" PRIu64 " and is to become the snapshot at %" PRIu64
+                       ", applied is %" PRIu64,
+                       node + 1, index, at->installing, at->view.applied);
+        else if (index != at->apply_handed + 1)
             check_fail(check, "applied in order", "n%u applies %" PRIu64 " after %" PRIu64,
                        node + 1, index, at->apply_handed);
         else if (index > at->view.commit || !own || own->term != e->id.term)
             check_fail(check, "only committed entries are applied",
                        "n%u applies %" PRIu64 ":%" PRIu64 ", commit is %" PRIu64, node + 1,
                        e->id.term, index, at->view.commit);
-        else if (!stored || stored->chain != own->chain)
+        else if (!check_holds(check, node, index, own))
             check_fail(check, "only durable entries are applied",
                        "n%u applies %" PRIu64 ", its disk holds %" PRIu64, node + 1, index,
                        at->disk.count);

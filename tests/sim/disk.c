@@ -9,9 +9,10 @@
 
 struct disk {
     struct raft_hard_state hard_state;
-    struct raft_entry
-        *entries; /* synced; entries[i] is index i + 1; owns a reference on each buf */
+    struct raft_id base;        /* the entry before the first one of the account */
+    struct raft_entry *entries; /* synced; entries[i] is index base.index + i + 1; owns its buf */
     uint64_t count, capacity;
+    uint64_t cut;               /* up to here entries may be missing at the next start */
     struct raft_persist *queue; /* unsynced, oldest first */
     uint32_t queued, queue_capacity;
     uint32_t writing; /* of the queue's front: in the batch under way */
@@ -20,13 +21,23 @@ struct disk {
     bool failed;   /* the batch under way has failed: nothing may be written after it (Rule 6) */
     struct disk_crash crash; /* the last one, of a model */
     uint64_t life;           /* starts of a model */
-    uint64_t attested;       /* of a model: entries before the last batch, if that replaced none */
+    uint64_t attested; /* of a model: the last entry before the last batch, if that replaced none */
 };
+
+static uint64_t disk_last(const struct disk *disk)
+{
+    return disk->base.index + disk->count;
+}
+
+static struct raft_id disk_id(const struct disk *disk, uint64_t index)
+{
+    return index == disk->base.index ? disk->base : disk->entries[index - disk->base.index - 1].id;
+}
 
 static void disk_put(struct disk *disk, const struct raft_entry *entry)
 {
-    ASSERT(entry->id.index >= 1 && entry->id.index <= disk->count + 1);
-    while (disk->count >= entry->id.index)
+    ASSERT(entry->id.index > disk->base.index && entry->id.index <= disk_last(disk) + 1);
+    while (disk_last(disk) >= entry->id.index)
         buf_unref(disk->entries[--disk->count].buf);
     if (disk->count == disk->capacity) {
         disk->capacity = disk->capacity ? disk->capacity * 2 : 64;
@@ -37,6 +48,27 @@ static void disk_put(struct disk *disk, const struct raft_entry *entry)
     put->origin = (struct raft_origin){0};
     if (put->buf)
         buf_ref(put->buf);
+}
+
+/* The log begins anew behind this entry. */
+static void disk_anew(struct disk *disk, struct raft_id base)
+{
+    while (disk->count > 0)
+        buf_unref(disk->entries[--disk->count].buf);
+    disk->base = base;
+}
+
+/* Entries up to `index` are gone. */
+static void disk_drop_front(struct disk *disk, uint64_t index)
+{
+    uint64_t gone = index - disk->base.index;
+    if (gone == 0)
+        return;
+    disk->base = disk_id(disk, index);
+    for (uint64_t i = 0; i < gone; i++)
+        buf_unref(disk->entries[i].buf);
+    disk->count -= gone;
+    memmove(disk->entries, disk->entries + gone, disk->count * sizeof *disk->entries);
 }
 
 static void persist_deinit(struct raft_persist *persist)
@@ -76,11 +108,11 @@ void disk_destroy(struct disk *disk)
 uint64_t disk_rot(struct disk *disk)
 {
     ASSERT(disk->queued == 0);
-    if (disk->storage || disk->attested == 0 || disk->attested == disk->count)
+    if (disk->storage || disk->attested <= disk->base.index || disk->attested == disk_last(disk))
         return 0;
-    while (disk->count > disk->attested)
+    while (disk_last(disk) > disk->attested)
         buf_unref(disk->entries[--disk->count].buf);
-    return disk->count;
+    return disk->attested;
 }
 
 struct storage *disk_storage(struct disk *disk)
@@ -105,11 +137,14 @@ uint32_t disk_begin(struct disk *disk, uint32_t max)
     return disk->writing;
 }
 
-/* Makes the hard state and the first `limit` entries of a persist part of what is synced. */
+/* Makes the hard state and the first `limit` entries of a persist part of what is synced; if any,
+ * then behind its beginning anew. */
 static void disk_apply(struct disk *disk, const struct raft_persist *persist, uint64_t limit)
 {
     if (persist->hard_state_changed)
         disk->hard_state = persist->hard_state;
+    if (persist->anew.index > 0 && limit > 0)
+        disk_anew(disk, persist->anew);
     struct raft_runs_iter it = {0};
     const struct raft_entry *entry;
     for (uint64_t i = 0; i < limit && (entry = raft_runs_next(&persist->entries, &it)); i++)
@@ -128,10 +163,11 @@ int disk_complete(struct disk *disk, bool fails,
             return code;
         }
     }
-    disk->attested = disk->count;
+    disk->attested = disk_last(disk);
     for (uint32_t i = 0; i < disk->writing; i++) {
         const struct raft_runs *entries = &disk->queue[i].entries;
-        if (entries->entry_count > 0 && raft_runs_first(entries).index <= disk->attested)
+        if (disk->queue[i].anew.index > 0 ||
+            (entries->entry_count > 0 && raft_runs_first(entries).index <= disk->attested))
             disk->attested = 0; /* what it replaced would come back */
         disk_apply(disk, &disk->queue[i], UINT64_MAX);
         durable(arg, &disk->queue[i]);
@@ -142,6 +178,20 @@ int disk_complete(struct disk *disk, bool fails,
         disk->queue[i] = disk->queue[i + disk->writing];
     disk->writing = 0;
     return CONCLAVE_OK;
+}
+
+bool disk_reaches(const struct disk *disk, struct raft_id from, struct raft_id to)
+{
+    uint64_t first = disk->cut > disk->base.index ? disk->cut : disk->base.index;
+    return disk->queued == 0 && from.index >= first && to.index <= disk_last(disk) &&
+           from.index <= to.index && raft_id_equal(disk_id(disk, to.index), to);
+}
+
+int disk_cut(struct disk *disk, uint64_t index, struct conclave_error *error)
+{
+    if (index > disk->cut)
+        disk->cut = index;
+    return disk->storage ? storage_cut(disk->storage, index, error) : CONCLAVE_OK;
 }
 
 static void queue_clear(struct disk *disk)
@@ -175,6 +225,9 @@ static void model_crash(struct disk *disk, struct prng *prng)
         }
     }
     queue_clear(disk);
+    uint64_t may_go = disk->cut < disk_last(disk) ? disk->cut : disk_last(disk);
+    if (may_go > disk->base.index)
+        disk_drop_front(disk, prng_between(prng, disk->base.index, may_go));
     disk->crash = crash;
 }
 
@@ -209,14 +262,19 @@ static bool entry_equal(const struct raft_entry *a, const struct raft_entry *b)
             memcmp(a->payload.data, b->payload.data, a->payload.bytes) == 0);
 }
 
-static bool log_equal(const struct disk *disk, const struct raft_runs *found)
+/* True if what was found is the account's log, but for a front that may be gone. */
+static bool log_equal(const struct disk *disk, const struct storage_found *found)
 {
-    struct raft_id last = disk->count > 0 ? disk->entries[disk->count - 1].id : (struct raft_id){0};
-    if (disk->count != found->entry_count || !raft_id_equal(last, raft_runs_last(found)))
+    uint64_t base = found->base.index;
+    if (base < disk->base.index || (base > disk->base.index && base > disk->cut) ||
+        base + found->entries.entry_count != disk_last(disk) ||
+        !raft_id_equal(found->base, disk_id(disk, base)) ||
+        (found->entries.entry_count > 0 &&
+         !raft_id_equal(raft_runs_last(&found->entries), disk_id(disk, disk_last(disk)))))
         return false;
     struct raft_runs_iter it = {0};
-    uint64_t i = 0;
-    for (const struct raft_entry *e; (e = raft_runs_next(found, &it));) {
+    uint64_t i = base - disk->base.index;
+    for (const struct raft_entry *e; (e = raft_runs_next(&found->entries, &it));) {
         if (!entry_equal(e, &disk->entries[i++]))
             return false;
     }
@@ -228,18 +286,26 @@ static bool log_equal(const struct disk *disk, const struct raft_runs *found)
 static bool account_follow(struct disk *disk, const struct storage_found *found,
                            struct disk_crash *crash)
 {
-    if (log_equal(disk, &found->entries))
+    if (log_equal(disk, found))
         return true;
     for (uint32_t i = 0; i < disk->queued; i++) {
+        const struct raft_persist *persist = &disk->queue[i];
+        uint64_t count = persist->entries.entry_count;
+        if (persist->anew.index > 0) {
+            disk_anew(disk, persist->anew);
+            if (log_equal(disk, found)) {
+                crash->partial = count > 0;
+                crash->kept_count = i + !crash->partial;
+                return true;
+            }
+        }
         struct raft_runs_iter it = {0};
         const struct raft_entry *entry;
-        uint64_t kept = 0;
-        while ((entry = raft_runs_next(&disk->queue[i].entries, &it))) {
+        for (uint64_t kept = 1; (entry = raft_runs_next(&persist->entries, &it)); kept++) {
             disk_put(disk, entry);
-            kept++;
-            if (!log_equal(disk, &found->entries))
+            if (!log_equal(disk, found))
                 continue;
-            crash->partial = kept < disk->queue[i].entries.entry_count;
+            crash->partial = kept < count;
             crash->partial_count = crash->partial ? (uint32_t)kept : 0;
             crash->kept_count = i + !crash->partial;
             return true;
@@ -279,26 +345,31 @@ static enum disk_start real_recover(struct disk *disk, bool interrupted, struct 
         return DISK_FAILED;
     if (code != CONCLAVE_OK)
         return DISK_WRONG;
-    uint64_t synced = disk->count;
+    uint64_t synced = disk_last(disk);
     struct raft_id last = raft_runs_last(&found.entries);
     struct disk_crash crash = {0};
     bool kept = account_follow(disk, &found, &crash);
     if (!kept || !account_hard_state(disk, &found, &crash)) {
         error_set(error, CONCLAVE_CORRUPT,
-                  "it starts with %" PRIu64 " entries up to %" PRIu64 ":%" PRIu64 ", term %" PRIu64
-                  ": the %s is not what was synced (%" PRIu64 " entries, term %" PRIu64
-                  ") with a beginning of the %" PRIu32 " writes under way",
-                  found.entries.entry_count, last.term, last.index, found.hard_state.term,
-                  kept ? "hard state" : "log", synced, disk->hard_state.term, disk->queued);
+                  "it starts with the entries from %" PRIu64 ":%" PRIu64 " up to %" PRIu64
+                  ":%" PRIu64 ", term %" PRIu64 ": the %s is not what was synced (up to %" PRIu64
+                  ", term %" PRIu64 ", kept from %" PRIu64 " at least) with a beginning of the "
+                  "%" PRIu32 " writes under way",
+                  found.base.term, found.base.index, last.term, last.index, found.hard_state.term,
+                  kept ? "hard state" : "log", synced, disk->hard_state.term, disk->cut,
+                  disk->queued);
         raft_runs_clear(&found.entries);
         return DISK_WRONG;
     }
     crash.lost_count = disk->lost + disk->queued - crash.kept_count - crash.partial;
     disk->lost = 0;
     queue_clear(disk);
-    *ret = (struct disk_found){
-        .hard_state = found.hard_state, .crash = crash, .cut_bytes = found.cut_bytes};
-    ret->life = found.life;
+    disk_drop_front(disk, found.base.index);
+    *ret = (struct disk_found){.hard_state = found.hard_state,
+                               .base = found.base,
+                               .crash = crash,
+                               .cut_bytes = found.cut_bytes,
+                               .life = found.life};
     raft_runs_move(&ret->entries, &found.entries);
     return DISK_STARTED;
 }
@@ -316,8 +387,10 @@ enum disk_start disk_recover(struct disk *disk, bool interrupted, struct disk_fo
             buf_ref(entry.buf);
         raft_batch_add(batch, entry);
     }
-    *ret = (struct disk_found){.hard_state = disk->hard_state, .crash = disk->crash};
-    ret->life = ++disk->life;
+    *ret = (struct disk_found){.hard_state = disk->hard_state,
+                               .base = disk->base,
+                               .crash = disk->crash,
+                               .life = ++disk->life};
     disk->attested = 0; /* a start attests what it found */
     disk->crash = (struct disk_crash){0};
     if (batch->count > 0)

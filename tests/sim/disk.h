@@ -39,6 +39,13 @@ MUST_USE int disk_complete(struct disk *disk, bool fails,
                            void (*durable)(void *arg, struct raft_persist *persist), void *arg,
                            struct conclave_error *error);
 
+/* A snapshot is durable: entries up to `index` need not be kept. A real disk lets go of segments,
+ * now or later; a failure is final, as that of a write. */
+MUST_USE int disk_cut(struct disk *disk, uint64_t index, struct conclave_error *error);
+
+/* The node is down: true if a start surely finds everything behind `from` up to `to`. */
+bool disk_reaches(const struct disk *disk, struct raft_id from, struct raft_id to);
+
 /* The node dies: everything queued is kept up to a drawn point, the rest is lost. Returns true if
  * the power was lost; the model knows nothing else. */
 bool disk_crash(struct disk *disk, struct prng *prng);
@@ -61,6 +68,7 @@ struct disk_crash {
 
 struct disk_found {
     struct raft_hard_state hard_state;
+    struct raft_id base;      /* the entry before the first one */
     struct raft_runs entries; /* new runs without origins; the caller's */
     struct disk_crash crash;
     uint64_t cut_bytes;

@@ -24,7 +24,7 @@ void faults_restart(struct world *world, const struct node *node)
     restart_later(world, node, fault_length(world));
 }
 
-static void crash(struct world *world, struct node *node)
+void faults_crash(struct world *world, struct node *node)
 {
     node_crash(world, node);
     restart_later(world, node, fault_length(world));
@@ -43,7 +43,7 @@ static void fault_crash(struct world *world)
     if (world_draw(world, 0, 1) == 0)
         world->crash_armed = true;
     else if (node->up && world_grant(world, SIM_FAULT_CRASH))
-        crash(world, node);
+        faults_crash(world, node);
 }
 
 void faults_disk_begun(struct world *world, struct node *node, uint64_t delay_us)
@@ -81,7 +81,7 @@ static void fault_damage(struct world *world)
     if (!world_grant(world, SIM_FAULT_DAMAGE))
         return;
     if (node->up)
-        crash(world, node);
+        faults_crash(world, node);
     node->damaged = storage_damage(disk_storage(node->disk));
 }
 
@@ -96,7 +96,7 @@ static void fault_rot(struct world *world)
         world->report.decisions[SIM_FAULT_WIPE] > 0 || !check_may_lose(&world->check, index) ||
         !world_grant(world, SIM_FAULT_ROT))
         return;
-    crash(world, node);
+    faults_crash(world, node);
     if (!check_may_lose(&world->check, index))
         return;
     uint64_t left = disk_rot(node->disk);
@@ -126,7 +126,7 @@ static void fault_wipe(struct world *world)
     if (!members_may_wipe(world, world_index(world, node)) || !world_grant(world, SIM_FAULT_WIPE))
         return;
     if (node->up)
-        crash(world, node);
+        faults_crash(world, node);
     members_wipe(world, node);
 }
 
@@ -296,10 +296,12 @@ void faults_event(struct world *world, const struct sim_event *event)
         struct node *node = &world->nodes[event->node];
         if (node->up && node->incarnation == event->incarnation &&
             world_grant(world, SIM_FAULT_CRASH))
-            crash(world, node);
+            faults_crash(world, node);
         break;
     }
     case SIM_RESTART:
+        if (!world->nodes[event->node].up && world_fault(world, SIM_FAULT_ROT_SNAPSHOT))
+            snapshots_rot(world, &world->nodes[event->node]);
         if (!world->nodes[event->node].up)
             node_start(world, &world->nodes[event->node]);
         break;

@@ -137,6 +137,29 @@ static void draw_changes(struct knobs *knobs, struct prng *prng)
     changes->lost_chance = PICK(prng, 0, 100, 300);
 }
 
+/* From a snapshot every three entries to none, kept entries from none to all, pieces from a few
+ * bytes to the whole. */
+static void draw_snapshots(struct knobs *knobs, struct prng *prng)
+{
+    struct raft_options *raft = &knobs->raft;
+    uint64_t timeout_us = raft->election_timeout_us;
+    knobs->snapshot_entries = PICK(prng, 0, 3, 3, 5, 10, 30, 100);
+    knobs->snapshot_us_max =
+        knobs->disk_us_min + prng_between(prng, 1, timeout_us * PICK(prng, 1, 1, 8) / 4);
+    raft->trailing_entries = PICK(prng, 0, 0, 1, 5, 50);
+    raft->trailing_bytes = PICK(prng, UINT64_MAX, UINT64_MAX, 1000);
+    raft->pinned_bytes_max = PICK(prng, 0, 500, 5000, 1 << 30);
+    struct flow_limits *flow = &knobs->flow;
+    flow->chunk_bytes = PICK(prng, 40, 150, 600, SIM_CHUNK_BYTES_MAX);
+    flow->window_bytes = flow->chunk_bytes * PICK(prng, 1, 2, 8);
+    flow->rate_bytes_per_ms = PICK(prng, 100, 1000, 1 << 20);
+    flow->rate_slack_us = PICK(prng, 0, 5000);
+    flow->first_retry_us = timeout_us / 2;
+    flow->retry_us = timeout_us;
+    flow->again_us = 2 * timeout_us;
+    flow->idle_part_us = 2 * timeout_us;
+}
+
 void knobs_draw(struct knobs *knobs, struct prng *prng)
 {
     memset(knobs, 0, sizeof *knobs);
@@ -157,6 +180,8 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     knobs->chance[SIM_FAULT_EARLY_TIMER] = PICK(prng, 5, 50, 300);
     draw_real(knobs, prng);
     draw_changes(knobs, prng);
+    draw_snapshots(knobs, prng);
+    knobs->chance[SIM_FAULT_ROT_SNAPSHOT] = PICK(prng, 50, 300, 1000);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if (!knobs->on[i])
             knobs->chance[i] = 0;

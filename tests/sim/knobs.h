@@ -6,6 +6,7 @@
 #ifndef TESTS_SIM_KNOBS_H
 #define TESTS_SIM_KNOBS_H
 
+#include "actors/snapshot_flow.h"
 #include "base/prng.h"
 #include "machine/session_table.h"
 #include "raft/raft.h"
@@ -21,7 +22,8 @@ enum {
     SIM_VOTERS_MAX = 7,
     SIM_NODES_MAX = 16, /* over a run: members from the start, those that join, blank disks */
     SIM_CLIENTS_MAX = 8,
-    SIM_KEYS = 4 /* few: what clients do meets */
+    SIM_KEYS = 4,              /* few: what clients do meets */
+    SIM_CHUNK_BYTES_MAX = 4096 /* of a snapshot on its way */
 };
 
 enum { SIM_CHANGE_KINDS = 5 }; /* add, promote, remove, replace, nonsense */
@@ -56,6 +58,7 @@ struct change_knobs {
     X(PARTITION, "partitions")                       \
     X(ONE_WAY, "one-way partitions")                 \
     X(STALE_QUEUE, "messages kept over a partition") \
+    X(ROT_SNAPSHOT, "snapshots damaged")             \
     X(CRASH, "crashes")                              \
     X(CRASH_ALL, "crashes of all nodes at once")     \
     X(PAUSE, "pauses")                               \
@@ -97,6 +100,10 @@ struct knobs {
     bool twin_machine; /* both, side by side */
     struct storage_knobs storage;
     struct change_knobs changes;
+
+    uint64_t snapshot_entries; /* applied between two snapshots; 0: none is taken */
+    uint64_t snapshot_us_max;  /* to write one */
+    struct flow_limits flow;
 
     uint32_t client_count;
     uint32_t burst_max; /* commands proposed together */

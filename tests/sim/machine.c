@@ -15,13 +15,19 @@ struct answers {
     struct conclave_reply_sink **pointers;
 };
 
+/* Entries, or (index > 0) the snapshot that the machine is to become. */
+struct machine_unit {
+    struct raft_runs entries;
+    struct raft_id install;
+};
+
 struct machine {
     struct store *store, *twin;
     const char *difference; /* of an answer of the twin */
     uint64_t applied;
     uint64_t hash;
-    RAFT_LIST(struct raft_runs, queue); /* oldest first */
-    uint32_t working;                   /* of the queue's front: in the batch under way */
+    RAFT_LIST(struct machine_unit, queue); /* oldest first */
+    uint32_t working;                      /* of the queue's front: in the batch under way */
     struct session_input *inputs;
     struct answers answers, twin_answers;
 };
@@ -37,7 +43,7 @@ struct machine *machine_create(struct store *store, struct store *twin)
 static void machine_clear(struct machine *machine)
 {
     for (uint32_t i = 0; i < machine->queue.count; i++)
-        raft_runs_clear(&machine->queue.items[i]);
+        raft_runs_clear(&machine->queue.items[i].entries);
     machine->queue.count = 0;
     machine->working = 0;
 }
@@ -58,18 +64,45 @@ void machine_remove_files(const struct machine *machine)
         store_remove(machine->twin);
 }
 
-void machine_submit(struct machine *machine, struct raft_runs *entries)
+static void machine_queue(struct machine *machine, struct machine_unit unit)
 {
     LIST_RESERVE(&machine->queue);
-    machine->queue.items[machine->queue.count++] = *entries;
+    machine->queue.items[machine->queue.count++] = unit;
+}
+
+void machine_submit(struct machine *machine, struct raft_runs *entries)
+{
+    machine_queue(machine, (struct machine_unit){.entries = *entries});
     *entries = (struct raft_runs){0};
+}
+
+void machine_submit_install(struct machine *machine, struct raft_id id)
+{
+    machine_queue(machine, (struct machine_unit){.install = id});
+}
+
+struct raft_id machine_next_install(const struct machine *machine)
+{
+    return machine->queue.count > 0 ? machine->queue.items[0].install : (struct raft_id){0};
 }
 
 uint32_t machine_begin(struct machine *machine, uint32_t max)
 {
     ASSERT(machine->working == 0);
-    machine->working = machine->queue.count < max ? machine->queue.count : max;
+    if (machine_next_install(machine).index > 0)
+        max = 1;
+    while (machine->working < machine->queue.count && machine->working < max &&
+           (machine->working == 0 || machine->queue.items[machine->working].install.index == 0))
+        machine->working++;
     return machine->working;
+}
+
+static void machine_done(struct machine *machine)
+{
+    machine->queue.count -= machine->working;
+    memmove(machine->queue.items, machine->queue.items + machine->working,
+            machine->queue.count * sizeof *machine->queue.items);
+    machine->working = 0;
 }
 
 /* --- A batch ---------------------------------------------------------------------------------- */
@@ -100,11 +133,12 @@ static size_t gather(struct machine *machine, uint64_t *ret_last)
 {
     size_t count = 0, room = 1;
     for (uint32_t i = 0; i < machine->working; i++)
-        room += machine->queue.items[i].entry_count;
+        room += machine->queue.items[i].entries.entry_count;
     machine->inputs = mem_alloc(room * sizeof *machine->inputs);
     for (uint32_t i = 0; i < machine->working; i++) {
         struct raft_runs_iter it = {0};
-        for (const struct raft_entry *e; (e = raft_runs_next(&machine->queue.items[i], &it));) {
+        for (const struct raft_entry *e;
+             (e = raft_runs_next(&machine->queue.items[i].entries, &it));) {
             *ret_last = e->id.index;
             machine->inputs[count++] =
                 (struct session_input){.command = {.index = e->id.index,
@@ -173,16 +207,14 @@ void machine_complete(struct machine *machine,
     size_t at = 0;
     for (uint32_t i = 0; i < machine->working; i++) {
         struct raft_runs_iter it = {0};
-        for (const struct raft_entry *e; (e = raft_runs_next(&machine->queue.items[i], &it)); at++)
+        for (const struct raft_entry *e;
+             (e = raft_runs_next(&machine->queue.items[i].entries, &it)); at++)
             applied(arg, e, is_command(e) ? &machine->answers.sinks[at] : NULL);
-        raft_runs_clear(&machine->queue.items[i]);
+        raft_runs_clear(&machine->queue.items[i].entries);
     }
     answers_destroy(&machine->answers, count);
     free(machine->inputs);
-    machine->queue.count -= machine->working;
-    memmove(machine->queue.items, machine->queue.items + machine->working,
-            machine->queue.count * sizeof *machine->queue.items);
-    machine->working = 0;
+    machine_done(machine);
 }
 
 /* --- Life ------------------------------------------------------------------------------------- */
@@ -226,8 +258,8 @@ struct buf *machine_snapshot(struct machine *machine)
 
 int machine_restore(struct machine *machine, uint64_t index, struct slice snapshot)
 {
-    ASSERT(machine->working == 0);
-    machine_clear(machine);
+    ASSERT(machine->working == 0 || machine_next_install(machine).index > 0);
+    machine_done(machine);
     int code = store_restore(machine->store, index, snapshot);
     if (!code && machine->twin)
         code = store_restore(machine->twin, index, snapshot);

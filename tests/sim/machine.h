@@ -21,12 +21,18 @@ void machine_remove_files(const struct machine *machine);
 /* Queues committed entries; takes them over and leaves *entries empty. */
 void machine_submit(struct machine *machine, struct raft_runs *entries);
 
-/* Begins to apply up to `max` of the queued units as one batch; returns how many. 0: nothing is
- * queued. No batch may be under way. */
+/* Queues becoming the snapshot that ends with this entry, behind what was queued before. */
+void machine_submit_install(struct machine *machine, struct raft_id id);
+
+/* The install that comes next, or is under way; index 0: something else does, or nothing. */
+struct raft_id machine_next_install(const struct machine *machine);
+
+/* Begins to apply up to `max` of the queued units as one batch, or one install alone; returns how
+ * many. 0: nothing is queued. No batch may be under way. */
 uint32_t machine_begin(struct machine *machine, uint32_t max);
 
-/* The batch under way is applied, as one. Calls `applied` for each entry, after it; reply: NULL if
- * it was no command. */
+/* The batch under way, which is no install, is applied, as one. Calls `applied` for each entry,
+ * after it; reply: NULL if it was no command. */
 void machine_complete(struct machine *machine,
                       void (*applied)(void *arg, const struct raft_entry *entry,
                                       const struct conclave_reply_sink *reply),
@@ -47,7 +53,8 @@ const char *machine_difference(const struct machine *machine);
 /* The state as a snapshot as of the last apply; one reference. Open. */
 struct buf *machine_snapshot(struct machine *machine);
 
-/* Becomes a snapshot of `index`; what is queued is gone. Open, no batch under way. */
+/* Becomes a snapshot of `index`; an install under way is done with that. Open, and no batch under
+ * way. */
 MUST_USE int machine_restore(struct machine *machine, uint64_t index, struct slice snapshot);
 
 uint64_t machine_applied(const struct machine *machine); /* index */

@@ -53,6 +53,7 @@ static void node_make_disk(struct world *world, struct node *node, struct buf *c
     node->machine = machine_create(store_create(knobs->real_machine ? STORE_LMDB : STORE_MEMORY,
                                                 &knobs->sessions, world->cluster_id, node->id),
                                    twin);
+    snapshots_init(world, node);
     node->exists = true;
 }
 

@@ -10,15 +10,14 @@ enum { OVERDUE_MAX = 100 }; /* steps in a row that leave a deadline in the past:
 
 /* --- Clock ------------------------------------------------------------------------------------ */
 
-/* The node's own clock: another zero, and fast or slow by up to a fifth. */
+/* Another zero, and fast or slow by up to a fifth. */
 uint64_t node_clock(const struct world *world, const struct node *node)
 {
     uint64_t elapsed = (uint64_t)((double)world->now_us * ((double)node->clock_rate / 1e6));
     return elapsed + (uint64_t)node->clock_offset_us;
 }
 
-/* The world's time at which the node's clock has surely reached `local`. */
-static uint64_t node_world_time(const struct node *node, uint64_t local)
+uint64_t node_world_time(const struct node *node, uint64_t local)
 {
     uint64_t offset = (uint64_t)node->clock_offset_us;
     if (local <= offset)
@@ -61,6 +60,8 @@ static void event_drop(struct raft_event *event)
         raft_batch_unref(event->propose);
     else if (event->type == RAFT_EVENT_CHANGE)
         free(event->change);
+    else if (event->type == RAFT_EVENT_SNAPSHOT_RECEIVED)
+        buf_unref(event->snapshot_received.configuration);
 }
 
 static void node_arm(struct world *world, struct node *node, uint64_t deadline_us)
@@ -85,6 +86,12 @@ static void node_step(struct world *world, struct node *node, struct raft_event 
 {
     node->now_us = node_clock(world, node);
     world->steps++;
+    for (uint32_t i = 0; i < count; i++) {
+        if (events[i].type == RAFT_EVENT_SNAPSHOT_TAKEN)
+            check_snapshot_told(&world->check, world_index(world, node),
+                                events[i].snapshot_taken.index);
+        node->snapshots.handed |= events[i].type == RAFT_EVENT_SNAPSHOT_RECEIVED;
+    }
     int code = raft_step(node->raft, node->now_us, events, count, &node->output);
     if (code != CONCLAVE_OK) {
         check_fail(&world->check, "the core goes on", "n%u stops with %s: %s",
@@ -102,6 +109,7 @@ static void node_step(struct world *world, struct node *node, struct raft_event 
                    world_index(world, node) + 1, node->overdue);
     node_arm(world, node, node->output.deadline_us);
     raft_output_clear(&node->output);
+    streams_update(world, node);
 }
 
 /* Drains the inbox into one step. A timeout that is due goes first or last: messages and the timer
@@ -194,6 +202,12 @@ void node_event(struct world *world, struct node *node, const struct sim_event *
         node_give(world, node,
                   (struct raft_event){.type = RAFT_EVENT_APPLIED, .applied = event->a});
         break;
+    case SIM_SNAPSHOT:
+        snapshots_taken(world, node);
+        break;
+    case SIM_STREAM:
+        streams_event(world, node);
+        break;
     default:
         break;
     }
@@ -276,8 +290,17 @@ void node_start(struct world *world, struct node *node)
         raft_runs_clear(&found.entries);
         return;
     }
+    struct raft_snapshot snapshot = {0};
+    if (!snapshots_start(world, node, &found, &snapshot)) {
+        raft_runs_clear(&found.entries);
+        return;
+    }
+    node->start_applied = machine_applied(node->machine);
     struct raft_event start = {.type = RAFT_EVENT_START,
-                               .start = {.hard_state = found.hard_state, .entries = found.entries}};
+                               .start = {.hard_state = found.hard_state,
+                                         .base = found.base,
+                                         .entries = found.entries,
+                                         .snapshot = snapshot}};
     start.start.applied_index = machine_applied(node->machine);
     start.start.members = node->joined;
     start.start.life = node->life = found.life;
@@ -286,7 +309,10 @@ void node_start(struct world *world, struct node *node)
     node->options.seed = prng_next(&world->prng);
     node->raft = raft_create(&node->options);
     node->timer_at_us = node->deadline_us = UINT64_MAX;
-    struct raft_id last = raft_runs_last(&start.start.entries);
+    struct raft_id last =
+        found.entries.entry_count > 0 ? raft_runs_last(&found.entries) : found.base;
+    if (found.base.index > 0)
+        report_mark(&world->report, SIM_MARK_START_BEHIND_BASE);
     report_event(&world->report,
                  (struct record){.at_us = world->now_us,
                                  .kind = RECORD_START,
@@ -296,7 +322,7 @@ void node_start(struct world *world, struct node *node)
                                        start.start.applied_index}});
     if (start.start.applied_index < last.index && node->incarnation > 1)
         report_mark(&world->report, SIM_MARK_RESTART_UNAPPLIED);
-    check_start(&world->check, index, node->incarnation, start.start.hard_state,
+    check_start(&world->check, index, node->incarnation, start.start.hard_state, found.base,
                 &start.start.entries, start.start.applied_index);
     node_step(world, node, &start, 1);
 }
@@ -326,6 +352,7 @@ void node_crash(struct world *world, struct node *node)
     uint32_t index = world_index(world, node);
     if (world->check.nodes[index].view.role == RAFT_LEADER)
         report_mark(report, SIM_MARK_LEADER_CRASHED);
+    snapshots_crash(world, node);
     bool power = disk_crash(node->disk, &world->prng);
     if (!power)
         report_mark(report, SIM_MARK_REAL_KILLED);
@@ -352,6 +379,7 @@ void node_deinit(struct node *node)
 {
     node_forget(node);
     if (node->exists) {
+        snapshots_deinit(node);
         disk_destroy(node->disk);
         machine_destroy(node->machine);
     }

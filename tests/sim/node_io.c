@@ -31,6 +31,9 @@ void node_machine_begin(struct world *world, struct node *node)
 {
     if (node->machine_busy)
         return;
+    /* The one that is being written is of the state that goes. */
+    if (machine_next_install(node->machine).index > 0 && node->snapshots.taking)
+        return;
     uint32_t max = world_draw(world, 0, 1) == 0 ? 1 : UINT32_MAX;
     uint32_t count = machine_begin(node->machine, max);
     if (count == 0)
@@ -107,6 +110,7 @@ static void entry_applied(void *arg, const struct raft_entry *entry,
                           const struct conclave_reply_sink *reply)
 {
     struct node_at *at = arg;
+    snapshots_note(at->node, entry);
     check_machine_entry(at->world, at->node, entry, reply);
     if (at->world->check.failed)
         return;
@@ -163,7 +167,13 @@ void node_answer_reads(struct world *world, struct node *node)
 void node_applied(struct world *world, struct node *node)
 {
     struct node_at at = {.world = world, .node = node};
-    machine_complete(node->machine, entry_applied, &at);
+    struct raft_id install = machine_next_install(node->machine);
+    if (install.index > 0)
+        snapshots_install(world, node, install);
+    else
+        machine_complete(node->machine, entry_applied, &at);
+    if (world->check.failed)
+        return;
     node->machine_busy = false;
     if (world->knobs.real_machine)
         report_mark(&world->report, SIM_MARK_REAL_APPLY);
@@ -186,5 +196,6 @@ void node_applied(struct world *world, struct node *node)
                                   .node = world_index(world, node),
                                   .incarnation = node->incarnation,
                                   .a = machine_applied(node->machine)});
+    snapshots_take(world, node);
     node_machine_begin(world, node);
 }

@@ -69,6 +69,29 @@ static void output_persist(struct world *world, struct node *node)
     node_disk_begin(world, node);
 }
 
+/* Marks of an install, before the checks go on to what it leads to. */
+static void install_marks(struct world *world, const struct node *node)
+{
+    struct report *report = &world->report;
+    const struct check_node *at = &world->check.nodes[world_index(world, node)];
+    const struct check_entry *last = check_log_at(&at->memory, at->memory.count);
+    report_mark(report, SIM_MARK_INSTALL_ANEW);
+    if (machine_next_install(node->machine).index > 0)
+        report_mark(report, SIM_MARK_INSTALL_OVERTAKEN);
+    if (last && last->config_at > at->view.commit)
+        report_mark(report, SIM_MARK_INSTALL_CONFIG);
+}
+
+static void output_install(struct world *world, struct node *node)
+{
+    struct raft_id id = node->output.install;
+    if (id.index == 0)
+        return;
+    check_install(&world->check, world_index(world, node), id);
+    machine_submit_install(node->machine, id);
+    node_machine_begin(world, node);
+}
+
 static void output_apply(struct world *world, struct node *node)
 {
     struct raft_runs *apply = &node->output.apply;
@@ -168,6 +191,8 @@ static struct check_view node_view(const struct world *world, const struct node 
                                .applied = raft_applied(node->raft),
                                .last = raft_last(node->raft),
                                .durable = raft_durable(node->raft),
+                               .base = raft_base(node->raft),
+
                                .world_us = world->now_us,
                                .lease_us = lease > 0 ? node_world_before(node, lease) : 0};
 }
@@ -244,7 +269,11 @@ static void node_check_leader(struct world *world, struct node *node)
         if (i == index || world->nodes[i].blank ||
             !raft_peer_view(node->raft, world->ids[i], &peer))
             continue;
-        check_peer_view(&world->check, index, i, &peer, output_rejected(node, world->ids[i]));
+        bool needed = world->check.nodes[index].peers[i].needs_snapshot;
+        if (peer.needs_snapshot && !needed)
+            report_mark(&world->report, SIM_MARK_NEEDS_SNAPSHOT);
+        check_peer_view(&world->check, index, i, &peer, output_rejected(node, world->ids[i]),
+                        node->now_us);
     }
 }
 
@@ -254,10 +283,14 @@ static void node_check(struct world *world, struct node *node, const struct chec
     struct check_view before = world->check.nodes[index].view;
     bool leading = before.role == RAFT_LEADER && after->role == RAFT_LEADER &&
                    before.hard_state.term == after->hard_state.term;
+    if (node->output.install.index > 0)
+        install_marks(world, node);
     check_persist(&world->check, index, &node->output.persist,
                   output_traces(node, RAFT_TRACE_TRUNCATE), leading);
     if (world->check.failed)
         return;
+    if (before.base.index < after->base.index && node->output.persist.anew.index == 0)
+        report_mark(&world->report, SIM_MARK_CUT);
     check_step(&world->check, index, after);
     if (output_traces(node, RAFT_TRACE_CONFIG) > 0 || after->config_index != before.config_index)
         check_configuration(&world->check, index, raft_configuration(node->raft, NULL));
@@ -288,6 +321,7 @@ void node_carry_out(struct world *world, struct node *node, uint32_t event_count
     }
     if (world->check.failed)
         return;
+    output_install(world, node);
     output_apply(world, node);
     output_persist(world, node);
     output_refused(world, node);

@@ -17,17 +17,20 @@ enum sim_event_kind {
     SIM_PERSISTED,   /* the node is told: a = seq, b = term, c = index */
     SIM_MACHINE,     /* the state machine has applied the batch under way */
     SIM_APPLIED,     /* the node is told: a = index */
-    SIM_REQUEST,     /* operations of a client arrive: a = first, b = count */
-    SIM_CLIENT,      /* client a may start its next operations */
-    SIM_STRAY,       /* an operation of nobody waiting arrives at a leader that has been replaced */
-    SIM_FAULT,       /* the next fault is due */
-    SIM_CRASH,       /* the node crashes, with a write under way */
-    SIM_RESTART,     /* the node starts again */
-    SIM_HEAL,        /* the partition of number a ends */
-    SIM_OPERATOR,    /* the operator asks for the next change of the members */
-    SIM_CHANGE,      /* its request number a arrives */
-    SIM_JOIN,        /* a node that was added gets its directory and starts */
-    SIM_STOP         /* a node that was removed is switched off */
+    SIM_SNAPSHOT,    /* the snapshot under way is written */
+    SIM_STREAM,      /* snapshots on their way go on */
+    SIM_BULK,     /* ptr: a frame with a piece of a snapshot or an answer, a buf; b: the sender */
+    SIM_REQUEST,  /* operations of a client arrive: a = first, b = count */
+    SIM_CLIENT,   /* client a may start its next operations */
+    SIM_STRAY,    /* an operation of nobody waiting arrives at a leader that has been replaced */
+    SIM_FAULT,    /* the next fault is due */
+    SIM_CRASH,    /* the node crashes, with a write under way */
+    SIM_RESTART,  /* the node starts again */
+    SIM_HEAL,     /* the partition of number a ends */
+    SIM_OPERATOR, /* the operator asks for the next change of the members */
+    SIM_CHANGE,   /* its request number a arrives */
+    SIM_JOIN,     /* a node that was added gets its directory and starts */
+    SIM_STOP      /* a node that was removed is switched off */
 };
 
 struct sim_event {
@@ -35,7 +38,7 @@ struct sim_event {
     uint64_t order; /* set by queue_push */
     enum sim_event_kind kind;
     uint32_t node;
-    uint32_t incarnation; /* SIM_WAKE .. SIM_APPLIED: of another life of the node: dropped */
+    uint32_t incarnation; /* SIM_WAKE .. SIM_STREAM: of another life of the node: dropped */
     uint64_t a, b, c;
     void *ptr;
 };

@@ -165,6 +165,21 @@ static void print_node_event(const struct report *report, const struct record *r
     case RECORD_PAUSE:
         fprintf(out, "is PAUSED until %" PRIu64, v[0]);
         break;
+    case RECORD_SNAPSHOT:
+        fprintf(out, "snapshot at %" PRIu64 ":%" PRIu64 " written: %s", v[0], v[1],
+                conclave_code_name((int)v[2]));
+        break;
+    case RECORD_RESTORED:
+        fprintf(out, "state machine becomes the snapshot at %" PRIu64 ":%" PRIu64, v[0], v[1]);
+        break;
+    case RECORD_PIECE:
+    case RECORD_PIECE_ACK:
+        fprintf(out,
+                "%s n%" PRIu32 " of the snapshot at %" PRIu64 ": offset %" PRIu64 ", bytes %" PRIu64
+                " of %" PRIu64 "%s",
+                record->kind == RECORD_PIECE ? "sends a piece to" : "answers",
+                node_number(report, v[0]), v[1], v[2], v[3], v[4], v[5] ? ", done" : "");
+        break;
     case RECORD_TRACE:
         fprintf(out, "trace: %s %" PRIu64 " %" PRIu64, trace_text(v[0]),
                 v[0] == RAFT_TRACE_LEADER || v[0] == RAFT_TRACE_REJECTED ? node_number(report, v[1])

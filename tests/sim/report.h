@@ -101,7 +101,38 @@
     X(NEW_VOTER_LEADS, "leaders whose promotion was not committed")                     \
     X(REMOVED_UNAWARE, "removed nodes that did not know and disturbed nobody")          \
     X(REFUSED_REMOVED, "messages of removed nodes refused")                             \
-    X(REFUSED_BLANK, "messages of blank disks refused")
+    X(REFUSED_BLANK, "messages of blank disks refused")                                 \
+    X(SNAPSHOT_TAKEN, "snapshots taken")                                                \
+    X(SNAPSHOT_FAILED, "snapshots that could not be written")                           \
+    X(SNAPSHOT_WAITS, "snapshots that wait for the one being written")                  \
+    X(SNAPSHOT_LOST, "crashes while a snapshot was written")                            \
+    X(SNAPSHOT_UNTOLD, "snapshots durable just before a crash, and nobody told")        \
+    X(SNAPSHOT_CRASH, "nodes that died of the files of snapshots")                      \
+    X(SNAPSHOT_OVERTAKEN, "snapshots older than one received meanwhile")                \
+    X(SNAPSHOT_ROTTEN, "snapshots that rotted")                                         \
+    X(SNAPSHOT_ASIDE, "damaged snapshots set aside")                                    \
+    X(CUT, "logs cut behind a snapshot")                                                \
+    X(NEEDS_SNAPSHOT, "peers that need a snapshot")                                     \
+    X(NEEDS_NONE, "peers behind a snapshot that need none")                             \
+    X(STREAM, "snapshots sent")                                                         \
+    X(STREAMS, "steps with several peers that need one")                                \
+    X(STREAM_DEPOSED, "snapshots whose sender lost leadership")                         \
+    X(STREAM_CRASHED, "crashes of a sender in the middle of one")                       \
+    X(PIECE_LOST, "pieces of snapshots lost")                                           \
+    X(PART_CRASHED, "crashes of a receiver in the middle of one")                       \
+    X(PART_RESUMED, "transfers that went on after a crash of the receiver")             \
+    X(PART_MOVED, "transfers that went on with another sender or life of it")           \
+    X(PART_REPLACED, "transfers given up for another snapshot")                         \
+    X(RECEIVED, "snapshots received")                                                   \
+    X(RECEIVED_BAD, "snapshots received and refused")                                   \
+    X(INSTALLED, "snapshots installed")                                                 \
+    X(INSTALL_ANEW, "logs thrown away for a snapshot")                                  \
+    X(INSTALL_KEPT, "logs that agree with a received snapshot")                         \
+    X(INSTALL_OVERTAKEN, "installs overtaken by a newer one")                           \
+    X(INSTALL_CONFIG, "configurations replaced by that of a snapshot")                  \
+    X(RESTORED_AT_START, "starts that restored a snapshot")                             \
+    X(START_BEHIND_BASE, "starts from a log that begins behind a snapshot")             \
+    X(START_BEFORE_ANEW, "starts with a snapshot that the log does not know")
 
 enum sim_mark {
 #define SIM_MARK_ENUM(name, text) SIM_MARK_##name,
@@ -129,11 +160,15 @@ enum record_kind {
     RECORD_PAUSE,   /* until */
     RECORD_CUT,     /* mask of nodes on the one side, one way */
     RECORD_HEAL,
-    RECORD_CHANGE,  /* number, type, subject, replacement (numbers shown), incarnation */
-    RECORD_CHANGED, /* number, code, index */
-    RECORD_WIPE,    /* the number of the node that comes back blank; 0: none */
-    RECORD_TRACE,   /* raft_trace: type, a, b */
-    RECORD_DECISION /* kind, number: a fault or an action that was granted */
+    RECORD_SNAPSHOT,  /* a snapshot was written: term, index, code */
+    RECORD_RESTORED,  /* the state machine became one: term, index */
+    RECORD_PIECE,     /* sent: to, index, offset, bytes, of */
+    RECORD_PIECE_ACK, /* likewise, the answer: offset, done */
+    RECORD_CHANGE,    /* number, type, subject, replacement (numbers shown), incarnation */
+    RECORD_CHANGED,   /* number, code, index */
+    RECORD_WIPE,      /* the number of the node that comes back blank; 0: none */
+    RECORD_TRACE,     /* raft_trace: type, a, b */
+    RECORD_DECISION   /* kind, number: a fault or an action that was granted */
 };
 
 struct record {

@@ -30,6 +30,10 @@ struct storage {
     struct prng prng; /* its own: what the files look like moves no other draw */
     struct vote_file *vote;
     struct wal *wal;
+    uint64_t cut_index; /* entries up to here need not be on disk */
+    bool cut_due;
+    bool doomed;                 /* the power goes soon, or is gone */
+    struct wal_range removing;   /* let go of, and not removed yet */
     bool vote_damaged;           /* in one slot */
     struct memory_disk *damaged; /* as it was when it was damaged; NULL: never */
 };
@@ -94,6 +98,9 @@ struct storage *storage_create(const struct storage_identity *identity,
 
 static void storage_close(struct storage *storage)
 {
+    storage->doomed = storage->cut_due = false;
+    storage->cut_index = 0;
+    storage->removing = (struct wal_range){0};
     vote_close(storage->vote);
     wal_close(storage->wal);
     storage->vote = NULL;
@@ -112,10 +119,68 @@ void storage_destroy(struct storage *storage)
 
 /* --- Writing ---------------------------------------------------------------------------------- */
 
+const struct io *storage_io(const struct storage *storage)
+{
+    return storage->io;
+}
+
+const char *storage_dir(void)
+{
+    return STORAGE_DIR;
+}
+
+void storage_doom(struct storage *storage, uint64_t operations)
+{
+    storage->doomed = true;
+    memory_disk_power_off_at(storage->disk, memory_disk_operations(storage->disk) + operations);
+}
+
+void storage_fail(struct storage *storage, uint64_t operations)
+{
+    uint64_t at = operations == 0 ? 0 : memory_disk_operations(storage->disk) + operations;
+    memory_disk_fail_at(storage->disk, at, CONCLAVE_IO);
+}
+
+/* The segment helper removes what was let go of. */
+static int remove_segments(struct storage *storage, struct conclave_error *error)
+{
+    struct wal_range range = storage->removing;
+    storage->removing = (struct wal_range){0};
+    return range.first == range.end ? CONCLAVE_OK : wal_remove(storage->wal, range, error);
+}
+
+/* As cut() of actors/log_writer.c: nothing is staged. Ranges follow one another. */
+static void release_segments(struct storage *storage)
+{
+    if (!storage->cut_due)
+        return;
+    storage->cut_due = false;
+    struct wal_range range = wal_release(storage->wal, storage->cut_index);
+    if (range.first == range.end)
+        return;
+    if (storage->removing.first == storage->removing.end)
+        storage->removing = range;
+    ASSERT(storage->removing.first == range.first || storage->removing.end == range.first);
+    storage->removing.end = range.end;
+}
+
+int storage_cut(struct storage *storage, uint64_t index, struct conclave_error *error)
+{
+    if (index > storage->cut_index)
+        storage->cut_index = index;
+    storage->cut_due = true;
+    release_segments(storage);
+    return draw(storage, 0, 1) == 0 ? remove_segments(storage, error) : CONCLAVE_OK;
+}
+
 /* What the log-writer and the segment helper do while nothing has to be written. */
 static int write_idle(struct storage *storage, struct conclave_error *error)
 {
     int code = CONCLAVE_OK;
+    if (draw(storage, 0, 1) == 0)
+        code = remove_segments(storage, error);
+    if (code != CONCLAVE_OK)
+        return code;
     if (knobs_chance(&storage->prng, storage->knobs.attest_chance))
         code = wal_attest(storage->wal, error);
     if (code == CONCLAVE_OK && wal_needs_segment(storage->wal) &&
@@ -136,12 +201,20 @@ static int write_batch(struct storage *storage, const struct raft_persist *persi
     for (uint32_t i = 0; i < count; i++) {
         if (persists[i].hard_state_changed)
             hard_state = &persists[i].hard_state;
+        if (persists[i].anew.index > 0) {
+            wal_begin_anew(storage->wal, persists[i].anew);
+            storage->cut_due = true;
+        }
         wal_append(storage->wal, &persists[i].entries);
     }
     int code = CONCLAVE_OK;
     if (hard_state)
         code = vote_write(storage->vote, *hard_state, error);
-    return code == CONCLAVE_OK ? wal_sync(storage->wal, error) : code;
+    if (code == CONCLAVE_OK)
+        code = wal_sync(storage->wal, error);
+    if (code == CONCLAVE_OK)
+        release_segments(storage);
+    return code;
 }
 
 int storage_write(struct storage *storage, const struct raft_persist *persists, uint32_t count,
@@ -163,7 +236,7 @@ bool storage_crash(struct storage *storage, const struct raft_persist *persists,
 {
     struct conclave_error error;
     bool power = !knobs_chance(&storage->prng, storage->knobs.kill_chance);
-    if (storage->wal) {
+    if (storage->wal && !storage->doomed) {
         uint64_t most = draw(storage, 0, 1) == 0 ? WRITE_OPERATIONS : BATCH_OPERATIONS;
         uint64_t last = memory_disk_operations(storage->disk) + draw(storage, 1, most);
         memory_disk_power_off_at(storage->disk, last);
@@ -208,6 +281,7 @@ static int open_all(struct storage *storage, struct storage_found *ret,
         return code;
     ret->cut_bytes = recovery.cut_bytes;
     ret->life = vote_start_number(storage->vote);
+    ret->base = recovery.base;
     storage->vote_damaged = false; /* a start writes both slots */
     raft_runs_move(&ret->entries, &recovery.entries);
     return CONCLAVE_OK;

@@ -27,12 +27,27 @@ MUST_USE int storage_write(struct storage *storage, const struct raft_persist *p
  * was lost, false if only the process was killed. */
 bool storage_crash(struct storage *storage, const struct raft_persist *persists, uint32_t count);
 
+/* Entries up to `index` need not be kept: segments are let go of, and removed now or later. A
+ * failure is final. */
+MUST_USE int storage_cut(struct storage *storage, uint64_t index, struct conclave_error *error);
+
+/* For what else is in the node's directory (tests/sim/shelf.h). */
+const struct io *storage_io(const struct storage *storage);
+const char *storage_dir(void);
+
+/* The power goes at the `operations`-th operation from now, and comes back with storage_crash. */
+void storage_doom(struct storage *storage, uint64_t operations);
+
+/* The `operations`-th operation from now fails; 0: none does. */
+void storage_fail(struct storage *storage, uint64_t operations);
+
 /* The disk takes only a little more. Ends with the next crash. */
 void storage_fill(struct storage *storage);
 void storage_empty(struct storage *storage);
 
 struct storage_found {
     struct raft_hard_state hard_state;
+    struct raft_id base;
     struct raft_runs entries; /* the caller's */
     uint64_t life;            /* the number of the start */
     uint64_t cut_bytes;

@@ -262,7 +262,7 @@ Test(checks, find_a_durable_term_forgotten)
 {
     node_does(A, 4, ids[B], RAFT_FOLLOWER, NOTHING, 1, true);
     struct raft_runs log = log_of_new_node();
-    check_start(&check, A, 2, (struct raft_hard_state){.term = 3}, &log, 0);
+    check_start(&check, A, 2, (struct raft_hard_state){.term = 3}, (struct raft_id){0}, &log, 0);
     raft_runs_clear(&log);
     SCREAMS("durable hard state is kept");
 }

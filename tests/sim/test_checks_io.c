@@ -37,16 +37,16 @@ Test(checks_io, find_a_leader_that_believes_too_much_of_a_peer)
 {
     node_does(A, 2, ids[A], RAFT_LEADER, entries_make(2, 2, 1, 0), 1, true);
     node_does(B, 2, ids[A], RAFT_FOLLOWER, entries_make(2, 2, 1, 0), 1, false);
-    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 2, .next = 3}, false);
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 2, .next = 3}, false, 0);
     SCREAMS("match is durable at the peer");
 }
 
 Test(checks_io, find_a_match_that_shrinks)
 {
     good_cluster();
-    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 3, .next = 4}, false);
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 3, .next = 4}, false, 0);
     SILENT();
-    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 2, .next = 4}, false);
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 2, .next = 4}, false, 0);
     SCREAMS("match only grows and is below next");
 }
 
@@ -54,13 +54,13 @@ Test(checks_io, let_a_leader_forget_a_peer_that_was_restarted)
 {
     good_cluster();
     check_rot(&check, B, 2, 1);
-    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 3, .next = 4, .life = 1},
-                    false);
-    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 0, .next = 4, .life = 2},
-                    false);
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 3, .next = 4, .life = 1}, false,
+                    0);
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 0, .next = 4, .life = 2}, false,
+                    0);
     SILENT();
-    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 3, .next = 4, .life = 2},
-                    false);
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 3, .next = 4, .life = 2}, false,
+                    0);
     SCREAMS("match is durable at the peer");
 }
 
@@ -95,7 +95,7 @@ Test(checks_io, find_a_disk_that_forgets_a_committed_entry)
 {
     good_cluster();
     struct raft_runs log = log_of_new_node();
-    check_start(&check, B, 2, check.nodes[B].durable, &log, 0);
+    check_start(&check, B, 2, check.nodes[B].durable, (struct raft_id){0}, &log, 0);
     raft_runs_clear(&log);
     SCREAMS("durable committed entries are kept");
 }
@@ -159,10 +159,11 @@ Test(checks_io, find_more_appends_on_their_way_than_allowed)
 {
     check.options.inflight_messages_max = 1;
     good_cluster();
-    check_peer_view(&check, A, B, &(struct raft_peer_view){.next = 4, .replicating = true}, false);
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.next = 4, .replicating = true}, false,
+                    0);
     send_entry(2);
     check_peer_view(&check, A, B,
-                    &(struct raft_peer_view){.match = 2, .next = 4, .replicating = true}, false);
+                    &(struct raft_peer_view){.match = 2, .next = 4, .replicating = true}, false, 0);
     send_entry(3);
     SILENT();
     send_entry(3);
@@ -173,7 +174,8 @@ Test(checks_io, find_more_bytes_on_their_way_than_allowed)
 {
     check.options.inflight_bytes_max = COMMAND_BYTES;
     good_cluster();
-    check_peer_view(&check, A, B, &(struct raft_peer_view){.next = 4, .replicating = true}, false);
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.next = 4, .replicating = true}, false,
+                    0);
     send_entry(2);
     SILENT();
     send_entry(3);
@@ -205,7 +207,7 @@ Test(checks_io, find_a_commit_told_before_it_is_known)
 Test(checks_io, find_an_empty_append_that_commits_too_much)
 {
     good_cluster();
-    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 2, .next = 4}, false);
+    check_peer_view(&check, A, B, &(struct raft_peer_view){.match = 2, .next = 4}, false, 0);
     message_send(
         A, B,
         (struct raft_message){.type = RAFT_APPEND_REQUEST,
@@ -300,7 +302,7 @@ Test(checks_io, find_a_state_machine_ahead_of_the_disk)
 {
     check.nodes[B].machine_index = 2;
     struct raft_runs log = log_of_new_node();
-    check_start(&check, B, 2, check.nodes[B].durable, &log, 2);
+    check_start(&check, B, 2, check.nodes[B].durable, (struct raft_id){0}, &log, 2);
     raft_runs_clear(&log);
     SCREAMS("applied entries are durable");
 }

@@ -76,7 +76,8 @@ static void start_all(void)
     struct raft_runs_iter it = {0};
     check_bootstrap(&check, raft_runs_next(&log, &it));
     for (uint32_t i = 0; i < NODES; i++)
-        check_start(&check, i, 1, (struct raft_hard_state){.term = 1}, &log, 0);
+        check_start(&check, i, 1, (struct raft_hard_state){.term = 1}, (struct raft_id){0}, &log,
+                    0);
     raft_runs_clear(&log);
 }
 

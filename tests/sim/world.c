@@ -67,6 +67,8 @@ void world_destroy(struct world *world)
     while (queue_pop(&world->queue, &event)) {
         if (event.kind == SIM_DELIVER)
             network_forget(&event);
+        else if (event.kind == SIM_BULK)
+            buf_unref(event.ptr);
     }
     queue_deinit(&world->queue);
     for (uint32_t i = 0; i < world->node_count; i++)
@@ -167,7 +169,12 @@ static void world_dispatch(struct world *world, const struct sim_event *event)
     case SIM_PERSISTED:
     case SIM_MACHINE:
     case SIM_APPLIED:
+    case SIM_SNAPSHOT:
+    case SIM_STREAM:
         node_event(world, &world->nodes[event->node], event);
+        break;
+    case SIM_BULK:
+        streams_deliver(world, event);
         break;
     case SIM_REQUEST:
     case SIM_CLIENT:
@@ -316,7 +323,8 @@ static uint64_t calm_progress(const struct world *world)
     for (uint32_t i = 0; i < world->node_count; i++)
         progress += (world->nodes[i].exists ? machine_applied(world->nodes[i].machine) : 0) +
                     world->check.nodes[i].disk.count;
-    return progress + world->ops.count - clients_pending(world) - operator_pending(world);
+    return progress + world->bytes_received + world->ops.count - clients_pending(world) -
+           operator_pending(world);
 }
 
 /* Ten election timeouts of at most 2T each on a clock that may be slow by a fifth, without any
@@ -399,7 +407,7 @@ static void world_calm(struct world *world)
     struct knobs *knobs = &world->knobs;
     uint64_t quick = knobs->raft.election_timeout_us / 40;
     uint64_t *delays[] = {&knobs->network_us_max, &knobs->disk_us_max, &knobs->machine_us_max,
-                          &knobs->wake_us_max};
+                          &knobs->wake_us_max, &knobs->snapshot_us_max};
     for (size_t i = 0; i < sizeof delays / sizeof *delays; i++) {
         if (*delays[i] > quick)
             *delays[i] = quick;

@@ -24,6 +24,7 @@
 #include "tests/sim/queue.h"
 #include "tests/sim/reference.h"
 #include "tests/sim/report.h"
+#include "tests/sim/snapshots.h"
 #include "tests/sim/storage.h"
 #include "tests/sim/store.h"
 
@@ -89,6 +90,7 @@ struct node {
     uint64_t fresh_us, fresh_index; /* of the newest confirmed read; 0: none */
     uint64_t session_clock_us;      /* leader: up to when cluster time is in the log */
     uint64_t start_applied;         /* index: the state machine had it when this life began */
+    struct snapshots snapshots;
 };
 
 struct client {
@@ -133,7 +135,8 @@ struct world {
     uint64_t cut[SIM_NODES_MAX][SIM_NODES_MAX]; /* number of the partition that cuts from -> to */
     uint64_t cuts;
     uint64_t transfers_asked;
-    bool crash_armed; /* a node crashes at its next write to disk */
+    uint64_t bytes_received; /* of snapshots */
+    bool crash_armed;        /* a node crashes at its next write to disk */
     uint64_t seed;
     void (*watch)(struct world *world); /* called after every event; NULL: nobody */
     bool calm;
@@ -195,8 +198,9 @@ static inline uint32_t world_index(const struct world *world, const struct node 
 void node_start(struct world *world, struct node *node);
 void node_crash(struct world *world, struct node *node);
 
-/* The node's own clock, now. */
+/* The node's own clock; and the world's time at which it has surely reached `local`. */
 uint64_t node_clock(const struct world *world, const struct node *node);
+uint64_t node_world_time(const struct node *node, uint64_t local);
 
 /* A time of the world at which the node's clock has surely not reached `local`, and soon will. */
 uint64_t node_world_before(const struct node *node, uint64_t local);
@@ -204,7 +208,7 @@ uint64_t node_world_before(const struct node *node, uint64_t local);
 /* Puts an event into the inbox; taken over. Only while up. */
 void node_give(struct world *world, struct node *node, struct raft_event event);
 
-/* One of SIM_WAKE .. SIM_APPLIED. */
+/* One of SIM_WAKE .. SIM_STREAM. */
 void node_event(struct world *world, struct node *node, const struct sim_event *event);
 
 /* Frees everything. */
@@ -381,6 +385,9 @@ void faults_event(struct world *world, const struct sim_event *event); /* SIM_FA
 
 /* A batch of the node's disk is under way for delay_us: a crash may wait for just that. */
 void faults_disk_begun(struct world *world, struct node *node, uint64_t delay_us);
+
+/* The node dies, and will be started again. */
+void faults_crash(struct world *world, struct node *node);
 
 /* The node was stopped by its disk, or did not get through its start: it will be started again. */
 void faults_restart(struct world *world, const struct node *node);

@@ -1,0 +1,382 @@
+#include "tests/sim/world.h"
+
+#include "base/fatal.h"
+
+enum { DOOM_OPERATIONS = 12 }; /* more than a snapshot's own, so that some get through */
+
+void snapshots_init(struct world *world, struct node *node)
+{
+    struct snapshots *snapshots = &node->snapshots;
+    struct storage *storage = disk_storage(node->disk);
+    snapshots->shelf =
+        shelf_create(storage ? storage_io(storage) : NULL, storage_dir(), &node->identity);
+    snapshots->sender.limits = world->knobs.flow;
+    snapshots->stream_at_us = UINT64_MAX;
+}
+
+static void forget(struct snapshots *snapshots)
+{
+    buf_unref(snapshots->configuration);
+    snapshots->configuration = NULL;
+    snapshots->configuration_index = 0;
+    snapshots->applied = (struct raft_id){0};
+    snapshots->entries = 0;
+    snapshots->newest = (struct raft_id){0};
+    snapshots->taking = false;
+    snapshot_meta_clear(&snapshots->taken);
+    buf_unref(snapshots->state);
+    snapshots->state = NULL;
+}
+
+void snapshots_deinit(struct node *node)
+{
+    forget(&node->snapshots);
+    for (uint32_t i = 0; i < CONCLAVE_MEMBERS_MAX; i++)
+        shelf_source_close(&node->snapshots.sources[i]);
+    shelf_destroy(node->snapshots.shelf);
+}
+
+/* Some of the crashes that wait for a moment come here. */
+bool snapshots_doom(struct world *world, struct node *node, uint64_t operations)
+{
+    struct storage *storage = disk_storage(node->disk);
+    if (!storage)
+        return false;
+    if (world_fault(world, SIM_FAULT_BAD_SYNC))
+        storage_fail(storage, world_draw(world, 1, operations));
+    if (!world->crash_armed || world->calm || world_draw(world, 0, 2) > 0)
+        return false;
+    world->crash_armed = false;
+    if (!world_grant(world, SIM_FAULT_CRASH))
+        return false;
+    storage_doom(storage, world_draw(world, 1, operations));
+    return true;
+}
+
+/* The power is off, or on its way to be: the node dies. */
+static void die(struct world *world, struct node *node)
+{
+    report_mark(&world->report, SIM_MARK_SNAPSHOT_CRASH);
+    faults_crash(world, node);
+}
+
+static void record(struct world *world, const struct node *node, enum record_kind kind,
+                   struct raft_id id, uint64_t more)
+{
+    report_event(&world->report, (struct record){.at_us = world->now_us,
+                                                 .kind = kind,
+                                                 .node = world_index(world, node),
+                                                 .v = {id.term, id.index, more}});
+}
+
+static struct raft_snapshot snapshot_of(const struct snapshot_meta *meta)
+{
+    return (struct raft_snapshot){.last = meta->last,
+                                  .configuration_index = meta->configuration_index,
+                                  .configuration = meta->configuration};
+}
+
+/* --- Taking ----------------------------------------------------------------------------------- */
+
+void snapshots_note(struct node *node, const struct raft_entry *entry)
+{
+    struct snapshots *snapshots = &node->snapshots;
+    snapshots->applied = entry->id;
+    snapshots->entries++;
+    if (entry->kind != RAFT_ENTRY_CONFIG)
+        return;
+    buf_unref(snapshots->configuration);
+    snapshots->configuration = buf_copy(entry->payload.data, entry->payload.bytes);
+    snapshots->configuration_index = entry->id.index;
+}
+
+static void write_later(struct world *world, const struct node *node, uint64_t delay_us)
+{
+    world_push(world, delay_us,
+               (struct sim_event){.kind = SIM_SNAPSHOT,
+                                  .node = world_index(world, node),
+                                  .incarnation = node->incarnation});
+}
+
+void snapshots_take(struct world *world, struct node *node)
+{
+    struct snapshots *snapshots = &node->snapshots;
+    uint64_t every = world->knobs.snapshot_entries;
+    if (every == 0 || snapshots->entries < every || !snapshots->configuration ||
+        snapshots->applied.term == 0)
+        return;
+    if (snapshots->taking) {
+        report_mark(&world->report, SIM_MARK_SNAPSHOT_WAITS);
+        return;
+    }
+    snapshots->taking = true;
+    snapshots->entries = 0;
+    snapshots->taken = (struct snapshot_meta){.last = snapshots->applied,
+                                              .configuration_index = snapshots->configuration_index,
+                                              .configuration = buf_ref(snapshots->configuration)};
+    snapshots->state = machine_snapshot(node->machine);
+    write_later(world, node,
+                world_draw(world, world->knobs.disk_us_min, world->knobs.snapshot_us_max));
+}
+
+static int write_taken(struct snapshots *snapshots, struct conclave_error *error)
+{
+    return shelf_write(snapshots->shelf, &snapshots->taken,
+                       (struct slice){snapshots->state->data, snapshots->state->bytes}, error);
+}
+
+void snapshots_taken(struct world *world, struct node *node)
+{
+    struct snapshots *snapshots = &node->snapshots;
+    struct storage *storage = disk_storage(node->disk);
+    struct conclave_error error;
+    struct raft_id last = snapshots->taken.last;
+    if (node->applied_index < last.index) { /* the core hears first that it was applied */
+        write_later(world, node, 1);
+        return;
+    }
+    bool doomed = snapshots_doom(world, node, DOOM_OPERATIONS);
+    int code = write_taken(snapshots, &error);
+    if (storage)
+        storage_fail(storage, 0);
+    if (code == CONCLAVE_OK) {
+        struct raft_snapshot snapshot = snapshot_of(&snapshots->taken);
+        check_snapshot_durable(&world->check, world_index(world, node), &snapshot, true);
+        report_mark(&world->report, SIM_MARK_SNAPSHOT_TAKEN);
+    } else {
+        report_mark(&world->report, SIM_MARK_SNAPSHOT_FAILED);
+        snapshots->entries += world->knobs.snapshot_entries; /* what it was to hold is to come */
+    }
+    record(world, node, RECORD_SNAPSHOT, last, (uint64_t)code);
+    snapshots->taking = false;
+    snapshot_meta_clear(&snapshots->taken);
+    buf_unref(snapshots->state);
+    snapshots->state = NULL;
+    if (world->check.failed)
+        return;
+    if (doomed) {
+        die(world, node);
+        return;
+    }
+    if (code == CONCLAVE_OK) {
+        if (last.index < snapshots->newest.index)
+            report_mark(&world->report, SIM_MARK_SNAPSHOT_OVERTAKEN);
+        node_give(world, node,
+                  (struct raft_event){.type = RAFT_EVENT_SNAPSHOT_TAKEN, .snapshot_taken = last});
+        if (!snapshots_durable(world, node, last))
+            return;
+    }
+    node_machine_begin(world, node); /* an install may have waited */
+}
+
+bool snapshots_durable(struct world *world, struct node *node, struct raft_id id)
+{
+    struct snapshots *snapshots = &node->snapshots;
+    struct storage *storage = disk_storage(node->disk);
+    struct conclave_error error;
+    if (id.index > snapshots->newest.index)
+        snapshots->newest = id;
+    bool doomed = snapshots_doom(world, node, DOOM_OPERATIONS);
+    uint64_t oldest = 0;
+    int code = shelf_prune(snapshots->shelf, &oldest, &error);
+    if (storage)
+        storage_fail(storage, 0);
+    int cut = code == CONCLAVE_OK ? disk_cut(node->disk, oldest, &error) : CONCLAVE_OK;
+    if (doomed) {
+        die(world, node);
+        return false;
+    }
+    if (cut != CONCLAVE_OK) { /* the segment helper ends, and the node with it */
+        check_fail(&world->check, "segments can be removed", "n%u: %s",
+                   world_index(world, node) + 1, error.message);
+        return false;
+    }
+    return true;
+}
+
+/* --- Becoming one ----------------------------------------------------------------------------- */
+
+static bool restore(struct world *world, struct node *node, struct raft_id id)
+{
+    struct snapshots *snapshots = &node->snapshots;
+    struct conclave_error error;
+    struct snapshot_meta meta = {0};
+    struct buf *state = NULL;
+    uint32_t index = world_index(world, node);
+    uint64_t from = machine_applied(node->machine);
+    int code = shelf_read(snapshots->shelf, id, &meta, &state, &error);
+    if (code != CONCLAVE_OK) {
+        check_fail(&world->check, "a snapshot that is needed can be read",
+                   "n%u can not become the snapshot at %lu: %s", index + 1, (unsigned long)id.index,
+                   error.message);
+        return false;
+    }
+    code = machine_restore(node->machine, id.index, (struct slice){state->data, state->bytes});
+    if (code != CONCLAVE_OK)
+        check_fail(&world->check, "a snapshot that is needed can be read",
+                   "n%u can not become the snapshot at %lu: %s", index + 1, (unsigned long)id.index,
+                   conclave_code_name(code));
+    buf_unref(state);
+    buf_unref(snapshots->configuration);
+    snapshots->configuration = meta.configuration;
+    snapshots->configuration_index = meta.configuration_index;
+    snapshots->applied = id;
+    snapshots->entries = 0;
+    if (world->check.failed)
+        return false;
+    check_restored(&world->check, index, from, id.index);
+    if (!world->check.failed)
+        check_machine_state(world, node); /* the state is that of its index */
+    record(world, node, RECORD_RESTORED, id, 0);
+    return !world->check.failed;
+}
+
+void snapshots_install(struct world *world, struct node *node, struct raft_id id)
+{
+    ASSERT(!node->snapshots.taking);
+    if (restore(world, node, id))
+        report_mark(&world->report, SIM_MARK_INSTALLED);
+}
+
+/* --- Starting --------------------------------------------------------------------------------- */
+
+/* True if the log that was found goes on where the snapshot ends. */
+static bool log_holds(const struct disk_found *found, struct raft_id id)
+{
+    if (raft_id_equal(found->base, id))
+        return true;
+    struct raft_id first = raft_runs_first(&found->entries);
+    if (id.index < first.index || id.index > raft_runs_last(&found->entries).index)
+        return false;
+    return raft_runs_find(&found->entries, id.index)->id.term == id.term;
+}
+
+static bool must_restore(const struct disk_found *found, struct raft_id last, uint64_t applied)
+{
+    if (last.index == 0 || applied >= last.index)
+        return false;
+    return applied < found->base.index || !log_holds(found, last);
+}
+
+/* As actors/log_writer.c and actors/machine_snapshot.c do it: the newest that has a beginning, and
+ * if the state machine needs it, the newest that is whole. */
+static int find(struct world *world, struct node *node, const struct disk_found *found,
+                struct snapshot_meta *ret, struct conclave_error *error)
+{
+    struct shelf *shelf = node->snapshots.shelf;
+    uint32_t aside = 0, more = 0;
+    int code = shelf_find(shelf, false, ret, &aside, error);
+    if (code == CONCLAVE_OK && must_restore(found, ret->last, machine_applied(node->machine))) {
+        snapshot_meta_clear(ret);
+        code = shelf_find(shelf, true, ret, &more, error);
+    }
+    if (aside + more > 0)
+        report_mark(&world->report, SIM_MARK_SNAPSHOT_ASIDE);
+    return code;
+}
+
+/* The configuration in effect at the applied index. */
+static void read_log(struct snapshots *snapshots, const struct disk_found *found,
+                     const struct snapshot_meta *meta, struct node *node)
+{
+    uint64_t applied = machine_applied(node->machine);
+    if (!snapshots->configuration && meta->configuration && meta->last.index <= applied) {
+        snapshots->configuration = buf_ref(meta->configuration);
+        snapshots->configuration_index = meta->configuration_index;
+    }
+    struct raft_runs_iter it = {0};
+    for (const struct raft_entry *e; (e = raft_runs_next(&found->entries, &it));) {
+        if (e->id.index > applied)
+            break;
+        if (e->id.index > meta->last.index)
+            snapshots_note(node, e);
+    }
+}
+
+/* The disk failed: the node dies before it has begun to live. */
+static bool start_failed(struct world *world, struct node *node, bool interrupted,
+                         const struct conclave_error *error)
+{
+    if (!interrupted) {
+        check_fail(&world->check, "a start finds its snapshots", "n%u: %s",
+                   world_index(world, node) + 1, error->message);
+        return false;
+    }
+    report_mark(&world->report, SIM_MARK_START_FAILED);
+    bool power = disk_crash(node->disk, &world->prng);
+    machine_crash(node->machine, power && world->knobs.real_machine);
+    faults_restart(world, node);
+    return false;
+}
+
+bool snapshots_start(struct world *world, struct node *node, const struct disk_found *found,
+                     struct raft_snapshot *ret)
+{
+    struct snapshots *snapshots = &node->snapshots;
+    struct storage *storage = disk_storage(node->disk);
+    struct conclave_error error;
+    struct snapshot_meta meta;
+    forget(snapshots);
+    bool interrupted = storage && world_fault(world, SIM_FAULT_BAD_START);
+    if (interrupted)
+        storage_doom(storage, world_draw(world, 1, DOOM_OPERATIONS));
+    int code = find(world, node, found, &meta, &error);
+    if (interrupted) { /* found or not: the power is gone */
+        snapshot_meta_clear(&meta);
+        return start_failed(world, node, true, &error);
+    }
+    if (code != CONCLAVE_OK)
+        return start_failed(world, node, false, &error);
+    struct raft_snapshot snapshot = snapshot_of(&meta);
+    check_start_snapshot(&world->check, world_index(world, node), &snapshot);
+    bool done = !world->check.failed;
+    if (done && must_restore(found, meta.last, machine_applied(node->machine))) {
+        done = restore(world, node, meta.last);
+        report_mark(&world->report, SIM_MARK_RESTORED_AT_START);
+        if (!log_holds(found, meta.last))
+            report_mark(&world->report, SIM_MARK_START_BEFORE_ANEW);
+    }
+    if (done)
+        read_log(snapshots, found, &meta, node);
+    snapshots->newest = meta.last;
+    if (done)
+        *ret = snapshot; /* the reference moves */
+    else
+        snapshot_meta_clear(&meta);
+    return done;
+}
+
+/* --- Dying ------------------------------------------------------------------------------------ */
+
+void snapshots_crash(struct world *world, struct node *node)
+{
+    struct snapshots *snapshots = &node->snapshots;
+    struct storage *storage = disk_storage(node->disk);
+    struct conclave_error error;
+    /* The one under way was written up to some point. */
+    if (snapshots->taking && storage && world_draw(world, 0, 1) == 0) {
+        storage_doom(storage, world_draw(world, 1, DOOM_OPERATIONS));
+        if (write_taken(snapshots, &error) == CONCLAVE_OK)
+            report_mark(&world->report, SIM_MARK_SNAPSHOT_UNTOLD);
+    }
+    if (snapshots->taking)
+        report_mark(&world->report, SIM_MARK_SNAPSHOT_LOST);
+    streams_crash(world, node);
+    shelf_crash(snapshots->shelf, &world->prng);
+    forget(snapshots);
+}
+
+void snapshots_rot(struct world *world, struct node *node)
+{
+    struct shelf *shelf = node->snapshots.shelf;
+    struct raft_id second = shelf_second(shelf);
+    const struct check_node *at = &world->check.nodes[world_index(world, node)];
+    struct raft_id newest = at->snapshot;
+    /* Only if the log reaches back to the one before it, and holds all that the newest does. */
+    if (raft_id_equal(second, at->rotten) || newest.index <= second.index || second.index == 0 ||
+        !disk_reaches(node->disk, second, newest))
+        return;
+    shelf_rot(shelf, &world->prng);
+    check_snapshot_rotten(&world->check, world_index(world, node), second);
+    report_mark(&world->report, SIM_MARK_SNAPSHOT_ROTTEN);
+}
