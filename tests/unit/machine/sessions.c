@@ -65,6 +65,7 @@ enum { LOG_MAX = 60000 };
 static struct {
     struct counter counter;
     struct session_layer *layer;
+    const struct session_limits *limits;  /* NULL: the usual ones */
     struct session_input inputs[LOG_MAX]; /* the whole log; [i] has index i + 1 */
     size_t logged, applied;
     struct conclave_reply_sink replies[LOG_MAX];
@@ -75,6 +76,8 @@ static void open_layer(void)
     const struct conclave_machine_env env = {.dir = "/"};
     uint64_t applied;
     w.layer = session_layer_create(&counter_ops, &w.counter);
+    if (w.limits)
+        session_table_set_limits(session_layer_table(w.layer), w.limits);
     cr_assert_eq(session_layer_open(w.layer, &env, &applied, NULL), CONCLAVE_OK);
     cr_assert_eq(applied, 0);
 }
@@ -429,12 +432,12 @@ static bool buf_equal(const struct buf *a, const struct buf *b)
     return a->bytes == b->bytes && memcmp(a->data, b->data, a->bytes) == 0;
 }
 
-Test(sessions, are_the_same_however_the_log_was_cut_into_batches)
+/* The log in batches of several sizes. */
+static void is_the_same_in_all_batches(void)
 {
-    log_random(7, 20000);
     uint64_t replies, other_replies;
     struct buf *state = state_after(1, &replies);
-    cr_assert_gt(w.counter.count, 5000);
+    cr_assert_gt(w.counter.count, w.logged / 4);
     static const size_t batches[] = {2, 7, 100, 1000, SESSION_INPUTS_MAX};
     for (size_t i = 0; i < sizeof batches / sizeof *batches; i++) {
         struct buf *other = state_after(batches[i], &other_replies);
@@ -443,6 +446,27 @@ Test(sessions, are_the_same_however_the_log_was_cut_into_batches)
         buf_unref(other);
     }
     buf_unref(state);
+}
+
+Test(sessions, are_the_same_however_the_log_was_cut_into_batches)
+{
+    log_random(7, 20000);
+    is_the_same_in_all_batches();
+}
+
+Test(sessions, reach_small_limits_at_the_same_commands_however_the_log_was_cut)
+{
+    static const struct session_limits limits = {.sessions = 20,
+                                                 .window = 32,
+                                                 .sweep_commands = 8,
+                                                 .lifetime_ms = 20000,
+                                                 .clock_step_max_ms = 2000,
+                                                 .slots = 256,
+                                                 .body_bytes = 64,
+                                                 .bodies_bytes = 2000};
+    w.limits = &limits;
+    log_random(9, 20000);
+    is_the_same_in_all_batches();
 }
 
 Test(sessions, survive_encoding)
