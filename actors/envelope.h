@@ -119,6 +119,7 @@ struct query {
     struct raft_origin origin;
     struct buf *buf; /* one reference */
     struct slice body;
+    bool lease; /* the leader's lease is good enough */
     bool stale; /* need not show more than what was committed max_age_ms ago */
     uint32_t max_age_ms;
 };
@@ -193,8 +194,9 @@ struct envelope {
         } bulk;
         struct raft_snapshot snapshot;
         struct {
-            uint64_t index;    /* answer when this is applied */
-            uint64_t fresh_us; /* since when it is: all that was committed then is in it */
+            uint64_t index;          /* answer when this is applied */
+            uint64_t valid_until_us; /* of a lease; looked at after the query; 0: none */
+            uint64_t fresh_us;       /* since when it is: all that was committed then is in it */
             struct query_list queries;
         } query;
         struct {

@@ -256,22 +256,41 @@ static void answer_stale(struct machine *machine, const struct query *query, uin
     reply->age_ms = (age_us + 999) / 1000;
 }
 
-static void answer_queries(struct machine *machine, const struct query_list *queries,
-                           uint64_t fresh_us)
+/* Rule 41: looked at after the query was made, which may have taken long, or come late. False: the
+ * lease is over by the time of the answer. */
+static bool lease_holds(const struct envelope *envelope)
 {
-    for (uint32_t i = 0; i < queries->count; i++) {
-        struct conclave_reply_sink sink = {0};
-        const struct query *query = &queries->items[i];
-        machine->ops->query(machine->arg, query->body.data, query->body.bytes, &sink);
-        if (query->stale)
-            answer_stale(machine, query, fresh_us, &sink);
-        else
-            reply_add_answer(&machine->replies, query->origin, sink.code, sink.body);
-    }
+    return envelope->query.valid_until_us == 0 || clock_now_us() < envelope->query.valid_until_us;
 }
 
-static void answer_waiting(struct machine *machine)
+/* What the lease does not cover any more goes back to raft, to be read again by a round. */
+static void answer_queries(struct actor *actor, const struct envelope *envelope)
 {
+    struct machine *machine = actor->state;
+    struct envelope *again = NULL;
+    for (uint32_t i = 0; i < envelope->query.queries.count; i++) {
+        struct conclave_reply_sink sink = {0};
+        struct query query = envelope->query.queries.items[i];
+        machine->ops->query(machine->arg, query.body.data, query.body.bytes, &sink);
+        if (query.stale) {
+            answer_stale(machine, &query, envelope->query.fresh_us, &sink);
+        } else if (lease_holds(envelope)) {
+            reply_add_answer(&machine->replies, query.origin, sink.code, sink.body);
+        } else {
+            reply_sink_clear(&sink);
+            again = again ? again : envelope_create(ENVELOPE_READ);
+            query.lease = false;
+            (void)buf_ref(query.buf);
+            query_add(&again->read, query);
+        }
+    }
+    if (again)
+        actor_send(actor, ACTOR_RAFT, &again);
+}
+
+static void answer_waiting(struct actor *actor)
+{
+    struct machine *machine = actor->state;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < machine->waiting.count; i++) {
         struct envelope *waiting = machine->waiting.items[i];
@@ -279,7 +298,7 @@ static void answer_waiting(struct machine *machine)
             machine->waiting.items[kept++] = waiting;
             continue;
         }
-        answer_queries(machine, &waiting->query.queries, waiting->query.fresh_us);
+        answer_queries(actor, waiting);
         envelope_destroy(waiting);
     }
     machine->waiting.count = kept;
@@ -419,7 +438,7 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
             return code;
         if (!ended)
             machine_snapshot_take(actor, &machine->snapshot, machine->sessions);
-        answer_waiting(machine);
+        answer_waiting(actor);
         flush_replies(actor);
         if (ended == ENVELOPE_STOP) {
             code = machine->ops->sync ? machine->ops->sync(machine->arg) : CONCLAVE_OK;

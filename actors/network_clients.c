@@ -338,10 +338,12 @@ static void take_work(struct client_side *side, client_handle client, const stru
         answer(side, client, op->id, CONCLAVE_BUSY, conclave_code_text(CONCLAVE_BUSY));
         return;
     }
-    if (op->type == CLIENT_OP_READ || op->type == CLIENT_OP_READ_STALE) {
+    if (op->type == CLIENT_OP_READ || op->type == CLIENT_OP_READ_LEASE ||
+        op->type == CLIENT_OP_READ_STALE) {
         query_add(&side->queries, (struct query){.origin = origin,
                                                  .buf = buf_ref(frame),
                                                  .body = op->body,
+                                                 .lease = op->type == CLIENT_OP_READ_LEASE,
                                                  .stale = op->type == CLIENT_OP_READ_STALE,
                                                  .max_age_ms = op->max_age_ms});
         return;
@@ -512,6 +514,7 @@ static void take_op(struct actor *actor, client_handle client, const struct clie
     case CLIENT_OP_READ:
     case CLIENT_OP_SESSION:
     case CLIENT_OP_READ_STALE:
+    case CLIENT_OP_READ_LEASE:
         take_work(&network->clients, client, op, frame);
         break;
     case CLIENT_OP_MEMBER:

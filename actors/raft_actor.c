@@ -29,6 +29,7 @@ static int raft_actor_start(struct actor *actor, struct conclave_error *error)
     options.election_timeout_us = (uint64_t)node->options.election_timeout_ms * 1000;
     options.heartbeat_us = (uint64_t)node->options.heartbeat_ms * 1000;
     options.priority = node->options.priority;
+    options.leases = node->options.leases;
     /* No more is kept behind a snapshot than a part of what lies between two. */
     uint64_t trailing = node->options.snapshot_entries / 4;
     if (options.trailing_entries > trailing)
@@ -51,7 +52,8 @@ static struct raft_event *add_event(struct raft_actor *self, enum raft_event_typ
     return event;
 }
 
-static void add_confirmed_read(struct raft_actor *self, struct query_list *queries)
+static void add_confirmed_read(struct raft_actor *self, enum raft_event_type type,
+                               struct query_list *queries)
 {
     LIST_RESERVE(&self->reads);
     struct waiting_read *waiting = &self->reads.items[self->reads.count++];
@@ -59,7 +61,7 @@ static void add_confirmed_read(struct raft_actor *self, struct query_list *queri
     waiting->since_us = clock_now_us();
     waiting->queries = *queries;
     *queries = (struct query_list){0};
-    add_event(self, RAFT_EVENT_READ)->read = waiting->read;
+    add_event(self, type)->read = waiting->read;
 }
 
 /* Queries that need not be newer than the last confirmed read are answered without asking anybody,
@@ -69,18 +71,20 @@ static void add_read(struct actor *actor, struct query_list *queries)
 {
     struct raft_actor *self = actor->state;
     uint64_t age_us = clock_now_us() - self->fresh_us;
-    struct query_list known = {0}, confirmed = {0};
+    struct query_list known = {0}, leased = {0}, confirmed = {0};
     bool refresh = false;
     for (uint32_t i = 0; i < queries->count; i++) {
         const struct query *query = &queries->items[i];
         uint64_t max_age_us = (uint64_t)query->max_age_ms * 1000;
         bool good = query->stale && self->fresh_us && age_us <= max_age_us;
-        query_add(good ? &known : &confirmed, *query);
+        query_add(good ? &known : query->lease ? &leased : &confirmed, *query);
         refresh = refresh || (good && age_us > max_age_us / 2);
     }
     queries->count = 0; /* the references moved */
+    if (leased.count)
+        add_confirmed_read(self, RAFT_EVENT_READ_LEASE, &leased);
     if (confirmed.count || (refresh && !self->reads.count))
-        add_confirmed_read(self, &confirmed);
+        add_confirmed_read(self, RAFT_EVENT_READ, &confirmed);
     if (!known.count)
         return;
     struct envelope *query = envelope_create(ENVELOPE_QUERY);

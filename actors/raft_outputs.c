@@ -90,6 +90,7 @@ static void carry_reads(struct actor *actor, struct reply_list *replies)
         if (result->code == CONCLAVE_OK) {
             struct envelope *envelope = envelope_create(ENVELOPE_QUERY);
             envelope->query.index = result->index;
+            envelope->query.valid_until_us = result->valid_until_us;
             envelope->query.fresh_us = since_us;
             envelope->query.queries = queries;
             actor_send(actor, ACTOR_MACHINE, &envelope);

@@ -19,6 +19,8 @@ const struct args_flag cmd_put_flags[] = {
 
 const struct args_flag cmd_get_flags[] = {
     {"quiet", 'q', NULL, NULL, false, "say nothing about a missing key, only exit with 1"},
+    {"lease", 0, NULL, NULL, false,
+     "a leader with a lease may answer by itself, trusting clocks (see serve --leases)"},
     {"stale", 0, "DURATION", NULL, false,
      "take an answer that is at most so old, from any node; its age goes to standard error"},
     {0}};
@@ -180,6 +182,17 @@ static int print_found(bool json, const struct conclave_kv_item *item, json_t *a
     return 0;
 }
 
+/* By the way of reading that was asked for; max_age_ms NULL: not a stale one. */
+static int get_by(struct conclave_client *client, const struct args *args, const char *key,
+                  const uint32_t *max_age_ms, struct conclave_kv_found *ret_found)
+{
+    if (max_age_ms)
+        return conclave_kv_get_stale(client, key, strlen(key), *max_age_ms, 0, ret_found);
+    if (args_on(args, "lease"))
+        return conclave_kv_get_lease(client, key, strlen(key), 0, ret_found);
+    return conclave_kv_get(client, key, strlen(key), 0, ret_found);
+}
+
 int cmd_get_run(const struct args *args)
 {
     bool json = args_on(args, "json");
@@ -192,12 +205,14 @@ int cmd_get_run(const struct args *args)
         exit_code =
             output_error(json, CONCLAVE_INVALID, NULL, "write a number with its unit: 500ms, 2s",
                          "--stale: '%.40s' is not a duration", stale);
+    if (exit_code == 0 && stale && args_on(args, "lease"))
+        exit_code = output_error(json, CONCLAVE_INVALID, NULL, "leave one of them out",
+                                 "--lease and --stale are two ways to read");
     if (exit_code == 0)
         exit_code = connect_open(args, NULL, &client);
     if (exit_code == 0) {
         struct conclave_kv_found found = {0};
-        int code = stale ? conclave_kv_get_stale(client, key, strlen(key), max_age_ms, 0, &found)
-                         : conclave_kv_get(client, key, strlen(key), 0, &found);
+        int code = get_by(client, args, key, stale ? &max_age_ms : NULL, &found);
         if (stale && !json && (code == CONCLAVE_OK || code == CONCLAVE_NOT_FOUND))
             fprintf(stderr, "as of %llu ms ago\n", (unsigned long long)found.op.age_ms);
         if (code == CONCLAVE_OK) {

@@ -46,21 +46,22 @@ extern const struct args_flag cmd_up_flags[];
 int cmd_up_run(const struct args *args);
 
 /* Flags of a node that `up` hands on to each of its nodes. */
-#define SERVE_TUNING_FLAGS                                                                      \
-    {"election-timeout",                                                                        \
-     0,                                                                                         \
-     "DURATION",                                                                                \
-     NULL,                                                                                      \
-     true,                                                                                      \
-     "silence after which a leader is replaced (500ms)"},                                       \
-        {"heartbeat", 0,    "DURATION",                                                         \
-         NULL,        true, "how often a leader speaks; at most a third of that (100ms)"},      \
-        {"segment-size", 0, "SIZE", NULL, true, "size of a log segment (16MiB)"},               \
-        {"snapshot-bytes", 0, "SIZE", NULL, true, "a snapshot after so much (64MiB)"},          \
-        {"snapshot-entries", 0, "N", NULL, true, "or after so many entries (100000)"},          \
-        {"inflight-max", 0, "SIZE", NULL, true, "commands taken and not yet answered (64MiB)"}, \
-    {                                                                                           \
-        "log-level", 0, "LEVEL", NULL, true, "debug, info, warn or error (info)"                \
+#define SERVE_TUNING_FLAGS                                                                        \
+    {"election-timeout",                                                                          \
+     0,                                                                                           \
+     "DURATION",                                                                                  \
+     NULL,                                                                                        \
+     true,                                                                                        \
+     "silence after which a leader is replaced (500ms)"},                                         \
+        {"heartbeat", 0,    "DURATION",                                                           \
+         NULL,        true, "how often a leader speaks; at most a third of that (100ms)"},        \
+        {"segment-size", 0, "SIZE", NULL, true, "size of a log segment (16MiB)"},                 \
+        {"snapshot-bytes", 0, "SIZE", NULL, true, "a snapshot after so much (64MiB)"},            \
+        {"snapshot-entries", 0, "N", NULL, true, "or after so many entries (100000)"},            \
+        {"leases", 0, "BOOL", NULL, true, "serve 'get --lease' by leases: on all nodes (false)"}, \
+        {"inflight-max", 0, "SIZE", NULL, true, "commands taken and not yet answered (64MiB)"},   \
+    {                                                                                             \
+        "log-level", 0, "LEVEL", NULL, true, "debug, info, warn or error (info)"                  \
     }
 extern const char *const serve_tuning[]; /* their names; ends with NULL */
 

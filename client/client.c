@@ -249,7 +249,7 @@ static int operation_submit(struct conclave_client *client, struct conclave_op *
                             enum client_op_state state)
 {
     if (op->state != CLIENT_OP_IDLE || op->kind < CONCLAVE_OP_PROPOSE ||
-        op->kind > CONCLAVE_OP_MEMBER || (op->bytes > 0 && !op->data))
+        op->kind > CONCLAVE_OP_READ_LEASE || (op->bytes > 0 && !op->data))
         return CONCLAVE_INVALID;
     if (op->bytes > CONCLAVE_COMMAND_BYTES_MAX)
         return CONCLAVE_TOO_LARGE;

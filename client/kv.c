@@ -362,6 +362,13 @@ int conclave_kv_get(struct conclave_client *client, const void *key, size_t key_
     return get(client, key, key_bytes, op, ret_found);
 }
 
+int conclave_kv_get_lease(struct conclave_client *client, const void *key, size_t key_bytes,
+                          uint32_t timeout_ms, struct conclave_kv_found *ret_found)
+{
+    struct conclave_op op = {.kind = CONCLAVE_OP_READ_LEASE, .timeout_ms = timeout_ms};
+    return get(client, key, key_bytes, op, ret_found);
+}
+
 int conclave_kv_get_stale(struct conclave_client *client, const void *key, size_t key_bytes,
                           uint32_t max_age_ms, uint32_t timeout_ms,
                           struct conclave_kv_found *ret_found)

@@ -135,7 +135,8 @@ static uint32_t frame_measure(struct conclave_client *client, size_t *ret_bytes)
 
 static bool op_changes(enum conclave_op_kind kind)
 {
-    return kind != CONCLAVE_OP_READ && kind != CONCLAVE_OP_READ_STALE;
+    return kind != CONCLAVE_OP_READ && kind != CONCLAVE_OP_READ_LEASE &&
+           kind != CONCLAVE_OP_READ_STALE;
 }
 
 static uint32_t wire_type(const struct conclave_op *op)
@@ -149,6 +150,8 @@ static uint32_t wire_type(const struct conclave_op *op)
         return CLIENT_OP_TRANSFER;
     case CONCLAVE_OP_READ_STALE:
         return CLIENT_OP_READ_STALE;
+    case CONCLAVE_OP_READ_LEASE:
+        return CLIENT_OP_READ_LEASE;
     case CONCLAVE_OP_MEMBER:
         return CLIENT_OP_MEMBER;
     case CONCLAVE_OP_READ:

@@ -74,7 +74,8 @@ int client_request_begin(struct client_reader *reader, const void *data, size_t 
 static bool op_type_known(uint64_t type)
 {
     return (type >= CLIENT_OP_PROPOSE && type <= CLIENT_OP_SESSION) || type == CLIENT_OP_MEMBER ||
-           type == CLIENT_OP_TRANSFER || type == CLIENT_OP_READ_STALE;
+           type == CLIENT_OP_TRANSFER || type == CLIENT_OP_READ_STALE ||
+           type == CLIENT_OP_READ_LEASE;
 }
 
 /* Reads the further field that READ_STALE and its answer have; false if the next one is missing or

@@ -26,15 +26,16 @@ enum {
 };
 
 enum client_op_type {
-    CLIENT_OP_PROPOSE = 1,    /* body: bin, a command for the state machine */
-    CLIENT_OP_READ = 2,       /* body: bin, a query; linearizable */
-    CLIENT_OP_STATUS = 3,     /* body: nil; answered by the node itself, at once */
-    CLIENT_OP_LEADER = 4,     /* body: nil; who leads: answered at once, cheaper than STATUS */
-    CLIENT_OP_SESSION = 5,    /* body: bin, codec/session.h: a command in a session, and what keeps
-                                 the session */
-    CLIENT_OP_MEMBER = 8,     /* body: bin, codec/member.h; answered when it is committed */
-    CLIENT_OP_TRANSFER = 11,  /* body: bin, the name of the voter that is to lead; empty: any */
-    CLIENT_OP_READ_STALE = 12 /* as READ, and how old the answer may be */
+    CLIENT_OP_PROPOSE = 1,     /* body: bin, a command for the state machine */
+    CLIENT_OP_READ = 2,        /* body: bin, a query; linearizable */
+    CLIENT_OP_STATUS = 3,      /* body: nil; answered by the node itself, at once */
+    CLIENT_OP_LEADER = 4,      /* body: nil; who leads: answered at once, cheaper than STATUS */
+    CLIENT_OP_SESSION = 5,     /* body: bin, codec/session.h: a command in a session, and what keeps
+                                  the session */
+    CLIENT_OP_MEMBER = 8,      /* body: bin, codec/member.h; answered when it is committed */
+    CLIENT_OP_TRANSFER = 11,   /* body: bin, the name of the voter that is to lead; empty: any */
+    CLIENT_OP_READ_STALE = 12, /* as READ, and how old the answer may be */
+    CLIENT_OP_READ_LEASE = 13  /* as READ; the leader's lease is good enough */
 };
 
 /* --- Requests --------------------------------------------------------------------------------- */

@@ -329,6 +329,9 @@ struct conclave_options {
     uint32_t election_timeout_ms; /* 500; elections start after one to two of these of silence */
     uint32_t heartbeat_ms;        /* 100; at most a third of the election timeout */
     uint64_t seed;                /* of election timeouts; 0: from the operating system */
+    bool leases; /* false; this node promises its leader to hold to it for an election timeout at a
+                    time, and leading, answers READ_LEASE on such promises. Only nodes with it
+                    count, so it is of use where most of the voters have it */
     uint32_t priority; /* 100; 0 to 100: a node of lower priority leads while none of higher can */
 
     uint64_t
@@ -438,8 +441,10 @@ enum conclave_op_kind {
     CONCLAVE_OP_READ = 2,     /* a linearizable query of the state machine */
     CONCLAVE_OP_TRANSFER = 3, /* give the lead to the voter of this name; empty: to any other */
     CONCLAVE_OP_READ_STALE =
-        4,                 /* a query answered by any node that was up to date max_age_ms ago */
-    CONCLAVE_OP_MEMBER = 5 /* a change of the members: conclave_client_change_member */
+        4,                     /* a query answered by any node that was up to date max_age_ms ago */
+    CONCLAVE_OP_MEMBER = 5,    /* a change of the members: conclave_client_change_member */
+    CONCLAVE_OP_READ_LEASE = 6 /* a linearizable query, which a leader with a lease answers without
+                                  asking the others; without one as READ */
 };
 
 /* One operation. The caller's, who sets it to zeros before its first use; between submit and its

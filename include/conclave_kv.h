@@ -90,6 +90,14 @@ CONCLAVE_API CONCLAVE_MUST_USE int conclave_kv_get(struct conclave_client *clien
                                                    size_t key_bytes, uint32_t timeout_ms,
                                                    struct conclave_kv_found *ret_found);
 
+/* Reads a key, linearizably, as long as clocks are not off by more than the leases allow for (20
+ * %): a leader that has a lease answers by itself. Without leases (conclave_options.leases) it is
+ * conclave_kv_get. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_kv_get_lease(struct conclave_client *client,
+                                                         const void *key, size_t key_bytes,
+                                                         uint32_t timeout_ms,
+                                                         struct conclave_kv_found *ret_found);
+
 /* Reads a key as it was at most max_age_ms ago: any node answers that was up to date since then,
  * also while there is no leader; ret_found->op.age_ms says how old the answer may be. As
  * conclave_kv_get else, and STALE: no node that was asked is sure enough. */

@@ -143,6 +143,14 @@ class Failover(ClusterTest):
 
     def test_sleeping_leader_gives_no_stale_read(self):
         self.start_cluster()
+        self.read_from_a_leader_that_sleeps(wire.READ)
+
+    def test_sleeping_leader_gives_no_stale_read_by_a_lease(self):
+        self.options = [*self.options, "--leases", "true"]
+        self.start_cluster()
+        self.read_from_a_leader_that_sleeps(wire.READ_LEASE)
+
+    def read_from_a_leader_that_sleeps(self, kind):
         old = self.cluster.wait_leader()
         key = b"counter"
         acked = [0]  # the last acknowledged value; only the writing thread changes it
@@ -171,7 +179,7 @@ class Failover(ClusterTest):
             connection = wire.Connection(old.client)
             while not stop.is_set():
                 floor = acked[0]
-                reply = connection.get(key, timeout=0.5)
+                reply = connection.get(key, timeout=0.5, kind=kind)
                 if reply is None:  # it sleeps
                     connection.close()
                     connection = wire.Connection(old.client)

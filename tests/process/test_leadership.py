@@ -112,6 +112,22 @@ class Leadership(ClusterTest):
         self.assert_sentence(cluster.run("serve", "--data", preferred.data, "--priority", "101"), 2,
                              "100")
 
+    def test_lease_reads_are_answered_with_and_without_leases(self):
+        self.options = [*self.options, "--leases", "true"]
+        self.start_cluster()
+        for value in (b"one", b"two"):
+            self.cluster.put("key", value)
+            for node in self.cluster.nodes:
+                done = self.cluster.run("get", "key", "--lease", through=[node])
+                self.assertEqual((done.returncode, done.stdout.strip()), (0, value), done.stderr)
+            self.cluster.options = []  # the next time around they promise nothing
+            for node in self.cluster.nodes:
+                node.stop()
+                node.start()
+                wait_until(lambda n=node: (n.status() or {}).get("healthy"), f"{node.name} is back")
+        self.assert_sentence(self.cluster.run("get", "key", "--lease", "--stale", "1s"), 2,
+                             "--stale")
+
     def test_stale_reads_say_their_age_and_end_with_their_bound(self):
         self.start_cluster()
         self.cluster.put("key", b"value")

@@ -10,6 +10,7 @@ PATIENCE = float(os.environ.get("CONCLAVE_PATIENCE", "1"))
 
 VERSION = 1
 PROPOSE, READ, STATUS, LEADER, SESSION = 1, 2, 3, 4, 5
+READ_LEASE = 13
 PUT, DELETE, DELETE_RANGE, GET, RANGE = 1, 2, 3, 64, 65
 
 OK, NOT_FOUND, COMPARE_FAILED, INVALID, UNREACHABLE = 0, 1, 2, 3, 4
@@ -106,9 +107,9 @@ class Connection:
     def put(self, key, value, timeout=5.0):
         return self.call([(PROPOSE, put_command(key, value))], timeout)[0]
 
-    def get(self, key, timeout=5.0):
+    def get(self, key, timeout=5.0, kind=READ):
         """(code, value or None), or None when no reply came."""
-        reply = self.call([(READ, get_query(key))], timeout)[0]
+        reply = self.call([(kind, get_query(key))], timeout)[0]
         if reply is None or reply[0] != OK:
             return reply
         return OK, unpack(reply[1])[1][1]

@@ -123,13 +123,21 @@ void check_log_put(struct check *check, struct check_log *log, const struct raft
     log_push(log, put);
 }
 
+static bool holds_committed(const struct check *check, const struct check_log *log, uint64_t index)
+{
+    const struct check_entry *own = check_log_at(log, index);
+    return own && own->chain == check->oracle.entries[index - 1].chain;
+}
+
 /* Up to here the node's disk held what is committed. */
 static uint64_t committed_on_disk(const struct check *check, const struct check_node *at)
 {
     uint64_t committed =
         at->disk.count < check->oracle.count ? at->disk.count : check->oracle.count;
-    while (committed > 0 &&
-           at->disk.entries[committed - 1].chain != check->oracle.entries[committed - 1].chain)
+    /* What the core had replaced before it was committed elsewhere may be gone from the disk too.
+     */
+    while (committed > 0 && (!holds_committed(check, &at->disk, committed) ||
+                             !holds_committed(check, &at->memory, committed)))
         committed--;
     return committed;
 }

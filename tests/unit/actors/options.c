@@ -20,6 +20,9 @@ Test(options, are_set_by_name)
     cr_assert_eq(options.log_level, CONCLAVE_LOG_WARN);
     cr_assert_eq(conclave_options_set(&options, "expose-plaintext", "true", &error), 0);
     cr_assert(options.expose_plaintext);
+    cr_assert_not(options.leases, "they are an option");
+    cr_assert_eq(conclave_options_set(&options, "leases", "true", &error), 0);
+    cr_assert(options.leases);
     cr_assert_eq(conclave_options_set(&options, "seed", "18446744073709551615", &error), 0);
     cr_assert_eq(options.seed, UINT64_MAX);
 }
@@ -36,6 +39,7 @@ Test(options, bad_values_change_nothing_and_say_what_is_wanted)
                                          {"inflight-max", "x"},
                                          {"log-level", "loud"},
                                          {"expose-plaintext", "yes"},
+                                         {"leases", "1"},
                                          {"seed", "0x7"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct conclave_options options, before;

@@ -319,6 +319,26 @@ Test(client, carries_the_age_that_a_stale_read_allows_and_has)
     buf_unref(frame);
 }
 
+Test(client, a_lease_read_is_shaped_as_a_read)
+{
+    struct pack pack;
+    pack_init(&pack, 0);
+    client_request_pack(&pack, 1);
+    struct client_op op = {5, CLIENT_OP_READ_LEASE, {(const uint8_t *)"q", 1}, 0};
+    client_op_pack(&pack, &op);
+    struct buf *frame = pack_take(&pack);
+    static const uint8_t expected[] = "\x92\x01\x93\x05\x0d\xc4\x01q";
+    cr_assert_eq(frame->bytes, sizeof expected - 1);
+    cr_assert_arr_eq(frame->data, expected, sizeof expected - 1);
+    struct client_reader reader;
+    struct client_op got;
+    cr_assert_eq(client_request_begin(&reader, frame->data, frame->bytes), CONCLAVE_OK);
+    cr_assert_eq(client_request_next(&reader, &got), 1);
+    cr_assert_eq(got.type, CLIENT_OP_READ_LEASE);
+    cr_assert_eq(got.body.bytes, 1);
+    buf_unref(frame);
+}
+
 Test(client, a_stale_read_must_say_how_old_the_answer_may_be)
 {
     struct client_reader reader;
