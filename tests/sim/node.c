@@ -81,17 +81,30 @@ static void node_arm(struct world *world, struct node *node, uint64_t deadline_u
     }
 }
 
+/* What the core is about to hear of snapshots. Returns the index of one that was received. */
+static uint64_t node_snapshot_events(struct world *world, struct node *node,
+                                     const struct raft_event *events, uint32_t count)
+{
+    uint64_t received = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (events[i].type == RAFT_EVENT_SNAPSHOT_TAKEN)
+            check_snapshot_told(&world->check, world_index(world, node),
+                                events[i].snapshot_taken.index);
+        if (events[i].type != RAFT_EVENT_SNAPSHOT_RECEIVED)
+            continue;
+        received = events[i].snapshot_received.last.index;
+        node->snapshots.handed = true;
+    }
+    return received;
+}
+
 static void node_step(struct world *world, struct node *node, struct raft_event *events,
                       uint32_t count)
 {
     node->now_us = node_clock(world, node);
     world->steps++;
-    for (uint32_t i = 0; i < count; i++) {
-        if (events[i].type == RAFT_EVENT_SNAPSHOT_TAKEN)
-            check_snapshot_told(&world->check, world_index(world, node),
-                                events[i].snapshot_taken.index);
-        node->snapshots.handed |= events[i].type == RAFT_EVENT_SNAPSHOT_RECEIVED;
-    }
+    uint64_t commit = raft_commit(node->raft);
+    uint64_t received = node_snapshot_events(world, node, events, count);
     int code = raft_step(node->raft, node->now_us, events, count, &node->output);
     if (code != CONCLAVE_OK) {
         check_fail(&world->check, "the core goes on", "n%u stops with %s: %s",
@@ -99,6 +112,8 @@ static void node_step(struct world *world, struct node *node, struct raft_event 
                    node->output.error.message);
         return;
     }
+    if (received > commit && raft_commit(node->raft) >= received && node->output.install.index == 0)
+        report_mark(&world->report, SIM_MARK_INSTALL_KEPT);
     node_carry_out(world, node, count);
     if (world->check.failed)
         return;

@@ -76,8 +76,6 @@ static void install_marks(struct world *world, const struct node *node)
     const struct check_node *at = &world->check.nodes[world_index(world, node)];
     const struct check_entry *last = check_log_at(&at->memory, at->memory.count);
     report_mark(report, SIM_MARK_INSTALL_ANEW);
-    if (machine_next_install(node->machine).index > 0)
-        report_mark(report, SIM_MARK_INSTALL_OVERTAKEN);
     if (last && last->config_at > at->view.commit)
         report_mark(report, SIM_MARK_INSTALL_CONFIG);
 }
@@ -269,9 +267,12 @@ static void node_check_leader(struct world *world, struct node *node)
         if (i == index || world->nodes[i].blank ||
             !raft_peer_view(node->raft, world->ids[i], &peer))
             continue;
-        bool needed = world->check.nodes[index].peers[i].needs_snapshot;
-        if (peer.needs_snapshot && !needed)
+        const struct check_node *at = &world->check.nodes[index];
+        if (peer.needs_snapshot && !at->peers[i].needs_snapshot)
             report_mark(&world->report, SIM_MARK_NEEDS_SNAPSHOT);
+        if (at->view.base.index > at->base_before && peer.match < at->snapshot_told &&
+            peer.match >= at->view.base.index)
+            report_mark(&world->report, SIM_MARK_NEEDS_NONE);
         check_peer_view(&world->check, index, i, &peer, output_rejected(node, world->ids[i]),
                         node->now_us);
     }

@@ -128,7 +128,7 @@
     X(INSTALLED, "snapshots installed")                                                 \
     X(INSTALL_ANEW, "logs thrown away for a snapshot")                                  \
     X(INSTALL_KEPT, "logs that agree with a received snapshot")                         \
-    X(INSTALL_OVERTAKEN, "installs overtaken by a newer one")                           \
+    X(INSTALL_BUSY, "pieces refused while a snapshot was installed")                    \
     X(INSTALL_CONFIG, "configurations replaced by that of a snapshot")                  \
     X(RESTORED_AT_START, "starts that restored a snapshot")                             \
     X(START_BEHIND_BASE, "starts from a log that begins behind a snapshot")             \

@@ -36,6 +36,7 @@ struct snapshots {
     struct flow_part receiving;
     uint64_t stream_at_us; /* earliest SIM_STREAM queued; UINT64_MAX: none */
     bool sending;          /* the sender wants to be asked */
+    uint64_t part_from;    /* who sends it: node << 32 | incarnation */
     bool installing;       /* the last one received went to the core, and is not settled yet */
     bool handed;           /* and a step of the core has seen it */
 };

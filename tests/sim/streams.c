@@ -264,8 +264,15 @@ static void take_piece(struct world *world, struct node *node, uint64_t from,
     enum flow_verdict verdict =
         flow_judge(&snapshots->receiving, &snapshots->sender.limits, snapshots->newest.index,
                    snapshots->installing, piece, now_us);
+    if (verdict == FLOW_BUSY && snapshots->installing)
+        report_mark(&world->report, SIM_MARK_INSTALL_BUSY);
     if (verdict == FLOW_BUSY || (verdict == FLOW_BEGIN && !part_open(world, node, piece)))
         return;
+    uint64_t sender = from << 32 | world->nodes[from].incarnation;
+    if (verdict == FLOW_GOES_ON && sender != snapshots->part_from)
+        report_mark(&world->report, SIM_MARK_PART_MOVED);
+    if (verdict != FLOW_HAVE)
+        snapshots->part_from = sender;
     if (verdict != FLOW_HAVE && !part_take(world, node, piece, now_us))
         return;
     struct peer_snapshot ack = flow_answer(&snapshots->receiving, snapshots->newest.index, piece);
