@@ -61,20 +61,50 @@ uint64_t kv_revision(const struct kv *kv)
     return kv->open ? kv->revision : 0;
 }
 
-/* --- Client sessions: each under its id, 8 bytes big-endian ------------------------------------
+/* --- Client sessions ---------------------------------------------------------------------------
  */
 
-static int session_put(void *tx, uint64_t id, const void *data, size_t bytes)
+/* Under its id, its parts but the first under id and number; 8 bytes big-endian each: a session
+ * lies together, its first part in front. */
+struct session_name {
+    uint64_t id, part;
+};
+
+static struct slice session_key(struct session_name *name, uint64_t id, uint64_t part)
 {
-    uint64_t name = htobe64(id);
-    return tables_put_bytes(tx, TABLE_SESSIONS, (struct slice){(uint8_t *)&name, sizeof name},
+    *name = (struct session_name){htobe64(id), htobe64(part)};
+    return (struct slice){(uint8_t *)name, part ? sizeof *name : sizeof name->id};
+}
+
+static int session_put(void *tx, uint64_t id, uint64_t part, const void *data, size_t bytes)
+{
+    struct session_name name;
+    return tables_put_bytes(tx, TABLE_SESSIONS, session_key(&name, id, part),
                             (struct slice){data, bytes});
 }
 
-static int session_remove(void *tx, uint64_t id)
+static int session_remove(void *tx, uint64_t id, uint64_t part)
 {
-    uint64_t name = htobe64(id);
-    int rc = tables_erase(tx, TABLE_SESSIONS, (struct slice){(uint8_t *)&name, sizeof name});
+    struct session_name name;
+    int rc = tables_erase(tx, TABLE_SESSIONS, session_key(&name, id, part));
+    return rc == CONCLAVE_NOT_FOUND ? 0 : rc;
+}
+
+static int session_remove_all(void *tx, uint64_t id)
+{
+    struct session_name name;
+    struct tables_cursor cursor;
+    struct slice key = session_key(&name, id, 0);
+    int rc = tables_cursor_open(tx, TABLE_SESSIONS, &cursor);
+    if (rc)
+        return rc;
+    rc = tables_cursor_move(&cursor, TABLES_FROM, &key, NULL);
+    while (!rc && key.bytes >= sizeof name.id && memcmp(key.data, &name.id, sizeof name.id) == 0) {
+        rc = tables_cursor_erase(&cursor);
+        if (!rc)
+            rc = tables_cursor_move(&cursor, TABLES_NEXT, &key, NULL);
+    }
+    tables_cursor_close(&cursor);
     return rc == CONCLAVE_NOT_FOUND ? 0 : rc;
 }
 
@@ -83,17 +113,19 @@ static int sessions_save(struct kv *kv, struct tables_tx *tx)
 {
     if (!kv->sessions.save)
         return 0;
-    const struct session_sink sink = {.arg = tx, .put = session_put, .remove = session_remove};
+    const struct session_sink sink = {
+        .arg = tx, .put = session_put, .remove = session_remove, .remove_all = session_remove_all};
     return kv->sessions.save(kv->sessions.arg, &sink);
 }
 
 static int session_load(struct kv *kv, struct slice key, struct slice value)
 {
-    uint64_t name;
-    if (key.bytes != sizeof name)
+    struct session_name name = {0};
+    if (key.bytes != sizeof name && key.bytes != sizeof name.id)
         return CONCLAVE_CORRUPT;
-    memcpy(&name, key.data, sizeof name);
-    return kv->sessions.load(kv->sessions.arg, be64toh(name), value.data, value.bytes);
+    memcpy(&name, key.data, key.bytes);
+    return kv->sessions.load(kv->sessions.arg, be64toh(name.id), be64toh(name.part), value.data,
+                             value.bytes);
 }
 
 static int sessions_load(struct kv *kv)

@@ -18,8 +18,8 @@ struct tables;
 /* Who keeps client sessions in the tables (machine/session_layer.h). */
 struct kv_sessions {
     void *arg;
-    /* Takes in a stored record, when the store is opened; ids rising. A code. */
-    int (*load)(void *arg, uint64_t id, const void *data, size_t bytes);
+    /* Takes in a stored record, when the tables are opened; ids and parts rising. A code. */
+    int (*load)(void *arg, uint64_t id, uint64_t part, const void *data, size_t bytes);
     /* Writes what changed into the transaction of an apply, after its commands were answered, or
      * into the one that ends a restore; may be called again for the same one. 0 or what the sink
      * returned. */

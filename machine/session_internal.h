@@ -35,4 +35,8 @@ void session_ring_create(struct session_table *table, struct session *session, u
 
 void session_mark_dirty(struct session_table *table, struct session *session);
 
+/* The slots of these numbers changed, and with them the session. */
+void session_mark_changed(struct session_table *table, struct session *session, uint64_t from,
+                          uint64_t to);
+
 #endif

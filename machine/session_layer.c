@@ -315,10 +315,10 @@ int session_layer_apply(struct session_layer *layer, const struct session_input 
 
 /* --- Life ------------------------------------------------------------------------------------- */
 
-static int load(void *arg, uint64_t id, const void *data, size_t bytes)
+static int load(void *arg, uint64_t id, uint64_t part, const void *data, size_t bytes)
 {
     struct session_layer *layer = arg;
-    return session_table_load(layer->table, id, data, bytes);
+    return session_table_load(layer->table, id, part, data, bytes);
 }
 
 struct session_layer *session_layer_create(const struct conclave_machine_ops *ops, void *machine)

@@ -63,6 +63,16 @@ void session_mark_dirty(struct session_table *table, struct session *session)
     table->dirty = session;
 }
 
+void session_mark_changed(struct session_table *table, struct session *session, uint64_t from,
+                          uint64_t to)
+{
+    session_mark_dirty(table, session);
+    if (session->changed_to == 0 || from < session->changed_from)
+        session->changed_from = from;
+    if (to > session->changed_to)
+        session->changed_to = to;
+}
+
 static void dirty_unlink(struct session_table *table, struct session *session)
 {
     if (!session->dirty)
@@ -327,6 +337,7 @@ void session_table_settle(struct session_table *table, struct session *session, 
     struct session_slot *slot = slot_pending(session, sequence);
     if (!slot)
         return;
+    session_mark_changed(table, session, sequence, sequence);
     if (!session_table_keeps(table, body)) {
         slot->state = SLOT_FORGOTTEN;
         slot->code = 0;
@@ -342,10 +353,10 @@ void session_table_settle(struct session_table *table, struct session *session, 
 void session_table_settle_forgotten(struct session_table *table, struct session *session,
                                     uint64_t sequence)
 {
-    (void)table;
     struct session_slot *slot = slot_pending(session, sequence);
     if (!slot)
         return;
+    session_mark_changed(table, session, sequence, sequence);
     slot->state = SLOT_FORGOTTEN;
     slot->code = 0;
 }
@@ -371,6 +382,6 @@ void session_table_sweep(struct session_table *table)
             slot->state = SLOT_FORGOTTEN;
             slot->code = 0;
         }
-        session_mark_dirty(table, most);
+        session_mark_changed(table, most, most->acknowledged + 1, most->highest);
     }
 }

@@ -25,7 +25,7 @@
 #include "machine/audit_chain.h"
 
 enum {
-    SESSIONS_MAX = 16384,  /* 320 bytes each with the smallest ring: 5 MiB */
+    SESSIONS_MAX = 16384,  /* 352 bytes each with the smallest ring: 6 MiB */
     SESSION_WINDOW = 4096, /* numbers above the acknowledged one that a session may use */
     SESSION_LIFETIME_MS = 60000,
     SESSION_CLOCK_STEP_MAX_MS = 30000, /* more than this is not believed to have been usable time:
@@ -72,6 +72,8 @@ struct session {
     uint32_t capacity;          /* 0 or a power of two */
     bool dirty;                 /* in the table's list of changed ones */
     uint64_t body_bytes;
+    uint64_t changed_from, changed_to; /* numbers whose slots changed since saved; to 0: none */
+    uint64_t stored_from, stored_to;   /* parts of answers that are saved: from, and below to */
     struct session *in_bucket, *older, *newer, *next_dirty;
 };
 
@@ -159,23 +161,27 @@ struct buf *session_table_encode(const struct session_table *table);
 /* Replaces the table's content. Errors: MALFORMED; the table is then empty. */
 MUST_USE int session_table_decode(struct session_table *table, const void *data, size_t bytes);
 
-/* Where single records are kept beside a machine's data. The functions return 0 or a code of the
- * store's own, which ends the save. */
+/* Where single records are kept beside a machine's data. A session is part 0 and, for its answers,
+ * parts of SESSION_PART_NUMBERS numbers each, from 1 on: what is written for a batch follows from
+ * the batch, not from all answers that are kept. Id 0 is the table itself. The functions return 0
+ * or a code of the store's own, which ends the save. */
+enum { SESSION_PART_NUMBERS = 64 };
 struct session_sink {
     void *arg;
-    int (*put)(void *arg, uint64_t id, const void *data, size_t bytes);
-    int (*remove)(void *arg, uint64_t id); /* one that is not there is no error */
+    int (*put)(void *arg, uint64_t id, uint64_t part, const void *data, size_t bytes);
+    int (*remove)(void *arg, uint64_t id, uint64_t part); /* one that is not there is no error */
+    int (*remove_all)(void *arg, uint64_t id);            /* all parts */
 };
 
-/* Writes what changed since the last session_table_saved; id 0 is the table's own record. */
+/* Writes what changed since the last session_table_saved. */
 int session_table_save(const struct session_table *table, const struct session_sink *sink);
 
 /* What was saved is kept. */
 void session_table_saved(struct session_table *table);
 
-/* Takes one saved record in, ids rising. Errors: MALFORMED. */
-MUST_USE int session_table_load(struct session_table *table, uint64_t id, const void *data,
-                                size_t bytes);
+/* Takes one saved record in, ids and parts rising. Errors: MALFORMED. */
+MUST_USE int session_table_load(struct session_table *table, uint64_t id, uint64_t part,
+                                const void *data, size_t bytes);
 
 /* After the last record. */
 void session_table_loaded(struct session_table *table);
