@@ -2,6 +2,7 @@
  * was hit, by a mend where it was several. Never a cut, never a wrong entry. */
 #include "fixture.h"
 
+#include "base/prng.h"
 #include "storage/identity.h"
 #include "storage/wal_repair.h"
 
@@ -337,5 +338,50 @@ Test(repair, every_operation_may_fail)
     failed = 0;
     interrupt(&peer, true, &failed);
     cr_assert_gt(failed, 20);
+    peer_free(&peer);
+}
+
+/* Spoils a stretch or two, of a few bytes or of several records; not in the last segment, whose
+ * last batch looks torn if what attests it goes with it. */
+static void spoil(struct memory_disk *disk, const struct placed *places, size_t count,
+                  struct prng *prng)
+{
+    while (strcmp(places[count - 1].path, places[count - 2].path) == 0)
+        count--;
+    for (uint64_t times = prng_between(prng, 1, 2); times > 0; times--) {
+        uint8_t junk[256];
+        size_t bytes = 0;
+        const struct placed *place = &places[prng_below(prng, count - 1)];
+        (void)memory_disk_bytes(disk, place->path, &bytes);
+        size_t at = prng_below(prng, 8) == 0 ? 0 : place->offset + (size_t)prng_below(prng, 48);
+        size_t length = (size_t)prng_between(prng, 1, prng_below(prng, 2) ? 4 : sizeof(junk));
+        length = length < bytes - at ? length : bytes - at;
+        bool zeros = prng_below(prng, 2) == 0;
+        for (size_t i = 0; i < length; i++)
+            junk[i] = zeros ? 0 : (uint8_t)prng_next(prng);
+        memory_disk_rot(disk, place->path, at, junk, length);
+    }
+}
+
+/* It is healed, or refused and left alone; never is an entry another one. */
+Test(repair, junk_in_two_places_is_healed_or_refused, .timeout = 240)
+{
+    struct peer peer;
+    struct placed places[512];
+    size_t outcomes[4] = {0};
+    struct prng prng;
+    peer_make(&peer, story_long);
+    size_t count = image_layout(peer.disk, places, 512);
+    prng_init(&prng, 1);
+    for (int life = 0; life < 3000; life++) {
+        struct memory_disk *disk = memory_disk_clone(peer.disk);
+        char what[64];
+        (void)snprintf(what, sizeof(what), "life %d", life);
+        spoil(disk, places, count, &prng);
+        outcomes[heal(&peer, disk, what)]++;
+        memory_disk_destroy(disk);
+    }
+    cr_assert_gt(outcomes[OUTCOME_MENDED], 1000);
+    cr_assert_gt(outcomes[OUTCOME_REFUSED], 0);
     peer_free(&peer);
 }
