@@ -331,6 +331,16 @@ void cluster_transfer(struct cluster *cluster, raft_node_id from, raft_node_id t
     cluster_step(cluster, to, &event, 1);
 }
 
+void cluster_cut(struct cluster *cluster, uint32_t from, uint32_t to)
+{
+    for (uint32_t a = 1; a <= CLUSTER_NODES_MAX; a++) {
+        for (uint32_t b = 1; b <= CLUSTER_NODES_MAX; b++) {
+            if (from >> a & 1 && to >> b & 1)
+                cluster->cut[a][b] = true;
+        }
+    }
+}
+
 void cluster_advance(struct cluster *cluster, uint64_t us)
 {
     cluster->now_us += us;
@@ -379,7 +389,7 @@ static bool settle_once(struct cluster *cluster)
 {
     if (cluster->wire.count > 0) {
         struct raft_message *message = wire_remove(cluster, 0);
-        if (cluster->nodes[message->to].raft)
+        if (cluster->nodes[message->to].raft && !cluster->cut[message->from][message->to])
             cluster_receive(cluster, message);
         else
             raft_message_destroy(message);

@@ -46,6 +46,7 @@ struct cluster {
     struct raft_configuration configuration;       /* the first entry */
     struct test_node nodes[CLUSTER_NODES_MAX + 1]; /* by id; 0 unused */
     struct raft_messages wire;
+    bool cut[CLUSTER_NODES_MAX + 1][CLUSTER_NODES_MAX + 1]; /* from, to: dropped when delivered */
 };
 
 /* `voters` nodes of one new cluster; the first `alive` of them are started. Change
@@ -90,6 +91,9 @@ void cluster_snapshot(struct cluster *cluster, raft_node_id id, uint64_t index, 
 /* The newest snapshot of one node has arrived at another, durable; APPLIED follows at once unless
  * hold_applied. */
 void cluster_transfer(struct cluster *cluster, raft_node_id from, raft_node_id to);
+
+/* Cuts the links from one set of nodes (bit i: node i) to another. */
+void cluster_cut(struct cluster *cluster, uint32_t from, uint32_t to);
 
 /* Moves the clock; nobody is told. */
 void cluster_advance(struct cluster *cluster, uint64_t us);

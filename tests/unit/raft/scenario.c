@@ -1,0 +1,55 @@
+/* Bugs of other systems, each replayed: scenario/NAME.txt says what happens and what has to come of
+ * it. docs/testing.md lists them, and those that are tests of their own. */
+#include "script.h"
+
+#include <criterion/criterion.h>
+
+Test(scenario, etcd_8243_a_higher_term_rejoins_as_the_leader_dies)
+{
+    script_run("etcd_8243_a_higher_term_rejoins_as_the_leader_dies");
+}
+
+Test(scenario, etcd_8501_an_isolated_leader_rejoins)
+{
+    script_run("etcd_8501_an_isolated_leader_rejoins");
+}
+
+Test(scenario, hashicorp_606_one_holds_to_a_leader_that_stepped_down)
+{
+    script_run("hashicorp_606_one_holds_to_a_leader_that_stepped_down");
+}
+
+Test(scenario, hashicorp_609_a_node_that_cannot_win_starves_nobody)
+{
+    script_run("hashicorp_609_a_node_that_cannot_win_starves_nobody");
+}
+
+Test(scenario, cloudflare_2020_two_do_not_hear_each_other)
+{
+    script_run("cloudflare_2020_two_do_not_hear_each_other");
+}
+
+Test(scenario, redpanda_3003_who_steps_down_reports_no_success)
+{
+    script_run("redpanda_3003_who_steps_down_reports_no_success");
+}
+
+Test(scenario, redisraft_17_an_isolated_leader_removes_its_peers)
+{
+    script_run("redisraft_17_an_isolated_leader_removes_its_peers");
+}
+
+Test(scenario, redisraft_18_a_restart_reads_nothing_old)
+{
+    script_run("redisraft_18_a_restart_reads_nothing_old");
+}
+
+Test(scenario, a_leader_cut_off_inside_its_lease)
+{
+    script_run("a_leader_cut_off_inside_its_lease");
+}
+
+Test(scenario, a_lease_ends_with_a_transfer)
+{
+    script_run("a_lease_ends_with_a_transfer");
+}
