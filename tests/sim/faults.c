@@ -93,8 +93,8 @@ static void fault_rot(struct world *world)
     struct node *node = faults_target(world);
     uint32_t index = world_index(world, node);
     if (world->knobs.real_disk || world->knobs.real_machine || !node->up ||
-        world->report.decisions[SIM_FAULT_WIPE] > 0 || !check_may_lose(&world->check, index) ||
-        !world_grant(world, SIM_FAULT_ROT))
+        world->report.decisions[SIM_FAULT_WIPE] > 0 || machine_synced(node->machine) ||
+        !check_may_lose(&world->check, index) || !world_grant(world, SIM_FAULT_ROT))
         return;
     faults_crash(world, node);
     if (!check_may_lose(&world->check, index))
@@ -103,7 +103,7 @@ static void fault_rot(struct world *world)
     if (left == 0)
         return;
     check_rot(&world->check, index, left, node->life);
-    machine_crash(node->machine, true);
+    (void)machine_crash(node->machine, true);
 }
 
 /* A node is told that it has lost its connection to its leader, or to anybody: which may be so. */

@@ -113,6 +113,8 @@ static void draw_real(struct knobs *knobs, struct prng *prng)
         knobs->reset_chance = PICK(prng, 0, 100, 300);
         knobs->storage.kill_chance = PICK(prng, 700, 1000);
     }
+    knobs->sync_chance = PICK(prng, 0, 20, 300);
+    knobs->chance[SIM_FAULT_FULL_STORE] = PICK(prng, 5, 100);
     knobs->chance[SIM_FAULT_CUT_FRAME] = PICK(prng, 5, 50);
     knobs->chance[SIM_FAULT_BAD_SYNC] = PICK(prng, 2, 10, 50);
     knobs->chance[SIM_FAULT_DAMAGED_VOTE] = PICK(prng, 100, 1000);

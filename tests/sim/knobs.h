@@ -48,6 +48,7 @@ struct change_knobs {
     X(CUT_FRAME, "frames cut short")                 \
     X(BAD_SYNC, "disk operations failed")            \
     X(DISK_FULL, "disks nearly full")                \
+    X(FULL_STORE, "tables without room")             \
     X(BAD_START, "starts cut short")                 \
     X(DAMAGE, "logs damaged for good")               \
     X(ROT, "last batches rotten")                    \
@@ -94,10 +95,11 @@ struct knobs {
     uint64_t leader_chance; /* a fault that hits a node is aimed at a leader */
     uint64_t reset_chance;  /* a crash loses the state machine's data too */
 
-    bool real_wire;    /* messages are encoded, and decoded where they arrive */
-    bool real_disk;    /* vote file and log are the real ones */
-    bool real_machine; /* keys, values and sessions in LMDB: slow; else in memory */
-    bool twin_machine; /* both, side by side */
+    bool real_wire;       /* messages are encoded, and decoded where they arrive */
+    bool real_disk;       /* vote file and log are the real ones */
+    bool real_machine;    /* keys, values and sessions in LMDB: slow; else in memory */
+    uint64_t sync_chance; /* a state machine is synced after a batch */
+    bool twin_machine;    /* both, side by side */
     struct storage_knobs storage;
     struct change_knobs changes;
 

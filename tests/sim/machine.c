@@ -25,6 +25,7 @@ struct machine {
     struct store *store, *twin;
     const char *difference; /* of an answer of the twin */
     uint64_t applied;
+    bool synced; /* nothing was changed since: a loss of power takes nothing away */
     uint64_t hash;
     RAFT_LIST(struct machine_unit, queue); /* oldest first */
     uint32_t working;                      /* of the queue's front: in the batch under way */
@@ -203,6 +204,7 @@ void machine_complete(struct machine *machine,
     if (machine->twin)
         twin_apply(machine, count, last);
     machine->applied = last;
+    machine->synced = false;
     hash_take(machine);
     size_t at = 0;
     for (uint32_t i = 0; i < machine->working; i++) {
@@ -219,14 +221,36 @@ void machine_complete(struct machine *machine,
 
 /* --- Life ------------------------------------------------------------------------------------- */
 
-void machine_crash(struct machine *machine, bool reset)
+void machine_fill(struct machine *machine)
+{
+    store_fill(machine->store);
+    if (machine->twin)
+        store_fill(machine->twin);
+}
+
+void machine_sync(struct machine *machine)
+{
+    ASSERT(store_sync(machine->store) == CONCLAVE_OK);
+    if (machine->twin)
+        ASSERT(store_sync(machine->twin) == CONCLAVE_OK);
+    machine->synced = true;
+}
+
+bool machine_synced(const struct machine *machine)
+{
+    return machine->synced;
+}
+
+bool machine_crash(struct machine *machine, bool power)
 {
     machine_clear(machine);
-    store_crash(machine->store, reset);
+    store_crash(machine->store, power, machine->synced);
     if (machine->twin)
-        store_crash(machine->twin, reset);
+        store_crash(machine->twin, power, machine->synced);
+    bool reset = power && !machine->synced;
     if (reset)
         machine->applied = 0;
+    return reset;
 }
 
 static bool open_one(struct store *store, uint64_t applied, struct conclave_error *error)
@@ -247,6 +271,7 @@ bool machine_start(struct machine *machine, struct conclave_error *error)
     if (!open_one(machine->store, machine->applied, error) ||
         (machine->twin && !open_one(machine->twin, machine->applied, error)))
         return false;
+    machine->synced = false; /* a store that is open is not believed after a loss of power */
     hash_take(machine);
     return true;
 }
@@ -263,6 +288,7 @@ int machine_restore(struct machine *machine, uint64_t index, struct slice snapsh
     int code = store_restore(machine->store, index, snapshot);
     if (!code && machine->twin)
         code = store_restore(machine->twin, index, snapshot);
+    machine->synced = false;
     if (!code) {
         machine->applied = index;
         hash_take(machine);

@@ -38,8 +38,18 @@ void machine_complete(struct machine *machine,
                                       const struct conclave_reply_sink *reply),
                       void *arg);
 
-/* The node dies: what is queued is gone; what was applied stays, or (`reset`) is gone too. */
-void machine_crash(struct machine *machine, bool reset);
+/* The next change finds no room in the tables, once. Open. */
+void machine_fill(struct machine *machine);
+
+/* Puts what was applied on the disk. Open. */
+void machine_sync(struct machine *machine);
+
+/* True if a loss of power would take nothing away. */
+bool machine_synced(const struct machine *machine);
+
+/* The node dies: what is queued is gone; what was applied stays, or is gone too if the power was
+ * lost before it was synced. True: it is gone. */
+bool machine_crash(struct machine *machine, bool power);
 
 /* A start. False: what the store holds is not what was applied, or after a reset not nothing. */
 MUST_USE bool machine_start(struct machine *machine, struct conclave_error *error);

@@ -375,9 +375,13 @@ void node_crash(struct world *world, struct node *node)
     bool files = world->knobs.real_machine || world->knobs.twin_machine;
     if (files && disk_storage(node->disk) && power)
         reset = true; /* one machine: what it kept in memory alone is gone */
-    if (reset && machine_applied(node->machine) > 0)
+    bool held = machine_applied(node->machine) > 0;
+    if (!machine_crash(node->machine, reset) && reset) {
+        report_mark(report, SIM_MARK_MACHINE_SYNCED);
+        reset = false;
+    }
+    if (reset && held)
         report_mark(report, SIM_MARK_MACHINE_RESET);
-    machine_crash(node->machine, reset);
     report_event(report, (struct record){.at_us = world->now_us,
                                          .kind = RECORD_CRASH,
                                          .node = index,

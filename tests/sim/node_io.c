@@ -164,6 +164,15 @@ void node_answer_reads(struct world *world, struct node *node)
     node->reads.count = kept;
 }
 
+static void apply_batch(struct world *world, struct node *node, struct node_at *at)
+{
+    if (world_fault(world, SIM_FAULT_FULL_STORE))
+        machine_fill(node->machine);
+    machine_complete(node->machine, entry_applied, at);
+    if (!world->check.failed && knobs_chance(&world->prng, world->knobs.sync_chance))
+        machine_sync(node->machine);
+}
+
 void node_applied(struct world *world, struct node *node)
 {
     struct node_at at = {.world = world, .node = node};
@@ -171,7 +180,7 @@ void node_applied(struct world *world, struct node *node)
     if (install.index > 0)
         snapshots_install(world, node, install);
     else
-        machine_complete(node->machine, entry_applied, &at);
+        apply_batch(world, node, &at);
     if (world->check.failed)
         return;
     node->machine_busy = false;

@@ -76,6 +76,7 @@
     X(CLOCK_CAPPED, "steps of cluster time too long to be believed")                    \
     X(STALE_SERVED, "stale reads answered with an older state")                         \
     X(STALE_REFUSED, "stale reads refused as too old")                                  \
+    X(MACHINE_SYNCED, "state machines that a loss of power left as they were synced")   \
     X(TWIN_APPLY, "batches applied in memory and in files")                             \
     X(HISTORY_SEARCHED, "histories searched to the end")                                \
     X(HISTORY_UNDECIDED, "histories not decided")                                       \

@@ -90,11 +90,12 @@ int store_open(struct store *store, uint64_t *ret_applied, struct conclave_error
     return session_layer_open(store->sessions, &store->env, ret_applied, error);
 }
 
-/* What a loss of power may leave: pages that were never written. */
+/* What a loss of power may leave: pages that were never written. Or it is all there by chance, and
+ * still is not to be believed. */
 static void spoil(const struct store *store)
 {
-    if (store->kind == STORE_MEMORY)
-        return; /* believes no boot but its own */
+    if (store->kind == STORE_MEMORY || store->boots % 2 == 0)
+        return;
     static const uint8_t garbage[GARBAGE_BYTES] = {0xa5};
     char path[STORE_PATH_BYTES + 16];
     (void)snprintf(path, sizeof path, "%s/data.mdb", store->dir);
@@ -105,14 +106,26 @@ static void spoil(const struct store *store)
     (void)close(file);
 }
 
-void store_crash(struct store *store, bool power)
+void store_crash(struct store *store, bool power, bool synced)
 {
     store_close(store);
     if (!power)
         return;
     store->env.boot_id[0] = ++store->boots;
     store->env.boot_id[1] = 1; /* never all zero, which means unknown */
-    spoil(store);
+    if (!synced)
+        spoil(store);
+}
+
+void store_fill(struct store *store)
+{
+    if (store->tables)
+        tables_memory_fill(store->tables);
+}
+
+int store_sync(struct store *store)
+{
+    return kv_machine_ops()->sync(store->kv);
 }
 
 int store_apply(struct store *store, const struct session_input *inputs, size_t count,

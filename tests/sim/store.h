@@ -29,8 +29,14 @@ void store_remove(struct store *store);
 /* Opens it; *ret_applied: what it holds already. */
 MUST_USE int store_open(struct store *store, uint64_t *ret_applied, struct conclave_error *error);
 
-/* The node is dead; `power`: and nothing unsynced may be believed. */
-void store_crash(struct store *store, bool power);
+/* The node is dead; `power`: and nothing may be believed that is not `synced`. */
+void store_crash(struct store *store, bool power, bool synced);
+
+/* The next change finds no room, once; LMDB's tables grow by themselves. Open. */
+void store_fill(struct store *store);
+
+/* Puts everything on the disk. Open. */
+MUST_USE int store_sync(struct store *store);
 
 /* As session_layer_apply. Open. */
 MUST_USE int store_apply(struct store *store, const struct session_input *inputs, size_t count,

@@ -62,7 +62,7 @@ Test(machine, is_restored_from_a_snapshot_with_keys_and_sessions)
     uint64_t hash = machine_hash(machine);
     cr_assert_gt(index, 10);
     struct buf *snapshot = machine_snapshot(machine);
-    machine_crash(machine, true);
+    cr_assert(machine_crash(machine, true));
     cr_assert(machine_start(machine, NULL));
     cr_assert_neq(machine_hash(machine), hash);
     cr_assert_eq(machine_restore(machine, index, (struct slice){snapshot->data, snapshot->bytes}),
