@@ -13,6 +13,7 @@ enum {
 void wal_collect_begin(struct wal_collect *collect, struct raft_id base)
 {
     collect->base = base;
+    collect->base_replaced = false;
     collect->last = base;
 }
 
@@ -69,8 +70,10 @@ static void cut(struct wal_collect *collect, uint64_t index)
         raft_batch_unref(run->batch);
         collect->group_count--;
     }
-    if (index <= collect->base.index)
+    if (index <= collect->base.index) {
         collect->base = last;
+        collect->base_replaced = last.index > 0;
+    }
     collect->last = last;
 }
 
@@ -106,6 +109,22 @@ void wal_collect_absent(struct wal_collect *collect, struct raft_id last)
     }
 }
 
+/* The first entry becomes the base: the one before it was replaced in a segment that is gone, so
+ * that its term is not known, and a log has to begin behind a known entry. It is in a snapshot:
+ * segments are removed up to where one reaches, and this was not the last that was to go. */
+static void settle_unknown_base(struct wal_collect *collect)
+{
+    struct raft_run *run = &collect->groups[0];
+    collect->base = run->batch->entries[run->first].id;
+    run->first++;
+    if (--run->count > 0)
+        return;
+    raft_batch_unref(run->batch);
+    collect->group_count--;
+    memmove(collect->groups, collect->groups + 1,
+            collect->group_count * sizeof(collect->groups[0]));
+}
+
 void wal_collect_settle(struct wal_collect *collect)
 {
     ASSERT(collect->pending_count == 0);
@@ -123,8 +142,11 @@ void wal_collect_settle(struct wal_collect *collect)
             kept = run->count > 0 ? i - 1 : i;
         }
     }
-    if (absent.index == 0)
+    if (absent.index == 0) {
+        if (collect->base_replaced)
+            settle_unknown_base(collect);
         return;
+    }
     for (size_t i = 0; i < kept; i++)
         raft_batch_unref(collect->groups[i].batch);
     collect->group_count -= kept;

@@ -8,6 +8,7 @@
 
 struct wal_collect {
     struct raft_id base; /* what is before the first entry */
+    bool base_replaced;  /* by a segment that is gone: its term is not known */
     struct raft_id last;
     struct raft_run *groups; /* done; each owns a reference */
     size_t group_count, group_capacity;
@@ -29,7 +30,7 @@ void wal_collect_add(struct wal_collect *collect, const struct wal_record *recor
  */
 void wal_collect_absent(struct wal_collect *collect, struct raft_id last);
 
-/* The log begins behind the last absent entry. */
+/* The log begins behind the last absent entry, and in any case behind one whose term is known. */
 void wal_collect_settle(struct wal_collect *collect);
 
 /* The last entry below `index`. */

@@ -221,3 +221,34 @@ Test(compaction, crash_anywhere_leaves_a_log_without_a_gap)
     }
     memory_disk_destroy(base);
 }
+
+/* Removing stops between two segments, of which the second replaces entries of the first: what is
+ * before the log then has no known term, and a leader asked with it would be heard by nobody. */
+Test(compaction, stopped_half_way_leaves_a_log_that_begins_behind_a_known_entry)
+{
+    uint64_t removed = 1, count = 2;
+    for (; removed < count; removed++) {
+        struct memory_disk *disk = memory_disk_create();
+        struct scene scene;
+        cr_assert_eq(scene_create(&scene, memory_disk_io(disk)), CONCLAVE_OK);
+        for (uint64_t index = 2; index < 42; index += 4)
+            cr_assert_eq(append(&scene, 1, index, 4), CONCLAVE_OK);
+        for (uint64_t index = 20; index < 100; index += 4)
+            cr_assert_eq(append(&scene, 2, index, 4), CONCLAVE_OK);
+        struct wal_range range = wal_release(scene.wal, 90);
+        count = range.end - range.first;
+        cr_assert_gt(count, 3);
+        range.end = range.first + removed;
+        cr_assert_eq(wal_remove(scene.wal, range, NULL), CONCLAVE_OK);
+        wal_close(scene.wal);
+        struct wal_recovery found = {0};
+        cr_assert_eq(log_read(memory_disk_io(disk), &found, NULL), CONCLAVE_OK);
+        cr_assert_eq(found.base.term, found.base.index < 20 ? 1 : 2, "behind %lu:%lu",
+                     (unsigned long)found.base.term, (unsigned long)found.base.index);
+        cr_assert_leq(found.base.index, 90);
+        cr_assert_eq(raft_runs_first(&found.entries).index, found.base.index + 1);
+        cr_assert_eq(raft_runs_last(&found.entries).index, 99);
+        raft_runs_clear(&found.entries);
+        memory_disk_destroy(disk);
+    }
+}
