@@ -13,6 +13,7 @@ sys.path[:0] = [HERE, os.path.dirname(HERE)]
 import format as formatting  # noqa: E402
 import headers  # noqa: E402
 import layers  # noqa: E402
+import rules  # noqa: E402
 import summary  # noqa: E402
 import symbols  # noqa: E402
 
@@ -30,6 +31,52 @@ class Tree(unittest.TestCase):
         with open(full, "w", encoding="utf-8") as file:
             file.write(text)
         return full
+
+
+class Rules(Tree):
+    ROW = "| {0} | what | raft/a.c | `log/rule_{0}` | breaks_{0} |\n"
+
+    def complaints(self, rows=None, scenario="`scenario/a`"):
+        """Of a tree in which all is well but for what is given."""
+        numbers = list(rules.RULES)
+        rows = [self.ROW.format(n) for n in numbers] if rows is None else rows
+        self.write("docs/testing.md",
+                   "<!-- rules: begin -->\n| rule |\n|---|\n" + "".join(rows) +
+                   "<!-- rules: end -->\n<!-- scenarios: begin -->\n| seen |\n|---|\n"
+                   f"| there | {scenario} |\n<!-- scenarios: end -->\n")
+        self.write("raft/a.c", "/* Rules " + ", ".join(map(str, numbers)) + " */\n")
+        self.write("tests/unit/raft/log.c", "".join(f"Test(log, rule_{n})\n" for n in numbers) +
+                   "Test(scenario, a)\n")
+        for n in numbers:
+            self.write(f"tests/mutants/breaks_{n}.patch", "")
+        return list(rules.problems(self.root))
+
+    def row_with(self, old, new):
+        rows = [self.ROW.format(n) for n in rules.RULES]
+        return [rows[0].replace(old, new)] + rows[1:]
+
+    def test_good_table_passes(self):
+        self.assertEqual(self.complaints(), [])
+
+    def test_missing_rule_is_found(self):
+        self.assertEqual(len(self.complaints([self.ROW.format(n) for n in rules.RULES][1:])), 1)
+
+    def test_missing_test_is_found(self):
+        self.assertIn("there is no test", self.complaints(self.row_with("log/", "gone/"))[0])
+
+    def test_missing_mutation_is_found(self):
+        self.assertIn("no mutation", self.complaints(self.row_with("breaks_", "mends_"))[0])
+
+    def test_missing_file_is_found(self):
+        self.assertIn("there is no raft/b.c", self.complaints(self.row_with("a.c", "b.c"))[0])
+
+    def test_file_that_does_not_name_the_rule_is_found(self):
+        self.complaints()
+        self.write("raft/a.c", "/* Rule 44 */\n")
+        self.assertEqual(len(list(rules.problems(self.root))), 43)
+
+    def test_missing_scenario_is_found(self):
+        self.assertEqual(len(self.complaints(scenario="`scenario/b`")), 2)
 
 
 class Layers(Tree):
