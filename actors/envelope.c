@@ -93,6 +93,7 @@ void envelope_destroy(struct envelope *envelope)
     case ENVELOPE_STREAM:
     case ENVELOPE_INSTALL:
     case ENVELOPE_APPLIED:
+    case ENVELOPE_SPACE:
     case ENVELOPE_LEADERSHIP:
     case ENVELOPE_DRAIN:
     case ENVELOPE_SERVING:

@@ -68,6 +68,9 @@ enum envelope_type {
     /* state machine -> network, and as a question the other way */
     ENVELOPE_AUDIT,
 
+    /* segment helper -> raft, network */
+    ENVELOPE_SPACE,
+
     /* network -> raft -> network */
     ENVELOPE_STATUS,
 
@@ -144,6 +147,7 @@ struct envelope {
         struct raft_start start;
         struct raft_messages received;
         raft_node_id peer_down;
+        bool disk_full;
         struct {
             raft_node_id peer;
             uint64_t incarnation;

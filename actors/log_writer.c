@@ -27,6 +27,7 @@ struct log_writer {
     uint64_t segment_asked_us; /* 0: not asked for */
     uint64_t cut_index;        /* entries up to here need not be on disk */
     bool cut_due;
+    bool room_missed; /* the log waits for room, and said so */
 
     /* What the batch at hand will have made durable. */
     bool batch_open;
@@ -104,6 +105,18 @@ static void stage(struct log_writer *writer, struct envelope *persist)
     sends->count = 0; /* the references moved */
 }
 
+/* There is no room for the next segment: nothing was written and nothing is let go, as if the disk
+ * hung, and it is tried again until there is. */
+static int wait_for_room(struct actor *actor, const struct conclave_error *error)
+{
+    struct log_writer *writer = actor->state;
+    if (!writer->room_missed)
+        log_event(&actor->node->logger, CONCLAVE_LOG_ERROR, "log-writer", "no_room",
+                  "reason=\"%s; the log waits\"", error->message);
+    writer->room_missed = true;
+    return CONCLAVE_OK;
+}
+
 /* Makes the batch durable, then releases what waited for it. This is the line between "written" and
  * "acknowledged": the network gets a follower's ack only behind the fdatasync. */
 static int commit_batch(struct actor *actor, struct conclave_error *error)
@@ -116,8 +129,13 @@ static int commit_batch(struct actor *actor, struct conclave_error *error)
             return code;
     }
     code = wal_sync(writer->wal, error);
+    if (wal_is_blocked(writer->wal))
+        return wait_for_room(actor, error);
     if (code)
         return code;
+    writer->room_missed = false;
+    if (!writer->batch_open)
+        return CONCLAVE_OK; /* it was an attestation that had found no room */
 
     if (writer->send_after.count) {
         struct envelope *send = envelope_create(ENVELOPE_SEND);
@@ -132,6 +150,13 @@ static int commit_batch(struct actor *actor, struct conclave_error *error)
     writer->batch_open = false;
     writer->hard_state_changed = false;
     return CONCLAVE_OK;
+}
+
+static int attest_last(struct actor *actor, struct conclave_error *error)
+{
+    struct log_writer *writer = actor->state;
+    int code = wal_attest(writer->wal, error);
+    return wal_is_blocked(writer->wal) ? wait_for_room(actor, error) : code;
 }
 
 static void ask_for_segment(struct actor *actor)
@@ -223,19 +248,25 @@ static int log_writer_run(struct actor *actor, struct conclave_error *error)
     for (;;) {
         ask_for_segment(actor);
         bool attest = wal_needs_attest(writer->wal);
-        inbox_wait(&actor->inbox, attest                     ? ATTEST_AFTER_MS
-                                  : writer->segment_asked_us ? SEGMENT_RETRY_US / 1000
-                                                             : -1);
+        inbox_wait(&actor->inbox, attest ? ATTEST_AFTER_MS
+                                  : writer->segment_asked_us || wal_is_blocked(writer->wal)
+                                      ? SEGMENT_RETRY_US / 1000
+                                      : -1);
         int ended = drain(actor);
         if (ended == ENVELOPE_QUIT)
             return CONCLAVE_OK;
         int code = CONCLAVE_OK;
-        if (writer->batch_open)
+        if (writer->batch_open || wal_is_blocked(writer->wal))
             code = commit_batch(actor, error);
         else if (attest || ended == ENVELOPE_STOP)
-            code = wal_attest(writer->wal, error);
+            code = attest_last(actor, error);
         if (code)
             return code;
+        if (wal_is_blocked(writer->wal)) {
+            if (ended == ENVELOPE_STOP)
+                return CONCLAVE_OK; /* what was not written was not acknowledged */
+            continue;
+        }
         cut(actor);
         if (ended == ENVELOPE_STOP)
             return wal_attest(writer->wal, error);

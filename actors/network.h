@@ -43,7 +43,10 @@ struct kept_frame {
 struct client_side {
     struct clients *ports[CLIENT_PORTS]; /* NULL: not listening there */
     struct pending *pending;
-    bool draining; /* new work is refused: the node is stopping */
+    bool draining;  /* new work is refused: the node is stopping */
+    bool disk_full; /* a leader refuses commands, but for those that give space back */
+    bool leads;
+    const struct conclave_machine_ops *machine;
 
     struct {
         struct staged_reply *items;

@@ -41,6 +41,7 @@ static int network_start(struct actor *actor, struct conclave_error *error)
 {
     struct network *network = mem_zalloc(sizeof *network);
     actor->state = network;
+    network->clients.machine = actor->node->options.machine;
     audit_init(&network->audit, actor->node->identity.node_id);
     int code = peers_create(actor->node->context, actor->node->listen, prng_entropy(),
                             &network->peers, error);
@@ -62,6 +63,7 @@ static void take_leadership(struct network *network, const struct envelope *enve
     network->leader = envelope->leadership.leader;
     network->leader_term = envelope->leadership.term;
     network->leads = envelope->leadership.self;
+    network->clients.leads = network->leads;
 }
 
 /* Refuses new work from now on. STOP reaches raft behind all that was taken before. */
@@ -105,6 +107,9 @@ static int drain(struct actor *actor, uint64_t now_us)
             break;
         case ENVELOPE_AUDIT:
             network_audit_own(actor, envelope, now_us);
+            break;
+        case ENVELOPE_SPACE:
+            network->clients.disk_full = envelope->disk_full;
             break;
         case ENVELOPE_DRAIN:
             drain_clients(actor);

@@ -317,6 +317,20 @@ static bool session_acceptable(struct client_side *side, client_handle client,
     return !code;
 }
 
+/* True if the command may be taken while the disk is nearly full. */
+static bool gives_space_back(const struct client_side *side, const struct client_op *op)
+{
+    struct slice command = op->body;
+    if (op->type == CLIENT_OP_SESSION) {
+        struct session_request request;
+        if (session_request_decode(op->body.data, op->body.bytes, &request) != CONCLAVE_OK ||
+            request.opcode != SESSION_COMMAND)
+            return true; /* small, and without it a session would end */
+        command = request.command;
+    }
+    return side->machine->frees && side->machine->frees(command.data, command.bytes);
+}
+
 /* Takes a proposal or query in; its body points into `frame`. */
 static void take_work(struct client_side *side, client_handle client, const struct client_op *op,
                       struct buf *frame)
@@ -332,6 +346,14 @@ static void take_work(struct client_side *side, client_handle client, const stru
         return;
     if (side->draining) {
         answer(side, client, op->id, CONCLAVE_STOPPING, conclave_code_text(CONCLAVE_STOPPING));
+        return;
+    }
+    bool changes = op->type == CLIENT_OP_PROPOSE || in_session;
+    if (changes && side->disk_full && side->leads && !gives_space_back(side, op)) {
+        answer(
+            side, client, op->id, CONCLAVE_NO_SPACE,
+            "this node's disk is nearly full: it takes nothing but reads and deletes until there "
+            "is room; not applied");
         return;
     }
     if (!pending_enter(side->pending, client, op->id, op->body.bytes, &origin)) {

@@ -14,7 +14,8 @@ enum {
     INFLIGHT_BYTES = 64 << 20, /* 64 commands of the largest size, or 250,000 small ones */
     SEGMENT_BYTES = 16 << 20,
     SNAPSHOT_BYTES = 64 << 20, /* what a start applies again at most: about a second */
-    SNAPSHOT_ENTRIES = 100000
+    SNAPSHOT_ENTRIES = 100000,
+    DISK_RESERVE_BYTES = 64 << 20 /* a segment, a small snapshot, and what is on its way */
 };
 
 void conclave_options_init(struct conclave_options *options)
@@ -28,6 +29,7 @@ void conclave_options_init(struct conclave_options *options)
     options->segment_bytes = SEGMENT_BYTES;
     options->snapshot_bytes = SNAPSHOT_BYTES;
     options->snapshot_entries = SNAPSHOT_ENTRIES;
+    options->disk_reserve_bytes = DISK_RESERVE_BYTES;
     options->log_level = CONCLAVE_LOG_INFO;
 }
 
@@ -133,6 +135,9 @@ int conclave_options_set(struct conclave_options *options, const char *name, con
         wanted = "a size such as 64MiB";
     } else if (strcmp(name, "snapshot-bytes") == 0) {
         good = parse_bytes(value, &options->snapshot_bytes);
+        wanted = "a size such as 64MiB";
+    } else if (strcmp(name, "disk-reserve") == 0) {
+        good = parse_bytes(value, &options->disk_reserve_bytes);
         wanted = "a size such as 64MiB";
     } else if (strcmp(name, "snapshot-entries") == 0) {
         good = parse_number(value, &options->snapshot_entries);

@@ -171,6 +171,9 @@ static void take(struct actor *actor, struct envelope **envelope)
         event->start = e->start;
         e->start = (struct raft_start){0};                  /* moved */
         event->start.members = actor->node->recovered.boot; /* read-only by now */
+        self->started = true;
+        if (self->disk_full)
+            add_event(self, RAFT_EVENT_DISK_FULL)->disk_full = true;
         break;
     }
     case ENVELOPE_RECEIVED:
@@ -193,6 +196,11 @@ static void take(struct actor *actor, struct envelope **envelope)
         break;
     case ENVELOPE_HANDOVER:
         self->handover = HANDOVER_WANTED;
+        break;
+    case ENVELOPE_SPACE:
+        self->disk_full = e->disk_full;
+        if (self->started)
+            add_event(self, RAFT_EVENT_DISK_FULL)->disk_full = e->disk_full;
         break;
     case ENVELOPE_PEER_SEEN: {
         struct raft_event *event = add_event(self, RAFT_EVENT_PEER_SEEN);

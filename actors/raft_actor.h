@@ -50,6 +50,8 @@ struct raft_actor {
     uint64_t leader_term;
     bool leads;
     bool serving_told;
+    bool started;      /* START was taken: events may follow */
+    bool disk_full;    /* as the segment helper last said */
     uint64_t revision; /* as the state machine last said, for status */
 };
 

@@ -284,6 +284,7 @@ static void carry_trace(struct actor *actor, const struct raft_trace *trace)
                   "raft", "transfer", "target=%s reason=%s", member_name(self, trace->a),
                   trace->b == RAFT_TRANSFER_DISK       ? "disk_stalled"
                   : trace->b == RAFT_TRANSFER_PRIORITY ? "priority"
+                  : trace->b == RAFT_TRANSFER_FULL     ? "disk_full"
                                                        : "asked");
         break;
     case RAFT_TRACE_TRANSFER_SENT:

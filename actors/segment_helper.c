@@ -1,23 +1,87 @@
 /* The log-writer's helper: prepares the next log segment (allocates and zeroes it, which is slow)
- * and removes those that are not needed any more, while the log-writer goes on writing. */
+ * and removes those that are not needed any more, while the log-writer goes on writing. It also
+ * watches the room on the disk: when there is too little for what may still have to be written, the
+ * node takes no more commands (but for those that give space back) and had better not lead. */
 #include "actors/node.h"
+#include "base/fatal.h"
+
+#include <stdlib.h>
+
+/* How often the free space is looked at. */
+enum { WATCH_MS = 1000 };
+
+struct segment_helper {
+    bool no_segment; /* the next segment found no room */
+    bool full;       /* as raft and the network were told */
+};
+
+static int segments_start(struct actor *actor, struct conclave_error *error)
+{
+    (void)error;
+    actor->state = mem_zalloc(sizeof(struct segment_helper));
+    return CONCLAVE_OK;
+}
+
+static void segments_stop(struct actor *actor)
+{
+    free(actor->state);
+}
 
 /* A full disk, or no descriptor, is not fatal here: the log goes on in the segment it has, and asks
  * again. */
 static int prepare(struct actor *actor, struct conclave_error *error)
 {
+    struct segment_helper *helper = actor->state;
     int code = wal_prepare_segment(actor->node->wal, error);
-    if (code != CONCLAVE_NO_SPACE && code != CONCLAVE_NO_MEMORY)
-        return code;
-    log_event(&actor->node->logger, CONCLAVE_LOG_WARN, actor->ops->name, "no_next_segment",
-              "reason=\"%s\"", error->message);
-    return CONCLAVE_OK;
+    bool missed = code == CONCLAVE_NO_SPACE;
+    if ((missed && !helper->no_segment) || code == CONCLAVE_NO_MEMORY)
+        log_event(&actor->node->logger, CONCLAVE_LOG_WARN, actor->ops->name, "no_next_segment",
+                  "reason=\"%s\"", error->message);
+    helper->no_segment = missed;
+    return missed || code == CONCLAVE_NO_MEMORY ? CONCLAVE_OK : code;
+}
+
+/* Less room than the reserve; once it was, an eighth more is needed, so that it does not come and
+ * go with every file. */
+static bool is_full(struct actor *actor)
+{
+    const struct segment_helper *helper = actor->state;
+    uint64_t reserve = actor->node->options.disk_reserve_bytes, free_bytes;
+    if (helper->no_segment || reserve == 0)
+        return helper->no_segment;
+    struct conclave_error error;
+    if (io_posix_free_bytes(actor->node->options.data_dir, &free_bytes, &error)) {
+        log_event(&actor->node->logger, CONCLAVE_LOG_WARN, actor->ops->name, "free_space_unknown",
+                  "reason=\"%s\"", error.message);
+        return helper->full;
+    }
+    return free_bytes < (helper->full ? reserve + reserve / 8 : reserve);
+}
+
+static void watch(struct actor *actor)
+{
+    struct segment_helper *helper = actor->state;
+    bool full = is_full(actor);
+    if (full == helper->full)
+        return;
+    helper->full = full;
+    log_event(&actor->node->logger, full ? CONCLAVE_LOG_ERROR : CONCLAVE_LOG_INFO, actor->ops->name,
+              full ? "disk_full" : "disk_has_room", "reason=\"%s\"",
+              full ? "there is too little room: nothing but reads and deletes is taken; free some "
+                     "space"
+                   : "everything is taken again");
+    static const enum actor_id told[] = {ACTOR_RAFT, ACTOR_NETWORK};
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        struct envelope *space = envelope_create(ENVELOPE_SPACE);
+        space->disk_full = full;
+        actor_send(actor, told[i], &space);
+    }
 }
 
 static int segments_run(struct actor *actor, struct conclave_error *error)
 {
     for (;;) {
-        inbox_wait(&actor->inbox, -1);
+        inbox_wait(&actor->inbox, WATCH_MS);
         for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
             enum envelope_type type = envelope->type;
             int code = CONCLAVE_OK;
@@ -29,7 +93,9 @@ static int segments_run(struct actor *actor, struct conclave_error *error)
             if (code || type == ENVELOPE_STOP || type == ENVELOPE_QUIT)
                 return code;
         }
+        watch(actor);
     }
 }
 
-const struct actor_ops segment_helper_ops = {.name = "segments", .run = segments_run};
+const struct actor_ops segment_helper_ops = {
+    .name = "segments", .start = segments_start, .run = segments_run, .stop = segments_stop};

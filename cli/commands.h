@@ -59,6 +59,8 @@ int cmd_up_run(const struct args *args);
         {"snapshot-bytes", 0, "SIZE", NULL, true, "a snapshot after so much (64MiB)"},            \
         {"snapshot-entries", 0, "N", NULL, true, "or after so many entries (100000)"},            \
         {"leases", 0, "BOOL", NULL, true, "serve 'get --lease' by leases: on all nodes (false)"}, \
+        {"disk-reserve", 0,    "SIZE",                                                            \
+         NULL,           true, "with less room on disk writes are refused (64MiB)"},              \
         {"inflight-max", 0, "SIZE", NULL, true, "commands taken and not yet answered (64MiB)"},   \
     {                                                                                             \
         "log-level", 0, "LEVEL", NULL, true, "debug, info, warn or error (info)"                  \

@@ -241,6 +241,7 @@ static bool refusal_may_be_retried(const struct client_reply *reply,
     case CONCLAVE_TIMEOUT:
     case CONCLAVE_HANDOVER:
     case CONCLAVE_STALE:
+    case CONCLAVE_NO_SPACE: /* its leader hands over, if anybody has room */
         return true;
     case CONCLAVE_UNKNOWN: /* a read has no outcome, and a number may come again */
         return !op_changes(entry->op->kind) || entry->sequence > 0;
@@ -383,7 +384,7 @@ static int unsent_code(const struct conclave_client *client, const struct table_
     if (entry->uncertain)
         return CONCLAVE_UNKNOWN; /* rule 44 */
     if (refusal == CONCLAVE_BUSY || refusal == CONCLAVE_STOPPING || refusal == CONCLAVE_HANDOVER ||
-        refusal == CONCLAVE_STALE)
+        refusal == CONCLAVE_STALE || refusal == CONCLAVE_NO_SPACE)
         return refusal;
     if (refusal == 0 && client->heard_ns < entry->op->submitted_ns)
         return CONCLAVE_UNREACHABLE;

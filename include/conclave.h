@@ -205,6 +205,10 @@ struct conclave_machine_ops {
      * state is not used again in this process; the next start opens it and restores again.
      * Typical codes: those of the source; CORRUPT: not a state of this machine; NO_SPACE. */
     int (*restore)(void *machine, uint64_t index, struct conclave_snapshot_source *source);
+
+    /* Whether a command gives space back (a delete), and is to be taken even while the disk is
+     * nearly full. It looks at the command alone: any thread calls it. NULL: none does. */
+    bool (*frees)(const void *data, size_t bytes);
 };
 
 /* --- A node -----------------------------------------------------------------------------------
@@ -343,6 +347,11 @@ struct conclave_options {
     uint64_t snapshot_bytes;   /* 64 MiB */
     uint64_t snapshot_entries; /* 100,000 */
 
+    /* Less free space than this in the data directory's file system: commands are refused with
+     * NO_SPACE, but for those that give space back, and the lead is handed over. 0: not looked at.
+     */
+    uint64_t disk_reserve_bytes; /* 64 MiB */
+
     void *zmq_context; /* the caller's ZeroMQ context, used and never terminated; NULL: own */
 
     const struct conclave_machine_ops *machine; /* NULL: the built-in key-value machine */
@@ -367,10 +376,10 @@ CONCLAVE_API void conclave_options_init(struct conclave_options *options);
 
 /* Sets one option by the name that the command line uses without its dashes: "election-timeout"
  * "500ms", "heartbeat" "100ms", "segment-size" "16MiB", "inflight-max" "64MiB",
- * "snapshot-bytes" "64MiB", "snapshot-entries" "100000", "log-level" "warn", "seed" "7",
- * "priority" "50", "expose-plaintext" "true". Paths and endpoints are fields only,
- * since the struct borrows strings. Errors: INVALID (unknown name, bad value), with the sentence in
- * *error. */
+ * "snapshot-bytes" "64MiB", "snapshot-entries" "100000", "disk-reserve" "64MiB", "log-level"
+ * "warn", "seed" "7", "priority" "50", "expose-plaintext" "true". Paths and endpoints are fields
+ * only, since the struct borrows strings. Errors: INVALID (unknown name, bad value), with the
+ * sentence in *error. */
 CONCLAVE_API CONCLAVE_MUST_USE int conclave_options_set(struct conclave_options *options,
                                                         const char *name, const char *value,
                                                         struct conclave_error *error);
@@ -482,7 +491,7 @@ struct conclave_op {
  * applied, at its deadline with
  *   UNREACHABLE  no node gave any sign of life
  *   NO_LEADER    nodes answered and none of them led
- *   BUSY, STOPPING, HANDOVER, STALE  the last node that was asked refused it, every time
+ *   BUSY, STOPPING, HANDOVER, STALE, NO_SPACE  the last node that was asked refused it, every time
  *   TIMEOUT      the leader was known and could not be sent to; a read: no answer came
  * or, for proposals and transfers alone, with UNKNOWN: it was sent to a node that may have taken
  * it, and its deadline passed, or before that the node lost leadership or its connection was given

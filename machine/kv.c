@@ -1,6 +1,7 @@
 #include "machine/kv.h"
 
 #include "base/fatal.h"
+#include "codec/kv.h"
 #include "machine/kv_command.h"
 #include "machine/kv_query.h"
 #include "machine/kv_record.h"
@@ -292,6 +293,13 @@ static int kv_restore(void *machine, uint64_t index, struct conclave_snapshot_so
     return code ? code : kv_state_revision(&kv->tables->state, &kv->revision);
 }
 
+static bool kv_frees(const void *data, size_t bytes)
+{
+    struct kv_command command;
+    return kv_command_decode(data, bytes, &command) == CONCLAVE_OK &&
+           (command.opcode == KV_DELETE || command.opcode == KV_DELETE_RANGE);
+}
+
 const struct conclave_machine_ops *kv_machine_ops(void)
 {
     static const struct conclave_machine_ops ops = {
@@ -305,6 +313,7 @@ const struct conclave_machine_ops *kv_machine_ops(void)
         .snapshot_begin = snapshot_begin,
         .snapshot_write = snapshot_write,
         .snapshot_end = snapshot_end,
+        .frees = kv_frees,
         .restore = kv_restore,
     };
     return &ops;

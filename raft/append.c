@@ -54,7 +54,7 @@ static void answer(struct raft *raft, const struct raft_message *request,
     message->append_response = response;
     message->append_response.last_index = raft->log.last.index;
     message->append_response.round = request->append_request.round;
-    message->append_response.priority = raft->options.priority;
+    message->append_response.priority = raft_own_priority(raft);
     message->append_response.life = raft->life;
     if (response.result != RAFT_APPEND_STALE)
         message->append_response.promise_us = raft_promise(raft);

@@ -27,7 +27,7 @@ static struct raft_message *accepted(const struct raft *raft, uint64_t match)
         .match = match,
         .last_index = raft->log.last.index,
         .round = raft->ack_round,
-        .priority = raft->options.priority,
+        .priority = raft_own_priority(raft),
         .life = raft->life,
         .promise_us = raft_promise(raft),
     };

@@ -44,7 +44,7 @@ void raft_draw_timeout(struct raft *raft)
     raft->election_timeout_us = prng_between(&raft->prng, timeout, 2 * timeout);
     /* A node of low priority lets the others try first. */
     raft->election_timeout_us +=
-        timeout * (RAFT_PRIORITY_MAX - raft->options.priority) / RAFT_PRIORITY_MAX;
+        timeout * (RAFT_PRIORITY_MAX - raft_own_priority(raft)) / RAFT_PRIORITY_MAX;
     raft->election_deadline_us = raft->now_us + raft->election_timeout_us;
 }
 

@@ -136,6 +136,7 @@ struct raft {
 
     /* Leader. */
     struct raft_transfer transfer; /* all zero in every other role: Rule 25 */
+    bool disk_full;                /* the host says so */
     uint64_t better_since_us;      /* a voter of higher priority could lead; 0: there is none */
     bool disk_transfer_tried;      /* since this node's disk hangs */
     uint64_t leader_since_us;
@@ -304,6 +305,9 @@ void raft_transfer_step(struct raft *raft);
 
 /* Answers who asked for a transfer, if it has ended. */
 void raft_transfer_answer(struct raft *raft);
+
+/* What the others are told: a node that can take no more had better not lead. */
+uint32_t raft_own_priority(const struct raft *raft);
 
 /* True if a persist has been out for longer than a disk may take. */
 bool raft_disk_stalled(const struct raft *raft);

@@ -99,7 +99,8 @@ enum raft_event_type {
     RAFT_EVENT_SNAPSHOT_TAKEN,
     RAFT_EVENT_SNAPSHOT_RECEIVED,
     RAFT_EVENT_PEER_SEEN,
-    RAFT_EVENT_CHANGE
+    RAFT_EVENT_CHANGE,
+    RAFT_EVENT_DISK_FULL
 };
 
 enum raft_change_type {
@@ -146,6 +147,9 @@ struct raft_event {
             uint64_t seq;
             struct raft_id last;
         } persisted;
+
+        bool disk_full; /* nearly: the node's priority is 0 until it has room again, and a leader
+                           hands over at once if a voter has a higher one */
 
         uint64_t applied; /* the state machine holds everything up to this index */
 
@@ -243,9 +247,10 @@ struct raft_trace {
 };
 
 enum raft_transfer_reason {
-    RAFT_TRANSFER_ASKED = 1,   /* by a TRANSFER event */
-    RAFT_TRANSFER_DISK = 2,    /* this node's disk hangs */
-    RAFT_TRANSFER_PRIORITY = 3 /* the target has a higher priority */
+    RAFT_TRANSFER_ASKED = 1,    /* by a TRANSFER event */
+    RAFT_TRANSFER_DISK = 2,     /* this node's disk hangs */
+    RAFT_TRANSFER_PRIORITY = 3, /* the target has a higher priority */
+    RAFT_TRANSFER_FULL = 4      /* this node's disk is nearly full, and the target's is not */
 };
 
 #define RAFT_LIST(type, name)     \

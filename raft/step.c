@@ -138,6 +138,9 @@ static int event_handle(struct raft *raft, struct raft_event *event)
     case RAFT_EVENT_PEER_SEEN:
         raft_on_peer_seen(raft, event->peer_seen.peer, event->peer_seen.incarnation);
         break;
+    case RAFT_EVENT_DISK_FULL:
+        raft->disk_full = event->disk_full;
+        break;
     case RAFT_EVENT_CHANGE:
         raft_on_change(raft, event->change);
         break;

@@ -26,11 +26,16 @@ static bool may_lead(const struct raft *raft, const struct raft_progress *peer)
  * election timeouts without a break: one that comes and goes must not take the lead each time. */
 enum { BETTER_FOR_TIMEOUTS = 10 };
 
+uint32_t raft_own_priority(const struct raft *raft)
+{
+    return raft->disk_full ? 0 : raft->options.priority;
+}
+
 /* The voter with the highest priority above this node's that holds all that is committed. */
 static const struct raft_progress *better_peer(const struct raft *raft)
 {
     const struct raft_progress *better = NULL;
-    uint32_t priority = raft->options.priority;
+    uint32_t priority = raft_own_priority(raft);
     for (uint32_t i = 0; i < raft->peer_count; i++) {
         const struct raft_progress *peer = &raft->peers[i];
         if (peer->priority > priority && peer->match >= raft->commit && may_lead(raft, peer)) {
@@ -181,8 +186,10 @@ static void watch_priorities(struct raft *raft)
     }
     if (raft->better_since_us == 0)
         raft->better_since_us = raft->now_us;
-    if (raft->now_us - raft->better_since_us >=
-        BETTER_FOR_TIMEOUTS * raft->options.election_timeout_us)
+    if (raft->disk_full)
+        transfer_begin(raft, better->id, RAFT_TRANSFER_FULL);
+    else if (raft->now_us - raft->better_since_us >=
+             BETTER_FOR_TIMEOUTS * raft->options.election_timeout_us)
         transfer_begin(raft, better->id, RAFT_TRANSFER_PRIORITY);
 }
 

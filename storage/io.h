@@ -47,6 +47,10 @@ struct io {
                     void *arg, struct conclave_error *error);
 };
 
+/* How many bytes an ordinary user can still allocate in the file system of this path. IO. */
+MUST_USE int io_posix_free_bytes(const char *path, uint64_t *ret_bytes,
+                                 struct conclave_error *error);
+
 /* The operating system's files. Static; any thread. */
 const struct io *io_posix(void);
 

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum {
@@ -292,6 +293,19 @@ static int posix_list_dir(void *ctx, const char *path, void (*entry)(void *arg, 
     }
     (void)closedir(dir);
     return code;
+}
+
+int io_posix_free_bytes(const char *path, uint64_t *ret_bytes, struct conclave_error *error)
+{
+    struct statvfs found;
+    int failed;
+    do {
+        failed = statvfs(path, &found);
+    } while (failed && errno == EINTR);
+    if (failed)
+        return fail(error, errno, "look at the free space of", path);
+    *ret_bytes = (uint64_t)found.f_bavail * found.f_frsize;
+    return CONCLAVE_OK;
 }
 
 const struct io *io_posix(void)

@@ -212,11 +212,18 @@ int wal_sync(struct wal *wal, struct conclave_error *error)
 {
     if (wal->failed)
         return error_set(error, CONCLAVE_IO, "the log is not usable after a failed write");
+    wal->blocked = false;
     for (size_t i = 0; i < wal->part_count; i++) {
         const struct wal_part *part = &wal->parts[i];
         int code = CONCLAVE_OK;
         if (wal->file == NULL || part->sequence != wal->file_sequence)
             code = wal_segment_switch(wal, part->sequence, part->capacity, error);
+        if (code == CONCLAVE_NO_SPACE) { /* nothing of this part was written: no case of Rule 6 */
+            wal->part_count -= i;
+            memmove(wal->parts, wal->parts + i, wal->part_count * sizeof wal->parts[0]);
+            wal->blocked = true;
+            return code;
+        }
         struct iovec bytes = {.iov_base = wal->staged + part->start, .iov_len = part->bytes};
         if (code == CONCLAVE_OK)
             code = wal->io->writev(wal->io->ctx, wal->file, part->offset, &bytes, 1, error);
@@ -246,6 +253,11 @@ int wal_attest(struct wal *wal, struct conclave_error *error)
         return CONCLAVE_OK;
     stage_batch(wal, 0);
     return wal_sync(wal, error);
+}
+
+bool wal_is_blocked(const struct wal *wal)
+{
+    return wal->blocked;
 }
 
 struct raft_id wal_last(const struct wal *wal)

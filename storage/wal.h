@@ -48,7 +48,9 @@ void wal_append(struct wal *wal, const struct raft_runs *entries);
 void wal_begin_anew(struct wal *wal, struct raft_id base);
 
 /* Makes everything staged durable. After a failure the WAL must not be used again: what is on disk
- * is not known (Rule 6). NO_SPACE too is final for this batch. Nothing staged: nothing is done. */
+ * is not known (Rule 6); but for NO_SPACE, if there was no room for the next segment: what did not
+ * fit stays staged, nothing of it was written, and it may be called again. Nothing staged: nothing
+ * is done. */
 MUST_USE int wal_sync(struct wal *wal, struct conclave_error *error);
 
 /* When idle for a moment after a sync: appends and syncs the attestation of the last batch, if it
@@ -80,6 +82,9 @@ struct wal_range wal_release(struct wal *wal, uint64_t index);
  * touches no other state of the WAL. */
 MUST_USE int wal_remove(const struct wal *wal, struct wal_range range,
                         struct conclave_error *error);
+
+/* True after a NO_SPACE of wal_sync or wal_attest that may be tried again. */
+bool wal_is_blocked(const struct wal *wal);
 
 struct raft_id wal_last(const struct wal *wal); /* of what is staged or durable */
 

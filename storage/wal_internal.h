@@ -43,6 +43,7 @@ struct wal {
 
     struct io_file *file; /* NULL: none yet, or lost to a failure */
     uint64_t file_sequence;
+    bool blocked;  /* the next segment found no room; nothing of it was written */
     bool failed;   /* a write or sync failed: never again (Rule 6) */
     bool attested; /* the last durable batch is */
 

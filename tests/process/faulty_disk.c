@@ -5,6 +5,8 @@
  *   - sync: fsync and fdatasync fail with EIO
  *   - stall: fsync and fdatasync hang until the file is gone
  *   - space: pwrite, pwritev, posix_fallocate, fallocate fail with ENOSPC
+ *   - full: posix_fallocate, fallocate fail with ENOSPC, statvfs tells of no room: what was
+ *     allocated ahead can be written
  *   - read: pread, preadv fail with EIO
  * The state machine's own files (under machine/) are spared: they are memory-mapped and may be
  * lost. */
@@ -15,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -33,7 +36,7 @@ static bool is_under(int fd)
     return strncmp(path, under, strlen(under)) == 0 && !strstr(path, "/machine/");
 }
 
-static bool fails(int fd, const char *fault)
+static bool is_on(const char *fault)
 {
     const char *trigger = getenv("FAULTY_DISK_TRIGGER");
     int saved = errno;
@@ -46,7 +49,12 @@ static bool fails(int fd, const char *fault)
         close(file);
     }
     errno = saved;
-    return strncmp(word, fault, strlen(fault)) == 0 && is_under(fd);
+    return strncmp(word, fault, strlen(fault)) == 0;
+}
+
+static bool fails(int fd, const char *fault)
+{
+    return is_on(fault) && is_under(fd);
 }
 
 /* The C library's own function of this name. */
@@ -98,16 +106,26 @@ REPLACES ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t off
 
 REPLACES int posix_fallocate(int fd, off_t offset, off_t bytes)
 {
-    return fails(fd, "space") ? ENOSPC : REAL(posix_fallocate)(fd, offset, bytes);
+    return fails(fd, "space") || fails(fd, "full") ? ENOSPC
+                                                   : REAL(posix_fallocate)(fd, offset, bytes);
 }
 
 REPLACES int fallocate(int fd, int mode, off_t offset, off_t bytes)
 {
-    if (fails(fd, "space")) {
+    if (fails(fd, "space") || fails(fd, "full")) {
         errno = ENOSPC;
         return -1;
     }
     return REAL(fallocate)(fd, mode, offset, bytes);
+}
+
+REPLACES int statvfs(const char *path, struct statvfs *found)
+{
+    const char *under = getenv("FAULTY_DISK_UNDER");
+    int failed = REAL(statvfs)(path, found);
+    if (!failed && under && strncmp(path, under, strlen(under)) == 0 && is_on("full"))
+        found->f_bavail = 0;
+    return failed;
 }
 
 REPLACES ssize_t pread(int fd, void *data, size_t bytes, off_t offset)

@@ -234,7 +234,53 @@ class Disk(ClusterTest):
             self.skipTest("the lead moved while the others were started again")
         self.fail_disk(leader, "sync", (8,))
 
-    def test_full_disk_stops_the_node_and_heals(self):
+    def test_full_disk_of_the_only_node_refuses_writes_and_takes_the_rest(self):
+        if not SHIM:
+            self.skipTest("no shim in this build")
+        self.nodes = 1
+        self.start_with_shim()
+        node = self.cluster.nodes[0]
+        self.cluster.put("kept", b"value")
+        self.cluster.put("goes", b"value")
+        self.break_disk(node, "full")
+        self.shimmed(node)
+        wait_until(lambda: '"disk_full"' in node.log_text(), "it sees that there is no room")
+        done = self.cluster.run("put", "new", "value", "--timeout", "1s")
+        self.assert_sentence(done, 7, "space")
+        self.assertEqual(self.cluster.get("kept"), b"value")
+        self.assertEqual(self.cluster.run("del", "goes").returncode, 0)
+        self.assertIsNone(self.cluster.get("goes"))
+        self.assertIsNone(self.cluster.get("new"))
+        os.unlink(self.trigger)
+        # Nobody does anything: it finds the room by itself, and a client that waits is served.
+        self.cluster.put("new", b"value")
+        self.assertIn('"disk_has_room"', node.log_text())
+
+    def test_full_disk_of_the_leader_hands_the_lead_over_and_heals(self):
+        self.options = ["--segment-size", "64KiB"]
+        self.start_with_shim()
+        full = self.cluster.wait_leader()
+        others = self.cluster.others(full)
+        self.break_disk(full, "full")
+        self.shimmed(full)
+        wait_until(lambda: '"disk_full"' in full.log_text(), "it sees that there is no room")
+        # Whoever leads: asked to, the full one leads for a moment, and others take over from it.
+        if self.cluster.wait_leader() is not full:
+            self.cluster.run("leader", "transfer", full.name)
+        wait_until(lambda: self.cluster.leader() in others, "another one leads")
+        writer = self.write(300)
+        # More than its last segment holds: it waits, and neither ends nor holds the others up.
+        done = self.cluster.run("bench", "put", "--clients", "8", "--ops", "1400", "--value-size",
+                                "16384", "--json", timeout=120)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        wait_until(lambda: '"no_room"' in full.log_text(), "its log waits for room")
+        self.assertTrue(full.running)
+        self.write(100, writer)
+        os.unlink(self.trigger)
+        self.cluster.wait_caught_up()
+        self.assert_readable(writer, [full])
+
+    def test_disk_that_fails_writes_for_want_of_space_stops_the_node(self):
         self.start_with_shim()
         node = self.follower()
         self.shimmed(node)

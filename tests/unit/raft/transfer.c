@@ -469,6 +469,56 @@ Test(transfer, for_priority_waits_anew_after_a_break)
     cluster_deinit(&c);
 }
 
+static void disk_full(bool full)
+{
+    struct raft_event event = {.type = RAFT_EVENT_DISK_FULL, .disk_full = full};
+    cluster_step(&c, 1, &event, 1);
+}
+
+Test(transfer, a_full_disk_hands_over_at_once)
+{
+    uint64_t led = lesser();
+    acknowledge(led, 2, 50); /* as high as this leader's own: no reason otherwise */
+    disk_full(true);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
+    cluster_deinit(&c);
+}
+
+Test(transfer, a_full_disk_does_not_hand_over_to_another_full_one)
+{
+    uint64_t led = lesser();
+    acknowledge(led, 2, 0);
+    disk_full(true);
+    keep_up(led, 60, 0);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 0);
+    cluster_deinit(&c);
+}
+
+Test(transfer, a_disk_that_has_room_again_leads_as_before)
+{
+    uint64_t led = lesser();
+    acknowledge(led, 2, 0);
+    disk_full(true);
+    disk_full(false);
+    keep_up(led, 60, 50);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 0, "its own priority counts again");
+    cluster_deinit(&c);
+}
+
+Test(transfer, a_follower_with_a_full_disk_says_that_it_had_better_not_lead)
+{
+    cluster_init(&c, 3);
+    cluster_start(&c, 1);
+    disk_full(true);
+    cluster_receive(&c, append_request(2, 1, 2, id_of(1, 1), 1, NULL, 0));
+    cluster_persist_all(&c, 1);
+    struct raft_message *message = cluster_take(&c, 2, RAFT_APPEND_RESPONSE);
+    cr_assert(message);
+    cr_assert_eq(message->append_response.priority, 0);
+    raft_message_destroy(message);
+    cluster_deinit(&c);
+}
+
 Test(transfer, a_lower_priority_waits_longer_before_it_campaigns)
 {
     cluster_init(&c, 3);

@@ -282,6 +282,58 @@ Test(wal, helper_without_space_leaves_the_log_usable)
     memory_disk_destroy(disk);
 }
 
+Test(wal, what_finds_no_room_waits_and_loses_nothing)
+{
+    struct memory_disk *disk = disk_with_log(1, 1);
+    struct wal *wal = log_open(disk);
+    memory_disk_set_space(disk, 100);
+    uint64_t next = 2;
+    int code = CONCLAVE_OK;
+    for (; next < 10000 && !code; next += 3) { /* until the segment is full */
+        append(wal, 4, next, 3);
+        code = wal_sync(wal, NULL);
+    }
+    cr_assert_eq(code, CONCLAVE_NO_SPACE);
+    cr_assert(wal_is_blocked(wal));
+    cr_assert_not(wal_needs_attest(wal));
+    cr_assert_eq(wal_sync(wal, NULL), CONCLAVE_NO_SPACE, "as often as one likes");
+    append(wal, 4, next, 20); /* more comes meanwhile: over the end of the next one too */
+    next += 20;
+    cr_assert_eq(wal_sync(wal, NULL), CONCLAVE_NO_SPACE);
+    memory_disk_set_space(disk, 1 << 20);
+    cr_assert_eq(wal_sync(wal, NULL), CONCLAVE_OK);
+    cr_assert_not(wal_is_blocked(wal));
+    wal_close(wal);
+    memory_disk_crash_hard(disk);
+    struct wal_recovery recovery = {0};
+    cr_assert_eq(log_read(memory_disk_io(disk), &recovery, NULL), CONCLAVE_OK);
+    cr_assert_eq(raft_runs_last(&recovery.entries).index, next - 1);
+    cr_assert_eq(recovery.entries.entry_count, next - 1);
+    raft_runs_clear(&recovery.entries);
+    memory_disk_destroy(disk);
+}
+
+Test(wal, what_found_no_room_is_not_there_after_a_crash)
+{
+    struct memory_disk *disk = disk_with_log(1, 1);
+    struct wal *wal = log_open(disk);
+    memory_disk_set_space(disk, 100);
+    uint64_t durable = 1;
+    for (uint64_t next = 2;; next = durable + 1) {
+        append(wal, 4, next, 1);
+        if (wal_sync(wal, NULL) != CONCLAVE_OK)
+            break;
+        durable = next;
+    }
+    wal_close(wal);
+    memory_disk_crash_hard(disk);
+    struct wal_recovery recovery = {0};
+    cr_assert_eq(log_read(memory_disk_io(disk), &recovery, NULL), CONCLAVE_OK);
+    cr_assert_eq(raft_runs_last(&recovery.entries).index, durable);
+    raft_runs_clear(&recovery.entries);
+    memory_disk_destroy(disk);
+}
+
 Test(wal, entry_larger_than_a_segment_gets_its_own)
 {
     struct memory_disk *disk = disk_with_log(1, STORY_LARGE_INDEX - 1);
