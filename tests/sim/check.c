@@ -43,6 +43,7 @@ void check_deinit(struct check *check)
     map_deinit(&check->stores);
     map_deinit(&check->leaders);
     map_deinit(&check->votes);
+    map_deinit(&check->asked);
 }
 
 void check_fail(struct check *check, const char *invariant, const char *format, ...)

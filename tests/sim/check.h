@@ -128,6 +128,7 @@ struct check {
     struct map stores;  /* {index, 0} -> hash of the state after it */
     struct map leaders; /* {term, 0} -> node << 32 | incarnation */
     struct map votes;   /* {node, term} -> candidate */
+    struct map asked;   /* {node << 32 | from, number} -> term << 40 | round: as by op.round */
     struct ops *ops;
 
     uint64_t oracle_old_terms; /* committed entries older than the term that committed them */
@@ -257,6 +258,9 @@ void check_answer(struct check *check, uint64_t op, uint32_t node, uint32_t inca
 
 /* A read comes to a node. */
 void check_read_arrives(struct check *check, uint64_t op, uint32_t node);
+
+/* A follower's request for an index reaches a node. */
+void check_read_request(struct check *check, uint32_t node, const struct raft_message *message);
 
 /* A leader has confirmed that it still led after the read came (Rules 30 and 40). */
 void check_read_confirmed(struct check *check, uint64_t op, uint32_t node);

@@ -93,6 +93,58 @@ static void check_round_answered(struct check *check, uint32_t node,
         leader->round_answered[node] = round + 1;
 }
 
+/* Since a read came, when its node had sent this round as the leader of this term, a majority has
+ * answered that it follows. A leader that began later needs an answer of its term, to any round. */
+static void check_round(struct check *check, uint32_t node, uint64_t term, uint64_t round,
+                        uint64_t read)
+{
+    const struct check_node *at = &check->nodes[node];
+    uint64_t needed = term == at->led_term ? round + 1 : 0;
+    uint32_t followers = UINT32_C(1) << node;
+    for (uint32_t i = 0; i < check->node_count; i++) {
+        if (at->round_answered[i] > needed)
+            followers |= UINT32_C(1) << i;
+    }
+    if (!check_commit_majority(check, node, followers))
+        check_fail(check, "reads are confirmed by a majority",
+                   "n%u confirms read %" PRIu64 " by the answers of the nodes of mask %#x",
+                   node + 1, read, followers);
+}
+
+void check_read_confirmed(struct check *check, uint64_t number, uint32_t node)
+{
+    const struct op *op = &check->ops->items[number];
+    check_round(check, node, op->round_term, op->round, number);
+}
+
+enum { ASKED_ROUND_BITS = 40 };
+
+void check_read_request(struct check *check, uint32_t node, const struct raft_message *message)
+{
+    const struct check_node *at = &check->nodes[node];
+    uint64_t ends = (uint64_t)node << 32 | check_find(check, message->from);
+    map_put_once(&check->asked, ends, message->read_index.number,
+                 at->led_term << ASKED_ROUND_BITS | at->round_sent);
+}
+
+/* A leader tells a follower the index for its reads. */
+static void check_read_response(struct check *check, uint32_t node,
+                                const struct raft_message *message)
+{
+    const struct check_node *at = &check->nodes[node];
+    uint64_t ends = (uint64_t)node << 32 | check_find(check, message->to);
+    uint64_t asked;
+    if (at->view.role != RAFT_LEADER || at->led_term != message->term)
+        return; /* it leads no more at the end of this step */
+    if (!map_get(&check->asked, ends, message->read_index.number, &asked)) {
+        check_fail(check, "an answer is somebody's", "n%u answers read request %" PRIu64, node + 1,
+                   message->read_index.number);
+        return;
+    }
+    check_round(check, node, asked >> ASKED_ROUND_BITS,
+                asked & ((UINT64_C(1) << ASKED_ROUND_BITS) - 1), message->read_index.number);
+}
+
 void check_send(struct check *check, uint32_t node, const struct raft_message *message)
 {
     const struct check_node *at = &check->nodes[node];
@@ -122,7 +174,9 @@ void check_send(struct check *check, uint32_t node, const struct raft_message *m
     case RAFT_PREVOTE_RESPONSE:
     case RAFT_TIMEOUT_NOW:
     case RAFT_READ_REQUEST:
+        break;
     case RAFT_READ_RESPONSE:
+        check_read_response(check, node, message);
         break;
     }
 }
@@ -230,23 +284,6 @@ void check_read_arrives(struct check *check, uint64_t number, uint32_t node)
     struct op *op = &check->ops->items[number];
     op->round = check->nodes[node].round_sent;
     op->round_term = check->nodes[node].led_term;
-}
-
-void check_read_confirmed(struct check *check, uint64_t number, uint32_t node)
-{
-    const struct check_node *at = &check->nodes[node];
-    const struct op *op = &check->ops->items[number];
-    /* A leader that began after the read came needs an answer of its term, to any round. */
-    uint64_t needed = op->round_term == at->led_term ? op->round + 1 : 0;
-    uint32_t followers = UINT32_C(1) << node;
-    for (uint32_t i = 0; i < check->node_count; i++) {
-        if (at->round_answered[i] > needed)
-            followers |= UINT32_C(1) << i;
-    }
-    if (!check_commit_majority(check, node, followers))
-        check_fail(check, "reads are confirmed by a majority",
-                   "n%u confirms read %" PRIu64 " by the answers of the nodes of mask %#x",
-                   node + 1, number, followers);
 }
 
 void check_repeat(struct check *check, uint64_t number)

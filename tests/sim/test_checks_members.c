@@ -255,6 +255,51 @@ Test(checks_members, find_a_read_confirmed_by_answers_to_an_older_round)
     SCREAMS("reads are confirmed by a majority");
 }
 
+/* C asks A for an index, and after that A's appends of this round leave. */
+static void request_at_a(uint64_t number, uint64_t round)
+{
+    struct raft_message request = {
+        .type = RAFT_READ_REQUEST, .from = ids[C], .to = ids[A], .read_index = {.number = number}};
+    check_read_request(&check, A, &request);
+    (void)read_at_a(round);
+}
+
+static void response_of_a(uint64_t number)
+{
+    message_send(A, C,
+                 (struct raft_message){.type = RAFT_READ_RESPONSE,
+                                       .term = 2,
+                                       .read_index = {.number = number, .index = 3}});
+}
+
+Test(checks_members, are_silent_when_a_majority_confirms_a_followers_read)
+{
+    good_cluster();
+    request_at_a(8, 1);
+    answer_round(C, 1);
+    response_of_a(8);
+    SILENT();
+}
+
+Test(checks_members, find_a_followers_read_that_nobody_confirms)
+{
+    good_cluster();
+    request_at_a(7, 1);
+    answer_round(B, 1);
+    request_at_a(8, 2);
+    response_of_a(8);
+    SCREAMS("reads are confirmed by a majority");
+}
+
+Test(checks_members, find_an_index_that_nobody_asked_for)
+{
+    good_cluster();
+    request_at_a(7, 1);
+    answer_round(B, 1);
+    response_of_a(8);
+    SCREAMS("an answer is somebody's");
+}
+
 Test(checks_members, find_a_read_confirmed_by_one_majority_in_the_joint_phase)
 {
     good_cluster();
