@@ -201,6 +201,10 @@ static int craft_read(struct craft *craft)
                                     &reader, NULL, NULL);
     while (code == CONCLAVE_OK && got == sizeof part)
         code = snapshot_reader_read(reader, part, sizeof part, &got, NULL);
+    if (code == CONCLAVE_OK) { /* it goes on ending */
+        cr_assert_eq(snapshot_reader_read(reader, part, sizeof part, &got, NULL), CONCLAVE_OK);
+        cr_assert_eq(got, 0);
+    }
     snapshot_reader_close(reader);
     cr_assert_eq(memory_disk_handles(disk), 0);
     memory_disk_destroy(disk);
@@ -256,6 +260,7 @@ enum flaw {
     FLAW_FRAME_CUT,
     FLAW_NO_FRAME,
     FLAW_TWO_FRAMES,
+    FLAW_WRONG_HASH,
     FLAW_COUNT
 };
 
@@ -281,6 +286,12 @@ static void craft_flawed(struct craft *craft, enum flaw flaw)
     craft_end(craft, flaw == FLAW_MORE_PROMISED ? 23 : 22,
               (size_t)SNAPSHOT_END_BYTES + (flaw == FLAW_LONG_END ? 8 : 0) -
                   (flaw == FLAW_SHORT_END ? 8 : 0));
+    if (flaw == FLAW_WRONG_HASH) { /* in a whole end chunk */
+        uint8_t end[SNAPSHOT_END_BYTES] = {1};
+        put_u64(end + 8, 22);
+        craft->count -= SNAPSHOT_FRAME_BYTES + SNAPSHOT_END_BYTES;
+        craft_chunk(craft, SNAPSHOT_END, end, sizeof end);
+    }
     if (flaw == FLAW_BEHIND_END)
         craft->bytes[craft->count++] = 0;
 }

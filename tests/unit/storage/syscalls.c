@@ -162,8 +162,8 @@ static int call_read(struct conclave_error *error)
 static int call_write(struct conclave_error *error)
 {
     char one[] = "abc", none[] = "", two[] = "defghij";
-    struct iovec parts[] = {{one, 3}, {none, 0}, {two, 7}};
-    int code = io->writev(io->ctx, file, 0, parts, 3, error);
+    struct iovec parts[] = {{none, 0}, {one, 3}, {none, 0}, {two, 7}};
+    int code = io->writev(io->ctx, file, 0, parts, 4, error);
     if (code == CONCLAVE_OK) {
         char text[16] = {0};
         size_t got = 0;
