@@ -2,10 +2,12 @@
 
 #include "base/pack.h"
 #include "cluster.h"
+#include "raft/internal.h"
 
 #include <criterion/criterion.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void member_add(struct raft_configuration *configuration, raft_node_id id, uint32_t flags)
@@ -211,4 +213,69 @@ Test(configuration, committed_is_what_a_majority_has_reached)
     member_add(&configuration, 4, RAFT_MEMBER_LEARNER);
     cr_assert_eq(raft_configuration_committed(&configuration, value_of, match), 6);
     cr_assert_not(raft_configuration_is_voter(&configuration, 4));
+}
+
+Test(configuration, members_are_found_by_name)
+{
+    static struct raft_configuration configuration;
+    member_add(&configuration, 1, RAFT_MEMBER_VOTER);
+    member_add(&configuration, 2, RAFT_MEMBER_VOTER);
+    cr_assert_eq(raft_configuration_find_name(&configuration, "n2"), &configuration.members[1]);
+    cr_assert_null(raft_configuration_find_name(&configuration, "n3"));
+}
+
+/* Bytes of a peer or a disk: whatever no program writes is refused. */
+Test(configuration, impossible_members_are_refused)
+{
+    static struct raft_configuration good, wrong;
+    member_add(&good, 1, RAFT_MEMBER_VOTER);
+    member_add(&good, 2, RAFT_MEMBER_VOTER);
+    good.removed[good.removed_count++] = 9;
+    cr_assert_eq(decode_code(&good), CONCLAVE_OK);
+    wrong = good;
+    wrong.members[1].id = UINT64_C(1) << 53;
+    cr_assert_eq(decode_code(&wrong), CONCLAVE_MALFORMED, "an id that no language can hold");
+    wrong = good;
+    wrong.members[1].peer[0] = '\0';
+    cr_assert_eq(decode_code(&wrong), CONCLAVE_MALFORMED, "nowhere");
+    wrong = good;
+    wrong.members[1].id = 9;
+    cr_assert_eq(decode_code(&wrong), CONCLAVE_MALFORMED, "an id of a removed one");
+    wrong = good;
+    wrong.joint = true;
+    for (uint32_t i = wrong.member_count; i < CONCLAVE_VOTERS_MAX + 1; i++)
+        member_add(&wrong, 100 + i, RAFT_MEMBER_VOTER_OLD);
+    for (uint32_t i = 0; i < 2; i++)
+        wrong.members[i].flags |= RAFT_MEMBER_VOTER_OLD;
+    cr_assert_eq(decode_code(&wrong), CONCLAVE_MALFORMED, "too many voters before");
+}
+
+/* A snapshot that a peer has sent: numbers and members that cannot be are refused. */
+Test(configuration, impossible_snapshots_are_refused)
+{
+    static struct raft_configuration configuration;
+    member_add(&configuration, 1, RAFT_MEMBER_VOTER);
+    const struct raft_snapshot good = {.last = {.term = 2, .index = 9},
+                                       .configuration_index = 9,
+                                       .configuration = raft_configuration_encode(&configuration)};
+    const uint64_t beyond = RAFT_NUMBER_MAX + 1;
+    struct raft_configuration *read = NULL;
+    cr_assert_eq(raft_snapshot_read(&good, &read), CONCLAVE_OK);
+    cr_assert_eq(read->member_count, 1);
+    free(read);
+    struct raft_snapshot wrong[9];
+    for (size_t i = 0; i < 9; i++)
+        wrong[i] = good;
+    wrong[0].last.index = wrong[1].last.term = 0;
+    wrong[2].last.index = wrong[3].last.term = beyond;
+    wrong[4].configuration = NULL;
+    wrong[5].configuration_index = 0;
+    wrong[6].configuration_index = 10;
+    wrong[7].configuration = buf_copy("\xdd\xff\xff\xff\xff", 5);
+    wrong[8].configuration = buf_copy(good.configuration->data, good.configuration->bytes - 1);
+    for (size_t i = 0; i < 9; i++)
+        cr_assert_eq(raft_snapshot_read(&wrong[i], &read), CONCLAVE_MALFORMED, "snapshot %zu", i);
+    buf_unref(wrong[7].configuration);
+    buf_unref(wrong[8].configuration);
+    buf_unref(good.configuration);
 }
