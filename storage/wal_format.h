@@ -121,8 +121,11 @@
  * the first batch record names.
  *
  * A hole is only ever written over as a whole, and synced; a crash in the middle leaves a hole,
- * which is attested as before. What cannot be filled soundly (damage on both sides of the change of
- * segments; damage right before a torn batch whose first record is lost) stays CORRUPT.
+ * which is attested as before. A process that dies after the write and before the sync, or a sync
+ * that fails, leaves what looks whole and is in memory alone. So DIR/wal/mending is made, durably,
+ * before the first hole is written; a start that finds it writes all of the log again, syncs, and
+ * removes it. What cannot be filled soundly (damage on both sides of the change of segments; damage
+ * right before a torn batch whose first record is lost) stays CORRUPT.
  *
  * Everything here is pure; any thread. */
 #ifndef STORAGE_WAL_FORMAT_H
@@ -140,6 +143,7 @@ enum {
 };
 
 #define WAL_TEMPORARY_NAME "next.tmp"
+#define WAL_MENDING_NAME "mending" /* there while holes may be filled in memory alone */
 
 struct wal_header {
     uint64_t sequence;

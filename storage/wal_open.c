@@ -88,6 +88,50 @@ static int adopt(struct wal *wal, const struct wal_scan *scan, struct conclave_e
     return CONCLAVE_OK;
 }
 
+/* After a repair: what was read may never have reached the disk (a killed process, a failed sync),
+ * so all of the log is written again. What is written is what is there: this can tear nothing. */
+static int write_again(const struct wal *wal, const struct wal_scan *scan,
+                       struct conclave_error *error)
+{
+    const struct io *io = wal->io;
+    int code = CONCLAVE_OK;
+    for (size_t i = 0; i <= scan->active && code == CONCLAVE_OK; i++) {
+        const struct wal_scan_segment *segment = &scan->segments[i];
+        char *path = wal_segment_path(wal->dir, segment->sequence);
+        struct io_file *file = NULL;
+        code = io->open(io->ctx, path, 0, &file, error);
+        free(path);
+        if (code != CONCLAVE_OK)
+            return code;
+        code = rewrite(io, file, 0, i == scan->active ? scan->end : segment->bytes, error);
+        if (code == CONCLAVE_OK)
+            code = io->datasync(io->ctx, file, error);
+        io->close(io->ctx, file);
+    }
+    return code;
+}
+
+static int end_mending(const struct wal *wal, const struct wal_scan *scan,
+                       struct conclave_error *error)
+{
+    const struct io *io = wal->io;
+    char *path = path_join(wal->dir, WAL_MENDING_NAME);
+    struct io_file *file = NULL;
+    int code = io->open(io->ctx, path, IO_OPEN_READ_ONLY, &file, error);
+    if (code == CONCLAVE_OK) {
+        io->close(io->ctx, file);
+        code = write_again(wal, scan, error);
+        if (code == CONCLAVE_OK)
+            code = io->unlink(io->ctx, path, error);
+        if (code == CONCLAVE_OK)
+            code = io->sync_dir(io->ctx, wal->dir, error);
+    } else if (code == CONCLAVE_NOT_FOUND) { /* as nearly always */
+        code = CONCLAVE_OK;
+    }
+    free(path);
+    return code;
+}
+
 /* Brings the disk to what the scan found, durable and attested. */
 static int settle(struct wal *wal, const char *dir, const struct wal_scan *scan,
                   struct conclave_error *error)
@@ -98,6 +142,8 @@ static int settle(struct wal *wal, const char *dir, const struct wal_scan *scan,
     int code = wal->io->sync_dir(wal->io->ctx, wal->dir, error);
     if (code == CONCLAVE_OK)
         code = wal->io->sync_dir(wal->io->ctx, dir, error);
+    if (code == CONCLAVE_OK)
+        code = end_mending(wal, scan, error);
     if (code == CONCLAVE_OK)
         code = adopt(wal, scan, error);
     if (code == CONCLAVE_OK)

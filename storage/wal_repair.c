@@ -342,39 +342,72 @@ static int write_hole(const struct wal_repair *repair, const struct wal_hole *ho
     return code;
 }
 
-static int mend(struct wal_repair *repair, size_t number, struct conclave_error *error)
+/* What goes into a hole, to be freed; NULL: what the peers gave does not fit. */
+static uint8_t *fill_bytes(const struct wal_repair *repair, size_t number,
+                           struct conclave_error *error)
 {
     const struct wal_hole *hole = &repair->survey.holes.items[number];
     const struct raft_runs *entries = &repair->filled[number];
+    size_t size = (size_t)(hole->end - hole->offset);
+    uint8_t *bytes = mem_zalloc(size);
+    if (hole->bytes) {
+        memcpy(bytes, hole->bytes, size);
+    } else if (!put_entry(hole, entries, bytes) && !put_mend(hole, entries, bytes)) {
+        free(bytes);
+        error_set(error, CONCLAVE_CORRUPT,
+                  "segment %016" PRIx64 ".wal, offset %" PRIu64
+                  ": what the other nodes have does not fit there",
+                  hole->sequence, hole->offset);
+        return NULL;
+    }
+    return bytes;
+}
+
+static int mend(struct wal_repair *repair, size_t number, struct conclave_error *error)
+{
+    const struct wal_hole *hole = &repair->survey.holes.items[number];
     struct wal_scanner scanner = {.io = repair->io,
                                   .dir = repair->dir,
                                   .identity = &repair->identity,
                                   .scan = &repair->survey.scan,
                                   .patient = true,
                                   .error = error};
-    uint8_t *bytes = mem_zalloc((size_t)(hole->end - hole->offset));
     int code = wal_scanner_load(&scanner, hole->number, &scanner.next);
     if (code == CONCLAVE_OK && hole->end > scanner.next.bytes)
         code = error_set(error, CONCLAVE_IO, "the log became shorter while it was read");
-    if (code == CONCLAVE_OK && hole->bytes)
-        memcpy(bytes, hole->bytes, (size_t)(hole->end - hole->offset));
-    else if (code == CONCLAVE_OK && !put_entry(hole, entries, bytes) &&
-             !put_mend(hole, entries, bytes))
-        code = error_set(error, CONCLAVE_CORRUPT,
-                         "segment %016" PRIx64 ".wal, offset %" PRIu64
-                         ": what the other nodes have does not fit there",
-                         hole->sequence, hole->offset);
+    uint8_t *bytes = code == CONCLAVE_OK ? fill_bytes(repair, number, error) : NULL;
     if (code == CONCLAVE_OK)
-        code = write_hole(repair, hole, bytes, &scanner.next, error);
+        code = bytes ? write_hole(repair, hole, bytes, &scanner.next, error) : CONCLAVE_CORRUPT;
     wal_scanner_deinit(&scanner);
     free(bytes);
+    return code;
+}
+
+/* The next start writes everything once more, whatever happens to this process or to a sync. */
+static int mark_mending(const struct wal_repair *repair, struct conclave_error *error)
+{
+    const struct io *io = repair->io;
+    char *path = path_join(repair->dir, WAL_MENDING_NAME);
+    struct io_file *file = NULL;
+    int code = io->open(io->ctx, path, IO_OPEN_CREATE, &file, error);
+    if (code == CONCLAVE_OK)
+        io->close(io->ctx, file);
+    if (code == CONCLAVE_OK || code == CONCLAVE_EXISTS)
+        code = io->sync_dir(io->ctx, repair->dir, error);
+    free(path);
     return code;
 }
 
 int wal_repair_write(struct wal_repair *repair, struct conclave_error *error)
 {
     ASSERT(repair->at == repair->survey.holes.count);
-    int code = CONCLAVE_OK;
+    for (size_t i = 0; i < repair->survey.holes.count; i++) { /* before anything is changed */
+        uint8_t *bytes = fill_bytes(repair, i, error);
+        if (!bytes)
+            return CONCLAVE_CORRUPT;
+        free(bytes);
+    }
+    int code = mark_mending(repair, error);
     for (size_t i = 0; i < repair->survey.holes.count && code == CONCLAVE_OK; i++)
         code = mend(repair, i, error);
     return code;

@@ -71,6 +71,12 @@ static void disk_drop_front(struct disk *disk, uint64_t index)
     memmove(disk->entries, disk->entries + gone, disk->count * sizeof *disk->entries);
 }
 
+bool disk_holds(const struct disk *disk, struct raft_id id)
+{
+    return id.index > disk->base.index && id.index <= disk->base.index + disk->count &&
+           raft_id_equal(disk->entries[id.index - disk->base.index - 1].id, id);
+}
+
 static void persist_deinit(struct raft_persist *persist)
 {
     raft_runs_clear(&persist->entries);

@@ -54,6 +54,9 @@ bool disk_crash(struct disk *disk, struct prng *prng);
  * looks like a torn write and is cut. Returns how many entries are left; 0: that is not so here. */
 uint64_t disk_rot(struct disk *disk);
 
+/* True if this entry was synced here. */
+bool disk_holds(const struct disk *disk, struct raft_id id);
+
 /* The real disk under it; NULL: a model. */
 struct storage *disk_storage(struct disk *disk);
 

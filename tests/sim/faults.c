@@ -70,19 +70,26 @@ static void fault_crash_all(struct world *world)
     report_mark(&world->report, SIM_MARK_MAJORITY_DOWN);
 }
 
-/* A log that is damaged where it had been attested keeps its node down for good: so only where a
- * majority stays. */
+/* A log that is damaged where it had been attested keeps its node down until another one has given
+ * it back what is lost: where a majority stays, or where that is sure to happen. */
 static void fault_damage(struct world *world)
 {
     struct node *node = faults_target(world);
     if (!world->knobs.real_disk || node->damaged || node->gone || node->incarnation == 0 ||
-        !members_may_lose(world, world_index(world, node)))
+        !node->exists || node->blank || node->stopped)
         return;
+    bool may_lose = members_may_lose(world, world_index(world, node));
     if (!world_grant(world, SIM_FAULT_DAMAGE))
         return;
     if (node->up)
         faults_crash(world, node);
-    node->damaged = storage_damage(disk_storage(node->disk));
+    struct storage *storage = disk_storage(node->disk);
+    node->damaged = storage_damage(storage, &node->wants);
+    if (node->damaged && !may_lose && !repair_survives(world, node)) {
+        storage_undamage(storage);
+        node->damaged = false;
+        node->wants = (struct wal_want){0};
+    }
 }
 
 /* The last batch of a log rots before it is attested, on a node that nothing depends on: it has

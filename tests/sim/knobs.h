@@ -50,7 +50,7 @@ struct change_knobs {
     X(DISK_FULL, "disks nearly full")                \
     X(FULL_STORE, "tables without room")             \
     X(BAD_START, "starts cut short")                 \
-    X(DAMAGE, "logs damaged for good")               \
+    X(DAMAGE, "logs damaged")                        \
     X(ROT, "last batches rotten")                    \
     X(PEER_DOWN, "connections told to be lost")      \
     X(LOSS, "messages lost")                         \

@@ -260,15 +260,18 @@ static bool node_recover(struct world *world, struct node *node, struct disk_fou
     } else if (started == DISK_WRONG || (started == DISK_REFUSED && !node->damaged)) {
         check_fail(&world->check, "a start finds what was synced", "n%u: %s", index + 1,
                    error.message);
-    } else if (node->damaged && (started == DISK_STARTED || !storage_untouched(storage))) {
+    } else if (node->damaged && !node->half_mended &&
+               (started == DISK_STARTED || !storage_untouched(storage))) {
         check_fail(&world->check, "damage is found and left alone", "n%u %s", index + 1,
                    started == DISK_STARTED ? "starts with a damaged log" : "changes a damaged log");
         if (started == DISK_STARTED)
             raft_runs_clear(&ret->entries);
     } else if (started == DISK_REFUSED) {
         report_mark(&world->report, SIM_MARK_REFUSED);
-        node->refused = true;
+        repair_begin(world, node);
     } else {
+        node->damaged = node->half_mended = false;
+        node->wants = (struct wal_want){0};
         if (storage)
             report_mark(&world->report, SIM_MARK_REAL_START);
         start_marks(&world->report, ret);
@@ -298,7 +301,7 @@ void node_start(struct world *world, struct node *node)
     ASSERT(!node->up);
     uint32_t index = world_index(world, node);
     struct disk_found found;
-    if (!node->exists || node->gone || node->stopped || node->refused ||
+    if (!node->exists || node->gone || node->stopped || node->refused || node->repairing ||
         !node_recover(world, node, &found))
         return;
     if (!node_open_machine(world, node)) {

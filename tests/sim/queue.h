@@ -30,7 +30,8 @@ enum sim_event_kind {
     SIM_OPERATOR, /* the operator asks for the next change of the members */
     SIM_CHANGE,   /* its request number a arrives */
     SIM_JOIN,     /* a node that was added gets its directory and starts */
-    SIM_STOP      /* a node that was removed is switched off */
+    SIM_STOP,     /* a node that was removed is switched off */
+    SIM_REPAIR    /* a node whose log is damaged asks the others */
 };
 
 struct sim_event {

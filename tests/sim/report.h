@@ -54,6 +54,10 @@
     X(VOTE_DAMAGED, "starts with one slot of the vote damaged")                         \
     X(START_FAILED, "starts that failed and were tried again")                          \
     X(REFUSED, "damaged logs refused")                                                  \
+    X(REPAIRED, "damaged logs that got everything back")                                \
+    X(REPAIR_SERVED, "repairs served by running nodes")                                 \
+    X(REPAIR_SERVED_DAMAGED, "repairs served by nodes that are damaged too")            \
+    X(REPAIR_WAITS, "repairs that wait because nobody has it")                          \
     X(MAJORITY_DOWN, "times with a majority down")                                      \
     X(TRANSFER_DONE, "transfers of leadership that came about")                         \
     X(TRANSFER_ENDED, "transfers of leadership given up")                               \

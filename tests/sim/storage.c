@@ -19,6 +19,7 @@ enum {
     BATCH_OPERATIONS = 14, /* a batch with a vote, entries and a new segment */
     WRITE_OPERATIONS = 2,  /* a batch with entries alone */
     START_OPERATIONS = 40,
+    REPAIR_OPERATIONS = 7,
     VOTE_SLOT_USED = 72 /* bytes with a meaning at the front of a slot */
 };
 
@@ -35,7 +36,11 @@ struct storage {
     bool doomed;                 /* the power goes soon, or is gone */
     struct wal_range removing;   /* let go of, and not removed yet */
     bool vote_damaged;           /* in one slot */
-    struct memory_disk *damaged; /* as it was when it was damaged; NULL: never */
+    struct memory_disk *damaged; /* as it was when it was damaged; NULL: it is not */
+    char rotten[STORAGE_PATH_BYTES];
+    size_t rotten_at;
+    uint8_t rotten_byte; /* what was there */
+    struct wal_repair *repair;
 };
 
 static uint64_t draw(struct storage *storage, uint64_t low, uint64_t high)
@@ -112,6 +117,7 @@ void storage_destroy(struct storage *storage)
     if (!storage)
         return;
     storage_close(storage);
+    wal_repair_close(storage->repair);
     memory_disk_destroy(storage->damaged);
     memory_disk_destroy(storage->disk);
     free(storage);
@@ -300,8 +306,11 @@ int storage_open(struct storage *storage, bool interrupted, struct storage_found
     int code = open_all(storage, ret, error);
     memory_disk_power_off_at(storage->disk, 0);
     memory_disk_fail_at(storage->disk, 0, CONCLAVE_OK);
-    if (code == CONCLAVE_OK)
+    if (code == CONCLAVE_OK) {
+        memory_disk_destroy(storage->damaged); /* it may have been mended by halves */
+        storage->damaged = NULL;
         return CONCLAVE_OK;
+    }
     storage_close(storage);
     if (interrupted && power)
         memory_disk_crash(storage->disk, prng_next(&storage->prng));
@@ -353,7 +362,7 @@ static bool segments_find(const struct storage *storage, uint64_t *ret_first, ui
     return *ret_last != 0;
 }
 
-bool storage_damage(struct storage *storage)
+bool storage_damage(struct storage *storage, struct wal_want *ret_wants)
 {
     ASSERT(!storage->wal && !storage->damaged);
     struct segment segment;
@@ -367,9 +376,59 @@ bool storage_damage(struct storage *storage)
         return false;
     size_t at = (size_t)draw(storage, 0, attested - 1);
     uint8_t byte = (uint8_t)(segment.data[at] ^ draw(storage, 1, 255));
+    memcpy(storage->rotten, segment.path, sizeof storage->rotten);
+    storage->rotten_at = at;
+    storage->rotten_byte = segment.data[at];
     memory_disk_rot(storage->disk, segment.path, at, &byte, 1);
     storage->damaged = memory_disk_clone(storage->disk);
+    struct wal_repair *repair = NULL;
+    *ret_wants = (struct wal_want){0};
+    if (wal_repair_open(storage->io, STORAGE_DIR, &storage->identity, &repair, NULL) == CONCLAVE_OK)
+        (void)wal_repair_want(repair, ret_wants);
+    else
+        ret_wants->anchor.index = UINT64_MAX; /* which nobody has */
+    wal_repair_close(repair);
     return true;
+}
+
+void storage_undamage(struct storage *storage)
+{
+    memory_disk_rot(storage->disk, storage->rotten, storage->rotten_at, &storage->rotten_byte, 1);
+    memory_disk_destroy(storage->damaged);
+    storage->damaged = NULL;
+}
+
+int storage_repair_begin(struct storage *storage, struct conclave_error *error)
+{
+    ASSERT(!storage->wal && !storage->repair);
+    return wal_repair_open(storage->io, STORAGE_DIR, &storage->identity, &storage->repair, error);
+}
+
+struct wal_repair *storage_repair(struct storage *storage)
+{
+    return storage->repair;
+}
+
+int storage_repair_write(struct storage *storage, bool interrupted, struct conclave_error *error)
+{
+    uint64_t at = memory_disk_operations(storage->disk) + draw(storage, 1, REPAIR_OPERATIONS);
+    bool power = draw(storage, 0, 1) == 0;
+    if (interrupted && power)
+        memory_disk_power_off_at(storage->disk, at);
+    else if (interrupted)
+        memory_disk_fail_at(storage->disk, at, CONCLAVE_IO);
+    int code = wal_repair_write(storage->repair, error);
+    wal_repair_close(storage->repair);
+    storage->repair = NULL;
+    memory_disk_power_off_at(storage->disk, 0);
+    memory_disk_fail_at(storage->disk, 0, CONCLAVE_OK);
+    if (code != CONCLAVE_OK && interrupted && power)
+        memory_disk_crash(storage->disk, prng_next(&storage->prng));
+    memory_disk_destroy(storage->damaged);
+    storage->damaged = NULL;
+    if (code != CONCLAVE_OK)
+        storage->damaged = memory_disk_clone(storage->disk);
+    return code;
 }
 
 void storage_zero_last_batch(struct storage *storage)

@@ -8,6 +8,7 @@
 #define TESTS_SIM_STORAGE_H
 
 #include "storage/identity.h"
+#include "storage/wal_repair.h"
 #include "tests/sim/knobs.h"
 
 struct storage;
@@ -59,8 +60,21 @@ MUST_USE int storage_open(struct storage *storage, bool interrupted, struct stor
                           struct conclave_error *error);
 
 /* Changes a byte that the log knows to have been durable; the node is down. False: there is none.
- * From then on storage_open must answer CORRUPT and change nothing. */
-bool storage_damage(struct storage *storage);
+ * From then on storage_open must answer CORRUPT and change nothing. *ret_wants: what a repair
+ * will want; anchor.index 0: nothing, or there can be none. */
+bool storage_damage(struct storage *storage, struct wal_want *ret_wants);
+
+/* The byte is as it was. Right behind storage_damage. */
+void storage_undamage(struct storage *storage);
+
+/* Begins the repair of a damaged log, which was refused. CORRUPT: it is damaged beyond repair. */
+MUST_USE int storage_repair_begin(struct storage *storage, struct conclave_error *error);
+struct wal_repair *storage_repair(struct storage *storage);
+
+/* Writes what was missing, and ends the repair. `interrupted`: the power goes or an operation fails
+ * in the middle of it, unless it is done before. */
+MUST_USE int storage_repair_write(struct storage *storage, bool interrupted,
+                                  struct conclave_error *error);
 
 /* Puts zeros where the last segment's last batch was, for tests of what finds that; the node is
  * down. */

@@ -98,6 +98,7 @@ Test(real_disk, releases_nothing_of_a_batch_that_failed)
 Test(real_disk, refuses_attested_damage_and_leaves_it)
 {
     uint32_t damaged = 0;
+    struct wal_want wants;
     for (uint64_t seed = 1; seed <= 40; seed++) {
         uint64_t last, term;
         int durable;
@@ -106,7 +107,8 @@ Test(real_disk, refuses_attested_damage_and_leaves_it)
         submit(disk, 1, 2, 2, 30);
         cr_assert_eq(complete(disk, false, &durable), CONCLAVE_OK);
         disk_crash(disk, &prng);
-        if (storage_damage(storage)) { /* not if the drawn segment has one batch, the last */
+        if (storage_damage(storage,
+                           &wants)) { /* not if the drawn segment has one batch, the last */
             damaged++;
             cr_assert_eq(start(disk, &last, &term), DISK_REFUSED);
             cr_assert(storage_untouched(storage));

@@ -191,6 +191,9 @@ static void world_dispatch(struct world *world, const struct sim_event *event)
     case SIM_CHANGE:
         operator_event(world, event);
         break;
+    case SIM_REPAIR:
+        repair_event(world, event);
+        break;
     case SIM_JOIN:
     case SIM_STOP:
         members_event(world, event);

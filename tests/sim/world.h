@@ -68,14 +68,17 @@ struct node {
 
     struct disk *disk;
     struct storage_identity identity;
-    bool damaged;        /* its log is, for good: it must not start */
-    bool refused;        /* it did not */
-    bool exists;         /* it has a directory */
-    bool gone;           /* no more: it was wiped */
-    bool stopped;        /* switched off after it was removed */
-    bool blank;          /* another directory under an id that was wiped */
-    uint32_t heir;       /* the node that runs at its address now: itself, or a blank one */
-    bool asked, promote; /* it was asked in; as a voter */
+    bool damaged;          /* its log is: it must not start before it is repaired */
+    bool half_mended;      /* it was being repaired when the power went: it may be whole */
+    bool repairing;        /* it asks the others */
+    bool refused;          /* it did not start, and never will */
+    struct wal_want wants; /* of a damaged one; anchor.index 0: nothing */
+    bool exists;           /* it has a directory */
+    bool gone;             /* no more: it was wiped */
+    bool stopped;          /* switched off after it was removed */
+    bool blank;            /* another directory under an id that was wiped */
+    uint32_t heir;         /* the node that runs at its address now: itself, or a blank one */
+    bool asked, promote;   /* it was asked in; as a voter */
     struct raft_configuration *joined; /* who was there when it joined; NULL: it did not */
     struct acquaintance known[SIM_NODES_MAX];
     bool disk_busy;
@@ -391,6 +394,16 @@ void faults_crash(struct world *world, struct node *node);
 
 /* The node was stopped by its disk, or did not get through its start: it will be started again. */
 void faults_restart(struct world *world, const struct node *node);
+
+/* --- repair.c --- */
+
+/* The log is damaged: the node asks the others from now on, or never starts again. */
+void repair_begin(struct world *world, struct node *node);
+
+void repair_event(struct world *world, const struct sim_event *event);
+
+/* What the node wants will be given to it, also if it is one of a majority that is damaged. */
+bool repair_survives(const struct world *world, const struct node *node);
 
 /* Ends every fault and starts every node that may. */
 void faults_end(struct world *world);

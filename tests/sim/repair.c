@@ -1,0 +1,186 @@
+#include "tests/sim/world.h"
+
+#include "base/fatal.h"
+#include "codec/peer.h"
+#include "tests/sim/storage.h"
+
+/* A node whose log is damaged asks the others for what is missing, with the real storage code and
+ * real frames, as actors/log_repair.c does it; only that an answer comes at once, and none if a
+ * link is cut. Nothing else of the node runs meanwhile: it has no core that could vote. */
+
+enum { ANSWER_BYTES_MAX = 300 };
+
+/* Later by less than an election takes. */
+static void look_again(struct world *world, const struct node *node)
+{
+    world_push(world, world_draw(world, 1, world->knobs.raft.election_timeout_us / 2),
+               (struct sim_event){.kind = SIM_REPAIR, .node = world_index(world, node)});
+}
+
+/* --- Which damage a cluster survives ---------------------------------------------------------- */
+
+/* Another member has on its disk what is wanted, and is here to give it one day. */
+static bool other_holds(const struct world *world, const struct node *node, struct raft_id anchor)
+{
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        const struct node *other = &world->nodes[i];
+        if (other != node && other->exists && !other->gone && !other->blank && !other->stopped &&
+            !other->refused && (members_committed(world)->members >> i & 1) &&
+            disk_holds(other->disk, anchor))
+            return true;
+    }
+    return false;
+}
+
+/* No other node is damaged at the same entries, or at those by which they are asked for. */
+static bool apart(const struct world *world, const struct node *node, const struct wal_want *want)
+{
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        const struct node *other = &world->nodes[i];
+        if (other != node && other->damaged && other->wants.anchor.index > 0 &&
+            other->wants.anchor.index >= want->prev.index &&
+            want->anchor.index >= other->wants.prev.index)
+            return false;
+    }
+    return true;
+}
+
+bool repair_survives(const struct world *world, const struct node *node)
+{
+    const struct wal_want *want = &node->wants;
+    if (want->anchor.index == 0)
+        return true; /* it follows from what stands around it */
+    if (world->knobs.snapshot_entries != 0)
+        return false; /* the others may have it in a snapshot alone, one day */
+    return want->anchor.index <= world->check.oracle.count && apart(world, node, want) &&
+           other_holds(world, node, want->anchor);
+}
+
+/* --- Asking and answering --------------------------------------------------------------------- */
+
+/* What a node has for this ask; entries to be cleared. False: it does not answer. */
+static bool give(const struct node *giver, const struct peer_repair *ask, struct peer_repair *ret)
+{
+    const struct raft_runs *log = NULL;
+    struct raft_id base = {0};
+    const struct wal_want want = {.prev = ask->prev, .last = ask->last, .anchor = ask->anchor};
+    if (giver->up) {
+        log = raft_entries(giver->raft);
+        base = raft_base(giver->raft);
+    } else if (giver->repairing) {
+        log = wal_repair_log(storage_repair(disk_storage(giver->disk)), &base);
+    } else {
+        return false;
+    }
+    *ret = (struct peer_repair){.number = ask->number};
+    ret->result = (enum peer_repair_result)wal_supply_from(log, base, &want, ANSWER_BYTES_MAX,
+                                                           &ret->prev, &ret->entries);
+    return true;
+}
+
+static struct peer_identity peer_of(const struct node *node)
+{
+    return (struct peer_identity){.cluster_id = node->identity.cluster_id,
+                                  .node_id = node->identity.node_id,
+                                  .incarnation = node->identity.incarnation};
+}
+
+static void read_back(struct world *world, struct buf *frame, struct peer_frame *ret)
+{
+    int code = peer_decode(frame, ret);
+    if (code != CONCLAVE_OK)
+        check_fail(&world->check, "what is written can be read", "a frame of repair: %d", code);
+    buf_unref(frame);
+}
+
+/* Asks one node. True if it had something. */
+static bool ask_one(struct world *world, struct node *node, const struct node *giver)
+{
+    struct wal_repair *repair = storage_repair(disk_storage(node->disk));
+    struct wal_want want;
+    struct peer_frame asked = {0}, answered = {0};
+    struct peer_repair answer;
+    struct conclave_error error;
+    const struct peer_identity from = peer_of(node), to = peer_of(giver);
+    if (!wal_repair_want(repair, &want))
+        return false;
+    const struct peer_repair ask = {
+        .number = world->tick, .prev = want.prev, .last = want.last, .anchor = want.anchor};
+    read_back(world, peer_encode_repair_ask(&from, to.node_id, &ask), &asked);
+    if (world->check.failed || !give(giver, &asked.repair, &answer))
+        return false;
+    read_back(world, peer_encode_repair_answer(&to, from.node_id, &answer), &answered);
+    raft_runs_clear(&answer.entries);
+    bool here = answered.repair.result == PEER_REPAIR_HERE;
+    if (here && wal_repair_take(repair, answered.repair.prev, &answered.repair.entries, &error) !=
+                    CONCLAVE_OK)
+        check_fail(&world->check, "what a peer has fits", "n%u: %s", world_index(world, node) + 1,
+                   error.message);
+    raft_runs_clear(&answered.repair.entries);
+    if (here)
+        report_mark(&world->report,
+                    giver->up ? SIM_MARK_REPAIR_SERVED : SIM_MARK_REPAIR_SERVED_DAMAGED);
+    return here;
+}
+
+/* --- The course of it ------------------------------------------------------------------------- */
+
+void repair_begin(struct world *world, struct node *node)
+{
+    struct conclave_error error;
+    struct storage *storage = disk_storage(node->disk);
+    node->wants = (struct wal_want){0};
+    if (storage_repair_begin(storage, &error) != CONCLAVE_OK) {
+        node->refused = true; /* beyond repair: nobody can help */
+        return;
+    }
+    (void)wal_repair_want(storage_repair(storage), &node->wants);
+    node->repairing = true;
+    look_again(world, node);
+}
+
+/* Everything is here again. A start then judges the whole log as ever. */
+static void finish(struct world *world, struct node *node)
+{
+    struct conclave_error error;
+    bool interrupted = world_fault(world, SIM_FAULT_BAD_START);
+    int code = storage_repair_write(disk_storage(node->disk), interrupted, &error);
+    node->repairing = false;
+    node->half_mended = code != CONCLAVE_OK;
+    if (code == CONCLAVE_OK) {
+        node->damaged = false;
+        node->wants = (struct wal_want){0};
+        report_mark(&world->report, SIM_MARK_REPAIRED);
+    } else if (!interrupted) {
+        check_fail(&world->check, "what a peer has fits", "n%u: %s", world_index(world, node) + 1,
+                   error.message);
+        return;
+    }
+    node_start(world, node);
+}
+
+void repair_event(struct world *world, const struct sim_event *event)
+{
+    struct node *node = &world->nodes[event->node];
+    struct wal_want want;
+    if (!node->repairing)
+        return;
+    bool served = false;
+    uint32_t first = (uint32_t)world_draw(world, 0, world->node_count - 1);
+    for (uint32_t i = 0; i < world->node_count && !served; i++) {
+        uint32_t other = (first + i) % world->node_count;
+        const struct node *giver = &world->nodes[other];
+        if (giver != node && giver->id != node->id && !world->cut[event->node][other] &&
+            !world->cut[other][event->node])
+            served = ask_one(world, node, giver);
+    }
+    if (world->check.failed)
+        return;
+    if (!wal_repair_want(storage_repair(disk_storage(node->disk)), &want)) {
+        finish(world, node);
+        return;
+    }
+    if (!served)
+        report_mark(&world->report, SIM_MARK_REPAIR_WAITS);
+    look_again(world, node);
+}
