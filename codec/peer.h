@@ -79,7 +79,7 @@ struct peer_repair {
      * anchor. prev.index <= last <= anchor.index. */
     uint64_t last;
     struct raft_id anchor;
-    bool snapshot; /* a snapshot is wanted, if the log begins behind them */
+    bool snapshot; /* a snapshot would help as well; not acted upon yet */
 
     enum peer_repair_result result; /* ANSWER */
     struct raft_id prev;            /* ANSWER, HERE: what the sender has at that index */
