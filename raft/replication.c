@@ -164,6 +164,9 @@ static bool is_of_this_life(struct raft *raft, struct raft_progress *peer, uint6
         if (known) {
             raft_progress_reset(peer, raft->log.last.index + 1);
             peer->round_acked = 0;
+            peer->catch_up_index = raft->log.last.index; /* Rule 34: it may be behind again */
+            peer->catch_up_us = raft->now_us;
+            peer->catch_up_fast = false;
             raft_trace(raft, RAFT_TRACE_RESTARTED, peer->id, life);
         }
     }

@@ -155,6 +155,34 @@ Test(membership, rule_34_a_learner_that_is_behind_is_not_promoted)
     cluster_deinit(&c);
 }
 
+Test(membership, rule_34_a_learner_that_was_restarted_with_less_catches_up_again)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    struct raft_change *add = calloc(1, sizeof *add);
+    *add = (struct raft_change){.type = RAFT_CHANGE_ADD,
+                                .member = {.id = 4, .name = "n4", .peer = "tcp://h:4"}};
+    cluster_step(&c, 1, &(struct raft_event){.type = RAFT_EVENT_CHANGE, .change = add}, 1);
+    cluster_propose(&c, 1, 1, 8);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 4, 0));
+    struct raft_message *whole = append_accepted(4, 1, led, 4, 0);
+    whole->append_response.life = 1;
+    cluster_receive(&c, whole);
+    struct raft_message *less = append_accepted(4, 1, led, 3, 0);
+    less->append_response.life = 2;
+    cluster_receive(&c, less);
+    cluster_change(&c, 1, RAFT_CHANGE_PROMOTE, "n4", "");
+    cr_assert_eq(refusal(1), CONCLAVE_BUSY);
+    struct raft_message *again = append_accepted(4, 1, led, 4, 0);
+    again->append_response.life = 2;
+    cluster_receive(&c, again);
+    cluster_change(&c, 1, RAFT_CHANGE_PROMOTE, "n4", "");
+    cr_assert(members_of(1)->joint);
+    cluster_deinit(&c);
+}
+
 Test(membership, rule_34_a_round_that_takes_an_election_timeout_promotes_nobody)
 {
     cluster_setup(&c, 1, 1);
