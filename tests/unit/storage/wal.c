@@ -282,15 +282,16 @@ Test(wal, helper_without_space_leaves_the_log_usable)
     memory_disk_destroy(disk);
 }
 
-Test(wal, what_finds_no_room_waits_and_loses_nothing)
+/* The log grows by so many entries at a time until there is no room. */
+static void wait_for_room(uint64_t step)
 {
     struct memory_disk *disk = disk_with_log(1, 1);
     struct wal *wal = log_open(disk);
     memory_disk_set_space(disk, 100);
     uint64_t next = 2;
     int code = CONCLAVE_OK;
-    for (; next < 10000 && !code; next += 3) { /* until the segment is full */
-        append(wal, 4, next, 3);
+    for (; next < 10000 && !code; next += step) { /* until the segment is full */
+        append(wal, 4, next, step);
         code = wal_sync(wal, NULL);
     }
     cr_assert_eq(code, CONCLAVE_NO_SPACE);
@@ -311,6 +312,12 @@ Test(wal, what_finds_no_room_waits_and_loses_nothing)
     cr_assert_eq(recovery.entries.entry_count, next - 1);
     raft_runs_clear(&recovery.entries);
     memory_disk_destroy(disk);
+}
+
+Test(wal, what_finds_no_room_waits_and_loses_nothing)
+{
+    for (uint64_t step = 1; step <= 12; step++) /* with and without a part that had room */
+        wait_for_room(step);
 }
 
 Test(wal, what_found_no_room_is_not_there_after_a_crash)
