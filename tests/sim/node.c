@@ -183,6 +183,9 @@ void node_event(struct world *world, struct node *node, const struct sim_event *
     if (!node->up || node->incarnation != event->incarnation)
         return;
     if (node->paused_until_us > world->now_us) {
+        if (event->kind ==
+            SIM_TIMER) /* or it would still count as queued if the pause is cut short */
+            node->timer_at_us = node->paused_until_us;
         world_push(world, node->paused_until_us - world->now_us, *event);
         return;
     }
