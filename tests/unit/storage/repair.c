@@ -419,3 +419,40 @@ Test(repair, what_was_not_synced_is_written_again)
     cr_assert_gt(cached, 0);
     peer_free(&peer);
 }
+
+/* Damage next to a mend, and to the mend: looked at as any other, and nothing is changed by that.
+ */
+Test(repair, damage_around_a_mend_is_only_looked_at)
+{
+    struct peer peer;
+    struct placed places[512];
+    size_t opened = 0, mends = 0;
+    peer_make(&peer, story_long);
+    size_t count = image_layout(peer.disk, places, 512);
+    for (size_t i = 1; i + 4 < count; i += 3) {
+        struct memory_disk *mended = memory_disk_clone(peer.disk);
+        for (size_t j = i; j < i + 3; j++)
+            memory_disk_rot(mended, places[j].path, places[j].offset + 4, "x", 1);
+        mends += heal(&peer, mended, "three records") == OUTCOME_MENDED ? 1 : 0;
+        for (size_t j = i - 1; j < i + 4; j++) {
+            struct memory_disk *damaged = memory_disk_clone(mended);
+            struct wal_repair *repair = NULL;
+            struct conclave_error error = {0};
+            memory_disk_rot(damaged, places[j].path, places[j].offset + 5, "y", 1);
+            struct memory_disk *before = memory_disk_clone(damaged);
+            int code = wal_repair_open(memory_disk_io(damaged), STORY_DIR, &story_identity, &repair,
+                                       &error);
+            cr_assert(code == CONCLAVE_OK || code == CONCLAVE_CORRUPT, "%s", error.message);
+            opened += code == CONCLAVE_OK ? 1 : 0;
+            wal_repair_close(repair);
+            cr_assert(memory_disk_equal(before, damaged));
+            cr_assert_eq(memory_disk_handles(damaged), 0);
+            memory_disk_destroy(before);
+            memory_disk_destroy(damaged);
+        }
+        memory_disk_destroy(mended);
+    }
+    cr_assert_gt(mends, 20);
+    cr_assert_gt(opened, 50);
+    peer_free(&peer);
+}
