@@ -85,6 +85,7 @@ void envelope_destroy(struct envelope *envelope)
     case ENVELOPE_PERSISTED:
     case ENVELOPE_PREPARE_SEGMENT:
     case ENVELOPE_REMOVE_SEGMENTS:
+    case ENVELOPE_SNAPSHOT_WANTED:
     case ENVELOPE_SNAPSHOT_SETTLED:
     case ENVELOPE_SNAPSHOT_CANCEL:
     case ENVELOPE_SNAPSHOT_DONE:

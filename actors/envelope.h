@@ -57,6 +57,7 @@ enum envelope_type {
     ENVELOPE_BULK,
     ENVELOPE_SEND_BULK,
     ENVELOPE_SNAPSHOT_RECEIVED,
+    ENVELOPE_SNAPSHOT_WANTED, /* to the state machine: the newest is damaged, a new one is needed */
     ENVELOPE_SNAPSHOT_SETTLED, /* to the helper: raft and the state machine are done with it */
     ENVELOPE_INSTALL,
 

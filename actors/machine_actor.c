@@ -376,6 +376,9 @@ static int drain(struct actor *actor)
         case ENVELOPE_INSTALL:
             machine->install = envelope->snapshot_id;
             break;
+        case ENVELOPE_SNAPSHOT_WANTED:
+            machine->snapshot.wanted = true;
+            break;
         case ENVELOPE_SNAPSHOT_DONE:
             machine_snapshot_done(actor->node, &machine->snapshot, envelope->snapshot_done_code);
             break;

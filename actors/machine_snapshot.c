@@ -181,12 +181,14 @@ void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapsho
     const struct conclave_options *options = &actor->node->options;
     if (snapshot->taken || !snapshot->configuration || snapshot->applied.term == 0)
         return;
-    if (snapshot->entries < options->snapshot_entries + snapshot->wait_entries &&
+    if (!snapshot->wanted &&
+        snapshot->entries < options->snapshot_entries + snapshot->wait_entries &&
         snapshot->bytes < options->snapshot_bytes + snapshot->wait_bytes)
         return;
     if (!session_layer_can_snapshot(sessions))
         return;
     snapshot->bytes = snapshot->entries = 0;
+    snapshot->wanted = false;
     struct session_snapshot *state = NULL;
     int code = session_layer_begin_snapshot(sessions, &state);
     if (code) {

@@ -12,6 +12,7 @@ struct machine_snapshot {
     uint64_t entries;               /* likewise */
     uint64_t wait_bytes;            /* one failed: how much more before the next try */
     uint64_t wait_entries;
+    bool wanted;                  /* at once: a peer needs one, and the newest is damaged */
     struct raft_id applied;       /* term 0: not known yet */
     uint64_t configuration_index; /* in effect at `applied` */
     struct buf *configuration;

@@ -16,6 +16,27 @@ void streams_want(struct snapshot_helper *helper, raft_node_id peer, bool wanted
         snapshot_source_close(&helper->sources[slot]);
 }
 
+/* The newest one is read to its end before it is sent: one that has rotted would be refused there,
+ * again and again. It is set aside, and the state machine is asked for a new one. */
+static int find_whole(struct actor *actor, struct conclave_error *error)
+{
+    struct snapshot_helper *helper = actor->state;
+    const struct node *node = actor->node;
+    const char *dir = node->options.data_dir;
+    int code = snapshot_verify(io_posix(), dir, &node->identity, helper->newest, error);
+    if (code != CONCLAVE_CORRUPT)
+        return code;
+    log_event(&node->logger, CONCLAVE_LOG_ERROR, actor->ops->name, "snapshot_damaged",
+              "reason=\"%s\"", error->message);
+    code = snapshot_set_aside(io_posix(), dir, helper->newest, error);
+    if (code)
+        return code;
+    helper->newest = (struct raft_id){0}; /* the one before it is of no use to a peer of today */
+    struct envelope *wanted = envelope_create(ENVELOPE_SNAPSHOT_WANTED);
+    actor_send(actor, ACTOR_MACHINE, &wanted);
+    return error_set(error, CONCLAVE_CORRUPT, "the newest snapshot was damaged");
+}
+
 /* Begins with the newest snapshot. */
 static bool stream_open(struct actor *actor, uint32_t slot, uint64_t now_us)
 {
@@ -23,7 +44,8 @@ static bool stream_open(struct actor *actor, uint32_t slot, uint64_t now_us)
     const struct node *node = actor->node;
     struct snapshot_source *source = &helper->sources[slot];
     struct conclave_error error = {0};
-    if (snapshot_source_open(io_posix(), node->options.data_dir, helper->newest, source, &error)) {
+    if (find_whole(actor, &error) ||
+        snapshot_source_open(io_posix(), node->options.data_dir, helper->newest, source, &error)) {
         log_event(&node->logger, CONCLAVE_LOG_WARN, actor->ops->name, "not_sent", "reason=\"%s\"",
                   error.message);
         return false;

@@ -22,7 +22,7 @@ static void forget(struct snapshots *snapshots)
     snapshots->applied = (struct raft_id){0};
     snapshots->entries = 0;
     snapshots->newest = (struct raft_id){0};
-    snapshots->taking = false;
+    snapshots->taking = snapshots->wanted = false;
     snapshot_meta_clear(&snapshots->taken);
     buf_unref(snapshots->state);
     snapshots->state = NULL;
@@ -102,14 +102,15 @@ void snapshots_take(struct world *world, struct node *node)
 {
     struct snapshots *snapshots = &node->snapshots;
     uint64_t every = world->knobs.snapshot_entries;
-    if (every == 0 || snapshots->entries < every || !snapshots->configuration ||
-        snapshots->applied.term == 0)
+    bool due = snapshots->wanted || (every > 0 && snapshots->entries >= every);
+    if (!due || !snapshots->configuration || snapshots->applied.term == 0)
         return;
     if (snapshots->taking) {
         report_mark(&world->report, SIM_MARK_SNAPSHOT_WAITS);
         return;
     }
     snapshots->taking = true;
+    snapshots->wanted = false;
     snapshots->entries = 0;
     snapshots->taken = (struct snapshot_meta){.last = snapshots->applied,
                                               .configuration_index = snapshots->configuration_index,
@@ -131,7 +132,9 @@ void snapshots_taken(struct world *world, struct node *node)
     struct storage *storage = disk_storage(node->disk);
     struct conclave_error error;
     struct raft_id last = snapshots->taken.last;
-    if (node->applied_index < last.index) { /* the core hears first that it was applied */
+    uint64_t told = node->applied_index;
+    if ((told > node->start_applied ? told : node->start_applied) <
+        last.index) { /* the core hears first that it was applied */
         write_later(world, node, 1);
         return;
     }

@@ -27,6 +27,7 @@ struct snapshots {
     struct buf *configuration;
     uint64_t entries; /* applied since the last one */
 
+    bool wanted; /* one at once: the newest was damaged */
     bool taking;
     struct snapshot_meta taken;
     struct buf *state;

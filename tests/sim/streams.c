@@ -74,12 +74,33 @@ static void wake_at(struct world *world, struct node *node, uint64_t due_us)
                                   .incarnation = node->incarnation});
 }
 
+/* As actors/snapshot_streams.c: what has rotted is set aside, and a new one is taken at once. */
+static bool find_whole(struct world *world, struct node *node)
+{
+    struct snapshots *snapshots = &node->snapshots;
+    struct snapshot_meta meta;
+    struct conclave_error error;
+    uint32_t aside = 0;
+    if (shelf_find(snapshots->shelf, true, &meta, &aside, &error) != CONCLAVE_OK)
+        return false;
+    snapshots->newest = meta.last;
+    snapshot_meta_clear(&meta);
+    if (aside == 0)
+        return true;
+    snapshots->newest = (struct raft_id){0};
+    report_mark(&world->report, SIM_MARK_SNAPSHOT_ASIDE);
+    snapshots->wanted = true;
+    snapshots_take(world, node);
+    return false;
+}
+
 static bool stream_open(struct world *world, struct node *node, uint32_t slot, uint64_t now_us)
 {
     struct snapshots *snapshots = &node->snapshots;
     struct shelf_source *source = &snapshots->sources[slot];
     struct conclave_error error;
-    if (shelf_source_open(snapshots->shelf, snapshots->newest, source, &error) != CONCLAVE_OK)
+    if (!find_whole(world, node) ||
+        shelf_source_open(snapshots->shelf, snapshots->newest, source, &error) != CONCLAVE_OK)
         return false;
     flow_opened(&snapshots->sender, slot, source->name, snapshots->newest, source->bytes, now_us);
     report_mark(&world->report, SIM_MARK_STREAM);
