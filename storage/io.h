@@ -32,8 +32,8 @@ struct io {
                   int part_count, struct conclave_error *error);
     int (*datasync)(void *ctx, struct io_file *file, struct conclave_error *error);
     int (*sync)(void *ctx, struct io_file *file, struct conclave_error *error);
-    /* Makes the file `bytes` long with blocks allocated and zeroed on disk, so that later writes
-     * inside it change no metadata. NO_SPACE leaves the file as it was or shorter. */
+    /* Makes the file `bytes` long, with blocks allocated and zeros written, so that behind the next
+     * sync writes inside it change no metadata. NO_SPACE leaves the file as it was or shorter. */
     int (*allocate)(void *ctx, struct io_file *file, uint64_t bytes, struct conclave_error *error);
     /* Takes the lock of the whole file until close, without waiting; IN_USE names the holder. */
     int (*lock)(void *ctx, struct io_file *file, struct conclave_error *error);

@@ -204,8 +204,6 @@ static int posix_allocate(void *ctx, struct io_file *file, uint64_t bytes,
         code = posix_writev(ctx, file, at, &part, 1, error);
     }
     free(zeros);
-    if (code == CONCLAVE_OK)
-        code = posix_sync(ctx, file, error);
     if (code != CONCLAVE_OK && old < bytes && ftruncate(file->fd, (off_t)old) != 0) {
         /* The space is not given back, but the caller's error is the one that matters. */
     }

@@ -362,8 +362,6 @@ static int memory_allocate(void *ctx, struct io_file *file, uint64_t bytes,
     bytes_resize(&file->node->written, &file->node->written_bytes, (size_t)bytes);
     memset(file->node->written, 0, (size_t)bytes);
     node_dirty(file->node, 0, (size_t)bytes);
-    if (outcome == GOES_ON)
-        node_sync(file->node);
     return outcome_code(disk, outcome);
 }
 

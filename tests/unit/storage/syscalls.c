@@ -237,12 +237,11 @@ static const struct caller callers[] = {
     {"pread64", call_read, true},         {"pwritev64", call_write, true},
     {"fdatasync", call_datasync, true},   {"fsync", call_sync, true},
     {"fallocate64", call_allocate, true}, {"ftruncate64", call_allocate, false},
-    {"pwritev64", call_allocate, true},   {"fsync", call_allocate, true},
-    {"fstat64", call_allocate, false},    {"flock", call_lock, true},
-    {"rename", call_rename, false},       {"unlink", call_unlink, false},
-    {"mkdir", call_make_dir, false},      {"open64", call_sync_dir, true},
-    {"fsync", call_sync_dir, true},       {"opendir", call_list_dir, false},
-    {"readdir64", call_list_dir, false},
+    {"pwritev64", call_allocate, true},   {"fstat64", call_allocate, false},
+    {"flock", call_lock, true},           {"rename", call_rename, false},
+    {"unlink", call_unlink, false},       {"mkdir", call_make_dir, false},
+    {"open64", call_sync_dir, true},      {"fsync", call_sync_dir, true},
+    {"opendir", call_list_dir, false},    {"readdir64", call_list_dir, false},
 };
 
 static int run(const struct caller *caller, int number, int times, struct conclave_error *error)
@@ -317,7 +316,7 @@ Test(syscalls, allocation_works_where_the_file_system_does_not_know_it)
 /* The file is as long as before when the disk gets full on the way. */
 Test(syscalls, allocation_that_fails_gives_back_what_it_took)
 {
-    static const char *const calls[] = {"fallocate64", "pwritev64", "fsync"};
+    static const char *const calls[] = {"fallocate64", "pwritev64"};
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
         struct conclave_error error;
         uint64_t bytes = 0;
