@@ -150,9 +150,11 @@ static bool is_caught_up(const struct raft *raft, raft_node_id id)
 {
     const struct raft_progress *peer = raft_peer(raft, id);
     uint64_t timeout = raft->options.election_timeout_us;
+    /* The last round ended just now: whoever keeps up ends one with each heartbeat. A round that
+     * ended long ago says nothing of what came since, though the peer be heard of: it may take
+     * none of it, and wait for a snapshot. */
     return peer && peer->match > 0 && peer->catch_up_fast &&
-           raft->now_us - peer->contact_us < timeout &&
-           (peer->match >= peer->catch_up_index || raft->now_us - peer->catch_up_us < timeout);
+           raft->now_us - peer->contact_us < timeout && raft->now_us - peer->catch_up_us < timeout;
 }
 
 static void make_voter(struct raft *raft, struct raft_member *member)

@@ -183,6 +183,38 @@ Test(membership, rule_34_a_learner_that_was_restarted_with_less_catches_up_again
     cluster_deinit(&c);
 }
 
+/* What it holds is all that there was when it last acknowledged something; since then it has only
+ * refused, because it needs what the leader sends as a snapshot. */
+Test(membership, rule_34_a_learner_that_is_heard_of_but_takes_nothing_has_not_caught_up)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    struct raft_change *add = calloc(1, sizeof *add);
+    *add = (struct raft_change){.type = RAFT_CHANGE_ADD,
+                                .member = {.id = 4, .name = "n4", .peer = "tcp://h:4"}};
+    cluster_step(&c, 1, &(struct raft_event){.type = RAFT_EVENT_CHANGE, .change = add}, 1);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    cluster_receive(&c, append_accepted(4, 1, led, 3, 0));
+    cluster_receive(&c, append_accepted(4, 1, led, 3, 0)); /* all there is, and fast */
+    for (uint64_t last = 4; last < 8; last++) {
+        cluster_propose(&c, 1, 1, 8);
+        cluster_persist_all(&c, 1);
+        cluster_advance(&c, T_US / 3);
+        cluster_receive(&c, append_accepted(2, 1, led, last, 0));
+        cluster_receive(&c, append_rejected(4, 1, led, 4, (struct raft_id){led, 3}));
+    }
+    cr_assert_eq(raft_commit(raft_of(1)), 7);
+    cluster_change(&c, 1, RAFT_CHANGE_PROMOTE, "n4", "");
+    cr_assert_eq(refusal(1), CONCLAVE_BUSY);
+    cluster_receive(&c, append_accepted(4, 1, led, 7, 0));
+    cluster_receive(&c, append_accepted(4, 1, led, 7, 0));
+    cluster_change(&c, 1, RAFT_CHANGE_PROMOTE, "n4", "");
+    cr_assert(members_of(1)->joint);
+    cluster_deinit(&c);
+}
+
 Test(membership, rule_34_a_round_that_takes_an_election_timeout_promotes_nobody)
 {
     cluster_setup(&c, 1, 1);
