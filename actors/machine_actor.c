@@ -377,7 +377,7 @@ static int drain(struct actor *actor)
             machine->install = envelope->snapshot_id;
             break;
         case ENVELOPE_SNAPSHOT_WANTED:
-            machine->snapshot.wanted = true;
+            machine_snapshot_want(&machine->snapshot);
             break;
         case ENVELOPE_SNAPSHOT_DONE:
             machine_snapshot_done(actor->node, &machine->snapshot, envelope->snapshot_done_code);

@@ -51,6 +51,7 @@ static int restore(struct actor *actor, struct machine_snapshot *snapshot,
     buf_unref(snapshot->configuration);
     snapshot->configuration = meta.configuration;
     snapshot->configuration_index = meta.configuration_index;
+    snapshot_meta_clear(&snapshot->ahead);
     snapshot->applied = id;
     snapshot->bytes = snapshot->entries = 0;
     log_event(&node->logger, CONCLAVE_LOG_INFO, actor->ops->name, "restored", "index=%llu ms=%llu",
@@ -114,6 +115,12 @@ static void read_log(struct machine_snapshot *snapshot, const struct node_recove
         snapshot->configuration = buf_ref(meta->configuration);
         snapshot->configuration_index = meta->configuration_index;
     }
+    if (applied_index == meta->last.index)
+        snapshot->applied = meta->last; /* the log need not hold it, nor anything behind it */
+    if (meta->configuration && meta->last.index > applied_index) {
+        snapshot->ahead = *meta;
+        buf_ref(meta->configuration);
+    }
     struct raft_runs_iter iter = {0};
     for (const struct raft_entry *entry; (entry = raft_runs_next(&recovered->entries, &iter));) {
         if (entry->id.index > applied_index)
@@ -151,6 +158,7 @@ void machine_snapshot_deinit(struct machine_snapshot *snapshot)
 {
     buf_unref(snapshot->configuration);
     snapshot->configuration = NULL;
+    snapshot_meta_clear(&snapshot->ahead);
 }
 
 int machine_snapshot_install(struct actor *actor, struct machine_snapshot *snapshot,
@@ -168,6 +176,12 @@ void machine_snapshot_note(struct machine_snapshot *snapshot, const struct raft_
     snapshot->applied = entry->id;
     snapshot->entries++;
     snapshot->bytes += entry->payload.bytes + ENTRY_BYTES;
+    if (entry->id.index == snapshot->ahead.last.index) { /* reached: what it says holds here */
+        buf_unref(snapshot->configuration);
+        snapshot->configuration = snapshot->ahead.configuration;
+        snapshot->configuration_index = snapshot->ahead.configuration_index;
+        snapshot->ahead = (struct snapshot_meta){0};
+    }
     if (entry->kind != RAFT_ENTRY_CONFIG)
         return;
     buf_unref(snapshot->configuration);

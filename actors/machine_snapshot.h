@@ -15,7 +15,8 @@ struct machine_snapshot {
     bool wanted;                  /* at once: a peer needs one, and the newest is damaged */
     struct raft_id applied;       /* term 0: not known yet */
     uint64_t configuration_index; /* in effect at `applied` */
-    struct buf *configuration;
+    struct buf *configuration;    /* NULL: not known yet */
+    struct snapshot_meta ahead;   /* of the newest snapshot, if that is ahead of `applied` */
 };
 
 /* Makes machine and sessions hold what the log does not: restores the newest valid snapshot if it
@@ -27,6 +28,12 @@ void machine_snapshot_deinit(struct machine_snapshot *snapshot);
 
 /* An entry was applied, or is about to be in the same call of the machine. */
 void machine_snapshot_note(struct machine_snapshot *snapshot, const struct raft_entry *entry);
+
+/* One is wanted at once. The one under way is as good, and if it fails, the helper asks again. */
+static inline void machine_snapshot_want(struct machine_snapshot *snapshot)
+{
+    snapshot->wanted = !snapshot->taken;
+}
 
 /* Begins a snapshot if it is time to. Between two calls of the machine. */
 void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapshot,

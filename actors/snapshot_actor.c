@@ -65,6 +65,20 @@ static int write_snapshot(struct actor *actor, struct session_snapshot *snapshot
     return code;
 }
 
+/* Another one is in the damaged one's place, which must not be kept for one that could be used. */
+static int set_aside(struct snapshot_helper *helper, const char *dir, struct raft_id id,
+                     struct conclave_error *error)
+{
+    struct raft_id damaged = helper->damaged;
+    if (damaged.index == 0 || id.index < damaged.index)
+        return CONCLAVE_OK;
+    helper->damaged = (struct raft_id){0};
+    if (raft_id_equal(id, damaged)) /* under its name too */
+        return CONCLAVE_OK;
+    int code = snapshot_set_aside(io_posix(), dir, damaged, error);
+    return code == CONCLAVE_NOT_FOUND ? CONCLAVE_OK : code;
+}
+
 void snapshot_became_durable(struct actor *actor, struct raft_id id)
 {
     struct snapshot_helper *helper = actor->state;
@@ -73,7 +87,8 @@ void snapshot_became_durable(struct actor *actor, struct raft_id id)
         helper->newest = id;
     struct conclave_error error = {0};
     uint64_t oldest_index = 0;
-    if (snapshot_prune(io_posix(), node->options.data_dir, &oldest_index, &error)) {
+    if (set_aside(helper, node->options.data_dir, id, &error) ||
+        snapshot_prune(io_posix(), node->options.data_dir, &oldest_index, &error)) {
         log_event(&node->logger, CONCLAVE_LOG_WARN, actor->ops->name, "not_removed",
                   "reason=\"%s\"", error.message);
         return; /* the log stays until the next one */
@@ -92,8 +107,10 @@ static void take_snapshot(struct actor *actor, struct session_snapshot *snapshot
     struct conclave_error error = {0};
     uint64_t began_us = clock_now_us();
     int code = CONCLAVE_STOPPING;
+    helper->taking = true;
     if (!helper->quit && !helper->stop)
         code = write_snapshot(actor, snapshot, meta, &error);
+    helper->taking = false;
     unsigned long long index = meta->last.index;
     if (!code) {
         log_event(&node->logger, CONCLAVE_LOG_INFO, actor->ops->name, "taken", "index=%llu ms=%llu",

@@ -12,8 +12,12 @@
 
 struct snapshot_helper {
     struct raft_id newest; /* durable here; index 0: none */
-    bool repairing;        /* there is no raft: what is received is the log-writer's */
-    bool quit;             /* a thread of the node died: nothing is begun any more */
+    struct raft_id
+        damaged;       /* the newest, if it could not be read: none is sent; index 0: it could */
+    uint64_t asked_us; /* when the state machine was asked for another */
+    bool taking;       /* one is being written */
+    bool repairing;    /* there is no raft: what is received is the log-writer's */
+    bool quit;         /* a thread of the node died: nothing is begun any more */
     bool stop;
 
     struct flow_sender sender;

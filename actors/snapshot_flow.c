@@ -67,6 +67,9 @@ static struct flow_step stream_next(struct flow_sender *sender, struct flow_stre
         return wait_until(have ? stream->wait_us : now_us + limits->retry_us);
     if (!stream->open)
         return (struct flow_step){.action = FLOW_OPEN};
+    /* Rotten since it was opened, perhaps: whoever opens it looks at it again. */
+    if (stream->refused)
+        return (struct flow_step){.action = FLOW_CLOSE};
     bool whole = stream->acked == stream->bytes;
     uint64_t retry_us = stream->answered ? limits->retry_us : limits->first_retry_us;
     if (whole)
@@ -127,8 +130,10 @@ void flow_sent(struct flow_sender *sender, uint32_t slot, uint64_t bytes, uint64
 
 void flow_closed(struct flow_sender *sender, uint32_t slot, uint64_t now_us)
 {
-    sender->streams[slot].open = false;
-    sender->streams[slot].wait_us = now_us;
+    struct flow_stream *stream = &sender->streams[slot];
+    stream->open = false;
+    /* A peer whose own disk is bad is not sent the same again without pause. */
+    stream->wait_us = stream->refused ? now_us + sender->limits.retry_us : now_us;
 }
 
 void flow_failed(struct flow_sender *sender, uint32_t slot, uint64_t now_us)
@@ -146,6 +151,10 @@ void flow_take_ack(struct flow_sender *sender, raft_node_id from, const struct p
     uint64_t offset = ack->done ? stream->bytes : ack->offset;
     if (offset > stream->bytes)
         return;
+    if (ack->bad && !ack->done) {
+        stream->refused = true;
+        return;
+    }
     if (!stream->answered || offset < stream->acked) /* it has another part of it than thought */
         stream->sent = offset;
     else if (offset == stream->acked)
@@ -191,12 +200,13 @@ bool flow_part_follows(struct flow_part *part, const struct peer_snapshot *piece
     return piece->offset == part->offset && piece->data.bytes > 0;
 }
 
-struct peer_snapshot flow_answer(const struct flow_part *part, uint64_t newest,
+struct peer_snapshot flow_answer(const struct flow_part *part, uint64_t newest, bool bad,
                                  const struct peer_snapshot *piece)
 {
     struct peer_snapshot ack = *piece;
     ack.data = (struct slice){0};
     ack.done = piece->id.index <= newest;
+    ack.bad = bad && !ack.done;
     ack.offset = ack.done ? piece->bytes : 0;
     if (!ack.done && part->open) /* else it was not what it says to be, and begins anew */
         ack.offset = part->offset;

@@ -38,6 +38,7 @@ struct flow_stream {
     uint64_t sent;        /* up to here in the file */
     uint64_t acked;       /* up to here it is there */
     bool answered;        /* the peer has said how far it is */
+    bool refused;         /* it had all of it, and that was not valid */
     uint64_t progress_us; /* when it last went on, or was begun */
     uint64_t wait_us;     /* not open: nothing is tried before */
 };
@@ -50,7 +51,7 @@ struct flow_sender {
 
 enum flow_action {
     FLOW_WAIT, /* nothing until due_us, a new answer, or another wish of raft's */
-    FLOW_OPEN, /* open the newest snapshot for the slot: flow_opened or flow_failed */
+    FLOW_OPEN, /* open the newest snapshot for the slot, if it is valid: flow_opened, flow_failed */
     FLOW_SEND, /* send `bytes` of the slot's file, from its `sent` on: flow_sent or flow_failed */
     FLOW_CLOSE /* close the slot's file: flow_closed */
 };
@@ -120,8 +121,9 @@ static inline bool flow_part_whole(const struct flow_part *part)
     return part->open && part->offset == part->bytes;
 }
 
-/* The answer to a piece: from `offset` on it is to go on; done: the peer needs nothing more. */
-struct peer_snapshot flow_answer(const struct flow_part *part, uint64_t newest,
+/* The answer to a piece: from `offset` on it is to go on; done: the peer needs nothing more. bad:
+ * with the piece the file was whole, and not valid: the sender should look at its own. */
+struct peer_snapshot flow_answer(const struct flow_part *part, uint64_t newest, bool bad,
                                  const struct peer_snapshot *piece);
 
 #endif

@@ -16,25 +16,31 @@ void streams_want(struct snapshot_helper *helper, raft_node_id peer, bool wanted
         snapshot_source_close(&helper->sources[slot]);
 }
 
+static void ask_machine(struct actor *actor, uint64_t now_us)
+{
+    struct snapshot_helper *helper = actor->state;
+    helper->asked_us = now_us;
+    struct envelope *wanted = envelope_create(ENVELOPE_SNAPSHOT_WANTED);
+    actor_send(actor, ACTOR_MACHINE, &wanted);
+}
+
 /* The newest one is read to its end before it is sent: one that has rotted would be refused there,
- * again and again. It is set aside, and the state machine is asked for a new one. */
-static int find_whole(struct actor *actor, struct conclave_error *error)
+ * again and again. Then none is sent until the state machine has made another: the one before it
+ * is of no use to a peer of today. The damaged file stays till then, for what its beginning says:
+ * a node whose log begins behind its only snapshot does not start without one. */
+static int find_whole(struct actor *actor, uint64_t now_us, struct conclave_error *error)
 {
     struct snapshot_helper *helper = actor->state;
     const struct node *node = actor->node;
     const char *dir = node->options.data_dir;
     int code = snapshot_verify(io_posix(), dir, &node->identity, helper->newest, error);
-    if (code != CONCLAVE_CORRUPT)
+    if (!code)
         return code;
     log_event(&node->logger, CONCLAVE_LOG_ERROR, actor->ops->name, "snapshot_damaged",
               "reason=\"%s\"", error->message);
-    code = snapshot_set_aside(io_posix(), dir, helper->newest, error);
-    if (code)
-        return code;
-    helper->newest = (struct raft_id){0}; /* the one before it is of no use to a peer of today */
-    struct envelope *wanted = envelope_create(ENVELOPE_SNAPSHOT_WANTED);
-    actor_send(actor, ACTOR_MACHINE, &wanted);
-    return error_set(error, CONCLAVE_CORRUPT, "the newest snapshot was damaged");
+    helper->damaged = helper->newest;
+    ask_machine(actor, now_us);
+    return code;
 }
 
 /* Begins with the newest snapshot. */
@@ -44,7 +50,7 @@ static bool stream_open(struct actor *actor, uint32_t slot, uint64_t now_us)
     const struct node *node = actor->node;
     struct snapshot_source *source = &helper->sources[slot];
     struct conclave_error error = {0};
-    if (find_whole(actor, &error) ||
+    if (find_whole(actor, now_us, &error) ||
         snapshot_source_open(io_posix(), node->options.data_dir, helper->newest, source, &error)) {
         log_event(&node->logger, CONCLAVE_LOG_WARN, actor->ops->name, "not_sent", "reason=\"%s\"",
                   error.message);
@@ -88,8 +94,13 @@ static bool send_piece(struct actor *actor, uint32_t slot, uint64_t bytes, uint6
 uint64_t streams_send(struct actor *actor, uint64_t now_us)
 {
     struct snapshot_helper *helper = actor->state;
+    /* It may have failed, of a full disk for one, and nothing else may be due for long. */
+    if (helper->damaged.index != 0 && !helper->taking &&
+        now_us - helper->asked_us >= helper->sender.limits.again_us)
+        ask_machine(actor, now_us);
     for (;;) {
-        struct flow_step step = flow_next(&helper->sender, helper->newest.index != 0, now_us);
+        bool have = helper->newest.index != 0 && helper->damaged.index == 0;
+        struct flow_step step = flow_next(&helper->sender, have, now_us);
         bool done = true;
         switch (step.action) {
         case FLOW_WAIT:
@@ -127,8 +138,8 @@ static void part_close(struct snapshot_helper *helper)
     helper->receiving = (struct flow_part){0};
 }
 
-/* The file is whole: verified and durable, it goes to raft. */
-static void finish_part(struct actor *actor)
+/* The file is whole: verified and durable, it goes to raft. False: it is not valid. */
+static bool finish_part(struct actor *actor)
 {
     struct snapshot_helper *helper = actor->state;
     struct conclave_error error = {0};
@@ -138,7 +149,7 @@ static void finish_part(struct actor *actor)
     part_close(helper);
     if (code) {
         not_received(actor, &error);
-        return;
+        return code != CONCLAVE_CORRUPT;
     }
     log_event(&actor->node->logger, CONCLAVE_LOG_INFO, actor->ops->name, "received", "index=%llu",
               (unsigned long long)meta.last.index);
@@ -149,6 +160,7 @@ static void finish_part(struct actor *actor)
     actor_send(actor, helper->repairing ? ACTOR_LOG_WRITER : ACTOR_RAFT, &received);
     helper->installing = !helper->repairing; /* raft says when it is over */
     snapshot_became_durable(actor, meta.last);
+    return true;
 }
 
 /* Opens the part that the piece belongs to. */
@@ -166,8 +178,9 @@ static bool part_open(struct actor *actor, const struct peer_snapshot *piece)
     return true;
 }
 
-/* The piece's part is open: takes what follows directly. */
-static bool part_take(struct actor *actor, const struct peer_snapshot *piece, uint64_t now_us)
+/* The piece's part is open: takes what follows directly. *ret_bad: it is whole, and not valid. */
+static bool part_take(struct actor *actor, const struct peer_snapshot *piece, uint64_t now_us,
+                      bool *ret_bad)
 {
     struct snapshot_helper *helper = actor->state;
     struct conclave_error error = {0};
@@ -179,7 +192,7 @@ static bool part_take(struct actor *actor, const struct peer_snapshot *piece, ui
     }
     helper->receiving.offset = snapshot_part_offset(helper->part);
     if (flow_part_whole(&helper->receiving))
-        finish_part(actor);
+        *ret_bad = !finish_part(actor);
     return true;
 }
 
@@ -191,9 +204,11 @@ static void take_piece(struct actor *actor, const struct peer_frame *frame, uint
                                            helper->newest.index, helper->installing, piece, now_us);
     if (verdict == FLOW_BUSY || (verdict == FLOW_BEGIN && !part_open(actor, piece)))
         return;
-    if (verdict != FLOW_HAVE && !part_take(actor, piece, now_us))
+    bool bad = false;
+    if (verdict != FLOW_HAVE && !part_take(actor, piece, now_us, &bad))
         return;
-    const struct peer_snapshot ack = flow_answer(&helper->receiving, helper->newest.index, piece);
+    const struct peer_snapshot ack =
+        flow_answer(&helper->receiving, helper->newest.index, bad, piece);
     raft_node_id to = frame->from.node_id;
     struct envelope *send = envelope_create(ENVELOPE_SEND_BULK);
     outgoing_add(&send->send, to, peer_encode_snapshot_ack(&actor->node->peer_identity, to, &ack));
@@ -203,10 +218,15 @@ static void take_piece(struct actor *actor, const struct peer_frame *frame, uint
 void streams_take(struct actor *actor, const struct peer_frame *frame, uint64_t now_us)
 {
     struct snapshot_helper *helper = actor->state;
-    if (frame->type == PEER_FRAME_SNAPSHOT)
+    if (frame->type == PEER_FRAME_SNAPSHOT) {
         take_piece(actor, frame, now_us);
-    else
-        flow_take_ack(&helper->sender, frame->from.node_id, &frame->snapshot, now_us);
+        return;
+    }
+    if (frame->snapshot.bad)
+        log_event(&actor->node->logger, CONCLAVE_LOG_WARN, actor->ops->name, "refused",
+                  "index=%llu by=%llu", (unsigned long long)frame->snapshot.id.index,
+                  (unsigned long long)frame->from.node_id);
+    flow_take_ack(&helper->sender, frame->from.node_id, &frame->snapshot, now_us);
 }
 
 void streams_close(struct snapshot_helper *helper)

@@ -263,15 +263,18 @@ static int read_snapshot(struct frame_reader *reader, struct peer_frame *decoded
 {
     struct cursor *cursor = &reader->cursor;
     struct peer_snapshot *snapshot = &decoded->snapshot;
-    frame_expect(reader, PEER_SNAPSHOT_FIELDS);
+    bool answers = decoded->type == PEER_FRAME_SNAPSHOT_ACK;
+    frame_expect(reader, answers ? PEER_SNAPSHOT_ACK_FIELDS : PEER_SNAPSHOT_FIELDS);
     snapshot->name = cursor_uint(cursor);
     snapshot->id = read_id(cursor);
     snapshot->bytes = cursor_uint(cursor);
     snapshot->offset = cursor_uint(cursor);
-    if (decoded->type == PEER_FRAME_SNAPSHOT)
-        snapshot->data = cursor_bin(cursor);
-    else
+    if (answers) {
         snapshot->done = cursor_bool(cursor);
+        snapshot->bad = cursor_bool(cursor);
+    } else {
+        snapshot->data = cursor_bin(cursor);
+    }
     if (snapshot->id.index == 0 || snapshot->bytes == 0 || snapshot->bytes > INT64_MAX ||
         snapshot->offset > snapshot->bytes ||
         snapshot->data.bytes > snapshot->bytes - snapshot->offset)

@@ -56,6 +56,7 @@ struct peer_snapshot {
     uint64_t bytes;    /* of the whole file; above 0 */
     uint64_t offset;   /* SNAPSHOT: of `data`; ACK: what is there ends here */
     bool done;         /* ACK: the receiver has it whole, or what is newer */
+    bool bad;          /* ACK: it had it whole, and it was not valid */
     struct slice data; /* SNAPSHOT: points into the frame */
 };
 

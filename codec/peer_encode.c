@@ -172,9 +172,10 @@ struct buf *peer_encode_snapshot_ack(const struct peer_identity *identity, raft_
 {
     struct pack pack;
     pack_init(&pack, FIELDS_BYTES_MAX);
-    pack_header(&pack, PEER_SNAPSHOT_FIELDS, identity, to, PEER_FRAME_SNAPSHOT_ACK);
+    pack_header(&pack, PEER_SNAPSHOT_ACK_FIELDS, identity, to, PEER_FRAME_SNAPSHOT_ACK);
     pack_snapshot(&pack, ack);
     pack_bool(&pack, ack->done);
+    pack_bool(&pack, ack->bad);
     return pack_take(&pack);
 }
 

@@ -8,7 +8,8 @@ enum {
     PEER_HEADER_FIELDS = 7, /* version .. type */
     PEER_RAFT_FIELDS = 2,   /* message type, term */
     PEER_HELLO_FIELDS = 3,
-    PEER_SNAPSHOT_FIELDS = 6, /* of both kinds */
+    PEER_SNAPSHOT_FIELDS = 6,
+    PEER_SNAPSHOT_ACK_FIELDS = 7,
     PEER_REPAIR_ASK_FIELDS = 6,
     PEER_REPAIR_ANSWER_FIELDS = 5
 };

@@ -23,6 +23,14 @@ def segments(node):
     return sorted(n for n in os.listdir(os.path.join(node.data, "wal")) if n.endswith(".wal"))
 
 
+def damage(node, name):
+    with open(os.path.join(node.data, "snapshots", name), "r+b") as file:
+        file.seek(-30, os.SEEK_END)
+        byte = file.read(1)
+        file.seek(-30, os.SEEK_END)
+        file.write(bytes([byte[0] ^ 1]))
+
+
 class Snapshot(ClusterTest):
     options = OPTIONS
 
@@ -141,16 +149,27 @@ class Snapshot(ClusterTest):
         victim.kill()
         shutil.rmtree(os.path.join(victim.data, "machine"))
         newest = snapshots(victim)[-1]
-        with open(os.path.join(victim.data, "snapshots", newest), "r+b") as file:
-            file.seek(-30, os.SEEK_END)
-            byte = file.read(1)
-            file.seek(-30, os.SEEK_END)
-            file.write(bytes([byte[0] ^ 1]))
+        damage(victim, newest)
         victim.start()
         self.wait_caught_up(victim)
         self.assertIn("snapshot_damaged", victim.log_text())
         self.assertTrue(os.path.exists(os.path.join(victim.data, "snapshots",
                                                     newest.replace(".snap", ".bad"))))
+        self.assert_all_there(writer.acked)
+
+    def test_leader_with_a_damaged_snapshot_takes_another_for_who_needs_one(self):
+        self.start()
+        writer = self.writer(self.cluster.nodes)
+        for _ in range(3):
+            self.write(writer, ENTRIES)
+        victim = self.behind(writer)
+        others = [node for node in self.cluster.nodes if node is not victim]
+        for node in others:
+            damage(node, snapshots(node)[-1])
+        victim.start()  # and nobody writes, so that no other snapshot is due
+        self.wait_caught_up(victim)
+        self.assertIn("snapshot_installed", victim.log_text())
+        self.assertTrue(any("snapshot_damaged" in node.log_text() for node in others))
         self.assert_all_there(writer.acked)
 
 

@@ -308,7 +308,7 @@ void faults_event(struct world *world, const struct sim_event *event)
     }
     case SIM_RESTART:
         if (!world->nodes[event->node].up && world_fault(world, SIM_FAULT_ROT_SNAPSHOT))
-            snapshots_rot(world, &world->nodes[event->node]);
+            (void)snapshots_rot(world, &world->nodes[event->node]);
         if (!world->nodes[event->node].up)
             node_start(world, &world->nodes[event->node]);
         break;

@@ -116,11 +116,17 @@
     X(SNAPSHOT_OVERTAKEN, "snapshots older than one received meanwhile")                \
     X(SNAPSHOT_ROTTEN, "snapshots that rotted")                                         \
     X(SNAPSHOT_ASIDE, "damaged snapshots set aside")                                    \
+    X(SNAPSHOT_NOT_SENT, "snapshots found damaged when they were to be sent")           \
+    X(SNAPSHOT_ASKED_AGAIN, "snapshots asked for again in place of a damaged one")      \
+    X(SNAPSHOT_REPLACED, "damaged snapshots replaced by another one")                   \
+    X(SNAPSHOT_AHEAD, "starts of machines that come up to the snapshot by the log")     \
     X(CUT, "logs cut behind a snapshot")                                                \
     X(NEEDS_SNAPSHOT, "peers that need a snapshot")                                     \
     X(NEEDS_NONE, "peers behind a snapshot that need none")                             \
     X(STREAM, "snapshots sent")                                                         \
     X(STREAMS, "steps with several peers that need one")                                \
+    X(STREAM_ROTTEN, "snapshots that rotted while they were sent")                      \
+    X(STREAM_REFUSED, "snapshots refused by a peer, and looked at again")               \
     X(STREAM_DEPOSED, "snapshots whose sender lost leadership")                         \
     X(STREAM_CRASHED, "crashes of a sender in the middle of one")                       \
     X(PIECE_LOST, "pieces of snapshots lost")                                           \

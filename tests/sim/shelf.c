@@ -204,6 +204,31 @@ int shelf_find(struct shelf *shelf, bool whole, struct snapshot_meta *ret, uint3
     return CONCLAVE_OK;
 }
 
+int shelf_verify(struct shelf *shelf, struct raft_id id, struct conclave_error *error)
+{
+    if (shelf->io)
+        return snapshot_verify(shelf->io, shelf->dir, &shelf->identity, id, error);
+    struct snapshot_meta meta = {0};
+    struct buf *state = NULL;
+    int code = shelf_read(shelf, id, &meta, &state, error);
+    snapshot_meta_clear(&meta);
+    buf_unref(state);
+    return code;
+}
+
+int shelf_set_aside(struct shelf *shelf, struct raft_id id, struct conclave_error *error)
+{
+    if (shelf->io)
+        return snapshot_set_aside(shelf->io, shelf->dir, id, error);
+    struct model_item *item = model_find(shelf, id);
+    if (!item)
+        return error_set(error, CONCLAVE_NOT_FOUND, "no such snapshot");
+    buf_unref(item->file);
+    const struct model_item *end = &shelf->model.items[shelf->model.count--];
+    memmove(item, item + 1, (size_t)(end - (item + 1)) * sizeof *item);
+    return CONCLAVE_OK;
+}
+
 static int real_read(struct shelf *shelf, struct raft_id id, struct snapshot_meta *ret_meta,
                      struct buf **ret_state, struct conclave_error *error)
 {

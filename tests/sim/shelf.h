@@ -28,6 +28,12 @@ MUST_USE int shelf_prune(struct shelf *shelf, uint64_t *ret_oldest, struct concl
 MUST_USE int shelf_find(struct shelf *shelf, bool whole, struct snapshot_meta *ret,
                         uint32_t *ret_aside, struct conclave_error *error);
 
+/* Reads this one to its end. */
+MUST_USE int shelf_verify(struct shelf *shelf, struct raft_id id, struct conclave_error *error);
+
+/* It counts for nothing any more. */
+MUST_USE int shelf_set_aside(struct shelf *shelf, struct raft_id id, struct conclave_error *error);
+
 /* The state in a snapshot: one reference. */
 MUST_USE int shelf_read(struct shelf *shelf, struct raft_id id, struct snapshot_meta *ret_meta,
                         struct buf **ret_state, struct conclave_error *error);
@@ -35,7 +41,7 @@ MUST_USE int shelf_read(struct shelf *shelf, struct raft_id id, struct snapshot_
 /* The second newest: the one that is used if the newest is not. index 0: there is none. */
 struct raft_id shelf_second(struct shelf *shelf);
 
-/* Changes a byte of the newest one, behind everyone's back; the node is down. */
+/* Changes a byte of the newest one, behind everyone's back. */
 void shelf_rot(struct shelf *shelf, struct prng *prng);
 
 /* --- Transfer --------------------------------------------------------------------------------- */

@@ -21,7 +21,9 @@ static void forget(struct snapshots *snapshots)
     snapshots->configuration_index = 0;
     snapshots->applied = (struct raft_id){0};
     snapshots->entries = 0;
-    snapshots->newest = (struct raft_id){0};
+    snapshots->newest = snapshots->damaged = (struct raft_id){0};
+    snapshots->asked_us = 0;
+    snapshot_meta_clear(&snapshots->ahead);
     snapshots->taking = snapshots->wanted = false;
     snapshot_meta_clear(&snapshots->taken);
     buf_unref(snapshots->state);
@@ -83,6 +85,12 @@ void snapshots_note(struct node *node, const struct raft_entry *entry)
     struct snapshots *snapshots = &node->snapshots;
     snapshots->applied = entry->id;
     snapshots->entries++;
+    if (entry->id.index == snapshots->ahead.last.index) {
+        buf_unref(snapshots->configuration);
+        snapshots->configuration = snapshots->ahead.configuration;
+        snapshots->configuration_index = snapshots->ahead.configuration_index;
+        snapshots->ahead = (struct snapshot_meta){0};
+    }
     if (entry->kind != RAFT_ENTRY_CONFIG)
         return;
     buf_unref(snapshots->configuration);
@@ -103,8 +111,16 @@ void snapshots_take(struct world *world, struct node *node)
     struct snapshots *snapshots = &node->snapshots;
     uint64_t every = world->knobs.snapshot_entries;
     bool due = snapshots->wanted || (every > 0 && snapshots->entries >= every);
-    if (!due || !snapshots->configuration || snapshots->applied.term == 0)
+    if (!due)
         return;
+    if (!snapshots->configuration || snapshots->applied.term == 0) {
+        if (snapshots->ahead.last.index == 0)
+            check_fail(&world->check, "a snapshot that is due can be taken",
+                       "n%u does not know the configuration at %lu:%lu",
+                       world_index(world, node) + 1, (unsigned long)snapshots->applied.term,
+                       (unsigned long)snapshots->applied.index);
+        return;
+    }
     if (snapshots->taking) {
         report_mark(&world->report, SIM_MARK_SNAPSHOT_WAITS);
         return;
@@ -172,6 +188,20 @@ void snapshots_taken(struct world *world, struct node *node)
     node_machine_begin(world, node); /* an install may have waited */
 }
 
+/* As actors/snapshot_actor.c: another one is in the damaged one's place. */
+static int set_aside(struct world *world, struct snapshots *snapshots, struct raft_id id,
+                     struct conclave_error *error)
+{
+    struct raft_id damaged = snapshots->damaged;
+    if (damaged.index == 0 || id.index < damaged.index)
+        return CONCLAVE_OK;
+    snapshots->damaged = (struct raft_id){0};
+    report_mark(&world->report, SIM_MARK_SNAPSHOT_REPLACED);
+    if (raft_id_equal(id, damaged))
+        return CONCLAVE_OK;
+    return shelf_set_aside(snapshots->shelf, damaged, error);
+}
+
 bool snapshots_durable(struct world *world, struct node *node, struct raft_id id)
 {
     struct snapshots *snapshots = &node->snapshots;
@@ -181,7 +211,9 @@ bool snapshots_durable(struct world *world, struct node *node, struct raft_id id
         snapshots->newest = id;
     bool doomed = snapshots_doom(world, node, DOOM_OPERATIONS);
     uint64_t oldest = 0;
-    int code = shelf_prune(snapshots->shelf, &oldest, &error);
+    int code = set_aside(world, snapshots, id, &error);
+    if (code == CONCLAVE_OK)
+        code = shelf_prune(snapshots->shelf, &oldest, &error);
     if (storage)
         storage_fail(storage, 0);
     int cut = code == CONCLAVE_OK ? disk_cut(node->disk, oldest, &error) : CONCLAVE_OK;
@@ -223,6 +255,7 @@ static bool restore(struct world *world, struct node *node, struct raft_id id)
     buf_unref(snapshots->configuration);
     snapshots->configuration = meta.configuration;
     snapshots->configuration_index = meta.configuration_index;
+    snapshot_meta_clear(&snapshots->ahead);
     snapshots->applied = id;
     snapshots->entries = 0;
     if (world->check.failed)
@@ -287,6 +320,12 @@ static void read_log(struct snapshots *snapshots, const struct disk_found *found
         snapshots->configuration = buf_ref(meta->configuration);
         snapshots->configuration_index = meta->configuration_index;
     }
+    if (applied == meta->last.index)
+        snapshots->applied = meta->last;
+    if (meta->configuration && meta->last.index > applied) {
+        snapshots->ahead = *meta;
+        buf_ref(meta->configuration);
+    }
     struct raft_runs_iter it = {0};
     for (const struct raft_entry *e; (e = raft_runs_next(&found->entries, &it));) {
         if (e->id.index > applied)
@@ -341,6 +380,8 @@ bool snapshots_start(struct world *world, struct node *node, const struct disk_f
     }
     if (done)
         read_log(snapshots, found, &meta, node);
+    if (done && snapshots->ahead.last.index != 0 && !snapshots->configuration)
+        report_mark(&world->report, SIM_MARK_SNAPSHOT_AHEAD);
     snapshots->newest = meta.last;
     if (done)
         *ret = snapshot; /* the reference moves */
@@ -369,7 +410,7 @@ void snapshots_crash(struct world *world, struct node *node)
     forget(snapshots);
 }
 
-void snapshots_rot(struct world *world, struct node *node)
+bool snapshots_rot(struct world *world, struct node *node)
 {
     struct shelf *shelf = node->snapshots.shelf;
     struct raft_id second = shelf_second(shelf);
@@ -378,8 +419,9 @@ void snapshots_rot(struct world *world, struct node *node)
     /* Only if the log reaches back to the one before it, and holds all that the newest does. */
     if (raft_id_equal(second, at->rotten) || newest.index <= second.index || second.index == 0 ||
         !disk_reaches(node->disk, second, newest))
-        return;
+        return false;
     shelf_rot(shelf, &world->prng);
     check_snapshot_rotten(&world->check, world_index(world, node), second);
     report_mark(&world->report, SIM_MARK_SNAPSHOT_ROTTEN);
+    return true;
 }

@@ -19,13 +19,16 @@ struct node;
 
 struct snapshots {
     struct shelf *shelf;
-    struct raft_id newest; /* durable, as this life knows */
+    struct raft_id newest;  /* durable, as this life knows */
+    struct raft_id damaged; /* it, found unreadable when it was to be sent */
+    uint64_t asked_us;      /* when another one was asked for */
 
     /* What the state machine holds: as actors/machine_snapshot.h notes it. */
     struct raft_id applied;
     uint64_t configuration_index;
     struct buf *configuration;
-    uint64_t entries; /* applied since the last one */
+    struct snapshot_meta ahead; /* of the newest, if that is ahead of `applied` */
+    uint64_t entries;           /* applied since the last one */
 
     bool wanted; /* one at once: the newest was damaged */
     bool taking;
@@ -74,8 +77,8 @@ bool snapshots_doom(struct world *world, struct node *node, uint64_t operations)
 /* The node dies. Before the disk does. */
 void snapshots_crash(struct world *world, struct node *node);
 
-/* A byte of the newest one changes, the node being down, if the node can do without. */
-void snapshots_rot(struct world *world, struct node *node);
+/* A byte of the newest one changes, if the node can do without; true: it does. */
+bool snapshots_rot(struct world *world, struct node *node);
 
 /* --- streams.c -------------------------------------------------------------------------------- */
 

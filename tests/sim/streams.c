@@ -74,23 +74,25 @@ static void wake_at(struct world *world, struct node *node, uint64_t due_us)
                                   .incarnation = node->incarnation});
 }
 
-/* As actors/snapshot_streams.c: what has rotted is set aside, and a new one is taken at once. */
-static bool find_whole(struct world *world, struct node *node)
+/* As machine_snapshot_want. */
+static void ask_machine(struct world *world, struct node *node, uint64_t now_us)
 {
     struct snapshots *snapshots = &node->snapshots;
-    struct snapshot_meta meta;
-    struct conclave_error error;
-    uint32_t aside = 0;
-    if (shelf_find(snapshots->shelf, true, &meta, &aside, &error) != CONCLAVE_OK)
-        return false;
-    snapshots->newest = meta.last;
-    snapshot_meta_clear(&meta);
-    if (aside == 0)
-        return true;
-    snapshots->newest = (struct raft_id){0};
-    report_mark(&world->report, SIM_MARK_SNAPSHOT_ASIDE);
-    snapshots->wanted = true;
+    snapshots->asked_us = now_us;
+    snapshots->wanted = !snapshots->taking;
     snapshots_take(world, node);
+}
+
+/* As actors/snapshot_streams.c: what has rotted is not sent, and a new one is taken at once. */
+static bool find_whole(struct world *world, struct node *node, uint64_t now_us)
+{
+    struct snapshots *snapshots = &node->snapshots;
+    struct conclave_error error;
+    if (shelf_verify(snapshots->shelf, snapshots->newest, &error) == CONCLAVE_OK)
+        return true;
+    report_mark(&world->report, SIM_MARK_SNAPSHOT_NOT_SENT);
+    snapshots->damaged = snapshots->newest;
+    ask_machine(world, node, now_us);
     return false;
 }
 
@@ -99,11 +101,14 @@ static bool stream_open(struct world *world, struct node *node, uint32_t slot, u
     struct snapshots *snapshots = &node->snapshots;
     struct shelf_source *source = &snapshots->sources[slot];
     struct conclave_error error;
-    if (!find_whole(world, node) ||
+    if (!find_whole(world, node, now_us) ||
         shelf_source_open(snapshots->shelf, snapshots->newest, source, &error) != CONCLAVE_OK)
         return false;
     flow_opened(&snapshots->sender, slot, source->name, snapshots->newest, source->bytes, now_us);
     report_mark(&world->report, SIM_MARK_STREAM);
+    /* Now that it has been looked at. */
+    if (world_fault(world, SIM_FAULT_ROT_SNAPSHOT) && snapshots_rot(world, node))
+        report_mark(&world->report, SIM_MARK_STREAM_ROTTEN);
     return true;
 }
 
@@ -141,8 +146,14 @@ static void streams_send(struct world *world, struct node *node)
 {
     struct snapshots *snapshots = &node->snapshots;
     uint64_t now_us = node_clock(world, node);
+    if (snapshots->damaged.index != 0 && !snapshots->taking &&
+        now_us - snapshots->asked_us >= snapshots->sender.limits.again_us) {
+        report_mark(&world->report, SIM_MARK_SNAPSHOT_ASKED_AGAIN);
+        ask_machine(world, node, now_us);
+    }
     while (!world->check.failed) {
-        struct flow_step step = flow_next(&snapshots->sender, snapshots->newest.index != 0, now_us);
+        bool have = snapshots->newest.index != 0 && snapshots->damaged.index == 0;
+        struct flow_step step = flow_next(&snapshots->sender, have, now_us);
         bool done = true;
         if (step.action == FLOW_WAIT) {
             wake_at(world, node, step.due_us);
@@ -218,8 +229,8 @@ static bool part_open(struct world *world, struct node *node, const struct peer_
     return true;
 }
 
-/* The part is whole. False: the node died of it. */
-static bool part_finish(struct world *world, struct node *node)
+/* The part is whole. *ret_bad: and not valid. False: the node died of it. */
+static bool part_finish(struct world *world, struct node *node, bool *ret_bad)
 {
     struct snapshots *snapshots = &node->snapshots;
     struct storage *storage = disk_storage(node->disk);
@@ -236,6 +247,7 @@ static bool part_finish(struct world *world, struct node *node)
     if (code == CONCLAVE_OK)
         check_snapshot_durable(&world->check, world_index(world, node), &snapshot, false);
     report_mark(&world->report, code == CONCLAVE_OK ? SIM_MARK_RECEIVED : SIM_MARK_RECEIVED_BAD);
+    *ret_bad = code == CONCLAVE_CORRUPT;
     if (doomed || world->check.failed || code != CONCLAVE_OK) {
         snapshot_meta_clear(&meta);
         if (doomed)
@@ -251,7 +263,7 @@ static bool part_finish(struct world *world, struct node *node)
 
 /* The part is open. False: there is no answer, or nobody to give it. */
 static bool part_take(struct world *world, struct node *node, const struct peer_snapshot *piece,
-                      uint64_t now_us)
+                      uint64_t now_us, bool *ret_bad)
 {
     struct snapshots *snapshots = &node->snapshots;
     struct flow_part *part = &snapshots->receiving;
@@ -274,7 +286,7 @@ static bool part_take(struct world *world, struct node *node, const struct peer_
         part->offset += piece->data.bytes;
         world->bytes_received += piece->data.bytes;
     }
-    return !flow_part_whole(part) || part_finish(world, node);
+    return !flow_part_whole(part) || part_finish(world, node, ret_bad);
 }
 
 static void take_piece(struct world *world, struct node *node, uint64_t from,
@@ -294,9 +306,11 @@ static void take_piece(struct world *world, struct node *node, uint64_t from,
         report_mark(&world->report, SIM_MARK_PART_MOVED);
     if (verdict != FLOW_HAVE)
         snapshots->part_from = sender;
-    if (verdict != FLOW_HAVE && !part_take(world, node, piece, now_us))
+    bool bad = false;
+    if (verdict != FLOW_HAVE && !part_take(world, node, piece, now_us, &bad))
         return;
-    struct peer_snapshot ack = flow_answer(&snapshots->receiving, snapshots->newest.index, piece);
+    struct peer_snapshot ack =
+        flow_answer(&snapshots->receiving, snapshots->newest.index, bad, piece);
     struct peer_identity self = identity_of(node);
     raft_node_id to = world->ids[from];
     record(world, node, RECORD_PIECE_ACK, to, &ack);
@@ -334,6 +348,8 @@ void streams_deliver(struct world *world, const struct sim_event *event)
         if (decoded.type == PEER_FRAME_SNAPSHOT) {
             take_piece(world, node, event->b, &decoded.snapshot);
         } else {
+            if (decoded.snapshot.bad)
+                report_mark(&world->report, SIM_MARK_STREAM_REFUSED);
             flow_take_ack(&node->snapshots.sender, decoded.from.node_id, &decoded.snapshot,
                           node_clock(world, node));
             streams_send(world, node);

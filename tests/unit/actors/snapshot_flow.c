@@ -145,7 +145,7 @@ Test(snapshot_flow, takes_only_what_follows_directly)
     struct peer_snapshot piece = piece_at(0);
     flow_part_opened(&part, &piece, 200);
     cr_assert_not(flow_part_follows(&part, &piece, 1));
-    cr_assert_eq(flow_answer(&part, 0, &piece).offset, 200);
+    cr_assert_eq(flow_answer(&part, 0, false, &piece).offset, 200);
     piece = piece_at(300);
     cr_assert_not(flow_part_follows(&part, &piece, 2));
     piece = piece_at(200);
@@ -186,7 +186,7 @@ Test(snapshot_flow, what_is_here_already_is_answered_as_done)
     struct flow_part part = {0};
     struct peer_snapshot piece = piece_at(0);
     cr_assert_eq(flow_judge(&part, &limits, last.index, false, &piece, 0), FLOW_HAVE);
-    struct peer_snapshot answer = flow_answer(&part, last.index, &piece);
+    struct peer_snapshot answer = flow_answer(&part, last.index, false, &piece);
     cr_assert(answer.done);
     cr_assert_eq(answer.offset, FILE_BYTES);
 }
@@ -209,7 +209,53 @@ Test(snapshot_flow, what_was_not_valid_begins_anew)
 {
     struct flow_part part = {0};
     struct peer_snapshot piece = piece_at(950);
-    struct peer_snapshot answer = flow_answer(&part, 0, &piece);
+    struct peer_snapshot answer = flow_answer(&part, 0, false, &piece);
     cr_assert_not(answer.done);
     cr_assert_eq(answer.offset, 0);
+}
+
+Test(snapshot_flow, what_the_receiver_found_bad_is_looked_at_again_before_it_is_sent_again)
+{
+    struct flow_sender sender = sender_open();
+    send_all(&sender, 0);
+    ack(&sender, 900, false, 10);
+    send_all(&sender, 10);
+    struct flow_part part = {0}; /* it was whole, and is closed */
+    struct peer_snapshot piece = piece_at(950);
+    struct peer_snapshot answer = flow_answer(&part, 0, true, &piece);
+    cr_assert(answer.bad);
+    flow_take_ack(&sender, 5, &answer, 20);
+    ack(&sender, 900, false, 20); /* overtaken by it */
+    struct flow_step step = flow_next(&sender, true, 20);
+    cr_assert_eq(step.action, FLOW_CLOSE);
+    flow_closed(&sender, step.slot, 20);
+    /* And not at once: the fault may lie with the peer. */
+    step = flow_next(&sender, true, 20);
+    cr_assert_eq(step.action, FLOW_WAIT);
+    cr_assert_eq(step.due_us, 20 + sender.limits.retry_us);
+    cr_assert_eq(flow_next(&sender, true, step.due_us).action, FLOW_OPEN);
+    flow_opened(&sender, 0, NAME, last, FILE_BYTES, step.due_us);
+    cr_assert_eq(flow_next(&sender, true, step.due_us).action, FLOW_SEND);
+}
+
+Test(snapshot_flow, a_file_of_one_piece_is_refused_as_well)
+{
+    struct flow_sender sender = sender_make();
+    flow_want(&sender, 5, 0);
+    flow_opened(&sender, 0, NAME, last, CHUNK, 0);
+    cr_assert_eq(send_all(&sender, 0), CHUNK);
+    flow_take_ack(&sender, 5, &(struct peer_snapshot){.name = NAME, .bytes = CHUNK, .bad = true},
+                  10);
+    cr_assert_eq(flow_next(&sender, true, 10).action, FLOW_CLOSE);
+}
+
+Test(snapshot_flow, nothing_is_bad_of_what_is_here_or_of_another_file)
+{
+    struct flow_sender sender = sender_open();
+    send_all(&sender, 0);
+    flow_take_ack(&sender, 5, &(struct peer_snapshot){.name = NAME + 1, .bad = true}, 10);
+    cr_assert_neq(flow_next(&sender, true, 10).action, FLOW_CLOSE);
+    struct flow_part part = {0};
+    struct peer_snapshot piece = piece_at(950);
+    cr_assert_not(flow_answer(&part, last.index, true, &piece).bad);
 }

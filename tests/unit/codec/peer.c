@@ -383,6 +383,64 @@ Test(peer, carries_what_a_damaged_log_asks_for)
     buf_unref(frame);
 }
 
+static struct peer_snapshot sample_ack(void)
+{
+    return (struct peer_snapshot){
+        .name = UINT64_MAX, .id = {.term = 3, .index = 40}, .bytes = 1050, .offset = 1000};
+}
+
+Test(peer, carries_a_piece_of_a_snapshot)
+{
+    struct peer_snapshot piece = sample_ack();
+    piece.data = (struct slice){(const uint8_t *)"fifty bytes", 11};
+    struct buf *frame = peer_encode_snapshot(&sample_identity, SAMPLE_TO, &piece);
+    struct peer_frame got;
+    cr_assert_eq(peer_decode(frame, &got), CONCLAVE_OK);
+    cr_assert_eq(got.type, PEER_FRAME_SNAPSHOT);
+    cr_assert_eq(got.snapshot.name, piece.name);
+    cr_assert(raft_id_equal(got.snapshot.id, piece.id));
+    cr_assert_eq(got.snapshot.bytes, piece.bytes);
+    cr_assert_eq(got.snapshot.offset, piece.offset);
+    cr_assert_eq(got.snapshot.data.bytes, 11);
+    cr_assert_arr_eq(got.snapshot.data.data, "fifty bytes", 11);
+    cr_assert_not(got.snapshot.done || got.snapshot.bad);
+    buf_unref(frame);
+}
+
+Test(peer, carries_what_became_of_a_snapshot)
+{
+    for (int i = 0; i < 4; i++) {
+        struct peer_snapshot ack = sample_ack();
+        ack.done = (i & 1) != 0;
+        ack.bad = (i & 2) != 0;
+        struct buf *frame = peer_encode_snapshot_ack(&sample_identity, SAMPLE_TO, &ack);
+        struct peer_frame got;
+        cr_assert_eq(peer_decode(frame, &got), CONCLAVE_OK);
+        cr_assert_eq(got.type, PEER_FRAME_SNAPSHOT_ACK);
+        cr_assert_eq(got.snapshot.offset, ack.offset);
+        cr_assert_eq(got.snapshot.done, ack.done);
+        cr_assert_eq(got.snapshot.bad, ack.bad);
+        cr_assert_eq(got.snapshot.data.bytes, 0);
+        buf_unref(frame);
+    }
+}
+
+Test(peer, refuses_pieces_beyond_the_file)
+{
+    struct peer_snapshot piece = sample_ack();
+    static const uint8_t data[51];
+    piece.data = (struct slice){data, sizeof data};
+    struct buf *frame = peer_encode_snapshot(&sample_identity, SAMPLE_TO, &piece);
+    struct peer_frame got;
+    cr_assert_eq(peer_decode(frame, &got), CONCLAVE_MALFORMED);
+    buf_unref(frame);
+    struct peer_snapshot ack = sample_ack();
+    ack.offset = ack.bytes + 1;
+    frame = peer_encode_snapshot_ack(&sample_identity, SAMPLE_TO, &ack);
+    cr_assert_eq(peer_decode(frame, &got), CONCLAVE_MALFORMED);
+    buf_unref(frame);
+}
+
 Test(peer, refuses_an_ask_beyond_its_anchor)
 {
     const struct peer_repair asks[] = {
