@@ -102,16 +102,19 @@ void wal_collect_absent(struct wal_collect *collect, struct raft_id last)
         return;
     if (last.index <= collect->last.index)
         cut(collect, last.index);
+    /* Terms never go back: between two of the same term there is no other. */
+    uint64_t between = collect->last.term == last.term ? last.term : WAL_TERM_UNKNOWN;
     while (collect->last.index < last.index) {
         record.id.index = collect->last.index + 1;
-        record.id.term = record.id.index == last.index ? last.term : collect->last.term;
+        record.id.term = record.id.index == last.index ? last.term : between;
         wal_collect_add(collect, &record);
     }
 }
 
-/* The first entry becomes the base: the one before it was replaced in a segment that is gone, so
- * that its term is not known, and a log has to begin behind a known entry. It is in a snapshot:
- * segments are removed up to where one reaches, and this was not the last that was to go. */
+/* The first entry becomes the base: the term of the one before it is not known, and a log has to
+ * begin behind a known entry. It is in a snapshot: either the one before was replaced in a segment
+ * that is gone, and segments are removed up to where a snapshot reaches, and this was not the last
+ * that was to go; or it was damaged, and repair asked for a snapshot that reaches so far. */
 static void settle_unknown_base(struct wal_collect *collect)
 {
     struct raft_run *run = &collect->groups[0];
@@ -153,6 +156,8 @@ void wal_collect_settle(struct wal_collect *collect)
     memmove(collect->groups, collect->groups + kept,
             collect->group_count * sizeof(collect->groups[0]));
     collect->base = absent;
+    if (absent.term == WAL_TERM_UNKNOWN && collect->group_count > 0)
+        settle_unknown_base(collect);
 }
 
 void wal_collect_restart(struct wal_collect *collect, struct raft_id base)

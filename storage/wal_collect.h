@@ -25,9 +25,9 @@ bool wal_collect_fits(const struct wal_collect *collect, struct raft_id id);
 /* Adds an entry that fits, in the place of all from its index on. */
 void wal_collect_add(struct wal_collect *collect, const struct wal_record *record);
 
-/* Adds entries up to `last` of which only that they are there is known; those before `last` get the
- * term of the last one known. If `last` is at or below the last index, it replaces what is there.
- */
+/* Adds entries up to `last` of which only that they are there is known; those before `last` get its
+ * term if the entry before them has it, else WAL_TERM_UNKNOWN. If `last` is at or below the last
+ * index, it replaces what is there. */
 void wal_collect_absent(struct wal_collect *collect, struct raft_id last);
 
 /* The log begins behind the last absent entry, and in any case behind one whose term is known. */

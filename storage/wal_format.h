@@ -107,7 +107,9 @@
  * The record behind a mend is chained (2) to it if its `previous` is what the mend stands for.
  * Entries up to `id` that a mend does not hold are absent. They may have been replaced later; else
  * the log begins behind the last absent one, as after compaction, and a start fails unless a
- * snapshot reaches that far.
+ * snapshot reaches that far. Where the terms before and behind the hole differ and no record names
+ * the last entry in it, that one's term is not known; `id` then has a term of 0, and the log begins
+ * behind the first entry that follows.
  *
  * Why the entries in a mend are the right ones though no checksum proves them: by log matching
  * (paper, 5.3). A peer is asked only with an anchor, the id of an entry that this log still holds
@@ -165,6 +167,9 @@ enum wal_kind { WAL_BATCH = 1, WAL_ENTRY = 2, WAL_ANEW = 3, WAL_MEND = 4 };
 
 /* The kind of an entry of which only the id is known. In memory alone, while a log is read. */
 enum { WAL_ABSENT = 0xff };
+
+/* The term of an absent entry, where it is not known; no entry has it. */
+enum { WAL_TERM_UNKNOWN = 0 };
 
 struct wal_record {
     uint64_t checksum;

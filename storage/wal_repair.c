@@ -21,6 +21,7 @@ struct wal_repair {
     size_t at;          /* the hole being filled */
     uint64_t floor;     /* its entries are asked for from behind here */
     uint64_t step_back; /* how much farther, if the peer has something else there */
+    uint64_t skip;      /* the anchor stands so much farther behind the hole than it could */
     struct raft_runs got;
     uint64_t covered; /* a snapshot here has all up to this index */
 };
@@ -49,12 +50,20 @@ static struct raft_id own_id(const struct wal_repair *repair, uint64_t index)
     return entry ? entry->id : scan->last;
 }
 
+/* A snapshot here has all of the hole, and the log can begin behind that: behind the last entry in
+ * it if its id is known, else behind the entry that follows, which the snapshot has as well. */
+static bool hole_covered(const struct wal_repair *repair, const struct wal_hole *hole)
+{
+    bool known = hole->certain || (hole->named && hole->last == hole->behind.index);
+    return known ? hole->last <= repair->covered : hole->last < repair->covered;
+}
+
 static bool hole_wants(const struct wal_repair *repair, const struct wal_hole *hole)
 {
     const struct wal_scan *scan = &repair->survey.scan;
     if (hole->bytes || hole->last < scan->base.index || hole->prev.index >= scan->last.index)
         return false;
-    return !hole->certain || (hole->last > hole->prev.index && hole->last > repair->covered);
+    return (!hole->certain || hole->last > hole->prev.index) && !hole_covered(repair, hole);
 }
 
 /* Goes to the next hole that wants something. */
@@ -70,6 +79,7 @@ static void advance(struct wal_repair *repair)
     if (repair->floor < survey->scan.base.index)
         repair->floor = survey->scan.base.index;
     repair->step_back = 1;
+    repair->skip = 0;
     raft_runs_clear(&repair->got);
 }
 
@@ -130,10 +140,26 @@ bool wal_repair_want(const struct wal_repair *repair, struct wal_want *ret)
     *ret = (struct wal_want){.prev = repair->got.entry_count > 0 ? raft_runs_last(&repair->got)
                                                                  : own_id(repair, repair->floor),
                              .last = hole->last > repair->floor ? hole->last : repair->floor,
-                             .anchor = anchor_behind(repair, hole->last),
+                             .anchor = anchor_behind(repair, hole->last + repair->skip),
                              .sequence = hole->sequence,
                              .offset = hole->offset};
     return true;
+}
+
+void wal_repair_turn(struct wal_repair *repair)
+{
+    const struct wal_scan *scan = &repair->survey.scan;
+    if (repair->at == repair->survey.holes.count)
+        return;
+    uint64_t last = repair->survey.holes.items[repair->at].last;
+    repair->skip = repair->skip == 0 ? 1 : 2 * repair->skip;
+    if (last >= scan->last.index || repair->skip >= scan->last.index - last)
+        repair->skip = 0;
+}
+
+bool wal_repair_is_nearest(const struct wal_repair *repair)
+{
+    return repair->skip == 0;
 }
 
 uint64_t wal_repair_missing(const struct wal_repair *repair)
@@ -262,6 +288,8 @@ static struct raft_id behind_mend(const struct wal_hole *hole, const struct raft
 {
     if (hole->named)
         return hole->behind;
+    if (!hole->certain) /* covered: what it replaced, and its own last term, are not known */
+        return (struct raft_id){.term = WAL_TERM_UNKNOWN, .index = hole->behind.index};
     struct raft_id last = entries->entry_count > 0 ? raft_runs_last(entries) : before;
     if (last.index >= hole->behind.index)
         return last;

@@ -37,6 +37,15 @@ struct wal_want {
 /* False: nothing is missing (any more). */
 bool wal_repair_want(const struct wal_repair *repair, struct wal_want *ret);
 
+/* Whoever was asked does not hold the anchor, or lacks it for now: the next want has another one,
+ * farther behind the damage, in the end the nearest again. A peer that is damaged right behind this
+ * log's damage has what is missing, and not the nearest anchor. */
+void wal_repair_turn(struct wal_repair *repair);
+
+/* The present want has the nearest anchor: a log that does not hold it ends before, or is another
+ * one. */
+bool wal_repair_is_nearest(const struct wal_repair *repair);
+
 /* How many entries are missing, and in how many places something is damaged. */
 uint64_t wal_repair_missing(const struct wal_repair *repair);
 uint64_t wal_repair_holes(const struct wal_repair *repair);

@@ -154,7 +154,7 @@ static bool mend_possible(const struct wal_scanner *scanner, const struct wal_re
         last = entry.id;
     }
     return more == 0 && record->id.index >= last.index && record->id.term >= last.term &&
-           (record->id.term == 0) == (record->id.index == 0);
+           (record->id.index > 0 || record->id.term == 0);
 }
 
 bool wal_scanner_possible(const struct wal_scanner *scanner, const struct wal_record *record)
@@ -422,6 +422,10 @@ int wal_scan_run(const struct io *io, const char *wal_dir, const struct storage_
         ret->base = scanner.collect.base;
         ret->last = scanner.collect.last;
         wal_collect_finish(&scanner.collect, &ret->entries);
+        if (ret->entries.entry_count == 0 && ret->base.index > 0 &&
+            ret->base.term == WAL_TERM_UNKNOWN)
+            code = damaged(&scanner, ret->segments[ret->active].sequence, ret->end,
+                           "the log ends with entries that are not there");
     }
     wal_scanner_deinit(&scanner);
     return code;

@@ -252,6 +252,8 @@ static int pass_to_record(struct surveyor *surveyor, const struct rest *rest)
                wal_mend_next(&mend, &first) == 1) {
         first.batch = next->batch;
         pass_to_entry(surveyor, hole, &first);
+    } else if (next->kind == WAL_MEND && next->id.index > 0 && next->id.term == WAL_TERM_UNKNOWN) {
+        return beyond(surveyor, sequence, scan->end, "what stood between two others is not known");
     } else { /* a mend without entries: what it says of itself holds before it too */
         pass_named(surveyor, hole, next->id);
     }

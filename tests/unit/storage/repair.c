@@ -456,3 +456,39 @@ Test(repair, damage_around_a_mend_is_only_looked_at)
     cr_assert_gt(opened, 50);
     peer_free(&peer);
 }
+
+/* A peer that is damaged right behind what is missing here has that, but lacks the nearest anchor:
+ * another one, farther behind, is as good. */
+Test(repair, anchors_take_turns)
+{
+    struct peer peer;
+    struct placed places[512];
+    struct conclave_error error = {0};
+    struct wal_want nearest, want;
+    peer_make(&peer, story_long);
+    const struct placed *place = find_entry(&peer, places, image_layout(peer.disk, places, 512));
+    memory_disk_rot(peer.disk, place->path, place->offset + 2, "x", 1);
+    struct wal_repair *repair = NULL;
+    cr_assert_eq(
+        wal_repair_open(memory_disk_io(peer.disk), STORY_DIR, &story_identity, &repair, &error),
+        CONCLAVE_OK);
+    cr_assert(wal_repair_want(repair, &nearest));
+    uint64_t last = raft_runs_last(&peer.log.entries).index;
+    uint64_t before = nearest.anchor.index;
+    cr_assert_lt(before + 1, last);
+    int turns = 0;
+    for (bool again = false; !again; turns++) {
+        wal_repair_turn(repair);
+        again = wal_repair_is_nearest(repair);
+        cr_assert(wal_repair_want(repair, &want));
+        cr_assert_eq(want.last, nearest.last);
+        cr_assert_eq(want.prev.index, nearest.prev.index);
+        const struct raft_entry *anchor = raft_runs_find(&peer.log.entries, want.anchor.index);
+        cr_assert(raft_id_equal(anchor->id, want.anchor), "it is an entry of this log");
+        cr_assert(again ? want.anchor.index == nearest.anchor.index : want.anchor.index > before);
+        before = want.anchor.index;
+    }
+    cr_assert_gt(turns, 2);
+    wal_repair_close(repair);
+    peer_free(&peer);
+}

@@ -1,0 +1,134 @@
+/* A log that lost entries of which a snapshot holds all: it begins behind them, its beginning is an
+ * entry that it had, and what it has behind the snapshot stays. */
+#include "fixture.h"
+
+#include "storage/identity.h"
+#include "storage/wal_repair.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+struct covering {
+    struct memory_disk *disk; /* intact */
+    struct wal_recovery log;
+    size_t covered;
+};
+
+static void begin(struct covering *covering, const struct step *steps)
+{
+    struct story story;
+    struct memory_disk *disk = memory_disk_create();
+    *covering = (struct covering){0};
+    cr_assert_eq(story_play(&story, memory_disk_io(disk), steps), CONCLAVE_OK);
+    covering->disk = memory_disk_clone(disk);
+    cr_assert_eq(log_read(memory_disk_io(disk), &covering->log, NULL), CONCLAVE_OK);
+    memory_disk_destroy(disk);
+}
+
+static void end(struct covering *covering)
+{
+    raft_runs_clear(&covering->log.entries);
+    memory_disk_destroy(covering->disk);
+}
+
+static struct raft_id id_at(const struct covering *covering, uint64_t index)
+{
+    if (index == covering->log.base.index)
+        return covering->log.base;
+    const struct raft_entry *entry = raft_runs_find(&covering->log.entries, index);
+    cr_assert_not_null(entry);
+    return entry->id;
+}
+
+/* What is found after the repair is part of what there was, without a gap, and no less than what
+ * stands behind the snapshot. */
+static void judge(struct covering *covering, const struct io *io, struct raft_id snapshot,
+                  const char *what)
+{
+    struct conclave_error error = {0};
+    struct wal_recovery found = {0};
+    cr_assert_eq(log_read(io, &found, &error), CONCLAVE_OK, "%s: %s", what, error.message);
+    cr_assert_leq(found.base.index, snapshot.index, "%s", what);
+    cr_assert(raft_id_equal(found.base, id_at(covering, found.base.index)),
+              "%s: begins behind %d.%d", what, (int)found.base.index, (int)found.base.term);
+    uint64_t last = raft_runs_last(&covering->log.entries).index;
+    cr_assert_eq(found.entries.entry_count, last - found.base.index, "%s", what);
+    struct raft_runs_iter iter = {0};
+    for (const struct raft_entry *entry; (entry = raft_runs_next(&found.entries, &iter)) != NULL;) {
+        const struct raft_entry *right = raft_runs_find(&covering->log.entries, entry->id.index);
+        cr_assert(raft_id_equal(entry->id, right->id), "%s", what);
+        cr_assert_eq(entry->payload.bytes, right->payload.bytes, "%s", what);
+        cr_assert(right->payload.bytes == 0 ||
+                      memcmp(entry->payload.data, right->payload.data, right->payload.bytes) == 0,
+                  "%s", what);
+    }
+    raft_runs_clear(&found.entries);
+    covering->covered++;
+}
+
+/* Covers what is missing with a snapshot up to `index`, if that is enough. */
+static void cover(struct covering *covering, struct memory_disk *disk, uint64_t index,
+                  const char *what)
+{
+    struct conclave_error error = {0};
+    struct wal_repair *repair = NULL;
+    struct wal_want want;
+    const struct raft_id snapshot = id_at(covering, index);
+    cr_assert_eq(wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error),
+                 CONCLAVE_OK, "%s: %s", what, error.message);
+    cr_assert(wal_repair_want(repair, &want));
+    wal_repair_cover(repair, snapshot);
+    bool wants = wal_repair_want(repair, &want);
+    bool fits = true;
+    if (!wants) {
+        int code = wal_repair_write(repair, &error);
+        fits = code == CONCLAVE_OK; /* else a stretch too short for a mend, and left alone */
+        cr_assert(fits || code == CONCLAVE_CORRUPT, "%s: %s", what, error.message);
+    }
+    wal_repair_close(repair);
+    if (!wants && fits)
+        judge(covering, memory_disk_io(disk), snapshot, what);
+}
+
+static void zero_and_cover(struct covering *covering, const char *path, size_t at, size_t length)
+{
+    static const uint8_t zeros[512];
+    char what[128];
+    struct conclave_error error = {0};
+    struct wal_repair *repair = NULL;
+    struct wal_want want;
+    struct memory_disk *damaged = memory_disk_clone(covering->disk);
+    memory_disk_rot(damaged, path, at, zeros, length);
+    bool wants = wal_repair_open(memory_disk_io(damaged), STORY_DIR, &story_identity, &repair,
+                                 &error) == CONCLAVE_OK &&
+                 wal_repair_want(repair, &want);
+    wal_repair_close(repair);
+    uint64_t last = raft_runs_last(&covering->log.entries).index;
+    for (uint64_t index = want.last; wants && index <= last; index++) {
+        struct memory_disk *disk = memory_disk_clone(damaged);
+        (void)snprintf(what, sizeof(what), "%s: zeros from %zu to %zu, snapshot of %d", path, at,
+                       at + length, (int)index);
+        if (index > covering->log.base.index)
+            cover(covering, disk, index, what);
+        memory_disk_destroy(disk);
+    }
+    memory_disk_destroy(damaged);
+}
+
+Test(repair_cover, what_a_snapshot_holds_goes_and_the_rest_stays, .timeout = 240)
+{
+    struct covering covering;
+    begin(&covering, story_long);
+    static const size_t lengths[] = {8, 152, 512};
+    const char *path;
+    for (size_t file = 0; (path = memory_disk_file(covering.disk, file)) != NULL; file++) {
+        size_t bytes = 0;
+        (void)memory_disk_bytes(covering.disk, path, &bytes);
+        for (size_t i = 0; strstr(path, ".wal") != NULL && i < 3; i++)
+            for (size_t at = 0; at + lengths[i] <= bytes; at += 40)
+                zero_and_cover(&covering, path, at, lengths[i]);
+    }
+    cr_assert_gt(covering.covered, 1000);
+    end(&covering);
+}
