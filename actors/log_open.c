@@ -60,9 +60,9 @@ static void log_recovery(const struct node *node, const struct wal_recovery *fou
                   (unsigned long long)found->cut_bytes);
 }
 
-/* Finds the newest snapshot whose beginning can be read; the others are set aside. Whether all of
- * it is right is seen when it is needed. */
-static int find_snapshot(const struct node *node, struct snapshot_meta *ret,
+/* Finds the newest snapshot whose beginning can be read, or that is `whole`; the others are set
+ * aside. Without need not all of it is read: whether it is right is seen when it is used. */
+static int find_snapshot(const struct node *node, bool whole, struct snapshot_meta *ret,
                          struct conclave_error *error)
 {
     struct snapshot_list list = {0};
@@ -70,8 +70,11 @@ static int find_snapshot(const struct node *node, struct snapshot_meta *ret,
     int code = snapshot_list_read(io_posix(), dir, &list, error);
     for (size_t i = 0; i < list.count && !code; i++) {
         struct snapshot_reader *reader = NULL;
-        code = snapshot_reader_open(io_posix(), dir, &node->identity, list.items[i], &reader, ret,
-                                    error);
+        if (whole)
+            code = snapshot_verify(io_posix(), dir, &node->identity, list.items[i], error);
+        if (!code)
+            code = snapshot_reader_open(io_posix(), dir, &node->identity, list.items[i], &reader,
+                                        ret, error);
         snapshot_reader_close(reader);
         if (code != CONCLAVE_CORRUPT)
             break;
@@ -84,7 +87,7 @@ static int find_snapshot(const struct node *node, struct snapshot_meta *ret,
 }
 
 /* Takes what was found as node->recovered, in the place of what was there. */
-static int take(struct node *node, const struct raft_runs *entries, struct raft_id base,
+static int take(struct node *node, const struct raft_runs *entries, struct raft_id base, bool whole,
                 struct conclave_error *error)
 {
     struct node_recovered *recovered = &node->recovered;
@@ -92,7 +95,7 @@ static int take(struct node *node, const struct raft_runs *entries, struct raft_
     recovered->boot = NULL;
     snapshot_meta_clear(&recovered->snapshot);
     recovered->base = base;
-    int code = find_snapshot(node, &recovered->snapshot, error);
+    int code = find_snapshot(node, whole, &recovered->snapshot, error);
     return code ? code : find_configuration(node, entries, error);
 }
 
@@ -105,7 +108,7 @@ int log_open(struct node *node, struct wal **ret_wal, struct conclave_error *err
                         error);
     if (code)
         return code;
-    code = take(node, &found.entries, found.base, error);
+    code = take(node, &found.entries, found.base, false, error);
     if (code) {
         raft_runs_clear(&found.entries);
         wal_close(wal);
@@ -118,14 +121,9 @@ int log_open(struct node *node, struct wal **ret_wal, struct conclave_error *err
     return CONCLAVE_OK;
 }
 
-/* A snapshot that is whole needs no entries behind it. */
-static void cover(const struct node *node, struct wal_repair *repair)
+int log_open_snapshot(struct node *node, struct conclave_error *error)
 {
-    struct conclave_error error = {0};
-    const struct raft_id last = node->recovered.snapshot.last;
-    if (last.index && snapshot_verify(io_posix(), node->options.data_dir, &node->identity, last,
-                                      &error) == CONCLAVE_OK)
-        wal_repair_cover(repair, last);
+    return take(node, &node->recovered.entries, node->recovered.base, true, error);
 }
 
 int log_survey(struct node *node, struct wal_repair **ret_repair, struct conclave_error *error)
@@ -140,12 +138,12 @@ int log_survey(struct node *node, struct wal_repair **ret_repair, struct conclav
         return CONCLAVE_NOT_FOUND;
     }
     const struct raft_runs *entries = wal_repair_log(repair, &base);
-    code = take(node, entries, base, error);
+    code = take(node, entries, base, true, error);
     if (code) {
         wal_repair_close(repair);
         return code;
     }
-    cover(node, repair);
+    wal_repair_cover(repair, node->recovered.snapshot.last);
     *ret_repair = repair;
     return CONCLAVE_OK;
 }

@@ -15,4 +15,7 @@ MUST_USE int log_open(struct node *node, struct wal **ret_wal, struct conclave_e
 MUST_USE int log_survey(struct node *node, struct wal_repair **ret_repair,
                         struct conclave_error *error);
 
+/* With the log open, and another snapshot there than then: takes the newest whole one. */
+MUST_USE int log_open_snapshot(struct node *node, struct conclave_error *error);
+
 #endif

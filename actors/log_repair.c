@@ -15,12 +15,18 @@ _Static_assert((int)WAL_SUPPLY_HERE == PEER_REPAIR_HERE &&
 enum {
     ASK_AGAIN_US = 300000,  /* whoever has not answered by then is asked again, with all others */
     COMPLAIN_US = 10000000, /* one line in this time about who does not have it */
-    SNAPSHOT_AFTER_US = 1000000 /* entries of another node are better than a snapshot */
+    SNAPSHOT_AFTER_US = 1000000, /* entries of another node are better than a snapshot */
+    SNAPSHOT_TURN_US = 5000000   /* one node at a time is asked for a snapshot; so long */
 };
+
+static const uint32_t NOBODY = UINT32_MAX;
 
 struct asking {
     struct actor *actor;
-    struct wal_repair *repair;
+    struct wal_repair *repair; /* NULL: the log is open, a snapshot alone is missing */
+    const struct raft_runs *log;
+    struct raft_id base;     /* what is before its first entry: a snapshot must reach it */
+    struct raft_id snapshot; /* the newest here that is whole */
     const struct raft_configuration *members;
     uint64_t number;    /* of the present ask */
     raft_node_id giver; /* had the last entries: is asked first; 0: all are */
@@ -28,6 +34,9 @@ struct asking {
     uint64_t since_us;  /* when the present want was first asked for */
     uint64_t complain_us;
     enum peer_repair_result said[CONCLAVE_MEMBERS_MAX]; /* to the present want; 0: nothing */
+    bool turn_due;                                      /* somebody could not help by this anchor */
+    uint32_t helper; /* the member whose snapshot is asked for; NOBODY */
+    uint64_t helper_until_us;
 };
 
 /* --- Asking ----------------------------------------------------------------------------------- */
@@ -37,17 +46,49 @@ static bool is_other(const struct asking *asking, uint32_t i)
     return asking->members->members[i].id != asking->actor->node->identity.node_id;
 }
 
+/* What is asked for next. False: all is here. snapshot_only: no entries, but a snapshot that
+ * reaches the log. */
+static bool find_want(const struct asking *asking, struct wal_want *ret, bool *ret_snapshot_only)
+{
+    *ret_snapshot_only = false;
+    if (asking->repair && wal_repair_want(asking->repair, ret))
+        return true;
+    *ret_snapshot_only = asking->snapshot.index < asking->base.index;
+    *ret =
+        (struct wal_want){.prev = asking->base, .last = asking->base.index, .anchor = asking->base};
+    return *ret_snapshot_only;
+}
+
+/* Whose snapshot is asked for: of one that has the entries in a snapshot alone, or of anybody if no
+ * entries are wanted. They take turns; who has begun to send goes on by itself. */
+static void choose_helper(struct asking *asking, bool snapshot_only, uint64_t now_us)
+{
+    const uint32_t count = asking->members->member_count;
+    uint32_t first = asking->helper == NOBODY ? 0 : asking->helper;
+    if (asking->helper != NOBODY && now_us >= asking->helper_until_us)
+        first++;
+    asking->helper = NOBODY;
+    if (!snapshot_only && now_us - asking->since_us < SNAPSHOT_AFTER_US)
+        return;
+    for (uint32_t i = 0; i < count && asking->helper == NOBODY; i++) {
+        uint32_t at = (first + i) % count;
+        if (!is_other(asking, at) || (!snapshot_only && asking->said[at] != PEER_REPAIR_COMPACTED))
+            continue;
+        asking->helper = at;
+        if (i > 0 || now_us >= asking->helper_until_us)
+            asking->helper_until_us = now_us + SNAPSHOT_TURN_US;
+    }
+}
+
 static void ask(struct asking *asking, const struct wal_want *want, uint64_t now_us)
 {
     const struct node *node = asking->actor->node;
-    const struct peer_repair frame = {.number = asking->number,
-                                      .prev = want->prev,
-                                      .last = want->last,
-                                      .anchor = want->anchor,
-                                      .snapshot = now_us - asking->since_us >= SNAPSHOT_AFTER_US};
+    struct peer_repair frame = {
+        .number = asking->number, .prev = want->prev, .last = want->last, .anchor = want->anchor};
     struct envelope *send = envelope_create(ENVELOPE_SEND);
     for (uint32_t i = 0; i < asking->members->member_count; i++) {
         raft_node_id id = asking->members->members[i].id;
+        frame.snapshot = i == asking->helper;
         if (is_other(asking, i) && (!asking->giver || asking->giver == id))
             outgoing_add(&send->send, id, peer_encode_repair_ask(&node->peer_identity, id, &frame));
     }
@@ -62,16 +103,34 @@ static void want_changed(struct asking *asking, uint64_t now_us)
     asking->number++;
     asking->since_us = now_us;
     asking->ask_us = now_us;
+    asking->turn_due = false;
     memset(asking->said, 0, sizeof asking->said);
 }
 
+/* Nobody could give it by this anchor: the next one. What was said to the nearest stands. */
+static void turn_anchor(struct asking *asking)
+{
+    if (!asking->turn_due || !asking->repair)
+        return;
+    asking->turn_due = false;
+    wal_repair_turn(asking->repair);
+    asking->number++;
+}
+
 /* What is missing, and what the others say, for a person. */
-static void describe(const struct asking *asking, const struct wal_want *want, char *text,
-                     size_t size)
+static void describe(const struct asking *asking, const struct wal_want *want, bool snapshot_only,
+                     char *text, size_t size)
 {
     static const char *const words[] = {"does not answer", "has it", "does not have it",
                                         "has compacted it", "is damaged there too"};
-    int used = snprintf(text, size,
+    int used;
+    if (snapshot_only)
+        used = snprintf(text, size,
+                        "the log begins behind entry %llu and no snapshot here that is whole "
+                        "reaches it:",
+                        (unsigned long long)asking->base.index);
+    else
+        used = snprintf(text, size,
                         "entries %llu to %llu of the log are damaged (segment %016llx.wal, offset "
                         "%llu), %llu are missing in all:",
                         (unsigned long long)want->prev.index + 1, (unsigned long long)want->last,
@@ -80,9 +139,13 @@ static void describe(const struct asking *asking, const struct wal_want *want, c
     for (uint32_t i = 0; i < asking->members->member_count; i++) {
         if (used < 0 || (size_t)used >= size)
             return;
-        if (is_other(asking, i))
-            used += snprintf(text + used, size - (size_t)used, " %s %s;",
-                             asking->members->members[i].name, words[asking->said[i]]);
+        const char *name = asking->members->members[i].name;
+        if (i == asking->helper)
+            used +=
+                snprintf(text + used, size - (size_t)used, " %s is asked for a snapshot;", name);
+        else if (is_other(asking, i) && !snapshot_only)
+            used +=
+                snprintf(text + used, size - (size_t)used, " %s %s;", name, words[asking->said[i]]);
     }
 }
 
@@ -94,8 +157,8 @@ static void tell_network(const struct asking *asking, const char *text)
 }
 
 /* Says now and then that it waits, and for what. CORRUPT: all others have said no. */
-static int judge(struct asking *asking, const struct wal_want *want, uint64_t now_us,
-                 struct conclave_error *error)
+static int judge(struct asking *asking, const struct wal_want *want, bool snapshot_only,
+                 uint64_t now_us, struct conclave_error *error)
 {
     char text[256];
     uint32_t others = 0, absent = 0;
@@ -103,7 +166,7 @@ static int judge(struct asking *asking, const struct wal_want *want, uint64_t no
         others += is_other(asking, i) ? 1 : 0;
         absent += asking->said[i] == PEER_REPAIR_ABSENT ? 1 : 0;
     }
-    describe(asking, want, text, sizeof text);
+    describe(asking, want, snapshot_only, text, sizeof text);
     if (absent == others)
         return error_set(error, CONCLAVE_CORRUPT,
                          "%s nothing was changed, and the node stops. Remove it from the cluster "
@@ -122,11 +185,12 @@ static int judge(struct asking *asking, const struct wal_want *want, uint64_t no
 static int take_answer(struct asking *asking, raft_node_id from, const struct peer_repair *answer,
                        uint64_t now_us, struct conclave_error *error)
 {
-    if (answer->number != asking->number)
+    if (answer->number != asking->number || !asking->repair)
         return CONCLAVE_OK;
     if (answer->result == PEER_REPAIR_HERE) {
-        struct wal_want before = {0}, after = {0};
-        (void)wal_repair_want(asking->repair, &before);
+        struct wal_want before, after;
+        if (!wal_repair_want(asking->repair, &before))
+            return CONCLAVE_OK; /* it was asked for a snapshot */
         int code = wal_repair_take(asking->repair, answer->prev, &answer->entries, error);
         if (code)
             return code;
@@ -137,38 +201,39 @@ static int take_answer(struct asking *asking, raft_node_id from, const struct pe
         }
         return CONCLAVE_OK;
     }
+    if (answer->result != PEER_REPAIR_COMPACTED)
+        asking->turn_due = true;
+    if (!wal_repair_is_nearest(asking->repair) && answer->result != PEER_REPAIR_COMPACTED)
+        return CONCLAVE_OK; /* to lack an anchor that is farther behind says little */
     for (uint32_t i = 0; i < asking->members->member_count; i++)
         if (asking->members->members[i].id == from)
             asking->said[i] = answer->result;
     return CONCLAVE_OK;
 }
 
-struct buf *log_repair_answer(const struct node *node, raft_node_id to,
-                              const struct peer_repair *ask_frame, const struct raft_runs *log,
-                              struct raft_id base, bool *ret_compacted)
-{
-    const struct wal_want want = {
-        .prev = ask_frame->prev, .last = ask_frame->last, .anchor = ask_frame->anchor};
-    struct peer_repair answer = {.number = ask_frame->number};
-    enum wal_supply supply =
-        wal_supply_from(log, base, &want, LOG_REPAIR_ANSWER_BYTES, &answer.prev, &answer.entries);
-    answer.result = (enum peer_repair_result)supply;
-    struct buf *frame = peer_encode_repair_answer(&node->peer_identity, to, &answer);
-    raft_runs_clear(&answer.entries);
-    *ret_compacted = supply == WAL_SUPPLY_COMPACTED;
-    return frame;
-}
+/* --- Giving ----------------------------------------------------------------------------------- */
 
-static void give(const struct asking *asking, const struct envelope *envelope)
+void log_repair_give(struct actor *actor, const struct envelope *envelope,
+                     const struct raft_runs *log, struct raft_id base)
 {
-    struct raft_id base;
-    bool compacted;
-    const struct raft_runs *log = wal_repair_log(asking->repair, &base);
+    const struct peer_repair *wanted = &envelope->repair.frame;
+    const struct wal_want want = {
+        .prev = wanted->prev, .last = wanted->last, .anchor = wanted->anchor};
+    struct peer_repair answer = {.number = wanted->number};
+    answer.result = (enum peer_repair_result)wal_supply_from(
+        log, base, &want, LOG_REPAIR_ANSWER_BYTES, &answer.prev, &answer.entries);
+    const raft_node_id to = envelope->repair.from;
     struct envelope *send = envelope_create(ENVELOPE_SEND);
-    outgoing_add(&send->send, envelope->repair.from,
-                 log_repair_answer(asking->actor->node, envelope->repair.from,
-                                   &envelope->repair.frame, log, base, &compacted));
-    actor_send(asking->actor, ACTOR_NETWORK, &send);
+    outgoing_add(&send->send, to,
+                 peer_encode_repair_answer(&actor->node->peer_identity, to, &answer));
+    raft_runs_clear(&answer.entries);
+    actor_send(actor, ACTOR_NETWORK, &send);
+    if (!wanted->snapshot)
+        return;
+    struct envelope *gift = envelope_create(ENVELOPE_REPAIR_ASK);
+    gift->repair.from = to;
+    gift->repair.frame = *wanted; /* an ask has no entries */
+    actor_send(actor, ACTOR_SNAPSHOT, &gift);
 }
 
 /* --- The loop --------------------------------------------------------------------------------- */
@@ -183,12 +248,18 @@ static int take(struct asking *asking, const struct envelope *envelope, bool *be
         want_changed(asking, now_us);
         return CONCLAVE_OK;
     case ENVELOPE_REPAIR_ASK:
-        give(asking, envelope);
+        log_repair_give(asking->actor, envelope, asking->log, asking->base);
         return CONCLAVE_OK;
     case ENVELOPE_REPAIR_ANSWER:
         return take_answer(asking, envelope->repair.from, &envelope->repair.frame, now_us, error);
-    case ENVELOPE_SNAPSHOT_RECEIVED:
-        wal_repair_cover(asking->repair, envelope->snapshot.last);
+    case ENVELOPE_SNAPSHOT_RECEIVED: /* Rule 35: it is durable, so the log may do without */
+        log_event(&asking->actor->node->logger, CONCLAVE_LOG_INFO, "log-writer",
+                  "repair_by_snapshot", "index=%llu",
+                  (unsigned long long)envelope->snapshot.last.index);
+        if (envelope->snapshot.last.index > asking->snapshot.index)
+            asking->snapshot = envelope->snapshot.last;
+        if (asking->repair)
+            wal_repair_cover(asking->repair, envelope->snapshot.last);
         want_changed(asking, now_us);
         return CONCLAVE_OK;
     case ENVELOPE_CUT: /* asked for again with the next snapshot */
@@ -215,25 +286,35 @@ static int drain(struct asking *asking, bool *begun, struct conclave_error *erro
 
 static int finish(struct asking *asking, struct conclave_error *error)
 {
+    const struct wal_repair *repair = asking->repair;
     tell_network(asking, "all is here again and is being written");
-    int code = wal_repair_write(asking->repair, error);
+    int code = repair ? wal_repair_write(asking->repair, error) : CONCLAVE_OK;
     if (!code)
         log_event(&asking->actor->node->logger, CONCLAVE_LOG_INFO, "log-writer", "repaired",
-                  "places=%llu", (unsigned long long)wal_repair_holes(asking->repair));
+                  "places=%llu", repair ? (unsigned long long)wal_repair_holes(repair) : 0ULL);
     return code;
 }
 
 int log_repair_run(struct actor *actor, struct wal_repair *repair, struct conclave_error *error)
 {
+    const struct node_recovered *recovered = &actor->node->recovered;
+    uint64_t now_us = clock_now_us();
     struct asking asking = {.actor = actor,
                             .repair = repair,
-                            .members = &actor->node->recovered.configuration,
-                            .number = clock_now_us() << 10, /* of no life before */
-                            .complain_us = clock_now_us() + ASK_AGAIN_US};
+                            .log = &recovered->entries,
+                            .base = recovered->base,
+                            .snapshot = recovered->snapshot.last,
+                            .members = &recovered->configuration,
+                            .number = now_us << 10, /* of no life before */
+                            .since_us = now_us,
+                            .complain_us = now_us + ASK_AGAIN_US,
+                            .helper = NOBODY};
     char text[256];
-    bool begun = false;
+    bool begun = !repair, snapshot_only;
+    if (repair)
+        asking.log = wal_repair_log(repair, &asking.base);
     for (;;) {
-        uint64_t now_us = clock_now_us();
+        now_us = clock_now_us();
         long wait_ms = -1;
         if (begun)
             wait_ms = asking.ask_us <= now_us ? 0 : (long)((asking.ask_us - now_us) / 1000) + 1;
@@ -241,18 +322,21 @@ int log_repair_run(struct actor *actor, struct wal_repair *repair, struct concla
         int code = drain(&asking, &begun, error);
         if (code)
             return code;
-        struct wal_want want;
-        if (begun && !wal_repair_want(repair, &want))
-            return finish(&asking, error);
-        now_us = clock_now_us();
         if (!begun)
             continue;
-        code = judge(&asking, &want, now_us, error);
+        struct wal_want want;
+        if (!find_want(&asking, &want, &snapshot_only))
+            return finish(&asking, error);
+        now_us = clock_now_us();
+        code = judge(&asking, &want, snapshot_only, now_us, error);
         if (code)
             return code;
         if (now_us < asking.ask_us)
             continue;
-        describe(&asking, &want, text, sizeof text);
+        turn_anchor(&asking);
+        (void)find_want(&asking, &want, &snapshot_only);
+        choose_helper(&asking, snapshot_only, now_us);
+        describe(&asking, &want, snapshot_only, text, sizeof text);
         tell_network(&asking, text);
         ask(&asking, &want, now_us);
     }

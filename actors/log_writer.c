@@ -23,6 +23,7 @@ struct log_writer {
     struct vote_file *vote;
     struct wal *wal;           /* NULL: there is something to repair first */
     struct wal_repair *repair; /* NULL: there is nothing */
+    bool snapshot_lacking;     /* the log is whole, and no snapshot here reaches it */
     struct raft_hard_state hard_state;
     uint64_t segment_asked_us; /* 0: not asked for */
     uint64_t cut_index;        /* entries up to here need not be on disk */
@@ -205,6 +206,8 @@ static int drain(struct actor *actor)
             stage(actor->state, envelope);
         else if (envelope->type == ENVELOPE_CUT)
             take_cut(actor->state, envelope->cut_index);
+        else if (envelope->type == ENVELOPE_REPAIR)
+            ((struct log_writer *)actor->state)->snapshot_lacking = true;
         else if (envelope->type == ENVELOPE_QUIT ||
                  (envelope->type == ENVELOPE_STOP && ended != ENVELOPE_QUIT))
             ended = (int)envelope->type;
@@ -213,8 +216,18 @@ static int drain(struct actor *actor)
     return ended;
 }
 
-/* Gets back what is missing, and begins as if it had never been: the state machine, which could not
- * open its store on half a log, comes next. */
+/* The state machine, which could not open its store, comes next. */
+static void tell_repaired(struct actor *actor)
+{
+    static const enum actor_id others[] = {ACTOR_SNAPSHOT, ACTOR_MACHINE};
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+        struct envelope *repaired = envelope_create(ENVELOPE_REPAIRED);
+        repaired->snapshot_id = actor->node->recovered.snapshot.last;
+        actor_send(actor, others[i], &repaired);
+    }
+}
+
+/* Gets back what is missing, and begins as if it had never been. */
 static int repair(struct actor *actor, struct conclave_error *error)
 {
     struct log_writer *writer = actor->state;
@@ -228,13 +241,21 @@ static int repair(struct actor *actor, struct conclave_error *error)
     if (code)
         return code;
     node->wal = writer->wal;
-    static const enum actor_id others[] = {ACTOR_SNAPSHOT, ACTOR_MACHINE};
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
-        struct envelope *repaired = envelope_create(ENVELOPE_REPAIRED);
-        repaired->snapshot_id = node->recovered.snapshot.last;
-        actor_send(actor, others[i], &repaired);
-    }
+    tell_repaired(actor);
     return CONCLAVE_OK;
+}
+
+/* The log is open; gets the snapshot behind which it goes on. */
+static int get_snapshot(struct actor *actor, struct conclave_error *error)
+{
+    struct log_writer *writer = actor->state;
+    writer->snapshot_lacking = false;
+    int code = log_repair_run(actor, NULL, error);
+    if (!code)
+        code = log_open_snapshot(actor->node, error);
+    if (!code)
+        tell_repaired(actor);
+    return code;
 }
 
 static int log_writer_run(struct actor *actor, struct conclave_error *error)
@@ -256,6 +277,12 @@ static int log_writer_run(struct actor *actor, struct conclave_error *error)
         if (ended == ENVELOPE_QUIT)
             return CONCLAVE_OK;
         int code = CONCLAVE_OK;
+        if (writer->snapshot_lacking && !ended) {
+            code = get_snapshot(actor, error);
+            if (code)
+                return code == CONCLAVE_STOPPING ? CONCLAVE_OK : code;
+            continue;
+        }
         if (writer->batch_open || wal_is_blocked(writer->wal))
             code = commit_batch(actor, error);
         else if (attest || ended == ENVELOPE_STOP)

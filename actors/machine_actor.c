@@ -117,11 +117,23 @@ static void tell_mark(struct actor *actor)
 
 static int machine_start(struct actor *actor, struct conclave_error *error)
 {
-    return actor->node->repairing ? CONCLAVE_OK : machine_open(actor, error);
+    struct node *node = actor->node;
+    if (node->repairing)
+        return CONCLAVE_OK;
+    int code = machine_open(actor, error);
+    if (!code || !node->recovered.snapshot_lacking)
+        return code;
+    /* Other nodes have snapshots. The threads that start behind this one see it, and the log-writer
+     * is told. */
+    log_event(&node->logger, CONCLAVE_LOG_ERROR, actor->ops->name, "damaged", "reason=\"%s\"",
+              error->message);
+    *error = (struct conclave_error){0};
+    node->repairing = true;
+    return CONCLAVE_OK;
 }
 
-/* A damaged log: waits until it is whole, opens the machine, and lets raft begin. STOPPING: the
- * node ends before. */
+/* A damaged log or snapshot: waits until it is whole, opens the machine, and lets raft begin.
+ * STOPPING: the node ends before. */
 static int open_late(struct actor *actor, struct conclave_error *error)
 {
     bool repaired = false;
@@ -132,8 +144,9 @@ static int open_late(struct actor *actor, struct conclave_error *error)
             envelope_destroy(envelope);
             if (type == ENVELOPE_STOP || type == ENVELOPE_QUIT)
                 return CONCLAVE_STOPPING;
-            ASSERT(type == ENVELOPE_REPAIRED);
-            repaired = true;
+            /* Another node may want a snapshot that turns out to be damaged here, too. */
+            ASSERT(type == ENVELOPE_REPAIRED || type == ENVELOPE_SNAPSHOT_WANTED);
+            repaired = type == ENVELOPE_REPAIRED;
         }
     }
     int code = machine_open(actor, error);

@@ -134,7 +134,7 @@ int machine_snapshot_start(struct actor *actor, struct machine_snapshot *snapsho
                            struct session_layer *sessions, uint64_t *applied_index,
                            struct conclave_error *error)
 {
-    const struct node_recovered *recovered = &actor->node->recovered;
+    struct node_recovered *recovered = &actor->node->recovered;
     if (must_restore(recovered, *applied_index)) {
         int code = find_valid(actor, error);
         if (!code && must_restore(recovered, *applied_index)) {
@@ -144,12 +144,12 @@ int machine_snapshot_start(struct actor *actor, struct machine_snapshot *snapsho
         if (code)
             return code;
     }
-    if (*applied_index < recovered->base.index)
-        return error_set(
-            error, CONCLAVE_CORRUPT,
-            "the log begins behind entry %llu and no valid snapshot reaches it: remove "
-            "this node from the cluster and add it again with an empty directory",
-            (unsigned long long)recovered->base.index);
+    recovered->snapshot_lacking = *applied_index < recovered->base.index ||
+                                  recovered->snapshot.last.index < recovered->base.index;
+    if (recovered->snapshot_lacking)
+        return error_set(error, CONCLAVE_CORRUPT,
+                         "the log begins behind entry %llu and no valid snapshot reaches it",
+                         (unsigned long long)recovered->base.index);
     read_log(snapshot, recovered, *applied_index);
     return CONCLAVE_OK;
 }

@@ -16,6 +16,7 @@ struct node_recovered {
     struct raft_id base; /* the entry before the first one */
     struct raft_runs entries;
     struct snapshot_meta snapshot;           /* the newest that can be used; index 0: none */
+    bool snapshot_lacking;                   /* it does not reach the log */
     struct raft_configuration configuration; /* the newest in the log; else who was joined */
     struct raft_configuration *boot;         /* heap: an empty log's members; NULL: none */
     struct raft_member self;                 /* as last named; id 0: nowhere */
@@ -47,8 +48,9 @@ struct node {
      * that is made for it. */
     struct node_recovered recovered;
     struct wal *wal;
-    bool repairing; /* the log has to be repaired first: then the log-writer and the machine write
-                       `recovered` again, each before it tells the next one of it */
+    bool repairing; /* entries of the log or its snapshot are to come from other nodes first: then
+                       the log-writer and the machine write `recovered` again, each before it tells
+                       the next one of it */
 
     struct actor actors[ACTOR_COUNT];
     struct inbox inbox;            /* READY, SERVING; the host's thread */

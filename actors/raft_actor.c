@@ -151,13 +151,8 @@ static void add_transfer(struct actor *actor, const struct envelope *envelope)
 static void give(struct actor *actor, const struct envelope *envelope)
 {
     const struct raft_actor *self = actor->state;
-    const raft_node_id peer = envelope->repair.from;
-    bool compacted;
-    struct envelope *send = envelope_create(ENVELOPE_SEND);
-    outgoing_add(&send->send, peer,
-                 log_repair_answer(actor->node, peer, &envelope->repair.frame,
-                                   raft_entries(self->raft), raft_base(self->raft), &compacted));
-    actor_send(actor, ACTOR_NETWORK, &send);
+    if (self->started) /* else it is not known yet what this log holds */
+        log_repair_give(actor, envelope, raft_entries(self->raft), raft_base(self->raft));
 }
 
 /* Turns one envelope into events. */

@@ -141,8 +141,12 @@ static struct envelope *take_envelopes(struct actor *actor)
             return envelope;
         case ENVELOPE_STREAM:
             if (!helper->quit)
-                streams_want(helper, envelope->stream.peer, envelope->stream.wanted,
+                gifts_stream(helper, envelope->stream.peer, envelope->stream.wanted,
                              clock_now_us());
+            break;
+        case ENVELOPE_REPAIR_ASK:
+            if (!helper->quit)
+                gifts_take(actor, envelope->repair.from, &envelope->repair.frame, clock_now_us());
             break;
         case ENVELOPE_BULK:
             if (!helper->quit)
@@ -193,7 +197,12 @@ static int helper_run(struct actor *actor, struct conclave_error *error)
     struct snapshot_helper *helper = actor->state;
     while (!helper->stop) {
         uint64_t now_us = clock_now_us();
-        uint64_t due_us = helper->quit ? UINT64_MAX : streams_send(actor, now_us);
+        uint64_t due_us = UINT64_MAX;
+        if (!helper->quit) {
+            uint64_t tend_us = gifts_tend(helper, now_us);
+            due_us = streams_send(actor, now_us);
+            due_us = tend_us < due_us ? tend_us : due_us;
+        }
         long wait_ms = -1;
         if (due_us != UINT64_MAX)
             wait_ms = due_us <= now_us ? 1 : (long)((due_us - now_us) / 1000) + 1;

@@ -1,6 +1,6 @@
 /* actors/snapshot_actor.h - the snapshot helper's own state, shared by its files:
- * snapshot_actor.c (the loop, taking snapshots of this node) and snapshot_streams.c (snapshots on
- * their way between nodes). The helper's thread only.
+ * snapshot_actor.c (the loop, taking snapshots of this node), snapshot_streams.c (snapshots on
+ * their way between nodes) and snapshot_gifts.c (for nodes in repair). The helper's thread only.
  *
  * The helper does what is slow and may fail without harm: a snapshot that cannot be written or sent
  * is tried again later, so nothing here ends the node. */
@@ -9,6 +9,15 @@
 
 #include "actors/node.h"
 #include "actors/snapshot_flow.h"
+
+enum { SNAPSHOT_GIFTS_MAX = 8 };
+
+/* A node in repair that asked for a snapshot. */
+struct snapshot_gift {
+    raft_node_id peer; /* 0: none */
+    uint64_t until_us; /* if it does not ask again */
+    bool raft;         /* raft wants it to have one as well */
+};
 
 struct snapshot_helper {
     struct raft_id newest; /* durable here; index 0: none */
@@ -21,8 +30,11 @@ struct snapshot_helper {
     bool stop;
 
     struct flow_sender sender;
-    struct snapshot_source sources[CONCLAVE_MEMBERS_MAX]; /* by the sender's slots */
-    uint8_t *piece;                                       /* scratch */
+    struct snapshot_source sources[FLOW_STREAMS_MAX]; /* by the sender's slots */
+    uint8_t *piece;                                   /* scratch */
+
+    struct snapshot_gift gifts[SNAPSHOT_GIFTS_MAX];
+    uint64_t gift_wanted_us; /* when the state machine was last asked for a newer one */
 
     struct flow_part receiving;
     struct snapshot_part *part; /* its file; NULL: none is open */
@@ -31,6 +43,16 @@ struct snapshot_helper {
 
 /* Raft wants the peer to have a snapshot, or no more. */
 void streams_want(struct snapshot_helper *helper, raft_node_id peer, bool wanted, uint64_t now_us);
+
+/* The same, where a node in repair may want it too. */
+void gifts_stream(struct snapshot_helper *helper, raft_node_id peer, bool wanted, uint64_t now_us);
+
+/* A node in repair wants to have one. */
+void gifts_take(struct actor *actor, raft_node_id from, const struct peer_repair *ask,
+                uint64_t now_us);
+
+/* Ends what is over. Returns when to call again at the latest; UINT64_MAX: never. */
+uint64_t gifts_tend(struct snapshot_helper *helper, uint64_t now_us);
 
 /* A frame from a peer. */
 void streams_take(struct actor *actor, const struct peer_frame *frame, uint64_t now_us);

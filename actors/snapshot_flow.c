@@ -28,7 +28,7 @@ void flow_limits_init(struct flow_limits *limits, uint64_t chunk_bytes)
 
 static struct flow_stream *find_stream(struct flow_sender *sender, raft_node_id peer)
 {
-    for (uint32_t i = 0; i < CONCLAVE_MEMBERS_MAX; i++)
+    for (uint32_t i = 0; i < FLOW_STREAMS_MAX; i++)
         if (sender->streams[i].peer == peer)
             return &sender->streams[i];
     return NULL;
@@ -52,6 +52,14 @@ bool flow_unwant(struct flow_sender *sender, raft_node_id peer, uint32_t *ret_sl
     *ret_slot = (uint32_t)(stream - sender->streams);
     *stream = (struct flow_stream){0};
     return true;
+}
+
+const struct flow_stream *flow_stream_of(const struct flow_sender *sender, raft_node_id peer)
+{
+    for (uint32_t i = 0; i < FLOW_STREAMS_MAX; i++)
+        if (peer != 0 && sender->streams[i].peer == peer)
+            return &sender->streams[i];
+    return NULL;
 }
 
 static struct flow_step wait_until(uint64_t due_us)
@@ -94,7 +102,7 @@ static struct flow_step stream_next(struct flow_sender *sender, struct flow_stre
 struct flow_step flow_next(struct flow_sender *sender, bool have, uint64_t now_us)
 {
     uint64_t due_us = UINT64_MAX;
-    for (uint32_t i = 0; i < CONCLAVE_MEMBERS_MAX; i++) {
+    for (uint32_t i = 0; i < FLOW_STREAMS_MAX; i++) {
         if (sender->streams[i].peer == 0)
             continue;
         struct flow_step step = stream_next(sender, &sender->streams[i], have, now_us);
@@ -161,6 +169,7 @@ void flow_take_ack(struct flow_sender *sender, raft_node_id from, const struct p
         return; /* nothing new: if a piece was lost, the time for it runs */
     stream->answered = true;
     stream->acked = offset;
+    stream->acked_us = now_us;
     if (stream->sent < offset)
         stream->sent = offset;
     stream->progress_us = now_us;

@@ -28,6 +28,9 @@ void flow_limits_init(struct flow_limits *limits, uint64_t chunk_bytes);
 
 /* --- Sending ---------------------------------------------------------------------------------- */
 
+/* One for each member, and some more for those who are none any more and do not know it yet. */
+enum { FLOW_STREAMS_MAX = CONCLAVE_MEMBERS_MAX + 8 };
+
 /* A snapshot on its way to a peer. */
 struct flow_stream {
     raft_node_id peer; /* 0: the slot is free */
@@ -37,6 +40,7 @@ struct flow_stream {
     uint64_t bytes;       /* of the file; above 0 */
     uint64_t sent;        /* up to here in the file */
     uint64_t acked;       /* up to here it is there */
+    uint64_t acked_us;    /* since when */
     bool answered;        /* the peer has said how far it is */
     bool refused;         /* it had all of it, and that was not valid */
     uint64_t progress_us; /* when it last went on, or was begun */
@@ -45,8 +49,8 @@ struct flow_stream {
 
 struct flow_sender {
     struct flow_limits limits;
-    struct flow_stream streams[CONCLAVE_MEMBERS_MAX]; /* the host has a file for each slot */
-    uint64_t free_us;                                 /* when the rate allows the next piece */
+    struct flow_stream streams[FLOW_STREAMS_MAX]; /* the host has a file for each slot */
+    uint64_t free_us;                             /* when the rate allows the next piece */
 };
 
 enum flow_action {
@@ -69,6 +73,9 @@ void flow_want(struct flow_sender *sender, raft_node_id peer, uint64_t now_us);
 /* No more. *ret_slot: its slot, which is free then; the host closes the file if one was open.
  * False: there was none. */
 bool flow_unwant(struct flow_sender *sender, raft_node_id peer, uint32_t *ret_slot);
+
+/* The stream to a peer; NULL: there is none. */
+const struct flow_stream *flow_stream_of(const struct flow_sender *sender, raft_node_id peer);
 
 /* What to do next. `have`: there is a snapshot to send. To be asked again until it says WAIT. */
 struct flow_step flow_next(struct flow_sender *sender, bool have, uint64_t now_us);

@@ -231,7 +231,7 @@ void streams_take(struct actor *actor, const struct peer_frame *frame, uint64_t 
 
 void streams_close(struct snapshot_helper *helper)
 {
-    for (uint32_t i = 0; i < CONCLAVE_MEMBERS_MAX; i++)
+    for (uint32_t i = 0; i < FLOW_STREAMS_MAX; i++)
         snapshot_source_close(&helper->sources[i]);
     part_close(helper);
 }

@@ -80,7 +80,7 @@ struct peer_repair {
      * anchor. prev.index <= last <= anchor.index. */
     uint64_t last;
     struct raft_id anchor;
-    bool snapshot; /* a snapshot would help as well; not acted upon yet */
+    bool snapshot; /* the newest snapshot is wanted as well */
 
     enum peer_repair_result result; /* ANSWER */
     struct raft_id prev;            /* ANSWER, HERE: what the sender has at that index */

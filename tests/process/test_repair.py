@@ -1,6 +1,8 @@
 """Logs that lost attested records to a bad disk: they come back from the other nodes, whole."""
 
 import os
+import re
+import shutil
 import unittest
 
 import wal_files
@@ -168,6 +170,127 @@ class Alone(RepairTest):
         self.assertIn(os.path.basename(path), text)
         self.assertTrue(wal_files.log_contents(leader.data) == before, "it changed what it refused")
         self.assert_readable(writer, others)
+
+
+class BySnapshot(RepairTest):
+    """The others have compacted what is missing: their snapshots hold it."""
+
+    options = ("--snapshot-entries", "100", "--segment-size", "64KiB")
+
+    def snapshots(self, node):
+        """Indexes, the newest last."""
+        names = os.listdir(os.path.join(node.data, "snapshots"))
+        return sorted(int(name[:16], 16) for name in names if name.endswith(".snap"))
+
+    def flip_snapshots(self, node, offset):
+        where = os.path.join(node.data, "snapshots")
+        for name in os.listdir(where):
+            path = os.path.join(where, name)
+            wal_files.flip(path, offset % os.path.getsize(path))
+
+    def flip_entry(self, node, index):
+        """Flips a byte of an entry that is in the log."""
+        for path in wal_files.segments(node.data):
+            for offset, _, at in wal_files.entries(path):
+                if at == index:
+                    wal_files.flip(path, offset + 4)
+                    return
+        self.fail(f"{node.name} has no entry {index}")
+
+    def last_entry(self, node):
+        return wal_files.entries(wal_files.last_segment(node.data)[0])[-1][2]
+
+    def wait_snapshots_behind(self, nodes, index):
+        for node in nodes:
+            wait_until(lambda n=node: self.snapshots(n) and self.snapshots(n)[-1] > index + 30,
+                       lambda n=node: f"{n.name}: {self.snapshots(n)}, wanted behind {index}")
+
+    def last_life(self, node):
+        return node.log_text().split("---- start")[-1]
+
+    def test_others_went_on_and_compacted(self):
+        self.start_cluster()
+        node = self.cluster.others(self.cluster.wait_leader())[0]
+        first = self.write(150)
+        self.rest()
+        node.kill()
+        lost = self.last_entry(node) - 10
+        self.flip_entry(node, lost)
+        others = self.cluster.others(node)
+        second = self.write(400)
+        self.wait_snapshots_behind(others, lost)
+        node.start()
+        self.wait_healthy(node)
+        self.assertIn("repair_by_snapshot", self.last_life(node))
+        self.cluster.wait_caught_up()
+        for writer in (first, second):
+            self.assert_readable(writer, [node])
+        node.stop()
+        node.start()
+        self.wait_healthy(node)
+        self.assertNotIn("damaged", self.last_life(node))
+
+    def test_what_stands_behind_the_snapshot_stays(self):
+        """No node but the damaged one and another is there: what both acknowledged must not go."""
+        self.start_cluster()
+        writer = self.write(350)
+        self.rest()
+        node, other, _ = self.cluster.nodes
+        for each in self.cluster.nodes:
+            each.kill()
+        last = self.last_entry(node)
+        self.wait_snapshots_behind([other], 50)
+        self.flip_entry(node, 50)
+        self.flip_snapshots(node, 100)
+        shutil.rmtree(os.path.join(node.data, "machine"))
+        other.start()
+        node.start()
+        self.wait_healthy(node)
+        life = self.last_life(node)
+        self.assertIn("repair_by_snapshot", life)
+        found = int(re.findall(r'"recovered","last_index":(\d+)', life)[-1])
+        self.assertEqual(found, last, "the log goes on to where it ended")
+        self.assert_readable(writer, [node])
+
+    def fill(self):
+        """More than the first segment holds, which `init` makes of the default size."""
+        done = self.cluster.run("bench", "put", "--clients", "8", "--ops", "1200",
+                                "--value-size", "16384", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+
+    def all_snapshots_damaged(self, offset):
+        self.start_cluster()
+        first = self.write(100)
+        self.fill()
+        second = self.write(250)
+        node = self.cluster.others(self.cluster.wait_leader())[0]
+        wait_until(lambda: wal_files.segments(node.data)[0].endswith(f"{1:016x}.wal") is False,
+                   "the log is cut")
+        self.rest()
+        node.kill()
+        self.assertEqual(len(self.snapshots(node)), 2)
+        self.flip_snapshots(node, offset)
+        shutil.rmtree(os.path.join(node.data, "machine"))
+        last = self.last_entry(node)
+        node.start()
+        self.wait_healthy(node)
+        life = self.last_life(node)
+        self.assertIn("no valid snapshot reaches it", life)
+        self.assertIn("repair_by_snapshot", life)
+        self.assertEqual(int(re.findall(r'"recovered","last_index":(\d+)', life)[-1]), last)
+        self.cluster.wait_caught_up()
+        for writer in (first, second):
+            self.assert_readable(writer, [node])
+        node.stop()
+        node.start()
+        self.wait_healthy(node)
+        self.assertNotIn("damaged", self.last_life(node))
+
+    def test_all_snapshots_damaged_in_the_middle(self):
+        self.all_snapshots_damaged(-30)
+
+    def test_all_snapshots_damaged_at_the_beginning(self):
+        self.all_snapshots_damaged(60)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ struct snapshots {
     struct buf *state;
 
     struct flow_sender sender;
-    struct shelf_source sources[CONCLAVE_MEMBERS_MAX]; /* by the sender's slots */
+    struct shelf_source sources[FLOW_STREAMS_MAX]; /* by the sender's slots */
     struct flow_part receiving;
     uint64_t stream_at_us; /* earliest SIM_STREAM queued; UINT64_MAX: none */
     bool sending;          /* the sender wants to be asked */

@@ -361,7 +361,7 @@ void streams_deliver(struct world *world, const struct sim_event *event)
 void streams_crash(struct world *world, struct node *node)
 {
     struct snapshots *snapshots = &node->snapshots;
-    for (uint32_t i = 0; i < CONCLAVE_MEMBERS_MAX; i++) {
+    for (uint32_t i = 0; i < FLOW_STREAMS_MAX; i++) {
         if (snapshots->sender.streams[i].open && snapshots->sender.streams[i].acked > 0)
             report_mark(&world->report, SIM_MARK_STREAM_CRASHED);
         shelf_source_close(&snapshots->sources[i]);
