@@ -13,7 +13,8 @@ A mutation is a file NAME.patch beside this one: three header lines and a diff.
 
 For each, the patch is applied to a copy of the tree, what it needs is built there, and the hunt goes
 on: the unit tests run until one fails, then the simulator runs seeds from three starting points and
-stops at the first one that fails. Then the table is printed; --write puts it into docs/testing.md too.
+stops at the first one that fails. Then the table is printed; --write puts it into docs/testing.md too: rows of what
+was hunted are replaced, the others stay.
 --everybody asks also those who need not find it, to see whether they do by now. --patch hunts for any
 patch, from `git diff` say, with the unit tests of what it changes and the simulator.
 
@@ -52,6 +53,7 @@ STARTS = (1, 100001, 200001)
 SEEDS = 10000
 CONTROL_SEEDS = 1000  # if only some are hunted
 CONTROL = "control"
+COLUMNS = ["mutation", "what it breaks", "rule", "seeds", "what the simulator sees", "unit test"]
 UNIT_SECONDS = 60  # of one test case; a mutant may never end
 SUITE_SECONDS = 900
 SIMULATED = {"raft", "codec", "storage"}
@@ -316,32 +318,65 @@ def show_units(result):
     return ", ".join(f"`{case}`" for case in found) or "no"
 
 
-def table(results, seeds):
-    lines = ["| mutation | what it breaks | rule | seeds | what the simulator sees | unit test |",
-             "|---|---|---|---|---|---|"]
-    for result in results:
-        violated = "; ".join(name for name, _ in result.violated.most_common()) or "–"
-        mutation = result.mutation
-        cells = [mutation.name, mutation.breaks, mutation.rule, show_seeds(result, seeds), violated,
-                 show_units(result)]
-        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
-    sim = sum(result.median() is not None for result in results)
-    unit = sum(any(result.units.values()) for result in results)
-    lines += ["", f"{len(results)} mutations: {sum(not r.missing() for r in results)} found by all "
-              f"that have to find them, {sim} by the simulator, {unit} by the unit tests."]
+def row(result, seeds):
+    """The cells of a hunted mutation."""
+    mutation = result.mutation
+    violated = "; ".join(name for name, _ in result.violated.most_common()) or "–"
+    return [mutation.name, mutation.breaks, mutation.rule, show_seeds(result, seeds), violated,
+            show_units(result)]
+
+
+def read_rows(text):
+    """The rows of a table, by the name of the mutation."""
+    rows = {}
+    for line in text.splitlines():
+        cells = [cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        if len(cells) == len(COLUMNS) and cells[0] != COLUMNS[0] and not cells[0].startswith("---"):
+            rows[cells[0]] = cells
+    return rows
+
+
+def found_by_all(mutation, cells):
+    """Whether all that have to find it did, by its row."""
+    simulator = cells[3].isdigit() or not mutation.sim
+    return simulator and (cells[5].count("`") >= 2 * len(mutation.units))
+
+
+def table(rows, mutations):
+    """All rows of these mutations; who has none is named below."""
+    hunted = [mutation for mutation in mutations if mutation.name in rows]
+    lines = [COLUMNS, ["---"] * len(COLUMNS)]
+    # What is broken, and what forbids it, says the patch of today.
+    lines += [[mutation.name, mutation.breaks, mutation.rule] + rows[mutation.name][3:]
+              for mutation in hunted]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in lines]
+    lines[1] = lines[1].replace(" ", "")
+    passed = [mutation for mutation in hunted if found_by_all(mutation, rows[mutation.name])]
+    sim = sum(rows[mutation.name][3].isdigit() for mutation in hunted)
+    unit = sum("`" in rows[mutation.name][5] for mutation in hunted)
+    lines += ["", f"{len(hunted)} mutations: {len(passed)} found by all that have to find them, {sim} by "
+              f"the simulator, {unit} by the unit tests."]
+    for what, names in (("Survived", [mutation.name for mutation in hunted if mutation not in passed]),
+                        ("Not hunted yet",
+                         [mutation.name for mutation in mutations if mutation.name not in rows])):
+        lines += [f"{what}: {', '.join(names)}."] if names else []
     return "\n".join(lines)
 
 
-def write_table(text, seeds):
+def write_table(results, seeds, mutations):
+    """What was hunted replaces its rows; the others stay, unless their patch is gone."""
     with open(DOCUMENT, encoding="utf-8") as file:
         document = file.read()
     head, begin, rest = document.partition(BEGIN)
-    _, end, tail = rest.partition(END)
+    before, end, tail = rest.partition(END)
     if not begin or not end:
         raise SystemExit(f"hunt: no '{BEGIN}' and '{END}' in {DOCUMENT}")
-    caption = f"Up to {seeds} seeds from each of the starting points {', '.join(map(str, STARTS))}.\n"
+    rows = read_rows(before)
+    rows.update((result.mutation.name, row(result, seeds)) for result in results)
+    caption = (f"From each of the starting points {', '.join(map(str, STARTS))}; every row is of the last hunt "
+               "of its mutation.\n")
     with open(DOCUMENT, "w", encoding="utf-8") as file:
-        file.write(f"{head}{BEGIN}\n{caption}\n{text}\n{END}{tail}")
+        file.write(f"{head}{BEGIN}\n{caption}\n{table(rows, mutations)}\n{END}{tail}")
 
 
 def check(mutations):
@@ -415,8 +450,8 @@ def parse():
     options = parser.parse_args()
     if options.seeds < 1 or options.jobs < 1:
         parser.error("--seeds and --jobs are at least 1")
-    if options.write and (options.only or options.patch):
-        parser.error("--write takes all mutations")
+    if options.write and options.patch:
+        parser.error("--write takes mutations of this directory")
     if options.only and options.patch:
         parser.error("--only and --patch exclude one another")
     return parser, options
@@ -439,7 +474,9 @@ def main():
     except Broken as broken:
         print(broken)
         return 1
-    text = table([result for result in results if not result.trouble], options.seeds)
+    hunted = [result for result in results if not result.trouble]
+    text = table({result.mutation.name: row(result, options.seeds) for result in hunted},
+                 [result.mutation for result in hunted])
     print(f"\n{text}\n{time.monotonic() - started:.0f} s: " +
           ", ".join(f"{kind} {sum(result.seconds[kind] for result in results):.0f} s"
                     for kind in ("build", "unit", "sim")))
@@ -447,7 +484,7 @@ def main():
     if survivors:
         print("survived: " + ", ".join(survivors))
     if options.write:
-        write_table(text, options.seeds)
+        write_table(hunted, options.seeds, load(None))
     print(f"{len(results) - len(survivors)} passed, {len(survivors)} failed, 0 skipped")
     return 1 if survivors else 0
 

@@ -199,20 +199,40 @@ class Reading(unittest.TestCase):
             result.seeds = seeds
             self.assertEqual(result.median(), median)
 
-    def test_table_replaces_only_itself(self):
+    def written(self, old, results, mutations):
+        """What is in the document after a hunt."""
         with tempfile.NamedTemporaryFile("w+", suffix=".md") as document:
-            document.write(f"before\n{hunt.BEGIN}\nold\n{hunt.END}\nafter\n")
+            document.write(f"before\n{hunt.BEGIN}\n{old}\n{hunt.END}\nafter\n")
             document.flush()
-            result = hunt.Result(mutation())
-            result.seeds, result.units = [1, 2, 3], {"raft": None}
             with mock.patch.object(hunt, "DOCUMENT", document.name):
-                hunt.write_table(hunt.table([result], 9), 9)
+                hunt.write_table(results, 9, mutations)
             with open(document.name, encoding="utf-8") as written:
-                text = written.read()
+                return written.read()
+
+    def test_table_replaces_only_itself(self):
+        result = hunt.Result(mutation())
+        result.seeds, result.units = [1, 2, 3], {"raft": None}
+        text = self.written("old", [result], [mutation()])
         self.assertTrue(text.startswith(f"before\n{hunt.BEGIN}\n"))
         self.assertTrue(text.endswith(f"\n{hunt.END}\nafter\n"))
         self.assertIn("| m | two | 8 | 2 | – | no |", text)
+        self.assertIn("1 mutations: 0 found by all that have to find them, 1 by the simulator, 0 by", text)
+        self.assertIn("\nSurvived: m.\n", text)
         self.assertNotIn("old", text)
+
+    def test_rows_that_were_not_hunted_stay_and_those_without_patch_go(self):
+        others = [hunt.Mutation(name, PATCH.format(line="x", finders="sim, unit raft")) for name in "kmn"]
+        result = hunt.Result(others[1])
+        result.seeds, result.units = [4, 4, 4], {"raft": "a/b"}
+        result.violated["one | other"] += 3
+        old = "\n".join(f"| {name} | of old | 1 | 7 | x \\| y | `c/d` |" for name in "kml")
+        text = self.written(old, [result], others)
+        self.assertIn("| k | two | 8 | 7 | x \\| y | `c/d` |\n| m | two | 8 | 4 | one \\| other | `a/b` |\n\n",
+                      text)
+        self.assertIn("2 mutations: 2 found by all that have to find them, 2 by the simulator, 2 by", text)
+        self.assertIn("\nNot hunted yet: n.\n", text)
+        self.assertNotIn("| l |", text)
+        self.assertNotIn("Survived", text)
 
 
 if __name__ == "__main__":
