@@ -56,7 +56,7 @@ CONTROL = "control"
 COLUMNS = ["mutation", "what it breaks", "rule", "seeds", "what the simulator sees", "unit test"]
 UNIT_SECONDS = 60  # of one test case; a mutant may never end
 SUITE_SECONDS = 900
-SIMULATED = {"raft", "codec", "storage"}
+SIMULATED = {"raft", "codec", "storage", "machine"}
 NOT_TREE = re.compile(r"^(\.git|build.*|conclave-data|soak-failures|__pycache__)$")
 
 VIOLATION = re.compile(r'^seed (\d+) violates "(.*?)"', re.MULTILINE)
