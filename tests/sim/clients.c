@@ -54,7 +54,8 @@ static void add_clock(struct world *world, struct node *node, struct raft_batch 
 {
     uint64_t now_us = node_clock(world, node);
     if (raft_role(node->raft) != RAFT_LEADER ||
-        now_us - node->session_clock_us < world->knobs.clock_step_us)
+        now_us - node->session_clock_us < world->knobs.clock_step_us ||
+        world->now_us < world->quiet_until_us)
         return;
     struct session_request clock = {.opcode = SESSION_CLOCK,
                                     .elapsed_ms = (now_us - node->session_clock_us) / 1000};

@@ -1,7 +1,8 @@
 #include "tests/sim/world.h"
 
-/* The node that a fault hits: a leader by choice, or any. */
-static struct node *faults_target(struct world *world)
+#include <string.h>
+
+struct node *faults_target(struct world *world)
 {
     if (knobs_chance(&world->prng, world->knobs.leader_chance))
         return &world->nodes[world_leader(world)];
@@ -13,7 +14,7 @@ static uint64_t fault_length(struct world *world)
     return world_draw(world, 1, world->knobs.fault_length_us_max);
 }
 
-static void restart_later(struct world *world, const struct node *node, uint64_t delay_us)
+void faults_restart_in(struct world *world, const struct node *node, uint64_t delay_us)
 {
     world_push(world, delay_us,
                (struct sim_event){.kind = SIM_RESTART, .node = world_index(world, node)});
@@ -21,13 +22,13 @@ static void restart_later(struct world *world, const struct node *node, uint64_t
 
 void faults_restart(struct world *world, const struct node *node)
 {
-    restart_later(world, node, fault_length(world));
+    faults_restart_in(world, node, fault_length(world));
 }
 
 void faults_crash(struct world *world, struct node *node)
 {
     node_crash(world, node);
-    restart_later(world, node, fault_length(world));
+    faults_restart_in(world, node, fault_length(world));
     uint32_t down = 0;
     uint32_t voters = members_committed(world)->voters;
     for (uint32_t i = 0; i < world->node_count; i++)
@@ -65,7 +66,7 @@ static void fault_crash_all(struct world *world)
         if (!world->nodes[i].up)
             continue;
         node_crash(world, &world->nodes[i]);
-        restart_later(world, &world->nodes[i], fault_length(world));
+        faults_restart_in(world, &world->nodes[i], fault_length(world));
     }
     report_mark(&world->report, SIM_MARK_MAJORITY_DOWN);
 }
@@ -113,16 +114,31 @@ static void fault_rot(struct world *world)
     (void)machine_crash(node->machine, true);
 }
 
-/* A node is told that it has lost its connection to its leader, or to anybody: which may be so. */
+void faults_tell_down(struct world *world, struct node *node, raft_node_id peer)
+{
+    if (node->up)
+        node_give(world, node,
+                  (struct raft_event){.type = RAFT_EVENT_PEER_DOWN, .peer_down = peer});
+}
+
+/* A node is told that it has lost its connection to its leader, or to anybody: which may be so. Or
+ * all are told that they have lost theirs to one node. */
 static void fault_peer_down(struct world *world)
 {
     struct node *node = &world->nodes[world_draw(world, 0, world->node_count - 1)];
-    if (!node->up || !world_grant(world, SIM_FAULT_PEER_DOWN))
+    struct node *lost = world_draw(world, 0, 1) == 0 ? faults_target(world) : NULL;
+    if ((!lost && !node->up) || !world_grant(world, SIM_FAULT_PEER_DOWN))
+        return;
+    for (uint32_t i = 0; lost && i < world->node_count; i++) {
+        if (&world->nodes[i] != lost)
+            faults_tell_down(world, &world->nodes[i], lost->id);
+    }
+    if (lost)
         return;
     raft_node_id peer = raft_leader(node->raft);
     if (peer == 0 || world_draw(world, 0, 3) == 0)
         peer = world->ids[world_draw(world, 0, world->node_count - 1)];
-    node_give(world, node, (struct raft_event){.type = RAFT_EVENT_PEER_DOWN, .peer_down = peer});
+    faults_tell_down(world, node, peer);
 }
 
 /* A node comes back with a blank disk under its known id, or not at all: it has to be refused, and
@@ -207,14 +223,10 @@ static void fault_heal(struct world *world, uint64_t number)
     }
 }
 
-/* Asks a leader, or whoever it may be, to hand over: to anybody, or to a node that may be down, a
- * learner or itself. */
-static void fault_transfer(struct world *world)
+void faults_transfer(struct world *world, struct node *node, uint64_t target)
 {
-    struct node *node = faults_target(world);
     if (!node->up || !world_grant(world, SIM_FAULT_TRANSFER))
         return;
-    uint64_t target = world_draw(world, 0, world->node_count);
     node_give(world, node,
               (struct raft_event){
                   .type = RAFT_EVENT_TRANSFER,
@@ -227,7 +239,7 @@ static void fault_inject(struct world *world)
     static const enum sim_fault kinds[] = {
         SIM_FAULT_CRASH,   SIM_FAULT_CRASH_ALL, SIM_FAULT_PAUSE,     SIM_FAULT_PARTITION,
         SIM_FAULT_ONE_WAY, SIM_FAULT_TRANSFER,  SIM_FAULT_DISK_FULL, SIM_FAULT_DAMAGE,
-        SIM_FAULT_ROT,     SIM_FAULT_PEER_DOWN, SIM_FAULT_WIPE};
+        SIM_FAULT_ROT,     SIM_FAULT_PEER_DOWN, SIM_FAULT_WIPE,      SIM_FAULT_HOLD};
     enum sim_fault on[sizeof kinds / sizeof *kinds];
     uint64_t count = 0;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -269,8 +281,11 @@ static void fault_inject(struct world *world)
     case SIM_FAULT_ONE_WAY:
         fault_partition(world, fault == SIM_FAULT_ONE_WAY);
         break;
+    case SIM_FAULT_HOLD:
+        holds_begin(world);
+        break;
     case SIM_FAULT_TRANSFER:
-        fault_transfer(world);
+        faults_transfer(world, faults_target(world), world_draw(world, 0, world->node_count));
         break;
     default:
         break;
@@ -296,8 +311,13 @@ void faults_event(struct world *world, const struct sim_event *event)
         return;
     switch (event->kind) {
     case SIM_FAULT:
+        if (event->a) {
+            holds_rival(world, event);
+            break;
+        }
         fault_next(world); /* first: when the next one comes does not hang on what this one does */
-        fault_inject(world);
+        if (world->now_us >= world->quiet_until_us)
+            fault_inject(world);
         break;
     case SIM_CRASH: {
         struct node *node = &world->nodes[event->node];
@@ -332,10 +352,12 @@ static bool calm_starts(struct world *world, const struct node *node)
 void faults_end(struct world *world)
 {
     world->calm = true;
+    world->quiet_until_us = 0;
     for (uint32_t i = 0; i < world->node_count; i++) {
         struct node *node = &world->nodes[i];
         for (uint32_t j = 0; j < world->node_count; j++)
             world->cut[i][j] = 0;
+        memset(world->held[i], 0, sizeof world->held[i]);
         node->paused_until_us = 0;
         if (node->exists && disk_storage(node->disk))
             storage_empty(disk_storage(node->disk));

@@ -59,6 +59,7 @@ static void draw_timing(struct knobs *knobs, struct prng *prng)
     knobs->fault_us_max = prng_between(prng, timeout_us / 2, timeout_us * 8);
     knobs->fault_length_us_max = prng_between(prng, timeout_us / 4, timeout_us * 8);
     knobs->priorities = prng_below(prng, 4) == 0;
+    knobs->clocks = (enum sim_clocks)prng_below(prng, SIM_CLOCKS_COUNT);
     knobs->leader_chance = PICK(prng, 0, 300, 700, 1000);
     knobs->reset_chance = PICK(prng, 0, 300, 1000);
 }
@@ -72,7 +73,7 @@ static void draw_load(struct knobs *knobs, struct prng *prng)
         prng_between(prng, 1, knobs->raft.election_timeout_us * PICK(prng, 1, 1, 4));
     knobs->read_chance = PICK(prng, 0, 200, 500, 800);
     knobs->raft.leases = prng_below(prng, 2) == 0;
-    knobs->leases_mixed = prng_below(prng, 4) == 0;
+    knobs->leases_mixed = prng_below(prng, 3) == 0;
     knobs->lease_chance = knobs->raft.leases ? PICK(prng, 300, 1000) : 0;
     knobs->leader_guess_chance = PICK(prng, 300, 800, 950);
 }
@@ -173,6 +174,7 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     draw_sessions(knobs, prng);
     for (int i = 0; i < SIM_FAULT_COUNT; i++)
         knobs->on[i] = prng_below(prng, 2) == 0;
+    knobs->on[SIM_FAULT_HOLD] |= knobs->raft.leases;
     knobs->chance[SIM_FAULT_LOSS] = PICK(prng, 5, 30, 100, 300);
     knobs->chance[SIM_FAULT_DUPLICATE] = PICK(prng, 5, 50, 300);
     knobs->chance[SIM_FAULT_DELAY] = PICK(prng, 5, 30, 100, 300);

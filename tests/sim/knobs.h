@@ -59,6 +59,7 @@ struct change_knobs {
     X(PARTITION, "partitions")                       \
     X(ONE_WAY, "one-way partitions")                 \
     X(STALE_QUEUE, "messages kept over a partition") \
+    X(HOLD, "links that deliver late, all at once")  \
     X(ROT_SNAPSHOT, "snapshots damaged")             \
     X(CRASH, "crashes")                              \
     X(CRASH_ALL, "crashes of all nodes at once")     \
@@ -77,6 +78,10 @@ enum sim_fault {
         SIM_FAULT_COUNT
 };
 
+/* How clocks that are off are spread: a lease is most in danger where the leader's is the slowest.
+ */
+enum sim_clocks { SIM_CLOCKS_ANY, SIM_CLOCKS_EXTREME, SIM_CLOCKS_ONE_SLOW, SIM_CLOCKS_COUNT };
+
 struct knobs {
     uint32_t voter_count, learner_count;
     struct raft_options raft; /* id and seed are set per node */
@@ -91,6 +96,7 @@ struct knobs {
     uint64_t spike_us_max;    /* of a delayed message, a slow batch */
     uint64_t fault_us_max;    /* between two faults */
     uint64_t fault_length_us_max;
+    enum sim_clocks clocks;
     bool priorities;        /* nodes differ in who should lead */
     uint64_t leader_chance; /* a fault that hits a node is aimed at a leader */
     uint64_t reset_chance;  /* a crash loses the state machine's data too */

@@ -9,6 +9,17 @@
 
 /* --- Nodes ------------------------------------------------------------------------------------ */
 
+/* Off by at most a fifth, which is what leases allow for. */
+static uint64_t clock_rate(struct world *world, uint32_t index)
+{
+    enum { SLOWEST = 800000, FASTEST = 1200000 };
+    if (world->knobs.clocks == SIM_CLOCKS_ANY)
+        return world_draw(world, SLOWEST, FASTEST);
+    bool slow =
+        world->knobs.clocks == SIM_CLOCKS_ONE_SLOW ? index == 0 : world_draw(world, 0, 1) == 0;
+    return slow ? SLOWEST : FASTEST;
+}
+
 /* Everything but a disk. */
 static struct node *node_prepare(struct world *world, uint32_t index, raft_node_id id,
                                  const char *name)
@@ -25,7 +36,7 @@ static struct node *node_prepare(struct world *world, uint32_t index, raft_node_
     node->clock_rate = 1000000;
     node->clock_offset_us = (int64_t)world_draw(world, 0, UINT64_C(1) << 40);
     if (world->knobs.on[SIM_FAULT_CLOCK]) {
-        uint64_t rate = world_draw(world, 800000, 1200000);
+        uint64_t rate = clock_rate(world, index);
         if (world_grant(world, SIM_FAULT_CLOCK))
             node->clock_rate = rate;
     }

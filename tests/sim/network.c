@@ -115,6 +115,10 @@ static void network_queue(struct world *world, struct sim_event event)
     uint64_t delay = world_draw(world, knobs->network_us_min, knobs->network_us_max);
     if (world_fault(world, SIM_FAULT_DELAY))
         delay += world_draw(world, 0, knobs->spike_us_max);
+    const struct hold *hold = &world->held[event.b][event.node];
+    uint64_t at_us = world->now_us + delay;
+    if (at_us >= hold->from_us && at_us < hold->until_us)
+        delay = hold->until_us - world->now_us + delay / 4;
     world_push(world, delay, event);
 }
 

@@ -277,9 +277,11 @@ void operator_event(struct world *world, const struct sim_event *event)
     }
     if (world->calm)
         return;
-    operator_ask(world);
-    if (knobs_chance(&world->prng, world->knobs.changes.pair_chance))
+    if (world->now_us >= world->quiet_until_us) {
         operator_ask(world);
+        if (knobs_chance(&world->prng, world->knobs.changes.pair_chance))
+            operator_ask(world);
+    }
     operator_next(world);
 }
 

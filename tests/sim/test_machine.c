@@ -8,7 +8,7 @@
 
 static struct world *world_ran(void)
 {
-    struct world *ran = world_create(1, false);
+    struct world *ran = world_create(3, false);
     cr_assert(world_run(ran, 3000).ok);
     return ran;
 }

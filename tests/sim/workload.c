@@ -202,13 +202,14 @@ static uint64_t draw_request(struct world *world, uint32_t number, uint32_t node
 {
     const struct knobs *knobs = &world->knobs;
     struct client *client = &world->clients[number];
-    if (client->commands.count > 0) {
+    bool quiet = world->now_us < world->quiet_until_us;
+    if (client->commands.count > 0 && !quiet) {
         if (knobs_chance(&world->prng, knobs->retry_chance))
             return repeat_all(world, number, node);
         client->commands.count = 0; /* gives them up */
     }
     uint64_t count = world_draw(world, 1, knobs->burst_max);
-    if (knobs_chance(&world->prng, knobs->read_chance)) {
+    if (quiet || knobs_chance(&world->prng, knobs->read_chance)) {
         for (uint64_t i = 0; i < count; i++)
             request_add(world, draw_read(world), number, node);
         return count;
@@ -263,7 +264,8 @@ void workload_stray(struct world *world, uint32_t node)
     const struct client *client = &world->clients[number];
     uint64_t draw = world_draw(world, 0, 3);
     uint64_t first;
-    if (world->calm || !world_grant(world, SIM_ACTION_STRAY))
+    if (world->calm || world->now_us < world->quiet_until_us ||
+        !world_grant(world, SIM_ACTION_STRAY))
         return;
     if (draw == 1 && client->commands.count > 0)
         first = command_repeat(world, client->commands.items[0], 0, SIM_CLIENTS_MAX, node);

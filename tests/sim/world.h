@@ -6,6 +6,7 @@
  * puts out, checked and carried out node_io.c      its disk and its state machine at work network.c
  * messages: lost, repeated, late, cut off clients.c      operations: invoked, answered, resolved
  *     faults.c       crashes, restarts, pauses, partitions
+ *     holds.c        links that deliver late
  *
  * A run has two phases. In the first, faults happen and clients work for `steps` events; in the
  * second (`calm`) everything is healed and restarted, and the cluster has to come to rest: a
@@ -115,6 +116,11 @@ struct commit {
 /* Enough for every kind of event, and for nodes and clients. */
 enum { SIM_STREAM_KINDS = 64, SIM_STREAM_NODES = 64 };
 
+/* What would arrive meanwhile arrives at its end. */
+struct hold {
+    uint64_t from_us, until_us;
+};
+
 struct world {
     struct prng prng; /* of the event under way: see world_reseed */
     uint64_t drawn[SIM_STREAM_KINDS][SIM_STREAM_NODES]; /* generators that were begun */
@@ -137,6 +143,8 @@ struct world {
     struct buf *configuration_payload;
     uint64_t cut[SIM_NODES_MAX][SIM_NODES_MAX]; /* number of the partition that cuts from -> to */
     uint64_t cuts;
+    struct hold held[SIM_NODES_MAX][SIM_NODES_MAX]; /* from -> to */
+    uint64_t quiet_until_us; /* clients only read, members stay, no faults but those of messages */
     uint64_t transfers_asked;
     uint64_t bytes_received; /* of snapshots */
     bool crash_armed;        /* a node crashes at its next write to disk */
@@ -239,6 +247,13 @@ void node_add_read(struct node *node, struct node_read read);
 
 /* Answers the confirmed reads that the state machine has reached. */
 void node_answer_reads(struct world *world, struct node *node);
+
+/* --- holds.c -----------------------------------------------------------------------------------
+ */
+
+/* Begins to hold messages back; what comes of it later: a SIM_FAULT that holds_rival takes. */
+void holds_begin(struct world *world);
+void holds_rival(struct world *world, const struct sim_event *event);
 
 /* --- network.c ---------------------------------------------------------------------------------
  */
@@ -394,6 +409,17 @@ void faults_crash(struct world *world, struct node *node);
 
 /* The node was stopped by its disk, or did not get through its start: it will be started again. */
 void faults_restart(struct world *world, const struct node *node);
+void faults_restart_in(struct world *world, const struct node *node, uint64_t delay_us);
+
+/* The node that a fault hits: a leader by choice, or any. */
+struct node *faults_target(struct world *world);
+
+/* A node, if it is up, is told that it has lost its connection to another. */
+void faults_tell_down(struct world *world, struct node *node, raft_node_id peer);
+
+/* Asks a leader, or whoever it may be, to hand over. The target: 0, or a node's index and 1; it may
+ * be down, a learner or the leader itself. */
+void faults_transfer(struct world *world, struct node *node, uint64_t target);
 
 /* --- repair.c --- */
 
