@@ -118,6 +118,18 @@
  * that the peer has before its own. Whether entries before the hole had been replaced within it is
  * seen by comparing (index, term) with the peer's, backwards until they agree.
  *
+ * What one hole lost may have been replaced in another, further on; if the terms before and behind
+ * that one differ, from where on is not known. So the anchor stands behind all that may have been
+ * replaced so: it is an entry of the log that the others are part of. It is the peers' log that is
+ * put back, each entry where the log can hold it: of no later term than what stands behind the
+ * hole, or than what replaced the entries right behind it; if it is of a later one, it came in a
+ * later hole, and is absent here. And where all in a hole is of one term, that of the entry before
+ * it, a peer that has another entry there has nothing of it (5.3): all of it was replaced.
+ *
+ * Before anything is written, the log as it would be is judged in memory by the same scan as at a
+ * start. What would not be valid up to the same end, or would have a gap that no snapshot covers,
+ * is not written: the log stays damaged, not changed into another damaged one.
+ *
  * (c) A header is computed from the segment before. The first segment has none; its header is
  * written with `stands for`, the checksum that the first record names, and with the last entry that
  * the first batch record names.

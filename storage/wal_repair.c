@@ -4,6 +4,7 @@
 #include "storage/block.h"
 #include "storage/bytes.h"
 #include "storage/wal_internal.h"
+#include "storage/wal_mend.h"
 #include "storage/wal_survey.h"
 
 #include <inttypes.h>
@@ -34,19 +35,24 @@ static bool is_absent(const struct raft_entry *entry)
 }
 
 /* What this log has at an index: what a peer gave for an earlier hole, else what was found. */
-static struct raft_id own_id(const struct wal_repair *repair, uint64_t index)
+static const struct raft_entry *own_entry(const struct wal_repair *repair, uint64_t index)
 {
-    const struct wal_scan *scan = &repair->survey.scan;
     for (size_t i = repair->at; i > 0; i--) {
         const struct raft_runs *filled = &repair->filled[i - 1];
         const struct raft_entry *entry =
             index <= repair->survey.holes.items[i - 1].last ? raft_runs_find(filled, index) : NULL;
         if (entry)
-            return entry->id;
+            return entry;
     }
+    return raft_runs_find(&repair->survey.scan.entries, index);
+}
+
+static struct raft_id own_id(const struct wal_repair *repair, uint64_t index)
+{
+    const struct wal_scan *scan = &repair->survey.scan;
     if (index <= scan->base.index)
         return scan->base;
-    const struct raft_entry *entry = raft_runs_find(&scan->entries, index);
+    const struct raft_entry *entry = own_entry(repair, index);
     return entry ? entry->id : scan->last;
 }
 
@@ -56,6 +62,17 @@ static bool hole_covered(const struct wal_repair *repair, const struct wal_hole 
 {
     bool known = hole->certain || (hole->named && hole->last == hole->behind.index);
     return known ? hole->last <= repair->covered : hole->last < repair->covered;
+}
+
+/* True if this log has the same at prev.index as the peer that answers has. The id of an absent
+ * entry may be a guess: the same id shows nothing. What a snapshot here has is what all have. */
+static bool agrees(const struct wal_repair *repair, struct raft_id own, struct raft_id prev)
+{
+    const struct raft_entry *entry =
+        prev.index > repair->survey.scan.base.index ? own_entry(repair, prev.index) : NULL;
+    if (entry && is_absent(entry))
+        return prev.index <= repair->covered;
+    return own.term == prev.term;
 }
 
 static bool hole_wants(const struct wal_repair *repair, const struct wal_hole *hole)
@@ -132,6 +149,20 @@ static struct raft_id anchor_behind(const struct wal_repair *repair, uint64_t in
     return scan->last; /* a batch record names it, if it is absent itself */
 }
 
+/* What stands behind this index was written behind the hole at hand, and behind all those in which
+ * something before may have been replaced: so it is in the log that the entries are put back into.
+ */
+static uint64_t doubtful_up_to(const struct wal_repair *repair)
+{
+    uint64_t index = repair->survey.holes.items[repair->at].last;
+    for (size_t i = repair->at + 1; i < repair->survey.holes.count; i++) {
+        const struct wal_hole *hole = &repair->survey.holes.items[i];
+        if (!hole->certain && hole->last > index)
+            index = hole->last;
+    }
+    return index;
+}
+
 bool wal_repair_want(const struct wal_repair *repair, struct wal_want *ret)
 {
     if (repair->at == repair->survey.holes.count)
@@ -140,7 +171,7 @@ bool wal_repair_want(const struct wal_repair *repair, struct wal_want *ret)
     *ret = (struct wal_want){.prev = repair->got.entry_count > 0 ? raft_runs_last(&repair->got)
                                                                  : own_id(repair, repair->floor),
                              .last = hole->last > repair->floor ? hole->last : repair->floor,
-                             .anchor = anchor_behind(repair, hole->last + repair->skip),
+                             .anchor = anchor_behind(repair, doubtful_up_to(repair) + repair->skip),
                              .sequence = hole->sequence,
                              .offset = hole->offset};
     return true;
@@ -151,7 +182,7 @@ void wal_repair_turn(struct wal_repair *repair)
     const struct wal_scan *scan = &repair->survey.scan;
     if (repair->at == repair->survey.holes.count)
         return;
-    uint64_t last = repair->survey.holes.items[repair->at].last;
+    uint64_t last = doubtful_up_to(repair);
     repair->skip = repair->skip == 0 ? 1 : 2 * repair->skip;
     if (last >= scan->last.index || repair->skip >= scan->last.index - last)
         repair->skip = 0;
@@ -212,7 +243,8 @@ static bool believable(struct raft_id prev, const struct raft_runs *entries, str
 }
 
 /* The hole at hand has all its entries. Those that are in the log before it already are left out:
- * they were asked for only to find where the logs agree. */
+ * they were asked for only to find where the logs agree. So are those of a later term than what
+ * stands behind the hole: they came later, in another one, in the place of what is lost here. */
 static void fill(struct wal_repair *repair)
 {
     struct wal_hole *hole = &repair->survey.holes.items[repair->at];
@@ -222,6 +254,8 @@ static void fill(struct wal_repair *repair)
          raft_id_equal(first->id, own_id(repair, index));
          index++)
         raft_runs_drop_front(&repair->got, index);
+    while (repair->got.entry_count > 0 && raft_runs_last(&repair->got).term > hole->term_max)
+        raft_runs_truncate(&repair->got, raft_runs_last(&repair->got).index);
     raft_runs_move(&repair->filled[repair->at], &repair->got);
     hole->certain = true;
     repair->at++;
@@ -235,10 +269,15 @@ int wal_repair_take(struct wal_repair *repair, struct raft_id prev, const struct
     if (!wal_repair_want(repair, &want) || prev.index != want.prev.index ||
         !believable(prev, entries, want.anchor))
         return CONCLAVE_OK;
-    if (prev.term != want.prev.term) {
+    if (repair->got.entry_count > 0 ? prev.term != want.prev.term
+                                    : !agrees(repair, want.prev, prev)) {
         uint64_t base = repair->survey.scan.base.index;
         if (repair->got.entry_count > 0)
             return CONCLAVE_OK;
+        if (repair->survey.holes.items[repair->at].certain) { /* all of it was replaced later */
+            fill(repair);
+            return CONCLAVE_OK;
+        }
         if (repair->floor <= base)
             return error_set(error, CONCLAVE_CORRUPT,
                              "the log is damaged and has nothing in common with those of the "
@@ -333,43 +372,6 @@ static bool put_mend(const struct wal_hole *hole, const struct raft_runs *entrie
     return true;
 }
 
-/* Writes over the hole, in whole blocks where the disk fails to read, and reads it back. */
-static int write_hole(const struct wal_repair *repair, const struct wal_hole *hole,
-                      const uint8_t *bytes, struct wal_loaded *segment,
-                      struct conclave_error *error)
-{
-    const struct io *io = repair->io;
-    uint64_t from = hole->offset, to = hole->end;
-    size_t got = 0;
-    memcpy(segment->data + from, bytes, (size_t)(to - from));
-    if (segment->unreadable) { /* what stands beside the hole in them was read */
-        from -= from % WAL_SCANNER_BLOCK_BYTES;
-        to += WAL_SCANNER_BLOCK_BYTES - 1 - (to - 1) % WAL_SCANNER_BLOCK_BYTES;
-        to = to > segment->bytes ? segment->bytes : to;
-    }
-    char *path = wal_segment_path(repair->dir, hole->sequence);
-    struct io_file *file = NULL;
-    int code = io->open(io->ctx, path, 0, &file, error);
-    free(path);
-    if (code != CONCLAVE_OK)
-        return code;
-    uint8_t *back = mem_alloc((size_t)(to - from));
-    struct iovec part = {.iov_base = segment->data + from, .iov_len = (size_t)(to - from)};
-    code = io->writev(io->ctx, file, from, &part, 1, error);
-    if (code == CONCLAVE_OK)
-        code = io->datasync(io->ctx, file, error);
-    if (code == CONCLAVE_OK)
-        code = io->read(io->ctx, file, from, back, part.iov_len, &got, error);
-    if (code == CONCLAVE_OK &&
-        (got != part.iov_len || memcmp(back, segment->data + from, part.iov_len) != 0))
-        code = error_set(error, CONCLAVE_IO,
-                         "segment %016" PRIx64 ".wal does not hold what was written to it",
-                         hole->sequence);
-    free(back);
-    io->close(io->ctx, file);
-    return code;
-}
-
 /* What goes into a hole, to be freed; NULL: what the peers gave does not fit. */
 static uint8_t *fill_bytes(const struct wal_repair *repair, size_t number,
                            struct conclave_error *error)
@@ -391,53 +393,33 @@ static uint8_t *fill_bytes(const struct wal_repair *repair, size_t number,
     return bytes;
 }
 
-static int mend(struct wal_repair *repair, size_t number, struct conclave_error *error)
-{
-    const struct wal_hole *hole = &repair->survey.holes.items[number];
-    struct wal_scanner scanner = {.io = repair->io,
-                                  .dir = repair->dir,
-                                  .identity = &repair->identity,
-                                  .scan = &repair->survey.scan,
-                                  .patient = true,
-                                  .error = error};
-    int code = wal_scanner_load(&scanner, hole->number, &scanner.next);
-    if (code == CONCLAVE_OK && hole->end > scanner.next.bytes)
-        code = error_set(error, CONCLAVE_IO, "the log became shorter while it was read");
-    uint8_t *bytes = code == CONCLAVE_OK ? fill_bytes(repair, number, error) : NULL;
-    if (code == CONCLAVE_OK)
-        code = bytes ? write_hole(repair, hole, bytes, &scanner.next, error) : CONCLAVE_CORRUPT;
-    wal_scanner_deinit(&scanner);
-    free(bytes);
-    return code;
-}
-
-/* The next start writes everything once more, whatever happens to this process or to a sync. */
-static int mark_mending(const struct wal_repair *repair, struct conclave_error *error)
-{
-    const struct io *io = repair->io;
-    char *path = path_join(repair->dir, WAL_MENDING_NAME);
-    struct io_file *file = NULL;
-    int code = io->open(io->ctx, path, IO_OPEN_CREATE, &file, error);
-    if (code == CONCLAVE_OK)
-        io->close(io->ctx, file);
-    if (code == CONCLAVE_OK || code == CONCLAVE_EXISTS)
-        code = io->sync_dir(io->ctx, repair->dir, error);
-    free(path);
-    return code;
-}
-
 int wal_repair_write(struct wal_repair *repair, struct conclave_error *error)
 {
-    ASSERT(repair->at == repair->survey.holes.count);
-    for (size_t i = 0; i < repair->survey.holes.count; i++) { /* before anything is changed */
-        uint8_t *bytes = fill_bytes(repair, i, error);
-        if (!bytes)
-            return CONCLAVE_CORRUPT;
-        free(bytes);
+    const size_t count = repair->survey.holes.count;
+    struct wal_patch *patches = mem_zalloc((count + 1) * sizeof *patches); /* never 0 */
+    const struct wal_mending mending = {.io = repair->io,
+                                        .dir = repair->dir,
+                                        .identity = &repair->identity,
+                                        .survey = &repair->survey,
+                                        .patches = patches,
+                                        .covered = repair->covered};
+    int code = CONCLAVE_OK;
+    ASSERT(repair->at == count);
+    for (size_t i = 0; i < count && code == CONCLAVE_OK; i++) { /* before anything is changed */
+        const struct wal_hole *hole = &repair->survey.holes.items[i];
+        patches[i] = (struct wal_patch){.sequence = hole->sequence,
+                                        .offset = hole->offset,
+                                        .end = hole->end,
+                                        .bytes = fill_bytes(repair, i, error)};
+        code = patches[i].bytes ? CONCLAVE_OK : CONCLAVE_CORRUPT;
     }
-    int code = mark_mending(repair, error);
-    for (size_t i = 0; i < repair->survey.holes.count && code == CONCLAVE_OK; i++)
-        code = mend(repair, i, error);
+    if (code == CONCLAVE_OK)
+        code = wal_mend_rehearse(&mending, error);
+    if (code == CONCLAVE_OK)
+        code = wal_mend_write(&mending, error);
+    for (size_t i = 0; i < count; i++)
+        free(patches[i].bytes);
+    free(patches);
     return code;
 }
 

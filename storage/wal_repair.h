@@ -59,7 +59,8 @@ MUST_USE int wal_repair_take(struct wal_repair *repair, struct raft_id prev,
 /* The entries up to `snapshot` need not come back: it is durable here, and whole. */
 void wal_repair_cover(struct wal_repair *repair, struct raft_id snapshot);
 
-/* Writes over the holes, syncs, and reads back. Nothing may be wanted. After a failure the log is
+/* Writes over the holes, syncs, and reads back. Nothing may be wanted. CORRUPT: what the peers gave
+ * does not make a log that would open, and nothing was written. After any other failure the log is
  * damaged as before in the holes that are left. */
 MUST_USE int wal_repair_write(struct wal_repair *repair, struct conclave_error *error);
 

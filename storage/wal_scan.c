@@ -1,112 +1,11 @@
 #include "storage/wal_scan.h"
 
 #include "base/fatal.h"
-#include "storage/block.h"
 #include "storage/bytes.h"
-#include "storage/wal_internal.h"
 #include "storage/wal_scanner.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
-
-/* --- Files ------------------------------------------------------------------------------------ */
-
-static void note_name(void *arg, const char *name)
-{
-    struct wal_scan *scan = arg;
-    uint64_t sequence = 0;
-    if (!wal_name_parse(name, &sequence))
-        return;
-    if (scan->segment_count == scan->segment_capacity) {
-        scan->segment_capacity = scan->segment_capacity == 0 ? 16 : 2 * scan->segment_capacity;
-        scan->segments =
-            mem_realloc(scan->segments, scan->segment_capacity * sizeof(scan->segments[0]));
-    }
-    scan->segments[scan->segment_count++] = (struct wal_scan_segment){.sequence = sequence};
-}
-
-static int by_sequence(const void *left, const void *right)
-{
-    const struct wal_scan_segment *a = left, *b = right;
-    return a->sequence < b->sequence ? -1 : a->sequence > b->sequence;
-}
-
-int wal_scanner_find(struct wal_scanner *scanner)
-{
-    struct wal_scan *scan = scanner->scan;
-    int code =
-        scanner->io->list_dir(scanner->io->ctx, scanner->dir, note_name, scan, scanner->error);
-    if (code == CONCLAVE_NOT_FOUND || (code == CONCLAVE_OK && scan->segment_count == 0))
-        return error_set(scanner->error, CONCLAVE_CORRUPT,
-                         "the log in %s is missing; remove this node from the cluster and add it "
-                         "again with an empty directory",
-                         scanner->dir);
-    if (code != CONCLAVE_OK)
-        return code;
-    qsort(scan->segments, scan->segment_count, sizeof(scan->segments[0]), by_sequence);
-    for (size_t i = 1; i < scan->segment_count; i++) {
-        uint64_t expected = scan->segments[i - 1].sequence + 1;
-        if (scan->segments[i].sequence != expected)
-            return error_set(scanner->error, CONCLAVE_CORRUPT,
-                             "segment %016" PRIx64 ".wal is missing in %s, though later ones are "
-                             "there; nothing was changed",
-                             expected, scanner->dir);
-    }
-    return CONCLAVE_OK;
-}
-
-/* Reads block by block; those that cannot be read are zero. */
-static int read_patiently(const struct wal_scanner *scanner, struct io_file *file,
-                          struct wal_loaded *to, size_t bytes)
-{
-    const struct io *io = scanner->io;
-    to->unreadable = true;
-    to->bytes = bytes;
-    memset(to->data, 0, bytes);
-    for (size_t at = 0; at < bytes; at += WAL_SCANNER_BLOCK_BYTES) {
-        size_t block = bytes - at < WAL_SCANNER_BLOCK_BYTES ? bytes - at : WAL_SCANNER_BLOCK_BYTES;
-        size_t got = 0;
-        int code = io->read(io->ctx, file, at, to->data + at, block, &got, scanner->error);
-        if (code == CONCLAVE_IO)
-            memset(to->data + at, 0, block);
-        else if (code != CONCLAVE_OK)
-            return code;
-    }
-    return CONCLAVE_OK;
-}
-
-int wal_scanner_load(struct wal_scanner *scanner, size_t number, struct wal_loaded *to)
-{
-    const struct io *io = scanner->io;
-    struct wal_scan_segment *segment = &scanner->scan->segments[number];
-    char *path = wal_segment_path(scanner->dir, segment->sequence);
-    struct io_file *file = NULL;
-    int code = io->open(io->ctx, path, IO_OPEN_READ_ONLY, &file, scanner->error);
-    if (code != CONCLAVE_OK)
-        goto free_path;
-    code = io->size(io->ctx, file, &segment->bytes, scanner->error);
-    if (code == CONCLAVE_OK && segment->bytes > 2 * (uint64_t)WAL_SEGMENT_BYTES_MAX)
-        code = error_set(scanner->error, CONCLAVE_CORRUPT, "%s is larger than any segment", path);
-    if (code == CONCLAVE_OK && to->capacity < segment->bytes) {
-        free(to->data);
-        to->data = mem_alloc(segment->bytes);
-        to->capacity = (size_t)segment->bytes;
-    }
-    to->bytes = 0;
-    to->unreadable = false;
-    if (code == CONCLAVE_OK && segment->bytes > 0) {
-        code = io->read(io->ctx, file, 0, to->data, (size_t)segment->bytes, &to->bytes,
-                        scanner->error);
-        if (code == CONCLAVE_IO && scanner->patient)
-            code = read_patiently(scanner, file, to, (size_t)segment->bytes);
-    }
-    io->close(io->ctx, file);
-    to->sequence = segment->sequence;
-    to->key = wal_key(scanner->identity, segment->sequence);
-free_path:
-    free(path);
-    return code;
-}
 
 /* --- Judging ---------------------------------------------------------------------------------- */
 
@@ -401,12 +300,18 @@ static int walk_all(struct wal_scanner *scanner)
     return CONCLAVE_OK;
 }
 
-int wal_scan_run(const struct io *io, const char *wal_dir, const struct storage_identity *identity,
-                 struct wal_scan *ret, struct conclave_error *error)
+int wal_scan_rehearse(const struct io *io, const char *wal_dir,
+                      const struct storage_identity *identity, const struct wal_patch *patches,
+                      size_t patch_count, struct wal_scan *ret, struct conclave_error *error)
 {
     *ret = (struct wal_scan){0};
-    struct wal_scanner scanner = {
-        .io = io, .dir = wal_dir, .identity = identity, .scan = ret, .error = error};
+    struct wal_scanner scanner = {.io = io,
+                                  .dir = wal_dir,
+                                  .identity = identity,
+                                  .scan = ret,
+                                  .patches = patches,
+                                  .patch_count = patch_count,
+                                  .error = error};
     int code = wal_scanner_find(&scanner);
     if (code == CONCLAVE_OK)
         code = walk_all(&scanner);
@@ -429,6 +334,12 @@ int wal_scan_run(const struct io *io, const char *wal_dir, const struct storage_
     }
     wal_scanner_deinit(&scanner);
     return code;
+}
+
+int wal_scan_run(const struct io *io, const char *wal_dir, const struct storage_identity *identity,
+                 struct wal_scan *ret, struct conclave_error *error)
+{
+    return wal_scan_rehearse(io, wal_dir, identity, NULL, 0, ret, error);
 }
 
 void wal_scan_deinit(struct wal_scan *scan)

@@ -34,6 +34,19 @@ MUST_USE int wal_scan_run(const struct io *io, const char *wal_dir,
                           const struct storage_identity *identity, struct wal_scan *ret,
                           struct conclave_error *error);
 
+/* Bytes [offset, end) of a segment as they would be. */
+struct wal_patch {
+    uint64_t sequence;
+    uint64_t offset, end;
+    uint8_t *bytes;
+};
+
+/* As wal_scan_run, of the log as if these patches were written: how it would be judged. */
+MUST_USE int wal_scan_rehearse(const struct io *io, const char *wal_dir,
+                               const struct storage_identity *identity,
+                               const struct wal_patch *patches, size_t patch_count,
+                               struct wal_scan *ret, struct conclave_error *error);
+
 void wal_scan_deinit(struct wal_scan *scan);
 
 #endif

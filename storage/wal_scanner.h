@@ -1,5 +1,6 @@
 /* storage/wal_scanner.h - what the two readers of a log share: wal_scan.c, which judges it, and
- * wal_survey.c, which looks behind damage. Neither changes anything. Owned by one thread. */
+ * wal_survey.c, which looks behind damage; wal_load.c reads the files. Neither changes anything.
+ * Owned by one thread. */
 #ifndef STORAGE_WAL_SCANNER_H
 #define STORAGE_WAL_SCANNER_H
 
@@ -20,8 +21,10 @@ struct wal_scanner {
     const struct storage_identity *identity;
     struct wal_scan *scan;
     struct wal_collect collect;
-    struct wal_loaded here, next; /* the segment being walked and the one behind it */
-    bool patient;                 /* what cannot be read is damaged, not an error */
+    struct wal_loaded here, next;    /* the segment being walked and the one behind it */
+    bool patient;                    /* what cannot be read is damaged, not an error */
+    const struct wal_patch *patches; /* rehearsal: what is read is as if they were written */
+    size_t patch_count;
     struct conclave_error *error;
 };
 

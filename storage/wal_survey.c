@@ -37,16 +37,19 @@ static int beyond(const struct surveyor *surveyor, uint64_t sequence, uint64_t o
 
 /* --- Holes ------------------------------------------------------------------------------------ */
 
-/* An entry at this index replaces what was there: it is in no hole's part of the log any more. */
-static void note_replaced(struct surveyor *surveyor, uint64_t index)
+/* This entry replaces what was there: that is in no hole's part of the log any more, and what comes
+ * right before the entry is of no later term. */
+static void note_replaced(struct surveyor *surveyor, struct raft_id id)
 {
     struct wal_survey *survey = surveyor->survey;
     for (size_t i = 0; i < survey->holes.count; i++) {
         struct wal_hole *hole = &survey->holes.items[i];
-        if (hole->last >= index)
-            hole->last = index - 1;
-        if (hole->prev.index >= index)
-            hole->prev.index = index - 1;
+        if (hole->last + 1 >= id.index && id.term > 0 && hole->term_max > id.term)
+            hole->term_max = id.term;
+        if (hole->last >= id.index)
+            hole->last = id.index - 1;
+        if (hole->prev.index >= id.index)
+            hole->prev.index = id.index - 1;
     }
 }
 
@@ -61,12 +64,13 @@ static void take(struct surveyor *surveyor, const struct wal_record *record)
             hole->certain = true;
         }
     } else if (record->kind == WAL_ENTRY && record->id.index <= scanner->collect.last.index) {
-        note_replaced(surveyor, record->id.index);
+        note_replaced(surveyor, record->id);
     } else if (record->kind == WAL_MEND) {
         struct wal_mend mend = {0};
+        struct wal_record entry;
         (void)wal_mend_begin(record, &mend);
-        uint64_t first = mend.left.bytes > 0 ? mend.index : record->id.index;
-        if (first > 0 && first <= scanner->collect.last.index &&
+        struct raft_id first = wal_mend_next(&mend, &entry) == 1 ? entry.id : record->id;
+        if (first.index > 0 && first.index <= scanner->collect.last.index &&
             !raft_id_equal(record->id, scanner->collect.last))
             note_replaced(surveyor, first);
     }
@@ -93,6 +97,7 @@ static struct wal_hole *add_hole(struct surveyor *surveyor, size_t number, uint6
                               .before = scanner->collect.last,
                               .prev = scanner->collect.last,
                               .last = scanner->collect.last.index,
+                              .term_max = UINT64_MAX,
                               .certain = true};
     return hole;
 }
@@ -164,9 +169,10 @@ static void pass_named(struct surveyor *surveyor, struct wal_hole *hole, struct 
     if (raft_id_equal(before, behind))
         return;
     hole->certain = before.term == behind.term;
+    hole->term_max = behind.term;
     uint64_t lowest = before.index + 1;
     if (behind.index <= before.index) {
-        note_replaced(surveyor, behind.index);
+        note_replaced(surveyor, behind);
         lowest = behind.index;
     }
     struct wal_segment *known = &scan->segments[scan->active].known;
@@ -191,6 +197,7 @@ static void pass_to_entry(struct surveyor *surveyor, struct wal_hole *hole,
     scan->batch = next->batch;
     scan->attested = false;
     hole->certain = before.term == next->id.term;
+    hole->term_max = next->id.term;
     hole->behind = (struct raft_id){.term = before.term, .index = next->id.index - 1};
     if (hole->behind.term == 0) /* no entry is of no term */
         hole->behind.term = next->id.term;

@@ -26,6 +26,7 @@ struct wal_hole {
      * it are up to `last`. Not certain: some before it may have been replaced in it. */
     struct raft_id prev;
     uint64_t last;
+    uint64_t term_max; /* of what followed them: an entry of a later term came in a later hole */
     bool certain;
 };
 

@@ -1,105 +1,12 @@
 /* Damage that was attested is put back with what another node has: byte by byte where one record
  * was hit, by a mend where it was several. Never a cut, never a wrong entry. */
-#include "fixture.h"
+#include "healing.h"
 
-#include "base/prng.h"
 #include "storage/identity.h"
-#include "storage/wal_repair.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
-
-enum { GIVEN_BYTES = 64 /* so that a want takes several answers */ };
-
-struct peer {
-    struct story story;
-    struct memory_disk *disk; /* intact */
-    struct wal_recovery log;
-};
-
-static void peer_make(struct peer *peer, const struct step *steps)
-{
-    struct memory_disk *disk = memory_disk_create();
-    cr_assert_eq(story_play(&peer->story, memory_disk_io(disk), steps), CONCLAVE_OK);
-    peer->disk = memory_disk_clone(disk);
-    cr_assert_eq(log_read(memory_disk_io(disk), &peer->log, NULL), CONCLAVE_OK);
-    memory_disk_destroy(disk);
-}
-
-static void peer_free(struct peer *peer)
-{
-    raft_runs_clear(&peer->log.entries);
-    memory_disk_destroy(peer->disk);
-}
-
-/* Asks the peer until nothing is wanted any more. */
-static int fetch(struct wal_repair *repair, const struct peer *peer, struct conclave_error *error)
-{
-    struct wal_want want;
-    int code = CONCLAVE_OK;
-    for (int rounds = 0; code == CONCLAVE_OK && wal_repair_want(repair, &want); rounds++) {
-        struct raft_id prev = {0};
-        struct raft_runs entries = {0};
-        cr_assert_lt(rounds, 1000, "it never ends");
-        enum wal_supply supply = wal_supply_from(&peer->log.entries, peer->log.base, &want,
-                                                 GIVEN_BYTES, &prev, &entries);
-        cr_assert_eq(supply, WAL_SUPPLY_HERE, "anchor %llu:%llu",
-                     (unsigned long long)want.anchor.term, (unsigned long long)want.anchor.index);
-        code = wal_repair_take(repair, prev, &entries, error);
-        raft_runs_clear(&entries);
-    }
-    return code;
-}
-
-static int repair_all(struct memory_disk *disk, const struct peer *peer,
-                      struct conclave_error *error)
-{
-    struct wal_repair *repair = NULL;
-    int code = wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, error);
-    if (code == CONCLAVE_OK)
-        code = fetch(repair, peer, error);
-    if (code == CONCLAVE_OK)
-        code = wal_repair_write(repair, error);
-    wal_repair_close(repair);
-    return code;
-}
-
-enum outcome { OUTCOME_WHOLE, OUTCOME_SAME_BYTES, OUTCOME_MENDED, OUTCOME_REFUSED };
-
-/* What becomes of a damaged copy; checks everything that holds for every damage. */
-static enum outcome heal(const struct peer *peer, struct memory_disk *damaged, const char *what)
-{
-    struct memory_disk *before = memory_disk_clone(damaged);
-    struct conclave_error error = {0};
-    struct wal_recovery recovery = {0};
-    enum outcome outcome = OUTCOME_WHOLE;
-    int code = log_read(memory_disk_io(damaged), &recovery, &error);
-    if (code == CONCLAVE_OK) {
-        raft_runs_clear(&recovery.entries);
-        memory_disk_destroy(before);
-        return OUTCOME_WHOLE;
-    }
-    cr_assert_eq(code, CONCLAVE_CORRUPT, "%s", what);
-    code = repair_all(damaged, peer, &error);
-    if (code == CONCLAVE_OK) {
-        cr_assert_eq(log_read(memory_disk_io(damaged), &recovery, &error), CONCLAVE_OK, "%s: %s",
-                     what, error.message);
-        cr_assert_leq(recovery.cut_bytes, WAL_RECORD_BYTES, "%s", what); /* the last attestation */
-        cr_assert(story_matches(&peer->story, peer->story.staged_count, &recovery.entries), "%s",
-                  what);
-        raft_runs_clear(&recovery.entries);
-        outcome = memory_disk_equal(peer->disk, damaged) ? OUTCOME_SAME_BYTES : OUTCOME_MENDED;
-    } else {
-        outcome = OUTCOME_REFUSED;
-        cr_assert_eq(code, CONCLAVE_CORRUPT, "%s: %s", what, error.message);
-        cr_assert_not_null(strstr(error.message, ".wal"), "%s: no place: %s", what, error.message);
-        cr_assert(memory_disk_equal(before, damaged), "%s: changed", what);
-    }
-    cr_assert_eq(memory_disk_handles(damaged), 0);
-    memory_disk_destroy(before);
-    return outcome;
-}
 
 Test(repair, every_flipped_byte_comes_back)
 {
@@ -338,51 +245,6 @@ Test(repair, every_operation_may_fail)
     failed = 0;
     interrupt(&peer, true, &failed);
     cr_assert_gt(failed, 20);
-    peer_free(&peer);
-}
-
-/* Spoils a stretch or two, of a few bytes or of several records; not in the last segment, whose
- * last batch looks torn if what attests it goes with it. */
-static void spoil(struct memory_disk *disk, const struct placed *places, size_t count,
-                  struct prng *prng)
-{
-    while (strcmp(places[count - 1].path, places[count - 2].path) == 0)
-        count--;
-    for (uint64_t times = prng_between(prng, 1, 2); times > 0; times--) {
-        uint8_t junk[256];
-        size_t bytes = 0;
-        const struct placed *place = &places[prng_below(prng, count - 1)];
-        (void)memory_disk_bytes(disk, place->path, &bytes);
-        size_t at = prng_below(prng, 8) == 0 ? 0 : place->offset + (size_t)prng_below(prng, 48);
-        size_t length = (size_t)prng_between(prng, 1, prng_below(prng, 2) ? 4 : sizeof(junk));
-        length = length < bytes - at ? length : bytes - at;
-        bool zeros = prng_below(prng, 2) == 0;
-        for (size_t i = 0; i < length; i++)
-            junk[i] = zeros ? 0 : (uint8_t)prng_next(prng);
-        memory_disk_rot(disk, place->path, at, junk, length);
-    }
-}
-
-/* It is healed, or refused and left alone; never is an entry another one. */
-Test(repair, junk_in_two_places_is_healed_or_refused, .timeout = 240)
-{
-    struct peer peer;
-    struct placed places[512];
-    size_t outcomes[4] = {0};
-    struct prng prng;
-    peer_make(&peer, story_long);
-    size_t count = image_layout(peer.disk, places, 512);
-    prng_init(&prng, 1);
-    for (int life = 0; life < 3000; life++) {
-        struct memory_disk *disk = memory_disk_clone(peer.disk);
-        char what[64];
-        (void)snprintf(what, sizeof(what), "life %d", life);
-        spoil(disk, places, count, &prng);
-        outcomes[heal(&peer, disk, what)]++;
-        memory_disk_destroy(disk);
-    }
-    cr_assert_gt(outcomes[OUTCOME_MENDED], 1000);
-    cr_assert_gt(outcomes[OUTCOME_REFUSED], 0);
     peer_free(&peer);
 }
 

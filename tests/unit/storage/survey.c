@@ -75,8 +75,8 @@ static struct memory_disk *disk_played(struct placed *places, size_t *ret_count)
     return disk;
 }
 
-/* One that wants entries of a term above 1, so that others are too old: so many records in a row
- * are damaged. */
+/* One that wants entries of a term above 1, so that others are too old, and all of that term: so
+ * many records in a row are damaged. */
 static struct wal_repair *repair_that_wants(struct memory_disk **ret_disk, struct wal_want *ret,
                                             size_t records)
 {
@@ -90,7 +90,8 @@ static struct wal_repair *repair_that_wants(struct memory_disk **ret_disk, struc
             memory_disk_rot(damaged, places[j].path, places[j].offset + 4, "x", 1);
         if (wal_repair_open(memory_disk_io(damaged), STORY_DIR, &story_identity, &repair, NULL) ==
                 CONCLAVE_OK &&
-            wal_repair_want(repair, ret) && ret->prev.term > 1 && ret->last > ret->prev.index) {
+            wal_repair_want(repair, ret) && ret->prev.term > 1 && ret->last > ret->prev.index &&
+            ret->prev.term == ret->anchor.term) {
             memory_disk_destroy(disk);
             *ret_disk = damaged;
             return repair;
@@ -165,6 +166,28 @@ Test(survey, answer_with_another_entry_for_the_anchor_is_ignored)
         want.prev.term < want.anchor.term ? want.prev.term : want.anchor.term + 1;
     refuse(repair, want.prev, entries, count, "another anchor");
     wal_repair_close(repair);
+    memory_disk_destroy(disk);
+}
+
+/* In a hole between two entries of one term nothing was replaced. So a log that has another entry
+ * before it has none of what stood in it, and if nothing else brings that back, it stays a gap. */
+Test(survey, a_gap_that_nothing_covers_is_refused)
+{
+    struct memory_disk *disk = NULL;
+    struct wal_want want;
+    struct conclave_error error = {0};
+    struct raft_runs nothing = {0};
+    struct wal_repair *repair = repair_that_wants(&disk, &want, 3);
+    struct memory_disk *before = memory_disk_clone(disk);
+    const struct raft_id other = {want.prev.term - 1, want.prev.index};
+    cr_assert_eq(wal_repair_take(repair, other, &nothing, &error), CONCLAVE_OK);
+    cr_assert_not(wal_repair_want(repair, &want));
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_CORRUPT);
+    cr_assert_not_null(strstr(error.message, "entries would still be missing"), "%s",
+                       error.message);
+    cr_assert(memory_disk_equal(before, disk), "something was written");
+    wal_repair_close(repair);
+    memory_disk_destroy(before);
     memory_disk_destroy(disk);
 }
 
