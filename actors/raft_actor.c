@@ -155,22 +155,28 @@ static void give(struct actor *actor, const struct envelope *envelope)
         log_repair_give(actor, envelope, raft_entries(self->raft), raft_base(self->raft));
 }
 
+/* Moves what storage recovered. */
+static void add_start(struct actor *actor, struct raft_start *start)
+{
+    struct raft_actor *self = actor->state;
+    struct raft_event *event = add_event(self, RAFT_EVENT_START);
+    event->start = *start;
+    *start = (struct raft_start){0};
+    event->start.members = actor->node->recovered.boot; /* read-only by now */
+    self->started = true;
+    if (self->disk_full)
+        add_event(self, RAFT_EVENT_DISK_FULL)->disk_full = true;
+}
+
 /* Turns one envelope into events. */
 static void take(struct actor *actor, struct envelope **envelope)
 {
     struct raft_actor *self = actor->state;
     struct envelope *e = *envelope;
     switch (e->type) {
-    case ENVELOPE_START: {
-        struct raft_event *event = add_event(self, RAFT_EVENT_START);
-        event->start = e->start;
-        e->start = (struct raft_start){0};                  /* moved */
-        event->start.members = actor->node->recovered.boot; /* read-only by now */
-        self->started = true;
-        if (self->disk_full)
-            add_event(self, RAFT_EVENT_DISK_FULL)->disk_full = true;
+    case ENVELOPE_START:
+        add_start(actor, &e->start);
         break;
-    }
     case ENVELOPE_RECEIVED:
         for (uint32_t i = 0; i < e->received.count; i++)
             add_event(self, RAFT_EVENT_RECEIVE)->receive = e->received.items[i];
