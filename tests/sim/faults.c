@@ -249,6 +249,8 @@ static void fault_inject(struct world *world)
     if (count == 0)
         return;
     enum sim_fault fault = on[world_draw(world, 0, count - 1)];
+    if (world->knobs.raft.leases && world_draw(world, 0, 3) == 0)
+        fault = SIM_FAULT_HOLD; /* what leases are most in danger of */
     switch (fault) {
     case SIM_FAULT_CRASH:
         fault_crash(world);

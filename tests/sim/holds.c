@@ -41,6 +41,16 @@ static void rival_reason(struct world *world, struct node *node, raft_node_id le
     }
 }
 
+/* The steps of it; behind them the reasons. */
+enum { RIVAL_CUT = 1, RIVAL_DEAF = 2 };
+
+static void rival_next(struct world *world, uint64_t delay_us, uint32_t leader, uint32_t rival,
+                       uint64_t step)
+{
+    world_push(world, delay_us,
+               (struct sim_event){.kind = SIM_FAULT, .node = leader, .a = step, .b = rival});
+}
+
 /* The leader does not hear for a while what goes on, and the others are given a reason to help its
  * rival: none is good enough before the lease has ended (Rules 21, 41, 42). */
 static void rival_helped(struct world *world, uint32_t leader, uint32_t rival,
@@ -49,7 +59,13 @@ static void rival_helped(struct world *world, uint32_t leader, uint32_t rival,
     uint64_t timeout_us = world->knobs.raft.election_timeout_us;
     uint64_t length_us = world_draw(world, timeout_us / 2, timeout_us * 2);
     struct hold hold = {.from_us = world->now_us, .until_us = world->now_us + length_us};
+    if (world_draw(world, 0, 1) == 0) {
+        /* What was answered just before comes in the middle of it. */
+        hold.until_us = world->now_us + world_draw(world, timeout_us / 2, timeout_us);
+        rival_next(world, world_draw(world, 1, timeout_us / 8), leader, rival, RIVAL_DEAF);
+    }
     hold_links(world, leader, true, hold);
+    hold.until_us = world->now_us + length_us;
     if (reason != RIVAL_TOLD && world_draw(world, 0, 3) > 0)
         hold_links(world, leader, false, hold);
     if (reason == RIVAL_TOLD)
@@ -58,16 +74,6 @@ static void rival_helped(struct world *world, uint32_t leader, uint32_t rival,
         if (i != leader)
             rival_reason(world, &world->nodes[i], world->nodes[leader].id, reason, i == rival);
     }
-}
-
-/* The steps of it; behind them the reasons. */
-enum { RIVAL_CUT = 1 };
-
-static void rival_next(struct world *world, uint64_t delay_us, uint32_t leader, uint32_t rival,
-                       uint64_t step)
-{
-    world_push(world, delay_us,
-               (struct sim_event){.kind = SIM_FAULT, .node = leader, .a = step, .b = rival});
 }
 
 /* A leader that serves, and another voter that holds all that it holds. False: there is none. */
@@ -114,16 +120,19 @@ static void hold_from_rival(struct world *world, uint32_t leader)
         faults_transfer(world, &world->nodes[leader], rival + 1);
     world->quiet_until_us = world->now_us + length_us + timeout_us;
     rival_next(world, world_draw(world, least_us, length_us), leader, rival,
-               RIVAL_CUT + 1 + reason);
+               RIVAL_DEAF + 1 + reason);
 }
 
 void holds_rival(struct world *world, const struct sim_event *event)
 {
-    if (event->a > RIVAL_CUT)
-        rival_helped(world, event->node, (uint32_t)event->b,
-                     (enum rival_reason)(event->a - RIVAL_CUT - 1));
-    else
+    uint64_t deaf_us = world->now_us + 2 * world->knobs.raft.election_timeout_us;
+    if (event->a == RIVAL_CUT)
         hold_from_rival(world, event->node);
+    else if (event->a == RIVAL_DEAF)
+        hold_links(world, event->node, true, (struct hold){world->now_us, deaf_us});
+    else
+        rival_helped(world, event->node, (uint32_t)event->b,
+                     (enum rival_reason)(event->a - RIVAL_DEAF - 1));
 }
 
 /* What a node says, or what is said to it, comes late and all at once: a link that was full. At
@@ -132,12 +141,17 @@ void holds_rival(struct world *world, const struct sim_event *event)
 void holds_begin(struct world *world)
 {
     struct node *node = faults_target(world);
-    uint64_t shape = world_draw(world, 0, 4);
+    uint64_t shape = world_draw(world, 0, 7);
     uint64_t length_us = hold_length(world);
     uint64_t deaf_us = hold_length(world);
     if (!world_grant(world, SIM_FAULT_HOLD))
         return;
     uint64_t timeout_us = world->knobs.raft.election_timeout_us;
+    if (shape >= 3 && world->knobs.on[SIM_FAULT_CLOCK] && world_leader(world) != 0 &&
+        world->knobs.clocks == SIM_CLOCKS_ONE_SLOW) {
+        faults_transfer(world, &world->nodes[world_leader(world)], 1); /* the slow one shall lead */
+        return;
+    }
     if (shape >= 3) {
         world->quiet_until_us = world->now_us + timeout_us; /* first what was written settles */
         rival_next(world, world_draw(world, timeout_us / 4, timeout_us), world_leader(world), 0,

@@ -31,7 +31,7 @@ static struct node *node_prepare(struct world *world, uint32_t index, raft_node_
     node->options.id = id;
     if (world->knobs.priorities)
         node->options.priority = (uint32_t)world_draw(world, 0, 2) * RAFT_PRIORITY_MAX / 2;
-    if (world->knobs.leases_mixed && world_draw(world, 0, 2) == 0)
+    if (world->knobs.leases_mixed && world_draw(world, 0, 1) == 0)
         node->options.leases = false;
     node->clock_rate = 1000000;
     node->clock_offset_us = (int64_t)world_draw(world, 0, UINT64_C(1) << 40);
