@@ -159,10 +159,17 @@ void query_add(struct query_list *list, struct query query)
     list->items[list->count++] = query;
 }
 
+void query_clear(struct query *query)
+{
+    buf_unref(query->buf);
+    meter_unref(query->meter);
+    *query = (struct query){0};
+}
+
 void query_list_clear(struct query_list *list)
 {
     for (uint32_t i = 0; i < list->count; i++)
-        buf_unref(list->items[i].buf);
+        query_clear(&list->items[i]);
     free(list->items);
     *list = (struct query_list){0};
 }

@@ -123,8 +123,9 @@ struct query {
     struct raft_origin origin;
     struct buf *buf; /* one reference */
     struct slice body;
-    bool lease; /* the leader's lease is good enough */
-    bool stale; /* need not show more than what was committed max_age_ms ago */
+    struct meter *meter; /* one reference: of the client, for the answer */
+    bool lease;          /* the leader's lease is good enough */
+    bool stale;          /* need not show more than what was committed max_age_ms ago */
     uint32_t max_age_ms;
 };
 
@@ -245,6 +246,7 @@ void reply_add_answer(struct reply_list *list, struct raft_origin origin, int co
                       struct buf *body);
 void reply_list_clear(struct reply_list *list);
 void query_add(struct query_list *list, struct query query);
+void query_clear(struct query *query);
 void query_list_clear(struct query_list *list);
 
 #endif

@@ -1,6 +1,7 @@
 /* The state-machine actor: applies what is committed, answers the clients that wait for it, and
  * answers queries once everything that linearizability asks for has been applied. The only thread
  * that calls the machine. */
+#include "actors/machine_queries.h"
 #include "actors/machine_snapshot.h"
 #include "actors/node.h"
 #include "base/clock.h"
@@ -33,11 +34,7 @@ struct machine {
         uint32_t count, capacity;
     } backlog;
 
-    struct { /* queries that wait for an index that is not applied yet */
-        struct envelope **items;
-        uint32_t count, capacity;
-    } waiting;
-
+    struct machine_queries queries;
     struct reply_list replies; /* gathered, sent once a wake-up */
 
     /* Scratch of one apply call; all have room for APPLY_COMMANDS_MAX. */
@@ -252,71 +249,6 @@ static int apply_backlog(struct actor *actor, struct conclave_error *error)
     return CONCLAVE_OK;
 }
 
-/* A stale read is looked at again after it was made: what its answer says of its age must hold when
- * it leaves. */
-static void answer_stale(struct machine *machine, const struct query *query, uint64_t fresh_us,
-                         struct conclave_reply_sink *sink)
-{
-    uint64_t age_us = clock_now_us() - fresh_us;
-    if (age_us > (uint64_t)query->max_age_ms * 1000) {
-        reply_sink_clear(sink);
-        reply_add(&machine->replies, query->origin, CONCLAVE_STALE, NULL);
-        return;
-    }
-    reply_add_answer(&machine->replies, query->origin, sink->code, sink->body);
-    struct reply *reply = &machine->replies.items[machine->replies.count - 1];
-    reply->aged = true;
-    reply->age_ms = (age_us + 999) / 1000;
-}
-
-/* Rule 41: looked at after the query was made, which may have taken long, or come late. False: the
- * lease is over by the time of the answer. */
-static bool lease_holds(const struct envelope *envelope)
-{
-    return envelope->query.valid_until_us == 0 || clock_now_us() < envelope->query.valid_until_us;
-}
-
-/* What the lease does not cover any more goes back to raft, to be read again by a round. */
-static void answer_queries(struct actor *actor, const struct envelope *envelope)
-{
-    struct machine *machine = actor->state;
-    struct envelope *again = NULL;
-    for (uint32_t i = 0; i < envelope->query.queries.count; i++) {
-        struct conclave_reply_sink sink = {0};
-        struct query query = envelope->query.queries.items[i];
-        machine->ops->query(machine->arg, query.body.data, query.body.bytes, &sink);
-        if (query.stale) {
-            answer_stale(machine, &query, envelope->query.fresh_us, &sink);
-        } else if (lease_holds(envelope)) {
-            reply_add_answer(&machine->replies, query.origin, sink.code, sink.body);
-        } else {
-            reply_sink_clear(&sink);
-            again = again ? again : envelope_create(ENVELOPE_READ);
-            query.lease = false;
-            (void)buf_ref(query.buf);
-            query_add(&again->read, query);
-        }
-    }
-    if (again)
-        actor_send(actor, ACTOR_RAFT, &again);
-}
-
-static void answer_waiting(struct actor *actor)
-{
-    struct machine *machine = actor->state;
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < machine->waiting.count; i++) {
-        struct envelope *waiting = machine->waiting.items[i];
-        if (waiting->query.index > machine->applied) {
-            machine->waiting.items[kept++] = waiting;
-            continue;
-        }
-        answer_queries(actor, waiting);
-        envelope_destroy(waiting);
-    }
-    machine->waiting.count = kept;
-}
-
 static struct envelope *next_envelope(struct actor *actor)
 {
     struct machine *machine = actor->state;
@@ -404,8 +336,7 @@ static int drain(struct actor *actor)
             tell_mark(actor);
             break;
         case ENVELOPE_QUERY:
-            LIST_RESERVE(&machine->waiting);
-            machine->waiting.items[machine->waiting.count++] = envelope;
+            machine_queries_add(&machine->queries, envelope);
             envelope = NULL;
             break;
         case ENVELOPE_QUIT:
@@ -441,7 +372,7 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
     struct machine *machine = actor->state;
     for (;;) {
         if (machine->stash.next == machine->stash.count)
-            inbox_wait(&actor->inbox, -1);
+            inbox_wait(&actor->inbox, machine_queries_wait_ms(&machine->queries));
         int ended = drain(actor);
         int code = CONCLAVE_OK;
         if (ended != ENVELOPE_QUIT)
@@ -454,7 +385,7 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
             return code;
         if (!ended)
             machine_snapshot_take(actor, &machine->snapshot, machine->sessions);
-        answer_waiting(actor);
+        machine_queries_answer(actor, &machine->queries, machine->applied, &machine->replies);
         flush_replies(actor);
         if (ended == ENVELOPE_STOP) {
             code = machine->ops->sync ? machine->ops->sync(machine->arg) : CONCLAVE_OK;
@@ -473,9 +404,7 @@ static void machine_stop(struct actor *actor)
     for (uint32_t i = 0; i < machine->backlog.count; i++)
         raft_runs_clear(&machine->backlog.items[i]);
     free(machine->backlog.items);
-    for (uint32_t i = 0; i < machine->waiting.count; i++)
-        envelope_destroy(machine->waiting.items[i]);
-    free(machine->waiting.items);
+    machine_queries_deinit(&machine->queries);
     while (machine->stash.next < machine->stash.count)
         envelope_destroy(machine->stash.items[machine->stash.next++]);
     free(machine->stash.items);

@@ -65,7 +65,7 @@ struct client_side {
         struct kept_frame *items;
         uint32_t count, capacity;
     } kept;
-    size_t kept_bytes;
+    struct meter *meter;   /* of the replies that the node holds; those of the clients below it */
     uint32_t status_count; /* STATUS requests that are on their way round */
 
     /* What one wake-up took in. */

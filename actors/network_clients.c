@@ -7,6 +7,7 @@
 #include "actors/network.h"
 
 #include "actors/bootstrap.h"
+#include "actors/reply_room.h"
 #include "base/clock.h"
 #include "base/fatal.h"
 #include "base/list.h"
@@ -24,8 +25,9 @@ enum {
     RECEIVE_FRAMES_MAX = 1024,
     RECEIVE_OPS_MAX = 16384,
     RECEIVE_BYTES_MAX = 4 << 20,
+    COMPACT_FRAME_BYTES_MIN = 4096,
     STATUS_MAX = 256,                /* STATUS requests on their way round: 23 KiB each */
-    KEPT_BYTES_MAX = 64 << 20,       /* of replies that their clients do not read, in all */
+    KEPT_FRAMES_MAX = 16384,         /* of replies that their clients do not read */
     KEPT_US_MAX = 5000000,           /* how long they are kept */
     REPLY_FRAME_BYTES_MAX = 1 << 20, /* replies are split into frames of about this size */
     CLOCK_STEP_US = 1000000          /* cluster time goes into the log at most so often */
@@ -36,10 +38,13 @@ int network_clients_start(struct actor *actor, struct conclave_error *error)
     struct network *network = actor->state;
     const struct node *node = actor->node;
     struct client_side *side = &network->clients;
+    side->meter = meter_create(NULL);
     side->pending = pending_create(node->options.inflight_bytes_max);
-    int code = clients_create(node->context, node->endpoint, 0, &side->ports[0], error);
+    int code =
+        clients_create(node->context, node->endpoint, 0, side->meter, &side->ports[0], error);
     if (!code && node->listen_client[0])
-        code = clients_create(node->context, node->listen_client, 1, &side->ports[1], error);
+        code = clients_create(node->context, node->listen_client, 1, side->meter, &side->ports[1],
+                              error);
     return code;
 }
 
@@ -51,6 +56,7 @@ void network_clients_stop(struct network *network)
         free(side->frame_of[i].items);
     }
     pending_destroy(side->pending);
+    meter_unref(side->meter);
     for (uint32_t i = 0; i < side->replies.count; i++)
         buf_unref(side->replies.items[i].body);
     for (uint32_t i = 0; i < side->proposals.count; i++)
@@ -219,24 +225,27 @@ static void pack_reply(const struct network *network, struct pack *pack,
     }
 }
 
-/* Sends, or keeps the frame for a client that does not read fast enough. What is kept is bounded in
- * bytes and time; beyond that its answers are lost to that client, whose operations then time out.
- */
+/* Sends, or keeps the frame for a client that does not read fast enough. What the node holds for a
+ * client is bounded in bytes and what it keeps in time; beyond that its answers are lost to that
+ * client, whose operations then time out. */
 static void send_frame(struct client_side *side, client_handle client, struct buf *frame,
                        uint64_t now_us)
 {
-    size_t bytes = frame->bytes;
     struct clients *port = side->ports[client_handle_tag(client)];
+    const struct meter *meter = clients_meter(port, client);
+    if (!meter || !reply_room_for_frame(meter, frame->bytes)) {
+        buf_unref(frame);
+        return;
+    }
     if (clients_send(port, client, &frame) != CLIENTS_FULL)
         return;
-    if (side->kept_bytes + bytes > KEPT_BYTES_MAX) {
+    if (side->kept.count == KEPT_FRAMES_MAX) {
         buf_unref(frame);
         return;
     }
     LIST_RESERVE(&side->kept);
     side->kept.items[side->kept.count++] =
         (struct kept_frame){.client = client, .frame = frame, .since_us = now_us};
-    side->kept_bytes += bytes;
 }
 
 void network_retry_replies(struct actor *actor, uint64_t now_us)
@@ -246,7 +255,6 @@ void network_retry_replies(struct actor *actor, uint64_t now_us)
     uint32_t left = 0;
     for (uint32_t i = 0; i < side->kept.count; i++) {
         struct kept_frame kept = side->kept.items[i];
-        size_t bytes = kept.frame->bytes;
         struct clients *port = side->ports[client_handle_tag(kept.client)];
         if (clients_send(port, kept.client, &kept.frame) == CLIENTS_FULL &&
             now_us - kept.since_us < KEPT_US_MAX) {
@@ -254,7 +262,6 @@ void network_retry_replies(struct actor *actor, uint64_t now_us)
             continue;
         }
         buf_unref(kept.frame); /* NULL if sent */
-        side->kept_bytes -= bytes;
     }
     side->kept.count = left;
 }
@@ -362,9 +369,12 @@ static void take_work(struct client_side *side, client_handle client, const stru
     }
     if (op->type == CLIENT_OP_READ || op->type == CLIENT_OP_READ_LEASE ||
         op->type == CLIENT_OP_READ_STALE) {
+        struct meter *meter = clients_meter(side->ports[client_handle_tag(client)], client);
+        ASSERT(meter); /* it has just asked */
         query_add(&side->queries, (struct query){.origin = origin,
                                                  .buf = buf_ref(frame),
                                                  .body = op->body,
+                                                 .meter = meter_ref(meter),
                                                  .lease = op->type == CLIENT_OP_READ_LEASE,
                                                  .stale = op->type == CLIENT_OP_READ_STALE,
                                                  .max_age_ms = op->max_age_ms});
@@ -589,6 +599,30 @@ static void compact_proposals(struct client_side *side, uint32_t first, const st
     buf_unref(own);
 }
 
+/* The same for queries, which may have to wait for room for their answers; most frames are small
+ * enough to be kept as they are. */
+static void compact_queries(struct client_side *side, uint32_t first, const struct buf *frame)
+{
+    uint64_t body_bytes = 0;
+    for (uint32_t i = first; i < side->queries.count; i++)
+        body_bytes += side->queries.items[i].body.bytes;
+    if (first == side->queries.count || frame->bytes <= COMPACT_FRAME_BYTES_MIN ||
+        body_bytes * 2 >= frame->bytes)
+        return;
+    struct buf *own = buf_create(body_bytes);
+    size_t used = 0;
+    for (uint32_t i = first; i < side->queries.count; i++) {
+        struct query *query = &side->queries.items[i];
+        if (query->body.bytes)
+            memcpy(own->data + used, query->body.data, query->body.bytes);
+        buf_unref(query->buf);
+        query->buf = buf_ref(own);
+        query->body.data = own->data + used;
+        used += query->body.bytes;
+    }
+    buf_unref(own);
+}
+
 /* Returns how many operations were in it. */
 static uint32_t take_request(struct actor *actor, client_handle client, struct buf *frame)
 {
@@ -596,6 +630,7 @@ static uint32_t take_request(struct actor *actor, client_handle client, struct b
     struct client_reader reader;
     uint32_t taken = 0;
     uint32_t first = network->clients.proposals.count;
+    uint32_t first_query = network->clients.queries.count;
     int code = client_request_begin(&reader, frame->data, frame->bytes);
     if (code) {
         refuse_frame(&network->clients, client, code);
@@ -610,6 +645,7 @@ static uint32_t take_request(struct actor *actor, client_handle client, struct b
     if (got < 0)
         refuse_frame(&network->clients, client, CONCLAVE_MALFORMED);
     compact_proposals(&network->clients, first, frame);
+    compact_queries(&network->clients, first_query, frame);
     return taken;
 }
 

@@ -5,6 +5,8 @@
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 
+#include "base/meter.h"
+
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -20,6 +22,7 @@ struct buf {
     size_t bytes;
     uint8_t *data;
     void (*release)(struct buf *); /* frees what is behind data and the buf itself */
+    struct meter *meter;           /* counts the bytes until then; NULL: nobody does */
 };
 
 /* A buf of `bytes` uninitialised bytes, one reference, for the caller to fill. */
@@ -27,6 +30,10 @@ struct buf *buf_create(size_t bytes);
 
 /* A buf that holds a copy of the bytes. */
 struct buf *buf_copy(const void *data, size_t bytes);
+
+/* Has the bytes counted until the buf is freed; by one meter at most. For whoever holds the only
+ * reference. */
+void buf_charge(struct buf *buf, struct meter *meter);
 
 /* Takes one more reference and returns the same buf. */
 struct buf *buf_ref(struct buf *buf);

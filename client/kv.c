@@ -61,6 +61,7 @@ static int fixed_begin(struct pack *pack, struct buf *buf, void *buffer, size_t 
     buf->bytes = capacity;
     buf->data = buffer;
     buf->release = release_nothing;
+    buf->meter = NULL;
     *pack = (struct pack){.buf = buf};
     return CONCLAVE_OK;
 }

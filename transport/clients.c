@@ -27,6 +27,7 @@ struct known_client {
     bool delimited; /* speaks REQ: an empty part before the payload */
     uint32_t slot;
     uint32_t generation;
+    struct meter *meter;
     UT_hash_handle hh;
     struct known_client *prev, *next; /* by last word, longest silent first */
 };
@@ -34,20 +35,23 @@ struct known_client {
 struct clients {
     void *router;
     unsigned tag;
+    struct meter *meter;                /* of all */
     struct known_client *by_routing_id; /* uthash */
     struct known_client *by_silence;    /* utlist, doubly linked */
     struct known_client **slots;
     uint32_t slot_count, slot_capacity;
 };
 
-int clients_create(void *context, const char *listen, unsigned tag, struct clients **ret_clients,
-                   struct conclave_error *error)
+int clients_create(void *context, const char *listen, unsigned tag, struct meter *meter,
+                   struct clients **ret_clients, struct conclave_error *error)
 {
     ASSERT(tag < 16);
     struct clients *clients = mem_zalloc(sizeof *clients);
     clients->tag = tag;
+    clients->meter = meter_ref(meter);
     clients->router = zmq_socket(context, ZMQ_ROUTER);
     if (!clients->router) {
+        meter_unref(clients->meter);
         free(clients);
         return error_set(error, CONCLAVE_INTERNAL, "cannot make a socket: %s",
                          zmq_strerror(zmq_errno()));
@@ -76,9 +80,12 @@ void clients_destroy(struct clients *clients)
     if (!clients)
         return;
     HASH_CLEAR(hh, clients->by_routing_id);
-    for (uint32_t i = 0; i < clients->slot_count; i++)
+    for (uint32_t i = 0; i < clients->slot_count; i++) {
+        meter_unref(clients->slots[i]->meter);
         free(clients->slots[i]);
+    }
     free(clients->slots);
+    meter_unref(clients->meter);
     zmq_close(clients->router);
     free(clients);
 }
@@ -105,7 +112,9 @@ static struct known_client *take_record(struct clients *clients)
         known = clients->by_silence;
         HASH_DEL(clients->by_routing_id, known);
         DL_DELETE(clients->by_silence, known);
+        meter_unref(known->meter); /* what is still on its way is counted by the old one */
     }
+    known->meter = meter_create(clients->meter);
     known->generation++;
     return known;
 }
@@ -174,15 +183,33 @@ struct buf *clients_receive(struct clients *clients, client_handle *ret_client)
     }
 }
 
-enum clients_outcome clients_send(struct clients *clients, client_handle client, struct buf **frame)
+/* NULL: forgotten. */
+static struct known_client *find_client(const struct clients *clients, client_handle client)
 {
     uint64_t slot = (client & 0xffffffff) - 1;
     struct known_client *known = slot < clients->slot_count ? clients->slots[slot] : NULL;
-    bool gone = !known || make_handle(clients, known) != client;
+    return known && make_handle(clients, known) == client ? known : NULL;
+}
+
+struct meter *clients_meter(const struct clients *clients, client_handle client)
+{
+    const struct known_client *known = find_client(clients, client);
+    return known ? known->meter : NULL;
+}
+
+enum clients_outcome clients_send(struct clients *clients, client_handle client, struct buf **frame)
+{
+    struct known_client *known = find_client(clients, client);
+    bool gone = !known;
+    if (!gone && (*frame)->bytes > FRAME_COPY_BYTES_MAX && !(*frame)->meter)
+        buf_charge(*frame, known->meter);
     if (!gone &&
         !frame_send_bytes(clients->router, known->routing_id, known->routing_id_bytes, true)) {
-        if (zmq_errno() == EAGAIN)
+        if (zmq_errno() == EAGAIN) {
+            if (!(*frame)->meter)
+                buf_charge(*frame, known->meter);
             return CLIENTS_FULL;
+        }
         gone = true;
     }
     if (gone) {

@@ -8,9 +8,6 @@
 #include <string.h>
 #include <zmq.h>
 
-/* Up to here a copy is cheaper than ZeroMQ's bookkeeping for foreign memory. */
-enum { FRAME_COPY_BYTES_MAX = 1024 };
-
 struct message_buf {
     struct buf buf;
     zmq_msg_t message;
@@ -55,6 +52,7 @@ struct buf *frame_receive(void *socket, bool *ret_more)
     owner->buf.bytes = zmq_msg_size(&owner->message);
     owner->buf.data = zmq_msg_data(&owner->message);
     owner->buf.release = message_buf_release;
+    owner->buf.meter = NULL;
     TSAN_ACQUIRE(owner->buf.data);
     *ret_more = zmq_msg_more(&owner->message) != 0;
     return &owner->buf;

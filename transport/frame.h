@@ -7,6 +7,9 @@
 
 #include <stdbool.h>
 
+/* Up to here a copy is cheaper than ZeroMQ's bookkeeping for foreign memory. */
+enum { FRAME_COPY_BYTES_MAX = 1024 };
+
 /* Receives one message part without waiting: a buf that owns it (one reference), *ret_more tells
  * whether another part of the same message follows. NULL: nothing there (EAGAIN). */
 struct buf *frame_receive(void *socket, bool *ret_more);

@@ -4,7 +4,10 @@ import os
 import subprocess
 import unittest
 
+import zmq
+
 import cluster
+import wire
 from cluster import ClusterTest, wait_until
 
 SHIM = os.environ.get("CONCLAVE_FAULTY_DISK", "")
@@ -17,6 +20,22 @@ VALUE = 32768
 # Twice the bound.
 WRITES = 26000
 OPTIONS = ["--snapshot-bytes", "8MiB"]
+# Answers that nobody reads: 65 MiB of them are made, and everything that is held for clients is 96 MiB
+# (actors/reply_room.h); an allocator that keeps half as much again, and 16 MiB of a node at rest.
+UNREAD_BOUND = (96 * 3 // 2 + 16) * MIB
+LARGE = 900000
+
+
+class Deaf(wire.Connection):
+    """Asks, and takes no more of the answers than one frame."""
+
+    def open(self):
+        self.socket = self.context.socket(zmq.DEALER)
+        self.socket.setsockopt(zmq.LINGER, 0)
+        self.socket.setsockopt(zmq.RCVHWM, 1)
+        self.socket.setsockopt(zmq.SNDHWM, 0)
+        self.socket.setsockopt(zmq.RCVBUF, 65536)
+        self.socket.connect(self.endpoint)
 
 
 def own_memory(node):
@@ -87,6 +106,55 @@ class Memory(ClusterTest):
                 client.wait()
         self.assert_bounded([leader], "with a lost quorum")
         self.assertTrue(leader.running)
+
+    def hear_nothing(self, clients, reads):
+        """So many clients read a large value so often and receive nothing; 1.8 GB are asked for."""
+        self.start_cluster()
+        leader = self.cluster.wait_leader()
+        reader = wire.Connection(leader.client)
+        self.addCleanup(reader.close)
+        patience = 20 * cluster.PATIENCE
+        self.assertEqual(reader.put(b"large", b"x" * LARGE, patience)[0], wire.OK)
+        deaf = [Deaf(leader.client) for _ in range(clients)]
+        for connection in deaf:
+            self.addCleanup(connection.close)
+            for _ in range(reads):
+                connection.send([(wire.READ, wire.get_query(b"large"))])
+
+        # Meanwhile others are served, until no answer of a deaf client can be under way any more:
+        # the last of them has waited for its five seconds.
+        held = []
+        answers = set()
+
+        def all_are_decided():
+            held.append(own_memory(leader))
+            code, value = reader.get(b"large", patience)
+            self.assertEqual((code, len(value)), (wire.OK, LARGE))
+            while deaf[-1].receive(0):
+                pass
+            return len(deaf[-1].replies) == reads
+
+        wait_until(all_are_decided, "the reads of one client are answered", timeout=60)
+        for connection in deaf:
+            while len(connection.replies) < reads:
+                self.assertTrue(connection.receive(patience), "a read is not answered")
+            held.append(own_memory(leader))
+            for _, code, body in connection.replies.values():
+                self.assertIn(code, (wire.OK, wire.BUSY))
+                if code == wire.OK:
+                    self.assertEqual(len(wire.unpack(body)[1][1]), LARGE)
+                answers.add(code)
+        print(f"{clients} deaf clients: {max(held) // MIB} MiB at most")
+        self.assertLess(max(held), UNREAD_BOUND)
+        self.assertIn(wire.OK, answers)
+        self.assertEqual(reader.get(b"large", patience)[0], wire.OK)
+        return answers
+
+    def test_with_many_clients_that_read_no_answer(self):
+        self.assertIn(wire.BUSY, self.hear_nothing(20, 100))
+
+    def test_with_few_clients_that_read_no_answer(self):
+        self.hear_nothing(2, 1000)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 #include "transport/clients.h"
 
 #include "transport/context.h"
+#include "transport/frame.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -10,17 +11,21 @@
 
 static void *context;
 static struct clients *clients;
+static struct meter *meter;
 
 static void setup(void)
 {
     context = context_create();
-    cr_assert_eq(clients_create(context, "inproc://port", 3, &clients, NULL), CONCLAVE_OK);
+    meter = meter_create(NULL);
+    cr_assert_eq(clients_create(context, "inproc://port", 3, meter, &clients, NULL), CONCLAVE_OK);
 }
 
 static void teardown(void)
 {
     clients_destroy(clients);
     context_destroy(context);
+    cr_expect_eq(meter_held(meter), 0, "%zu bytes are lost", meter_held(meter));
+    meter_unref(meter);
 }
 
 static void *dial(int type)
@@ -172,4 +177,60 @@ Test(clients, client_that_does_not_read_is_full_and_no_frame_is_lost)
     cr_assert_eq(zmq_recv(slow, text, sizeof text, 0), 1);
     cr_assert_eq(text[0], 'z');
     zmq_close(slow);
+}
+
+Test(clients, frame_is_counted_until_it_was_taken)
+{
+    enum { BYTES = FRAME_COPY_BYTES_MAX + 1 };
+    void *slow = dial(ZMQ_DEALER);
+    client_handle from;
+    char text[BYTES];
+    zmq_send(slow, "x", 1, 0);
+    buf_unref(receive(&from));
+    for (size_t i = 1; i <= 3; i++) {
+        struct buf *frame = buf_create(BYTES);
+        memset(frame->data, 'y', BYTES);
+        cr_assert_eq(clients_send(clients, from, &frame), CLIENTS_SENT);
+        cr_assert_eq(meter_held(meter), i * BYTES);
+        cr_assert_eq(meter_held(clients_meter(clients, from)), i * BYTES);
+    }
+    for (size_t i = 3; i-- > 0;) {
+        cr_assert_eq(zmq_recv(slow, text, BYTES, 0), BYTES);
+        cr_assert_eq(meter_held(meter), i * BYTES);
+    }
+    zmq_close(slow);
+}
+
+Test(clients, frame_that_is_full_is_counted_once_whatever_its_size)
+{
+    void *slow = dial(ZMQ_DEALER);
+    client_handle from;
+    zmq_send(slow, "x", 1, 0);
+    buf_unref(receive(&from));
+    while (answer(from, "y") == CLIENTS_SENT)
+        ;
+    cr_assert_eq(meter_held(meter), 0); /* the one that was full is gone, the others are copies */
+    struct buf *kept = buf_copy("kept", 4);
+    for (int i = 0; i < 3; i++) {
+        cr_assert_eq(clients_send(clients, from, &kept), CLIENTS_FULL);
+        cr_assert_eq(meter_held(clients_meter(clients, from)), 4);
+    }
+    buf_unref(kept);
+    cr_assert_eq(meter_held(meter), 0);
+    zmq_close(slow);
+}
+
+Test(clients, what_a_client_leaves_unread_is_given_back_when_it_goes)
+{
+    void *slow = dial(ZMQ_DEALER);
+    client_handle from;
+    zmq_send(slow, "x", 1, 0);
+    buf_unref(receive(&from));
+    struct buf *frame = buf_create(1 << 20);
+    cr_assert_eq(clients_send(clients, from, &frame), CLIENTS_SENT);
+    cr_assert_eq(meter_held(meter), 1 << 20);
+    zmq_close(slow);
+    client_handle none;
+    while (meter_held(meter) > 0) /* by ZeroMQ, when this side has seen it too */
+        cr_assert_null(clients_receive(clients, &none));
 }
