@@ -336,6 +336,11 @@ def read_rows(text):
     return rows
 
 
+def was_hunted(mutation, rows):
+    """False also if the simulator had not to find it yet when it was."""
+    return mutation.name in rows and not (mutation.sim and rows[mutation.name][3] == "–")
+
+
 def found_by_all(mutation, cells):
     """Whether all that have to find it did, by its row."""
     simulator = cells[3].isdigit() or not mutation.sim
@@ -343,8 +348,8 @@ def found_by_all(mutation, cells):
 
 
 def table(rows, mutations):
-    """All rows of these mutations; who has none is named below."""
-    hunted = [mutation for mutation in mutations if mutation.name in rows]
+    """All rows of these mutations, and below who survived or has none."""
+    hunted = [mutation for mutation in mutations if was_hunted(mutation, rows)]
     lines = [COLUMNS, ["---"] * len(COLUMNS)]
     # What is broken, and what forbids it, says the patch of today.
     lines += [[mutation.name, mutation.breaks, mutation.rule] + rows[mutation.name][3:]
@@ -358,7 +363,7 @@ def table(rows, mutations):
               f"the simulator, {unit} by the unit tests."]
     for what, names in (("Survived", [mutation.name for mutation in hunted if mutation not in passed]),
                         ("Not hunted yet",
-                         [mutation.name for mutation in mutations if mutation.name not in rows])):
+                         [mutation.name for mutation in mutations if mutation not in hunted])):
         lines += [f"{what}: {', '.join(names)}."] if names else []
     return "\n".join(lines)
 

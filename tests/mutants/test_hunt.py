@@ -226,6 +226,7 @@ class Reading(unittest.TestCase):
         result.seeds, result.units = [4, 4, 4], {"raft": "a/b"}
         result.violated["one | other"] += 3
         old = "\n".join(f"| {name} | of old | 1 | 7 | x \\| y | `c/d` |" for name in "kml")
+        old += "\n| n | the simulator was not asked | 1 | – | – | `c/d` |"
         text = self.written(old, [result], others)
         self.assertIn("| k | two | 8 | 7 | x \\| y | `c/d` |\n| m | two | 8 | 4 | one \\| other | `a/b` |\n\n",
                       text)
