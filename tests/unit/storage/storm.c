@@ -139,7 +139,8 @@ Test(storm, an_interrupted_repair_is_taken_up_again, .timeout = 240)
                 memory_disk_power_off_at(disk, memory_disk_operations(disk) + at);
             else
                 memory_disk_fail_at(disk, memory_disk_operations(disk) + at, CONCLAVE_IO);
-            interrupted += repair_all(disk, &storm.peer, &error) == CONCLAVE_IO ? 1 : 0;
+            interrupted +=
+                repair_all(disk, &storm.peer, time == 0 ? &error : NULL) == CONCLAVE_IO ? 1 : 0;
             if (power)
                 memory_disk_crash(disk, prng_next(&storm.prng));
             memory_disk_fail_at(disk, 0, CONCLAVE_OK);
@@ -151,5 +152,40 @@ Test(storm, an_interrupted_repair_is_taken_up_again, .timeout = 240)
         memory_disk_destroy(disk);
     }
     cr_assert_gt(interrupted, 1000, "%zu", interrupted);
+    peer_free(&storm.peer);
+}
+
+/* The first start behind a repair writes all of the log again. Whatever of that fails: the start
+ * fails, and the next one does it. */
+Test(storm, every_operation_of_the_start_behind_a_repair_may_fail)
+{
+    struct storm storm;
+    size_t failed = 0;
+    storm_begin(&storm, story_long, 0);
+    for (uint64_t at = 1;; at++) {
+        struct memory_disk *disk = memory_disk_clone(storm.peer.disk);
+        struct wal_recovery recovery = {0};
+        struct conclave_error error = {0};
+        for (size_t i = 3; i < storm.count; i += storm.count / 4)
+            memory_disk_rot(disk, storm.places[i].path, storm.places[i].offset + 5, "x", 1);
+        cr_assert_eq(repair_all(disk, &storm.peer, &error), CONCLAVE_OK, "%s", error.message);
+        uint64_t last = memory_disk_operations(disk) + at;
+        memory_disk_fail_at(disk, last, CONCLAVE_IO);
+        int code = log_read(memory_disk_io(disk), &recovery, at % 2 ? &error : NULL);
+        bool done = memory_disk_operations(disk) < last;
+        memory_disk_fail_at(disk, 0, CONCLAVE_OK);
+        raft_runs_clear(&recovery.entries);
+        cr_assert_eq(code, done ? CONCLAVE_OK : CONCLAVE_IO, "operation %llu",
+                     (unsigned long long)at);
+        cr_assert_eq(memory_disk_handles(disk), 0);
+        failed += done ? 0 : 1;
+        memory_disk_crash(disk, at);
+        cr_assert_eq(heal(&storm.peer, disk, "once more"), OUTCOME_WHOLE, "operation %llu",
+                     (unsigned long long)at);
+        memory_disk_destroy(disk);
+        if (done)
+            break;
+    }
+    cr_assert_gt(failed, 50, "%zu", failed);
     peer_free(&storm.peer);
 }
