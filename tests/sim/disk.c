@@ -200,6 +200,12 @@ int disk_cut(struct disk *disk, uint64_t index, struct conclave_error *error)
     return disk->storage ? storage_cut(disk->storage, index, error) : CONCLAVE_OK;
 }
 
+void disk_cover(struct disk *disk, uint64_t index)
+{
+    if (index > disk->cut)
+        disk->cut = index;
+}
+
 static void queue_clear(struct disk *disk)
 {
     for (uint32_t i = 0; i < disk->queued; i++)

@@ -43,6 +43,9 @@ MUST_USE int disk_complete(struct disk *disk, bool fails,
  * now or later; a failure is final, as that of a write. */
 MUST_USE int disk_cut(struct disk *disk, uint64_t index, struct conclave_error *error);
 
+/* The same for a node that is down and repairs its log: a start need not find what was damaged. */
+void disk_cover(struct disk *disk, uint64_t index);
+
 /* The node is down: true if a start surely finds everything behind `from` up to `to`. */
 bool disk_reaches(const struct disk *disk, struct raft_id from, struct raft_id to);
 

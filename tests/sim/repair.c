@@ -123,6 +123,101 @@ static bool ask_one(struct world *world, struct node *node, const struct node *g
     return here;
 }
 
+/* --- By a snapshot --------------------------------------------------------------------------- */
+
+/* The log around the damage is the committed one. What a snapshot does to another, which begins
+ * anew behind it whatever is missing, is not judged here. */
+static bool agrees(const struct world *world, const struct wal_want *want)
+{
+    const struct check_entry *entry = check_log_at(&world->check.oracle, want->anchor.index);
+    return entry && entry->term == want->anchor.term;
+}
+
+/* It is durable here: the log may do without what it holds. */
+static void cover(struct node *node, struct raft_id snapshot)
+{
+    wal_repair_cover(storage_repair(disk_storage(node->disk)), snapshot);
+    disk_cover(node->disk, snapshot.index);
+}
+
+/* The newest whole one of its own. */
+static void cover_own(struct world *world, struct node *node)
+{
+    struct snapshot_meta meta = {0};
+    struct conclave_error error;
+    struct wal_want before, after;
+    uint32_t aside;
+    if (!wal_repair_want(storage_repair(disk_storage(node->disk)), &before) ||
+        !agrees(world, &before))
+        return;
+    if (shelf_find(node->snapshots.shelf, true, &meta, &aside, &error) != CONCLAVE_OK)
+        check_fail(&world->check, "a snapshot that is needed can be read", "n%u: %s",
+                   world_index(world, node) + 1, error.message);
+    else if (meta.last.index > 0)
+        cover(node, meta.last);
+    snapshot_meta_clear(&meta);
+    if (!wal_repair_want(storage_repair(disk_storage(node->disk)), &after))
+        report_mark(&world->report, SIM_MARK_REPAIR_COVERED);
+}
+
+/* The bytes of the giver's newest, piece by piece into the part of this node. */
+static int carry(struct world *world, struct node *node, const struct node *giver,
+                 struct snapshot_meta *ret, struct conclave_error *error)
+{
+    uint8_t data[SIM_CHUNK_BYTES_MAX];
+    struct shelf *to = node->snapshots.shelf;
+    struct shelf_source source = {0};
+    uint64_t offset = 0;
+    size_t got = 1;
+    int code = shelf_source_open(giver->snapshots.shelf, giver->snapshots.newest, &source, error);
+    if (code == CONCLAVE_OK)
+        code = shelf_part_open(to, source.name, source.bytes, &offset, error);
+    for (; code == CONCLAVE_OK && got > 0 && offset < source.bytes; offset += got) {
+        code = shelf_source_read(&source, offset, data, world->knobs.flow.chunk_bytes, &got, error);
+        if (code == CONCLAVE_OK)
+            code = shelf_part_add(to, (struct slice){.data = data, .bytes = got}, error);
+    }
+    shelf_source_close(&source);
+    if (code == CONCLAVE_OK)
+        return shelf_part_finish(to, ret, error);
+    shelf_part_close(to);
+    return code;
+}
+
+/* Nobody gave the entries: as actors/snapshot_gifts.c. True if a snapshot came that is of use. */
+static bool ask_snapshot(struct world *world, struct node *node, struct node *giver)
+{
+    struct wal_repair *repair = storage_repair(disk_storage(node->disk));
+    struct snapshots *theirs = &giver->snapshots;
+    struct wal_want want;
+    struct snapshot_meta meta = {0};
+    struct conclave_error error;
+    if (!giver->up || !wal_repair_want(repair, &want) || !agrees(world, &want))
+        return false;
+    if (theirs->newest.index < want.anchor.index && !theirs->wanted && !theirs->taking &&
+        theirs->configuration && theirs->applied.term > 0) {
+        theirs->wanted = true;
+        snapshots_take(world, giver);
+    }
+    if (theirs->newest.index == 0 || theirs->newest.index < want.last ||
+        theirs->damaged.index > 0 ||
+        shelf_verify(theirs->shelf, theirs->newest, &error) != CONCLAVE_OK)
+        return false;
+    if (carry(world, node, giver, &meta, &error) != CONCLAVE_OK) {
+        check_fail(&world->check, "a whole snapshot can be sent", "n%u: %s",
+                   world_index(world, node) + 1, error.message);
+        return false;
+    }
+    const struct raft_snapshot snapshot = {.last = meta.last,
+                                           .configuration_index = meta.configuration_index,
+                                           .configuration = meta.configuration};
+    check_snapshot_durable(&world->check, world_index(world, node), &snapshot, false);
+    cover(node, meta.last);
+    snapshot_meta_clear(&meta);
+    report_mark(&world->report, SIM_MARK_REPAIR_SNAPSHOT);
+    return true;
+}
+
 /* --- The course of it ------------------------------------------------------------------------- */
 
 void repair_begin(struct world *world, struct node *node)
@@ -134,6 +229,7 @@ void repair_begin(struct world *world, struct node *node)
         node->refused = true; /* beyond repair: nobody can help */
         return;
     }
+    cover_own(world, node);
     (void)wal_repair_want(storage_repair(storage), &node->wants);
     node->repairing = true;
     look_again(world, node);
@@ -173,6 +269,15 @@ void repair_event(struct world *world, const struct sim_event *event)
         if (giver != node && giver->id != node->id && !world->cut[event->node][other] &&
             !world->cut[other][event->node])
             served = ask_one(world, node, giver);
+    }
+    if (!served)
+        wal_repair_turn(storage_repair(disk_storage(node->disk)));
+    for (uint32_t i = 0; i < world->node_count && !served && !world->check.failed; i++) {
+        uint32_t other = (first + i) % world->node_count;
+        struct node *giver = &world->nodes[other];
+        if (giver != node && giver->id != node->id && !world->cut[event->node][other] &&
+            !world->cut[other][event->node])
+            served = ask_snapshot(world, node, giver);
     }
     if (world->check.failed)
         return;

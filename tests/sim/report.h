@@ -57,6 +57,8 @@
     X(REPAIRED, "damaged logs that got everything back")                                \
     X(REPAIR_SERVED, "repairs served by running nodes")                                 \
     X(REPAIR_SERVED_DAMAGED, "repairs served by nodes that are damaged too")            \
+    X(REPAIR_COVERED, "repairs to which the own snapshot is enough")                    \
+    X(REPAIR_SNAPSHOT, "repairs by the snapshot of another node")                       \
     X(REPAIR_WAITS, "repairs that wait because nobody has it")                          \
     X(MAJORITY_DOWN, "times with a majority down")                                      \
     X(TRANSFER_DONE, "transfers of leadership that came about")                         \

@@ -362,6 +362,20 @@ static bool segments_find(const struct storage *storage, uint64_t *ret_first, ui
     return *ret_last != 0;
 }
 
+/* What a killed process wrote reaches the disk by and by, and what attests the last batch with it:
+ * before that, damage to it looks like a torn write, and may be cut. */
+static void settle(const struct storage *storage, const struct segment *segment)
+{
+    const struct io *io = storage->io;
+    struct io_file *file = NULL;
+    int code = io->open(io->ctx, segment->path, 0, &file, NULL);
+    if (code == CONCLAVE_OK) {
+        code = io->datasync(io->ctx, file, NULL);
+        io->close(io->ctx, file);
+    }
+    ASSERT(code == CONCLAVE_OK);
+}
+
 bool storage_damage(struct storage *storage, struct wal_want *ret_wants)
 {
     ASSERT(!storage->wal && !storage->damaged);
@@ -374,6 +388,13 @@ bool storage_damage(struct storage *storage, struct wal_want *ret_wants)
     size_t attested = sequence < last ? segment.end : segment.batch;
     if (attested == 0)
         return false;
+    if (sequence < last) {
+        struct segment behind;
+        if (segment_find(storage, sequence + 1, &behind))
+            settle(storage, &behind);
+    }
+    settle(storage, &segment);
+    (void)segment_find(storage, sequence, &segment); /* its bytes may stand elsewhere now */
     size_t at = (size_t)draw(storage, 0, attested - 1);
     uint8_t byte = (uint8_t)(segment.data[at] ^ draw(storage, 1, 255));
     memcpy(storage->rotten, segment.path, sizeof storage->rotten);

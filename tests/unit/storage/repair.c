@@ -354,3 +354,49 @@ Test(repair, anchors_take_turns)
     wal_repair_close(repair);
     peer_free(&peer);
 }
+
+/* Two nodes lack one entry each, one right behind the other, and there is no third that has them:
+ * the first gets its own by an anchor behind both. */
+Test(repair, neighbours_in_damage_help_each_other)
+{
+    struct peer peer;
+    struct placed places[512];
+    struct conclave_error error = {0};
+    struct wal_recovery recovery = {0};
+    struct wal_want want;
+    struct raft_id base;
+    peer_make(&peer, story_long);
+    const struct placed *place = find_entry(&peer, places, image_layout(peer.disk, places, 512));
+    struct memory_disk *first = memory_disk_clone(peer.disk);
+    struct memory_disk *second = memory_disk_clone(peer.disk);
+    memory_disk_rot(first, place[0].path, place[0].offset + 2, "x", 1);
+    memory_disk_rot(second, place[1].path, place[1].offset + 2, "x", 1);
+    struct wal_repair *asks = NULL, *gives = NULL;
+    cr_assert_eq(wal_repair_open(memory_disk_io(first), STORY_DIR, &story_identity, &asks, &error),
+                 CONCLAVE_OK);
+    cr_assert_eq(
+        wal_repair_open(memory_disk_io(second), STORY_DIR, &story_identity, &gives, &error),
+        CONCLAVE_OK);
+    const struct raft_runs *log = wal_repair_log(gives, &base);
+    int turns = 0;
+    for (; wal_repair_want(asks, &want); turns++) {
+        struct raft_id prev;
+        struct raft_runs given = {0};
+        cr_assert_lt(turns, 100, "it never ends");
+        if (wal_supply_from(log, base, &want, 64, &prev, &given) == WAL_SUPPLY_HERE)
+            cr_assert_eq(wal_repair_take(asks, prev, &given, &error), CONCLAVE_OK);
+        else
+            wal_repair_turn(asks);
+        raft_runs_clear(&given);
+    }
+    cr_assert_gt(turns, 1, "the nearest anchor is damaged there");
+    cr_assert_eq(wal_repair_write(asks, &error), CONCLAVE_OK, "%s", error.message);
+    wal_repair_close(asks);
+    wal_repair_close(gives);
+    cr_assert_eq(log_read(memory_disk_io(first), &recovery, &error), CONCLAVE_OK);
+    cr_assert(story_matches(&peer.story, peer.story.staged_count, &recovery.entries));
+    raft_runs_clear(&recovery.entries);
+    memory_disk_destroy(first);
+    memory_disk_destroy(second);
+    peer_free(&peer);
+}

@@ -105,7 +105,7 @@ static void zero_and_cover(struct covering *covering, const char *path, size_t a
                  wal_repair_want(repair, &want);
     wal_repair_close(repair);
     uint64_t last = raft_runs_last(&covering->log.entries).index;
-    for (uint64_t index = want.last; wants && index <= last; index++) {
+    for (uint64_t index = want.prev.index; wants && index <= last; index++) {
         struct memory_disk *disk = memory_disk_clone(damaged);
         (void)snprintf(what, sizeof(what), "%s: zeros from %zu to %zu, snapshot of %d", path, at,
                        at + length, (int)index);
