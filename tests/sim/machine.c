@@ -100,6 +100,8 @@ uint32_t machine_begin(struct machine *machine, uint32_t max)
 
 static void machine_done(struct machine *machine)
 {
+    if (machine->working == 0)
+        return;
     machine->queue.count -= machine->working;
     memmove(machine->queue.items, machine->queue.items + machine->working,
             machine->queue.count * sizeof *machine->queue.items);

@@ -229,6 +229,8 @@ static int source_read(void *arg, void *data, size_t bytes, size_t *ret_bytes)
 {
     struct slice *left = arg;
     *ret_bytes = bytes < left->bytes ? bytes : left->bytes;
+    if (*ret_bytes == 0)
+        return CONCLAVE_OK;
     memcpy(data, left->data, *ret_bytes);
     left->data += *ret_bytes;
     left->bytes -= *ret_bytes;
