@@ -27,8 +27,8 @@ static int write_zeros(const struct io *io, struct io_file *file, uint64_t from,
     return code;
 }
 
-static int rewrite(const struct io *io, struct io_file *file, uint64_t from, uint64_t to,
-                   struct conclave_error *error)
+int wal_rewrite(const struct io *io, struct io_file *file, uint64_t from, uint64_t to,
+                struct conclave_error *error)
 {
     size_t bytes = (size_t)(to - from), got = 0;
     uint8_t *data = mem_alloc(bytes);
@@ -103,7 +103,7 @@ static int write_again(const struct wal *wal, const struct wal_scan *scan,
         free(path);
         if (code != CONCLAVE_OK)
             return code;
-        code = rewrite(io, file, 0, i == scan->active ? scan->end : segment->bytes, error);
+        code = wal_rewrite(io, file, 0, i == scan->active ? scan->end : segment->bytes, error);
         if (code == CONCLAVE_OK)
             code = io->datasync(io->ctx, file, error);
         io->close(io->ctx, file);
@@ -165,7 +165,7 @@ static int settle(struct wal *wal, const char *dir, const struct wal_scan *scan,
     /* The last batch was read, perhaps from memory that the disk never saw. What follows counts it
      * as durable and is chained to it, an empty one too, so make it so. What is written is what is
      * there: this can tear nothing. */
-    code = rewrite(wal->io, wal->file, scan->batch, scan->end, error);
+    code = wal_rewrite(wal->io, wal->file, scan->batch, scan->end, error);
     if (code == CONCLAVE_OK)
         code = wal->io->datasync(wal->io->ctx, wal->file, error);
     if (code == CONCLAVE_OK)

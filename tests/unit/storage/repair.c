@@ -400,3 +400,61 @@ Test(repair, neighbours_in_damage_help_each_other)
     memory_disk_destroy(second);
     peer_free(&peer);
 }
+
+/* The story, and its operation so long before the end failed: what it wrote is read, and is lost
+ * with the power. Then a byte changed. */
+static struct memory_disk *unsynced(uint64_t failing, const char *path, size_t at)
+{
+    struct story story;
+    struct memory_disk *disk = memory_disk_create();
+    memory_disk_fail_at(disk, failing, CONCLAVE_IO);
+    (void)story_play(&story, memory_disk_io(disk), story_long);
+    if (path) {
+        size_t bytes = 0;
+        const uint8_t value = memory_disk_bytes(disk, path, &bytes)[at] ^ 1;
+        memory_disk_rot(disk, path, at, &value, 1);
+    }
+    return disk;
+}
+
+static int read_and_destroy(struct memory_disk *disk, bool power_failure)
+{
+    struct wal_recovery recovery = {0};
+    if (power_failure)
+        memory_disk_crash_hard(disk);
+    int code = log_read(memory_disk_io(disk), &recovery, NULL);
+    raft_runs_clear(&recovery.entries);
+    memory_disk_destroy(disk);
+    return code;
+}
+
+/* A process that was killed, or whose sync failed, leaves a batch that may never have reached the
+ * disk. It alone may show that what stands before it is damage and no torn batch. */
+Test(repair, what_shows_the_damage_outlives_the_power_once_it_was_looked_at)
+{
+    struct memory_disk *disk = unsynced(0, NULL, 0);
+    uint64_t operations = memory_disk_operations(disk);
+    memory_disk_destroy(disk);
+    size_t windows = 0;
+    for (uint64_t failing = operations - 5; failing <= operations; failing++) {
+        struct placed places[STORY_ENTRIES_MAX];
+        disk = unsynced(failing, NULL, 0);
+        size_t count = image_layout(disk, places, STORY_ENTRIES_MAX);
+        memory_disk_destroy(disk);
+        const struct placed *last = &places[count - 1];
+        for (size_t at = 0; at < last->offset; at += 7) {
+            struct wal_repair *repair = NULL;
+            if (read_and_destroy(unsynced(failing, last->path, at), false) != CONCLAVE_CORRUPT)
+                continue;
+            disk = unsynced(failing, last->path, at);
+            int code =
+                wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, NULL);
+            cr_assert_eq(code, CONCLAVE_OK);
+            wal_repair_close(repair);
+            cr_assert_eq(read_and_destroy(disk, true), CONCLAVE_CORRUPT,
+                         "operation %llu failed, byte %zu", (unsigned long long)failing, at);
+            windows += read_and_destroy(unsynced(failing, last->path, at), true) == CONCLAVE_OK;
+        }
+    }
+    cr_assert_gt(windows, 0, "no loss of power would have hidden it");
+}
