@@ -89,6 +89,7 @@ struct check_node {
     uint64_t apply_handed;  /* last index given to the state machine */
     uint64_t machine_index; /* the state machine holds */
     uint64_t led_term;      /* the last term it led */
+    uint64_t campaign_term; /* the last term in which it was a candidate and a voter by its log */
     uint64_t rotten_life;   /* the life after which the last batch was lost; 0: none */
     uint64_t led_from;      /* the last index of older terms in its log when it began to lead */
     struct check_flow flows[SIM_NODES_MAX];     /* to each peer, in led_term */

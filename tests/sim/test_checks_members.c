@@ -310,3 +310,23 @@ Test(checks_members, find_a_read_confirmed_by_one_majority_in_the_joint_phase)
     check_read_confirmed(&check, op, A);
     SCREAMS("reads are confirmed by a majority");
 }
+
+Test(checks_members, find_a_learner_that_asks_for_votes)
+{
+    good_cluster();
+    node_does(LEARNER, 3, ids[LEARNER], RAFT_CANDIDATE, NOTHING, 3, true);
+    message_send(LEARNER, A, (struct raft_message){.type = RAFT_VOTE_REQUEST, .term = 3});
+    SCREAMS("only voters campaign");
+}
+
+/* It was to become a voter by an entry that the winner of the term has replaced meanwhile. */
+Test(checks_members, are_silent_when_a_request_comes_late_from_the_disk)
+{
+    good_cluster();
+    struct raft_configuration *promoted = members_make(VOTERS | M(LEARNER), VOTERS, 0, 0);
+    node_does(LEARNER, 2, 0, RAFT_FOLLOWER, config_make(4, 2, promoted), 3, true);
+    node_does(LEARNER, 3, ids[LEARNER], RAFT_CANDIDATE, NOTHING, 3, true);
+    node_does(LEARNER, 3, ids[LEARNER], RAFT_FOLLOWER, entries_make(4, 3, 1, 0), 3, false);
+    message_send(LEARNER, A, (struct raft_message){.type = RAFT_VOTE_REQUEST, .term = 3});
+    SILENT();
+}
