@@ -140,15 +140,16 @@ static void cover(struct node *node, struct raft_id snapshot)
     disk_cover(node->disk, snapshot.index);
 }
 
-/* The newest whole one of its own. */
+/* The newest whole one of its own, as actors/log_open.c: also where no entry is wanted, since a log
+ * that was mended before may lack what a snapshot holds. */
 static void cover_own(struct world *world, struct node *node)
 {
     struct snapshot_meta meta = {0};
     struct conclave_error error;
     struct wal_want before, after;
     uint32_t aside;
-    if (!wal_repair_want(storage_repair(disk_storage(node->disk)), &before) ||
-        !agrees(world, &before))
+    bool wanted = wal_repair_want(storage_repair(disk_storage(node->disk)), &before);
+    if (wanted && !agrees(world, &before))
         return;
     if (shelf_find(node->snapshots.shelf, true, &meta, &aside, &error) != CONCLAVE_OK)
         check_fail(&world->check, "a snapshot that is needed can be read", "n%u: %s",
@@ -156,7 +157,7 @@ static void cover_own(struct world *world, struct node *node)
     else if (meta.last.index > 0)
         cover(node, meta.last);
     snapshot_meta_clear(&meta);
-    if (!wal_repair_want(storage_repair(disk_storage(node->disk)), &after))
+    if (wanted && !wal_repair_want(storage_repair(disk_storage(node->disk)), &after))
         report_mark(&world->report, SIM_MARK_REPAIR_COVERED);
 }
 
