@@ -66,6 +66,12 @@ class Snapshot(ClusterTest):
         wait_until(lambda: self.applied(node) >= target,
                    lambda: f"{node.name} is at {self.applied(node)} of {target}")
 
+    def wait_none_due(self, node):
+        """Has applied everything and taken the snapshots that this makes due."""
+        self.wait_caught_up(node)
+        wait_until(lambda: int(snapshots(node)[-1][:16], 16) + ENTRIES > self.applied(node),
+                   lambda: f"{node.name} is at {self.applied(node)}: {snapshots(node)}")
+
     def assert_all_there(self, acked):
         for node in self.cluster.nodes:
             found = set(self.cluster.keys(os.path.commonprefix(list(acked)), through=[node]))
@@ -165,6 +171,7 @@ class Snapshot(ClusterTest):
         victim = self.behind(writer)
         others = [node for node in self.cluster.nodes if node is not victim]
         for node in others:
+            self.wait_none_due(node)
             damage(node, snapshots(node)[-1])
         victim.start()  # and nobody writes, so that no other snapshot is due
         self.wait_caught_up(victim)
