@@ -1,56 +1,11 @@
 #include "codec/kv.h"
 
 #include "base/fatal.h"
+#include "codec/fields.h"
 
 #include <string.h>
 
 /* --- Parts ------------------------------------------------------------------------------------ */
-
-/* Of the array whose elements are being read: how many are left. */
-struct fields {
-    struct cursor cursor;
-    uint32_t left;
-};
-
-static void fields_begin(struct fields *fields, const void *data, size_t bytes)
-{
-    cursor_init(&fields->cursor, data, bytes);
-    fields->left = cursor_array(&fields->cursor);
-}
-
-/* Whether an optional field is there and not nil; if it is nil it is read. */
-static bool fields_given(struct fields *fields)
-{
-    if (fields->left == 0)
-        return false;
-    if (!cursor_nil(&fields->cursor))
-        return true;
-    fields->left--;
-    return false;
-}
-
-/* The cursor for the next field, which must be there. */
-static struct cursor *fields_next(struct fields *fields)
-{
-    if (fields->left == 0)
-        cursor_fail(&fields->cursor);
-    else
-        fields->left--;
-    return &fields->cursor;
-}
-
-/* Skips what a later version appended; true if everything was well formed to the last byte. */
-static bool fields_end(struct fields *fields)
-{
-    while (fields->left > 0 && cursor_ok(&fields->cursor))
-        cursor_skip(fields_next(fields));
-    return cursor_done(&fields->cursor);
-}
-
-static uint64_t fields_uint_or(struct fields *fields, uint64_t absent)
-{
-    return fields_given(fields) ? cursor_uint(fields_next(fields)) : absent;
-}
 
 static struct kv_condition fields_condition(struct fields *fields)
 {
@@ -250,19 +205,6 @@ int kv_outcome_decode(const void *data, size_t bytes, struct kv_outcome *ret)
         return CONCLAVE_MALFORMED;
     *ret = outcome;
     return CONCLAVE_OK;
-}
-
-/* Of pack_bin's header and pack_uint: MessagePack's shortest forms. */
-static size_t bin_header_bytes(size_t bytes)
-{
-    return bytes <= UINT8_MAX ? 2 : bytes <= UINT16_MAX ? 3 : 5;
-}
-
-static size_t uint_bytes(uint64_t value)
-{
-    if (value <= INT8_MAX)
-        return 1;
-    return value <= UINT8_MAX ? 2 : value <= UINT16_MAX ? 3 : value <= UINT32_MAX ? 5 : 9;
 }
 
 size_t kv_item_bytes(const struct kv_item *item)
