@@ -3,7 +3,7 @@
 #include "tests/sim/world.h"
 
 #include "base/list.h"
-#include "codec/session.h"
+#include "codec/session_clock.h"
 #include "machine/reply.h"
 
 /* Every answer an operation gets, of every kind, passes here once. */
@@ -48,26 +48,17 @@ void request_send(struct world *world, uint32_t node, uint64_t first, uint64_t c
 
 /* --- At a node -------------------------------------------------------------------------------- */
 
-/* As the network actor does: the leader writes how much time passed before it takes commands of
- * sessions, measured since it leads. */
+/* As the network actor does. */
 static void add_clock(struct world *world, struct node *node, struct raft_batch *batch)
 {
-    uint64_t now_us = node_clock(world, node);
-    if (raft_role(node->raft) != RAFT_LEADER ||
-        now_us - node->session_clock_us < world->knobs.clock_step_us ||
-        world->now_us < world->quiet_until_us)
+    uint64_t before_us = node->session_clock_us;
+    struct raft_entry entry;
+    if (raft_role(node->raft) != RAFT_LEADER || world->now_us < world->quiet_until_us ||
+        !session_clock_entry(&node->session_clock_us, node_clock(world, node),
+                             world->knobs.clock_step_us, &entry))
         return;
-    struct session_request clock = {.opcode = SESSION_CLOCK,
-                                    .elapsed_ms = (now_us - node->session_clock_us) / 1000};
-    node->session_clock_us += clock.elapsed_ms * 1000;
-    struct pack pack;
-    pack_init(&pack, 0);
-    session_request_pack(&pack, &clock);
-    struct buf *buf = pack_take(&pack);
-    raft_batch_add(batch, (struct raft_entry){.buf = buf,
-                                              .payload = {buf->data, buf->bytes},
-                                              .kind = RAFT_ENTRY_SESSION});
-    if (clock.elapsed_ms > world->knobs.sessions.clock_step_max_ms)
+    raft_batch_add(batch, entry);
+    if ((node->session_clock_us - before_us) / 1000 > world->knobs.sessions.clock_step_max_ms)
         report_mark(&world->report, SIM_MARK_CLOCK_CAPPED);
 }
 

@@ -1,5 +1,6 @@
 /* Session requests on the wire. */
 #include "codec/session.h"
+#include "codec/session_clock.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -104,4 +105,40 @@ Test(session, is_opened_with_its_number_and_limits)
     cr_assert_eq(session_opened_decode(pack.buf->data, pack.bytes - 1, &opened),
                  CONCLAVE_MALFORMED);
     pack_deinit(&pack);
+}
+
+/* What was written is taken from the entry, as the nodes that apply it read it. */
+static uint64_t clock_written(uint64_t *clock_us, uint64_t now_us)
+{
+    struct raft_entry entry;
+    cr_assert(session_clock_entry(clock_us, now_us, 1000000, &entry));
+    cr_assert_eq(entry.kind, RAFT_ENTRY_SESSION);
+    struct session_request read;
+    cr_assert_eq(session_request_decode(entry.payload.data, entry.payload.bytes, &read),
+                 CONCLAVE_OK);
+    cr_assert_eq(read.opcode, SESSION_CLOCK);
+    buf_unref(entry.buf);
+    return read.elapsed_ms;
+}
+
+Test(session_clock, writes_no_time_before_a_step_has_passed)
+{
+    uint64_t clock_us = 5000;
+    struct raft_entry entry;
+    cr_assert_not(session_clock_entry(&clock_us, 1004999, 1000000, &entry));
+    cr_assert_eq(clock_us, 5000);
+    cr_assert_eq(clock_written(&clock_us, 1005000), 1000);
+    cr_assert_eq(clock_us, 1005000);
+}
+
+Test(session_clock, neither_loses_nor_gains_what_is_less_than_a_millisecond)
+{
+    uint64_t clock_us = 300;
+    uint64_t now_us = clock_us, written_ms = 0;
+    for (int i = 0; i < 1000; i++) {
+        now_us += 1000999;
+        written_ms += clock_written(&clock_us, now_us);
+        cr_assert_leq(written_ms * 1000, now_us - 300, "cluster time ran ahead");
+    }
+    cr_assert_eq(written_ms, (now_us - 300) / 1000);
 }

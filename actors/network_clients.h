@@ -1,0 +1,99 @@
+/* actors/network_clients.h - the clients' side of the network actor, shared by network_clients.c
+ * (requests are read, and commands and queries taken in), network_admin.c (what is asked about the
+ * node itself) and network_replies.c (answers). What the other files call is in network.h.
+ * Network's thread only. */
+#ifndef ACTORS_NETWORK_CLIENTS_H
+#define ACTORS_NETWORK_CLIENTS_H
+
+#include "actors/node.h"
+#include "actors/pending.h"
+#include "codec/client.h"
+#include "transport/clients.h"
+
+enum { CLIENT_PORTS = 2 }; /* tag 0: threads of the host (inproc); tag 1: everybody (tcp, ipc) */
+
+/* Replies to one client that go out as one frame. */
+struct open_frame {
+    client_handle client;
+    uint32_t first, last; /* indexes into replies.items, linked through `next` */
+    uint32_t reply_count;
+    size_t bytes;
+};
+
+/* A reply that waits for the end of the wake-up. */
+struct staged_reply {
+    uint64_t request;
+    int code;
+    struct buf *body; /* NULL: empty, or what `code` needs is filled in when packing */
+    const char *text; /* static explanation instead of a body, or NULL */
+    uint32_t next;    /* index + 1 of the next one of the same frame; 0: last */
+    bool redirect;    /* body: who leads */
+    bool aged;        /* of a stale read */
+    uint64_t age_ms;
+};
+
+/* A frame whose client does not read fast enough. */
+struct kept_frame {
+    client_handle client;
+    struct buf *frame;
+    uint64_t since_us;
+};
+
+struct client_side {
+    struct clients *ports[CLIENT_PORTS]; /* NULL: not listening there */
+    struct pending *pending;
+    bool draining;  /* new work is refused: the node is stopping */
+    bool disk_full; /* a leader refuses commands, but for those that give space back */
+    bool leads;
+    const struct conclave_machine_ops *machine;
+
+    struct {
+        struct staged_reply *items;
+        uint32_t count, capacity;
+    } replies;
+    struct {
+        struct open_frame *items;
+        uint32_t count, capacity;
+    } frames;
+    struct { /* by client slot: index + 1 into frames of the frame still open for it */
+        uint32_t *items;
+        uint32_t capacity;
+    } frame_of[CLIENT_PORTS];
+
+    struct {
+        struct kept_frame *items;
+        uint32_t count, capacity;
+    } kept;
+    struct meter *meter;   /* of the replies that the node holds; those of the clients below it */
+    uint32_t status_count; /* STATUS requests that are on their way round */
+
+    /* What one wake-up took in. */
+    struct {
+        struct raft_entry *items;
+        uint32_t count, capacity;
+    } proposals;
+    struct query_list queries;
+    bool in_session; /* one of the proposals is of a client session */
+
+    uint64_t clock_us; /* leader: up to when cluster time is in the log (SESSION_CLOCK) */
+};
+
+/* Stages a reply for the end of the wake-up. Takes over the body. */
+void network_stage_reply(struct client_side *side, client_handle client, struct staged_reply reply);
+
+/* An answer of the node itself; `text` is static. */
+void network_answer(struct client_side *side, client_handle client, uint64_t request, int code,
+                    const char *text);
+
+/* Raft and then the state machine fill the status in; it comes back as network_take_status. */
+void network_ask_status(struct actor *actor, client_handle client, uint64_t request);
+
+/* Raft answers when there is another leader, or when there will be none. */
+void network_ask_transfer(struct actor *actor, client_handle client, const struct client_op *op);
+
+void network_ask_change(struct actor *actor, client_handle client, const struct client_op *op);
+
+/* Any operation, at a node without a core. */
+void network_ask_in_repair(struct actor *actor, client_handle client, const struct client_op *op);
+
+#endif
