@@ -144,26 +144,56 @@ Test(compaction, removes_whole_segments_up_to_an_index)
     memory_disk_destroy(disk);
 }
 
-Test(compaction, keeps_segments_whose_end_was_replaced_later)
+/* What the header of the first segment says was before it. */
+static struct raft_id first_header_last(const struct memory_disk *disk)
+{
+    struct wal_header header = {0};
+    const char *path;
+    for (size_t i = 0; (path = memory_disk_file(disk, i)) != NULL; i++) {
+        if (strstr(path, ".wal") == NULL)
+            continue;
+        size_t bytes = 0;
+        const uint8_t *data = memory_disk_bytes(disk, path, &bytes);
+        cr_assert_eq(wal_header_decode(data, bytes, &story_identity, &header), CONCLAVE_OK);
+        break;
+    }
+    return header.last;
+}
+
+/* Entries of term 1 up to 39, of term 2 from `from` to 59, and then nothing is needed up to
+ * `index`. */
+static void compact_replaced(uint64_t from, uint64_t index)
 {
     struct memory_disk *disk = memory_disk_create();
     struct scene scene;
     cr_assert_eq(scene_create(&scene, memory_disk_io(disk)), CONCLAVE_OK);
-    for (uint64_t index = 2; index < 40; index += 4)
-        cr_assert_eq(append(&scene, 1, index, 4), CONCLAVE_OK);
-    for (uint64_t index = 20; index < 60; index += 4) /* over segments that end above 20 */
-        cr_assert_eq(append(&scene, 2, index, 4), CONCLAVE_OK);
-    cr_assert_eq(compact(&scene, 41), CONCLAVE_OK);
+    for (uint64_t at = 2; at < 40; at += 2)
+        cr_assert_eq(append(&scene, 1, at, 2), CONCLAVE_OK);
+    cr_assert_eq(append(&scene, 2, from, 60 - from), CONCLAVE_OK);
+    cr_assert_eq(compact(&scene, index), CONCLAVE_OK);
     wal_close(scene.wal);
     struct wal_recovery found = {0};
     cr_assert_eq(log_read(memory_disk_io(disk), &found, NULL), CONCLAVE_OK);
-    cr_assert_leq(found.base.index, 41);
-    cr_assert_eq(raft_runs_find(&found.entries, 42)->id.term, 2);
+    cr_assert_leq(found.base.index, index, "replaced from %lu, gone up to %lu instead of %lu",
+                  (unsigned long)from, (unsigned long)found.base.index, (unsigned long)index);
     cr_assert_eq(raft_runs_first(&found.entries).index, found.base.index + 1);
-    cr_assert(found.base.index < 20 ? found.base.term == 1 : found.base.term == 2,
-              "an entry that was replaced is no base: %lu", (unsigned long)found.base.index);
+    struct raft_runs_iter iter = {0};
+    for (const struct raft_entry *entry; (entry = raft_runs_next(&found.entries, &iter));)
+        cr_assert_eq(entry->id.term, entry->id.index < from ? 1 : 2);
+    cr_assert_eq(raft_runs_last(&found.entries).index, 59);
+    cr_assert(raft_id_equal(found.base, first_header_last(disk)),
+              "replaced from %lu, released up to %lu: what was before the log is gone",
+              (unsigned long)from, (unsigned long)index);
     raft_runs_clear(&found.entries);
     memory_disk_destroy(disk);
+}
+
+/* Wherever the ends of segments lie: behind what replaced something, or within. */
+Test(compaction, keeps_segments_whose_end_was_replaced_later)
+{
+    for (uint64_t from = 2; from < 40; from++)
+        for (uint64_t index = 1; index < 60; index++)
+            compact_replaced(from, index);
 }
 
 Test(compaction, log_begins_anew_behind_a_snapshot)
