@@ -294,3 +294,64 @@ Test(snapshot, persist_of_the_discarded_log_attests_nothing)
     cr_assert_eq(c.nodes[3].disk_base.index, installed);
     cluster_deinit(&c);
 }
+
+/* raft-rs 417, etcd 18055. The newer one takes the older one's place before the disk has begun anew
+ * behind that: what then is reported of the older one is about nothing any more. With a crash that
+ * keeps the first of the two persists the start finds a log that begins behind the older one. */
+static void second_while_first_is_persisted(bool crash)
+{
+    struct cluster c;
+    leave_behind(&c);
+    struct raft_snapshot first = c.nodes[1].disk_snapshot;
+    (void)buf_ref(first.configuration);
+    snapshot_again(&c);
+    uint64_t last = c.nodes[1].disk_snapshot.last.index;
+    cr_assert_gt(last, first.last.index);
+    cluster_start_node(&c, 3);
+    c.nodes[3].hold_applied = true;
+    cluster_step(&c, 3,
+                 &(struct raft_event){.type = RAFT_EVENT_SNAPSHOT_RECEIVED,
+                                      .snapshot_received = first},
+                 1);
+    cr_assert_eq(c.nodes[3].install.index, first.last.index);
+    cluster_transfer(&c, 1, 3);
+    cr_assert_eq(c.nodes[3].install.index, last);
+    cr_assert_eq(c.nodes[3].persists[0].anew.index, first.last.index);
+    cr_assert_eq(c.nodes[3].persists[1].anew.index, last);
+    cluster_persist(&c, 3);
+    cr_assert_eq(raft_durable(c.nodes[3].raft).index, last, "by the file, and no further");
+    struct raft_event applied = {.type = RAFT_EVENT_APPLIED, .applied = first.last.index};
+    cluster_step(&c, 3, &applied, 1); /* the state machine took both, one after the other */
+    cluster_propose(&c, 1, 2, 10);
+    if (crash) {
+        cluster_crash(&c, 3);
+        cr_assert_eq(c.nodes[3].disk_base.index, first.last.index);
+        c.nodes[3].applied_index = last; /* restored by the host */
+        c.nodes[3].hold_applied = false;
+        cluster_start_node(&c, 3);
+        cr_assert_eq(c.nodes[3].code, CONCLAVE_OK, "%s", c.nodes[3].error.message);
+    }
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cr_assert_eq(raft_base(c.nodes[3].raft).index, last);
+    cr_assert_eq(raft_last(c.nodes[3].raft).index, raft_last(c.nodes[1].raft).index);
+    if (!crash) {
+        cr_assert_eq(c.nodes[3].applied.entry_count, 0); /* Rule 36: the newer one is not there */
+        c.nodes[3].hold_applied = false;
+        applied.applied = last;
+        cluster_step(&c, 3, &applied, 1);
+        cluster_run(&c, 3 * HEARTBEAT_US);
+    }
+    cr_assert_eq(raft_runs_first(&c.nodes[3].applied).index, last + 1);
+    cr_assert_eq(raft_applied(c.nodes[3].raft), raft_applied(c.nodes[1].raft));
+    cluster_deinit(&c);
+}
+
+Test(snapshot, second_one_while_the_first_is_persisted_takes_its_place)
+{
+    second_while_first_is_persisted(false);
+}
+
+Test(snapshot, second_one_is_finished_by_a_start_that_finds_the_first_persisted)
+{
+    second_while_first_is_persisted(true);
+}
