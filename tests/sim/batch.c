@@ -19,7 +19,8 @@ enum { JOBS_MAX = 64, REPLAY_BYTES = 65536, SEED_SECONDS_MAX = 120 };
 
 /* What a worker process tells the others, in shared memory so that it survives a crash of it. */
 struct worker {
-    uint64_t running; /* seed under way; 0: none */
+    uint64_t running; /* seed under way; 0: none, or its failure is counted */
+    uint64_t next;    /* number of the seed after it, from 0 */
     struct summary summary;
 };
 
@@ -50,14 +51,16 @@ static void handle_death(int number)
     if (current_world)
         world_remove_files(current_world);
     struct summary *summary = current_worker ? &current_worker->summary : NULL;
-    if (current_world && summary && summary->first_failed == 0) {
-        summary->failed++;
-        summary->first_failed = current_world->seed;
-        FILE *out = fmemopen(summary->text, sizeof summary->text, "w");
+    if (current_world && summary) {
+        const char *rule = number == SIGALRM ? "does not end" : "dies of a signal";
+        FILE *out = NULL;
+        if (summary_fail(summary, current_world->seed, rule))
+            out = fmemopen(summary->text, sizeof summary->text, "w");
         if (out) {
             print_death(out, number);
             fclose(out);
         }
+        current_worker->running = 0;
         _exit(1);
     }
     if (current_world)
@@ -146,8 +149,7 @@ static void worker_run_seed(struct worker *worker, uint64_t seed,
     summary_add_report(summary, &world->report);
     if (result.ok) {
         summary->passed++;
-    } else if (summary->failed++ == 0) {
-        summary->first_failed = seed;
+    } else if (summary_fail(summary, seed, world->check.invariant)) {
         FILE *out = fmemopen(summary->text, sizeof summary->text, "w");
         if (out) {
             world_print_failure(world, out);
@@ -164,30 +166,47 @@ static void worker_run(struct shared *shared, uint32_t number, const struct batc
     struct worker *worker = &shared->workers[number];
     current_worker = worker;
     watch_for_death();
-    for (uint64_t i = number; i < options->seeds; i += options->jobs) {
+    for (uint64_t i = worker->next; i < options->seeds; i += options->jobs) {
         if (atomic_load(&shared->stop) && !options->keep_going)
             return;
+        worker->next = i + options->jobs;
         worker_run_seed(worker, options->first + i, options);
         if (worker->summary.failed)
             atomic_store(&shared->stop, true);
     }
 }
 
-static void worker_wait(struct shared *shared, uint32_t number, pid_t pid)
+static pid_t worker_start(struct shared *shared, uint32_t number,
+                          const struct batch_options *options)
+{
+    fflush(stdout);
+    pid_t pid = fork();
+    ASSERT(pid >= 0);
+    if (pid == 0) {
+        worker_run(shared, number, options);
+        exit(0); /* not _exit: coverage and leaks are told at the exit */
+    }
+    return pid;
+}
+
+/* False: the worker ended in the middle, and its failure is counted. */
+static bool worker_wait(struct shared *shared, uint32_t number, pid_t pid)
 {
     struct worker *worker = &shared->workers[number];
     struct summary *summary = &worker->summary;
     int status = 0;
-    if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status) || WEXITSTATUS(status) != 0) {
-        atomic_store(&shared->stop, true);
-        if (summary->failed == 0) {
-            summary->failed = 1;
-            summary->first_failed = worker->running;
+    if (waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return true;
+    atomic_store(&shared->stop, true);
+    /* The handler of signals has counted it, or nobody has: a sanitizer ends the process itself. */
+    if (worker->running != 0 || summary->failed == 0) {
+        if (summary_fail(summary, worker->running, "ended its process"))
             snprintf(summary->text, sizeof summary->text,
                      "seed %" PRIu64 " ended its process with status %#x\n", worker->running,
                      (unsigned)status);
-        }
+        worker->running = 0;
     }
+    return false;
 }
 
 /* --- The outcome ------------------------------------------------------------------------------ */
@@ -246,19 +265,17 @@ int batch_run_many(const struct batch_options *options)
     ASSERT(shared != MAP_FAILED);
     uint64_t begin = clock_now_us();
     pid_t pids[JOBS_MAX];
-    fflush(stdout);
     for (uint32_t i = 0; i < options->jobs; i++) {
-        pids[i] = fork();
-        ASSERT(pids[i] >= 0);
-        if (pids[i] == 0) {
-            worker_run(shared, i, options);
-            exit(0); /* not _exit: coverage and leaks are told at the exit */
-        }
+        shared->workers[i].next = i;
+        pids[i] = worker_start(shared, i, options);
     }
     struct summary *total = mem_zalloc(sizeof *total);
     for (uint32_t i = 0; i < options->jobs; i++) {
-        worker_wait(shared, i, pids[i]);
-        summary_add(total, &shared->workers[i].summary);
+        struct worker *worker = &shared->workers[i];
+        while (!worker_wait(shared, i, pids[i]) && options->keep_going &&
+               worker->next < options->seeds)
+            pids[i] = worker_start(shared, i, options); /* behind the seed that ended it */
+        summary_add(total, &worker->summary);
     }
     struct summary_times times = {.seconds = (double)(clock_now_us() - begin + 1) / 1e6,
                                   .cpu_seconds = cpu_seconds()};

@@ -21,7 +21,7 @@ static const char help[] =
     "                   KIND:1,4-9 as a shrunk run prints it, or none\n"
     "  --check-replay   runs every seed twice and compares\n"
     "  -j, --jobs J     processes (1)\n"
-    "  --keep-going     goes on after a failure and counts all of them\n"
+    "  --keep-going     goes on after a failure, counts all of them and names the seeds\n"
     "  --no-shrink      prints the first failure as it is\n"
     "  --require-marks  a fault or a situation that no seed had is a failure\n"
     "  --json           prints the summary as JSON\n"

@@ -1,7 +1,26 @@
 #include "tests/sim/summary.h"
 
+#include "base/fatal.h"
+
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
+
+bool summary_fail(struct summary *summary, uint64_t seed, const char *rule)
+{
+    if (summary->failures_named < SUMMARY_FAILURES_MAX) {
+        struct summary_failure *failure = &summary->failures[summary->failures_named++];
+        failure->seed = seed;
+        size_t bytes = 0;
+        for (; rule[bytes] && bytes + 1 < sizeof failure->rule; bytes++)
+            failure->rule[bytes] = rule[bytes];
+        failure->rule[bytes] = 0;
+    }
+    if (summary->failed++ > 0)
+        return false;
+    summary->first_failed = seed;
+    return true;
+}
 
 void summary_add_report(struct summary *summary, const struct report *report)
 {
@@ -11,8 +30,31 @@ void summary_add_report(struct summary *summary, const struct report *report)
         summary->decisions[i] += report->decisions[i];
 }
 
+static int lower_seed(const void *left, const void *right)
+{
+    const struct summary_failure *a = left, *b = right;
+    return a->seed < b->seed ? -1 : a->seed > b->seed;
+}
+
+/* Of two lists, each by seed, the first ones. */
+static void failures_merge(struct summary *total, const struct summary *summary)
+{
+    size_t had = total->failures_named, come = summary->failures_named;
+    if (come == 0)
+        return;
+    struct summary_failure *all = mem_alloc((had + come) * sizeof *all);
+    memcpy(all, total->failures, had * sizeof *all);
+    memcpy(all + had, summary->failures, come * sizeof *all);
+    qsort(all, had + come, sizeof *all, lower_seed);
+    size_t named = had + come < SUMMARY_FAILURES_MAX ? had + come : SUMMARY_FAILURES_MAX;
+    memcpy(total->failures, all, named * sizeof *all);
+    total->failures_named = (uint32_t)named;
+    free(all);
+}
+
 void summary_add(struct summary *total, const struct summary *summary)
 {
+    failures_merge(total, summary);
     total->passed += summary->passed;
     total->failed += summary->failed;
     total->events += summary->events;
@@ -66,6 +108,15 @@ static void print_unreached(const struct summary *summary, FILE *out)
     }
 }
 
+static void print_failures(const struct summary *summary, FILE *out)
+{
+    fprintf(out, "seeds that failed:\n");
+    for (uint32_t i = 0; i < summary->failures_named; i++)
+        fprintf(out, "%20" PRIu64 "  %s\n", summary->failures[i].seed, summary->failures[i].rule);
+    if (summary->failed > summary->failures_named)
+        fprintf(out, "%20s  %" PRIu64 " more\n", "and", summary->failed - summary->failures_named);
+}
+
 void summary_print(const struct summary *summary, struct summary_times times, FILE *out)
 {
     fprintf(out,
@@ -83,6 +134,8 @@ void summary_print(const struct summary *summary, struct summary_times times, FI
         fprintf(out, "%12" PRIu64 "  %s\n", summary->marks[i], report_mark_text((enum sim_mark)i));
     if (!summary->failed) /* a failure ends the rest early */
         print_unreached(summary, out);
+    if (summary->failed > 1)
+        print_failures(summary, out);
     fprintf(out, "%" PRIu64 " passed, %" PRIu64 " failed\n", summary->passed, summary->failed);
 }
 
@@ -131,6 +184,17 @@ static void print_json_unreached(const struct summary *summary, FILE *out)
     fputc(']', out);
 }
 
+static void print_json_failures(const struct summary *summary, FILE *out)
+{
+    fprintf(out, ",\"failures\":[");
+    for (uint32_t i = 0; i < summary->failures_named; i++) {
+        fprintf(out, "%s{\"seed\":%" PRIu64 ",\"rule\":", i ? "," : "", summary->failures[i].seed);
+        print_string(summary->failures[i].rule, out);
+        fputc('}', out);
+    }
+    fputc(']', out);
+}
+
 void summary_print_json(const struct summary *summary, struct summary_times times,
                         const char *replay, FILE *out)
 {
@@ -152,6 +216,7 @@ void summary_print_json(const struct summary *summary, struct summary_times time
     fputc('}', out);
     print_json_unreached(summary, out);
     if (summary->failed) {
+        print_json_failures(summary, out);
         fprintf(out, ",\"failure\":");
         print_string(summary->text, out);
     }

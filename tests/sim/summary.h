@@ -4,16 +4,27 @@
 
 #include "tests/sim/report.h"
 
-enum { SUMMARY_TEXT_BYTES = 32768 };
+enum { SUMMARY_TEXT_BYTES = 32768, SUMMARY_FAILURES_MAX = 1024 };
+
+struct summary_failure {
+    uint64_t seed;
+    char rule[64]; /* that was violated, or how the run ended */
+};
 
 struct summary {
     uint64_t passed, failed;
-    uint64_t first_failed; /* the seed; 0: none */
+    uint64_t first_failed;   /* the seed; 0: none */
+    uint32_t failures_named; /* in failures[], by seed: the first ones of those that failed */
+    struct summary_failure failures[SUMMARY_FAILURES_MAX];
     uint64_t events, steps;
     uint64_t marks[SIM_MARK_COUNT];
     uint64_t decisions[SIM_DECISION_KINDS]; /* faults and actions */
     char text[SUMMARY_TEXT_BYTES];          /* of the first failure */
 };
+
+/* Counts a failure, of a higher seed than those before. True: it is the first one, and `text` is
+ * the caller's to fill. Calls nothing that a signal handler may not. */
+bool summary_fail(struct summary *summary, uint64_t seed, const char *rule);
 
 /* Adds one run's counts, another summary. */
 void summary_add_report(struct summary *summary, const struct report *report);

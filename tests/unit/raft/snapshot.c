@@ -309,10 +309,9 @@ static void second_while_first_is_persisted(bool crash)
     cr_assert_gt(last, first.last.index);
     cluster_start_node(&c, 3);
     c.nodes[3].hold_applied = true;
-    cluster_step(&c, 3,
-                 &(struct raft_event){.type = RAFT_EVENT_SNAPSHOT_RECEIVED,
-                                      .snapshot_received = first},
-                 1);
+    cluster_step(
+        &c, 3,
+        &(struct raft_event){.type = RAFT_EVENT_SNAPSHOT_RECEIVED, .snapshot_received = first}, 1);
     cr_assert_eq(c.nodes[3].install.index, first.last.index);
     cluster_transfer(&c, 1, 3);
     cr_assert_eq(c.nodes[3].install.index, last);
