@@ -16,7 +16,7 @@ struct kv {
     bool open;
     bool tables_are_own;
     struct tables *tables;
-    uint64_t revision; /* committed */
+    struct kv_state state; /* committed */
     struct kv_sessions sessions;
 };
 
@@ -59,7 +59,7 @@ void kv_keep_sessions(struct kv *kv, struct kv_sessions sessions)
 
 uint64_t kv_revision(const struct kv *kv)
 {
-    return kv->open ? kv->revision : 0;
+    return kv->open ? kv->state.revision : 0;
 }
 
 /* --- Client sessions ---------------------------------------------------------------------------
@@ -153,6 +153,12 @@ static int sessions_load(struct kv *kv)
 /* --- The machine -------------------------------------------------------------------------------
  */
 
+static int load_state(struct kv *kv)
+{
+    const struct tables_state *state = &kv->tables->state;
+    return kv_state_unpack((struct slice){state->note, state->note_bytes}, &kv->state);
+}
+
 static int kv_open(void *machine, const struct conclave_machine_env *env,
                    uint64_t *ret_applied_index, struct conclave_error *error)
 {
@@ -161,7 +167,7 @@ static int kv_open(void *machine, const struct conclave_machine_env *env,
     int code = tables_open(kv->tables, env, error);
     if (code)
         return code;
-    code = kv_state_revision(&kv->tables->state, &kv->revision);
+    code = load_state(kv);
     if (!code)
         code = sessions_load(kv);
     if (code) {
@@ -182,8 +188,7 @@ static int kv_fill_batch(struct kv *kv, struct kv_batch *batch,
                          struct conclave_reply_sink *const *replies)
 {
     for (size_t i = 0; i < count; i++) {
-        int rc = kv_command_apply(batch, commands[i].data, commands[i].bytes,
-                                  replies ? replies[i] : NULL);
+        int rc = kv_command_apply(batch, &commands[i], replies ? replies[i] : NULL);
         if (rc)
             return rc;
     }
@@ -194,23 +199,21 @@ static int kv_fill_batch(struct kv *kv, struct kv_batch *batch,
 static int kv_apply_batch(struct kv *kv, const struct conclave_command *commands, size_t count,
                           uint64_t last_index, struct conclave_reply_sink *const *replies)
 {
-    struct kv_batch batch = {.revision = kv->revision};
+    struct kv_batch batch = {.state = kv->state};
     int rc = tables_begin(kv->tables, &batch.tx);
     if (rc)
         return rc;
-    rc = tables_cursor_open(&batch.tx, TABLE_KEYS, &batch.keys);
-    if (!rc)
-        rc = kv_fill_batch(kv, &batch, commands, count, replies);
-    tables_cursor_close(&batch.keys);
+    rc = kv_fill_batch(kv, &batch, commands, count, replies);
+    kv_batch_close(&batch);
     if (rc) {
         tables_abort(&batch.tx);
         return rc;
     }
-    ASSERT(batch.revision >= kv->revision);
-    struct tables_state state = kv_state(last_index, batch.revision);
+    ASSERT(batch.state.revision >= kv->state.revision);
+    struct tables_state state = kv_state_pack(last_index, &batch.state);
     rc = tables_commit(&batch.tx, &state);
     if (!rc)
-        kv->revision = batch.revision;
+        kv->state = batch.state;
     return rc;
 }
 
@@ -239,7 +242,7 @@ static void kv_query(void *machine, const void *data, size_t bytes,
 {
     struct kv *kv = machine;
     ASSERT(kv->open);
-    kv_query_answer(kv->tables, kv->revision, data, bytes, reply);
+    kv_query_answer(kv->tables, kv->state.revision, data, bytes, reply);
 }
 
 static int kv_sync(void *machine)
@@ -262,7 +265,7 @@ static int snapshot_begin(void *machine, void **ret_snapshot)
     struct kv *kv = machine;
     struct kv_snapshot *snapshot = NULL;
     ASSERT(kv->open);
-    int code = kv_snapshot_begin(kv->tables, kv->revision, &snapshot);
+    int code = kv_snapshot_begin(kv->tables, &kv->state, &snapshot);
     if (!code)
         *ret_snapshot = snapshot;
     return code;
@@ -290,7 +293,7 @@ static int kv_restore(void *machine, uint64_t index, struct conclave_snapshot_so
     struct kv *kv = machine;
     ASSERT(kv->open);
     int code = kv_snapshot_restore(kv->tables, index, source, restore_sessions, kv);
-    return code ? code : kv_state_revision(&kv->tables->state, &kv->revision);
+    return code ? code : load_state(kv);
 }
 
 static bool kv_frees(const void *data, size_t bytes)

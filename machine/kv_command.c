@@ -2,9 +2,6 @@
 
 #include "base/fatal.h"
 #include "codec/kv.h"
-#include "machine/audit_chain.h"
-#include "machine/kv_record.h"
-#include "machine/reply.h"
 
 static void answer(struct conclave_reply_sink *reply, int code, uint64_t revision, uint64_t value)
 {
@@ -16,129 +13,90 @@ static void answer(struct conclave_reply_sink *reply, int code, uint64_t revisio
     reply_sink_take(reply, code, pack_take(&pack));
 }
 
-/* For the audit: what was stored where this command changes something, value and all. A store that
- * was damaged in silence shows when the damage is overwritten. */
-static void note_effect(struct conclave_reply_sink *reply, struct slice stored)
-{
-    if (reply)
-        reply->effect = reply->effect * 31 + audit_effect(stored.data, stored.bytes);
-}
-
-/* rc. The key's record; all zero if the key does not exist. Leaves the cursor on it. */
-static int record_find(struct kv_batch *batch, struct slice key, struct slice *ret_stored,
-                       struct kv_record *ret)
-{
-    int rc = tables_cursor_move(&batch->keys, TABLES_AT, &key, ret_stored);
-    if (rc == CONCLAVE_NOT_FOUND) {
-        *ret_stored = (struct slice){0};
-        *ret = (struct kv_record){0};
-        return 0;
-    }
-    return rc ? rc : kv_record_read(*ret_stored, ret);
-}
-
 static bool condition_holds(const struct kv_condition *condition, const struct kv_record *record)
 {
     return !condition->given || condition->revision == record->mod_revision;
 }
 
-static int put_apply(struct kv_batch *batch, const struct kv_command *command,
-                     struct conclave_reply_sink *reply)
+static int put_apply(struct kv_batch *batch, const struct kv_command *command)
 {
-    struct kv_record old;
-    struct slice found;
-    int rc = record_find(batch, command->key, &found, &old);
+    struct kv_found old;
+    int rc = kv_change_find(batch, KV_SPACE_USER, command->key, &old);
     if (rc)
         return rc;
-    if (!condition_holds(&command->condition, &old)) {
-        answer(reply, CONCLAVE_COMPARE_FAILED, batch->revision, old.mod_revision);
+    if (!condition_holds(&command->condition, &old.record)) {
+        answer(batch->reply, CONCLAVE_COMPARE_FAILED, batch->state.revision,
+               old.record.mod_revision);
         return 0;
     }
-    note_effect(reply, found);
-    uint64_t revision = batch->revision + 1;
-    struct kv_record new = {old.version ? old.create_revision : revision, revision,
-                            old.version + 1};
-    void *room = NULL;
-    rc = tables_cursor_put(&batch->keys, command->key,
-                           KV_RECORD_HEADER_BYTES + command->value.bytes, &room);
-    if (rc)
-        return rc;
-    kv_record_write(room, &new);
-    if (command->value.bytes)
-        memcpy((uint8_t *)room + KV_RECORD_HEADER_BYTES, command->value.data, command->value.bytes);
-    batch->revision = revision;
-    answer(reply, CONCLAVE_OK, revision, old.mod_revision);
-    return 0;
+    kv_change_begin(batch);
+    rc = kv_change_put(batch, KV_SPACE_USER, command->key, command->value, 0, &old);
+    if (!rc)
+        rc = kv_change_end(batch);
+    if (!rc)
+        answer(batch->reply, CONCLAVE_OK, batch->state.revision, old.record.mod_revision);
+    return rc;
 }
 
-static int delete_apply(struct kv_batch *batch, const struct kv_command *command,
-                        struct conclave_reply_sink *reply)
+static int delete_apply(struct kv_batch *batch, const struct kv_command *command)
 {
-    struct kv_record old;
-    struct slice found;
-    int rc = record_find(batch, command->key, &found, &old);
+    struct kv_found old;
+    int rc = kv_change_find(batch, KV_SPACE_USER, command->key, &old);
     if (rc)
         return rc;
-    if (!condition_holds(&command->condition, &old)) {
-        answer(reply, CONCLAVE_COMPARE_FAILED, batch->revision, old.mod_revision);
+    if (!condition_holds(&command->condition, &old.record)) {
+        answer(batch->reply, CONCLAVE_COMPARE_FAILED, batch->state.revision,
+               old.record.mod_revision);
         return 0;
     }
-    if (old.version) {
-        note_effect(reply, found);
-        rc = tables_cursor_erase(&batch->keys);
-        if (rc)
-            return rc;
-        batch->revision++;
-    }
-    answer(reply, CONCLAVE_OK, batch->revision, old.version > 0);
-    return 0;
+    bool existed = old.record.version > 0;
+    kv_change_begin(batch);
+    if (existed)
+        rc = kv_change_erase(batch, KV_SPACE_USER, KV_CHANGE_DELETE, command->key, &old);
+    if (!rc)
+        rc = kv_change_end(batch);
+    if (!rc)
+        answer(batch->reply, CONCLAVE_OK, batch->state.revision, existed);
+    return rc;
 }
 
-static int delete_range_apply(struct kv_batch *batch, const struct kv_bounds *bounds,
-                              struct conclave_reply_sink *reply)
+static int delete_range_apply(struct kv_batch *batch, const struct kv_bounds *bounds)
 {
-    struct slice key = bounds->from, found;
     uint64_t deleted = 0;
-    int rc = tables_cursor_move(&batch->keys, TABLES_FROM, &key, &found);
-    while (rc == 0) {
-        if (!bounds->no_end && tables_compare(key, bounds->to) >= 0)
-            break;
-        note_effect(reply, found);
-        rc = tables_cursor_erase(&batch->keys);
-        if (rc)
-            return rc;
-        deleted++;
-        rc = tables_cursor_move(&batch->keys, TABLES_NEXT, &key, &found);
-    }
-    if (rc && rc != CONCLAVE_NOT_FOUND)
-        return rc;
-    batch->revision += deleted > 0;
-    answer(reply, CONCLAVE_OK, batch->revision, deleted);
-    return 0;
+    kv_change_begin(batch);
+    int rc = kv_change_erase_range(batch, KV_SPACE_USER, bounds->from, bounds->to, bounds->no_end,
+                                   &deleted);
+    if (!rc)
+        rc = kv_change_end(batch);
+    if (!rc)
+        answer(batch->reply, CONCLAVE_OK, batch->state.revision, deleted);
+    return rc;
 }
 
-int kv_command_apply(struct kv_batch *batch, const void *data, size_t bytes,
+int kv_command_apply(struct kv_batch *batch, const struct conclave_command *entry,
                      struct conclave_reply_sink *reply)
 {
     struct kv_command command;
-    int code = kv_command_decode(data, bytes, &command);
+    int code = kv_command_decode(entry->data, entry->bytes, &command);
     if (code) {
         if (reply)
             reply_sink_take(reply, code, NULL);
         return 0;
     }
+    batch->index = entry->index;
+    batch->reply = reply;
     if (reply)
         reply->effect = 0; /* it may be tried again */
     switch (command.opcode) {
     case KV_PUT:
-        return put_apply(batch, &command, reply);
+        return put_apply(batch, &command);
     case KV_DELETE:
-        return delete_apply(batch, &command, reply);
+        return delete_apply(batch, &command);
     case KV_DELETE_RANGE:
-        return delete_range_apply(batch, &command.bounds, reply);
+        return delete_range_apply(batch, &command.bounds);
     case KV_ADVANCE: /* what was lost may have given some out: none is given twice */
-        batch->revision += command.revisions;
-        answer(reply, CONCLAVE_OK, batch->revision, 0);
+        batch->state.revision += command.revisions;
+        answer(reply, CONCLAVE_OK, batch->state.revision, 0);
         return 0;
     case KV_GET:
     case KV_RANGE:

@@ -5,18 +5,11 @@
 #ifndef MACHINE_KV_COMMAND_H
 #define MACHINE_KV_COMMAND_H
 
-#include "machine/tables.h"
-
-/* One apply. */
-struct kv_batch {
-    struct tables_tx tx;
-    struct tables_cursor keys;
-    uint64_t revision; /* after what was applied so far */
-};
+#include "machine/kv_change.h"
 
 /* Applies the command and sets its answer (`reply` NULL: nobody asks). Returns 0, or the code of a
  * failure of this node's tables, TABLES_FULL too: the batch is then to be aborted. */
-MUST_USE int kv_command_apply(struct kv_batch *batch, const void *data, size_t bytes,
+MUST_USE int kv_command_apply(struct kv_batch *batch, const struct conclave_command *entry,
                               struct conclave_reply_sink *reply);
 
 #endif

@@ -22,7 +22,7 @@ static int item_of(struct slice key, struct slice stored, struct kv_item *ret)
         return rc;
     *ret = (struct kv_item){
         .key = key,
-        .value = {stored.data + KV_RECORD_HEADER_BYTES, stored.bytes - KV_RECORD_HEADER_BYTES},
+        .value = kv_record_value(stored),
         .create_revision = record.create_revision,
         .mod_revision = record.mod_revision,
         .version = record.version,

@@ -1,8 +1,6 @@
 #include "machine/kv_snapshot.h"
 
 #include "base/fatal.h"
-#include "machine/kv_record.h"
-
 #include <stdlib.h>
 
 enum {
@@ -12,24 +10,31 @@ enum {
     RESTORE_BATCH_BYTES = 4 << 20 /* of records in one transaction of a restore */
 };
 
-static const uint8_t SNAPSHOT_MAGIC[8] = "CNCLKVS\1";
+static const uint8_t SNAPSHOT_MAGIC[8] = "CNCLKVS\2";
 
-/* Numbers of databases in a snapshot. */
-enum { DATABASE_KEYS = 1, DATABASES = 1 };
+struct start {
+    uint8_t magic[8];
+    uint32_t state_bytes, zero;
+};
+_Static_assert(sizeof(struct start) == 16, "no padding");
 
-static const enum table TABLE_OF[DATABASES] = {TABLE_KEYS};
+/* Which tables are in it: all but the sessions, which travel in front. */
+static bool is_in_snapshot(uint32_t table)
+{
+    return table < TABLES && table != TABLE_SESSIONS;
+}
 
 struct kv_snapshot {
     struct tables_view *view;
-    struct tables_cursor cursor; /* in the database being read; tx NULL: not opened yet */
-    uint32_t database;
+    struct tables_cursor cursor; /* in the table being read; tx NULL: not opened yet */
+    uint32_t table;
     enum tables_move step;
-    uint64_t revision;
+    struct tables_state state;
     uint8_t *piece;
     size_t used, capacity;
 };
 
-int kv_snapshot_begin(struct tables *tables, uint64_t revision, struct kv_snapshot **ret)
+int kv_snapshot_begin(struct tables *tables, const struct kv_state *state, struct kv_snapshot **ret)
 {
     struct tables_view *view = NULL;
     int code = tables_view_begin(tables, &view);
@@ -37,8 +42,7 @@ int kv_snapshot_begin(struct tables *tables, uint64_t revision, struct kv_snapsh
         return code;
     struct kv_snapshot *snapshot = mem_zalloc(sizeof *snapshot);
     snapshot->view = view;
-    snapshot->database = DATABASE_KEYS;
-    snapshot->revision = revision;
+    snapshot->state = kv_state_pack(0, state);
     *ret = snapshot;
     return CONCLAVE_OK;
 }
@@ -64,22 +68,22 @@ static void piece_add(struct kv_snapshot *snapshot, const void *data, size_t byt
     snapshot->used += bytes;
 }
 
-static void piece_add_record(struct kv_snapshot *snapshot, uint32_t database, struct slice key,
+static void piece_add_record(struct kv_snapshot *snapshot, uint32_t number, struct slice key,
                              struct slice value)
 {
-    uint32_t head[3] = {htole32(database), htole32((uint32_t)key.bytes),
+    uint32_t head[3] = {htole32(number), htole32((uint32_t)key.bytes),
                         htole32((uint32_t)value.bytes)};
     piece_add(snapshot, head, sizeof head);
     piece_add(snapshot, key.data, key.bytes);
     piece_add(snapshot, value.data, value.bytes);
 }
 
-/* Goes to the next record of this database. */
+/* Goes to the next record of this table. */
 static int step(struct kv_snapshot *snapshot, struct slice *key, struct slice *value)
 {
     if (!snapshot->cursor.tx) {
-        int code = tables_cursor_open(&snapshot->view->tx, TABLE_OF[snapshot->database - 1],
-                                      &snapshot->cursor);
+        int code =
+            tables_cursor_open(&snapshot->view->tx, (enum table)snapshot->table, &snapshot->cursor);
         if (code)
             return code;
         snapshot->step = TABLES_FROM;
@@ -95,24 +99,28 @@ static int piece_fill(struct kv_snapshot *snapshot)
 {
     while (snapshot->used < PIECE_BYTES) {
         struct slice key, value;
-        int code = step(snapshot, &key, &value);
-        if (code == CONCLAVE_NOT_FOUND && snapshot->database < DATABASES) {
+        if (snapshot->table == TABLES)
+            return CONCLAVE_NOT_FOUND;
+        int code =
+            is_in_snapshot(snapshot->table) ? step(snapshot, &key, &value) : CONCLAVE_NOT_FOUND;
+        if (code == CONCLAVE_NOT_FOUND) {
             tables_cursor_close(&snapshot->cursor);
-            snapshot->database++;
+            snapshot->table++;
             continue;
         }
         if (code)
             return code;
-        piece_add_record(snapshot, snapshot->database, key, value);
+        piece_add_record(snapshot, snapshot->table + 1, key, value);
     }
     return CONCLAVE_OK;
 }
 
 int kv_snapshot_write(struct kv_snapshot *snapshot, struct conclave_snapshot_sink *sink)
 {
-    uint64_t revision = htole64(snapshot->revision);
-    piece_add(snapshot, SNAPSHOT_MAGIC, sizeof SNAPSHOT_MAGIC);
-    piece_add(snapshot, &revision, sizeof revision);
+    struct start start = {.state_bytes = htole32(snapshot->state.note_bytes)};
+    memcpy(start.magic, SNAPSHOT_MAGIC, sizeof start.magic);
+    piece_add(snapshot, &start, sizeof start);
+    piece_add(snapshot, snapshot->state.note, snapshot->state.note_bytes);
     for (bool ended = false; !ended;) {
         if (!tables_view_enter(snapshot->view))
             return CONCLAVE_BUSY;
@@ -142,7 +150,7 @@ struct restore {
     uint8_t *bytes;
     size_t used, capacity;
     bool ended;
-    uint64_t revision;
+    struct kv_state state;
 };
 
 static int read_exactly(const struct restore *restore, void *data, size_t bytes)
@@ -154,17 +162,17 @@ static int read_exactly(const struct restore *restore, void *data, size_t bytes)
 
 static int read_start(struct restore *restore)
 {
-    struct {
-        uint8_t magic[8];
-        uint64_t revision;
-    } start;
+    struct start start;
+    uint8_t note[TABLES_NOTE_BYTES_MAX];
     int code = read_exactly(restore, &start, sizeof start);
     if (code)
         return code;
-    if (memcmp(start.magic, SNAPSHOT_MAGIC, sizeof start.magic) != 0)
+    struct slice state = {note, le32toh(start.state_bytes)};
+    if (memcmp(start.magic, SNAPSHOT_MAGIC, sizeof start.magic) != 0 || start.zero != 0 ||
+        state.bytes == 0 || state.bytes > sizeof note)
         return CONCLAVE_CORRUPT;
-    restore->revision = le64toh(start.revision);
-    return CONCLAVE_OK;
+    code = read_exactly(restore, note, state.bytes);
+    return code ? code : kv_state_unpack(state, &restore->state);
 }
 
 static uint32_t number_at(const uint8_t *at)
@@ -190,13 +198,13 @@ static int read_record(struct restore *restore)
     int code = read_exactly(restore, at, RECORD_BYTES);
     if (code)
         return code;
-    uint32_t database = number_at(at);
+    uint32_t number = number_at(at);
     size_t key_bytes = number_at(at + 4), value_bytes = number_at(at + 8);
-    if (database == 0) {
+    if (number == 0) {
         restore->ended = true;
         return CONCLAVE_OK;
     }
-    if (database > DATABASES || key_bytes == 0 || key_bytes > CONCLAVE_KEY_BYTES_MAX ||
+    if (!is_in_snapshot(number - 1) || key_bytes == 0 || key_bytes > TABLES_KEY_BYTES_MAX ||
         value_bytes > STORED_BYTES_MAX)
         return CONCLAVE_CORRUPT;
     at = room(restore, RECORD_BYTES + key_bytes + value_bytes);
@@ -206,16 +214,25 @@ static int read_record(struct restore *restore)
     return code;
 }
 
-/* rc. Puts one record from the memory at `at`; *ret_bytes is its size there. */
-static int put_record(struct tables_cursor *keys, const uint8_t *at, size_t *ret_bytes)
+/* rc. Puts one record from the memory at `at` through a cursor that moves on to its table;
+ * *ret_bytes is its size there. */
+static int put_record(struct tables_tx *tx, struct tables_cursor *cursor, const uint8_t *at,
+                      size_t *ret_bytes)
 {
+    enum table table = (enum table)(number_at(at) - 1);
     struct slice key = {at + RECORD_BYTES, number_at(at + 4)};
     struct slice value = {key.data + key.bytes, number_at(at + 8)};
     void *room = NULL;
-    int rc = tables_cursor_put(keys, key, value.bytes, &room);
+    int rc = 0;
+    *ret_bytes = RECORD_BYTES + key.bytes + value.bytes;
+    if (!cursor->tx || cursor->table != table) {
+        tables_cursor_close(cursor);
+        rc = tables_cursor_open(tx, table, cursor);
+    }
+    if (!rc)
+        rc = tables_cursor_put(cursor, key, value.bytes, &room);
     if (!rc && value.bytes)
         memcpy(room, value.data, value.bytes);
-    *ret_bytes = RECORD_BYTES + key.bytes + value.bytes;
     return rc;
 }
 
@@ -223,22 +240,22 @@ static int put_record(struct tables_cursor *keys, const uint8_t *at, size_t *ret
 static int put_records(const struct restore *restore, uint64_t index)
 {
     struct tables_tx tx;
-    struct tables_cursor keys = {0};
+    struct tables_cursor cursor = {0};
     int rc = tables_begin(restore->tables, &tx);
     if (rc)
         return rc;
-    rc = tables_cursor_open(&tx, TABLE_KEYS, &keys);
     for (size_t at = 0, bytes = 0; !rc && at < restore->used; at += bytes)
-        rc = put_record(&keys, restore->bytes + at, &bytes);
-    tables_cursor_close(&keys);
+        rc = put_record(&tx, &cursor, restore->bytes + at, &bytes);
+    tables_cursor_close(&cursor);
     if (!rc && restore->ended)
         rc = restore->finish(restore->finish_arg, &tx);
     if (rc) {
         tables_abort(&tx);
         return rc;
     }
-    struct tables_state state =
-        restore->ended ? kv_state(index, restore->revision) : kv_state(0, 0);
+    struct tables_state state = {0};
+    if (restore->ended)
+        state = kv_state_pack(index, &restore->state);
     return tables_commit(&tx, &state);
 }
 

@@ -1,23 +1,26 @@
 /* machine/kv_snapshot.h - the key-value machine's state as a stream of bytes, and back.
  *
- *     "CNCLKVS" and format 1 (8), revision (8), then records, then a record of database 0:
- *         database (4): 1 the keys; key bytes (4), value bytes (4), key,
- * value
+ *     "CNCLKVS" and format 2 (8), bytes of the state (4), 0 (4), the state (machine/kv_state.h),
+ *     then records, then a record of table 0:
+ *         table (4): 1 more than its number in machine/tables.h; key bytes (4), value bytes (4),
+ * key, value
  *
- * All little-endian; records in the order of their keys. A snapshot is a view of the tables: it
- * is fixed by the state-machine thread in a moment and read by the helper thread while commands go
- * on being applied. LMDB cannot make its map larger while it is read, so growing ends the snapshot;
- * the next one then has more room to begin with. */
+ * All little-endian; records in the order of their tables, then of their keys. Sessions are not
+ * among them (machine/session_snapshot.h). A snapshot is a view of the tables: it is fixed by the
+ * state-machine thread in a moment and read by the helper thread while commands go on being
+ * applied. LMDB cannot make its map larger while it is read, so growing ends the snapshot; the next
+ * one then has more room to begin with. */
 #ifndef MACHINE_KV_SNAPSHOT_H
 #define MACHINE_KV_SNAPSHOT_H
 
+#include "machine/kv_state.h"
 #include "machine/snapshot_stream.h"
-#include "machine/tables.h"
 
 struct kv_snapshot;
 
 /* State-machine thread. Code; one at a time. */
-MUST_USE int kv_snapshot_begin(struct tables *tables, uint64_t revision, struct kv_snapshot **ret);
+MUST_USE int kv_snapshot_begin(struct tables *tables, const struct kv_state *state,
+                               struct kv_snapshot **ret);
 
 /* Helper thread. BUSY: it was given up because the tables had to grow. Other codes: of the tables,
  * or the sink's. */

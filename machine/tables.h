@@ -5,7 +5,7 @@
  *     tables_memory.h  memory, for tests and simulations; the same results, step by step
  *
  * Keys have 1 to TABLES_KEY_BYTES_MAX bytes and are ordered as by memcmp, a prefix first. What a
- * read points to is valid until the next change or the end of its transaction.
+ * read points to is valid until the next change of that table or the end of its transaction.
  *
  * Functions return 0, a public code, or, while changing, TABLES_FULL. A failure is this node's own
  * and never an answer to a command. One thread, the state-machine actor's, but for views. */
@@ -18,11 +18,23 @@
 
 #include <string.h>
 
-enum table { TABLE_KEYS, TABLE_SESSIONS, TABLES };
+/* Numbers are those of snapshots (machine/kv_snapshot.h): new ones go to the end. */
+enum table {
+    TABLE_KEYS,
+    TABLE_SESSIONS,
+    TABLE_HISTORY,   /* machine/kv_history.h */
+    TABLE_COORD,     /* keys of space 1 (machine/kv_change.h) */
+    TABLE_LEASES,    /* machine/kv_lease.h, as the next two */
+    TABLE_ATTACHED,  /* keys by the lease that they end with */
+    TABLE_DEADLINES, /* what ends by cluster time, the earliest first */
+    TABLE_TOPICS,
+    TABLE_MESSAGES,
+    TABLES
+};
 
 enum {
     TABLES_KEY_BYTES_MAX = 511,
-    TABLES_NOTE_BYTES_MAX = 64,
+    TABLES_NOTE_BYTES_MAX = 192,
 
     /* No room as things stand: abort, tables_grow, and everything once more from its begin. */
     TABLES_FULL = -1
@@ -99,6 +111,8 @@ struct tables_cursor {
     struct tables_tx *tx;
     enum table table;
     bool placed, erased;
+    bool append;  /* set by its user: every key that is put is behind all others of the table */
+    bool met_end; /* the implementation's */
     void *handle;
 };
 

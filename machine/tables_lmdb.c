@@ -40,7 +40,10 @@ static const char DATA_FILE[] = "data.mdb";
 static const char LOCK_FILE[] = "lock.mdb";
 
 static const char STATE_KEY[] = "state"; /* in the main database */
-static const char *const NAMES[TABLES] = {[TABLE_KEYS] = "keys", [TABLE_SESSIONS] = "sessions"};
+static const char *const NAMES[TABLES] = {
+    [TABLE_KEYS] = "keys",           [TABLE_SESSIONS] = "sessions", [TABLE_HISTORY] = "history",
+    [TABLE_COORD] = "coord",         [TABLE_LEASES] = "leases",     [TABLE_ATTACHED] = "attached",
+    [TABLE_DEADLINES] = "deadlines", [TABLE_TOPICS] = "topics",     [TABLE_MESSAGES] = "messages"};
 
 enum {
     FILE_MODE = 0600,

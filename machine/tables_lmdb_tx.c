@@ -202,14 +202,29 @@ int lmdb_cursor_move(struct tables_cursor *cursor, enum tables_move move, struct
         *key = slice_of(&name);
     if (!rc && ret_value)
         *ret_value = slice_of(&value);
+    cursor->met_end = rc || move == TABLES_LAST || (cursor->met_end && move == TABLES_NEXT);
     return lmdb_code(rc);
+}
+
+/* A put does not take back LMDB's note that the cursor is at the end of the table (0.9.24): at the
+ * end of another page the next key would not be found. Finding the key does. */
+static int leave_end(struct tables_cursor *cursor, MDB_val *name)
+{
+    if (cursor->append || !cursor->met_end)
+        return 0;
+    MDB_val value;
+    cursor->met_end = false;
+    return mdb_cursor_get(cursor->handle, name, &value, MDB_SET_KEY);
 }
 
 int lmdb_cursor_put(struct tables_cursor *cursor, struct slice key, size_t bytes, void **ret_room)
 {
     MDB_val name = val_of(key), value = {bytes, NULL};
-    int rc = mdb_cursor_put(cursor->handle, &name, &value, MDB_RESERVE);
+    unsigned flags = cursor->append ? MDB_RESERVE | MDB_APPEND : MDB_RESERVE;
+    int rc = mdb_cursor_put(cursor->handle, &name, &value, flags); /* appended pages are full */
     *ret_room = value.mv_data;
+    if (!rc)
+        rc = leave_end(cursor, &name);
     return lmdb_code(rc);
 }
 

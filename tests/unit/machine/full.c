@@ -71,12 +71,15 @@ Test(full, disk_fails_the_apply_as_a_whole_and_heals)
 
 Test(full, space_of_deleted_keys_is_used_again)
 {
+    /* 64 MiB of history, an eighth more before any of it is erased, what one round needs, and what
+     * LMDB keeps of the last two states. */
+    enum { STORE_BYTES = 128 << 20 };
     struct rig *rig = rig_create();
     cr_assert_eq(apply_puts(rig, 0, 40), CONCLAVE_OK);
     signal(SIGXFSZ, SIG_IGN);
     struct rlimit limit;
     cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = 16 << 20; /* a new store's size */
+    limit.rlim_cur = STORE_BYTES;
     cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
     for (int round = 0; round < 20; round++) {
         cr_assert_eq(rig_delete_range(rig, "", NULL), CONCLAVE_OK);

@@ -1,0 +1,140 @@
+#include "machine/kv_change.h"
+
+#include "base/fatal.h"
+#include "machine/audit_chain.h"
+
+void kv_batch_close(struct kv_batch *batch)
+{
+    for (int i = 0; i < KV_SPACES; i++)
+        tables_cursor_close(&batch->keys[i]);
+    tables_cursor_close(&batch->history);
+}
+
+void kv_change_begin(struct kv_batch *batch)
+{
+    batch->changes = 0;
+}
+
+/* For the audit: what was stored where this command changes something, value and all. A store that
+ * was damaged in silence shows when the damage is overwritten. */
+static void note_effect(const struct kv_batch *batch, struct slice stored)
+{
+    struct conclave_reply_sink *reply = batch->reply;
+    if (reply)
+        reply->effect = reply->effect * 31 + audit_effect(stored.data, stored.bytes);
+}
+
+int kv_change_find(struct kv_batch *batch, enum kv_space space, struct slice key,
+                   struct kv_found *ret)
+{
+    struct tables_cursor *cursor = &batch->keys[space];
+    int rc = 0;
+    if (!cursor->tx)
+        rc = tables_cursor_open(&batch->tx, kv_space_table(space), cursor);
+    if (!rc)
+        rc = tables_cursor_move(cursor, TABLES_AT, &key, &ret->stored);
+    if (rc == CONCLAVE_NOT_FOUND) {
+        *ret = (struct kv_found){0};
+        return 0;
+    }
+    return rc ? rc : kv_record_read(ret->stored, &ret->record);
+}
+
+/* Appends to the history; the record that there is now goes to *ret_after. */
+static int note_change(struct kv_batch *batch, enum kv_space space, enum kv_change_kind kind,
+                       struct slice key, const struct kv_found *old, size_t after_bytes,
+                       void **ret_after)
+{
+    int rc = 0;
+    if (!batch->history.tx)
+        rc = tables_cursor_open(&batch->tx, TABLE_HISTORY, &batch->history);
+    if (rc)
+        return rc;
+    batch->history.append = true;
+    note_effect(batch, old->stored);
+    const struct kv_change change = {.revision = kv_change_revision(batch),
+                                     .sub = batch->changes,
+                                     .space = (uint32_t)space,
+                                     .kind = kind,
+                                     .clock_ms = batch->clock_ms,
+                                     .key = key,
+                                     .before = old->stored,
+                                     .after = {NULL, after_bytes}};
+    rc = kv_history_append(&batch->history, &batch->state, &change, ret_after);
+    batch->changes++;
+    return rc;
+}
+
+static void write_record(void *room, const struct kv_record *record, struct slice value)
+{
+    kv_record_write(room, record);
+    if (value.bytes)
+        memcpy((uint8_t *)room + KV_RECORD_HEADER_BYTES, value.data, value.bytes);
+}
+
+int kv_change_put(struct kv_batch *batch, enum kv_space space, struct slice key, struct slice value,
+                  uint64_t lease, const struct kv_found *old)
+{
+    struct kv_state *state = &batch->state;
+    uint64_t revision = kv_change_revision(batch);
+    bool existed = old->record.version > 0;
+    struct kv_record new = {existed ? old->record.create_revision : revision, revision,
+                            old->record.version + 1, lease};
+    size_t bytes = KV_RECORD_HEADER_BYTES + value.bytes;
+    void *room = NULL;
+    /* The history first: what was found is gone once it is overwritten. */
+    int rc = note_change(batch, space, KV_CHANGE_PUT, key, old, bytes, &room);
+    if (rc)
+        return rc;
+    write_record(room, &new, value);
+    state->keys += !existed;
+    state->bytes += bytes + (existed ? 0 : key.bytes);
+    state->bytes -= old->stored.bytes;
+    rc = tables_cursor_put(&batch->keys[space], key, bytes, &room);
+    if (!rc)
+        write_record(room, &new, value);
+    return rc;
+}
+
+int kv_change_erase(struct kv_batch *batch, enum kv_space space, enum kv_change_kind kind,
+                    struct slice key, const struct kv_found *old)
+{
+    void *room = NULL;
+    ASSERT(kind != KV_CHANGE_PUT && old->record.version > 0);
+    int rc = note_change(batch, space, kind, key, old, 0, &room);
+    if (rc)
+        return rc;
+    batch->state.keys--;
+    batch->state.bytes -= key.bytes + old->stored.bytes;
+    return tables_cursor_erase(&batch->keys[space]);
+}
+
+int kv_change_erase_range(struct kv_batch *batch, enum kv_space space, struct slice from,
+                          struct slice to, bool no_end, uint64_t *ret_count)
+{
+    struct tables_cursor *cursor = &batch->keys[space];
+    struct slice key = from;
+    struct kv_found found;
+    int rc = cursor->tx ? 0 : tables_cursor_open(&batch->tx, kv_space_table(space), cursor);
+    *ret_count = 0;
+    if (!rc)
+        rc = tables_cursor_move(cursor, TABLES_FROM, &key, &found.stored);
+    while (!rc && (no_end || tables_compare(key, to) < 0)) {
+        rc = kv_record_read(found.stored, &found.record);
+        if (!rc)
+            rc = kv_change_erase(batch, space, KV_CHANGE_DELETE, key, &found);
+        if (rc)
+            return rc;
+        ++*ret_count;
+        rc = tables_cursor_move(cursor, TABLES_NEXT, &key, &found.stored);
+    }
+    return rc == CONCLAVE_NOT_FOUND ? 0 : rc;
+}
+
+int kv_change_end(struct kv_batch *batch)
+{
+    if (batch->changes == 0)
+        return 0;
+    batch->state.revision++;
+    return kv_history_compact(&batch->history, &batch->state, KV_HISTORY_STEP);
+}

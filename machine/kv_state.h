@@ -1,0 +1,66 @@
+/* machine/kv_state.h - the numbers of the key-value machine that every command may change. They are
+ * kept in the note of the tables, beside the applied index, and at the head of a snapshot: 8 bytes
+ * each, little-endian, in this order. All of them follow from the log alone. Any thread. */
+#ifndef MACHINE_KV_STATE_H
+#define MACHINE_KV_STATE_H
+
+#include "machine/tables.h"
+
+#include <endian.h>
+#include <stdint.h>
+#include <string.h>
+
+enum {
+    /* What a new store begins with (machine/kv_history.h). */
+    KV_HISTORY_CHANGES = 100000,
+    KV_HISTORY_BYTES = 64 << 20
+};
+
+struct kv_state {
+    uint64_t revision;        /* of the last change */
+    uint64_t compacted;       /* the history of revisions up to here is not whole any more */
+    uint64_t history_changes; /* kept */
+    uint64_t history_bytes;
+    uint64_t keys, bytes; /* what quotas count: keys of all spaces, with what belongs to them */
+
+    /* Settings. */
+    uint64_t changes_max, bytes_max; /* of the history */
+};
+
+enum { KV_STATE_WORDS = sizeof(struct kv_state) / sizeof(uint64_t) };
+_Static_assert(sizeof(struct kv_state) <= TABLES_NOTE_BYTES_MAX, "fits into the note");
+
+static inline struct kv_state kv_state_new(void)
+{
+    return (struct kv_state){.changes_max = KV_HISTORY_CHANGES, .bytes_max = KV_HISTORY_BYTES};
+}
+
+static inline struct tables_state kv_state_pack(uint64_t applied_index,
+                                                const struct kv_state *state)
+{
+    struct tables_state packed = {.applied_index = applied_index, .note_bytes = sizeof *state};
+    uint64_t words[KV_STATE_WORDS];
+    memcpy(words, state, sizeof words);
+    for (size_t i = 0; i < KV_STATE_WORDS; i++)
+        words[i] = htole64(words[i]);
+    memcpy(packed.note, words, sizeof words);
+    return packed;
+}
+
+/* OK, or CORRUPT if there is another note; none at all is a new store's. */
+MUST_USE static inline int kv_state_unpack(struct slice note, struct kv_state *ret)
+{
+    uint64_t words[KV_STATE_WORDS];
+    *ret = kv_state_new();
+    if (note.bytes == 0)
+        return CONCLAVE_OK;
+    if (note.bytes != sizeof words)
+        return CONCLAVE_CORRUPT;
+    memcpy(words, note.data, sizeof words);
+    for (size_t i = 0; i < KV_STATE_WORDS; i++)
+        words[i] = le64toh(words[i]);
+    memcpy(ret, words, sizeof words);
+    return CONCLAVE_OK;
+}
+
+#endif
