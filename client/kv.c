@@ -1,17 +1,13 @@
 #include "codec/kv.h"
+#include "client/request.h"
 #include "conclave_kv.h"
 
 #include <string.h>
 
-static struct slice slice_of(const void *data, size_t bytes)
-{
-    return (struct slice){data, data ? bytes : 0};
-}
-
 static struct kv_bounds bounds_of(const void *from, size_t from_bytes, const void *to,
                                   size_t to_bytes)
 {
-    return (struct kv_bounds){slice_of(from, from_bytes), slice_of(to, to_bytes), !to};
+    return (struct kv_bounds){request_slice(from, from_bytes), request_slice(to, to_bytes), !to};
 }
 
 static struct kv_condition condition_of(uint64_t if_revision)
@@ -44,28 +40,6 @@ static int query_check(const struct kv_query *query)
 
 /* --- Encoding --------------------------------------------------------------------------------- */
 
-static void release_nothing(struct buf *buf)
-{
-    (void)buf;
-}
-
-/* A pack over the caller's buffer. It must not have to grow: `content` is the bytes of all keys and
- * values that will be packed, and CONCLAVE_KV_OVERHEAD covers the rest (the longest is a range: 1
- * for the array, 1 for the opcode, two headers of at most 5, two numbers of 9, 1: 31). */
-static int fixed_begin(struct pack *pack, struct buf *buf, void *buffer, size_t capacity,
-                       size_t content)
-{
-    if (capacity < CONCLAVE_KV_OVERHEAD || capacity - CONCLAVE_KV_OVERHEAD < content)
-        return CONCLAVE_TOO_LARGE;
-    atomic_init(&buf->refs, 1);
-    buf->bytes = capacity;
-    buf->data = buffer;
-    buf->release = release_nothing;
-    buf->meter = NULL;
-    *pack = (struct pack){.buf = buf};
-    return CONCLAVE_OK;
-}
-
 static int command_encode(void *buffer, size_t capacity, const struct kv_command *command,
                           size_t *ret_bytes)
 {
@@ -75,7 +49,7 @@ static int command_encode(void *buffer, size_t capacity, const struct kv_command
     size_t content = command->key.bytes + command->value.bytes + command->bounds.from.bytes +
                      command->bounds.to.bytes;
     if (!code)
-        code = fixed_begin(&pack, &buf, buffer, capacity, content);
+        code = request_begin_fixed(&pack, &buf, buffer, capacity, content);
     if (code)
         return code;
     kv_command_pack(&pack, command);
@@ -91,7 +65,7 @@ static int query_encode(void *buffer, size_t capacity, const struct kv_query *qu
     int code = query_check(query);
     size_t content = query->key.bytes + query->bounds.from.bytes + query->bounds.to.bytes;
     if (!code)
-        code = fixed_begin(&pack, &buf, buffer, capacity, content);
+        code = request_begin_fixed(&pack, &buf, buffer, capacity, content);
     if (code)
         return code;
     kv_query_pack(&pack, query);
@@ -104,8 +78,8 @@ int conclave_kv_encode_put(void *buffer, size_t capacity, const void *key, size_
                            size_t *ret_bytes)
 {
     struct kv_command command = {.opcode = KV_PUT,
-                                 .key = slice_of(key, key_bytes),
-                                 .value = slice_of(value, value_bytes),
+                                 .key = request_slice(key, key_bytes),
+                                 .value = request_slice(value, value_bytes),
                                  .condition = condition_of(if_revision)};
     return command_encode(buffer, capacity, &command, ret_bytes);
 }
@@ -114,7 +88,7 @@ int conclave_kv_encode_delete(void *buffer, size_t capacity, const void *key, si
                               uint64_t if_revision, size_t *ret_bytes)
 {
     struct kv_command command = {.opcode = KV_DELETE,
-                                 .key = slice_of(key, key_bytes),
+                                 .key = request_slice(key, key_bytes),
                                  .condition = condition_of(if_revision)};
     return command_encode(buffer, capacity, &command, ret_bytes);
 }
@@ -131,7 +105,7 @@ int conclave_kv_encode_delete_range(void *buffer, size_t capacity, const void *f
 int conclave_kv_encode_get(void *buffer, size_t capacity, const void *key, size_t key_bytes,
                            size_t *ret_bytes)
 {
-    struct kv_query query = {.opcode = KV_GET, .key = slice_of(key, key_bytes)};
+    struct kv_query query = {.opcode = KV_GET, .key = request_slice(key, key_bytes)};
     return query_encode(buffer, capacity, &query, ret_bytes);
 }
 
@@ -149,7 +123,7 @@ int conclave_kv_encode_range(void *buffer, size_t capacity, const void *from, si
 
 size_t conclave_kv_prefix_end(const void *prefix, size_t prefix_bytes, void *end)
 {
-    return kv_prefix_end(slice_of(prefix, prefix_bytes), end);
+    return kv_prefix_end(request_slice(prefix, prefix_bytes), end);
 }
 
 /* --- Decoding --------------------------------------------------------------------------------- */
@@ -252,20 +226,6 @@ int conclave_kv_decode_range(const struct conclave_op *op,
 
 /* --- Synchronous ------------------------------------------------------------------------------ */
 
-/* Sends what is packed, frees it, waits for the answer; the caller releases it. */
-static void call(struct conclave_client *client, struct conclave_op wanted, struct pack *pack,
-                 struct conclave_op *op)
-{
-    *op = wanted;
-    op->data = pack->buf->data;
-    op->bytes = pack->bytes;
-    int code = conclave_client_call(client, op);
-    op->code = code;
-    op->data = NULL;
-    op->bytes = 0;
-    pack_deinit(pack);
-}
-
 static int command_call(struct conclave_client *client, const struct kv_command *command,
                         uint32_t timeout_ms, struct conclave_kv_result *ret_result)
 {
@@ -277,7 +237,7 @@ static int command_call(struct conclave_client *client, const struct kv_command 
     pack_init(&pack, command->key.bytes + command->value.bytes + CONCLAVE_KV_OVERHEAD);
     kv_command_pack(&pack, command);
     struct conclave_op wanted = {.kind = CONCLAVE_OP_PROPOSE, .timeout_ms = timeout_ms};
-    call(client, wanted, &pack, &op);
+    request_call(client, wanted, &pack, &op);
 
     struct conclave_kv_result result;
     code = outcome_decode(&op, command->opcode == KV_PUT, &result);
@@ -292,8 +252,8 @@ int conclave_kv_put(struct conclave_client *client, const void *key, size_t key_
                     uint32_t timeout_ms, struct conclave_kv_result *ret_result)
 {
     struct kv_command command = {.opcode = KV_PUT,
-                                 .key = slice_of(key, key_bytes),
-                                 .value = slice_of(value, value_bytes),
+                                 .key = request_slice(key, key_bytes),
+                                 .value = request_slice(value, value_bytes),
                                  .condition = condition_of(if_revision)};
     return command_call(client, &command, timeout_ms, ret_result);
 }
@@ -303,7 +263,7 @@ int conclave_kv_delete(struct conclave_client *client, const void *key, size_t k
                        struct conclave_kv_result *ret_result)
 {
     struct kv_command command = {.opcode = KV_DELETE,
-                                 .key = slice_of(key, key_bytes),
+                                 .key = request_slice(key, key_bytes),
                                  .condition = condition_of(if_revision)};
     return command_call(client, &command, timeout_ms, ret_result);
 }
@@ -312,7 +272,7 @@ int conclave_kv_delete_prefix(struct conclave_client *client, const void *prefix
                               size_t prefix_bytes, uint32_t timeout_ms,
                               struct conclave_kv_result *ret_result)
 {
-    struct slice from = slice_of(prefix, prefix_bytes);
+    struct slice from = request_slice(prefix, prefix_bytes);
     if (from.bytes > CONCLAVE_KEY_BYTES_MAX)
         return CONCLAVE_TOO_LARGE;
     uint8_t end[CONCLAVE_KEY_BYTES_MAX];
@@ -335,7 +295,7 @@ int conclave_kv_delete_range(struct conclave_client *client, const void *from, s
 static int get(struct conclave_client *client, const void *key, size_t key_bytes,
                struct conclave_op op, struct conclave_kv_found *ret_found)
 {
-    struct kv_query query = {.opcode = KV_GET, .key = slice_of(key, key_bytes)};
+    struct kv_query query = {.opcode = KV_GET, .key = request_slice(key, key_bytes)};
     struct conclave_kv_found found = {0};
     int code = query_check(&query);
     if (code)
@@ -343,7 +303,7 @@ static int get(struct conclave_client *client, const void *key, size_t key_bytes
     struct pack pack;
     pack_init(&pack, key_bytes + CONCLAVE_KV_OVERHEAD);
     kv_query_pack(&pack, &query);
-    call(client, op, &pack, &found.op);
+    request_call(client, op, &pack, &found.op);
     code = conclave_kv_decode_get(&found.op, &found.item, &found.revision);
     if (code) {
         conclave_op_release(&found.op);
