@@ -29,7 +29,8 @@ struct raft_progress {
     bool granted;                /* our (pre)candidacy has this peer's vote */
     uint64_t match;              /* durable there and equal to ours; only grows within a term */
     uint64_t next;               /* the next index to send */
-    uint64_t snapshot_index;     /* SNAPSHOT: of the one that was the newest when it began */
+    uint64_t snapshot_index;     /* SNAPSHOT, and behind one until it has caught up with the newest:
+                                  * of the one that was the newest when it began; else 0 */
     struct raft_ledger inflight; /* REPLICATE: appends with entries, by their last index */
     uint32_t priority;           /* as it last said itself */
     uint64_t life;               /* the number of its start: what is known of it is of that life */

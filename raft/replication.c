@@ -203,6 +203,8 @@ void raft_on_append_response(struct raft *raft, const struct raft_message *messa
         bool reaches = peer->state != RAFT_SNAPSHOT || response->match >= raft->log.base.index;
         if (response->match <= raft->log.last.index && reaches)
             raft_progress_accept(peer, response->match);
+        if (peer->state != RAFT_SNAPSHOT && peer->match >= raft->snapshot_index)
+            peer->snapshot_index = 0; /* Rule 36: it has caught up */
         raft_change_round(raft, peer);
         return;
     }

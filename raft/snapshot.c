@@ -46,7 +46,9 @@ static uint64_t trailing_begin(const struct raft *raft, uint64_t index)
 }
 
 /* Rule 36: what follows a snapshot that is on its way to a peer stays, or the peer would need
- * another one when it has it. Not for one that does not answer, nor without bound. */
+ * another one when it has it; and what a peer lacks that has it, until it has caught up with the
+ * newest, or each snapshot that is taken meanwhile would make it begin again. Not for one that does
+ * not answer, nor without bound. */
 static uint64_t pinned_begin(const struct raft *raft, uint64_t index)
 {
     if (raft->role != RAFT_LEADER || raft->log.runs.payload_bytes > raft->options.pinned_bytes_max)
@@ -54,9 +56,10 @@ static uint64_t pinned_begin(const struct raft *raft, uint64_t index)
     uint64_t silence = 10 * raft->options.election_timeout_us;
     for (uint32_t i = 0; i < raft->peer_count; i++) {
         const struct raft_progress *peer = &raft->peers[i];
-        if (peer->state == RAFT_SNAPSHOT && peer->snapshot_index < index &&
+        uint64_t pin = peer->state == RAFT_SNAPSHOT ? peer->snapshot_index : peer->match;
+        if (peer->snapshot_index > 0 && pin < index &&
             raft->now_us - raft_max(peer->contact_us, raft->leader_since_us) < silence)
-            index = peer->snapshot_index;
+            index = pin;
     }
     return index;
 }

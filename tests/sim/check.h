@@ -103,10 +103,12 @@ struct check_node {
     struct raft_id before;        /* ... instead of this one */
     uint64_t snapshot_told;       /* index of the newest that the core knows of */
     uint64_t snapshot_known;      /* the same, after the step before */
+    uint64_t snapshot_before;     /* the same, before the last step */
     uint64_t base_before;         /* index of the base before this step */
     bool anew;                    /* the log began anew in this step */
     uint64_t installing;          /* the state machine is to become the snapshot that ends here */
-    uint64_t pins[SIM_NODES_MAX]; /* leader: the newest when the peer began to need one; 0: not */
+    uint64_t pins[SIM_NODES_MAX]; /* leader: what the peer needs begins behind: the newest when it
+                                   * began to need one; then what it has; 0: it needs none */
 };
 
 struct check {

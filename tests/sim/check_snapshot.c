@@ -195,6 +195,7 @@ void check_base(struct check *check, uint32_t node, const struct check_view *bef
                    base.index, at->snapshot.index);
     else if (!at->anew)
         check_trailing(check, node, before);
+    at->snapshot_before = at->snapshot_known;
     at->snapshot_known = at->snapshot_told;
     at->base_before = before->base.index;
     if (at->installing > at->view.applied && at->view.role != RAFT_FOLLOWER)
@@ -203,13 +204,18 @@ void check_base(struct check *check, uint32_t node, const struct check_view *bef
                    at->installing);
 }
 
+/* Rule 36: what a peer that gets a snapshot needs behind it stays, also when it has it and has yet
+ * to catch up with the newest. */
 void check_peer_snapshot(struct check *check, uint32_t node, uint32_t peer,
                          const struct raft_peer_view *view, uint64_t now_us)
 {
     struct check_node *at = &check->nodes[node];
     uint64_t base = at->view.base.index;
-    if (!view->needs_snapshot) {
+    if (view->life != at->peers[peer].life)
         at->pins[peer] = 0;
+    uint64_t pin = at->pins[peer];
+    if (!view->needs_snapshot) {
+        at->pins[peer] = pin == 0 || view->match >= at->snapshot_before ? 0 : view->match;
         return;
     }
     if (view->match > 0 && view->match >= base)
@@ -217,15 +223,17 @@ void check_peer_snapshot(struct check *check, uint32_t node, uint32_t peer,
                    "n%u gives n%u a snapshot, whose match %" PRIu64
                    " reaches the log, which begins behind %" PRIu64,
                    node + 1, peer + 1, view->match, base);
-    /* A new need begins: it had that one and needs another, or has begun a new life. */
-    if (at->pins[peer] == 0 || view->match >= at->pins[peer] || view->life != at->peers[peer].life)
-        at->pins[peer] = at->snapshot_told;
-    uint64_t pin = at->pins[peer];
+    bool begins = pin == 0 || view->match >= pin; /* it has that one, and needs another */
+    bool owed = pin > 0 && view->match < at->snapshot_before;
+    if (view->match > pin)
+        pin = view->match;
     uint64_t heard_us = at->peers[peer].contact_us; /* before this step */
-    if (base > at->base_before && base > pin && heard_us > 0 &&
+    if (owed && base > at->base_before && base > pin && heard_us > 0 &&
         now_us - heard_us < 10 * check->options.election_timeout_us &&
         bytes_behind(at, at->base_before) <= check->options.pinned_bytes_max)
         check_fail(check, "what follows a snapshot on its way stays",
-                   "n%u's log begins behind %" PRIu64 ", n%u gets the snapshot at %" PRIu64,
-                   node + 1, base, peer + 1, pin);
+                   "n%u's log begins behind %" PRIu64 ", n%u gets what follows %" PRIu64, node + 1,
+                   base, peer + 1, pin);
+    if (begins)
+        at->pins[peer] = at->snapshot_told;
 }

@@ -316,6 +316,24 @@ Test(checks_snapshot, rule_36_find_a_log_cut_from_under_a_transfer)
     SCREAMS("what follows a snapshot on its way stays");
 }
 
+Test(checks_snapshot, rule_36_find_a_log_cut_from_under_a_peer_that_has_one)
+{
+    cluster_with_a_straggler();
+    check.options.trailing_entries = 0;
+    have(A, 2);
+    cut(A, 2);
+    see(1, true, 10);
+    have(A, 3);
+    cut(A, 2);
+    cut(A, 2);
+    have(C, 2);
+    see(2, false, 15); /* it has that one, and not yet what the newest holds */
+    SILENT();
+    cut(A, 3);
+    see(2, true, 20);
+    SCREAMS("what follows a snapshot on its way stays");
+}
+
 Test(checks_snapshot, are_silent_when_a_silent_peer_pins_nothing)
 {
     cluster_with_a_straggler();

@@ -92,6 +92,15 @@ Test(snapshot, node_that_was_down_comes_back_by_one)
     cluster_deinit(&c);
 }
 
+/* Node 3 tells node 1 that it holds so much. */
+static void acknowledge(struct cluster *c, uint64_t match)
+{
+    uint64_t term = raft_hard_state(c->nodes[1].raft).term;
+    struct raft_message *answer = append_accepted(3, 1, term, match, 0);
+    answer->append_response.life = c->nodes[3].life;
+    cluster_receive(c, answer);
+}
+
 /* Node 1 commits some more and takes another snapshot of all of it. */
 static void snapshot_again(struct cluster *c)
 {
@@ -114,8 +123,7 @@ Test(snapshot, rule_36_what_follows_one_on_its_way_stays)
     snapshot_again(&c);
     cr_assert_eq(raft_base(c.nodes[1].raft).index, sent);
     /* Rule 37: an old answer that does not reach the log ends nothing, not even the pin. */
-    uint64_t term = raft_hard_state(c.nodes[1].raft).term;
-    cluster_receive(&c, append_accepted(3, 1, term, 1, 0));
+    acknowledge(&c, 1);
     cr_assert(needs_snapshot(&c, 1, 3));
     snapshot_again(&c);
     cr_assert_eq(raft_base(c.nodes[1].raft).index, sent);
@@ -123,6 +131,32 @@ Test(snapshot, rule_36_what_follows_one_on_its_way_stays)
     cluster_run(&c, 11 * T_US);
     snapshot_again(&c);
     cr_assert_gt(raft_base(c.nodes[1].raft).index, sent, "not for one that does not answer");
+    cluster_deinit(&c);
+}
+
+Test(snapshot, rule_36_what_a_peer_lacks_behind_one_stays_until_it_has_caught_up)
+{
+    struct cluster c;
+    leave_behind(&c);
+    cluster_start_node(&c, 3);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    uint64_t sent = c.nodes[1].disk_snapshot.last.index;
+    cluster_crash(&c, 3); /* the test answers for it, and slowly */
+    snapshot_again(&c);
+    acknowledge(&c, sent);
+    cr_assert_not(needs_snapshot(&c, 1, 3));
+    snapshot_again(&c);
+    cr_assert_eq(raft_base(c.nodes[1].raft).index, sent);
+    acknowledge(&c, sent + 2);
+    snapshot_again(&c);
+    cr_assert_eq(raft_base(c.nodes[1].raft).index, sent + 2);
+    cr_assert_not(needs_snapshot(&c, 1, 3));
+    uint64_t newest = c.nodes[1].disk_snapshot.last.index;
+    acknowledge(&c, newest);
+    snapshot_again(&c);
+    snapshot_again(&c);
+    cr_assert_gt(raft_base(c.nodes[1].raft).index, newest,
+                 "it had caught up, and fell behind anew");
     cluster_deinit(&c);
 }
 
