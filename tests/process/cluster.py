@@ -6,6 +6,7 @@ of the way of the next test.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import random
@@ -26,14 +27,29 @@ QUICK = os.environ.get("CONCLAVE_QUICK", "") == "1"
 ELECTION_TIMEOUT_MS = 500
 LOG_LINES_SHOWN = 60
 
-PORTS = range(20000, 31000)
+def own_ports():
+    """Ports that no other test program of this machine uses while this one runs, and the file whose
+    lock says so. Below the ephemeral range, where a reconnecting socket could connect to itself."""
+    blocks = [range(first, first + 500) for first in range(20000, 31000, 500)]
+    random.shuffle(blocks)
+    for block in blocks:
+        path = os.path.join(tempfile.gettempdir(), f"conclave-ports-{os.getuid()}-{block.start}")
+        lock = open(path, "w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return block, lock
+        except OSError:
+            lock.close()
+    raise RuntimeError("every block of test ports is in use")
+
+
+PORTS, _ports_lock = own_ports()
 _handed_out = set()
 
 
 def free_port():
-    """A TCP port of 127.0.0.1 that nobody listens on and that was not handed out before. Below the
-    ephemeral range, where a reconnecting socket could connect to itself."""
-    while True:
+    """A TCP port of 127.0.0.1 that nobody listens on and that was not handed out before."""
+    while len(_handed_out) < len(PORTS):
         port = random.choice(PORTS)
         if port in _handed_out:
             continue
@@ -44,6 +60,7 @@ def free_port():
             except OSError:
                 continue
         return port
+    raise RuntimeError("every test port was handed out")
 
 
 def free_ports(count):
