@@ -31,16 +31,16 @@ valgrind: ## units and a short life of three nodes under valgrind; slow, for the
 coverage: ## branch coverage of raft/ and storage/ by units and simulator; at least 95 %
 	@scripts/check.sh coverage
 
-soak: ## the simulator on new seeds for HOURS=8; SEEDS=N instead, FIRST=S, REQUIRE_MARKS=1
+soak: ## the simulator on new seeds for HOURS=8; SEEDS=N instead, FIRST=S, REQUIRE_MARKS=1, WRITE=1
 	@scripts/soak.sh --hours $(or $(HOURS),8) $(if $(SEEDS),--seeds $(SEEDS)) \
-	    $(if $(FIRST),--first $(FIRST)) $(if $(REQUIRE_MARKS),--require-marks)
+	    $(if $(FIRST),--first $(FIRST)) $(if $(REQUIRE_MARKS),--require-marks) $(if $(WRITE),--write)
 
 mutants: ## break the code in known ways; every one must be found. ARGS='--only X --seeds N -j 2 --write'
 	@scripts/setup.sh test
 	@python3 tests/mutants/hunt.py $(ARGS)
 
-nightly: ## everything: what every change must pass, soak that requires all marks, mutants, valgrind
-	@REQUIRE_MARKS=1 .ci/run test lint asan tsan soak mutants valgrind
+nightly: ## everything: what every change must pass, coverage, soak that requires all marks, mutants, valgrind
+	@REQUIRE_MARKS=1 WRITE=1 .ci/run test lint asan tsan coverage soak mutants valgrind
 
 format: ## reformat every source file
 	@scripts/setup.sh lint

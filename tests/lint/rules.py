@@ -1,9 +1,11 @@
 """Checks that what docs/testing.md says of the rules and of other systems' bugs is so: each rule from 1
-to 44 has a row, its file names it, its test and its mutation exist, and every scenario's test does.
+to 44 has a row, its file names it, its test and its mutation exist, and every scenario's test does. And
+that all tests and mutations that docs/guarantees.md names for a promise exist.
 
     rules.py [ROOT]
 """
 
+import fnmatch
 import os
 import re
 import sys
@@ -18,16 +20,57 @@ def section(text, name):
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
 
 
-def tests_of(root):
-    """Every unit test as "suite/name"."""
+def tests_of(root, module=""):
+    """Every unit test, or those of a module, as "suite/name"."""
     names = set()
-    for folder, _, files in os.walk(os.path.join(root, "tests", "unit")):
+    for folder, _, files in os.walk(os.path.join(root, "tests", "unit", module)):
         for file in files:
             if file.endswith(".c"):
                 with open(os.path.join(folder, file), encoding="utf-8") as source:
                     names.update("/".join(pair) for pair in
                                  re.findall(r"^Test\((\w+),\s*(\w+)", source.read(), re.M))
     return names
+
+
+def process_tests_of(root):
+    """Every test with real nodes as "file/name"."""
+    names, where = set(), os.path.join(root, "tests", "process")
+    for file in os.listdir(where) if os.path.isdir(where) else []:
+        suite = re.fullmatch(r"test_(\w+)\.py", file)
+        if suite:
+            with open(os.path.join(where, file), encoding="utf-8") as source:
+                names.update(f"{suite.group(1)}/{name}" for name in
+                             re.findall(r"^ +def (test_\w+)", source.read(), re.M))
+    return names
+
+
+def mutations_of(root):
+    where = os.path.join(root, "tests", "mutants")
+    return {file[:-len(".patch")] for file in os.listdir(where) if file.endswith(".patch")}
+
+
+def named_of(root, kind):
+    """What a promise may name of a kind of test; None: that is only told in words."""
+    if kind == "mutant":
+        return mutations_of(root)
+    if kind == "process":
+        return process_tests_of(root)
+    return tests_of(root, kind) if os.path.isdir(os.path.join(root, "tests", "unit", kind)) else None
+
+
+def promise_problems(root):
+    path = os.path.join(root, "docs", "guarantees.md")
+    if not os.path.isfile(path):
+        return
+    with open(path, encoding="utf-8") as document:
+        rows = re.findall(r"^\| \*\*(.+?)\*\*.*?\| (.+?) \|", document.read(), re.M)
+    for promise, held in rows:
+        for part in held.split("; "):
+            kind, colon, names = part.partition(": ")
+            there = named_of(root, kind.strip("`")) if colon and kind.startswith("`") else None
+            for name in re.findall(r"`([^`]+)`", names) if there is not None else []:
+                if not fnmatch.filter(there, name):
+                    yield f"docs/guarantees.md: {promise}: there is no {kind.strip('`')} {name!r}"
 
 
 def names_rule(text, number):
@@ -61,6 +104,7 @@ def problems(root):
         yield f"the table does not have each rule from 1 to {RULES[-1]} once, in order"
     for row in rows:
         yield from check_row(root, row, tests)
+    tests |= process_tests_of(root)
     scenarios = section(text, "scenarios")
     if not scenarios:
         yield "the table of scenarios is empty"
@@ -77,9 +121,10 @@ def problems(root):
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
     root = sys.argv[1] if len(sys.argv) > 1 else os.path.join(here, "..", "..")
-    found = list(problems(root))
+    found = [f"docs/testing.md: {problem}" for problem in problems(root)]
+    found += promise_problems(root)
     for problem in found:
-        print(f"docs/testing.md: {problem}")
+        print(problem)
     return 1 if found else 0
 
 

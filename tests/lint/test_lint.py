@@ -78,6 +78,26 @@ class Rules(Tree):
     def test_missing_scenario_is_found(self):
         self.assertEqual(len(self.complaints(scenario="`scenario/b`")), 2)
 
+    def test_scenario_with_real_nodes_is_known(self):
+        self.write("tests/process/test_life.py", "class A:\n    def test_goes_on(self):\n")
+        self.assertEqual(self.complaints(scenario="`scenario/a`, `life/test_goes_on`"), [])
+
+    def promised(self, held):
+        self.complaints()
+        self.write("tests/process/test_life.py", "class A:\n    def test_goes_on(self):\n")
+        self.write("docs/guarantees.md", f"| promise | held |\n|---|---|\n| **It holds** | {held} | none |\n")
+        return list(rules.promise_problems(self.root))
+
+    def test_promise_that_is_held_passes(self):
+        self.assertEqual(self.promised("`raft`: `log/rule_1*`, `scenario/a`; `process`: `life/*`; "
+                                       "`sim`: it `holds`; `mutant`: `breaks_*`"), [])
+
+    def test_promise_that_nothing_holds_is_found(self):
+        for held in ("`raft`: `gone/*`", "`process`: `life/test_ends`", "`sim`: x; `mutant`: `mends_1`"):
+            found = self.promised(held)
+            self.assertEqual(len(found), 1, held)
+            self.assertIn("It holds: there is no", found[0])
+
 
 class Layers(Tree):
     def complaints(self, **files):

@@ -1,12 +1,13 @@
 """Runs the simulator for hours on seeds that nobody has seen: a fresh random first seed each time.
 
     soak.py --sim PROGRAM [--sanitized PROGRAM] [--hours H | --seeds N] [--first S] [-j J]
-            [--dir DIR] [--require-marks]
+            [--dir DIR] [--require-marks] [--write]
 
 The seeds run in chunks of different lengths of run. A part of the time they run in the build with
 sanitizers, which is slower and sees more. A seed that fails is shrunk, and everything about it goes
 into a file of DIR, a few for every rule that is broken; the search goes on behind it. With
---require-marks it is a failure too if a fault was never injected or a situation never reached.
+--require-marks it is a failure too if a fault was never injected or a situation never reached. With
+--write what ran is added to the list of seeds in docs/guarantees.md: one line for each commit.
 
 The summary at the end, also after Ctrl-C, says what ran and where the failures are; the last line is
 `N passed, N failed, N skipped`: seeds. Ends with 1 if something failed, with 2 after bad usage.
@@ -14,6 +15,7 @@ The summary at the end, also after Ctrl-C, says what ran and where the failures 
 
 import argparse
 import collections
+import datetime
 import json
 import os
 import re
@@ -30,6 +32,49 @@ SHRINK_SECONDS = 1800
 RULE = re.compile(r'^seed \d+ (?:violates "(.*?)"|(dies of signal \d+|ended its process))', re.MULTILINE)
 SEEDS_MAX = 2 ** 62
 
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+DOCUMENT = os.path.join(ROOT, "docs", "guarantees.md")
+BEGIN, END = "<!-- seeds: written by `make soak WRITE=1` -->", "<!-- seeds: end -->"
+COLUMNS = ["day", "commit", "seeds", "of them with sanitizers", "failed"]
+ROW = re.compile(r"^\| (\S+) \| (\S+) \| (\d+) \| (\d+) \| (\d+) \|$", re.MULTILINE)
+ROWS_MAX = 20  # older ones are counted, and go
+
+
+def commit():
+    """What is checked out; with a + if it was changed since."""
+    def git(*arguments):
+        return subprocess.run(["git", "-C", ROOT, *arguments], capture_output=True, text=True).stdout.strip()
+    return (git("rev-parse", "--short", "HEAD") or "?") + ("+" if git("status", "--porcelain", "-uno") else "")
+
+
+def write_seeds(path, day, of, seeds, sanitized, failed):
+    """Adds what ran to the list in a document, newest first."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    head, begin, rest = text.partition(BEGIN)
+    listed, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"soak: no '{BEGIN}' and '{END}' in {path}")
+    before = re.search(r"^Before these: (\d+) seeds, (\d+) failed\.$", listed, re.MULTILINE)
+    old = [int(number) for number in before.groups()] if before else [0, 0]
+    rows = [(day, of, seeds, sanitized, failed)]
+    for found in ROW.findall(listed):
+        row = found[:2] + tuple(int(number) for number in found[2:])
+        if row[1] == of:
+            rows[0] = (day, of, *(a + b for a, b in zip(rows[0][2:], row[2:])))
+        else:
+            rows.append(row)
+    for row in rows[ROWS_MAX:]:
+        old = [old[0] + row[2], old[1] + row[4]]
+    rows = rows[:ROWS_MAX]
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|---" * len(COLUMNS) + "|"]
+    lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    lines += ["", f"All together: {old[0] + sum(row[2] for row in rows)} seeds, "
+              f"{old[1] + sum(row[4] for row in rows)} failed."]
+    lines += [f"Before these: {old[0]} seeds, {old[1]} failed."] if old[0] else []
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(head + BEGIN + "\n" + "\n".join(lines) + "\n" + END + tail)
+
 
 class Soak:
     def __init__(self, options):
@@ -37,7 +82,7 @@ class Soak:
         self.next = options.first
         self.started = time.monotonic()
         self.spent = collections.Counter()  # seconds, by program
-        self.passed = self.failed = self.events = self.cpu = 0
+        self.passed = self.failed = self.events = self.cpu = self.sanitized = 0
         self.rules = collections.Counter()
         self.files = []
         self.counts = collections.Counter()  # faults, actions, situations
@@ -79,6 +124,8 @@ class Soak:
             self.next += seeds
             return
         self.add(result)
+        ran = result["first_failed"] + 1 - self.next if result["failed"] else seeds
+        self.sanitized += ran if program == self.options.sanitized else 0
         if not result["failed"]:
             self.next += seeds
             return
@@ -142,6 +189,9 @@ class Soak:
         missing = self.unreached()
         if missing:
             print("never reached: " + ", ".join(missing))
+        if self.options.write:
+            write_seeds(self.options.document, datetime.datetime.now(datetime.timezone.utc).date(), commit(),
+                        self.next - self.options.first, self.sanitized, self.failed)
         failed = self.failed + (len(missing) if self.options.require_marks else 0)
         print(f"{self.passed} passed, {failed} failed, 0 skipped", flush=True)
         return 1 if failed or not self.passed else 0
@@ -169,6 +219,8 @@ def parse():
     parser.add_argument("--dir", default="soak-failures", help="where failures go (soak-failures)")
     parser.add_argument("--require-marks", action="store_true",
                         help="what was never reached is a failure")
+    parser.add_argument("--write", action="store_true", help="add what ran to docs/guarantees.md")
+    parser.add_argument("--document", default=DOCUMENT, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.first is None:
         options.first = int.from_bytes(os.urandom(6), "big") + 1

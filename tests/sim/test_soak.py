@@ -46,10 +46,11 @@ class SoakTest(unittest.TestCase):
         os.chmod(path, stat.S_IRWXU)
         return path
 
-    def soak(self, sim, sanitized=None, seeds=3000, require_marks=False):
+    def soak(self, sim, sanitized=None, seeds=3000, require_marks=False, document=None):
         options = types.SimpleNamespace(sim=sim, sanitized=sanitized, seeds=seeds, first=1000, jobs=1,
                                         hours=1, dir=os.path.join(self.root, "failures"),
-                                        require_marks=require_marks)
+                                        require_marks=require_marks, write=bool(document),
+                                        document=document)
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             code = soak.Soak(options).run()
@@ -108,6 +109,38 @@ class SoakTest(unittest.TestCase):
         self.assertEqual(code, 0)
         self.assertTrue(os.path.exists(os.path.join(self.root, "asan.log")))
         self.assertTrue(os.path.exists(os.path.join(self.root, "sim.log")))
+
+    def document(self, listed=""):
+        path = os.path.join(self.root, "guarantees.md")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"before\n{soak.BEGIN}\n{listed}\n{soak.END}\nbehind\n")
+        return path
+
+    def test_what_ran_is_listed_and_added_up_by_commit(self):
+        path = self.document()
+        self.soak(self.simulator(bad=1700), self.simulator(name="asan"), document=path)
+        self.soak(self.simulator(), document=path)
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        rows = soak.ROW.findall(text)
+        self.assertEqual(len(rows), 1, text)
+        self.assertEqual(rows[0][1], soak.commit())
+        self.assertEqual(int(rows[0][2]), 6000)
+        self.assertGreater(int(rows[0][3]), 0)
+        self.assertEqual(int(rows[0][4]), 1)
+        self.assertIn("All together: 6000 seeds, 1 failed.\n", text)
+        self.assertTrue(text.startswith("before\n") and text.endswith("behind\n"), text)
+
+    def test_the_oldest_commits_are_counted_and_no_longer_listed(self):
+        path = self.document()
+        for number in range(soak.ROWS_MAX + 2):
+            soak.write_seeds(path, "2026-01-01", f"c{number}", 100 + number, 0, int(number == 0))
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        self.assertEqual(len(soak.ROW.findall(text)), soak.ROWS_MAX)
+        self.assertIn("Before these: 201 seeds, 1 failed.\n", text)
+        total = sum(100 + number for number in range(soak.ROWS_MAX + 2))
+        self.assertIn(f"All together: {total} seeds, 1 failed.\n", text)
 
 
 if __name__ == "__main__":
