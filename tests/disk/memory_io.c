@@ -43,6 +43,7 @@ struct memory_disk {
     uint64_t life; /* rises with each crash */
     uint64_t serial, operations, mutations, handles;
     uint64_t fail_at, power_off_at, space;
+    uint64_t fail_at_change, power_off_at_change;
     int fail_code;
 };
 
@@ -205,7 +206,13 @@ static enum outcome begin(struct memory_disk *disk, bool mutates, struct conclav
         error_set(error, CONCLAVE_IO, "the power is off");
         return IS_OFF;
     }
-    disk->mutations += mutates ? 1 : 0;
+    if (mutates) {
+        disk->mutations++;
+        if (disk->mutations == disk->power_off_at_change)
+            disk->power_off_at = number;
+        if (disk->mutations == disk->fail_at_change)
+            disk->fail_at = number;
+    }
     if (number == disk->power_off_at) {
         error_set(error, CONCLAVE_IO, "the power went off");
         return LOSES_POWER;
@@ -594,6 +601,7 @@ static void crash(struct memory_disk *disk, struct prng *prng)
     }
     disk->life++;
     disk->fail_at = disk->power_off_at = 0;
+    disk->fail_at_change = disk->power_off_at_change = 0;
 }
 
 void memory_disk_crash(struct memory_disk *disk, uint64_t seed)
@@ -617,6 +625,17 @@ void memory_disk_fail_at(struct memory_disk *disk, uint64_t number, int code)
 void memory_disk_power_off_at(struct memory_disk *disk, uint64_t number)
 {
     disk->power_off_at = number;
+}
+
+void memory_disk_fail_at_change(struct memory_disk *disk, uint64_t number, int code)
+{
+    disk->fail_at_change = number;
+    disk->fail_code = code;
+}
+
+void memory_disk_power_off_at_change(struct memory_disk *disk, uint64_t number)
+{
+    disk->power_off_at_change = number;
 }
 
 void memory_disk_set_space(struct memory_disk *disk, uint64_t bytes)

@@ -42,6 +42,10 @@ void memory_disk_fail_at(struct memory_disk *disk, uint64_t number, int code);
  */
 void memory_disk_power_off_at(struct memory_disk *disk, uint64_t number);
 
+/* The same at a change: what memory_disk_changes counts. */
+void memory_disk_fail_at_change(struct memory_disk *disk, uint64_t number, int code);
+void memory_disk_power_off_at_change(struct memory_disk *disk, uint64_t number);
+
 /* Files may grow by so many bytes in all; then NO_SPACE. UINT64_MAX: without end. */
 void memory_disk_set_space(struct memory_disk *disk, uint64_t bytes);
 

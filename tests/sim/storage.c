@@ -19,7 +19,7 @@ enum {
     BATCH_OPERATIONS = 14, /* a batch with a vote, entries and a new segment */
     WRITE_OPERATIONS = 2,  /* a batch with entries alone */
     START_OPERATIONS = 40,
-    REPAIR_OPERATIONS = 7,
+    REPAIR_CHANGES = 7, /* three that say so, and two for each hole */
     VOTE_SLOT_USED = 72 /* bytes with a meaning at the front of a slot */
 };
 
@@ -432,17 +432,17 @@ struct wal_repair *storage_repair(struct storage *storage)
 
 int storage_repair_write(struct storage *storage, bool interrupted, struct conclave_error *error)
 {
-    uint64_t at = memory_disk_operations(storage->disk) + draw(storage, 1, REPAIR_OPERATIONS);
+    uint64_t at = memory_disk_changes(storage->disk) + draw(storage, 1, REPAIR_CHANGES);
     bool power = draw(storage, 0, 1) == 0;
     if (interrupted && power)
-        memory_disk_power_off_at(storage->disk, at);
+        memory_disk_power_off_at_change(storage->disk, at);
     else if (interrupted)
-        memory_disk_fail_at(storage->disk, at, CONCLAVE_IO);
+        memory_disk_fail_at_change(storage->disk, at, CONCLAVE_IO);
     int code = wal_repair_write(storage->repair, error);
     wal_repair_close(storage->repair);
     storage->repair = NULL;
-    memory_disk_power_off_at(storage->disk, 0);
-    memory_disk_fail_at(storage->disk, 0, CONCLAVE_OK);
+    memory_disk_power_off_at_change(storage->disk, 0);
+    memory_disk_fail_at_change(storage->disk, 0, CONCLAVE_OK);
     if (code != CONCLAVE_OK && interrupted && power)
         memory_disk_crash(storage->disk, prng_next(&storage->prng));
     memory_disk_destroy(storage->damaged);
