@@ -13,8 +13,8 @@ enum {
     PRIORITY_MAX = 100,
     INFLIGHT_BYTES = 64 << 20, /* 64 commands of the largest size, or 250,000 small ones */
     SEGMENT_BYTES = 16 << 20,
-    SNAPSHOT_BYTES = 64 << 20, /* what a start applies again at most: about a second */
-    SNAPSHOT_ENTRIES = 100000,
+    SNAPSHOT_BYTES = 64 << 20,    /* what a start applies again at most: about a second */
+    SNAPSHOT_ENTRIES = 1000000,   /* of the smallest: with what each costs as much as the bytes */
     DISK_RESERVE_BYTES = 64 << 20 /* a segment, a small snapshot, and what is on its way */
 };
 
@@ -141,7 +141,7 @@ int conclave_options_set(struct conclave_options *options, const char *name, con
         wanted = "a size such as 64MiB";
     } else if (strcmp(name, "snapshot-entries") == 0) {
         good = parse_number(value, &options->snapshot_entries);
-        wanted = "a number of entries such as 100000";
+        wanted = "a number of entries such as 1000000";
     } else if (strcmp(name, "log-level") == 0) {
         good = parse_level(value, &options->log_level);
         wanted = "debug, info, warn or error";
