@@ -84,6 +84,12 @@ void envelope_destroy(struct envelope *envelope)
     case ENVELOPE_SEND_BULK:
         outgoing_clear(&envelope->send);
         break;
+    case ENVELOPE_SUBSCRIPTIONS:
+        stream_requests_clear(&envelope->subscriptions);
+        break;
+    case ENVELOPE_STREAMS:
+        stream_outputs_clear(&envelope->streams.outputs);
+        break;
     case ENVELOPE_REPLY:
         reply_list_clear(&envelope->reply);
         break;
@@ -172,4 +178,22 @@ void query_list_clear(struct query_list *list)
         query_clear(&list->items[i]);
     free(list->items);
     *list = (struct query_list){0};
+}
+
+void stream_requests_clear(struct stream_requests *requests)
+{
+    for (uint32_t i = 0; i < requests->count; i++) {
+        buf_unref(requests->items[i].buf);
+        meter_unref(requests->items[i].meter);
+    }
+    free(requests->items);
+    *requests = (struct stream_requests){0};
+}
+
+void stream_outputs_clear(struct stream_outputs *outputs)
+{
+    for (uint32_t i = 0; i < outputs->count; i++)
+        buf_unref(outputs->items[i].body);
+    free(outputs->items);
+    *outputs = (struct stream_outputs){0};
 }

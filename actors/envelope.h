@@ -5,6 +5,7 @@
 #ifndef ACTORS_ENVELOPE_H
 #define ACTORS_ENVELOPE_H
 
+#include "actors/stream_hub.h"
 #include "codec/client.h"
 #include "codec/peer.h"
 #include "raft/raft.h"
@@ -75,6 +76,10 @@ enum envelope_type {
     /* network -> raft -> network */
     ENVELOPE_STATUS,
 
+    /* network -> state machine -> network */
+    ENVELOPE_SUBSCRIPTIONS, /* what clients say of theirs */
+    ENVELOPE_STREAMS,       /* what they are told */
+
     /* raft, log-writer, state machine -> network */
     ENVELOPE_SEND,
     ENVELOPE_REPLY,
@@ -127,10 +132,26 @@ struct query {
     bool lease;          /* the leader's lease is good enough */
     bool stale;          /* need not show more than what was committed max_age_ms ago */
     uint32_t max_age_ms;
+    bool probe; /* asks nothing: it is to be known that what is committed now has been applied */
 };
 
 struct query_list {
     struct query *items;
+    uint32_t count, capacity;
+};
+
+/* What a client says of a subscription; the body points into its frame. */
+struct stream_request {
+    uint64_t client; /* its handle */
+    uint64_t id;
+    uint32_t type;   /* of enum client_op_type; 0: the client is gone */
+    struct buf *buf; /* one reference, or NULL */
+    struct slice body;
+    struct meter *meter; /* one reference, or NULL */
+};
+
+struct stream_requests {
+    struct stream_request *items;
     uint32_t count, capacity;
 };
 
@@ -219,6 +240,11 @@ struct envelope {
         } audit;
         struct outgoing_list send;
         struct reply_list reply;
+        struct stream_requests subscriptions;
+        struct {
+            struct stream_outputs outputs;
+            uint32_t taken; /* so many of the requests were heard */
+        } streams;
         struct {
             raft_node_id leader; /* 0: not known */
             uint64_t term;
@@ -248,5 +274,7 @@ void reply_list_clear(struct reply_list *list);
 void query_add(struct query_list *list, struct query query);
 void query_clear(struct query *query);
 void query_list_clear(struct query_list *list);
+void stream_requests_clear(struct stream_requests *requests);
+void stream_outputs_clear(struct stream_outputs *outputs);
 
 #endif

@@ -3,6 +3,7 @@
  * that calls the machine. */
 #include "actors/machine_queries.h"
 #include "actors/machine_snapshot.h"
+#include "actors/machine_streams.h"
 #include "actors/node.h"
 #include "base/clock.h"
 #include "base/fatal.h"
@@ -35,6 +36,7 @@ struct machine {
     } backlog;
 
     struct machine_queries queries;
+    struct machine_streams streams;
     struct reply_list replies; /* gathered, sent once a wake-up */
 
     /* Scratch of one apply call; all have room for APPLY_COMMANDS_MAX. */
@@ -87,6 +89,7 @@ static int machine_open(struct actor *actor, struct conclave_error *error)
     log_event(&node->logger, CONCLAVE_LOG_INFO, actor->ops->name, "machine_opened", "applied=%llu",
               (unsigned long long)machine->applied);
     actor->state = machine;
+    machine_streams_start(node, &machine->streams);
     node->recovered.revision = revision(actor);
     return CONCLAVE_OK;
 }
@@ -242,6 +245,7 @@ static int apply_backlog(struct actor *actor, struct conclave_error *error)
     raft_runs_clear(&all);
     if (code)
         return code;
+    machine_streams_applied(&machine->streams);
     struct envelope *applied = envelope_create(ENVELOPE_APPLIED);
     applied->applied.index = machine->applied;
     applied->applied.revision = revision(actor);
@@ -291,6 +295,7 @@ static int install(struct actor *actor, struct conclave_error *error)
     ASSERT(machine->install.index > machine->applied);
     machine->applied = machine->install.index;
     machine->install = (struct raft_id){0};
+    machine_streams_applied(&machine->streams);
     struct envelope *applied = envelope_create(ENVELOPE_APPLIED);
     applied->applied.index = machine->applied;
     applied->applied.revision = revision(actor);
@@ -335,6 +340,9 @@ static int drain(struct actor *actor)
         case ENVELOPE_AUDIT:
             tell_mark(actor);
             break;
+        case ENVELOPE_SUBSCRIPTIONS:
+            machine_streams_take(&machine->streams, envelope);
+            break;
         case ENVELOPE_QUERY:
             machine_queries_add(&machine->queries, envelope);
             envelope = NULL;
@@ -362,6 +370,13 @@ static void flush_replies(struct actor *actor)
     actor_send(actor, ACTOR_NETWORK, &reply);
 }
 
+static long wait_ms(const struct machine *machine)
+{
+    long queries = machine_queries_wait_ms(&machine->queries);
+    long streams = machine_streams_wait_ms(&machine->streams);
+    return queries < 0 || (streams >= 0 && streams < queries) ? streams : queries;
+}
+
 static int machine_run(struct actor *actor, struct conclave_error *error)
 {
     if (!actor->state) {
@@ -372,7 +387,7 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
     struct machine *machine = actor->state;
     for (;;) {
         if (machine->stash.next == machine->stash.count)
-            inbox_wait(&actor->inbox, machine_queries_wait_ms(&machine->queries));
+            inbox_wait(&actor->inbox, wait_ms(machine));
         int ended = drain(actor);
         int code = CONCLAVE_OK;
         if (ended != ENVELOPE_QUIT)
@@ -387,7 +402,10 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
             machine_snapshot_take(actor, &machine->snapshot, machine->sessions);
         machine_queries_answer(actor, &machine->queries, machine->applied, &machine->replies);
         flush_replies(actor);
+        if (!ended)
+            machine_streams_step(actor, &machine->streams, machine->queries.fresh_us);
         if (ended == ENVELOPE_STOP) {
+            machine_streams_end(actor, &machine->streams);
             code = machine->ops->sync ? machine->ops->sync(machine->arg) : CONCLAVE_OK;
             return code ? error_set(error, code, "the state machine failed to sync: %s",
                                     conclave_code_text(code))
@@ -405,6 +423,7 @@ static void machine_stop(struct actor *actor)
         raft_runs_clear(&machine->backlog.items[i]);
     free(machine->backlog.items);
     machine_queries_deinit(&machine->queries);
+    machine_streams_deinit(&machine->streams);
     while (machine->stash.next < machine->stash.count)
         envelope_destroy(machine->stash.items[machine->stash.next++]);
     free(machine->stash.items);

@@ -149,7 +149,11 @@ static void answer_stalled(struct pass *pass, struct machine_queries *queries, u
 static void answer_envelope(struct pass *pass, struct machine_queries *queries,
                             struct envelope *envelope, uint64_t now_us)
 {
+    if (!envelope->query.valid_until_us && envelope->query.fresh_us > queries->fresh_us)
+        queries->fresh_us = envelope->query.fresh_us;
     for (uint32_t i = 0; i < envelope->query.queries.count; i++) {
+        if (envelope->query.queries.items[i].probe)
+            continue; /* it has neither bytes nor a client */
         struct stalled_query ready = {.query = envelope->query.queries.items[i],
                                       .valid_until_us = envelope->query.valid_until_us,
                                       .fresh_us = envelope->query.fresh_us,

@@ -31,6 +31,7 @@ struct machine_queries {
         uint32_t count, capacity;
     } stalled;
     uint32_t stalled_count; /* queries in all of them */
+    uint64_t fresh_us;      /* all that was committed then has been applied; 0: not known */
 };
 
 /* Takes the envelope over, a QUERY. */

@@ -73,6 +73,9 @@ void network_receive_clients(struct actor *actor);
 /* Stages answers of other actors for their clients. Takes over the bodies. */
 void network_take_replies(struct actor *actor, struct reply_list *list);
 
+/* Stages what the subscriptions of clients are told: a STREAMS. Takes over the bodies. */
+void network_take_streams(struct actor *actor, struct envelope *envelope);
+
 /* Stages the answer to a STATUS. */
 void network_take_status(struct actor *actor, const struct raft_origin *origin,
                          struct client_status *status);

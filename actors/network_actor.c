@@ -91,6 +91,9 @@ static int drain(struct actor *actor, uint64_t now_us)
         case ENVELOPE_REPLY:
             network_take_replies(actor, &envelope->reply);
             break;
+        case ENVELOPE_STREAMS:
+            network_take_streams(actor, envelope);
+            break;
         case ENVELOPE_STATUS:
             network_take_status(actor, &envelope->status.origin, envelope->status.status);
             break;

@@ -58,6 +58,7 @@ void network_clients_stop(struct network *network)
     free(side->frames.items);
     free(side->proposals.items);
     query_list_clear(&side->queries);
+    stream_requests_clear(&side->stream_requests);
 }
 /* --- Taken in --------------------------------------------------------------------------------- */
 
@@ -161,6 +162,11 @@ static void take_op(struct actor *actor, client_handle client, const struct clie
     case CLIENT_OP_READ_STALE:
     case CLIENT_OP_READ_LEASE:
         take_work(&network->clients, client, op, frame);
+        break;
+    case CLIENT_OP_SUBSCRIBE:
+    case CLIENT_OP_CREDIT:
+    case CLIENT_OP_UNSUBSCRIBE:
+        network_ask_stream(&network->clients, client, op, frame);
         break;
     case CLIENT_OP_MEMBER:
         network_ask_change(actor, client, op);
@@ -293,6 +299,7 @@ static void hand_on(struct actor *actor)
         side->queries = (struct query_list){0};
         actor_send(actor, ACTOR_RAFT, &read);
     }
+    network_hand_streams_on(actor);
 }
 
 static void receive_from(struct actor *actor, struct clients *port)

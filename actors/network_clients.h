@@ -17,6 +17,7 @@ struct open_frame {
     client_handle client;
     uint32_t first, last; /* indexes into replies.items, linked through `next` */
     uint32_t reply_count;
+    bool streams; /* the client has subscriptions, or had some a moment ago */
     size_t bytes;
 };
 
@@ -28,6 +29,7 @@ struct staged_reply {
     const char *text; /* static explanation instead of a body, or NULL */
     uint32_t next;    /* index + 1 of the next one of the same frame; 0: last */
     bool redirect;    /* body: who leads */
+    bool stream;      /* of a subscription */
     bool aged;        /* of a stale read */
     uint64_t age_ms;
 };
@@ -73,7 +75,9 @@ struct client_side {
         uint32_t count, capacity;
     } proposals;
     struct query_list queries;
-    bool in_session; /* one of the proposals is of a client session */
+    struct stream_requests stream_requests;
+    uint32_t stream_requests_on_the_way; /* to the state machine, and those above */
+    bool in_session;                     /* one of the proposals is of a client session */
 
     uint64_t clock_us; /* leader: up to when cluster time is in the log (SESSION_CLOCK) */
 };
@@ -92,6 +96,15 @@ void network_ask_status(struct actor *actor, client_handle client, uint64_t requ
 void network_ask_transfer(struct actor *actor, client_handle client, const struct client_op *op);
 
 void network_ask_change(struct actor *actor, client_handle client, const struct client_op *op);
+
+/* SUBSCRIBE, CREDIT and UNSUBSCRIBE (network_streams.c). */
+void network_ask_stream(struct client_side *side, client_handle client, const struct client_op *op,
+                        struct buf *frame);
+
+/* A frame of a subscription could not be sent to this client: it is not there any more. */
+void network_stream_gone(struct client_side *side, client_handle client);
+
+void network_hand_streams_on(struct actor *actor);
 
 /* Any operation, at a node without a core. */
 void network_ask_in_repair(struct actor *actor, client_handle client, const struct client_op *op);

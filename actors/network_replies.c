@@ -65,6 +65,7 @@ void network_stage_reply(struct client_side *side, client_handle client, struct 
         frame->first = index;
     frame->last = index;
     frame->bytes += bytes;
+    frame->streams |= reply.stream;
 }
 
 void network_answer(struct client_side *side, client_handle client, uint64_t request, int code,
@@ -181,16 +182,22 @@ static void pack_reply(const struct network *network, struct pack *pack,
 /* Sends, or keeps the frame for a client that does not read fast enough. What the node holds for a
  * client is bounded in bytes and what it keeps in time; beyond that its answers are lost to that
  * client, whose operations then time out. */
-static void send_frame(struct client_side *side, client_handle client, struct buf *frame,
+static void send_frame(struct client_side *side, const struct open_frame *open, struct buf *frame,
                        uint64_t now_us)
 {
+    client_handle client = open->client;
     struct clients *port = side->ports[client_handle_tag(client)];
     const struct meter *meter = clients_meter(port, client);
+    if (!meter && open->streams)
+        network_stream_gone(side, client);
     if (!meter || !reply_room_for_frame(meter, frame->bytes)) {
         buf_unref(frame);
         return;
     }
-    if (clients_send(port, client, &frame) != CLIENTS_FULL)
+    enum clients_outcome outcome = clients_send(port, client, &frame);
+    if (outcome == CLIENTS_GONE && open->streams)
+        network_stream_gone(side, client);
+    if (outcome != CLIENTS_FULL)
         return;
     if (side->kept.count == KEPT_FRAMES_MAX) {
         buf_unref(frame);
@@ -236,7 +243,7 @@ void network_flush_replies(struct actor *actor, uint64_t now_us)
             index = reply->next - 1;
         }
         side->frame_of[client_handle_tag(frame->client)].items[frame->client & 0xffffffff] = 0;
-        send_frame(side, frame->client, pack_take(&pack), now_us);
+        send_frame(side, frame, pack_take(&pack), now_us);
     }
     side->frames.count = 0;
     side->replies.count = 0;

@@ -74,8 +74,7 @@ int client_request_begin(struct client_reader *reader, const void *data, size_t 
 static bool op_type_known(uint64_t type)
 {
     return (type >= CLIENT_OP_PROPOSE && type <= CLIENT_OP_SESSION) || type == CLIENT_OP_MEMBER ||
-           type == CLIENT_OP_TRANSFER || type == CLIENT_OP_READ_STALE ||
-           type == CLIENT_OP_READ_LEASE;
+           (type >= CLIENT_OP_TRANSFER && type <= CLIENT_OP_UNSUBSCRIBE);
 }
 
 /* Reads the further field that READ_STALE and its answer have; false if the next one is missing or
@@ -133,7 +132,8 @@ void client_op_pack(struct pack *pack, const struct client_op *op)
     pack_array(pack, op->type == CLIENT_OP_READ_STALE ? 4 : 3);
     pack_uint(pack, op->id);
     pack_uint(pack, op->type);
-    if (op->type == CLIENT_OP_STATUS || op->type == CLIENT_OP_LEADER)
+    if (op->type == CLIENT_OP_STATUS || op->type == CLIENT_OP_LEADER ||
+        op->type == CLIENT_OP_UNSUBSCRIBE)
         pack_nil(pack);
     else
         pack_bin(pack, op->body.data, op->body.bytes);

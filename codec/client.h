@@ -35,7 +35,10 @@ enum client_op_type {
     CLIENT_OP_MEMBER = 8,      /* body: bin, codec/member.h; answered when it is committed */
     CLIENT_OP_TRANSFER = 11,   /* body: bin, the name of the voter that is to lead; empty: any */
     CLIENT_OP_READ_STALE = 12, /* as READ, and how old the answer may be */
-    CLIENT_OP_READ_LEASE = 13  /* as READ; the leader's lease is good enough */
+    CLIENT_OP_READ_LEASE = 13, /* as READ; the leader's lease is good enough */
+    CLIENT_OP_SUBSCRIBE = 14,  /* body: bin, codec/stream.h: answered by a stream of replies */
+    CLIENT_OP_CREDIT = 15,     /* body: bin; of the subscription that has the same id */
+    CLIENT_OP_UNSUBSCRIBE = 16 /* body: nil */
 };
 
 /* --- Requests --------------------------------------------------------------------------------- */
@@ -61,7 +64,8 @@ MUST_USE int client_request_begin(struct client_reader *reader, const void *data
 MUST_USE int client_request_next(struct client_reader *reader, struct client_op *ret);
 
 /* Begins a request of `count` operations in a pack that the caller has initialised, then
- * client_op_pack count times, then pack_take. STATUS and LEADER get nil for a body, others bin. */
+ * client_op_pack count times, then pack_take. STATUS, LEADER and UNSUBSCRIBE get nil for a body,
+ * others bin. */
 void client_request_pack(struct pack *pack, uint32_t count);
 void client_op_pack(struct pack *pack, const struct client_op *op);
 

@@ -6,6 +6,7 @@
 #include "machine/kv_query.h"
 #include "machine/kv_record.h"
 #include "machine/kv_snapshot.h"
+#include "machine/kv_watch.h"
 #include "machine/reply.h"
 #include "machine/session_table.h"
 #include "machine/tables_lmdb.h"
@@ -18,12 +19,14 @@ struct kv {
     struct tables *tables;
     struct kv_state state; /* committed */
     struct kv_sessions sessions;
+    struct kv_watch watch;
 };
 
 struct kv *kv_create_in(struct tables *tables)
 {
     struct kv *kv = mem_zalloc(sizeof *kv);
     kv->tables = tables;
+    kv_watch_init(&kv->watch, tables, &kv->state);
     return kv;
 }
 
@@ -55,6 +58,11 @@ void kv_destroy(struct kv *kv)
 void kv_keep_sessions(struct kv *kv, struct kv_sessions sessions)
 {
     kv->sessions = sessions;
+}
+
+struct feed kv_watch_feed(struct kv *kv)
+{
+    return kv_watch_as_feed(&kv->watch);
 }
 
 uint64_t kv_revision(const struct kv *kv)

@@ -10,6 +10,7 @@
 #define MACHINE_KV_H
 
 #include "base/error.h"
+#include "machine/feed.h"
 
 struct kv;
 struct session_sink;
@@ -42,5 +43,8 @@ void kv_keep_sessions(struct kv *kv, struct kv_sessions sessions);
 
 /* The revision of the last applied change. State-machine thread. */
 uint64_t kv_revision(const struct kv *kv);
+
+/* The changes of keys (machine/kv_watch.h), to be used while it is open. State-machine thread. */
+struct feed kv_watch_feed(struct kv *kv);
 
 #endif

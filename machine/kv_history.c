@@ -91,10 +91,11 @@ static int change_move(struct tables_cursor *cursor, enum tables_move move, stru
     return rc ? rc : change_read(key, value, ret);
 }
 
-int kv_history_seek(struct tables_cursor *cursor, uint64_t revision, struct kv_change *ret)
+int kv_history_seek(struct tables_cursor *cursor, uint64_t revision, uint32_t sub,
+                    struct kv_change *ret)
 {
     struct disk_key name;
-    return change_move(cursor, TABLES_FROM, key_of(&name, revision, 0), ret);
+    return change_move(cursor, TABLES_FROM, key_of(&name, revision, sub), ret);
 }
 
 int kv_history_next(struct tables_cursor *cursor, struct kv_change *ret)

@@ -52,9 +52,9 @@ MUST_USE int kv_history_compact(struct tables_cursor *cursor, struct kv_state *s
 /* --- Reading: a cursor on TABLE_HISTORY --------------------------------------------------------
  */
 
-/* The first change of this revision or a later one; then the next. NOT_FOUND: there is none.
+/* The first change at or behind this place; then the next. NOT_FOUND: there is none.
  * CORRUPT. The slices are borrowed from the table. */
-MUST_USE int kv_history_seek(struct tables_cursor *cursor, uint64_t revision,
+MUST_USE int kv_history_seek(struct tables_cursor *cursor, uint64_t revision, uint32_t sub,
                              struct kv_change *ret);
 MUST_USE int kv_history_next(struct tables_cursor *cursor, struct kv_change *ret);
 
