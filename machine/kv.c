@@ -10,6 +10,7 @@
 #include "machine/reply.h"
 #include "machine/session_table.h"
 #include "machine/tables_lmdb.h"
+#include "machine/topic_read.h"
 
 #include <stdlib.h>
 
@@ -18,6 +19,7 @@ struct kv {
     bool tables_are_own;
     struct tables *tables;
     struct kv_state state; /* committed */
+    uint64_t clock_ms;     /* cluster time, likewise */
     struct kv_sessions sessions;
     struct kv_watch watch;
 };
@@ -200,7 +202,9 @@ static int kv_fill_batch(struct kv *kv, struct kv_batch *batch,
         if (rc)
             return rc;
     }
-    return sessions_save(kv, &batch->tx); /* Rules 7 and 43: with the data, or not at all */
+    int rc = topic_batch_flush(&batch->topics);
+    return rc ? rc
+              : sessions_save(kv, &batch->tx); /* Rules 7 and 43: with the data, or not at all */
 }
 
 /* rc. One attempt at a whole batch; after a failure nothing has changed. */
@@ -211,6 +215,7 @@ static int kv_apply_batch(struct kv *kv, const struct conclave_command *commands
     int rc = tables_begin(kv->tables, &batch.tx);
     if (rc)
         return rc;
+    topic_batch_init(&batch.topics, &batch.tx);
     rc = kv_fill_batch(kv, &batch, commands, count, replies);
     kv_batch_close(&batch);
     if (rc) {
@@ -250,7 +255,10 @@ static void kv_query(void *machine, const void *data, size_t bytes,
 {
     struct kv *kv = machine;
     ASSERT(kv->open);
-    kv_query_answer(kv->tables, kv->state.revision, data, bytes, reply);
+    if (topic_is_query(topic_opcode_peek(data, bytes)))
+        topic_query_answer(kv->tables, kv->state.revision, kv->clock_ms, data, bytes, reply);
+    else
+        kv_query_answer(kv->tables, kv->state.revision, data, bytes, reply);
 }
 
 static int kv_sync(void *machine)
@@ -307,6 +315,9 @@ static int kv_restore(void *machine, uint64_t index, struct conclave_snapshot_so
 static bool kv_frees(const void *data, size_t bytes)
 {
     struct kv_command command;
+    struct topic_command topic;
+    if (topic_opcode_peek(data, bytes) == TOPIC_DELETE)
+        return topic_command_decode(data, bytes, &topic) == CONCLAVE_OK;
     return kv_command_decode(data, bytes, &command) == CONCLAVE_OK &&
            (command.opcode == KV_DELETE || command.opcode == KV_DELETE_RANGE);
 }

@@ -8,6 +8,7 @@ void kv_batch_close(struct kv_batch *batch)
     for (int i = 0; i < KV_SPACES; i++)
         tables_cursor_close(&batch->keys[i]);
     tables_cursor_close(&batch->history);
+    topic_batch_deinit(&batch->topics);
 }
 
 void kv_change_begin(struct kv_batch *batch)

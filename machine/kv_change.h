@@ -12,6 +12,7 @@
 
 #include "machine/kv_history.h"
 #include "machine/reply.h"
+#include "machine/topic.h"
 
 /* Where keys live; of equal form, and never seen by one another. */
 enum kv_space {
@@ -32,6 +33,7 @@ struct kv_batch {
     struct tables_cursor history;
     struct kv_state state; /* after what was applied so far */
     uint64_t clock_ms;     /* cluster time */
+    struct topic_batch topics;
 
     /* The command at hand. */
     uint64_t index;                    /* its entry's */

@@ -77,6 +77,11 @@ int kv_command_apply(struct kv_batch *batch, const struct conclave_command *entr
                      struct conclave_reply_sink *reply)
 {
     struct kv_command command;
+    if (topic_is_command(topic_opcode_peek(entry->data, entry->bytes))) {
+        batch->topics.clock_ms = batch->clock_ms;
+        return topic_command_apply(&batch->topics, &batch->state.revision, entry->data,
+                                   entry->bytes, reply);
+    }
     int code = kv_command_decode(entry->data, entry->bytes, &command);
     if (code) {
         if (reply)

@@ -111,7 +111,7 @@ struct tables_cursor {
     struct tables_tx *tx;
     enum table table;
     bool placed, erased;
-    bool append;  /* set by its user: every key that is put is behind all others of the table */
+    bool append;  /* set by its user: most keys that are put are behind all others of the table */
     bool met_end; /* the implementation's */
     void *handle;
 };

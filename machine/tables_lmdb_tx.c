@@ -222,6 +222,8 @@ int lmdb_cursor_put(struct tables_cursor *cursor, struct slice key, size_t bytes
     MDB_val name = val_of(key), value = {bytes, NULL};
     unsigned flags = cursor->append ? MDB_RESERVE | MDB_APPEND : MDB_RESERVE;
     int rc = mdb_cursor_put(cursor->handle, &name, &value, flags); /* appended pages are full */
+    if (rc == MDB_KEYEXIST && cursor->append) /* not behind all others: it goes where it belongs */
+        rc = mdb_cursor_put(cursor->handle, &name, &value, MDB_RESERVE);
     *ret_room = value.mv_data;
     if (!rc)
         rc = leave_end(cursor, &name);

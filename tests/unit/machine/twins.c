@@ -2,6 +2,7 @@
  * state, the same bytes in snapshots, over kills, growth and restores. And what is stored of the
  * sessions is what there is. */
 #include "codec/session.h"
+#include "codec/topic.h"
 #include "machine/session_internal.h"
 #include "machine/session_layer.h"
 #include "machine/tables_lmdb.h"
@@ -150,8 +151,44 @@ static void log_request(const struct session_request *request)
     log_bytes(&pack, true);
 }
 
+/* Topics of all kinds of retention, ids that come again, and now and then one that is deleted. */
+static void draw_topic_command(struct pack *pack)
+{
+    static uint8_t data[3000];
+    uint8_t name = (uint8_t)('t' + below(4));
+    uint64_t expect = below(40);
+    struct topic_settings settings = {.count_max = name == 'u' ? 7 : 0,
+                                      .bytes_max = name == 'v' ? 2000 : 0,
+                                      .age_ms = name == 'w' ? 30000 : 0,
+                                      .dedup_ms = 20000,
+                                      .dedup_count = 20};
+    struct topic_publish publish = {.name = {&name, 1},
+                                    .count = 1 + (uint32_t)below(5),
+                                    .expect = below(10) ? NULL : &expect,
+                                    .have_ids = below(2)};
+    uint64_t what = below(60);
+    if (what == 0)
+        topic_delete_pack(pack, publish.name);
+    if (what > 0 && what < 8)
+        topic_create_pack(pack, publish.name, &settings);
+    if (what < 8)
+        return;
+    topic_publish_begin(pack, &publish);
+    for (uint32_t i = 0; i < publish.count; i++)
+        topic_publish_data(pack, (struct slice){data, below(12) ? below(100) : below(3000)});
+    topic_publish_ids(pack, &publish);
+    for (uint32_t i = 0; publish.have_ids && i < publish.count; i++) {
+        uint8_t id[2] = {'i', (uint8_t)below(60)};
+        topic_publish_id(pack, (struct slice){id, below(5) ? sizeof id : 0});
+    }
+}
+
 static void draw_command(struct pack *pack)
 {
+    if (below(3) == 0) {
+        draw_topic_command(pack);
+        return;
+    }
     static uint8_t value[3000];
     uint8_t key = (uint8_t)('a' + below(26)), end = (uint8_t)(key + below(3));
     struct kv_command command = {.opcode = KV_PUT, .key = {&key, 1}, .value = {value, below(300)}};

@@ -1,0 +1,180 @@
+#include "machine/topic.h"
+
+#include "machine/audit_chain.h"
+#include "machine/reply.h"
+#include "machine/topic_internal.h"
+
+/* --- The kept record ---------------------------------------------------------------------------
+ */
+
+void topic_batch_init(struct topic_batch *batch, struct tables_tx *tx)
+{
+    batch->tx = tx;
+    batch->clock_ms = 0;
+    batch->newest = batch->oldest = (struct tables_cursor){0};
+    batch->loaded = batch->changed = batch->none_dead = false;
+    batch->name_bytes = 0;
+}
+
+void topic_batch_deinit(struct topic_batch *batch)
+{
+    tables_cursor_close(&batch->newest);
+    tables_cursor_close(&batch->oldest);
+}
+
+static struct slice kept_name(const struct topic_batch *batch)
+{
+    return (struct slice){batch->name, batch->name_bytes};
+}
+
+int topic_batch_flush(struct topic_batch *batch)
+{
+    if (!batch->changed)
+        return 0;
+    struct topic_key key = topic_name_key(kept_name(batch));
+    void *room = NULL;
+    int rc = tables_put(batch->tx, TABLE_TOPICS, topic_key_slice(&key), TOPIC_RECORD_BYTES, &room);
+    if (rc)
+        return rc;
+    topic_numbers_write(room, &batch->record, TOPIC_RECORD_BYTES);
+    batch->changed = false;
+    return 0;
+}
+
+static void keep(struct topic_batch *batch, struct slice name)
+{
+    memcpy(batch->name, name.data, name.bytes);
+    batch->name_bytes = name.bytes;
+    batch->loaded = true;
+}
+
+int topic_load(struct topic_batch *batch, struct slice name)
+{
+    if (batch->loaded && tables_compare(name, kept_name(batch)) == 0)
+        return 0;
+    int rc = topic_batch_flush(batch);
+    if (rc)
+        return rc;
+    batch->loaded = false;
+    struct topic_key key = topic_name_key(name);
+    struct slice stored = {0};
+    rc = tables_get(batch->tx, TABLE_TOPICS, topic_key_slice(&key), &stored);
+    if (!rc)
+        rc = topic_numbers_read(stored, &batch->record, TOPIC_RECORD_BYTES);
+    if (!rc)
+        keep(batch, name);
+    return rc;
+}
+
+int topic_blocks_open(struct topic_batch *batch, struct tables_cursor *cursor)
+{
+    return cursor->tx ? 0 : tables_cursor_open(batch->tx, TABLE_MESSAGES, cursor);
+}
+
+/* --- Commands ----------------------------------------------------------------------------------
+ */
+
+void topic_note_effect(struct conclave_reply_sink *reply, const void *data, size_t bytes)
+{
+    if (reply)
+        reply->effect = reply->effect * 31 + audit_effect(data, bytes);
+}
+
+void topic_answer(struct conclave_reply_sink *reply, int code, uint64_t revision, uint64_t number)
+{
+    if (!reply)
+        return;
+    struct pack pack;
+    pack_init(&pack, 0);
+    pack_array(&pack, 2);
+    pack_uint(&pack, revision);
+    pack_uint(&pack, number);
+    reply_sink_take(reply, code, pack_take(&pack));
+}
+
+static bool same_settings(const struct topic_record *record, const struct topic_settings *settings)
+{
+    return record->count_max == settings->count_max && record->bytes_max == settings->bytes_max &&
+           record->age_ms == settings->age_ms && record->dedup_ms == settings->dedup_ms &&
+           record->dedup_count == settings->dedup_count;
+}
+
+static int create(struct topic_batch *batch, uint64_t *revision,
+                  const struct topic_command *command, struct conclave_reply_sink *reply)
+{
+    const struct topic_settings *settings = &command->settings;
+    int rc = topic_load(batch, command->name);
+    if (rc == 0) {
+        bool same = same_settings(&batch->record, settings);
+        topic_answer(reply, same ? CONCLAVE_OK : CONCLAVE_EXISTS, *revision, batch->record.id);
+        return 0;
+    }
+    if (rc != CONCLAVE_NOT_FOUND)
+        return rc;
+    batch->record = (struct topic_record){.id = ++*revision,
+                                          .count_max = settings->count_max,
+                                          .bytes_max = settings->bytes_max,
+                                          .age_ms = settings->age_ms,
+                                          .dedup_ms = settings->dedup_ms,
+                                          .dedup_count = settings->dedup_count,
+                                          .first = 1,
+                                          .end = 1};
+    keep(batch, command->name);
+    batch->changed = true;
+    topic_answer(reply, CONCLAVE_OK, *revision, batch->record.id);
+    return 0;
+}
+
+/* What it held is erased bit by bit (topic_bury): it may be millions of messages. */
+static int delete (struct topic_batch *batch, uint64_t *revision,
+                   const struct topic_command *command, struct conclave_reply_sink *reply)
+{
+    int rc = topic_load(batch, command->name);
+    if (rc == CONCLAVE_NOT_FOUND) {
+        topic_answer(reply, CONCLAVE_OK, *revision, 0);
+        return 0;
+    }
+    if (!rc)
+        rc = topic_batch_flush(batch); /* one that was created in this batch is stored now */
+    if (rc)
+        return rc;
+    topic_note_effect(reply, &batch->record, sizeof batch->record);
+    batch->loaded = batch->none_dead = false;
+    struct topic_key key = topic_name_key(command->name);
+    rc = tables_erase(batch->tx, TABLE_TOPICS, topic_key_slice(&key));
+    struct topic_key dead = topic_key_tagged(TOPIC_TAG_DEAD);
+    topic_key_add_number(&dead, batch->record.id);
+    if (!rc)
+        rc = tables_put_bytes(batch->tx, TABLE_TOPICS, topic_key_slice(&dead), (struct slice){0});
+    if (rc)
+        return rc;
+    topic_answer(reply, CONCLAVE_OK, ++*revision, 1);
+    return 0;
+}
+
+int topic_command_apply(struct topic_batch *batch, uint64_t *revision, const void *data,
+                        size_t bytes, struct conclave_reply_sink *reply)
+{
+    struct topic_command command;
+    int code = topic_command_decode(data, bytes, &command);
+    if (code) {
+        if (reply)
+            reply_sink_take(reply, code, NULL);
+        return 0;
+    }
+    if (reply)
+        reply->effect = 0; /* it may be tried again */
+    int rc = topic_bury(batch);
+    if (rc)
+        return rc;
+    if (command.opcode == TOPIC_CREATE)
+        return create(batch, revision, &command, reply);
+    if (command.opcode == TOPIC_DELETE)
+        return delete (batch, revision, &command, reply);
+    rc = topic_load(batch, command.name);
+    if (rc == CONCLAVE_NOT_FOUND) {
+        topic_answer(reply, CONCLAVE_NOT_FOUND, *revision, 0);
+        return 0;
+    }
+    return rc ? rc : topic_publish(batch, revision, &command, reply);
+}

@@ -1,0 +1,41 @@
+/* machine/topic.h - topics: what their commands do to the tables inside the apply of a batch.
+ *
+ * Everything depends on the commands and on the cluster clock that is written in the log, so that
+ * every node has the same blocks under the same keys. A publish is one append of what came, copied
+ * once, from the log's entry to the page. What goes by retention or with a deleted topic is erased
+ * by later commands, a bounded part each. State-machine thread.
+ *
+ * Functions that say "rc" return 0 or the code of a failure of this node's tables, TABLES_FULL too:
+ * the batch is then to be aborted. */
+#ifndef MACHINE_TOPIC_H
+#define MACHINE_TOPIC_H
+
+#include "machine/topic_record.h"
+
+/* One apply. The record of the topic that was used last is kept here, and stored when another one
+ * is used or the batch ends: thousands of publishes in one batch store it once. */
+struct topic_batch {
+    struct tables_tx *tx;
+    uint64_t clock_ms;
+    struct tables_cursor newest, oldest; /* over the blocks; opened when they are needed */
+    bool loaded, changed;
+    bool none_dead; /* no deleted topic is left to be erased: it has been looked at */
+    size_t name_bytes;
+    uint8_t name[CONCLAVE_TOPIC_BYTES_MAX];
+    struct topic_record record;
+};
+
+void topic_batch_init(struct topic_batch *batch, struct tables_tx *tx);
+
+/* rc. Stores what is kept. Before the batch is committed. */
+MUST_USE int topic_batch_flush(struct topic_batch *batch);
+
+/* In any case, before the transaction ends. */
+void topic_batch_deinit(struct topic_batch *batch);
+
+/* rc. Applies a command whose opcode topic_is_command knows, and sets its answer (`reply` NULL:
+ * nobody asks). *revision is the store's, raised by one if anything changes. */
+MUST_USE int topic_command_apply(struct topic_batch *batch, uint64_t *revision, const void *data,
+                                 size_t bytes, struct conclave_reply_sink *reply);
+
+#endif

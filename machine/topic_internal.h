@@ -1,0 +1,50 @@
+/* machine/topic_internal.h - what the files of topics share: topic.c (create, delete, the kept
+ * record), topic_publish.c, topic_dedup.c, topic_retention.c. State-machine thread; all functions
+ * return an rc (machine/topic.h). */
+#ifndef MACHINE_TOPIC_INTERNAL_H
+#define MACHINE_TOPIC_INTERNAL_H
+
+#include "machine/topic.h"
+
+/* Makes batch->record the topic's. NOT_FOUND: there is none. */
+MUST_USE int topic_load(struct topic_batch *batch, struct slice name);
+
+/* rc. Opens a cursor of the batch over the blocks unless it is. */
+MUST_USE int topic_blocks_open(struct topic_batch *batch, struct tables_cursor *cursor);
+
+/* For the audit: what was found where a command changes something. */
+void topic_note_effect(struct conclave_reply_sink *reply, const void *data, size_t bytes);
+void topic_answer(struct conclave_reply_sink *reply, int code, uint64_t revision, uint64_t number);
+
+/* A publish to the topic of batch->record. */
+MUST_USE int topic_publish(struct topic_batch *batch, uint64_t *revision,
+                           struct topic_command *command, struct conclave_reply_sink *reply);
+
+/* --- topic_dedup.c: of batch->record, which compares ids ---------------------------------------
+ */
+
+/* *ret_sequence: the message that was published under this id within the window; 0: none. */
+MUST_USE int topic_dedup_find(struct topic_batch *batch, struct slice id, uint64_t *ret_sequence);
+
+/* Notes the id of a message that gets this sequence. */
+MUST_USE int topic_dedup_note(struct topic_batch *batch, struct slice id, uint64_t sequence);
+
+/* Notes in what order they came: once for each publish, after its ids. `first` is the sequence of
+ * the first message. */
+MUST_USE int topic_dedup_order(struct topic_batch *batch, const struct topic_message *messages,
+                               uint32_t count, uint64_t first);
+
+/* Erases what is behind the window, a bounded part. */
+MUST_USE int topic_dedup_expire(struct topic_batch *batch);
+
+/* --- topic_retention.c -------------------------------------------------------------------------
+ */
+
+/* Erases what batch->record keeps no more, at most so many blocks. */
+MUST_USE int topic_trim(struct topic_batch *batch, uint32_t blocks_max,
+                        struct conclave_reply_sink *reply);
+
+/* Erases a part of what deleted topics have left, if any. */
+MUST_USE int topic_bury(struct topic_batch *batch);
+
+#endif

@@ -1,0 +1,186 @@
+/* Publishing: what is new of a batch becomes blocks at the end of its topic. */
+#include "base/fatal.h"
+#include "machine/reply.h"
+#include "machine/topic_internal.h"
+
+#include <stdlib.h>
+
+/* One publish. */
+struct publish {
+    struct topic_message *fresh; /* to be published */
+    uint32_t fresh_count;
+    uint32_t blocks;
+    bool have_ids;                      /* one of them has an id that is compared */
+    struct topic_duplicate *duplicates; /* NULL: there can be none */
+    uint32_t duplicate_count;
+    struct topic_message one;
+};
+
+/* rc. Whether a message of the batch would be new. */
+static int any_is_new(struct topic_batch *batch, struct topic_messages messages, bool *ret)
+{
+    *ret = !messages.have_ids || !batch->record.dedup_ms;
+    for (uint32_t left = messages.count; left > 0 && !*ret; left--) {
+        struct topic_message message = topic_messages_next(&messages);
+        uint64_t sequence = 0;
+        int rc = message.id.bytes ? topic_dedup_find(batch, message.id, &sequence) : 0;
+        if (rc)
+            return rc;
+        *ret = sequence == 0;
+    }
+    return 0;
+}
+
+/* rc. Tells new messages from those that were there, and notes the ids of new ones: the same id
+ * twice in one batch is published once. */
+static int sort_out(struct topic_batch *batch, struct publish *publish,
+                    struct topic_messages *messages)
+{
+    bool compared = messages->have_ids && batch->record.dedup_ms;
+    for (uint32_t i = 0; i < messages->count; i++) {
+        struct topic_message message = topic_messages_next(messages);
+        uint64_t sequence = 0;
+        int rc = 0;
+        if (compared && message.id.bytes) {
+            rc = topic_dedup_find(batch, message.id, &sequence);
+            if (!rc && sequence == 0)
+                rc = topic_dedup_note(batch, message.id, batch->record.end + publish->fresh_count);
+            publish->have_ids |= sequence == 0;
+        }
+        if (rc)
+            return rc;
+        if (sequence == 0)
+            publish->fresh[publish->fresh_count++] = message;
+        else
+            publish->duplicates[publish->duplicate_count++] = (struct topic_duplicate){i, sequence};
+    }
+    return 0;
+}
+
+static size_t entry_bytes(const struct topic_message *message)
+{
+    return TOPIC_ENTRY_BYTES + message->id.bytes + message->data.bytes;
+}
+
+static uint8_t *entry_write(uint8_t *at, const struct topic_message *message)
+{
+    uint32_t data_bytes = htole32((uint32_t)message->data.bytes);
+    memcpy(at, &data_bytes, sizeof data_bytes);
+    at[4] = (uint8_t)message->id.bytes;
+    at += TOPIC_ENTRY_BYTES;
+    if (message->id.bytes)
+        memcpy(at, message->id.data, message->id.bytes);
+    at += message->id.bytes;
+    if (message->data.bytes)
+        memcpy(at, message->data.data, message->data.bytes);
+    return at + message->data.bytes;
+}
+
+/* rc. Appends messages as one block. */
+static int block_append(struct topic_batch *batch, const struct topic_message *messages,
+                        uint32_t count, size_t bytes, uint64_t revision)
+{
+    struct topic_record *record = &batch->record;
+    struct topic_key key = topic_block_key(record->id, record->end);
+    struct topic_block block = {revision, batch->clock_ms, count};
+    void *room = NULL;
+    int rc = tables_cursor_put(&batch->newest, topic_key_slice(&key), bytes, &room);
+    if (rc)
+        return rc;
+    topic_numbers_write(room, &block, sizeof block);
+    uint8_t *at = (uint8_t *)room + sizeof block;
+    for (uint32_t i = 0; i < count; i++)
+        at = entry_write(at, &messages[i]);
+    ASSERT(at == (uint8_t *)room + bytes);
+    record->end += count;
+    record->bytes += bytes;
+    if (record->head_end == 0) {
+        record->head_end = record->end;
+        record->head_bytes = bytes;
+        record->head_ms = batch->clock_ms;
+    }
+    return 0;
+}
+
+/* rc. */
+static int append(struct topic_batch *batch, struct publish *publish, uint64_t revision)
+{
+    int rc = topic_blocks_open(batch, &batch->newest);
+    batch->newest.append = true; /* of the topic that was created last it is */
+    for (uint32_t at = 0, count = 0; !rc && at < publish->fresh_count; at += count) {
+        size_t bytes = sizeof(struct topic_block) + entry_bytes(&publish->fresh[at]);
+        for (count = 1; at + count < publish->fresh_count; count++) {
+            size_t more = entry_bytes(&publish->fresh[at + count]);
+            if (bytes + more > TOPIC_BLOCK_BYTES)
+                break;
+            bytes += more;
+        }
+        rc = block_append(batch, publish->fresh + at, count, bytes, revision);
+        publish->blocks++;
+    }
+    return rc;
+}
+
+/* rc. What is new goes to the end of the topic, and what has to go for it is erased. */
+static int take(struct topic_batch *batch, struct publish *publish, uint64_t *revision,
+                struct conclave_reply_sink *reply)
+{
+    uint64_t first = batch->record.end;
+    topic_note_effect(reply, &batch->record, sizeof batch->record);
+    batch->changed = true;
+    int rc = append(batch, publish, *revision + 1);
+    if (!rc && publish->have_ids)
+        rc = topic_dedup_order(batch, publish->fresh, publish->fresh_count, first);
+    if (!rc && batch->record.dedup_ms)
+        rc = topic_dedup_expire(batch);
+    if (!rc) /* more than what came: it catches up */
+        rc = topic_trim(batch, 16 + 2 * publish->blocks, reply);
+    *revision += !rc;
+    return rc;
+}
+
+static void publish_answer(const struct topic_batch *batch, const struct publish *publish,
+                           uint64_t revision, struct conclave_reply_sink *reply)
+{
+    if (!reply)
+        return;
+    struct pack pack;
+    struct topic_published published = {.revision = revision,
+                                        .first = batch->record.end - publish->fresh_count,
+                                        .count = publish->fresh_count,
+                                        .duplicate_count = publish->duplicate_count};
+    pack_init(&pack, 0);
+    topic_published_pack(&pack, &published, publish->duplicates);
+    reply_sink_take(reply, CONCLAVE_OK, pack_take(&pack));
+}
+
+int topic_publish(struct topic_batch *batch, uint64_t *revision, struct topic_command *command,
+                  struct conclave_reply_sink *reply)
+{
+    struct topic_messages *messages = &command->messages;
+    uint64_t last = batch->record.end - 1;
+    if (command->expected && command->expect != last) {
+        bool new = true;
+        int rc = any_is_new(batch, *messages, &new);
+        if (rc)
+            return rc;
+        if (new) {
+            topic_answer(reply, CONCLAVE_COMPARE_FAILED, *revision, last);
+            return 0;
+        }
+    }
+    struct publish publish = {.fresh = &publish.one};
+    if (messages->count > 1)
+        publish.fresh = mem_alloc(messages->count * sizeof *publish.fresh);
+    if (messages->have_ids)
+        publish.duplicates = mem_alloc(messages->count * sizeof *publish.duplicates);
+    int rc = sort_out(batch, &publish, messages);
+    if (!rc && publish.fresh_count)
+        rc = take(batch, &publish, revision, reply);
+    if (!rc)
+        publish_answer(batch, &publish, *revision, reply);
+    if (publish.fresh != &publish.one)
+        free(publish.fresh);
+    free(publish.duplicates);
+    return rc;
+}

@@ -1,0 +1,165 @@
+/* machine/topic_record.h - what the tables keep of topics. Numbers in keys are 8 bytes big-endian,
+ * in values little-endian. Any thread.
+ *
+ *     topics      't' name                  struct topic_record: settings and state
+ *                 'i' topic id              struct topic_id_record: where this message id was seen
+ *                 'o' topic sequence        time (8), end (8), then the ids that the publish which
+ *                                           began there brought: length (1), bytes
+ *                 'x' topic                 empty: deleted, and its rest is still to be erased
+ *     messages    topic sequence            a block: struct topic_block, then count times
+ *                                           data bytes (4), id bytes (1), id, data
+ *
+ * `topic` is the id of a topic, the revision that created it: a name that is used again is another
+ * topic. `sequence` in a key is that of the first message of the block. A block holds messages of
+ * one publish: at most TOPIC_BLOCK_BYTES, or a single one. */
+#ifndef MACHINE_TOPIC_RECORD_H
+#define MACHINE_TOPIC_RECORD_H
+
+#include "base/fatal.h"
+#include "codec/topic.h"
+#include "machine/tables.h"
+
+#include <endian.h>
+
+enum {
+    TOPIC_BLOCK_BYTES = 32 << 10,
+    TOPIC_ENTRY_BYTES = 5, /* before id and data */
+    TOPIC_KEY_BYTES_MAX = 1 + 8 + CONCLAVE_TOPIC_BYTES_MAX,
+
+    TOPIC_TAG_NAME = 't',
+    TOPIC_TAG_ID = 'i',
+    TOPIC_TAG_ORDER = 'o',
+    TOPIC_TAG_DEAD = 'x'
+};
+
+/* In the order of the fields. */
+struct topic_record {
+    uint64_t id;
+    uint64_t count_max, bytes_max, age_ms, dedup_ms, dedup_count;
+    uint64_t first; /* the oldest message that counts */
+    uint64_t end;   /* the sequence of the next one, 1 at first */
+    uint64_t bytes; /* of all blocks */
+    /* The oldest block, so that it is read only to be erased. head_end 0: there is none. */
+    uint64_t head_end, head_bytes, head_ms;
+    uint64_t order_end; /* as head_end: the oldest entry 'o' ends here */
+    uint64_t order_ms;
+};
+enum { TOPIC_RECORD_BYTES = sizeof(struct topic_record) };
+
+struct topic_block {
+    uint64_t revision, time_ms, count;
+};
+
+struct topic_id_record {
+    uint64_t sequence, time_ms;
+};
+
+/* All of these are rows of uint64_t: swapped where the machine is not little-endian. */
+static inline void topic_numbers_write(void *stored, const void *numbers, size_t bytes)
+{
+    for (size_t at = 0; at < bytes; at += sizeof(uint64_t)) {
+        uint64_t number;
+        memcpy(&number, (const uint8_t *)numbers + at, sizeof number);
+        number = htole64(number);
+        memcpy((uint8_t *)stored + at, &number, sizeof number);
+    }
+}
+
+/* OK, or CORRUPT if there is less. */
+MUST_USE static inline int topic_numbers_read(struct slice stored, void *numbers, size_t bytes)
+{
+    if (stored.bytes < bytes)
+        return CONCLAVE_CORRUPT;
+    for (size_t at = 0; at < bytes; at += sizeof(uint64_t)) {
+        uint64_t number;
+        memcpy(&number, stored.data + at, sizeof number);
+        number = le64toh(number);
+        memcpy((uint8_t *)numbers + at, &number, sizeof number);
+    }
+    return CONCLAVE_OK;
+}
+
+/* A key being put together. */
+struct topic_key {
+    uint8_t bytes[TOPIC_KEY_BYTES_MAX];
+    size_t used;
+};
+
+static inline void topic_key_add(struct topic_key *key, const void *data, size_t bytes)
+{
+    ASSERT(bytes <= sizeof key->bytes - key->used);
+    if (bytes)
+        memcpy(key->bytes + key->used, data, bytes);
+    key->used += bytes;
+}
+
+static inline void topic_key_add_number(struct topic_key *key, uint64_t number)
+{
+    uint64_t big = htobe64(number);
+    topic_key_add(key, &big, sizeof big);
+}
+
+static inline struct slice topic_key_slice(const struct topic_key *key)
+{
+    return (struct slice){key->bytes, key->used};
+}
+
+static inline struct topic_key topic_key_tagged(uint8_t tag)
+{
+    struct topic_key key; /* 264 bytes that need not be cleared */
+    key.bytes[0] = tag;
+    key.used = 1;
+    return key;
+}
+
+static inline struct topic_key topic_name_key(struct slice name)
+{
+    struct topic_key key = topic_key_tagged(TOPIC_TAG_NAME);
+    topic_key_add(&key, name.data, name.bytes);
+    return key;
+}
+
+static inline struct topic_key topic_block_key(uint64_t topic, uint64_t sequence)
+{
+    struct topic_key key;
+    key.used = 0;
+    topic_key_add_number(&key, topic);
+    topic_key_add_number(&key, sequence);
+    return key;
+}
+
+static inline uint64_t topic_number_at(const uint8_t *at)
+{
+    uint64_t number;
+    memcpy(&number, at, sizeof number);
+    return be64toh(number);
+}
+
+/* Whether it is a block's key of this topic; *ret_sequence then. */
+static inline bool topic_block_is(struct slice key, uint64_t topic, uint64_t *ret_sequence)
+{
+    if (key.bytes != 16 || topic_number_at(key.data) != topic)
+        return false;
+    *ret_sequence = topic_number_at(key.data + 8);
+    return true;
+}
+
+/* Reads the message at *at inside a block and moves behind it. CORRUPT: there is none. */
+MUST_USE static inline int topic_entry_read(struct slice block, size_t *at,
+                                            struct topic_message *ret)
+{
+    if (block.bytes - *at < TOPIC_ENTRY_BYTES)
+        return CONCLAVE_CORRUPT;
+    uint32_t data_bytes;
+    memcpy(&data_bytes, block.data + *at, sizeof data_bytes);
+    data_bytes = le32toh(data_bytes);
+    size_t id_bytes = block.data[*at + 4], left = block.bytes - *at - TOPIC_ENTRY_BYTES;
+    if (left < id_bytes || left - id_bytes < data_bytes)
+        return CONCLAVE_CORRUPT;
+    const uint8_t *id = block.data + *at + TOPIC_ENTRY_BYTES;
+    *ret = (struct topic_message){.data = {id + id_bytes, data_bytes}, .id = {id, id_bytes}};
+    *at += TOPIC_ENTRY_BYTES + id_bytes + data_bytes;
+    return CONCLAVE_OK;
+}
+
+#endif

@@ -1,0 +1,154 @@
+/* What a topic keeps no more, and what deleted topics have left. */
+#include "machine/topic_internal.h"
+
+enum { BURY_MAX = 64 /* blocks and ids that one command erases of deleted topics */ };
+
+/* --- Retention ---------------------------------------------------------------------------------
+ */
+
+/* Whether the oldest block is one too many. By bytes the newest one is always kept. */
+static bool head_is_behind(const struct topic_batch *batch)
+{
+    const struct topic_record *record = &batch->record;
+    if (record->head_end == 0)
+        return false;
+    return record->head_end <= record->first ||
+           (record->bytes_max && record->bytes > record->bytes_max &&
+            record->head_end < record->end) ||
+           (record->age_ms && record->head_ms + record->age_ms <= batch->clock_ms);
+}
+
+/* rc. The cursor went to what is now the oldest block, if there is one. */
+static int head_read(struct topic_record *record, int rc, struct slice key, struct slice value)
+{
+    uint64_t sequence = 0;
+    if (rc == CONCLAVE_NOT_FOUND || (!rc && !topic_block_is(key, record->id, &sequence))) {
+        record->head_end = record->head_bytes = record->head_ms = 0;
+        record->first = record->end;
+        return 0;
+    }
+    struct topic_block block = {0};
+    if (!rc)
+        rc = topic_numbers_read(value, &block, sizeof block);
+    if (rc)
+        return rc;
+    record->head_end = sequence + block.count;
+    record->head_bytes = value.bytes;
+    record->head_ms = block.time_ms;
+    if (record->first < sequence)
+        record->first = sequence;
+    return 0;
+}
+
+/* rc. Erases the block that the cursor is on, the oldest, and goes to the next one. */
+static int head_erase(struct topic_batch *batch, struct slice value,
+                      struct conclave_reply_sink *reply, struct slice *ret_key,
+                      struct slice *ret_value)
+{
+    struct topic_record *record = &batch->record;
+    if (value.bytes != record->head_bytes || record->bytes < record->head_bytes)
+        return CONCLAVE_CORRUPT;
+    topic_note_effect(reply, value.data, value.bytes);
+    int rc = tables_cursor_erase(&batch->oldest);
+    if (rc)
+        return rc;
+    record->bytes -= record->head_bytes;
+    rc = tables_cursor_move(&batch->oldest, TABLES_NEXT, ret_key, ret_value);
+    return head_read(record, rc, *ret_key, *ret_value);
+}
+
+int topic_trim(struct topic_batch *batch, uint32_t blocks_max, struct conclave_reply_sink *reply)
+{
+    struct topic_record *record = &batch->record;
+    if (record->count_max && record->end - record->first > record->count_max)
+        record->first = record->end - record->count_max; /* exact, wherever blocks end */
+    if (!head_is_behind(batch))
+        return 0;
+    int rc = topic_blocks_open(batch, &batch->oldest);
+    if (rc)
+        return rc;
+    struct topic_key from = topic_block_key(record->id, 0);
+    struct slice key = topic_key_slice(&from), value = {0};
+    uint64_t sequence;
+    rc = tables_cursor_move(&batch->oldest, TABLES_FROM, &key, &value);
+    if (!rc && !topic_block_is(key, record->id, &sequence))
+        rc = CONCLAVE_NOT_FOUND;
+    if (rc)
+        return rc == CONCLAVE_NOT_FOUND ? CONCLAVE_CORRUPT : rc;
+    for (uint32_t i = 0; !rc && i < blocks_max && head_is_behind(batch); i++)
+        rc = head_erase(batch, value, reply, &key, &value);
+    return rc;
+}
+
+/* --- Deleted topics ----------------------------------------------------------------------------
+ */
+
+/* rc. Erases up to *left keys that begin with the prefix. */
+static int erase_prefix(struct topic_batch *batch, enum table table, struct slice prefix,
+                        uint32_t *left)
+{
+    struct tables_cursor cursor;
+    struct slice key = prefix;
+    int rc = tables_cursor_open(batch->tx, table, &cursor);
+    if (rc)
+        return rc;
+    rc = tables_cursor_move(&cursor, TABLES_FROM, &key, NULL);
+    while (!rc && *left > 0 && key.bytes >= prefix.bytes &&
+           memcmp(key.data, prefix.data, prefix.bytes) == 0) {
+        --*left;
+        rc = tables_cursor_erase(&cursor);
+        if (!rc)
+            rc = tables_cursor_move(&cursor, TABLES_NEXT, &key, NULL);
+    }
+    tables_cursor_close(&cursor);
+    return rc == CONCLAVE_NOT_FOUND ? 0 : rc;
+}
+
+/* rc. The deleted topic with the lowest id; NOT_FOUND: there is none. */
+static int dead_find(struct topic_batch *batch, uint64_t *ret_topic)
+{
+    struct tables_cursor cursor;
+    struct topic_key tag = topic_key_tagged(TOPIC_TAG_DEAD);
+    struct slice key = topic_key_slice(&tag);
+    int rc = tables_cursor_open(batch->tx, TABLE_TOPICS, &cursor);
+    if (rc)
+        return rc;
+    rc = tables_cursor_move(&cursor, TABLES_FROM, &key, NULL);
+    if (!rc && (key.bytes != 9 || key.data[0] != TOPIC_TAG_DEAD))
+        rc = CONCLAVE_NOT_FOUND;
+    if (!rc)
+        *ret_topic = topic_number_at(key.data + 1);
+    tables_cursor_close(&cursor);
+    return rc;
+}
+
+/* rc. */
+static int bury_one(struct topic_batch *batch, uint64_t topic, uint32_t *left)
+{
+    static const uint8_t tags[] = {TOPIC_TAG_ID, TOPIC_TAG_ORDER, TOPIC_TAG_DEAD};
+    struct topic_key blocks;
+    blocks.used = 0;
+    topic_key_add_number(&blocks, topic);
+    int rc = erase_prefix(batch, TABLE_MESSAGES, topic_key_slice(&blocks), left);
+    for (size_t i = 0; !rc && *left > 0 && i < sizeof tags; i++) {
+        struct topic_key key = topic_key_tagged(tags[i]);
+        topic_key_add_number(&key, topic);
+        rc = erase_prefix(batch, TABLE_TOPICS, topic_key_slice(&key), left);
+    }
+    return rc;
+}
+
+int topic_bury(struct topic_batch *batch)
+{
+    uint32_t left = BURY_MAX;
+    while (!batch->none_dead && left > 0) {
+        uint64_t topic;
+        int rc = dead_find(batch, &topic);
+        batch->none_dead = rc == CONCLAVE_NOT_FOUND;
+        if (!rc)
+            rc = bury_one(batch, topic, &left);
+        if (rc && !batch->none_dead)
+            return rc;
+    }
+    return 0;
+}
