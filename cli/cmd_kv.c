@@ -3,10 +3,9 @@
 #include "cli/connect.h"
 #include "cli/output.h"
 #include "cli/text.h"
+#include "cli/value.h"
 #include "conclave_kv.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -53,62 +52,6 @@ static int revision_flag(const struct args *args, uint64_t *ret)
                         "--if-rev: '%.40s' is not a revision", text);
 }
 
-struct value {
-    const char *data;
-    size_t bytes;
-    char *owned;
-};
-
-/* Reads a whole file or standard input, one byte more than a value may have at most. */
-static int read_value(bool json, const char *path, struct value *ret)
-{
-    bool from_stdin = strcmp(path, "-") == 0;
-    const char *name = from_stdin ? "standard input" : path;
-    int fd = from_stdin ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return output_error(json, CONCLAVE_INVALID, NULL, NULL, "cannot open %s: %s", name,
-                            strerrordesc_np(errno));
-    size_t size = CONCLAVE_VALUE_BYTES_MAX + 1, used = 0;
-    ssize_t n = 0;
-    char *data = malloc(size);
-    if (data) {
-        do {
-            n = read(fd, data + used, size - used);
-            used += n > 0 ? (size_t)n : 0;
-        } while ((n > 0 && used < size) || (n < 0 && errno == EINTR));
-    }
-    int failed = n < 0 ? errno : 0;
-    if (!from_stdin)
-        close(fd);
-    if (!data)
-        return output_error(json, CONCLAVE_NO_MEMORY, NULL, NULL, "out of memory");
-    ret->owned = data;
-    ret->data = data;
-    ret->bytes = used;
-    if (failed)
-        return output_error(json, CONCLAVE_INVALID, NULL, NULL, "cannot read %s: %s", name,
-                            strerrordesc_np(failed));
-    return 0;
-}
-
-static int take_value(const struct args *args, struct value *ret)
-{
-    bool json = args_on(args, "json");
-    const char *text = args->operands[1];
-    bool literal = args_on(args, "literal");
-    int exit_code = 0;
-    *ret = (struct value){text, strlen(text), NULL};
-    if (!literal && strcmp(text, "-") == 0)
-        exit_code = read_value(json, "-", ret);
-    else if (!literal && text[0] == '@')
-        exit_code = read_value(json, text + 1, ret);
-    if (exit_code == 0 && ret->bytes > CONCLAVE_VALUE_BYTES_MAX)
-        exit_code = output_error(json, CONCLAVE_TOO_LARGE, NULL, NULL,
-                                 "the value is larger than the limit of %d bytes",
-                                 CONCLAVE_VALUE_BYTES_MAX);
-    return exit_code;
-}
-
 /* Says which condition did not hold. */
 static int compare_failed(bool json, const char *key, uint64_t wanted, uint64_t found)
 {
@@ -136,7 +79,7 @@ int cmd_put_run(const struct args *args)
         exit_code = output_error(json, CONCLAVE_INVALID, NULL, NULL,
                                  "--if-absent and --if-rev exclude each other");
     if (exit_code == 0)
-        exit_code = take_value(args, &value);
+        exit_code = value_take(args, args->operands[1], &value);
     if (exit_code == 0)
         exit_code = connect_open(args, NULL, &client);
     if (exit_code == 0) {

@@ -15,6 +15,18 @@ int cmd_del_run(const struct args *args);
 extern const struct args_flag cmd_ls_flags[];
 int cmd_ls_run(const struct args *args);
 
+/* cmd_topic.c */
+extern const struct args_flag cmd_topic_flags[];
+int cmd_topic_run(const struct args *args);
+
+/* cmd_pub.c */
+extern const struct args_flag cmd_pub_flags[];
+int cmd_pub_run(const struct args *args);
+
+/* cmd_sub.c */
+extern const struct args_flag cmd_sub_flags[];
+int cmd_sub_run(const struct args *args);
+
 /* cmd_member.c */
 extern const struct args_flag cmd_member_flags[];
 int cmd_member_run(const struct args *args);

@@ -72,6 +72,25 @@ static const struct args_command commands[] = {
     {"del", "[KEY]", 0, 1, cmd_del_flags, "Delete a key, or all with a prefix",
      "A missing key exits with 1. With --prefix the number of deleted keys is printed.",
      "  conclave del greeting\n  conclave del --prefix user/ --yes", false, cmd_del_run},
+    {"topic", "create|delete|ls|info [NAME]", 1, 2, cmd_topic_flags, "Make and show topics",
+     "  create NAME    with what --retain and --dedup say; one that has the same settings is fine\n"
+     "  delete NAME    with all its messages; asks on a terminal, else --yes is needed\n"
+     "  ls             every topic\n"
+     "  info NAME      one of them; a missing one exits with 1",
+     "  conclave topic create jobs --retain 1GiB,7d,1000000 --dedup 2m", false, cmd_topic_run},
+    {"pub", "TOPIC DATA|-|@FILE", 2, 2, cmd_pub_flags, "Publish a message",
+     "Prints its sequence once a majority has it on disk. With an --id that was published before\n"
+     "it prints that one's and publishes nothing. With --lines every line is a message, in order,\n"
+     "and the sequence of each is printed.",
+     "  conclave pub jobs 'build 17' --id build-17\n  tail -f log | conclave pub logs - --lines",
+     false, cmd_pub_run},
+    {"sub", "TOPIC", 1, 1, cmd_sub_flags, "Print the messages of a topic and go on with new ones",
+     "Each message's bytes and a newline, or a zero byte with --null. --exec runs a command for\n"
+     "each, with the bytes on its standard input and CONCLAVE_SEQUENCE, _REVISION and _ID in its\n"
+     "environment; one that fails ends it with its exit code. Messages that were dropped before\n"
+     "they were read are reported.",
+     "  conclave sub jobs --from first -n 10\n  conclave sub jobs --from -1h --exec 'wc -c'", false,
+     cmd_sub_run},
     {"status", "", 0, 0, cmd_status_flags, "Show the nodes of the cluster",
      "Exits with 0 if any node answered, 3 if none did.", "  conclave status --json", false,
      cmd_status_run},

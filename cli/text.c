@@ -22,31 +22,56 @@ bool text_uint_parse(const char *text, uint64_t max, uint64_t *ret_value)
     return true;
 }
 
-bool text_duration_parse(const char *text, uint32_t *ret_ms)
-{
-    static const struct {
-        const char *unit;
-        uint64_t ms;
-    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}};
+/* A whole number with one of the units, at most `max`. */
+struct unit {
+    const char *name;
+    uint64_t factor;
+};
 
+static bool with_unit(const char *text, const struct unit *units, size_t count, uint64_t max,
+                      uint64_t *ret)
+{
     size_t digits = strspn(text, "0123456789");
-    char number[16];
+    char number[24];
+    uint64_t value;
     if (digits == 0 || digits >= sizeof number)
         return false;
     memcpy(number, text, digits);
     number[digits] = '\0';
-    uint64_t value;
-    if (!text_uint_parse(number, UINT32_MAX, &value))
+    if (!text_uint_parse(number, max, &value))
         return false;
-    for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-        if (strcmp(text + digits, units[i].unit) == 0) {
-            if (value > UINT32_MAX / units[i].ms)
-                return false;
-            *ret_ms = (uint32_t)(value * units[i].ms);
-            return true;
-        }
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(text + digits, units[i].name) != 0)
+            continue;
+        if (value > max / units[i].factor)
+            return false;
+        *ret = value * units[i].factor;
+        return true;
     }
     return false;
+}
+
+bool text_long_duration_parse(const char *text, uint64_t *ret_ms)
+{
+    static const struct unit units[] = {
+        {"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+    return with_unit(text, units, sizeof units / sizeof units[0], INT64_MAX / 4, ret_ms);
+}
+
+bool text_duration_parse(const char *text, uint32_t *ret_ms)
+{
+    uint64_t ms;
+    if (!text_long_duration_parse(text, &ms) || ms > UINT32_MAX)
+        return false;
+    *ret_ms = (uint32_t)ms;
+    return true;
+}
+
+bool text_size_parse(const char *text, uint64_t *ret_bytes)
+{
+    static const struct unit units[] = {
+        {"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", UINT64_C(1) << 40}};
+    return with_unit(text, units, sizeof units / sizeof units[0], INT64_MAX, ret_bytes);
 }
 
 size_t text_utf8_length(const void *data, size_t bytes)

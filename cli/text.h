@@ -8,9 +8,15 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* "500ms", "2s", "1m", "1h" as milliseconds. False if it is not a whole number with a unit, or more
- * than an uint32_t holds. */
+/* "500ms", "2s", "1m", "1h", "7d" as milliseconds. False if it is not a whole number with a unit,
+ * or more than an uint32_t holds. */
 bool text_duration_parse(const char *text, uint32_t *ret_ms);
+
+/* The same and days, "7d", of any length. */
+bool text_long_duration_parse(const char *text, uint64_t *ret_ms);
+
+/* "512B", "64KiB", "16MiB", "1GiB", "2TiB" as bytes. False if it is none of them. */
+bool text_size_parse(const char *text, uint64_t *ret_bytes);
 
 /* A decimal number without sign, spaces or leading nonsense. False if it is none or above `max`. */
 bool text_uint_parse(const char *text, uint64_t max, uint64_t *ret_value);

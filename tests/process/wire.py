@@ -12,6 +12,7 @@ VERSION = 1
 PROPOSE, READ, STATUS, LEADER, SESSION = 1, 2, 3, 4, 5
 READ_LEASE = 13
 PUT, DELETE, DELETE_RANGE, GET, RANGE = 1, 2, 3, 64, 65
+TOPIC_CREATE, TOPIC_DELETE, PUBLISH, TOPIC_INFO, TOPIC_LIST, TOPIC_READ = 24, 25, 26, 80, 81, 82
 
 OK, NOT_FOUND, COMPARE_FAILED, INVALID, UNREACHABLE = 0, 1, 2, 3, 4
 NOT_LEADER, NO_LEADER, BUSY, STOPPING, TIMEOUT, UNKNOWN = 5, 6, 7, 8, 9, 10
@@ -143,6 +144,13 @@ class Writer:
     def value(self, number):
         return b"value of %d" % number
 
+    def command(self, number):
+        return put_command(self.key(number), self.value(number))
+
+    def acknowledge(self, number, _):
+        self.acked[self.key(number)] = self.value(number)
+        self.ack_times.append(time.monotonic())
+
     def move_on(self, endpoint=None):
         """To the endpoint, or to the next one; what is on its way is asked again there."""
         if self.connection:
@@ -167,7 +175,7 @@ class Writer:
                 self.number += 1
         if numbers:
             ids = self.connection.send(
-                [(PROPOSE, put_command(self.key(n), self.value(n))) for n in numbers])
+                [(PROPOSE, self.command(n)) for n in numbers])
             deadline = time.monotonic() + self.patience
             self.waiting.update({i: (n, deadline) for i, n in zip(ids, numbers)})
 
@@ -176,8 +184,7 @@ class Writer:
             return None
         number, _ = self.waiting.pop(reply[0])
         if reply[1] == OK:
-            self.acked[self.key(number)] = self.value(number)
-            self.ack_times.append(time.monotonic())
+            self.acknowledge(number, reply[2])
             return None
         self.again.append(number)
         assert reply[1] in SURELY_NOT or reply[1] == UNKNOWN, reply
@@ -212,3 +219,35 @@ class Writer:
         if self.connection:
             self.connection.close()
             self.connection = None
+
+
+class Publisher(Writer):
+    """As a Writer, to a topic: each message has an id of its own, so sending it again is harmless."""
+
+    def __init__(self, endpoints, topic, **options):
+        super().__init__(endpoints, **options)
+        self.topic = topic
+        self.sequences = {}  # of what was acknowledged: number: sequence
+
+    def command(self, number):
+        return pack([PUBLISH, self.topic, [self.value(number)], None, [self.key(number)]])
+
+    def acknowledge(self, number, body):
+        super().acknowledge(number, body)
+        _, first, count, *duplicates = unpack(body)
+        self.sequences[number] = first if count else duplicates[0][0][1]
+
+
+def read_topic(connection, topic, start=1, timeout=10.0):
+    """All messages from a sequence on, as (sequence, revision, data, id)."""
+    messages, deadline = [], time.monotonic() + timeout
+    while True:
+        reply = connection.call([(READ, pack([TOPIC_READ, topic, 0, start]))], timeout)[0]
+        if reply and reply[0] in SURELY_NOT and time.monotonic() < deadline:
+            time.sleep(0.02)  # it has not heard of a leader yet
+            continue
+        assert reply and reply[0] == OK, reply
+        _, _, _, end, start, items = unpack(reply[1])
+        messages += [(sequence, revision, data, key) for sequence, revision, _, data, key in items]
+        if start >= end:
+            return messages

@@ -29,6 +29,21 @@ Test(text, refuses_what_is_no_duration)
     cr_expect_eq(ms, 7, "a refused text changed the output");
 }
 
+Test(text, reads_long_durations_and_sizes)
+{
+    uint64_t value = 0;
+    cr_expect(text_long_duration_parse("365d", &value) && value == UINT64_C(31536000000));
+    cr_expect(text_long_duration_parse("5ms", &value) && value == 5);
+    cr_expect(text_size_parse("512B", &value) && value == 512);
+    cr_expect(text_size_parse("3KiB", &value) && value == 3072);
+    cr_expect(text_size_parse("1TiB", &value) && value == UINT64_C(1) << 40);
+    cr_expect_not(text_size_parse("1GB", &value));
+    cr_expect_not(text_size_parse("1", &value));
+    cr_expect_not(text_size_parse("99999999TiB", &value));
+    cr_expect_not(text_long_duration_parse("9999999999999999d", &value));
+    cr_expect_eq(value, UINT64_C(1) << 40, "a refused text changed the output");
+}
+
 Test(text, reads_whole_numbers_up_to_the_limit)
 {
     uint64_t value = 7;

@@ -1,9 +1,13 @@
 /* The client's key-value functions against the machine, behind a client that calls it at once. */
 #include "conclave_kv.h"
+#include "conclave_topic.h"
 #include "rig.h"
+
+#include "codec/topic.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 struct conclave_client {
     struct rig *rig;
@@ -412,4 +416,139 @@ Test(client, encodes_and_decodes_for_asynchronous_use)
     cr_assert_eq(result.deleted, 0);
     conclave_op_release(&op);
     client_teardown(&client);
+}
+
+/* --- Topics ------------------------------------------------------------------------------------
+ */
+
+struct seen {
+    char text[200];
+    int stop_after;
+};
+
+static int see_message(void *arg, const struct conclave_topic_message *message)
+{
+    struct seen *seen = arg;
+    size_t used = strlen(seen->text);
+    snprintf(seen->text + used, sizeof seen->text - used, "%lu=%.*s(%.*s) ",
+             (unsigned long)message->sequence, (int)message->bytes, (const char *)message->data,
+             (int)message->id_bytes, message->id ? (const char *)message->id : "");
+    return --seen->stop_after == 0;
+}
+
+static int see_topic(void *arg, const struct conclave_topic_info *info)
+{
+    struct seen *seen = arg;
+    size_t used = strlen(seen->text);
+    snprintf(seen->text + used, sizeof seen->text - used, "%.*s:%lu ", (int)info->name_bytes,
+             (const char *)info->name, (unsigned long)info->end);
+    return --seen->stop_after == 0;
+}
+
+Test(client, publishes_and_reads_topics)
+{
+    struct conclave_client client = client_setup();
+    the_client = &client;
+    const struct conclave_topic_settings settings = {.dedup_ms = 1000};
+    const struct conclave_message messages[] = {{"a", 1, "x", 1}, {"b", 1, NULL, 0}};
+    struct conclave_published published;
+    struct conclave_topic_page page;
+    uint64_t id = 0, sequences[2];
+    bool deleted;
+    cr_assert_eq(conclave_topic_publish(&client, "t", 1, messages, 2, CONCLAVE_EXPECT_ANY, 0,
+                                        &published, sequences),
+                 CONCLAVE_NOT_FOUND);
+    cr_assert_eq(conclave_topic_create(&client, "t", 1, &settings, 0, &id), CONCLAVE_OK);
+    cr_assert_eq(id, 1);
+    cr_assert_eq(conclave_topic_publish(&client, "t", 1, messages, 2, 0, 0, &published, sequences),
+                 CONCLAVE_OK);
+    cr_assert(published.first == 1 && published.count == 2 && published.duplicates == 0);
+    cr_assert(sequences[0] == 1 && sequences[1] == 2);
+    cr_assert_eq(conclave_topic_publish(&client, "t", 1, messages, 2, 2, 0, &published, sequences),
+                 CONCLAVE_OK);
+    cr_assert(published.count == 1 && published.duplicates == 1 && published.revision == 3);
+    cr_assert(sequences[0] == 1 && sequences[1] == 3, "a duplicate has the sequence it had");
+    cr_assert_eq(
+        conclave_topic_publish(&client, "t", 1, messages + 1, 1, 2, 0, &published, sequences),
+        CONCLAVE_COMPARE_FAILED);
+    cr_assert_eq(published.last, 3);
+    struct seen seen = {.stop_after = 2};
+    cr_assert_eq(conclave_topic_read(&client, "t", 1, CONCLAVE_FROM_FIRST, 0, 0, 0, 55, see_message,
+                                     &seen, &page),
+                 CONCLAVE_OK);
+    cr_assert_eq(client.timeout_ms, 55);
+    cr_assert_str_eq(seen.text, "1=a(x) 2=b() ");
+    cr_assert(page.next == 3 && page.end == 4 && page.count == 2);
+    cr_assert_eq(conclave_topic_delete(&client, "t", 1, 0, &deleted), CONCLAVE_OK);
+    cr_assert(deleted);
+    cr_assert_eq(conclave_topic_delete(&client, "t", 1, 0, &deleted), CONCLAVE_OK);
+    cr_assert_not(deleted);
+    client_teardown(&client);
+}
+
+Test(client, lists_more_topics_than_an_answer_holds)
+{
+    struct conclave_client client = client_setup();
+    the_client = &client;
+    const struct conclave_topic_settings settings = {0};
+    for (int i = 0; i < 1002; i++) {
+        char name[16];
+        snprintf(name, sizeof name, "%04d", i);
+        cr_assert_eq(conclave_topic_create(&client, name, 4, &settings, 0, NULL), CONCLAVE_OK);
+    }
+    unsigned before = client.calls;
+    struct seen seen = {.stop_after = 1002};
+    cr_assert_eq(conclave_topic_list(&client, 0, see_topic, &seen), CONCLAVE_OK);
+    cr_assert_eq(seen.stop_after, 0);
+    cr_assert_eq(client.calls, before + 2);
+    seen = (struct seen){.stop_after = 2};
+    cr_assert_eq(conclave_topic_list(&client, 0, see_topic, &seen), CONCLAVE_OK);
+    cr_assert_str_eq(seen.text, "0000:1 0001:1 ");
+    client_teardown(&client);
+}
+
+Test(client, refuses_before_it_asks_what_no_topic_takes)
+{
+    struct conclave_client client = client_setup();
+    the_client = &client;
+    const struct conclave_message message = {"a", 1, NULL, 0},
+                                  large = {"a", CONCLAVE_VALUE_BYTES_MAX + 1, NULL, 0},
+                                  long_id = {"a", 1, "i", CONCLAVE_MESSAGE_ID_BYTES_MAX + 1};
+    const struct conclave_topic_settings settings = {0};
+    struct conclave_topic_info info;
+    cr_assert_eq(conclave_topic_create(&client, "", 0, &settings, 0, NULL), CONCLAVE_INVALID);
+    cr_assert_eq(conclave_topic_info(&client, "t", CONCLAVE_TOPIC_BYTES_MAX + 1, 0, &info),
+                 CONCLAVE_TOO_LARGE);
+    cr_assert_eq(conclave_topic_publish(&client, "t", 1, &message, 0, 0, 0, NULL, NULL),
+                 CONCLAVE_INVALID);
+    cr_assert_eq(conclave_topic_publish(&client, "t", 1, &large, 1, 0, 0, NULL, NULL),
+                 CONCLAVE_TOO_LARGE);
+    cr_assert_eq(conclave_topic_publish(&client, "t", 1, &long_id, 1, 0, 0, NULL, NULL),
+                 CONCLAVE_TOO_LARGE);
+    cr_assert_eq(client.calls, 0);
+    client_teardown(&client);
+}
+
+Test(client, packs_publishes_and_reads_into_buffers)
+{
+    static uint8_t data[70000];
+    const struct conclave_message messages[] = {{data, sizeof data, "i", 1}, {NULL, 0, NULL, 0}};
+    size_t needed = 1 + sizeof data + 1 + 2 * CONCLAVE_PUBLISH_OVERHEAD + CONCLAVE_KV_OVERHEAD;
+    uint8_t *buffer = malloc(needed);
+    struct topic_command command;
+    size_t bytes = 0;
+    cr_assert_eq(conclave_topic_encode_publish(buffer, needed - 1, "t", 1, messages, 2, 5, &bytes),
+                 CONCLAVE_TOO_LARGE);
+    cr_assert_eq(conclave_topic_encode_publish(buffer, needed, "t", 1, messages, 2, 5, &bytes),
+                 CONCLAVE_OK);
+    cr_assert_eq(topic_command_decode(buffer, bytes, &command), CONCLAVE_OK);
+    cr_assert(command.expected && command.expect == 5 && command.messages.count == 2);
+    cr_assert_eq(topic_messages_next(&command.messages).data.bytes, sizeof data);
+    cr_assert_eq(
+        conclave_topic_encode_read(buffer, needed, "t", 1, CONCLAVE_FROM_NEW, 0, 0, 0, &bytes),
+        CONCLAVE_OK);
+    struct topic_query query;
+    cr_assert_eq(topic_query_decode(buffer, bytes, &query), CONCLAVE_OK);
+    cr_assert_eq(query.start, CONCLAVE_FROM_NEW);
+    free(buffer);
 }

@@ -189,6 +189,46 @@ static int machine_publish(struct rig *rig, const char *name, const char *data)
     return code;
 }
 
+/* One batch of the log: the record of a topic is stored when another one is used, and at the end.
+ */
+Test(topics, take_turns_within_one_batch)
+{
+    enum { COMMANDS = 20 };
+    struct rig *rig = rig_create();
+    struct pack packs[COMMANDS];
+    struct conclave_command commands[COMMANDS];
+    struct conclave_reply_sink sinks[COMMANDS] = {{0}}, *replies[COMMANDS];
+    for (unsigned i = 0; i < COMMANDS; i++) {
+        struct topic_publish publish = {.name = text(i % 2 ? "a" : "b"), .count = 1};
+        pack_init(&packs[i], 0);
+        if (i < 2) {
+            topic_create_pack(&packs[i], publish.name, &plain);
+        } else {
+            topic_publish_begin(&packs[i], &publish);
+            topic_publish_data(&packs[i], text("m"));
+            topic_publish_ids(&packs[i], &publish);
+        }
+        commands[i] =
+            (struct conclave_command){++rig->index, 1, packs[i].buf->data, packs[i].bytes};
+        replies[i] = &sinks[i];
+    }
+    cr_assert_eq(rig->ops->apply(rig->kv, commands, COMMANDS, rig->index, replies), CONCLAVE_OK);
+    for (unsigned i = 0; i < COMMANDS; i++) {
+        struct topic_published published;
+        cr_assert_eq(sinks[i].code, CONCLAVE_OK);
+        if (i >= 2) {
+            cr_assert_eq(
+                topic_published_decode(sinks[i].body->data, sinks[i].body->bytes, &published), 0);
+            cr_assert_eq(published.first, i / 2);
+        }
+        reply_sink_clear(&sinks[i]);
+        pack_deinit(&packs[i]);
+    }
+    cr_assert_eq(machine_publish(rig, "a", "last"), CONCLAVE_OK);
+    cr_assert_eq(rig->outcome.value, COMMANDS / 2);
+    rig_destroy(rig);
+}
+
 Test(topics, share_revisions_with_keys_and_live_through_a_kill)
 {
     struct rig *rig = rig_create();

@@ -1,0 +1,17 @@
+/* cli/value.h - values as commands take them: VALUE, - for standard input, @FILE. Main thread. */
+#ifndef CLI_VALUE_H
+#define CLI_VALUE_H
+
+#include "cli/args.h"
+
+struct value {
+    const char *data;
+    size_t bytes;
+    char *owned; /* to be freed; NULL: the operand itself */
+};
+
+/* Reads what the operand names; as it stands if the command's --literal is on. On failure prints
+ * the error and returns its exit code, else 0; ret->owned is to be freed in both cases. */
+int value_take(const struct args *args, const char *text, struct value *ret);
+
+#endif

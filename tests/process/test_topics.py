@@ -1,0 +1,195 @@
+"""Topics: by the program, by a client written from docs/protocol.md, and while leaders are killed."""
+
+import json
+import subprocess
+import unittest
+
+import cluster
+import wire
+from cluster import PROGRAM, QUICK, Cluster, ClusterTest, wait_until
+
+MESSAGES = 300 if QUICK else 1500
+
+
+class Commands(unittest.TestCase):
+    """One cluster for all cases: each uses topics of its own."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster().__enter__()
+        try:
+            cls.cluster.start()
+        except BaseException:
+            cls.tearDownClass()
+            raise
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.cluster.close()
+
+    def run_ok(self, *arguments, data=None):
+        done = self.cluster.run(*arguments, data=data)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return done.stdout
+
+    def lines(self, *arguments):
+        return [json.loads(line) for line in self.run_ok(*arguments, "--json").splitlines()]
+
+    def test_publish_prints_the_sequence_and_sub_the_bytes(self):
+        self.run_ok("topic", "create", "first")
+        self.assertEqual(self.run_ok("pub", "first", "hello"), b"1\n")
+        self.assertEqual(self.run_ok("pub", "first", "-", data=b"\0\xff\n"), b"2\n")
+        self.assertEqual(self.run_ok("sub", "first", "--from", "first", "-n", "2", "-0"),
+                         b"hello\0\0\xff\n\0")
+        one, two = self.lines("sub", "first", "--from", "first", "--no-wait")
+        self.assertEqual((one["sequence"], one["data"]), (1, "hello"))
+        self.assertEqual(two["data"], {"b64": "AP8K"})
+        self.assertGreater(two["revision"], one["revision"])
+        self.assertEqual(self.run_ok("sub", "first", "--from", "last", "--no-wait"), b"\0\xff\n\n")
+
+    def test_sub_goes_on_with_what_comes(self):
+        self.run_ok("topic", "create", "live")
+        self.run_ok("pub", "live", "before")
+        sub = subprocess.Popen(
+            [PROGRAM, "sub", "live", "--from", "first", "-n", "3", "-e", self.cluster.endpoints],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.cluster.processes.append(sub)
+        self.assertEqual(sub.stdout.readline(), b"before\n")
+        self.run_ok("pub", "live", "one")
+        self.assertEqual(sub.stdout.readline(), b"one\n")
+        self.run_ok("pub", "live", "two")
+        self.assertEqual(sub.communicate(timeout=60 * cluster.PATIENCE)[0], b"two\n")
+        self.assertEqual(sub.returncode, 0)
+
+    def test_ids_and_expected_sequences(self):
+        self.run_ok("topic", "create", "once")
+        self.assertEqual(self.run_ok("pub", "once", "a", "--id", "x"), b"1\n")
+        self.assertEqual(self.lines("pub", "once", "b", "--id", "x"),
+                         [{"topic": "once", "sequence": 1, "duplicate": True}])
+        done = self.cluster.run("pub", "once", "c", "--expect-seq", "0")
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+        self.assertIn(b"has sequence 1, not 0", done.stderr)
+        self.assertEqual(self.run_ok("pub", "once", "c", "--expect-seq", "1"), b"2\n")
+
+    def test_lines_are_messages_in_order(self):
+        self.run_ok("topic", "create", "lines")
+        data = b"".join(b"line %d\n" % i for i in range(5000)) + b"the last has no end"
+        out = self.run_ok("pub", "lines", "-", "--lines", data=data)
+        self.assertEqual(out.split(), [b"%d" % i for i in range(1, 5002)])
+        self.assertEqual(self.run_ok("sub", "lines", "--from", "first", "--no-wait"), data + b"\n")
+
+    def test_exec_runs_once_for_each_message_and_its_failure_ends_it(self):
+        self.run_ok("topic", "create", "exec")
+        for text in ("a", "b", "c"):
+            self.run_ok("pub", "exec", text, "--id", f"id-{text}")
+        out = self.run_ok("sub", "exec", "--from", "2", "--no-wait", "--exec",
+                          "echo $CONCLAVE_SEQUENCE $CONCLAVE_ID $(cat)")
+        self.assertEqual(out, b"2 id-b b\n3 id-c c\n")
+        done = self.cluster.run("sub", "exec", "--from", "first", "--exec", "cat; exit 9")
+        self.assertEqual((done.returncode, done.stdout), (9, b"a"))
+
+    def test_what_was_dropped_is_said(self):
+        self.run_ok("topic", "create", "short", "--retain", "2,1GiB,7d")
+        for text in ("a", "b", "c", "d"):
+            self.run_ok("pub", "short", text)
+        done = self.cluster.run("sub", "short", "--from", "1", "--no-wait")
+        self.assertEqual((done.returncode, done.stdout), (0, b"c\nd\n"))
+        self.assertIn(b"messages 1 to 2 were dropped", done.stderr)
+        gap, third, _ = self.lines("sub", "short", "--from", "1", "--no-wait")
+        self.assertEqual(gap, {"dropped": {"first": 1, "last": 2}})
+        self.assertEqual(third["sequence"], 3)
+        info, = self.lines("topic", "info", "short")
+        self.assertEqual((info["first"], info["last"], info["messages"]), (3, 4, 2))
+        self.assertEqual(info["retain"], {"messages": 2, "bytes": 1 << 30, "age_ms": 604800000})
+
+    def test_topics_are_made_listed_and_deleted(self):
+        for name in ("list b", "list a"):
+            self.run_ok("topic", "create", name)
+            self.run_ok("topic", "create", name)
+        names = [line["topic"] for line in self.lines("topic", "ls")]
+        self.assertEqual([name for name in names if name.startswith("list")], ["list a", "list b"])
+        done = self.cluster.run("topic", "create", "list a", "--retain", "5")
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"other settings", done.stderr)
+        self.assertEqual(self.cluster.run("topic", "delete", "list a").returncode, 2)
+        self.run_ok("topic", "delete", "list a", "--yes")
+        for arguments in (["topic", "info", "list a"], ["pub", "list a", "x"], ["sub", "list a"],
+                          ["topic", "delete", "list a", "--yes"]):
+            done = self.cluster.run(*arguments)
+            self.assertEqual((done.returncode, done.stdout), (1, b""), arguments)
+        for arguments in (["topic", "make", "x"], ["topic", "create"], ["topic", "ls", "x"],
+                          ["topic", "create", "x", "--retain", "1XB"],
+                          ["sub", "x", "--from", "yesterday"], ["sub", "x", "-n", "0"],
+                          ["pub", "x", "y", "--expect-seq", "no"], ["pub", "x", "y", "--lines"]):
+            self.assertEqual(self.cluster.run(*arguments).returncode, 2, arguments)
+
+    def test_a_client_of_another_language(self):
+        with wire.Connection(self.cluster.wait_leader().client) as connection:
+            def call(kind, *body):
+                code, answer = connection.call([(kind, wire.pack(list(body)))],
+                                               10 * cluster.PATIENCE)[0]
+                return code, wire.unpack(answer)
+            code, (_, made) = call(wire.PROPOSE, wire.TOPIC_CREATE, "wire", None, None, None, 60000)
+            self.assertEqual(code, wire.OK)
+            code, (revision, first, count) = call(wire.PROPOSE, wire.PUBLISH, "wire", ["a", b"b"],
+                                                  0, [None, "i"])
+            self.assertEqual((code, first, count), (wire.OK, 1, 2))
+            code, body = call(wire.PROPOSE, wire.PUBLISH, "wire", ["x", "y"], None, ["i", None])
+            self.assertEqual((code, body[1:]), (wire.OK, [3, 1, [[0, 2]]]))
+            code, body = call(wire.PROPOSE, wire.PUBLISH, "wire", ["z"], 1)
+            self.assertEqual((code, body[1]), (wire.COMPARE_FAILED, 3))
+            for node in self.cluster.nodes:
+                with wire.Connection(node.client) as other:
+                    messages = wire.read_topic(other, "wire", 1, 10 * cluster.PATIENCE)
+                self.assertEqual([(m[0], m[2], m[3]) for m in messages],
+                                 [(1, b"a", None), (2, b"b", b"i"), (3, b"y", None)])
+                self.assertEqual(messages[0][1], revision)
+            code, (_, _, info) = call(wire.READ, wire.TOPIC_INFO, "wire")
+            self.assertEqual((code, info[:4]), (wire.OK, [b"wire", made, 1, 4]))
+
+
+class Killed(ClusterTest):
+    options = ["--snapshot-entries", "300", "--segment-size", "64KiB"]
+
+    def check(self, publisher, node):
+        """Every message once, without a gap, each acknowledged one where it was said to be."""
+        with wire.Connection(node.client) as connection:
+            messages = wire.read_topic(connection, publisher.topic, 1, 30 * cluster.PATIENCE)
+        self.assertEqual([m[0] for m in messages], list(range(1, len(messages) + 1)))
+        revisions = [m[1] for m in messages]
+        self.assertEqual(revisions, sorted(set(revisions)))
+        ids = [m[3] for m in messages]
+        self.assertEqual(len(set(ids)), len(ids), "a message was published twice")
+        self.assertGreaterEqual(len(publisher.sequences), MESSAGES)
+        for number, sequence in publisher.sequences.items():
+            self.assertEqual(messages[sequence - 1][2:],
+                             (publisher.value(number), publisher.key(number)))
+        return messages
+
+    def test_nothing_is_lost_or_repeated_while_leaders_are_killed(self):
+        self.start_cluster()
+        self.cluster.wait_leader()
+        done = self.cluster.run("topic", "create", "t", "--dedup", "1h", "--dedup-count", "1000000")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        publisher = wire.Publisher([node.client for node in self.cluster.nodes], b"t")
+        self.addCleanup(publisher.close)
+        for part in range(1, 4):
+            done = publisher.run_until(lambda p: len(p.acked) >= part * MESSAGES // 4,
+                                       60 * cluster.PATIENCE)
+            self.assertTrue(done, f"only {len(publisher.acked)} messages in time")
+            leader = self.cluster.wait_leader()
+            leader.kill()
+            publisher.move_on()
+            leader.start()
+            wait_until(lambda: leader.status() and leader.status()["healthy"],
+                       f"{leader.name} back in the cluster")
+        done = publisher.run_until(lambda p: len(p.acked) >= MESSAGES, 60 * cluster.PATIENCE)
+        self.assertTrue(done, f"only {len(publisher.acked)} messages in time")
+        self.cluster.wait_caught_up()
+        all_of_them = [self.check(publisher, node) for node in self.cluster.nodes]
+        self.assertEqual(all_of_them[0], all_of_them[1])
+        self.assertEqual(all_of_them[0], all_of_them[2])
+
+
+if __name__ == "__main__":
+    unittest.main()
