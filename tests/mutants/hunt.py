@@ -13,8 +13,8 @@ A mutation is a file NAME.patch beside this one: three header lines and a diff.
 
 For each, the patch is applied to a copy of the tree, what it needs is built there, and the hunt goes
 on: the unit tests run until one fails, then the simulator runs seeds from three starting points and
-stops at the first one that fails. Then the table is printed; --write puts it into docs/testing.md too: rows of what
-was hunted are replaced, the others stay.
+stops at the first one that fails. Then the table is printed; --write puts each row into docs/testing.md too, as soon
+as it is known: rows of what was hunted are replaced, the others stay.
 --everybody asks also those who need not find it, to see whether they do by now. --patch hunts for any
 patch, from `git diff` say, with the unit tests of what it changes and the simulator.
 
@@ -41,6 +41,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -417,7 +418,7 @@ def report(result, options):
 def hunt_all(mutations, options):
     """The results, in the order of the mutations."""
     spare = os.cpu_count() or 1  # processors for one that hunts alone
-    workers = queue.SimpleQueue()
+    workers, writing = queue.SimpleQueue(), threading.Lock()
     for number in range(options.jobs):
         workers.put(Worker(os.path.join(options.work, str(number)), options))
 
@@ -428,6 +429,9 @@ def hunt_all(mutations, options):
         finally:
             workers.put(worker)
         report(result, options)
+        if options.write and not result.trouble and mutation.name != CONTROL:
+            with writing:  # at once: a hunt may be stopped, and what it found stays
+                write_table([result], options.seeds, load(None))
         return result
 
     some = options.only or options.patch
@@ -488,8 +492,6 @@ def main():
     survivors = [result.mutation.name for result in results if result.trouble or result.missing()]
     if survivors:
         print("survived: " + ", ".join(survivors))
-    if options.write:
-        write_table(hunted, options.seeds, load(None))
     print(f"{len(results) - len(survivors)} passed, {len(survivors)} failed, 0 skipped")
     return 1 if survivors else 0
 

@@ -119,13 +119,24 @@ class Hunt(unittest.TestCase):
         self.assertIn("ended with 2", self.hunt(mutation()).trouble)
 
     def test_control_that_is_found_voids_the_hunt(self):
-        options = types.SimpleNamespace(seeds=9, jobs=1, only=None, patch=None,
+        options = types.SimpleNamespace(seeds=9, jobs=1, only=None, patch=None, write=True,
                                         work=os.path.join(self.root, "w"))
         found = hunt.Result(hunt.control())
         found.seeds = [3, None, None]
         with mock.patch.object(hunt, "Worker") as worker, mock.patch("builtins.print"):
             worker.return_value.hunt.return_value = found
             self.assertRaises(hunt.Broken, hunt.hunt_all, [mutation()], options)
+
+    def test_rows_are_written_as_soon_as_they_are_known(self):
+        options = types.SimpleNamespace(seeds=9, jobs=1, only=["m"], patch=None, write=True,
+                                        work=os.path.join(self.root, "w"))
+        found = hunt.Result(mutation())
+        found.seeds = [3, 4, 5]
+        with mock.patch.object(hunt, "Worker") as worker, mock.patch("builtins.print"), \
+                mock.patch.object(hunt, "load"), mock.patch.object(hunt, "write_table") as write:
+            worker.return_value.hunt.side_effect = [hunt.Result(hunt.control()), found, KeyboardInterrupt]
+            self.assertRaises(KeyboardInterrupt, hunt.hunt_all, [mutation(), mutation()], options)
+        self.assertEqual([call.args[0] for call in write.call_args_list], [[found]])
 
     def test_copy_follows_its_source(self):
         target = os.path.join(self.root, "copy")
