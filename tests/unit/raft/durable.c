@@ -169,6 +169,38 @@ Test(durable, what_was_verified_is_forgotten_by_an_own_candidacy_too)
     cluster_deinit(&c);
 }
 
+/* The round that the next answer to a node names. */
+static uint64_t next_round(raft_node_id to)
+{
+    struct raft_message *answer = cluster_take(&c, to, RAFT_APPEND_RESPONSE);
+    cr_assert_not_null(answer, "nothing is said to %llu", (unsigned long long)to);
+    uint64_t round = answer->append_response.round;
+    raft_message_destroy(answer);
+    return round;
+}
+
+static void receive_round(struct raft_message *request, uint64_t round)
+{
+    request->append_request.round = round;
+    cluster_receive(&c, request);
+}
+
+/* They are numbers of the leader that sent them: another leader's say nothing of its own, neither
+ * that it was followed since nor that it was answered already. */
+Test(durable, rounds_of_the_last_terms_leader_are_forgotten)
+{
+    follower();
+    receive_round(append_request(2, 1, 2, id_of(1, 1), 1, NULL, 0), 9);
+    cluster_persist_all(&c, 1);
+    cr_assert_eq(next_round(2), 9);
+    receive_round(append_request(3, 1, 3, id_of(1, 1), 1, NULL, 0), 4);
+    cluster_persist_all(&c, 1);
+    cr_assert_eq(next_round(3), 4);
+    receive_round(append_request(3, 1, 3, id_of(1, 1), 1, TERMS(3)), 5);
+    cr_assert_eq(next_round(3), 5, "a new round does not wait for the disk");
+    cluster_deinit(&c);
+}
+
 Test(durable, a_node_applies_only_what_its_own_disk_has)
 {
     follower();

@@ -279,6 +279,23 @@ Test(lease, rule_41_is_void_for_the_rest_of_the_term_once_somebody_was_told_to_c
     cluster_deinit(&c);
 }
 
+Test(lease, comes_back_with_the_next_term_of_a_leader_that_had_given_it_up)
+{
+    setup(3, 3);
+    cluster_elect(&c, 1);
+    struct raft_event event = {.type = RAFT_EVENT_TRANSFER, .transfer = {.target = 2}};
+    cluster_step(&c, 1, &event, 1);
+    cluster_settle(&c);
+    cr_assert_eq(raft_role(c.nodes[2].raft), RAFT_LEADER);
+    cluster_run(&c, 2 * T_US);
+    event.transfer.target = 1;
+    cluster_step(&c, 2, &event, 1);
+    cluster_run(&c, 2 * HEARTBEAT_US);
+    cr_assert_eq(raft_role(node()->raft), RAFT_LEADER);
+    cr_assert_gt(lease(), c.now_us);
+    cluster_deinit(&c);
+}
+
 /* --- The voters' side ------------------------------------------------------------------------- */
 
 /* Node 1 follows node 2 in term 2 and has just answered. */

@@ -357,6 +357,13 @@ Test(membership, a_change_whose_leader_falls_ends_unknown)
     uint64_t term = raft_hard_state(raft_of(1)).term;
     cluster_receive(&c, append_request(2, 1, term + 1, id_of(1, 1), 0, NULL, 0));
     cr_assert_eq(refusal(1), CONCLAVE_UNKNOWN);
+    cr_assert_eq(c.nodes[1].refused.count, 1);
+    /* Its joint phase is in the log still, and the next leader ends it: for nobody. */
+    cluster_elect(&c, 1);
+    cluster_settle(&c);
+    cr_assert_eq(members_of(1)->member_count, 2);
+    cr_assert_not(answered(1), "it was answered already");
+    cr_assert_eq(c.nodes[1].refused.count, 1);
     cluster_deinit(&c);
 }
 
@@ -609,5 +616,36 @@ Test(membership, incarnations_are_written_down_once_and_stay)
     seen(3, 44);
     cr_assert_eq(raft_last(raft_of(1)).index, last);
     cr_assert_eq(member_of(2, 3)->incarnation, 33);
+    cluster_deinit(&c);
+}
+
+/* Two directories claim to be one node before either is written down: the first one is the member,
+ * whatever comes later. */
+Test(membership, the_first_directory_that_was_heard_of_is_the_one_written_down)
+{
+    cluster_led(3);
+    struct raft_event events[] = {
+        {.type = RAFT_EVENT_PEER_SEEN, .peer_seen = {.peer = 3, .incarnation = 33}},
+        {.type = RAFT_EVENT_PEER_SEEN, .peer_seen = {.peer = 3, .incarnation = 44}}};
+    cluster_step(&c, 1, events, 2);
+    cluster_settle(&c);
+    cr_assert_eq(member_of(2, 3)->incarnation, 33);
+    cluster_deinit(&c);
+}
+
+/* An entry of the leader's own would keep the target from holding the whole log. */
+Test(membership, rule_25_nothing_is_changed_while_leadership_is_handed_over)
+{
+    cluster_led(3);
+    cluster_cut(&c, 1 << 1 | 1 << 2 | 1 << 3, 1 << 3);
+    struct raft_event event = {.type = RAFT_EVENT_TRANSFER, .transfer = {.target = 3}};
+    cluster_step(&c, 1, &event, 1);
+    uint64_t last = raft_last(raft_of(1)).index;
+    seen(2, 22);
+    cr_assert_eq(raft_transfer_target(raft_of(1)), 3);
+    cr_assert_eq(raft_last(raft_of(1)).index, last);
+    cluster_run(&c, T_US + HEARTBEAT_US);
+    cr_assert_eq(raft_transfer_target(raft_of(1)), 0);
+    cr_assert_eq(member_of(1, 2)->incarnation, 22, "as soon as it was given up");
     cluster_deinit(&c);
 }

@@ -388,3 +388,64 @@ Test(snapshot, second_one_is_finished_by_a_start_that_finds_the_first_persisted)
 {
     second_while_first_is_persisted(true);
 }
+
+/* A received one, with what it takes to be read. */
+static void receive(struct cluster *c, raft_node_id id, struct raft_id last)
+{
+    struct raft_event event = {
+        .type = RAFT_EVENT_SNAPSHOT_RECEIVED,
+        .snapshot_received = {.last = last,
+                              .configuration_index = 1,
+                              .configuration = raft_configuration_encode(&c->configuration)}};
+    cluster_step(c, id, &event, 1);
+}
+
+Test(snapshot, of_what_is_committed_already_changes_nothing)
+{
+    struct cluster c;
+    setup(&c, 10);
+    uint64_t applied = raft_applied(c.nodes[3].raft);
+    struct raft_id old = id_of(raft_term_at(c.nodes[3].raft, 4), 4);
+    cluster_snapshot(&c, 3, applied, 0);
+    struct raft_id base = raft_base(c.nodes[3].raft);
+    cr_assert_gt(base.index, old.index, "it is not in the log any more");
+    receive(&c, 3, old);
+    receive(&c, 3, base);
+    cr_assert_eq(raft_commit(c.nodes[3].raft), applied);
+    cr_assert_eq(raft_base(c.nodes[3].raft).index, base.index);
+    cr_assert_eq(c.nodes[3].install.index, 0);
+    cr_assert_eq(c.nodes[3].persist_count, 0);
+    cluster_deinit(&c);
+}
+
+Test(snapshot, leader_whose_log_lacks_it_leads_no_longer)
+{
+    struct cluster c;
+    setup(&c, 3);
+    struct raft_id last = raft_last(c.nodes[1].raft);
+    uint64_t term = raft_hard_state(c.nodes[1].raft).term;
+    receive(&c, 1, id_of(term, last.index + 5));
+    cr_assert_eq(raft_role(c.nodes[1].raft), RAFT_FOLLOWER);
+    cr_assert_eq(raft_base(c.nodes[1].raft).index, last.index + 5);
+    cr_assert_eq(c.nodes[1].install.index, last.index + 5);
+    cluster_deinit(&c);
+}
+
+/* The discarded log was longer than what the snapshot holds: what is reported of it later would
+ * else count for entries that stand at the same indexes now, and are on no disk yet. */
+Test(snapshot, rule_5_persist_of_a_longer_discarded_log_attests_nothing_that_came_after)
+{
+    struct cluster c;
+    cluster_setup(&c, 3, 1);
+    const uint64_t old[] = {2, 2, 2, 2, 2, 2}, new[] = {4, 4};
+    cluster_receive(&c, append_request(2, 1, 2, id_of(1, 1), 1, old, 6)); /* entries 2 to 7 */
+    receive(&c, 1, id_of(4, 4));
+    cr_assert_eq(raft_last(c.nodes[1].raft).index, 4);
+    cluster_receive(&c, append_request(3, 1, 4, id_of(4, 4), 4, new, 2));
+    cr_assert_eq(raft_last(c.nodes[1].raft).index, 6);
+    cluster_persist(&c, 1); /* of the six entries, which are gone */
+    cr_assert_eq(raft_durable(c.nodes[1].raft).index, 4);
+    cluster_persist_all(&c, 1);
+    cr_assert_eq(raft_durable(c.nodes[1].raft).index, 6);
+    cluster_deinit(&c);
+}
