@@ -146,6 +146,20 @@ static void check_read_response(struct check *check, uint32_t node,
                 asked & ((UINT64_C(1) << ASKED_ROUND_BITS) - 1), message->read_index.number);
 }
 
+/* Whatever is answered in a term is answered by a node that will not forget it (Rule 2): neither
+ * votes nor appends, nor that there is a newer term, come from one that a crash takes back. */
+static void check_answer_term(struct check *check, uint32_t node,
+                              const struct raft_message *message)
+{
+    uint64_t durable = check->nodes[node].durable.term;
+    bool answers = message->type == RAFT_APPEND_RESPONSE || message->type == RAFT_VOTE_RESPONSE ||
+                   message->type == RAFT_PREVOTE_RESPONSE;
+    if (answers && message->term > durable)
+        check_fail(check, "a term is durable before it is answered in",
+                   "n%u answers in term %" PRIu64 ", its disk says term %" PRIu64, node + 1,
+                   message->term, durable);
+}
+
 void check_send(struct check *check, uint32_t node, const struct raft_message *message)
 {
     const struct check_node *at = &check->nodes[node];
@@ -180,6 +194,7 @@ void check_send(struct check *check, uint32_t node, const struct raft_message *m
         check_read_response(check, node, message);
         break;
     }
+    check_answer_term(check, node, message);
 }
 
 /* --- State machine ---------------------------------------------------------------------------- */

@@ -24,6 +24,18 @@ Test(checks_io, find_an_acknowledgement_before_the_fsync)
     SCREAMS("acknowledged is durable");
 }
 
+Test(checks_io, find_an_answer_in_a_term_that_is_not_durable)
+{
+    good_cluster();
+    uint64_t term = check.nodes[B].durable.term;
+    message_send(B, A, accepted(term, 0));
+    SILENT();
+    struct raft_message stale = accepted(term + 1, 0);
+    stale.append_response.result = RAFT_APPEND_STALE;
+    message_send(B, A, stale);
+    SCREAMS("a term is durable before it is answered in");
+}
+
 Test(checks_io, find_an_acknowledgement_of_other_entries)
 {
     node_does(A, 3, ids[A], RAFT_LEADER, entries_make(2, 3, 1, 0), 1, true);
