@@ -90,7 +90,13 @@ static void check_round_answered(struct check *check, uint32_t node,
     uint32_t to = check_find(check, message->to);
     struct check_node *leader = &check->nodes[to];
     uint64_t round = message->append_response.round;
-    if (leader->led_term == message->term && round >= leader->round_answered[node])
+    if (leader->led_term != message->term || message->append_response.result == RAFT_APPEND_STALE)
+        return;
+    if (round > leader->round_sent)
+        check_fail(check, "a round is answered that was asked",
+                   "n%u answers round %" PRIu64 " of n%u, whose last one is %" PRIu64, node + 1,
+                   round, to + 1, leader->round_sent);
+    if (round >= leader->round_answered[node])
         leader->round_answered[node] = round + 1;
 }
 

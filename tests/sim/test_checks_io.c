@@ -36,6 +36,19 @@ Test(checks_io, find_an_answer_in_a_term_that_is_not_durable)
     SCREAMS("a term is durable before it is answered in");
 }
 
+Test(checks_io, find_an_answer_to_a_round_of_nobody)
+{
+    good_cluster();
+    check.nodes[A].round_sent = 4;
+    struct raft_message answer = accepted(check.nodes[A].led_term, 0);
+    answer.append_response.round = 4;
+    message_send(B, A, answer);
+    SILENT();
+    answer.append_response.round = 5;
+    message_send(B, A, answer);
+    SCREAMS("a round is answered that was asked");
+}
+
 Test(checks_io, find_an_acknowledgement_of_other_entries)
 {
     node_does(A, 3, ids[A], RAFT_LEADER, entries_make(2, 3, 1, 0), 1, true);
