@@ -8,8 +8,10 @@
 void machine_streams_start(const struct node *node, struct machine_streams *streams)
 {
     struct feed feeds[STREAM_KINDS] = {0};
-    if (node->kv)
+    if (node->kv) {
         feeds[STREAM_WATCH] = kv_watch_feed(node->kv);
+        feeds[STREAM_TOPIC] = kv_topic_feed(node->kv);
+    }
     streams->hub = stream_hub_create(feeds);
 }
 

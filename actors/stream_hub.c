@@ -417,7 +417,7 @@ bool stream_hub_wants_read(struct stream_hub *hub, uint64_t now_us)
 struct touching {
     struct stream_hub *hub;
     unsigned kind;
-    uint64_t position;
+    uint64_t from, end;
 };
 
 static void touch_stream(void *arg, struct stream_index_entry *entry)
@@ -425,15 +425,16 @@ static void touch_stream(void *arg, struct stream_index_entry *entry)
     const struct touching *touching = arg;
     struct stream *stream =
         (struct stream *)(void *)((char *)entry - offsetof(struct stream, entry));
-    stream_hit(stream, touching->position, touching->position + 1);
+    stream_hit(stream, touching->from, touching->end);
     if (stream->hit_count)
         stream_wake(touching->hub, stream);
 }
 
-static void touch(void *arg, uint8_t space, struct slice name, uint64_t position)
+static void touch(void *arg, uint8_t space, struct slice name, uint64_t from, uint64_t end)
 {
     struct touching *touching = arg;
-    touching->position = position;
+    touching->from = from;
+    touching->end = end;
     stream_index_find(touching->hub->index, touching->kind, space, name, touch_stream, touching);
 }
 

@@ -236,3 +236,25 @@ void topic_query_pack(struct pack *pack, const struct topic_query *query)
     if (query->opcode == TOPIC_READ)
         pack_uint(pack, query->bytes);
 }
+
+int topic_spec_decode(struct slice bytes, struct topic_spec *ret)
+{
+    struct fields fields;
+    fields_begin(&fields, bytes.data, bytes.bytes);
+    struct topic_spec spec = {.name = cursor_bin(fields_next(&fields))};
+    spec.id = fields_uint_or(&fields, 0);
+    if (!fields_end(&fields))
+        return CONCLAVE_MALFORMED;
+    int code = name_check(spec.name);
+    if (!code)
+        *ret = spec;
+    return code;
+}
+
+void topic_spec_pack(struct pack *pack, const struct topic_spec *spec)
+{
+    pack_array(pack, spec->id ? 2 : 1);
+    pack_bin(pack, spec->name.data, spec->name.bytes);
+    if (spec->id)
+        pack_uint(pack, spec->id);
+}

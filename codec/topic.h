@@ -14,6 +14,7 @@
  *              info     [revision, clock_ms, info]
  *              list     [revision, clock_ms, [info, ...], next]
  *              read     [revision, clock_ms, first, end, next, [message, ...]]
+ *     spec     subscription [name, id?]       codec/stream.h, kind 2; its events are messages
  *     info               [name, id, first, end, bytes, count, bytes, age_ms, dedup_ms, dedup_count]
  *     message            [sequence, revision, time_ms, data, id]
  *
@@ -127,6 +128,16 @@ struct topic_query {
 /* Errors: MALFORMED, INVALID (empty name, unknown start), TOO_LARGE (name). */
 MUST_USE int topic_query_decode(const void *data, size_t bytes, struct topic_query *ret);
 void topic_query_pack(struct pack *pack, const struct topic_query *query);
+
+/* Of a subscription. */
+struct topic_spec {
+    struct slice name;
+    uint64_t id; /* the topic's; 0: whichever has the name */
+};
+
+/* Errors: MALFORMED, INVALID (empty name), TOO_LARGE (name). */
+MUST_USE int topic_spec_decode(struct slice bytes, struct topic_spec *ret);
+void topic_spec_pack(struct pack *pack, const struct topic_spec *spec);
 
 /* --- Answers ---------------------------------------------------------------------------------- */
 

@@ -27,13 +27,17 @@
 struct feed_interest {
     uint8_t space;
     bool no_end;       /* up to the last name */
+    bool single;       /* one name alone, `from` */
+    uint64_t token;    /* the kind's own */
     struct slice from; /* the first name; points into the spec */
     struct slice to;   /* the first name behind, if there is an end */
 };
 
-/* The interest in one name has the end `name 00`. */
+/* The interest in one name says so, or has the end `name 00`. */
 static inline bool feed_interest_is_single(const struct feed_interest *interest)
 {
+    if (interest->single)
+        return true;
     return !interest->no_end && interest->to.bytes == interest->from.bytes + 1 &&
            interest->to.data[interest->from.bytes] == 0 && interest->from.bytes > 0 &&
            __builtin_memcmp(interest->from.data, interest->to.data, interest->from.bytes) == 0;
@@ -82,6 +86,10 @@ struct feed_state {
     uint8_t name[FEED_NAME_BYTES_MAX + 1];
 };
 
+/* Who is told that something changed. */
+typedef void (*feed_touch)(void *arg, uint8_t space, struct slice name, uint64_t from,
+                           uint64_t end);
+
 /* Of one kind. Functions return 0, a public code (of this node's tables: the subscription ends), or
  * FEED_LOST. */
 struct feed_ops {
@@ -94,10 +102,9 @@ struct feed_ops {
                   uint64_t *ret_next);
 
     /* Names each change since the last call (`touch` may be called several times for one), oldest
-     * first. FEED_LOST: more than that has changed. */
-    int (*changes)(void *feed,
-                   void (*touch)(void *arg, uint8_t space, struct slice name, uint64_t position),
-                   void *arg);
+     * first, as positions from `from` on and before `end`. FEED_LOST: more than that has changed.
+     */
+    int (*changes)(void *feed, feed_touch touch, void *arg);
 
     /* There is no subscription: what changed until now need not be named. */
     void (*skip)(void *feed);

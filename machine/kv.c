@@ -10,6 +10,7 @@
 #include "machine/reply.h"
 #include "machine/session_table.h"
 #include "machine/tables_lmdb.h"
+#include "machine/topic_feed.h"
 #include "machine/topic_read.h"
 
 #include <stdlib.h>
@@ -22,6 +23,7 @@ struct kv {
     uint64_t clock_ms;     /* cluster time, likewise */
     struct kv_sessions sessions;
     struct kv_watch watch;
+    struct topic_feed topic_feed;
 };
 
 struct kv *kv_create_in(struct tables *tables)
@@ -29,6 +31,7 @@ struct kv *kv_create_in(struct tables *tables)
     struct kv *kv = mem_zalloc(sizeof *kv);
     kv->tables = tables;
     kv_watch_init(&kv->watch, tables, &kv->state);
+    topic_feed_init(&kv->topic_feed, tables, &kv->clock_ms);
     return kv;
 }
 
@@ -65,6 +68,11 @@ void kv_keep_sessions(struct kv *kv, struct kv_sessions sessions)
 struct feed kv_watch_feed(struct kv *kv)
 {
     return kv_watch_as_feed(&kv->watch);
+}
+
+struct feed kv_topic_feed(struct kv *kv)
+{
+    return topic_feed_as_feed(&kv->topic_feed);
 }
 
 uint64_t kv_revision(const struct kv *kv)
@@ -216,6 +224,7 @@ static int kv_apply_batch(struct kv *kv, const struct conclave_command *commands
     if (rc)
         return rc;
     topic_batch_init(&batch.topics, &batch.tx);
+    batch.topics.touched = &kv->topic_feed.touched;
     rc = kv_fill_batch(kv, &batch, commands, count, replies);
     kv_batch_close(&batch);
     if (rc) {
@@ -309,6 +318,7 @@ static int kv_restore(void *machine, uint64_t index, struct conclave_snapshot_so
     struct kv *kv = machine;
     ASSERT(kv->open);
     int code = kv_snapshot_restore(kv->tables, index, source, restore_sessions, kv);
+    topic_feed_reset(&kv->topic_feed);
     return code ? code : load_state(kv);
 }
 

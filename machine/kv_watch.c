@@ -58,10 +58,7 @@ static int cursor_open(const struct kv_watch *watch, enum table table, struct ta
     return rc ? rc : tables_cursor_open(tx, table, ret);
 }
 
-static int watch_changes(void *feed,
-                         void (*touch)(void *arg, uint8_t space, struct slice name,
-                                       uint64_t position),
-                         void *arg)
+static int watch_changes(void *feed, feed_touch touch, void *arg)
 {
     struct kv_watch *watch = feed;
     struct tables_cursor cursor;
@@ -77,7 +74,7 @@ static int watch_changes(void *feed,
     if (!rc)
         rc = kv_history_seek(&cursor, seen + 1, 0, &change);
     while (!rc) {
-        touch(arg, (uint8_t)change.space, change.key, change.revision);
+        touch(arg, (uint8_t)change.space, change.key, change.revision, change.revision + 1);
         rc = kv_history_next(&cursor, &change);
     }
     tables_cursor_close(&cursor);

@@ -12,6 +12,17 @@
 
 #include "machine/topic_record.h"
 
+/* Which topics got messages, and which ones: for those who subscribe (machine/topic_feed.h). */
+enum { TOPIC_TOUCHED_MAX = 64 };
+struct topic_touched {
+    bool too_many; /* of them: any topic may have changed */
+    uint32_t count;
+    struct {
+        uint64_t from, end;
+        uint8_t name_bytes, name[CONCLAVE_TOPIC_BYTES_MAX];
+    } items[TOPIC_TOUCHED_MAX];
+};
+
 /* One apply. The record of the topic that was used last is kept here, and stored when another one
  * is used or the batch ends: thousands of publishes in one batch store it once. */
 struct topic_batch {
@@ -23,6 +34,7 @@ struct topic_batch {
     size_t name_bytes;
     uint8_t name[CONCLAVE_TOPIC_BYTES_MAX];
     struct topic_record record;
+    struct topic_touched *touched; /* NULL: nobody wants to know */
 };
 
 void topic_batch_init(struct topic_batch *batch, struct tables_tx *tx);

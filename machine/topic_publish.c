@@ -121,6 +121,29 @@ static int append(struct topic_batch *batch, struct publish *publish, uint64_t r
     return rc;
 }
 
+/* The topic at hand got messages from `first` on. */
+static void touch(struct topic_batch *batch, uint64_t first)
+{
+    struct topic_touched *touched = batch->touched;
+    uint32_t i = touched->count;
+    while (i > 0 && (touched->items[i - 1].name_bytes != batch->name_bytes ||
+                     memcmp(touched->items[i - 1].name, batch->name, batch->name_bytes) != 0))
+        i--;
+    if (i == 0 && touched->count == TOPIC_TOUCHED_MAX) {
+        touched->too_many = true;
+        return;
+    }
+    if (i == 0) {
+        i = ++touched->count;
+        touched->items[i - 1].from = first;
+        touched->items[i - 1].name_bytes = (uint8_t)batch->name_bytes;
+        memcpy(touched->items[i - 1].name, batch->name, batch->name_bytes);
+    }
+    if (first < touched->items[i - 1].from) /* it was made anew */
+        touched->items[i - 1].from = first;
+    touched->items[i - 1].end = batch->record.end;
+}
+
 /* rc. What is new goes to the end of the topic, and what has to go for it is erased. */
 static int take(struct topic_batch *batch, struct publish *publish, uint64_t *revision,
                 struct conclave_reply_sink *reply)
@@ -136,6 +159,8 @@ static int take(struct topic_batch *batch, struct publish *publish, uint64_t *re
     if (!rc) /* more than what came: it catches up */
         rc = topic_trim(batch, 16 + 2 * publish->blocks, reply);
     *revision += !rc;
+    if (!rc && batch->touched)
+        touch(batch, first);
     return rc;
 }
 

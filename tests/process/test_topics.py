@@ -147,6 +147,34 @@ class Commands(unittest.TestCase):
             code, (_, _, info) = call(wire.READ, wire.TOPIC_INFO, "wire")
             self.assertEqual((code, info[:4]), (wire.OK, [b"wire", made, 1, 4]))
 
+    def test_a_subscription_runs_from_history_into_what_comes_at_any_node(self):
+        self.run_ok("topic", "create", "stream")
+        for text in ("a", "b", "c"):
+            self.run_ok("pub", "stream", text)
+        for node in self.cluster.nodes:
+            with wire.Connection(node.client) as connection:
+                connection.send([(wire.SUBSCRIBE, wire.pack([2, 2, 1 << 20, ["stream"]]))])
+                frames, told = 0, []
+
+                def receive():
+                    nonlocal frames
+                    for _, code, body in connection.receive(30 * cluster.PATIENCE):
+                        self.assertEqual(code, wire.OK)
+                        number, kind, position, *rest = wire.unpack(body)
+                        frames += 1
+                        self.assertEqual(number, frames)
+                        if kind == wire.EVENTS:
+                            told.extend((m[0], m[3]) for m in rest[1])
+                while len(told) < 2:
+                    receive()
+                    self.assertGreater(frames, 0)
+                last = int(self.run_ok("pub", "stream", node.name))
+                while told[-1][0] < last:
+                    receive()
+                self.assertEqual([sequence for sequence, _ in told], list(range(2, last + 1)))
+                self.assertEqual(told[:2] + told[-1:],
+                                 [(2, b"b"), (3, b"c"), (last, node.name.encode())])
+
 
 class Killed(ClusterTest):
     options = ["--snapshot-entries", "300", "--segment-size", "64KiB"]

@@ -76,6 +76,20 @@ Test(topic, queries_are_as_documented)
     EXPECT("\x96\x52\xc4\x01\x74\x04\xcd\xea\x60\x01\x00");
 }
 
+Test(topic, subscriptions_are_as_documented)
+{
+    struct topic_spec spec;
+    topic_spec_pack(&pack, &(struct topic_spec){text("t"), 7});
+    cr_assert_eq(topic_spec_decode((struct slice){pack.buf->data, pack.bytes}, &spec), CONCLAVE_OK);
+    cr_assert(same(spec.name, text("t")) && spec.id == 7);
+    EXPECT("\x92\xc4\x01\x74\x07");
+    static const uint8_t bare[] = {0x91, 0xc4, 0x01, 't'}, none[] = {0x91, 0xc4, 0x00};
+    cr_assert_eq(topic_spec_decode((struct slice){bare, sizeof bare}, &spec), CONCLAVE_OK);
+    cr_assert_eq(spec.id, 0);
+    cr_assert_eq(topic_spec_decode((struct slice){none, sizeof none}, &spec), CONCLAVE_INVALID);
+    cr_assert_eq(topic_spec_decode((struct slice){bare, 3}, &spec), CONCLAVE_MALFORMED);
+}
+
 Test(topic, answers_are_as_documented)
 {
     struct topic_duplicate duplicate = {0, 5};
