@@ -27,6 +27,10 @@ int cmd_pub_run(const struct args *args);
 extern const struct args_flag cmd_sub_flags[];
 int cmd_sub_run(const struct args *args);
 
+/* cmd_watch.c */
+extern const struct args_flag cmd_watch_flags[];
+int cmd_watch_run(const struct args *args);
+
 /* cmd_member.c */
 extern const struct args_flag cmd_member_flags[];
 int cmd_member_run(const struct args *args);

@@ -91,6 +91,20 @@ static const struct args_command commands[] = {
      "they were read are reported.",
      "  conclave sub jobs --from first -n 10\n  conclave sub jobs --from -1h --exec 'wc -c'", false,
      cmd_sub_run},
+    {"watch", "KEY", 1, 1, cmd_watch_flags, "Tell what happens to keys, as it happens",
+     "A line of JSON for each event, in order and none left out, whichever node dies:\n"
+     "  put, delete, expire   with key, value and revision; those of one command have one "
+     "revision\n"
+     "  progress              everything up to this revision has been told; every few seconds\n"
+     "  resync                older changes than are kept were asked for: forget what was told;\n"
+     "                        state, gone, synced tell what there is, as with --initial\n"
+     "To go on later, give --from the last revision and one. Bytes that are not UTF-8 are\n"
+     "{\"b64\":...}. CMD of --exec has CONCLAVE_EVENT and CONCLAVE_REVISION in its environment;\n"
+     "one that fails ends the watch with its exit code. Without a node within --timeout at the\n"
+     "beginning it exits with 3.",
+     "  conclave watch greeting\n  conclave watch user/ --prefix --initial\n"
+     "  conclave watch config/ --prefix --exec 'jq -r .key'",
+     false, cmd_watch_run},
     {"status", "", 0, 0, cmd_status_flags, "Show the nodes of the cluster",
      "Exits with 0 if any node answered, 3 if none did.", "  conclave status --json", false,
      cmd_status_run},
