@@ -1,13 +1,12 @@
 #include "bench/bench.h"
 
-#include "bench/put.h"
+#include "bench/report.h"
 
-#include <jansson.h>
-#include <stdio.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { EXIT_MISMATCH = 1 };
+enum { EXIT_NEGATIVE = 1 };
 
 static volatile sig_atomic_t stop;
 
@@ -17,75 +16,8 @@ static void on_interrupt(int signal)
     stop = 1;
 }
 
-/* --- Figures --------------------------------------------------------------------------------- */
-
-static double rate(const struct load *load)
-{
-    return load->elapsed_ns ? (double)load->done * 1e9 / (double)load->elapsed_ns : 0;
-}
-
-static double quantile_us(const struct load *load, double share)
-{
-    return (double)histogram_quantile(load->latencies, share) / 1e3;
-}
-
-static void print_text(const struct bench_options *options, const struct put_result *result)
-{
-    const struct load *load = &result->load;
-    printf("put          %u clients, values of %zu bytes%s\n", options->clients,
-           options->value_bytes, load->stopped ? ", interrupted" : "");
-    printf("operations   %llu acknowledged in %.3f s, %llu repeated, %llu failed\n",
-           (unsigned long long)load->done, (double)load->elapsed_ns / 1e9,
-           (unsigned long long)load->retried, (unsigned long long)load->errors);
-    printf("throughput   %.0f ops/s\n", rate(load));
-    printf("latency      p50 %.0f us, p99 %.0f us, p99.9 %.0f us, max %.0f us\n",
-           quantile_us(load, 0.5), quantile_us(load, 0.99), quantile_us(load, 0.999),
-           quantile_us(load, 1));
-    printf("longest gap  %.1f ms without a completed operation\n", (double)load->gap_max_ns / 1e6);
-    if (result->validated)
-        printf("validation   %llu keys read back, %llu mismatches\n",
-               (unsigned long long)result->read, (unsigned long long)result->mismatches);
-}
-
-/* Microseconds and milliseconds to the precision that was measured. */
-static json_t *rounded(double value)
-{
-    return json_real((double)(long long)(value * 10 + 0.5) / 10);
-}
-
-static void print_json(const struct bench_options *options, const struct put_result *result)
-{
-    const struct load *load = &result->load;
-    json_t *root = json_object();
-    json_object_set_new(root, "workload", json_string("put"));
-    json_object_set_new(root, "clients", json_integer(options->clients));
-    json_object_set_new(root, "value_size", json_integer((json_int_t)options->value_bytes));
-    json_object_set_new(root, "ops", json_integer((json_int_t)load->begun));
-    json_object_set_new(root, "acked", json_integer((json_int_t)load->done));
-    json_object_set_new(root, "retried", json_integer((json_int_t)load->retried));
-    json_object_set_new(root, "errors", json_integer((json_int_t)load->errors));
-    json_object_set_new(root, "seconds", json_real((double)load->elapsed_ns / 1e9));
-    json_object_set_new(root, "ops_per_s", rounded(rate(load)));
-    json_object_set_new(root, "mean_us", rounded(histogram_mean(load->latencies) / 1e3));
-    json_object_set_new(root, "p50_us", rounded(quantile_us(load, 0.5)));
-    json_object_set_new(root, "p99_us", rounded(quantile_us(load, 0.99)));
-    json_object_set_new(root, "p999_us", rounded(quantile_us(load, 0.999)));
-    json_object_set_new(root, "max_us", rounded(quantile_us(load, 1)));
-    json_object_set_new(root, "max_gap_ms", rounded((double)load->gap_max_ns / 1e6));
-    json_object_set_new(root, "interrupted", json_boolean(load->stopped));
-    if (result->validated) {
-        json_object_set_new(root, "validated", json_integer((json_int_t)result->read));
-        json_object_set_new(root, "mismatches", json_integer((json_int_t)result->mismatches));
-    }
-    json_dumpf(root, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12));
-    putchar('\n');
-    json_decref(root);
-}
-
-/* --- The command ----------------------------------------------------------------------------- */
-
 /* To standard error, in the program's form. Returns the exit code. */
-static int report(bool json, int code, const char *message)
+static int complain(bool json, int code, const char *message)
 {
     if (json) {
         json_t *root = json_pack("{s:{s:s, s:s, s:n, s:n}}", "error", "code",
@@ -99,53 +31,132 @@ static int report(bool json, int code, const char *message)
     return conclave_code_exit(code);
 }
 
-static int run_put(const struct bench_options *options)
-{
-    struct sigaction interrupt = {.sa_handler = on_interrupt}, before;
-    sigemptyset(&interrupt.sa_mask);
-    stop = 0;
-    sigaction(SIGINT, &interrupt, &before);
-    struct put_result result;
-    put_run(options, &stop, &result);
-    sigaction(SIGINT, &before, NULL);
+/* --- Reports -------------------------------------------------------------------------------------
+ */
 
+/* Writes one of the files; "-" is standard output. Returns an exit code. */
+static int write_file(const struct bench_options *options, const char *path, const json_t *report,
+                      bool (*write)(const json_t *, FILE *))
+{
+    bool standard = strcmp(path, "-") == 0;
+    FILE *file = standard ? stdout : fopen(path, "we");
+    bool good = file && write(report, file);
+    int reason = errno;
+    if (file && !standard && fclose(file) != 0)
+        good = false;
+    if (good)
+        return EXIT_SUCCESS;
+    char message[512];
+    snprintf(message, sizeof message, "%.300s: %s", path, strerrordesc_np(reason));
+    return complain(options->json, CONCLAVE_IO, message);
+}
+
+static int write_reports(const struct session *session, const json_t *report)
+{
+    const struct bench_options *options = session->options;
     int exit_code = EXIT_SUCCESS;
-    if (result.load.latencies && options->json)
-        print_json(options, &result);
-    else if (result.load.done > 0 || result.code == CONCLAVE_OK)
-        print_text(options, &result);
+    bool csv_here = options->csv && strcmp(options->csv, "-") == 0;
+    bool html_here = options->html && strcmp(options->html, "-") == 0;
+    if (options->json) {
+        json_dumpf(report, stdout, JSON_COMPACT | JSON_REAL_PRECISION(12));
+        putchar('\n');
+    } else if (options->short_form) {
+        report_short(session, stdout);
+    } else if (!csv_here && !html_here) {
+        report_text(session, stdout);
+    }
+    if (options->csv)
+        exit_code = write_file(options, options->csv, report, report_csv);
+    if (options->html && exit_code == EXIT_SUCCESS)
+        exit_code = write_file(options, options->html, report, report_html);
     fflush(stdout);
-    if (result.code != CONCLAVE_OK)
-        exit_code = report(options->json, result.code, result.message);
-    if (result.mismatches > 0)
-        exit_code = EXIT_MISMATCH;
-    histogram_destroy(result.load.latencies);
     return exit_code;
 }
 
-int bench_command(int argc, char **argv, const char *endpoints, bool json)
+/* What came of it all, as an exit code: the first failure counts. */
+static int judge(const struct session *session, const json_t *report, const json_t *baseline)
 {
-    if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        fputs(bench_options_help, stdout);
-        return EXIT_SUCCESS;
-    }
-    if (argc < 2)
-        return report(json, CONCLAVE_INVALID, "name a workload: put; see 'conclave bench --help'");
-    if (strcmp(argv[1], "put") != 0) {
-        char message[256];
-        snprintf(message, sizeof message, "unknown workload '%s'; there is: put", argv[1]);
-        return report(json, CONCLAVE_INVALID, message);
-    }
-    struct bench_options options = {.endpoints = endpoints, .json = json};
+    const struct bench_options *options = session->options;
+    size_t mismatches = 0;
+    for (size_t i = 0; i < session->result_count; i++)
+        mismatches += session->results[i].mismatches > 0;
+    if (mismatches > 0)
+        return EXIT_NEGATIVE;
+    for (size_t i = 0; i < session->result_count; i++)
+        if (session->results[i].code != CONCLAVE_OK)
+            return complain(options->json, session->results[i].code, session->results[i].message);
+    if (baseline_check(report, baseline, options->rules, options->rule_count, stderr) > 0)
+        return EXIT_NEGATIVE;
+    return EXIT_SUCCESS;
+}
+
+static int measure_and_report(struct session *session, const json_t *baseline)
+{
+    struct conclave_error error = {0};
+    int code = session_run(session, &error);
+    if (code != CONCLAVE_OK)
+        return complain(session->options->json, code, error.message);
+    json_t *report = report_json(session);
+    if (!report)
+        return complain(session->options->json, CONCLAVE_NO_MEMORY, "out of memory");
+    int exit_code = write_reports(session, report);
+    int verdict = judge(session, report, baseline);
+    json_decref(report);
+    return exit_code != EXIT_SUCCESS ? exit_code : verdict;
+}
+
+/* --- The command ---------------------------------------------------------------------------------
+ */
+
+static int run(const struct bench_options *options, int argc, char **argv)
+{
+    struct sigaction interrupt = {.sa_handler = on_interrupt}, before;
+    struct session *session = calloc(1, sizeof *session);
+    json_t *baseline = NULL;
     char message[512];
-    switch (bench_options_parse(&options, argc - 1, argv + 1, message, sizeof message)) {
+    if (!session)
+        return complain(options->json, CONCLAVE_NO_MEMORY, "out of memory");
+    *session = (struct session){.options = options, .stop = &stop, .argc = argc, .argv = argv};
+    if (options->baseline) {
+        baseline = baseline_load(options->baseline, message, sizeof message);
+        if (!baseline) {
+            free(session);
+            return complain(options->json, CONCLAVE_INVALID, message);
+        }
+    }
+    sigemptyset(&interrupt.sa_mask);
+    stop = 0;
+    sigaction(SIGINT, &interrupt, &before);
+    int exit_code = measure_and_report(session, baseline);
+    sigaction(SIGINT, &before, NULL);
+    session_deinit(session);
+    json_decref(baseline);
+    free(session);
+    return exit_code;
+}
+
+int bench_command(int argc, char **argv, const char *endpoints, bool endpoints_given, bool json)
+{
+    struct bench_options options = {
+        .endpoints = endpoints, .endpoints_given = endpoints_given, .json = json};
+    char message[512];
+    /* Parsing changes the order of argv; the report has the words as they were typed. */
+    char **typed = calloc((size_t)argc + 1, sizeof *typed);
+    if (!typed)
+        return complain(json, CONCLAVE_NO_MEMORY, "out of memory");
+    memcpy((void *)typed, (void *)argv, (size_t)argc * sizeof *typed);
+    int exit_code = EXIT_SUCCESS;
+    switch (bench_options_parse(&options, argc, argv, message, sizeof message)) {
     case BENCH_HELP:
         fputs(bench_options_help, stdout);
-        return EXIT_SUCCESS;
+        break;
     case BENCH_USAGE:
-        return report(options.json, CONCLAVE_INVALID, message);
+        exit_code = complain(options.json, CONCLAVE_INVALID, message);
+        break;
     case BENCH_RUN:
+        exit_code = run(&options, argc, typed);
         break;
     }
-    return run_put(&options);
+    free((void *)typed);
+    return exit_code;
 }

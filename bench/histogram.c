@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { HALF = 1 << HISTOGRAM_HALF_BITS };
 
@@ -52,6 +53,43 @@ void histogram_record(struct histogram *histogram, uint64_t value)
         histogram->min = value;
     if (value > histogram->max)
         histogram->max = value;
+}
+
+bool histogram_record_bucket(struct histogram *histogram, uint32_t bucket, uint64_t count)
+{
+    if (bucket >= HISTOGRAM_BUCKETS)
+        return false;
+    uint64_t value = bucket_last(bucket);
+    if (count == 0)
+        return true;
+    histogram->buckets[bucket] += count;
+    histogram->count += count;
+    histogram->sum += (double)value * (double)count;
+    if (value < histogram->min)
+        histogram->min = value;
+    if (value > histogram->max)
+        histogram->max = value;
+    return true;
+}
+
+void histogram_merge(struct histogram *into, const struct histogram *from)
+{
+    if (from->count == 0)
+        return;
+    for (uint32_t i = bucket_of(from->min); i <= bucket_of(from->max); i++)
+        into->buckets[i] += from->buckets[i];
+    into->count += from->count;
+    into->sum += from->sum;
+    if (from->min < into->min)
+        into->min = from->min;
+    if (from->max > into->max)
+        into->max = from->max;
+}
+
+void histogram_reset(struct histogram *histogram)
+{
+    memset(histogram, 0, sizeof *histogram);
+    histogram->min = UINT64_MAX;
 }
 
 uint64_t histogram_quantile(const struct histogram *histogram, double share)

@@ -6,6 +6,7 @@
 #ifndef BENCH_HISTOGRAM_H
 #define BENCH_HISTOGRAM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 enum {
@@ -24,6 +25,16 @@ struct histogram *histogram_create(void);
 void histogram_destroy(struct histogram *histogram);
 
 void histogram_record(struct histogram *histogram, uint64_t value);
+
+/* `count` values of one bucket, as other programs hand them out: buckets are numbered as here, and
+ * each value counts as the largest of its bucket. False: there is no such bucket. */
+bool histogram_record_bucket(struct histogram *histogram, uint32_t bucket, uint64_t count);
+
+/* Adds all that `from` recorded. */
+void histogram_merge(struct histogram *into, const struct histogram *from);
+
+/* As just created. */
+void histogram_reset(struct histogram *histogram);
 
 /* The smallest value that at least this share (0 to 1) of the recorded values does not exceed,
  * rounded up to the end of its bucket but never beyond the maximum. 0 if nothing was recorded. */

@@ -1,150 +1,295 @@
 #include "bench/load.h"
 
-#include <stdbool.h>
+#include "bench/generator.h"
+
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
-enum {
-    /* One attempt: long enough for any answer of a living leader, short enough that an operation
-     * whose answer was lost is soon repeated. */
-    ATTEMPT_MS = 2000,
-    POLL_MS = 100
+enum { TICK_NS = 10000000, CLIENTS_FILL = 256 };
+
+#define MS_NS UINT64_C(1000000)
+
+/* The generators of one load. */
+struct crew {
+    struct generator *generators;
+    struct workload *workloads;
+    uint32_t count;
+    _Atomic bool failed;
+    _Atomic uint32_t running;
 };
 
-uint64_t load_now_ns(void)
+struct job {
+    struct crew *crew;
+    struct generator *generator;
+};
+
+bool load_reads(const struct load *load)
+{
+    return load->workload == BENCH_GET || load->workload == BENCH_MIXED;
+}
+
+static void *thread_main(void *arg)
+{
+    struct job *job = arg;
+    generator_run(job->generator);
+    atomic_fetch_sub(&job->crew->running, 1);
+    return NULL;
+}
+
+/* Until all have ended; the watcher sees how it goes. */
+static void watch_over(struct crew *crew, const struct measure_watch *watch,
+                       struct measure *measure, uint64_t measure_ns)
+{
+    while (atomic_load(&crew->running) > 0) {
+        uint64_t now_ns = measure_now_ns();
+        if (watch->tick && now_ns >= measure_ns)
+            watch->tick(watch->arg, measure, now_ns - measure_ns);
+        struct timespec pause = {.tv_nsec = TICK_NS};
+        nanosleep(&pause, NULL);
+    }
+}
+
+static void collect_one(struct measure *measure, const struct generator *generator)
+{
+    struct generator_health *health = &measure->health;
+    measure->begun += generator->begun;
+    measure->done += generator->done;
+    measure->retried += generator->retried;
+    measure->errors += generator->errors;
+    measure->missed += generator->missed;
+    measure->stopped |= generator->stopped;
+    if (generator->code != CONCLAVE_OK)
+        measure_fail(measure, generator->code, "%s", generator->message);
+    if (generator->health.cpu_share + generator->health.wait_share >
+        health->cpu_share + health->wait_share) {
+        health->cpu_share = generator->health.cpu_share;
+        health->wait_share = generator->health.wait_share;
+    }
+    if (generator->health.lag_p99_ns > health->lag_p99_ns)
+        health->lag_p99_ns = generator->health.lag_p99_ns;
+    if (generator->health.client_least < health->client_least)
+        health->client_least = generator->health.client_least;
+    if (generator->health.client_most > health->client_most)
+        health->client_most = generator->health.client_most;
+}
+
+static void collect(struct crew *crew, struct measure *measure, uint64_t measure_ns)
+{
+    uint64_t last_ns = 0;
+    measure->health.client_least = UINT64_MAX;
+    for (uint32_t i = 0; i < crew->count; i++) {
+        collect_one(measure, &crew->generators[i]);
+        if (crew->generators[i].last_ns > last_ns)
+            last_ns = crew->generators[i].last_ns;
+    }
+    if (measure->health.client_least == UINT64_MAX)
+        measure->health.client_least = 0;
+    measure->elapsed_ns = last_ns > measure_ns ? last_ns - measure_ns : 0;
+}
+
+static uint64_t process_cpu_ns(void)
 {
     struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static void failed(struct load *load, int code)
+/* What the process computed beside the generators' own threads is the work of their connections: a
+ * thread of ZeroMQ for each of them, which may be the busier one. */
+static void add_connections(const struct crew *crew, struct generator_health *health,
+                            uint64_t cpu_ns, uint64_t spent_ns)
 {
-    load->errors++;
-    if (load->first_error == CONCLAVE_OK)
-        load->first_error = code;
+    for (uint32_t i = 0; i < crew->count; i++)
+        cpu_ns -= crew->generators[i].cpu_ns < cpu_ns ? crew->generators[i].cpu_ns : cpu_ns;
+    double share = (double)cpu_ns / (double)spent_ns / crew->count;
+    if (share > health->cpu_share)
+        health->cpu_share = share;
 }
 
-/* Codes after which the same command may be sent again by a caller to whom applying it twice is the
- * same as once. */
-static bool may_be_repeated(int code)
+static void run(struct crew *crew, const struct measure_watch *watch, struct measure *measure,
+                uint64_t measure_ns)
 {
-    switch (code) {
-    case CONCLAVE_UNREACHABLE:
-    case CONCLAVE_NOT_LEADER:
-    case CONCLAVE_NO_LEADER:
-    case CONCLAVE_BUSY:
-    case CONCLAVE_STOPPING:
-    case CONCLAVE_TIMEOUT:
-    case CONCLAVE_UNKNOWN:
-        return true;
-    default:
-        return false;
+    struct job *jobs = calloc(crew->count, sizeof *jobs);
+    uint32_t started = 0;
+    uint64_t began_ns = measure_now_ns(), cpu_ns = process_cpu_ns();
+    if (!jobs) {
+        measure_fail(measure, CONCLAVE_NO_MEMORY, "out of memory");
+        return;
     }
-}
-
-/* Submits an attempt. Returns false if it could not be. */
-static bool attempt(struct load *load, struct load_slot *slot)
-{
-    uint64_t left_ms = load->timeout_ms - slot->spent_ns / 1000000;
-    slot->op.timeout_ms = left_ms < ATTEMPT_MS ? (uint32_t)left_ms : ATTEMPT_MS;
-    int code = conclave_client_submit(load->client, &slot->op);
-    if (code != CONCLAVE_OK)
-        failed(load, code);
-    return code == CONCLAVE_OK;
-}
-
-/* Begins the slot's next operation. Returns false if there is none. */
-static bool begin(struct load *load, struct load_slot *slot)
-{
-    int code = load->ops->next(load->workload, slot);
-    if (code == CONCLAVE_NOT_FOUND)
-        return false;
-    load->begun++;
-    slot->spent_ns = 0;
-    if (code == CONCLAVE_OK)
-        return attempt(load, slot);
-    failed(load, code);
-    return false;
-}
-
-/* Takes in an operation that poll returned. True: it goes on (another attempt is under way). */
-static bool ended(struct load *load, struct load_slot *slot)
-{
-    slot->spent_ns += slot->op.latency_ns;
-    if (may_be_repeated(slot->op.code) && slot->spent_ns / 1000000 < load->timeout_ms) {
-        load->retried++;
-        return attempt(load, slot);
-    }
-    int code = load->ops->done(load->workload, slot);
-    conclave_op_release(&slot->op);
-    if (code != CONCLAVE_OK) {
-        failed(load, code);
-        return false;
-    }
-    load->done++;
-    histogram_record(load->latencies, slot->spent_ns);
-    return false;
-}
-
-static void loop(struct load *load, struct load_slot *slots)
-{
-    uint64_t start_ns = load_now_ns(), last_ns = start_ns;
-    uint64_t end_ns = load->seconds ? start_ns + load->seconds * 1000000000u : UINT64_MAX;
-    uint32_t outstanding = 0;
-    while (outstanding < load->clients && begin(load, &slots[outstanding]))
-        outstanding++;
-    while (outstanding > 0) {
-        if (*load->stop) {
-            load->stopped = 1;
+    for (; started < crew->count; started++) {
+        jobs[started] = (struct job){crew, &crew->generators[started]};
+        atomic_fetch_add(&crew->running, 1);
+        if (pthread_create(&crew->generators[started].thread, NULL, thread_main, &jobs[started])) {
+            atomic_fetch_sub(&crew->running, 1);
+            atomic_store(&crew->failed, true);
+            measure_fail(measure, CONCLAVE_NO_MEMORY, "cannot make a thread");
             break;
         }
-        struct conclave_op *op;
-        uint64_t done_before = load->done;
-        conclave_client_poll(load->client, POLL_MS, &op);
-        if (!op)
-            continue;
-        uint64_t now_ns = load_now_ns();
-        while (op) {
-            struct conclave_op *next = op->next; /* submitting it again changes it */
-            struct load_slot *slot = op->user;
-            bool goes_on = ended(load, slot) || (load->first_error == CONCLAVE_OK &&
-                                                 now_ns < end_ns && begin(load, slot));
-            outstanding -= !goes_on;
-            op = next;
-        }
-        if (load->done == done_before)
-            continue;
-        if (now_ns - last_ns > load->gap_max_ns)
-            load->gap_max_ns = now_ns - last_ns;
-        last_ns = now_ns;
     }
-    load->elapsed_ns = last_ns - start_ns;
+    watch_over(crew, watch, measure, measure_ns);
+    for (uint32_t i = 0; i < started; i++)
+        pthread_join(crew->generators[i].thread, NULL);
+    free(jobs);
+    collect(crew, measure, measure_ns);
+    add_connections(crew, &measure->health, process_cpu_ns() - cpu_ns,
+                    measure_now_ns() - began_ns + 1);
 }
 
-int load_run(struct load *load)
+static bool crew_make(struct crew *crew, uint32_t count)
 {
-    struct load_slot *slots = calloc(load->clients, sizeof *slots);
-    uint8_t *buffers = calloc(load->clients, load->ops->buffer_bytes);
-    if (!slots || !buffers) {
-        free(slots);
-        free(buffers);
-        load->first_error = CONCLAVE_NO_MEMORY;
-        return CONCLAVE_NO_MEMORY;
+    *crew = (struct crew){.count = count};
+    crew->generators = calloc(count, sizeof *crew->generators);
+    crew->workloads = calloc(count, sizeof *crew->workloads);
+    return crew->generators && crew->workloads;
+}
+
+static void crew_free(struct crew *crew)
+{
+    for (uint32_t i = 0; crew->workloads && i < crew->count; i++)
+        workload_deinit(&crew->workloads[i]);
+    free(crew->workloads);
+    free(crew->generators);
+}
+
+/* What is the same for every generator of a load. */
+struct order {
+    const struct load *load;
+    const char *endpoints;
+    const struct measure_watch *watch;
+    enum workload_task task;
+    const struct keys *keys;
+    const struct acked *wanted;
+    uint64_t limit;
+};
+
+static bool crew_brief(struct crew *crew, const struct order *order, struct measure *measure,
+                       uint64_t *ret_measure_ns)
+{
+    const struct load *load = order->load;
+    bool timed = order->task == WORKLOAD_RUN;
+    uint64_t start_ns = measure_now_ns();
+    uint64_t measure_ns = start_ns + (timed ? load->warmup_ms * MS_NS : 0);
+    for (uint32_t i = 0; i < crew->count; i++) {
+        struct generator *generator = &crew->generators[i];
+        struct workload *workload = &crew->workloads[i];
+        if (!workload_init(workload, order->task, load->workload, load->options, order->keys))
+            return false;
+        workload->wanted = order->wanted;
+        *generator = (struct generator){
+            .options = load->options,
+            .endpoints = order->endpoints,
+            .workload = workload,
+            .schedule = {.rate = timed ? load->rate : 0,
+                         .start_ns = start_ns,
+                         .first = i,
+                         .step = crew->count,
+                         .limit = order->limit},
+            .clients = load->clients / crew->count + (i < load->clients % crew->count),
+            .slots_per_client = load->options->inflight,
+            .measure_ns = measure_ns,
+            .end_ns =
+                timed && load->duration_ms ? measure_ns + load->duration_ms * MS_NS : UINT64_MAX,
+            .series = measure->series,
+            .stop = order->watch->stop,
+            .failed = &crew->failed,
+        };
     }
-    for (uint32_t i = 0; i < load->clients; i++) {
-        slots[i].buffer = buffers + (size_t)i * load->ops->buffer_bytes;
-        slots[i].op.user = &slots[i];
+    atomic_store(&measure->series->last_ns, measure_ns);
+    measure->start_ns = measure_ns;
+    *ret_measure_ns = measure_ns;
+    return true;
+}
+
+/* Sums up what the workloads know. False: out of memory. */
+static bool crew_report(struct crew *crew, struct measure *measure, struct acked *acked)
+{
+    for (uint32_t i = 0; i < crew->count; i++) {
+        measure->read += crew->workloads[i].read;
+        measure->mismatches += crew->workloads[i].mismatches;
+        if (acked && !acked_merge(acked, &crew->workloads[i].acked))
+            return false;
     }
-    loop(load, slots);
-    /* Stopped early, operations are still with the client: it lets go of them here. */
-    if (load->stopped) {
-        conclave_client_destroy(load->client);
-        load->client = NULL;
+    return true;
+}
+
+static void carry_out(const struct order *order, struct measure *measure, struct acked *acked)
+{
+    struct crew crew;
+    uint32_t count = order->task == WORKLOAD_RUN ? order->load->options->threads : 1;
+    if (count > order->load->clients)
+        count = order->load->clients;
+    uint64_t measure_ns;
+    if (crew_make(&crew, count) && crew_brief(&crew, order, measure, &measure_ns)) {
+        run(&crew, order->watch, measure, measure_ns);
+        if (!crew_report(&crew, measure, acked))
+            measure_fail(measure, CONCLAVE_NO_MEMORY, "out of memory");
+    } else {
+        measure_fail(measure, CONCLAVE_NO_MEMORY, "out of memory");
     }
-    for (uint32_t i = 0; i < load->clients; i++)
-        conclave_op_release(&slots[i].op);
-    free(slots);
-    free(buffers);
-    return load->first_error;
+    crew_free(&crew);
+}
+
+/* A task beside the measurement: its failures count, its figures do not. */
+static void aside(struct order order, struct measure *measure)
+{
+    struct load load = *order.load;
+    struct bench_options options = *load.options;
+    options.inflight = 1;
+    load.options = &options;
+    load.clients = load.clients < CLIENTS_FILL ? CLIENTS_FILL : load.clients;
+    struct measure_watch quiet = {.stop = order.watch->stop};
+    order.load = &load;
+    order.watch = &quiet;
+    struct measure own;
+    if (measure_init(&own))
+        carry_out(&order, &own, NULL);
+    measure->stopped |= own.stopped;
+    measure->read += own.read;
+    measure->mismatches += own.mismatches;
+    if (own.code != CONCLAVE_OK)
+        measure_fail(measure, own.code, "%s: %s",
+                     order.task == WORKLOAD_FILL ? "writing the keys that are to be read failed"
+                                                 : "reading back failed",
+                     own.message);
+    measure_deinit(&own);
+}
+
+void load_fill(const struct load *load, const char *endpoints, const struct measure_watch *watch,
+               struct measure *measure)
+{
+    struct keys keys;
+    keys_init(&keys, load->options->prefix, load->options->keys, KEYS_SEQUENTIAL,
+              load->options->seed);
+    aside((struct order){.load = load,
+                         .endpoints = endpoints,
+                         .watch = watch,
+                         .task = WORKLOAD_FILL,
+                         .keys = &keys,
+                         .limit = load->options->keys},
+          measure);
+}
+
+void load_run(const struct load *load, const char *endpoints, const struct measure_watch *watch,
+              struct measure *measure)
+{
+    const struct bench_options *options = load->options;
+    struct keys keys;
+    struct acked acked = {0};
+    keys_init(&keys, options->prefix, options->keys, options->distribution, options->seed);
+    struct order order = {.load = load,
+                          .endpoints = endpoints,
+                          .watch = watch,
+                          .task = WORKLOAD_RUN,
+                          .keys = &keys,
+                          .limit = options->ops};
+    carry_out(&order, measure, options->validate ? &acked : NULL);
+    if (options->validate && !measure->stopped && acked.bytes > 0) {
+        order.task = WORKLOAD_CHECK;
+        order.wanted = &acked;
+        order.limit = (uint64_t)acked.bytes * 8;
+        aside(order, measure);
+    }
+    measure->validated = options->validate;
+    free(acked.bits);
 }

@@ -125,9 +125,10 @@ static const struct args_command commands[] = {
      "'leader transfer' alone picks the node whose log is the longest. Writes wait for some\n"
      "milliseconds meanwhile. Exits with 4 if there is no leader, or if it stays the same.",
      "  conclave leader\n  conclave leader transfer n2", false, cmd_leader_run},
-    {"bench", "WORKLOAD", 1, 64, no_flags, "Measure a running cluster",
+    {"bench", "[WORKLOAD...]", 0, 64, no_flags, "Measure this machine, a cluster, or its peers",
      "'conclave bench --help' lists the workloads and their flags.",
-     "  conclave bench put --clients 256 --ops 100000 --value-size 128", true, bench_run},
+     "  conclave bench\n  conclave bench put get --target self --target etcd --html report.html",
+     true, bench_run},
     {"help", "[COMMAND]", 0, 1, no_flags, "Explain a command", NULL, "  conclave help put", false,
      help_run},
     {0}};
@@ -144,7 +145,9 @@ static int bench_run(const struct args *args)
         argv[argc++] = args->operands[i];
     if (args->help)
         argv[argc++] = help;
-    int exit_code = bench_command(argc, argv, args_value(args, "endpoints"), args_on(args, "json"));
+    bool given = args_source(args, "endpoints") != ARGS_DEFAULT;
+    int exit_code =
+        bench_command(argc, argv, args_value(args, "endpoints"), given, args_on(args, "json"));
     free(argv);
     return exit_code;
 }

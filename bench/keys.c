@@ -1,0 +1,90 @@
+#include "bench/keys.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* The skew that YCSB made the usual one. */
+static const double ZIPF_THETA = 0.99;
+
+/* The finalizer of SplitMix64 (Steele, Lea, Flood 2014): every bit of the input moves every bit of
+ * the output. */
+static uint64_t mix(uint64_t value)
+{
+    value += UINT64_C(0x9e3779b97f4a7c15);
+    value = (value ^ (value >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    value = (value ^ (value >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return value ^ (value >> 31);
+}
+
+static double unit(uint64_t random)
+{
+    return (double)(random >> 11) * 0x1p-53;
+}
+
+/* After Gray et al., Quickly Generating Billion-Record Synthetic Databases (1994), 3.2. */
+static void zipf_init(struct keys *keys)
+{
+    double zeta = 0;
+    for (uint64_t i = 1; i <= keys->count; i++)
+        zeta += 1 / pow((double)i, ZIPF_THETA);
+    double zeta2 = 1 + pow(0.5, ZIPF_THETA);
+    keys->zeta = zeta;
+    keys->alpha = 1 / (1 - ZIPF_THETA);
+    keys->eta = keys->count > 2
+                    ? (1 - pow(2 / (double)keys->count, 1 - ZIPF_THETA)) / (1 - zeta2 / zeta)
+                    : 0;
+}
+
+static uint64_t zipf_rank(const struct keys *keys, double chance)
+{
+    double scaled = chance * keys->zeta;
+    if (scaled < 1 || keys->count == 1)
+        return 0;
+    if (scaled < 1 + pow(0.5, ZIPF_THETA) || keys->count == 2)
+        return 1;
+    double rank = (double)keys->count * pow(keys->eta * chance - keys->eta + 1, keys->alpha);
+    return rank < (double)keys->count ? (uint64_t)rank : keys->count - 1;
+}
+
+void keys_init(struct keys *keys, const char *prefix, uint64_t count,
+               enum keys_distribution distribution, uint64_t seed)
+{
+    *keys = (struct keys){
+        .prefix = prefix, .count = count, .distribution = distribution, .seed = mix(seed)};
+    if (distribution == KEYS_ZIPF)
+        zipf_init(keys);
+}
+
+uint64_t keys_pick(const struct keys *keys, uint64_t number)
+{
+    if (keys->distribution == KEYS_SEQUENTIAL)
+        return number % keys->count;
+    uint64_t random = mix(keys->seed ^ mix(number));
+    if (keys->distribution == KEYS_UNIFORM)
+        return random % keys->count;
+    /* The popular ones lie scattered over the key space. */
+    return mix(zipf_rank(keys, unit(random))) % keys->count;
+}
+
+double keys_chance(const struct keys *keys, uint64_t number)
+{
+    return unit(mix(~keys->seed ^ mix(number)));
+}
+
+size_t keys_format(const char *prefix, uint64_t key_number, char *key, size_t size)
+{
+    return (size_t)snprintf(key, size, "%s%08" PRIu64, prefix, key_number);
+}
+
+void keys_value(const char *key, size_t key_bytes, uint8_t *value, size_t value_bytes)
+{
+    size_t period = key_bytes + 1;
+    for (size_t at = 0; at < value_bytes; at += period) {
+        size_t left = value_bytes - at;
+        memcpy(value + at, key, left < key_bytes ? left : key_bytes);
+        if (left > key_bytes)
+            value[at + key_bytes] = ':';
+    }
+}

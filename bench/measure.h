@@ -1,0 +1,71 @@
+/* bench/measure.h - what one run of one load brought, whoever made the load. */
+#ifndef BENCH_MEASURE_H
+#define BENCH_MEASURE_H
+
+#include "bench/series.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { MEASURE_MARKS_MAX = 32, MEASURE_MARK_BYTES = 48 };
+
+/* Something that was done to the nodes meanwhile. */
+struct mark {
+    uint64_t at_ns; /* after the measurement began */
+    char text[MEASURE_MARK_BYTES];
+};
+
+/* How the program that makes the load was doing itself. */
+struct generator_health {
+    double cpu_share;      /* of the time that its busiest thread computed, 0 to 1 */
+    double wait_share;     /* of the time that this thread was ready and had no processor */
+    uint64_t lag_p99_ns;   /* open loop: how late operations were begun that could have been */
+    uint64_t client_least; /* operations of the client that did fewest, and most; 0: not known */
+    uint64_t client_most;
+};
+
+struct measure {
+    struct series *series;
+    uint64_t start_ns; /* when the measurement began, after the warm-up; monotonic */
+    uint64_t begun, done, retried, errors;
+    uint64_t missed;     /* open loop: due and never begun, since too much was outstanding */
+    uint64_t elapsed_ns; /* from the beginning of the measurement to the last operation done */
+    struct generator_health health;
+    struct mark marks[MEASURE_MARKS_MAX];
+    size_t mark_count;
+    uint64_t recover_ns; /* 0: not measured */
+    bool validated;
+    uint64_t read, mismatches; /* acknowledged keys read back; missing or of another value */
+    bool stopped;              /* interrupted */
+    int code;                  /* of the first operation that failed for good; 0: none */
+    char message[1024];
+};
+
+/* False: out of memory; code and message are set. */
+bool measure_init(struct measure *measure);
+void measure_deinit(struct measure *measure);
+
+/* Notes the first failure. */
+__attribute__((format(printf, 3, 4))) void measure_fail(struct measure *measure, int code,
+                                                        const char *format, ...);
+
+void measure_mark(struct measure *measure, uint64_t at_ns, const char *text);
+
+/* True if the figures say as much about the generator as about what it measured; the reason goes to
+ * why[]. */
+bool measure_overloaded(const struct measure *measure, bool open_loop, char *why, size_t size);
+
+double measure_rate(const struct measure *measure);
+
+/* Called about every hundredth of a second while a load runs, from the thread that waits for it. */
+struct measure_watch {
+    void (*tick)(void *arg, struct measure *measure, uint64_t elapsed_ns);
+    void *arg;
+    const volatile sig_atomic_t *stop; /* not 0: end at once */
+};
+
+/* Monotonic nanoseconds. */
+uint64_t measure_now_ns(void);
+
+#endif

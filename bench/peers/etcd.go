@@ -1,0 +1,82 @@
+// etcd.go - loads an etcd cluster; see measure.go.
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/clientv3"
+)
+
+type etcd struct{ client *clientv3.Client }
+
+func (e etcd) put(key string, value []byte, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	_, err := e.client.Put(ctx, key, string(value))
+	return err
+}
+
+func (e etcd) get(key string, level string, limit time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	var options []clientv3.OpOption
+	if level == "stale" {
+		options = append(options, clientv3.WithSerializable())
+	}
+	answer, err := e.client.Get(ctx, key, options...)
+	if err != nil || len(answer.Kvs) == 0 {
+		return nil, err
+	}
+	return answer.Kvs[0].Value, nil
+}
+
+func main() {
+	s := parseSettings()
+	endpoints := strings.Split(s.endpoints, ",")
+	dial := func() (*clientv3.Client, error) {
+		return clientv3.New(clientv3.Config{Endpoints: endpoints, DialTimeout: 5 * time.Second})
+	}
+	// The members as they see it themselves: which of the endpoints leads, and how many of them know.
+	look := func() (leader string, know int, err error) {
+		client, err := dial()
+		if err != nil {
+			return "", 0, err
+		}
+		defer client.Close()
+		for i, endpoint := range endpoints {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			status, err := client.Status(ctx, endpoint)
+			cancel()
+			if err != nil || status.Leader == 0 {
+				continue
+			}
+			know++
+			if status.Leader == status.Header.MemberId {
+				leader = fmt.Sprint(i)
+			}
+		}
+		return leader, know, nil
+	}
+	serve(s, func() (connection, error) {
+		client, err := dial()
+		return etcd{client}, err
+	}, map[string]func() (string, error){
+		"leader": func() (string, error) {
+			leader, _, err := look()
+			if err == nil && leader == "" {
+				err = fmt.Errorf("nobody leads")
+			}
+			return "leader " + leader, err
+		},
+		"ready": func() (string, error) {
+			leader, know, err := look()
+			if err == nil && (leader == "" || know < len(endpoints)) {
+				err = fmt.Errorf("%d of %d members know a leader", know, len(endpoints))
+			}
+			return "ready", err
+		},
+	})
+}

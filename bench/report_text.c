@@ -1,0 +1,117 @@
+#include "bench/report.h"
+
+#include <string.h>
+
+static void us(double value, char *text, size_t size)
+{
+    if (value < 10000)
+        snprintf(text, size, "%.0f us", value);
+    else if (value < 10000000)
+        snprintf(text, size, "%.1f ms", value / 1e3);
+    else
+        snprintf(text, size, "%.1f s", value / 1e6);
+}
+
+static void load_name(const struct result *result, const struct bench_options *options, char *text,
+                      size_t size)
+{
+    if (result->rate > 0)
+        snprintf(text, size, "%.0f/s", result->rate);
+    else if (options->inflight > 1)
+        snprintf(text, size, "%u x %u", result->clients, options->inflight);
+    else
+        snprintf(text, size, "%u", result->clients);
+}
+
+static void row(const struct session *session, const struct result *result, FILE *out)
+{
+    static const enum figure shown[] = {FIGURE_P50_US, FIGURE_P99_US, FIGURE_P999_US,
+                                        FIGURE_MAX_US};
+    char load[32];
+    load_name(result, session->options, load, sizeof load);
+    fprintf(out, "%-10.28s %-9s %8s", session->options->targets[result->target],
+            bench_workload_name(result->workload), load);
+    if (*result->not_measured) {
+        fprintf(out, "  not measured: %s\n", result->not_measured);
+        return;
+    }
+    fprintf(out, " %10.0f", result_statistic(result, FIGURE_OPS_PER_S).median);
+    for (size_t i = 0; i < sizeof shown / sizeof shown[0]; i++) {
+        char text[24];
+        us(result_statistic(result, shown[i]).median, text, sizeof text);
+        fprintf(out, " %9s", text);
+    }
+    fprintf(out, " %7llu\n", (unsigned long long)result->errors);
+}
+
+/* What a table does not show of a result. */
+static void notes(const struct result *result, FILE *out)
+{
+    if (*result->not_measured)
+        return;
+    const char *name = bench_workload_name(result->workload);
+    if (result->run_count > 1) {
+        struct statistic rate = result_statistic(result, FIGURE_OPS_PER_S);
+        struct statistic p99 = result_statistic(result, FIGURE_P99_US);
+        fprintf(out,
+                "%s: medians of %zu runs; %.0f to %.0f ops/s, p99 %.0f to %.0f us (%.0f %% sure)\n",
+                name, result->run_count, rate.low, rate.high, p99.low, p99.high,
+                rate.confidence * 100);
+    }
+    if (result->workload == BENCH_FAILOVER)
+        fprintf(out, "%s: nothing acknowledged for %.0f ms\n", name,
+                result_statistic(result, FIGURE_FAILOVER_MS).median);
+    if (result->workload == BENCH_RECOVER)
+        fprintf(out, "%s: the node was back %.0f ms after its start\n", name,
+                result_statistic(result, FIGURE_RECOVER_MS).median);
+    if (result->missed > 0)
+        fprintf(out, "%s: %llu operations were due and never begun: more than it carries\n", name,
+                (unsigned long long)result->missed);
+    if (*result->overloaded)
+        fprintf(out, "%s: take care, %s\n", name, result->overloaded);
+    if (result->validated)
+        fprintf(out, "%s: %llu keys read back, %llu mismatches\n", name,
+                (unsigned long long)result->read, (unsigned long long)result->mismatches);
+    if (result->stopped)
+        fprintf(out, "%s: interrupted\n", name);
+}
+
+static void environment(const struct session *session, FILE *out)
+{
+    const struct environment *that = &session->environment;
+    fprintf(out, "\n%ld x %s, %s, %s", that->cores, *that->cpu ? that->cpu : "processors",
+            that->kernel, that->file_system);
+    if (that->sync_known)
+        fprintf(out, ", fdatasync p99 %.0f us", (double)that->sync_p99_ns / 1e3);
+    fprintf(out, "\n");
+    for (size_t i = 0; i < session->options->target_count; i++) {
+        const struct target *target = &session->targets[i];
+        if (*target->version)
+            fprintf(out, "%s: %s; on disk before acknowledged: %s, %s\n", target->name,
+                    target->version, target->ops->fsync, target->ops->fsync_why);
+    }
+    if (strcmp(that->file_system, "tmpfs") == 0 || strcmp(that->file_system, "ramfs") == 0)
+        fprintf(out, "%s is in memory: nothing here says how fast a disk would be\n", that->dir);
+}
+
+void report_text(const struct session *session, FILE *out)
+{
+    fprintf(out, "%-10s %-9s %8s %10s %9s %9s %9s %9s %7s\n", "target", "workload",
+            session->options->rate > 0 ? "rate" : "clients", "ops/s", "p50", "p99", "p99.9", "max",
+            "errors");
+    for (size_t i = 0; i < session->result_count; i++)
+        row(session, &session->results[i], out);
+    for (size_t i = 0; i < session->result_count; i++)
+        notes(&session->results[i], out);
+    environment(session, out);
+}
+
+void report_short(const struct session *session, FILE *out)
+{
+    const struct result *one = &session->results[0];
+    const struct result *many = &session->results[session->result_count - 1];
+    fprintf(out, "%.0f writes a second, %u clients\n",
+            result_statistic(many, FIGURE_OPS_PER_S).median, many->clients);
+    fprintf(out, "%.0f us a write, %u client\n", result_statistic(one, FIGURE_P50_US).median,
+            one->clients);
+}

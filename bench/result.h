@@ -1,0 +1,80 @@
+/* bench/result.h - all runs of one load on one target, and the plan that they come from. */
+#ifndef BENCH_RESULT_H
+#define BENCH_RESULT_H
+
+#include "bench/load.h"
+#include "bench/statistics.h"
+
+/* The figures that repeated runs are summed up by. */
+enum figure {
+    FIGURE_OPS_PER_S,
+    FIGURE_MEAN_US,
+    FIGURE_P50_US,
+    FIGURE_P90_US,
+    FIGURE_P99_US,
+    FIGURE_P999_US,
+    FIGURE_P9999_US,
+    FIGURE_MAX_US,
+    FIGURE_MAX_GAP_MS,
+    FIGURE_FAILOVER_MS, /* of the workload failover: longest time without an acknowledgement */
+    FIGURE_RECOVER_MS,  /* of the workload recover: from the start of the node until it is back */
+    FIGURE_COUNT
+};
+
+/* Its name in reports. */
+const char *figure_name(enum figure figure);
+
+/* One run. */
+struct result_run {
+    double figures[FIGURE_COUNT];
+    struct second *seconds; /* owned */
+    size_t second_count;
+    struct mark marks[MEASURE_MARKS_MAX];
+    size_t mark_count;
+};
+
+struct result {
+    /* the plan's */
+    size_t target; /* its place in the options */
+    enum bench_workload workload;
+    uint32_t clients;
+    double rate;          /* 0: closed loop */
+    uint64_t duration_ms; /* 0: by --ops */
+    uint64_t warmup_ms;
+
+    char not_measured[1024]; /* why; "": it was */
+
+    struct result_run *runs;
+    size_t run_count;
+    struct histogram *latencies; /* of all runs */
+    uint64_t begun, done, retried, errors, missed;
+    double seconds;
+    struct generator_health health; /* of the busiest run */
+    char overloaded[200];           /* why; "": it was not */
+    bool validated, stopped;
+    uint64_t read, mismatches;
+    int code;
+    char message[1024];
+};
+
+/* The loads that the options ask for: every workload at every load on every target. Returns how
+ * many there are in *ret, to be freed by plan_free; 0: out of memory. */
+size_t plan_make(const struct bench_options *options, struct result **ret);
+void plan_free(struct result *results, size_t count);
+
+/* The load of a result's run. */
+struct load result_load(const struct result *result, const struct bench_options *options);
+
+/* Adds a run and takes over its series. False: out of memory. */
+bool result_add(struct result *result, struct measure *measure);
+
+/* Of a figure over the runs. */
+struct statistic result_statistic(const struct result *result, enum figure figure);
+
+/* The run whose throughput is the median; NULL: none. */
+const struct result_run *result_typical(const struct result *result);
+
+/* True if the figure belongs to the workload. */
+bool result_has(const struct result *result, enum figure figure);
+
+#endif
