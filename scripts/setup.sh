@@ -1,17 +1,20 @@
 #!/bin/sh
 # scripts/setup.sh GROUP... - installs the Debian packages of the groups that are not there yet.
 #
-# Groups: build (to build and run), test (make test), lint (make lint), valgrind, coverage, all.
+# Groups: build (to build and run), test (make test), lint (make lint), valgrind, coverage, all; and
+# peers (what `conclave bench --target etcd|nats` measures, which is in none of the others).
 # Does nothing, and needs neither root nor a network, when everything is there. Without root it
 # prints the one line to run and ends with 2.
 set -eu
 
 build='gcc libc6-dev make meson ninja-build pkg-config
        libzmq3-dev libmsgpack-dev liblmdb-dev libxxhash-dev libzstd-dev libjansson-dev uthash-dev'
-test='libcriterion-dev python3 python3-zmq python3-msgpack clang-format binutils patch'
+test='libcriterion-dev python3 python3-zmq python3-msgpack clang-format binutils patch
+      chromium'
 lint='clang-format clang-tidy clang libclang-rt-14-dev'
 valgrind='valgrind'
 coverage='gcovr'
+peers='etcd-server nats-server golang-go golang-etcd-server-dev golang-github-nats-io-go-nats-dev'
 
 wanted=''
 for group in "$@"; do
@@ -21,9 +24,10 @@ for group in "$@"; do
     lint) wanted="$wanted $build $test $lint" ;;
     valgrind) wanted="$wanted $build $test $valgrind" ;;
     coverage) wanted="$wanted $build $test $coverage" ;;
+    peers) wanted="$wanted $peers" ;;
     all) wanted="$wanted $build $test $lint $valgrind $coverage" ;;
     *)
-        echo "setup: no group '$group'; groups are build, test, lint, valgrind, coverage, all" >&2
+        echo "setup: no group '$group'; groups are build, test, lint, valgrind, coverage, peers, all" >&2
         exit 2
         ;;
     esac

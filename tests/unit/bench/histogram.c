@@ -95,3 +95,37 @@ Test(histogram, quantile_never_exceeds_the_maximum)
     histogram_record(histogram, 1000001);
     cr_assert_eq(histogram_quantile(histogram, 0.5), 1000001);
 }
+
+Test(histogram, merged_ones_answer_as_one)
+{
+    struct histogram *other = histogram_create();
+    for (uint64_t i = 1; i <= 1000; i++)
+        histogram_record(i % 2 ? histogram : other, i * 1000);
+    histogram_merge(histogram, other);
+    cr_assert_eq(histogram->count, 1000);
+    cr_assert_eq(histogram->min, 1000);
+    cr_assert_eq(histogram->max, 1000000);
+    cr_assert_geq(histogram_quantile(histogram, 0.5), 500000);
+    cr_assert_leq(histogram_quantile(histogram, 0.5), 500000 + 500000 / 1024 + 1);
+    histogram_destroy(other);
+}
+
+Test(histogram, takes_buckets_of_other_programs)
+{
+    cr_assert(histogram_record_bucket(histogram, 5, 3));
+    cr_assert(histogram_record_bucket(histogram, 2048, 1));
+    cr_assert_eq(histogram->count, 4);
+    cr_assert_eq(histogram_quantile(histogram, 0.5), 5);
+    cr_assert_eq(histogram_quantile(histogram, 1), 2049, "2048 and 2049 share it");
+    cr_assert_not(histogram_record_bucket(histogram, HISTOGRAM_BUCKETS, 1));
+}
+
+Test(histogram, that_was_reset_is_as_new)
+{
+    histogram_record(histogram, 77);
+    histogram_reset(histogram);
+    cr_assert_eq(histogram->count, 0);
+    histogram_record(histogram, 99);
+    cr_assert_eq(histogram->min, 99);
+    cr_assert_eq(histogram->max, 99);
+}
