@@ -53,6 +53,26 @@ Test(election, three_nodes_elect_one_leader_and_keep_it)
     cluster_deinit(&c);
 }
 
+Test(election, rule_3_no_next_campaign_before_the_term_of_the_last_one_is_durable)
+{
+    cluster_init(&c, 3);
+    c.nodes[1].options.disk_stall_us = 20 * T_US;
+    cluster_start(&c, 1);
+    cluster_advance(&c, 2 * T_US + 2);
+    cluster_timeout(&c, 1);
+    cluster_receive(&c, vote_response(RAFT_PREVOTE_RESPONSE, 2, 1, 1, 2, true));
+    cr_assert_eq(role(1), RAFT_CANDIDATE);
+    cluster_advance(&c, 2 * T_US + 2);
+    cluster_drop_all(&c);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_PREVOTE_REQUEST), 0);
+    cluster_persist_all(&c, 1);
+    cluster_advance(&c, 2 * T_US + 2);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_PREVOTE_REQUEST), 1);
+    cluster_deinit(&c);
+}
+
 Test(election, a_single_voter_leads_at_once_without_asking)
 {
     cluster_setup(&c, 1, 1);

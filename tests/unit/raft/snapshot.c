@@ -173,7 +173,10 @@ Test(snapshot, nothing_is_applied_while_one_is_installed)
     cluster_run(&c, 3 * HEARTBEAT_US);
     cr_assert_gt(raft_commit(c.nodes[3].raft), installed);
     cr_assert_eq(c.nodes[3].applied.entry_count, 0); /* Rule 36 */
-    /* Rule 24: it does not campaign either. */
+    /* Rule 24: it does not campaign either, not even if its leader asks for it. */
+    uint64_t term = raft_hard_state(c.nodes[3].raft).term;
+    cluster_receive(&c, raft_message_create(RAFT_TIMEOUT_NOW, 1, 3, term));
+    cr_assert_eq(raft_role(c.nodes[3].raft), RAFT_FOLLOWER);
     cluster_crash(&c, 1);
     cluster_crash(&c, 2);
     cluster_run(&c, 6 * T_US);
@@ -295,6 +298,25 @@ Test(snapshot, restart_finishes_an_install_that_was_cut_short)
     cr_assert_eq(c.nodes[3].persists[0].anew.index, c.nodes[3].disk_snapshot.last.index);
     cluster_run(&c, 3 * HEARTBEAT_US);
     cr_assert_eq(raft_last(c.nodes[3].raft).index, raft_last(c.nodes[1].raft).index);
+    cluster_deinit(&c);
+}
+
+/* It came from a leader of a term that the node had not written down. */
+Test(snapshot, restart_behind_one_of_a_newer_term_is_in_that_term)
+{
+    struct cluster c;
+    leave_behind(&c);
+    c.nodes[3].disk_snapshot = c.nodes[1].disk_snapshot;
+    (void)buf_ref(c.nodes[3].disk_snapshot.configuration);
+    struct raft_id last = id_of(7, c.nodes[3].disk_snapshot.last.index);
+    c.nodes[3].disk_snapshot.last = last;
+    c.nodes[3].applied_index = last.index;
+    cluster_start_node(&c, 3);
+    cr_assert_eq(c.nodes[3].code, CONCLAVE_OK, "%s", c.nodes[3].error.message);
+    cr_assert_eq(raft_hard_state(c.nodes[3].raft).term, 7);
+    cr_assert_eq(raft_hard_state(c.nodes[3].raft).vote, 0, "nobody had its vote in it");
+    cr_assert_eq(c.nodes[3].persists[0].hard_state.term, 7);
+    cr_assert(c.nodes[3].persists[0].hard_state_changed);
     cluster_deinit(&c);
 }
 

@@ -87,6 +87,20 @@ Test(transfer, picks_the_voter_with_the_longest_log)
     cluster_deinit(&c);
 }
 
+Test(transfer, picks_no_learner_however_long_its_log)
+{
+    cluster_init(&c, 3);
+    c.configuration.members[2].flags = RAFT_MEMBER_LEARNER;
+    cluster_start(&c, 1);
+    uint64_t led = alone();
+    cluster_propose(&c, 1, 1, 8);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(3, 1, led, 3, 0));
+    transfer(1, 0);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
+    cluster_deinit(&c);
+}
+
 Test(transfer, to_the_leader_itself_is_done)
 {
     uint64_t term = three();
