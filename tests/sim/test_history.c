@@ -35,6 +35,54 @@ static uint64_t put(uint64_t invoked, uint64_t finished, uint64_t revision, uint
                finished);
 }
 
+/* A put of another key. */
+static uint64_t put_in(uint32_t cell, uint64_t invoked, uint64_t finished, uint64_t revision)
+{
+    return add((struct op){.kind = OP_PUT, .cell = cell, .revision = revision}, invoked, finished);
+}
+
+/* A put on condition that the key was last changed at a revision (0: is not there): done, with the
+ * revision that it replaced, or refused at a revision, with the one that the key had. */
+static uint64_t put_if(uint64_t condition, uint64_t invoked, uint64_t finished, uint64_t revision,
+                       uint64_t previous)
+{
+    return add((struct op){.kind = OP_PUT,
+                           .conditional = true,
+                           .condition = condition,
+                           .revision = revision,
+                           .value = previous},
+               invoked, finished);
+}
+
+static uint64_t refused_if(uint64_t condition, uint64_t invoked, uint64_t finished,
+                           uint64_t revision, uint64_t present)
+{
+    uint64_t number = put_if(condition, invoked, finished, revision, present);
+    ops.items[number].code = CONCLAVE_COMPARE_FAILED;
+    return number;
+}
+
+/* A delete of key 0, and how many it took away. */
+static uint64_t deleted(uint64_t invoked, uint64_t finished, uint64_t revision, uint64_t count)
+{
+    return add((struct op){.kind = OP_DELETE, .revision = revision, .value = count}, invoked,
+               finished);
+}
+
+/* A command that was sent first as `first`, and was answered now. */
+static void put_again(uint64_t first, uint64_t invoked, uint64_t finished, uint64_t revision)
+{
+    add((struct op){.kind = OP_PUT, .first = first, .revision = revision}, invoked, finished);
+}
+
+/* A read of the first three keys. */
+static void range(uint64_t invoked, uint64_t finished, uint64_t revision, struct op_item one,
+                  struct op_item two, struct op_item three)
+{
+    add((struct op){.kind = OP_RANGE, .revision = revision, .items = {one, two, three}}, invoked,
+        finished);
+}
+
 static uint64_t lost_put(uint64_t invoked)
 {
     return add((struct op){.kind = OP_PUT}, invoked, 0);
@@ -46,14 +94,14 @@ static struct op_item item(uint64_t value, uint64_t create, uint64_t mod, uint64
         .value = value, .create_revision = create, .mod_revision = mod, .version = version};
 }
 
+static const struct op_item nothing = {0};
+
 /* A read of key 0 at a revision. */
 static uint64_t get(uint64_t invoked, uint64_t finished, uint64_t revision, struct op_item seen)
 {
     return add((struct op){.kind = OP_GET, .revision = revision, .items = {seen}}, invoked,
                finished);
 }
-
-static const struct op_item nothing = {0};
 
 static void is(enum history_verdict expected)
 {
@@ -122,17 +170,9 @@ Test(history, allows_unanswered_writes_that_nobody_saw_between_others)
 Test(history, allows_conditions_that_hold_and_that_do_not)
 {
     uint64_t a = put(1, 2, 1, 0);
-    add((struct op){.kind = OP_PUT,
-                    .conditional = true,
-                    .condition = 7,
-                    .code = CONCLAVE_COMPARE_FAILED,
-                    .revision = 1,
-                    .value = 1},
-        3, 4);
+    refused_if(7, 3, 4, 1, 1);
     get(5, 6, 1, item(a, 1, 1, 1));
-    uint64_t b = add(
-        (struct op){.kind = OP_PUT, .conditional = true, .condition = 1, .revision = 2, .value = 1},
-        7, 8);
+    uint64_t b = put_if(1, 7, 8, 2, 1);
     get(9, 10, 2, item(b, 1, 2, 2));
     is_good();
 }
@@ -140,9 +180,9 @@ Test(history, allows_conditions_that_hold_and_that_do_not)
 Test(history, allows_a_delete_and_a_new_beginning)
 {
     put(1, 2, 1, 0);
-    add((struct op){.kind = OP_DELETE, .revision = 2, .value = 1}, 3, 4);
+    deleted(3, 4, 2, 1);
     get(5, 6, 2, nothing);
-    add((struct op){.kind = OP_DELETE, .revision = 2, .value = 0}, 7, 8);
+    deleted(7, 8, 2, 0);
     uint64_t b = put(9, 10, 3, 0);
     get(11, 12, 3, item(b, 3, 3, 1));
     is_good();
@@ -151,15 +191,11 @@ Test(history, allows_a_delete_and_a_new_beginning)
 Test(history, allows_a_range_to_be_deleted_as_one_change)
 {
     put(1, 2, 1, 0);
-    uint64_t b = add((struct op){.kind = OP_PUT, .cell = 1, .revision = 2}, 3, 4);
-    uint64_t c = add((struct op){.kind = OP_PUT, .cell = 2, .revision = 3}, 5, 6);
-    add((struct op){.kind = OP_RANGE,
-                    .revision = 3,
-                    .items = {item(1, 1, 1, 1), item(b, 2, 2, 1), item(c, 3, 3, 1)}},
-        7, 8);
+    uint64_t b = put_in(1, 3, 4, 2);
+    uint64_t c = put_in(2, 5, 6, 3);
+    range(7, 8, 3, item(1, 1, 1, 1), item(b, 2, 2, 1), item(c, 3, 3, 1));
     add((struct op){.kind = OP_DELETE_RANGE, .cell_end = 2, .revision = 4, .value = 2}, 9, 10);
-    add((struct op){.kind = OP_RANGE, .revision = 4, .items = {nothing, nothing, item(c, 3, 3, 1)}},
-        11, 12);
+    range(11, 12, 4, nothing, nothing, item(c, 3, 3, 1));
     is_good();
 }
 
@@ -168,7 +204,7 @@ Test(history, counts_a_repeated_command_once_from_its_first_sending)
 {
     uint64_t a = lost_put(1);
     get(2, 3, 1, item(a, 1, 1, 1));
-    add((struct op){.kind = OP_PUT, .first = a, .revision = 1}, 4, 5);
+    put_again(a, 4, 5, 1);
     get(6, 7, 1, item(a, 1, 1, 1));
     is_good();
 }
@@ -247,7 +283,7 @@ Test(history, finds_a_phantom)
 
 Test(history, finds_a_value_of_another_key)
 {
-    uint64_t a = add((struct op){.kind = OP_PUT, .cell = 1, .revision = 1}, 1, 2);
+    uint64_t a = put_in(1, 1, 2, 1);
     get(3, 4, 1, item(a, 1, 1, 1));
     is_bad();
 }
@@ -264,7 +300,7 @@ Test(history, finds_an_unanswered_write_seen_and_gone)
 Test(history, finds_a_command_applied_twice)
 {
     uint64_t a = lost_put(1);
-    add((struct op){.kind = OP_PUT, .first = a, .revision = 1}, 2, 3);
+    put_again(a, 2, 3, 1);
     get(4, 5, 2, item(a, 1, 2, 2));
     is_bad();
 }
@@ -272,8 +308,8 @@ Test(history, finds_a_command_applied_twice)
 Test(history, finds_a_command_applied_twice_that_nobody_read)
 {
     uint64_t a = lost_put(1);
-    add((struct op){.kind = OP_PUT, .first = a, .revision = 1}, 2, 3);
-    add((struct op){.kind = OP_PUT, .cell = 1, .revision = 3}, 4, 5);
+    put_again(a, 2, 3, 1);
+    put_in(1, 4, 5, 3);
     is_bad();
 }
 
@@ -287,7 +323,7 @@ Test(history, finds_revisions_in_another_order_than_time)
 Test(history, finds_one_revision_told_twice)
 {
     put(1, 9, 1, 0);
-    add((struct op){.kind = OP_PUT, .cell = 1, .revision = 1}, 1, 9);
+    put_in(1, 1, 9, 1);
     is_bad();
 }
 
@@ -323,37 +359,29 @@ Test(history, finds_a_wrong_create_revision)
 Test(history, finds_a_condition_ignored)
 {
     put(1, 2, 1, 0);
-    add((struct op){.kind = OP_PUT, .conditional = true, .condition = 0, .revision = 2, .value = 1},
-        3, 4);
+    put_if(0, 3, 4, 2, 1);
     is_bad();
 }
 
 Test(history, finds_a_condition_that_held_refused)
 {
     put(1, 2, 1, 0);
-    add((struct op){.kind = OP_PUT,
-                    .conditional = true,
-                    .condition = 1,
-                    .code = CONCLAVE_COMPARE_FAILED,
-                    .revision = 1,
-                    .value = 1},
-        3, 4);
+    refused_if(1, 3, 4, 1, 1);
     is_bad();
 }
 
 Test(history, finds_a_delete_that_took_nothing_away)
 {
     put(1, 2, 1, 0);
-    add((struct op){.kind = OP_DELETE, .revision = 1, .value = 0}, 3, 4);
+    deleted(3, 4, 1, 0);
     is_bad();
 }
 
 Test(history, finds_a_range_that_mixes_two_moments)
 {
     uint64_t a = put(1, 2, 1, 0);
-    uint64_t b = add((struct op){.kind = OP_PUT, .cell = 1, .revision = 2}, 3, 4);
+    uint64_t b = put_in(1, 3, 4, 2);
     put(5, 6, 3, 1);
-    add((struct op){.kind = OP_RANGE, .revision = 3, .items = {item(a, 1, 1, 1), item(b, 2, 2, 1)}},
-        7, 8);
+    range(7, 8, 3, item(a, 1, 1, 1), item(b, 2, 2, 1), nothing);
     is_bad();
 }
