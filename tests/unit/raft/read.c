@@ -291,6 +291,25 @@ Test(read, a_learner_confirms_nothing)
     cluster_deinit(&c);
 }
 
+/* With the leader it would be a majority of all members. */
+Test(read, a_learner_confirms_nothing_where_it_would_make_a_majority)
+{
+    cluster_init(&c, 3);
+    c.configuration.members[2].flags = RAFT_MEMBER_LEARNER;
+    cluster_start(&c, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cr_assert(raft_is_serving(node()->raft));
+    cluster_drop_all(&c);
+    cluster_read(&c, 1, 77);
+    uint64_t round = round_sent();
+    cluster_receive(&c, append_accepted(3, 1, led, 2, round));
+    cr_assert_eq(node()->reads.count, 0);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, round));
+    cr_assert_eq(node()->reads.count, 1);
+    cluster_deinit(&c);
+}
+
 Test(read, rule_30_in_the_joint_phase_both_majorities_confirm)
 {
     for (raft_node_id first = 3; first <= 4; first++) { /* from 1, 2, 3 to 1, 2, 4 */
