@@ -36,6 +36,7 @@ static bool owns_nothing(enum envelope_type type)
     case ENVELOPE_STREAM:
     case ENVELOPE_INSTALL:
     case ENVELOPE_APPLIED:
+    case ENVELOPE_DUE:
     case ENVELOPE_SPACE:
     case ENVELOPE_LEADERSHIP:
     case ENVELOPE_DRAIN:

@@ -70,6 +70,9 @@ enum envelope_type {
     /* state machine -> network, and as a question the other way */
     ENVELOPE_AUDIT,
 
+    /* state machine -> network */
+    ENVELOPE_DUE,
+
     /* segment helper -> raft, network */
     ENVELOPE_SPACE,
 
@@ -238,6 +241,7 @@ struct envelope {
             struct audit_mark *marks; /* heap; NULL: a question */
             uint32_t count;
         } audit;
+        uint64_t due_ms; /* of cluster time, until something ends; UINT64_MAX: nothing does */
         struct outgoing_list send;
         struct reply_list reply;
         struct stream_requests subscriptions;

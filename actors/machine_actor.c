@@ -35,6 +35,7 @@ struct machine {
         uint32_t count, capacity;
     } backlog;
 
+    uint64_t due_ms; /* as the network knows it */
     struct machine_queries queries;
     struct machine_streams streams;
     struct reply_list replies; /* gathered, sent once a wake-up */
@@ -79,6 +80,7 @@ static int machine_open(struct actor *actor, struct conclave_error *error)
         free(machine);
         return code;
     }
+    machine->due_ms = UINT64_MAX;
     machine->inputs = mem_alloc(APPLY_COMMANDS_MAX * sizeof *machine->inputs);
     machine->origins = mem_alloc(APPLY_COMMANDS_MAX * sizeof *machine->origins);
     machine->sinks = mem_zalloc(APPLY_COMMANDS_MAX * sizeof *machine->sinks);
@@ -104,6 +106,24 @@ static void tell_marks(struct actor *actor, const struct audit_mark *marks, uint
     audit->audit.marks = mem_alloc(count * sizeof *marks);
     memcpy(audit->audit.marks, marks, count * sizeof *marks);
     actor_send(actor, ACTOR_NETWORK, &audit);
+}
+
+/* When cluster time has to be in the log the next time, for who leads. */
+static int tell_due(struct actor *actor, struct conclave_error *error)
+{
+    struct machine *machine = actor->state;
+    uint64_t due_ms;
+    int code = session_layer_due(machine->sessions, &due_ms);
+    if (code)
+        return error_set(error, code, "the state machine's deadlines cannot be read: %s",
+                         conclave_code_text(code));
+    if (due_ms == machine->due_ms)
+        return CONCLAVE_OK;
+    machine->due_ms = due_ms;
+    struct envelope *due = envelope_create(ENVELOPE_DUE);
+    due->due_ms = due_ms;
+    actor_send(actor, ACTOR_NETWORK, &due);
+    return CONCLAVE_OK;
 }
 
 /* How far it is; asked once in a while. */
@@ -394,6 +414,8 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
             code = apply_backlog(actor, error);
         if (!code && ended != ENVELOPE_QUIT)
             code = install(actor, error);
+        if (!code && !ended)
+            code = tell_due(actor, error);
         if (code || ended)
             end_snapshot(actor);
         if (code || ended == ENVELOPE_QUIT)

@@ -70,6 +70,12 @@ void network_tend_links(struct actor *actor, uint64_t now_us);
 /* Reads what clients asked, and hands proposals and queries on as one batch each. */
 void network_receive_clients(struct actor *actor);
 
+/* The leader: writes cluster time into the log when something is due. */
+void network_tick(struct actor *actor, uint64_t now_us);
+
+/* When it has to do so next; UINT64_MAX: nothing is due here. */
+uint64_t network_tick_us(const struct network *network);
+
 /* Stages answers of other actors for their clients. Takes over the bodies. */
 void network_take_replies(struct actor *actor, struct reply_list *list);
 

@@ -41,6 +41,7 @@ static int network_start(struct actor *actor, struct conclave_error *error)
 {
     struct network *network = mem_zalloc(sizeof *network);
     actor->state = network;
+    network->clients.due_ms = UINT64_MAX;
     network->clients.machine = actor->node->options.machine;
     audit_init(&network->audit, actor->node->identity.node_id);
     int code = peers_create(actor->node->context, actor->node->listen, prng_entropy(),
@@ -111,6 +112,9 @@ static int drain(struct actor *actor, uint64_t now_us)
         case ENVELOPE_AUDIT:
             network_audit_own(actor, envelope, now_us);
             break;
+        case ENVELOPE_DUE:
+            network->clients.due_ms = envelope->due_ms;
+            break;
         case ENVELOPE_SPACE:
             network->clients.disk_full = envelope->disk_full;
             break;
@@ -137,6 +141,8 @@ static long wait_ms(const struct network *network, uint64_t now_us)
                                                                         : network->supervise_due_us;
     if (network->clients.kept.count && due_us > now_us + KEPT_RETRY_US)
         due_us = now_us + KEPT_RETRY_US;
+    uint64_t tick_us = network_tick_us(network);
+    due_us = tick_us < due_us ? tick_us : due_us;
     return due_us <= now_us ? 0 : (long)((due_us - now_us + 999) / 1000);
 }
 
@@ -170,6 +176,7 @@ static int network_run(struct actor *actor, struct conclave_error *error)
         if (code)
             return code; /* before anything more is answered */
         network_receive_clients(actor);
+        network_tick(actor, now_us);
         network_retry_replies(actor, now_us);
         network_flush_replies(actor, now_us);
         network_tend_links(actor, now_us);

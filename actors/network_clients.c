@@ -8,8 +8,11 @@
 #include "base/clock.h"
 #include "base/fatal.h"
 #include "base/list.h"
+#include "codec/kv.h"
 #include "codec/session.h"
 #include "codec/session_clock.h"
+#include "machine/kv.h"
+#include "machine/session_table.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -20,7 +23,10 @@ enum {
     RECEIVE_OPS_MAX = 16384,
     RECEIVE_BYTES_MAX = 4 << 20,
     COMPACT_FRAME_BYTES_MIN = 4096,
-    CLOCK_STEP_US = 1000000 /* cluster time goes into the log at most so often */
+    CLOCK_STEP_US =
+        SESSION_CLOCK_LAG_MS * 1000, /* cluster time goes into the log at most so often */
+    CLOCK_WAIT_US = SESSION_CLOCK_STEP_MAX_MS / 2 * 1000 /* and at least, while something waits for
+                                                            it: more at once is not believed */
 };
 
 int network_clients_start(struct actor *actor, struct conclave_error *error)
@@ -90,6 +96,14 @@ static bool gives_space_back(const struct client_side *side, const struct client
     return side->machine->frees && side->machine->frees(command.data, command.bytes);
 }
 
+/* Whether cluster time has to be in the log before it. */
+static bool is_timed(const struct client_side *side, const struct client_op *op)
+{
+    if (op->type == CLIENT_OP_SESSION)
+        return true;
+    return side->machine == kv_machine_ops() && kv_command_is_timed(op->body.data, op->body.bytes);
+}
+
 /* Takes a proposal or query in; its body points into `frame`. */
 static void take_work(struct client_side *side, client_handle client, const struct client_op *op,
                       struct buf *frame)
@@ -135,7 +149,7 @@ static void take_work(struct client_side *side, client_handle client, const stru
         return;
     }
     LIST_RESERVE(&side->proposals);
-    side->in_session |= in_session;
+    side->timed |= is_timed(side, op);
     side->proposals.items[side->proposals.count++] =
         (struct raft_entry){.origin = origin,
                             .buf = buf_ref(frame),
@@ -273,9 +287,33 @@ static void add_clock(const struct network *network, struct client_side *side,
                       struct raft_batch *batch)
 {
     struct raft_entry entry;
-    if (side->in_session && network->leads &&
+    if (side->timed && network->leads &&
         session_clock_entry(&side->clock_us, clock_now_us(), CLOCK_STEP_US, &entry))
         raft_batch_add(batch, entry);
+}
+
+uint64_t network_tick_us(const struct network *network)
+{
+    const struct client_side *side = &network->clients;
+    if (!network->leads || side->draining || side->due_ms == UINT64_MAX)
+        return UINT64_MAX;
+    uint64_t wait_us = CLOCK_WAIT_US;
+    if (side->due_ms < CLOCK_WAIT_US / 1000)
+        wait_us = side->due_ms * 1000;
+    return side->clock_us + (wait_us > CLOCK_STEP_US ? wait_us : CLOCK_STEP_US);
+}
+
+void network_tick(struct actor *actor, uint64_t now_us)
+{
+    struct network *network = actor->state;
+    struct raft_entry entry;
+    if (now_us < network_tick_us(network) ||
+        !session_clock_entry(&network->clients.clock_us, now_us, CLOCK_STEP_US, &entry))
+        return;
+    struct envelope *proposed = envelope_create(ENVELOPE_PROPOSED);
+    proposed->proposed = raft_batch_create(1);
+    raft_batch_add(proposed->proposed, entry);
+    actor_send(actor, ACTOR_RAFT, &proposed);
 }
 
 static void hand_on(struct actor *actor)
@@ -285,7 +323,7 @@ static void hand_on(struct actor *actor)
     if (side->proposals.count) {
         struct raft_batch *batch = raft_batch_create(1 + side->proposals.count);
         add_clock(network, side, batch);
-        side->in_session = false;
+        side->timed = false;
         for (uint32_t i = 0; i < side->proposals.count; i++)
             raft_batch_add(batch, side->proposals.items[i]);
         side->proposals.count = 0;

@@ -77,9 +77,10 @@ struct client_side {
     struct query_list queries;
     struct stream_requests stream_requests;
     uint32_t stream_requests_on_the_way; /* to the state machine, and those above */
-    bool in_session;                     /* one of the proposals is of a client session */
+    bool timed;                          /* one of the proposals has to do with cluster time */
 
     uint64_t clock_us; /* leader: up to when cluster time is in the log (SESSION_CLOCK) */
+    uint64_t due_ms; /* of cluster time, until something ends in the machine; UINT64_MAX: nothing */
 };
 
 /* Stages a reply for the end of the wake-up. Takes over the body. */

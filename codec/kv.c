@@ -2,6 +2,7 @@
 
 #include "base/fatal.h"
 #include "codec/fields.h"
+#include "codec/kv_internal.h"
 
 #include <string.h>
 
@@ -59,6 +60,55 @@ static void bounds_pack(struct pack *pack, const struct kv_bounds *bounds)
 
 /* --- Commands --------------------------------------------------------------------------------- */
 
+static void put_decode(struct fields *fields, struct kv_command *command)
+{
+    command->key = cursor_bin(fields_next(fields));
+    command->value = cursor_bin(fields_next(fields));
+    command->condition = fields_condition(fields);
+    command->lease = fields_uint_or(fields, 0);
+    command->ttl_ms = fields_uint_or(fields, 0);
+    command->previous = fields_uint_or(fields, 0) != 0;
+}
+
+static int put_check(const struct kv_command *command)
+{
+    int code = key_check(command->key);
+    if (!code && command->value.bytes > CONCLAVE_VALUE_BYTES_MAX)
+        code = CONCLAVE_TOO_LARGE;
+    if (!code && command->lease && command->ttl_ms)
+        code = CONCLAVE_INVALID;
+    if (!code && command->ttl_ms)
+        code = kv_ttl_check(command->ttl_ms);
+    return code;
+}
+
+/* Whether it can be carried out, by its bytes alone. */
+static int command_check(const struct kv_command *command)
+{
+    switch (command->opcode) {
+    case KV_PUT:
+        return put_check(command);
+    case KV_DELETE:
+        return key_check(command->key);
+    case KV_DELETE_RANGE:
+        return bounds_check(&command->bounds);
+    case KV_ADVANCE:
+        return advance_check(command->revisions);
+    case KV_TXN:
+        return kv_txn_check(&command->txn);
+    case KV_LEASE_GRANT:
+        return kv_ttl_check(command->ttl_ms);
+    case KV_LEASE_RENEW:
+    case KV_LEASE_REVOKE:
+        return command->lease ? CONCLAVE_OK : CONCLAVE_INVALID;
+    case KV_SETTINGS:
+        return kv_settings_check(&command->settings);
+    default:
+        break;
+    }
+    return CONCLAVE_MALFORMED;
+}
+
 int kv_command_decode(const void *data, size_t bytes, struct kv_command *ret)
 {
     struct fields fields;
@@ -67,13 +117,12 @@ int kv_command_decode(const void *data, size_t bytes, struct kv_command *ret)
     uint64_t opcode = cursor_uint(fields_next(&fields));
     switch (opcode) {
     case KV_PUT:
-        command.key = cursor_bin(fields_next(&fields));
-        command.value = cursor_bin(fields_next(&fields));
-        command.condition = fields_condition(&fields);
+        put_decode(&fields, &command);
         break;
     case KV_DELETE:
         command.key = cursor_bin(fields_next(&fields));
         command.condition = fields_condition(&fields);
+        command.previous = fields_uint_or(&fields, 0) != 0;
         break;
     case KV_DELETE_RANGE:
         command.bounds = fields_bounds(&fields);
@@ -81,49 +130,141 @@ int kv_command_decode(const void *data, size_t bytes, struct kv_command *ret)
     case KV_ADVANCE:
         command.revisions = cursor_uint(fields_next(&fields));
         break;
+    case KV_TXN:
+        command.txn.compares = kv_txn_list_decode(fields_next(&fields));
+        command.txn.then = kv_txn_list_decode(fields_next(&fields));
+        command.txn.otherwise = kv_txn_list_decode(fields_next(&fields));
+        break;
+    case KV_LEASE_GRANT:
+        command.ttl_ms = cursor_uint(fields_next(&fields));
+        break;
+    case KV_LEASE_RENEW:
+    case KV_LEASE_REVOKE:
+        command.lease = cursor_uint(fields_next(&fields));
+        break;
+    case KV_SETTINGS:
+        kv_settings_decode(&fields, &command.settings);
+        break;
     default:
         return CONCLAVE_MALFORMED;
     }
     if (!fields_end(&fields))
         return CONCLAVE_MALFORMED;
     command.opcode = (enum kv_opcode)opcode;
-
-    int code = opcode == KV_ADVANCE        ? advance_check(command.revisions)
-               : opcode == KV_DELETE_RANGE ? bounds_check(&command.bounds)
-                                           : key_check(command.key);
-    if (!code && command.value.bytes > CONCLAVE_VALUE_BYTES_MAX)
-        code = CONCLAVE_TOO_LARGE;
+    int code = command_check(&command);
     if (!code)
         *ret = command;
     return code;
 }
 
+bool kv_command_is_timed(const void *data, size_t bytes)
+{
+    /* A short array, and an opcode below 128: what encoders write. Anything else may be timed. */
+    const uint8_t *at = data;
+    if (bytes < 2 || (at[0] & 0xf0) != 0x90)
+        return true;
+    uint8_t fields = at[0] & 0x0f;
+    return at[1] >= KV_TXN || (at[1] == KV_PUT && fields > 4) || at[1] == 0;
+}
+
+static void put_pack(struct pack *pack, const struct kv_command *command)
+{
+    const bool given[] = {command->condition.given, command->lease > 0, command->ttl_ms > 0,
+                          command->previous};
+    const uint64_t fields[] = {command->condition.revision, command->lease, command->ttl_ms, 1};
+    uint32_t optional = sizeof given / sizeof *given;
+    while (optional > 0 && !given[optional - 1])
+        optional--;
+    pack_array(pack, 3 + optional);
+    pack_uint(pack, command->opcode);
+    pack_bin(pack, command->key.data, command->key.bytes);
+    pack_bin(pack, command->value.data, command->value.bytes);
+    for (uint32_t i = 0; i < optional; i++) {
+        if (given[i])
+            pack_uint(pack, fields[i]);
+        else
+            pack_nil(pack);
+    }
+}
+
+static void delete_pack(struct pack *pack, const struct kv_command *command)
+{
+    pack_array(pack, command->previous ? 4 : 2u + command->condition.given);
+    pack_uint(pack, command->opcode);
+    pack_bin(pack, command->key.data, command->key.bytes);
+    if (command->condition.given)
+        pack_uint(pack, command->condition.revision);
+    else if (command->previous)
+        pack_nil(pack);
+    if (command->previous)
+        pack_uint(pack, 1);
+}
+
+/* A command with one number. */
+static void number_pack(struct pack *pack, const struct kv_command *command, uint64_t number)
+{
+    pack_array(pack, 2);
+    pack_uint(pack, command->opcode);
+    pack_uint(pack, number);
+}
+
 void kv_command_pack(struct pack *pack, const struct kv_command *command)
 {
-    bool put = command->opcode == KV_PUT;
-    if (command->opcode == KV_ADVANCE) {
-        pack_array(pack, 2);
-        pack_uint(pack, command->opcode);
-        pack_uint(pack, command->revisions);
+    switch (command->opcode) {
+    case KV_PUT:
+        put_pack(pack, command);
         return;
-    }
-    ASSERT(put || command->opcode == KV_DELETE || command->opcode == KV_DELETE_RANGE);
-    if (command->opcode == KV_DELETE_RANGE) {
+    case KV_DELETE:
+        delete_pack(pack, command);
+        return;
+    case KV_DELETE_RANGE:
         pack_array(pack, 3);
         pack_uint(pack, command->opcode);
         bounds_pack(pack, &command->bounds);
         return;
+    case KV_ADVANCE:
+        number_pack(pack, command, command->revisions);
+        return;
+    case KV_TXN:
+        pack_array(pack, 4);
+        pack_uint(pack, command->opcode);
+        kv_txn_list_pack(pack, &command->txn.compares);
+        kv_txn_list_pack(pack, &command->txn.then);
+        kv_txn_list_pack(pack, &command->txn.otherwise);
+        return;
+    case KV_LEASE_GRANT:
+        number_pack(pack, command, command->ttl_ms);
+        return;
+    case KV_LEASE_RENEW:
+    case KV_LEASE_REVOKE:
+        number_pack(pack, command, command->lease);
+        return;
+    case KV_SETTINGS:
+        kv_settings_pack(pack, &command->settings);
+        return;
+    default:
+        break;
     }
-    pack_array(pack, 2u + put + command->condition.given);
-    pack_uint(pack, command->opcode);
-    pack_bin(pack, command->key.data, command->key.bytes);
-    if (put)
-        pack_bin(pack, command->value.data, command->value.bytes);
-    if (command->condition.given)
-        pack_uint(pack, command->condition.revision);
+    ASSERT(!"a command");
 }
 
 /* --- Queries ---------------------------------------------------------------------------------- */
+
+static int query_check(const struct kv_query *query)
+{
+    switch (query->opcode) {
+    case KV_GET:
+        return key_check(query->key);
+    case KV_RANGE:
+        return bounds_check(&query->bounds);
+    case KV_LEASE_KEYS:
+        return query->lease == 0                             ? CONCLAVE_INVALID
+               : query->key.bytes > KV_LEASE_PLACE_BYTES_MAX ? CONCLAVE_TOO_LARGE
+                                                             : CONCLAVE_OK;
+    default:
+        return CONCLAVE_OK;
+    }
+}
 
 int kv_query_decode(const void *data, size_t bytes, struct kv_query *ret)
 {
@@ -135,12 +276,28 @@ int kv_query_decode(const void *data, size_t bytes, struct kv_query *ret)
     switch (opcode) {
     case KV_GET:
         query.key = cursor_bin(fields_next(&fields));
+        query.revision = fields_uint_or(&fields, 0);
+        query.space = fields_uint_or(&fields, 0);
+        break;
+    case KV_LEASES:
+        query.lease = fields_uint_or(&fields, 0);
+        query.limit = fields_uint_or(&fields, 0);
+        break;
+    case KV_LEASE_KEYS:
+        query.lease = cursor_uint(fields_next(&fields));
+        if (fields_given(&fields))
+            query.key = cursor_bin(fields_next(&fields));
+        query.limit = fields_uint_or(&fields, 0);
+        break;
+    case KV_USAGE:
         break;
     case KV_RANGE:
         query.bounds = fields_bounds(&fields);
         query.limit = fields_uint_or(&fields, 0);
         query.bytes = fields_uint_or(&fields, 0);
         what = fields_uint_or(&fields, KV_RANGE_ITEMS);
+        query.revision = fields_uint_or(&fields, 0);
+        query.space = fields_uint_or(&fields, 0);
         break;
     default:
         return CONCLAVE_MALFORMED;
@@ -149,8 +306,8 @@ int kv_query_decode(const void *data, size_t bytes, struct kv_query *ret)
         return CONCLAVE_MALFORMED;
     query.opcode = (enum kv_opcode)opcode;
 
-    int code = opcode == KV_RANGE ? bounds_check(&query.bounds) : key_check(query.key);
-    if (!code && what > KV_RANGE_COUNT)
+    int code = query_check(&query);
+    if (!code && (what > KV_RANGE_COUNT || query.space > KV_SPACE_MAX))
         code = CONCLAVE_INVALID;
     if (code)
         return code;
@@ -163,164 +320,59 @@ int kv_query_decode(const void *data, size_t bytes, struct kv_query *ret)
     return CONCLAVE_OK;
 }
 
-void kv_query_pack(struct pack *pack, const struct kv_query *query)
+static void get_pack(struct pack *pack, const struct kv_query *query)
 {
-    ASSERT(query->opcode == KV_GET || query->opcode == KV_RANGE);
-    if (query->opcode == KV_GET) {
-        pack_array(pack, 2);
-        pack_uint(pack, query->opcode);
-        pack_bin(pack, query->key.data, query->key.bytes);
-        return;
-    }
-    pack_array(pack, 6);
+    pack_array(pack, query->space ? 4 : 2u + (query->revision > 0));
+    pack_uint(pack, query->opcode);
+    pack_bin(pack, query->key.data, query->key.bytes);
+    if (query->revision || query->space)
+        pack_uint(pack, query->revision);
+    if (query->space)
+        pack_uint(pack, query->space);
+}
+
+static void range_pack(struct pack *pack, const struct kv_query *query)
+{
+    pack_array(pack, query->space ? 8 : 6u + (query->revision > 0));
     pack_uint(pack, query->opcode);
     bounds_pack(pack, &query->bounds);
     pack_uint(pack, query->limit);
     pack_uint(pack, query->bytes);
     pack_uint(pack, query->what);
+    if (query->revision || query->space)
+        pack_uint(pack, query->revision);
+    if (query->space)
+        pack_uint(pack, query->space);
 }
 
-/* --- Answers ---------------------------------------------------------------------------------- */
-
-void kv_outcome_pack(struct pack *pack, const struct kv_outcome *outcome)
+void kv_query_pack(struct pack *pack, const struct kv_query *query)
 {
-    pack_array(pack, 2);
-    pack_uint(pack, outcome->revision);
-    pack_uint(pack, outcome->value);
-}
-
-void kv_not_found_pack(struct pack *pack, uint64_t revision)
-{
-    pack_array(pack, 1);
-    pack_uint(pack, revision);
-}
-
-int kv_outcome_decode(const void *data, size_t bytes, struct kv_outcome *ret)
-{
-    struct fields fields;
-    fields_begin(&fields, data, bytes);
-    struct kv_outcome outcome = {.revision = cursor_uint(fields_next(&fields))};
-    outcome.value = fields_uint_or(&fields, 0);
-    if (!fields_end(&fields))
-        return CONCLAVE_MALFORMED;
-    *ret = outcome;
-    return CONCLAVE_OK;
-}
-
-size_t kv_item_bytes(const struct kv_item *item)
-{
-    size_t value = bin_header_bytes(item->value.bytes) + item->value.bytes;
-    return 1 + bin_header_bytes(item->key.bytes) + item->key.bytes +
-           (item->value_left_out ? 1 : value) + uint_bytes(item->create_revision) +
-           uint_bytes(item->mod_revision) + uint_bytes(item->version);
-}
-
-void kv_item_pack(struct pack *pack, const struct kv_item *item)
-{
-    pack_array(pack, 5);
-    pack_bin(pack, item->key.data, item->key.bytes);
-    if (item->value_left_out)
-        pack_nil(pack);
-    else
-        pack_bin(pack, item->value.data, item->value.bytes);
-    pack_uint(pack, item->create_revision);
-    pack_uint(pack, item->mod_revision);
-    pack_uint(pack, item->version);
-}
-
-/* Reads an item inside another array; a bad one leaves the cursor bad. */
-static struct kv_item item_read(struct cursor *cursor)
-{
-    struct fields fields = {*cursor, 0};
-    fields.left = cursor_array(&fields.cursor);
-    struct kv_item item = {.key = cursor_bin(fields_next(&fields))};
-    item.value_left_out = !fields_given(&fields);
-    if (!item.value_left_out)
-        item.value = cursor_bin(fields_next(&fields));
-    item.create_revision = cursor_uint(fields_next(&fields));
-    item.mod_revision = cursor_uint(fields_next(&fields));
-    item.version = cursor_uint(fields_next(&fields));
-    fields_end(&fields);
-    *cursor = fields.cursor;
-    return item;
-}
-
-void kv_get_answer_pack(struct pack *pack, uint64_t revision, const struct kv_item *item)
-{
-    pack_array(pack, 2);
-    pack_uint(pack, revision);
-    kv_item_pack(pack, item);
-}
-
-int kv_get_answer_decode(const void *data, size_t bytes, uint64_t *ret_revision,
-                         struct kv_item *ret_item)
-{
-    struct fields fields;
-    fields_begin(&fields, data, bytes);
-    uint64_t revision = cursor_uint(fields_next(&fields));
-    struct kv_item item = item_read(fields_next(&fields));
-    if (!fields_end(&fields))
-        return CONCLAVE_MALFORMED;
-    *ret_revision = revision;
-    *ret_item = item;
-    return CONCLAVE_OK;
-}
-
-void kv_range_answer_pack(struct pack *pack, const struct kv_range_answer *answer,
-                          struct slice items)
-{
-    pack_array(pack, 4);
-    pack_uint(pack, answer->revision);
-    pack_array(pack, answer->item_count);
-    pack_raw(pack, items.data, items.bytes);
-    pack_uint(pack, answer->count);
-    if (answer->next.bytes)
-        pack_bin(pack, answer->next.data, answer->next.bytes);
-    else
-        pack_nil(pack);
-}
-
-int kv_range_answer_begin(const void *data, size_t bytes, struct kv_range_answer *ret)
-{
-    struct fields fields;
-    fields_begin(&fields, data, bytes);
-    struct kv_range_answer answer = {.revision = cursor_uint(fields_next(&fields))};
-    struct slice items = cursor_raw(fields_next(&fields));
-    answer.count = cursor_uint(fields_next(&fields));
-    if (fields_given(&fields))
-        answer.next = cursor_bin(fields_next(&fields));
-    if (!fields_end(&fields))
-        return CONCLAVE_MALFORMED;
-    cursor_init(&answer.items, items.data, items.bytes);
-    answer.item_count = cursor_array(&answer.items);
-    if (!cursor_ok(&answer.items))
-        return CONCLAVE_MALFORMED;
-    *ret = answer;
-    return CONCLAVE_OK;
-}
-
-int kv_range_answer_next(struct kv_range_answer *answer, struct kv_item *ret)
-{
-    if (answer->item_count == 0)
-        return cursor_ok(&answer->items) ? 0 : -1;
-    struct kv_item item = item_read(&answer->items);
-    if (!cursor_ok(&answer->items))
-        return -1;
-    answer->item_count--;
-    *ret = item;
-    return 1;
-}
-
-/* --- Prefixes --------------------------------------------------------------------------------- */
-
-size_t kv_prefix_end(struct slice prefix, uint8_t *end)
-{
-    size_t bytes = prefix.bytes;
-    while (bytes > 0 && prefix.data[bytes - 1] == UINT8_MAX)
-        bytes--; /* nothing of this length is above 0xff: raise the byte before it */
-    if (bytes == 0)
-        return 0;
-    memcpy(end, prefix.data, bytes);
-    end[bytes - 1]++;
-    return bytes;
+    switch (query->opcode) {
+    case KV_GET:
+        get_pack(pack, query);
+        return;
+    case KV_RANGE:
+        range_pack(pack, query);
+        return;
+    case KV_USAGE:
+        pack_array(pack, 1);
+        pack_uint(pack, query->opcode);
+        return;
+    case KV_LEASES:
+        pack_array(pack, 3);
+        pack_uint(pack, query->opcode);
+        pack_uint(pack, query->lease);
+        pack_uint(pack, query->limit);
+        return;
+    case KV_LEASE_KEYS:
+        pack_array(pack, 4);
+        pack_uint(pack, query->opcode);
+        pack_uint(pack, query->lease);
+        pack_bin(pack, query->key.data, query->key.bytes);
+        pack_uint(pack, query->limit);
+        return;
+    default:
+        break;
+    }
+    ASSERT(!"a query");
 }

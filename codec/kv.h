@@ -3,20 +3,29 @@
  * Each is one MessagePack array, opcode first in commands and queries, positional, fields only ever
  * appended; trailing fields that are optional may be left out, and `nil` stands for "not given".
  *
- *     command  put           [1, key, value, condition?]
- *              delete        [2, key, condition?]
+ *     command  put           [1, key, value, condition?, lease?, ttl_ms?, previous?]
+ *              delete        [2, key, condition?, previous?]
  *              delete range  [3, from, to]
  *              advance       [4, revisions]
- *     query    get           [64, key]
- *              range         [65, from, to, limit?, bytes?, what?]
- *     answer   put           [revision, previous]
- *              delete, range [revision, deleted]
+ *              transaction   [5, [compare, ...], [step, ...], [step, ...]]     codec/kv_txn.h
+ *              lease grant   [6, ttl_ms]                                       codec/kv_lease.h
+ *              lease renew   [7, lease]
+ *              lease revoke  [8, lease]
+ *              settings      [9, changes?, bytes?, age_ms?, quota?]
+ *     query    get           [64, key, revision?, space?]
+ *              range         [65, from, to, limit?, bytes?, what?, revision?, space?]
+ *              leases        [66, after?, limit?]
+ *              usage         [67]
+ *              lease's keys  [68, lease, place?, limit?]
+ *     answer   put           [revision, previous, item?]
+ *              delete        [revision, deleted, item?]
+ *              delete range  [revision, deleted]
  *              advance       [revision, 0]
- *              COMPARE_FAILED[revision, present]
+ *              COMPARE_FAILED[revision, present, item?]
  *              NOT_FOUND     [revision]
  *              get           [revision, item]
  *              range         [revision, [item, ...], count, next]
- *     item                   [key, value, create_revision, mod_revision, version]
+ *     item                   [key, value, create_revision, mod_revision, version, lease?]
  *
  * Commands and queries share one row of opcodes (queries from 64 on), so that one handed in as the
  * other is refused and never misread. docs/protocol.md is the full description. Decoding allocates
@@ -33,8 +42,16 @@ enum kv_opcode {
     KV_DELETE = 2,
     KV_DELETE_RANGE = 3,
     KV_ADVANCE = 4,
+    KV_TXN = 5,
+    KV_LEASE_GRANT = 6,
+    KV_LEASE_RENEW = 7,
+    KV_LEASE_REVOKE = 8,
+    KV_SETTINGS = 9,
     KV_GET = 64,
-    KV_RANGE = 65
+    KV_RANGE = 65,
+    KV_LEASES = 66,
+    KV_USAGE = 67,
+    KV_LEASE_KEYS = 68
 };
 
 enum {
@@ -46,8 +63,13 @@ enum {
      * next 3 + 481. */
     KV_RANGE_FRAME_BYTES = 1 + 9 + 5 + 9 + 3 + KV_BOUND_BYTES_MAX,
     KV_RANGE_BYTES_MAX = CONCLAVE_COMMAND_BYTES_MAX - KV_RANGE_FRAME_BYTES,
-    /* What an item holds beside its value: array 1, key 3 + 480, value header 5, three numbers. */
-    KV_ITEM_FRAME_BYTES = 1 + 3 + CONCLAVE_KEY_BYTES_MAX + 5 + 3 * 9
+    /* What an item holds beside its value: array 1, key 3 + 480, value header 5, four numbers. */
+    KV_ITEM_FRAME_BYTES = 1 + 3 + CONCLAVE_KEY_BYTES_MAX + 5 + 4 * 9,
+
+    KV_SPACE_MAX = 1, /* spaces of keys: machine/kv_change.h */
+
+    /* A place in the list of a lease's keys: a space and a key, and one zero byte behind it. */
+    KV_LEASE_PLACE_BYTES_MAX = 1 + CONCLAVE_KEY_BYTES_MAX + 1
 };
 _Static_assert(KV_ITEM_FRAME_BYTES + CONCLAVE_VALUE_BYTES_MAX <= KV_RANGE_BYTES_MAX,
                "the largest item fits into a range answer");
@@ -67,6 +89,31 @@ struct kv_bounds {
     bool no_end;       /* up to the last key */
 };
 
+/* Elements of an array, packed one after the other. */
+struct kv_txn_list {
+    uint32_t count;
+    struct slice items;
+};
+
+struct kv_txn {
+    struct kv_txn_list compares, then, otherwise;
+};
+
+enum kv_setting {
+    KV_SETTING_CHANGES, /* that the history keeps; at most KV_HISTORY_CHANGES_MAX */
+    KV_SETTING_BYTES,   /* that they may take */
+    KV_SETTING_AGE_MS,  /* older ones go; 0: no matter how old */
+    KV_SETTING_QUOTA,   /* bytes that keys may take; 0: any number */
+    KV_SETTING_COUNT
+};
+
+enum { KV_HISTORY_CHANGES_MAX = 1 << 20 }; /* a read of the past may walk over all of them */
+
+struct kv_settings {
+    bool given[KV_SETTING_COUNT]; /* false: stays as it is */
+    uint64_t values[KV_SETTING_COUNT];
+};
+
 struct kv_command {
     enum kv_opcode opcode;
     struct slice key;              /* PUT, DELETE */
@@ -74,12 +121,22 @@ struct kv_command {
     struct kv_condition condition; /* PUT, DELETE */
     struct kv_bounds bounds;       /* DELETE_RANGE */
     uint64_t revisions;            /* ADVANCE: so many are left out */
+    uint64_t lease;                /* PUT: that the key ends with, 0: none; RENEW, REVOKE */
+    uint64_t ttl_ms;               /* PUT: the key ends after that time, 0: not; GRANT */
+    bool previous;                 /* PUT, DELETE: the answer has the item that was there before */
+    struct kv_txn txn;             /* TXN */
+    struct kv_settings settings;   /* SETTINGS */
 };
 
 /* Decodes and checks one command; what it answers depends on the bytes alone, so that every node
- * answers the same. Errors: MALFORMED (not of this form, unknown opcode), INVALID (empty key),
- * TOO_LARGE (key, bound, value, or revisions). */
+ * answers the same. Errors: MALFORMED (not of this form, unknown opcode), INVALID (empty key, no
+ * lease where there must be one, a time of 0, what a transaction may not hold), TOO_LARGE (key,
+ * bound, value, time, or number). */
 MUST_USE int kv_command_decode(const void *data, size_t bytes, struct kv_command *ret);
+
+/* False: what the command does has nothing to do with time, so that cluster time need not be
+ * written before it. Looks at two bytes. */
+bool kv_command_is_timed(const void *data, size_t bytes);
 
 /* Appends the command. Limits are the decoder's business. */
 void kv_command_pack(struct pack *pack, const struct kv_command *command);
@@ -94,9 +151,12 @@ enum kv_range_what {
 
 struct kv_query {
     enum kv_opcode opcode;
-    struct slice key;        /* GET */
+    struct slice key;        /* GET; LEASE_KEYS: the place to go on from, empty: the first */
+    uint64_t revision;       /* GET, RANGE: as of then; 0: now */
+    uint64_t space;          /* GET, RANGE: up to KV_SPACE_MAX */
+    uint64_t lease;          /* LEASE_KEYS; LEASES: those behind this one */
     struct kv_bounds bounds; /* RANGE, and all below */
-    uint64_t limit;          /* items at most; 0: no limit */
+    uint64_t limit;          /* items at most, also of leases and their keys; 0: no limit */
     uint64_t bytes;          /* of items, encoded, at most, unless the first alone is larger; 0:
                                 KV_RANGE_BYTES_DEFAULT; over KV_RANGE_BYTES_MAX counts as that */
     enum kv_range_what what;
@@ -108,12 +168,22 @@ void kv_query_pack(struct pack *pack, const struct kv_query *query);
 
 /* --- Answers ---------------------------------------------------------------------------------- */
 
-/* Two numbers: the answer to a command. `revision` is the store's after the command; `value` is the
- * key's modify revision before it (put, 0: it did not exist), the number of keys deleted (delete),
- * or the key's modify revision now (COMPARE_FAILED). NOT_FOUND of a get has the revision alone. */
+struct kv_item {
+    struct slice key;
+    struct slice value;
+    bool value_left_out; /* KV_RANGE_KEYS */
+    uint64_t create_revision, mod_revision, version;
+    uint64_t lease; /* that it ends with; 0: none */
+};
+
+/* The answer to a command. `revision` is the store's after the command; `value` is the key's modify
+ * revision before it (put, 0: it did not exist), the number of keys deleted (delete), or the key's
+ * modify revision now (COMPARE_FAILED). NOT_FOUND of a get has the revision alone. */
 struct kv_outcome {
     uint64_t revision;
     uint64_t value;
+    bool has_item;       /* it was asked for, and there was one */
+    struct kv_item item; /* as it was before the command, or (COMPARE_FAILED) is now */
 };
 
 void kv_outcome_pack(struct pack *pack, const struct kv_outcome *outcome);
@@ -121,13 +191,6 @@ void kv_outcome_pack(struct pack *pack, const struct kv_outcome *outcome);
 MUST_USE int kv_outcome_decode(const void *data, size_t bytes, struct kv_outcome *ret);
 
 void kv_not_found_pack(struct pack *pack, uint64_t revision);
-
-struct kv_item {
-    struct slice key;
-    struct slice value;
-    bool value_left_out; /* KV_RANGE_KEYS */
-    uint64_t create_revision, mod_revision, version;
-};
 
 /* Of `kv_item_pack`, to the byte. */
 size_t kv_item_bytes(const struct kv_item *item);

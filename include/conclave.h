@@ -60,7 +60,10 @@ extern "C" {
     X(SESSION_EXPIRED, 23, 5, "the session expired; not applied now, perhaps before")  \
     X(FORGOTTEN, 24, 5, "the answer is not kept any more; not applied again")          \
     X(HANDOVER, 25, 4, "the lead is being handed over; not applied")                   \
-    X(STALE, 26, 4, "what this node holds may be older than was asked for")
+    X(STALE, 26, 4, "what this node holds may be older than was asked for")            \
+    X(COMPACTED, 27, 7, "that revision is not kept any more")                          \
+    X(QUOTA, 28, 7, "the store's quota is used up; not applied")                       \
+    X(LEASE_EXPIRED, 29, 1, "no such lease: it expired or was revoked")
 
 enum conclave_code {
 #define CONCLAVE_CODE_ENUM(name, number, exit_code, text) CONCLAVE_##name = (number),
@@ -85,7 +88,7 @@ CONCLAVE_API const char *conclave_version(void);
 enum {
     CONCLAVE_KEY_BYTES_MAX = 480,         /* LMDB's key limit is 511; the rest is reserved */
     CONCLAVE_COMMAND_BYTES_MAX = 1 << 20, /* one command, encoded; fits a 2 MiB peer message */
-    CONCLAVE_VALUE_BYTES_MAX = CONCLAVE_COMMAND_BYTES_MAX - 1024, /* leaves room for the key */
+    CONCLAVE_VALUE_BYTES_MAX = CONCLAVE_COMMAND_BYTES_MAX - 2048, /* leaves room for the key */
     CONCLAVE_NAME_BYTES_MAX = 32,                                 /* a node's name */
     CONCLAVE_ENDPOINT_BYTES_MAX = 255,                            /* one endpoint */
     CONCLAVE_VOTERS_MAX = 9,

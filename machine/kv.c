@@ -3,6 +3,8 @@
 #include "base/fatal.h"
 #include "codec/kv.h"
 #include "machine/kv_command.h"
+#include "machine/kv_deadline.h"
+#include "machine/kv_expire.h"
 #include "machine/kv_query.h"
 #include "machine/kv_record.h"
 #include "machine/kv_snapshot.h"
@@ -20,7 +22,7 @@ struct kv {
     bool tables_are_own;
     struct tables *tables;
     struct kv_state state; /* committed */
-    uint64_t clock_ms;     /* cluster time, likewise */
+    uint64_t clock_ms;     /* cluster time, as the last apply found it */
     struct kv_sessions sessions;
     struct kv_watch watch;
     struct topic_feed topic_feed;
@@ -78,6 +80,21 @@ struct feed kv_topic_feed(struct kv *kv)
 uint64_t kv_revision(const struct kv *kv)
 {
     return kv->open ? kv->state.revision : 0;
+}
+
+int kv_due(struct kv *kv, uint64_t *ret_ms)
+{
+    struct tables_tx *tx = NULL;
+    struct kv_deadline first;
+    uint64_t now_ms = kv->sessions.clock ? kv->sessions.clock(kv->sessions.arg).now_ms : 0;
+    *ret_ms = UINT64_MAX;
+    int code = tables_read(kv->tables, &tx);
+    if (!code)
+        code = kv_deadline_first(tx, &first);
+    if (code)
+        return code == CONCLAVE_NOT_FOUND ? CONCLAVE_OK : code;
+    *ret_ms = first.ms > now_ms ? first.ms - now_ms : 0;
+    return CONCLAVE_OK;
 }
 
 /* --- Client sessions ---------------------------------------------------------------------------
@@ -200,11 +217,26 @@ static int kv_open(void *machine, const struct conclave_machine_env *env,
     return CONCLAVE_OK;
 }
 
+static struct kv_clock clock_now(const struct kv *kv)
+{
+    return kv->sessions.clock ? kv->sessions.clock(kv->sessions.arg) : (struct kv_clock){0};
+}
+
 /* rc. All commands of a batch, and what they did to the sessions. */
 static int kv_fill_batch(struct kv *kv, struct kv_batch *batch,
                          const struct conclave_command *commands, size_t count,
                          struct conclave_reply_sink *const *replies)
 {
+    struct kv_clock clock = clock_now(kv);
+    batch->clock_ms = kv->clock_ms = clock.now_ms;
+    batch->clock_lag_ms = clock.lag_ms;
+    batch->reply = clock.passed;
+    if (clock.passed) {
+        clock.passed->effect = 0; /* it may be tried again */
+        int rc = kv_expire(batch);
+        if (rc)
+            return rc;
+    }
     for (size_t i = 0; i < count; i++) {
         int rc = kv_command_apply(batch, &commands[i], replies ? replies[i] : NULL);
         if (rc)
@@ -264,10 +296,11 @@ static void kv_query(void *machine, const void *data, size_t bytes,
 {
     struct kv *kv = machine;
     ASSERT(kv->open);
+    uint64_t clock_ms = clock_now(kv).now_ms;
     if (topic_is_query(topic_opcode_peek(data, bytes)))
-        topic_query_answer(kv->tables, kv->state.revision, kv->clock_ms, data, bytes, reply);
+        topic_query_answer(kv->tables, kv->state.revision, clock_ms, data, bytes, reply);
     else
-        kv_query_answer(kv->tables, kv->state.revision, data, bytes, reply);
+        kv_query_answer(kv->tables, &kv->state, clock_ms, data, bytes, reply);
 }
 
 static int kv_sync(void *machine)
@@ -329,7 +362,8 @@ static bool kv_frees(const void *data, size_t bytes)
     if (topic_opcode_peek(data, bytes) == TOPIC_DELETE)
         return topic_command_decode(data, bytes, &topic) == CONCLAVE_OK;
     return kv_command_decode(data, bytes, &command) == CONCLAVE_OK &&
-           (command.opcode == KV_DELETE || command.opcode == KV_DELETE_RANGE);
+           (command.opcode == KV_DELETE || command.opcode == KV_DELETE_RANGE ||
+            command.opcode == KV_LEASE_REVOKE || command.opcode == KV_SETTINGS);
 }
 
 const struct conclave_machine_ops *kv_machine_ops(void)

@@ -16,6 +16,17 @@ struct kv;
 struct session_sink;
 struct tables;
 
+struct conclave_reply_sink;
+
+/* Cluster time as the command at hand finds it. */
+struct kv_clock {
+    uint64_t now_ms;
+    uint64_t lag_ms; /* so much may not be written yet */
+    /* It passed with an entry behind the last apply: whose reply; its effect is what ended then.
+     * NULL: it stands. */
+    struct conclave_reply_sink *passed;
+};
+
 /* Who keeps client sessions in the tables (machine/session_layer.h). */
 struct kv_sessions {
     void *arg;
@@ -25,6 +36,9 @@ struct kv_sessions {
      * into the one that ends a restore; may be called again for the same one. 0 or what the sink
      * returned. */
     int (*save)(void *arg, const struct session_sink *sink);
+    /* Time; the same for all commands of one apply, which is behind the entry that it passed with.
+     * May be called again for the same one. */
+    struct kv_clock (*clock)(void *arg);
 };
 
 struct kv *kv_create(void); /* in the files of LMDB */
@@ -40,6 +54,10 @@ const struct conclave_machine_ops *kv_machine_ops(void);
 
 /* Before open; all zero: nobody. */
 void kv_keep_sessions(struct kv *kv, struct kv_sessions sessions);
+
+/* How much cluster time there is until something ends (0: it is over); UINT64_MAX: nothing does.
+ * Open. A code of the tables. */
+MUST_USE int kv_due(struct kv *kv, uint64_t *ret_ms);
 
 /* The revision of the last applied change. State-machine thread. */
 uint64_t kv_revision(const struct kv *kv);

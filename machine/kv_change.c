@@ -2,6 +2,7 @@
 
 #include "base/fatal.h"
 #include "machine/audit_chain.h"
+#include "machine/kv_lease.h"
 
 void kv_batch_close(struct kv_batch *batch)
 {
@@ -41,17 +42,23 @@ int kv_change_find(struct kv_batch *batch, enum kv_space space, struct slice key
     return rc ? rc : kv_record_read(ret->stored, &ret->record);
 }
 
+int kv_batch_history(struct kv_batch *batch)
+{
+    if (batch->history.tx)
+        return 0;
+    int rc = tables_cursor_open(&batch->tx, TABLE_HISTORY, &batch->history);
+    batch->history.append = true;
+    return rc;
+}
+
 /* Appends to the history; the record that there is now goes to *ret_after. */
 static int note_change(struct kv_batch *batch, enum kv_space space, enum kv_change_kind kind,
                        struct slice key, const struct kv_found *old, size_t after_bytes,
                        void **ret_after)
 {
-    int rc = 0;
-    if (!batch->history.tx)
-        rc = tables_cursor_open(&batch->tx, TABLE_HISTORY, &batch->history);
+    int rc = kv_batch_history(batch);
     if (rc)
         return rc;
-    batch->history.append = true;
     note_effect(batch, old->stored);
     const struct kv_change change = {.revision = kv_change_revision(batch),
                                      .sub = batch->changes,
@@ -64,6 +71,20 @@ static int note_change(struct kv_batch *batch, enum kv_space space, enum kv_chan
     rc = kv_history_append(&batch->history, &batch->state, &change, ret_after);
     batch->changes++;
     return rc;
+}
+
+uint64_t kv_change_growth(size_t key_bytes, size_t value_bytes, const struct kv_found *old)
+{
+    uint64_t before = old->stored.bytes ? key_bytes + old->stored.bytes : 0;
+    uint64_t after = key_bytes + KV_RECORD_HEADER_BYTES + value_bytes;
+    return after > before ? after - before : 0;
+}
+
+bool kv_change_over_quota(const struct kv_batch *batch, size_t key_bytes, size_t value_bytes,
+                          const struct kv_found *old)
+{
+    uint64_t growth = kv_change_growth(key_bytes, value_bytes, old);
+    return batch->state.quota && growth && batch->state.bytes + growth > batch->state.quota;
 }
 
 static void write_record(void *room, const struct kv_record *record, struct slice value)
@@ -94,6 +115,11 @@ int kv_change_put(struct kv_batch *batch, enum kv_space space, struct slice key,
     rc = tables_cursor_put(&batch->keys[space], key, bytes, &room);
     if (!rc)
         write_record(room, &new, value);
+    uint64_t before = old->record.lease;
+    if (!rc && before && before != lease)
+        rc = kv_lease_detach(batch, before, space, key);
+    if (!rc && lease && before != lease)
+        rc = kv_lease_attach(batch, lease, space, key);
     return rc;
 }
 
@@ -107,7 +133,9 @@ int kv_change_erase(struct kv_batch *batch, enum kv_space space, enum kv_change_
         return rc;
     batch->state.keys--;
     batch->state.bytes -= key.bytes + old->stored.bytes;
-    return tables_cursor_erase(&batch->keys[space]);
+    if (old->record.lease && !batch->expiring)
+        rc = kv_lease_detach(batch, old->record.lease, space, key);
+    return rc ? rc : tables_cursor_erase(&batch->keys[space]);
 }
 
 int kv_change_erase_range(struct kv_batch *batch, enum kv_space space, struct slice from,

@@ -33,6 +33,8 @@ struct kv_batch {
     struct tables_cursor history;
     struct kv_state state; /* after what was applied so far */
     uint64_t clock_ms;     /* cluster time */
+    uint64_t clock_lag_ms; /* and how much of it may not be written yet */
+    bool expiring;         /* a lease ends: the records of what it holds go all at once */
     struct topic_batch topics;
 
     /* The command at hand. */
@@ -62,7 +64,15 @@ static inline uint64_t kv_change_revision(const struct kv_batch *batch)
 MUST_USE int kv_change_find(struct kv_batch *batch, enum kv_space space, struct slice key,
                             struct kv_found *ret);
 
-/* Puts a value; `old` is what kv_change_find just found there. */
+/* By how many bytes more than now a key would count if that much were put: 0 where it shrinks. */
+uint64_t kv_change_growth(size_t key_bytes, size_t value_bytes, const struct kv_found *old);
+
+/* Whether the quota leaves no room for a value of so many bytes in the place of `old`. */
+bool kv_change_over_quota(const struct kv_batch *batch, size_t key_bytes, size_t value_bytes,
+                          const struct kv_found *old);
+
+/* Puts a value; `old` is what kv_change_find just found there. `lease`: one that there is, which
+ * the key ends with from now on; 0: none. */
 MUST_USE int kv_change_put(struct kv_batch *batch, enum kv_space space, struct slice key,
                            struct slice value, uint64_t lease, const struct kv_found *old);
 
@@ -77,5 +87,8 @@ MUST_USE int kv_change_erase_range(struct kv_batch *batch, enum kv_space space, 
 
 /* The revision is made, if anything changed; history that is too old goes. */
 MUST_USE int kv_change_end(struct kv_batch *batch);
+
+/* The cursor on the history. */
+MUST_USE int kv_batch_history(struct kv_batch *batch);
 
 #endif

@@ -2,62 +2,62 @@
 
 #include "base/fatal.h"
 #include "codec/kv.h"
-
-static void answer(struct conclave_reply_sink *reply, int code, uint64_t revision, uint64_t value)
-{
-    if (!reply)
-        return;
-    struct pack pack;
-    pack_init(&pack, 0);
-    kv_outcome_pack(&pack, &(struct kv_outcome){revision, value});
-    reply_sink_take(reply, code, pack_take(&pack));
-}
+#include "machine/kv_lease.h"
+#include "machine/kv_reply.h"
+#include "machine/kv_txn.h"
+#include "machine/kv_write.h"
 
 static bool condition_holds(const struct kv_condition *condition, const struct kv_record *record)
 {
     return !condition->given || condition->revision == record->mod_revision;
 }
 
-static int put_apply(struct kv_batch *batch, const struct kv_command *command)
+static int refuse_condition(struct kv_batch *batch, const struct kv_command *command,
+                            const struct kv_found *found)
 {
-    struct kv_found old;
-    int rc = kv_change_find(batch, KV_SPACE_USER, command->key, &old);
-    if (rc)
-        return rc;
-    if (!condition_holds(&command->condition, &old.record)) {
-        answer(batch->reply, CONCLAVE_COMPARE_FAILED, batch->state.revision,
-               old.record.mod_revision);
-        return 0;
-    }
-    kv_change_begin(batch);
-    rc = kv_change_put(batch, KV_SPACE_USER, command->key, command->value, 0, &old);
+    struct kv_outcome outcome = {.revision = batch->state.revision,
+                                 .value = found->record.mod_revision};
+    int rc = kv_write_item(command, found, &outcome);
     if (!rc)
-        rc = kv_change_end(batch);
-    if (!rc)
-        answer(batch->reply, CONCLAVE_OK, batch->state.revision, old.record.mod_revision);
+        kv_reply_outcome(batch, CONCLAVE_COMPARE_FAILED, &outcome);
     return rc;
 }
 
-static int delete_apply(struct kv_batch *batch, const struct kv_command *command)
+/* The answer is packed first: what was found is gone afterwards. */
+static int write_found(struct kv_batch *batch, const struct kv_command *command,
+                       const struct kv_found *found)
 {
-    struct kv_found old;
-    int rc = kv_change_find(batch, KV_SPACE_USER, command->key, &old);
+    struct kv_outcome outcome;
+    kv_change_begin(batch);
+    int rc = kv_write_outcome(batch, command, found, &outcome);
     if (rc)
         return rc;
-    if (!condition_holds(&command->condition, &old.record)) {
-        answer(batch->reply, CONCLAVE_COMPARE_FAILED, batch->state.revision,
-               old.record.mod_revision);
-        return 0;
-    }
-    bool existed = old.record.version > 0;
-    kv_change_begin(batch);
-    if (existed)
-        rc = kv_change_erase(batch, KV_SPACE_USER, KV_CHANGE_DELETE, command->key, &old);
+    kv_reply_outcome(batch, CONCLAVE_OK, &outcome);
+    rc = kv_write_apply(batch, command, found);
     if (!rc)
         rc = kv_change_end(batch);
-    if (!rc)
-        answer(batch->reply, CONCLAVE_OK, batch->state.revision, existed);
+    ASSERT(rc || batch->state.revision == outcome.revision);
     return rc;
+}
+
+/* A put or a delete. */
+static int write_apply(struct kv_batch *batch, const struct kv_command *command)
+{
+    struct kv_found found;
+    int rc = kv_change_find(batch, KV_SPACE_USER, command->key, &found);
+    if (rc)
+        return rc;
+    if (!condition_holds(&command->condition, &found.record))
+        return refuse_condition(batch, command, &found);
+    int code = CONCLAVE_OK;
+    rc = kv_write_check(batch, command, &found, &code);
+    if (rc)
+        return rc;
+    if (code) {
+        kv_reply_revision(batch, code);
+        return 0;
+    }
+    return write_found(batch, command, &found);
 }
 
 static int delete_range_apply(struct kv_batch *batch, const struct kv_bounds *bounds)
@@ -69,7 +69,28 @@ static int delete_range_apply(struct kv_batch *batch, const struct kv_bounds *bo
     if (!rc)
         rc = kv_change_end(batch);
     if (!rc)
-        answer(batch->reply, CONCLAVE_OK, batch->state.revision, deleted);
+        kv_reply_outcome(batch, CONCLAVE_OK,
+                         &(struct kv_outcome){.revision = batch->state.revision, .value = deleted});
+    return rc;
+}
+
+static int settings_apply(struct kv_batch *batch, const struct kv_settings *settings)
+{
+    struct kv_state *state = &batch->state;
+    uint64_t *const fields[KV_SETTING_COUNT] = {[KV_SETTING_CHANGES] = &state->changes_max,
+                                                [KV_SETTING_BYTES] = &state->bytes_max,
+                                                [KV_SETTING_AGE_MS] = &state->age_ms_max,
+                                                [KV_SETTING_QUOTA] = &state->quota};
+    for (int i = 0; i < KV_SETTING_COUNT; i++)
+        if (settings->given[i])
+            *fields[i] = settings->values[i];
+    int rc = kv_batch_history(batch);
+    if (!rc)
+        rc = kv_history_compact(&batch->history, state, KV_HISTORY_TICK);
+    if (!rc)
+        rc = kv_history_age(&batch->history, state, batch->clock_ms, KV_HISTORY_TICK);
+    if (!rc)
+        kv_reply_outcome(batch, CONCLAVE_OK, &(struct kv_outcome){.revision = state->revision});
     return rc;
 }
 
@@ -94,19 +115,28 @@ int kv_command_apply(struct kv_batch *batch, const struct conclave_command *entr
         reply->effect = 0; /* it may be tried again */
     switch (command.opcode) {
     case KV_PUT:
-        return put_apply(batch, &command);
     case KV_DELETE:
-        return delete_apply(batch, &command);
+        return write_apply(batch, &command);
     case KV_DELETE_RANGE:
         return delete_range_apply(batch, &command.bounds);
     case KV_ADVANCE: /* what was lost may have given some out: none is given twice */
         batch->state.revision += command.revisions;
-        answer(reply, CONCLAVE_OK, batch->state.revision, 0);
+        kv_reply_outcome(batch, CONCLAVE_OK,
+                         &(struct kv_outcome){.revision = batch->state.revision});
         return 0;
-    case KV_GET:
-    case KV_RANGE:
+    case KV_TXN:
+        return kv_txn_apply(batch, &command.txn);
+    case KV_LEASE_GRANT:
+        return kv_lease_grant_apply(batch, command.ttl_ms);
+    case KV_LEASE_RENEW:
+        return kv_lease_renew_apply(batch, command.lease);
+    case KV_LEASE_REVOKE:
+        return kv_lease_revoke_apply(batch, command.lease);
+    case KV_SETTINGS:
+        return settings_apply(batch, &command.settings);
+    default:
         break;
     }
-    ASSERT(false); /* the decoder answers commands only */
+    ASSERT(!"the decoder answers commands only");
     return CONCLAVE_INTERNAL;
 }

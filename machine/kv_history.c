@@ -113,25 +113,46 @@ static bool is_over(const struct kv_state *state)
            state->history_bytes > state->bytes_max + state->bytes_max / 8;
 }
 
+/* Erases the change that the cursor stands on, and goes to the next one. */
+static int erase(struct tables_cursor *cursor, struct kv_state *state, struct slice *key,
+                 struct slice *value)
+{
+    struct kv_change change;
+    int rc = change_read(*key, *value, &change);
+    if (rc)
+        return rc;
+    state->compacted = change.revision;
+    state->history_changes--;
+    state->history_bytes -= KV_HISTORY_KEY_BYTES + value->bytes;
+    rc = tables_cursor_erase(cursor);
+    return rc ? rc : tables_cursor_move(cursor, TABLES_NEXT, key, value);
+}
+
 int kv_history_compact(struct tables_cursor *cursor, struct kv_state *state, uint32_t budget)
 {
     struct slice key = {0}, value;
-    struct kv_change change;
     if (!is_over(state))
         return 0;
     int rc = tables_cursor_move(cursor, TABLES_FROM, &key, &value);
-    while (
-        !rc && budget-- > 0 &&
-        (state->history_changes > state->changes_max || state->history_bytes > state->bytes_max)) {
+    while (!rc && budget-- > 0 &&
+           (state->history_changes > state->changes_max || state->history_bytes > state->bytes_max))
+        rc = erase(cursor, state, &key, &value);
+    return rc == CONCLAVE_NOT_FOUND ? 0 : rc;
+}
+
+int kv_history_age(struct tables_cursor *cursor, struct kv_state *state, uint64_t clock_ms,
+                   uint32_t budget)
+{
+    struct slice key = {0}, value;
+    if (state->age_ms_max == 0 || clock_ms <= state->age_ms_max)
+        return 0;
+    int rc = tables_cursor_move(cursor, TABLES_FROM, &key, &value);
+    while (!rc && budget-- > 0) {
+        struct kv_change change;
         rc = change_read(key, value, &change);
-        if (rc)
+        if (rc || change.clock_ms >= clock_ms - state->age_ms_max)
             return rc;
-        state->compacted = change.revision;
-        state->history_changes--;
-        state->history_bytes -= KV_HISTORY_KEY_BYTES + value.bytes;
-        rc = tables_cursor_erase(cursor);
-        if (!rc)
-            rc = tables_cursor_move(cursor, TABLES_NEXT, &key, &value);
+        rc = erase(cursor, state, &key, &value);
     }
     return rc == CONCLAVE_NOT_FOUND ? 0 : rc;
 }

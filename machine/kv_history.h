@@ -27,7 +27,8 @@ enum kv_change_kind { KV_CHANGE_PUT = 1, KV_CHANGE_DELETE = 2, KV_CHANGE_EXPIRE 
 enum {
     KV_HISTORY_KEY_BYTES = 12,
     KV_HISTORY_HEADER_BYTES = 16,
-    KV_HISTORY_STEP = 512 /* changes that are erased after one command, at most */
+    KV_HISTORY_STEP = 512,    /* changes that are erased after one command, at most */
+    KV_HISTORY_TICK = 1 << 14 /* when time passes, or settings change */
 };
 
 struct kv_change {
@@ -48,6 +49,10 @@ MUST_USE int kv_history_append(struct tables_cursor *cursor, struct kv_state *st
 /* Erases the oldest ones while there are more than settings allow; at most `budget`. */
 MUST_USE int kv_history_compact(struct tables_cursor *cursor, struct kv_state *state,
                                 uint32_t budget);
+
+/* The same for those that are too old at this cluster time. */
+MUST_USE int kv_history_age(struct tables_cursor *cursor, struct kv_state *state, uint64_t clock_ms,
+                            uint32_t budget);
 
 /* --- Reading: a cursor on TABLE_HISTORY --------------------------------------------------------
  */

@@ -22,9 +22,11 @@ struct kv_state {
     uint64_t history_changes; /* kept */
     uint64_t history_bytes;
     uint64_t keys, bytes; /* what quotas count: keys of all spaces, with what belongs to them */
+    uint64_t leases, last_lease; /* how many there are, and the number of the one granted last */
 
     /* Settings. */
-    uint64_t changes_max, bytes_max; /* of the history */
+    uint64_t changes_max, bytes_max, age_ms_max; /* of the history; age 0: any */
+    uint64_t quota;                              /* of bytes; 0: none */
 };
 
 enum { KV_STATE_WORDS = sizeof(struct kv_state) / sizeof(uint64_t) };
@@ -50,16 +52,17 @@ static inline struct tables_state kv_state_pack(uint64_t applied_index,
 /* OK, or CORRUPT if there is another note; none at all is a new store's. */
 MUST_USE static inline int kv_state_unpack(struct slice note, struct kv_state *ret)
 {
-    uint64_t words[KV_STATE_WORDS];
-    *ret = kv_state_new();
-    if (note.bytes == 0)
-        return CONCLAVE_OK;
-    if (note.bytes != sizeof words)
+    union {
+        uint64_t words[KV_STATE_WORDS];
+        struct kv_state state;
+    } read = {.state = kv_state_new()};
+    if (note.bytes != 0 && note.bytes != sizeof read)
         return CONCLAVE_CORRUPT;
-    memcpy(words, note.data, sizeof words);
-    for (size_t i = 0; i < KV_STATE_WORDS; i++)
-        words[i] = le64toh(words[i]);
-    memcpy(ret, words, sizeof words);
+    for (size_t i = 0; i < note.bytes / sizeof read.words[0]; i++) {
+        memcpy(&read.words[i], note.data + i * sizeof read.words[0], sizeof read.words[0]);
+        read.words[i] = le64toh(read.words[i]);
+    }
+    *ret = read.state;
     return CONCLAVE_OK;
 }
 

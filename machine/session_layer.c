@@ -39,6 +39,7 @@ struct session_layer {
     /* One apply of the machine. Sessions end only between them: the items point to theirs. */
     uint32_t count, repeat_count;
     bool settled;
+    struct conclave_reply_sink *clock_passed; /* of the entry with which it did, since the last */
     struct conclave_command commands[SESSION_INPUTS_MAX];
     struct conclave_reply_sink *replies[SESSION_INPUTS_MAX];
     struct item items[SESSION_INPUTS_MAX];
@@ -139,6 +140,15 @@ static int save(void *arg, const struct session_sink *sink)
     return session_table_save(layer->table, sink);
 }
 
+/* For the built-in machine: what its commands know of time. */
+static struct kv_clock clock_now(void *arg)
+{
+    const struct session_layer *layer = arg;
+    return (struct kv_clock){.now_ms = session_table_clock_ms(layer->table),
+                             .lag_ms = session_table_limits(layer->table).clock_lag_ms,
+                             .passed = layer->clock_passed};
+}
+
 /* Applies what has gathered, up to this index. */
 static int flush(struct session_layer *layer, uint64_t last_index)
 {
@@ -156,6 +166,7 @@ static int flush(struct session_layer *layer, uint64_t last_index)
     settle(layer);
     session_table_saved(layer->table);
     layer->count = layer->repeat_count = 0;
+    layer->clock_passed = NULL;
     layer->applied = last_index;
     return CONCLAVE_OK;
 }
@@ -242,6 +253,7 @@ static void take_change(struct session_layer *layer, const struct session_reques
         return;
     case SESSION_CLOCK:
         session_table_pass_time(layer->table, request->elapsed_ms);
+        layer->clock_passed = reply;
         return;
     case SESSION_COMMAND:
     case SESSION_KEEP_ALIVE:
@@ -281,7 +293,9 @@ static int take_session_input(struct session_layer *layer, const struct conclave
         keep_alive(layer, &request, command->index, reply);
         return CONCLAVE_OK;
     }
-    code = layer->count > 0 ? flush(layer, command->index - 1) : CONCLAVE_OK;
+    /* What ends by the time before has ended before more of it passes. */
+    bool waiting = layer->count > 0 || layer->clock_passed;
+    code = waiting ? flush(layer, command->index - 1) : CONCLAVE_OK;
     if (!code)
         take_change(layer, &request, command->index, reply);
     return code;
@@ -329,7 +343,9 @@ struct session_layer *session_layer_create(const struct conclave_machine_ops *op
     layer->kv = ops == kv_machine_ops() ? machine : NULL;
     layer->table = session_table_create();
     if (layer->kv)
-        kv_keep_sessions(layer->kv, (struct kv_sessions){.arg = layer, .load = load, .save = save});
+        kv_keep_sessions(
+            layer->kv,
+            (struct kv_sessions){.arg = layer, .load = load, .save = save, .clock = clock_now});
     return layer;
 }
 
@@ -368,6 +384,12 @@ int session_layer_open(struct session_layer *layer, const struct conclave_machin
     audit_begin(layer);
     *ret_applied_index = layer->applied;
     return CONCLAVE_OK;
+}
+
+int session_layer_due(const struct session_layer *layer, uint64_t *ret_ms)
+{
+    *ret_ms = UINT64_MAX;
+    return layer->kv ? kv_due(layer->kv, ret_ms) : CONCLAVE_OK;
 }
 
 /* --- Snapshots -------------------------------------------------------------------------------- */

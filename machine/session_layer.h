@@ -66,6 +66,10 @@ uint32_t session_layer_marks(struct session_layer *layer, struct audit_mark *ret
 /* The audit's mark of everything applied; false: it is not known, or there is nothing. */
 bool session_layer_mark(const struct session_layer *layer, struct audit_mark *ret);
 
+/* How much cluster time there is until something in the built-in machine ends (0: it is over), as
+ * of the last apply; UINT64_MAX: nothing does. A code of the machine's tables. */
+MUST_USE int session_layer_due(const struct session_layer *layer, uint64_t *ret_ms);
+
 /* As of the last apply. */
 struct session_table *session_layer_table(struct session_layer *layer);
 

@@ -14,6 +14,7 @@ struct session_table *session_table_create(void)
                                             .sweep_commands = SESSION_SWEEP_COMMANDS,
                                             .lifetime_ms = SESSION_LIFETIME_MS,
                                             .clock_step_max_ms = SESSION_CLOCK_STEP_MAX_MS,
+                                            .clock_lag_ms = SESSION_CLOCK_LAG_MS,
                                             .slots = SESSION_SLOTS_MAX,
                                             .body_bytes = SESSION_BODY_BYTES_MAX,
                                             .bodies_bytes = SESSION_BODIES_BYTES_MAX};
@@ -271,6 +272,11 @@ void session_table_pass_time(struct session_table *table, uint64_t elapsed_ms)
         session_table_remove(table, ended);
         ASSERT(table->oldest != ended);
     }
+}
+
+uint64_t session_table_clock_ms(const struct session_table *table)
+{
+    return table->clock_ms;
 }
 
 uint32_t session_table_count(const struct session_table *table)

@@ -28,6 +28,8 @@ enum {
     SESSIONS_MAX = 16384,  /* 352 bytes each with the smallest ring: 6 MiB */
     SESSION_WINDOW = 4096, /* numbers above the acknowledged one that a session may use */
     SESSION_LIFETIME_MS = 60000,
+    SESSION_CLOCK_LAG_MS = 100, /* the leader writes time before a command that has to do with it,
+                                   unless it wrote it less than this ago */
     SESSION_CLOCK_STEP_MAX_MS = 30000, /* more than this is not believed to have been usable time:
                                           the cluster stood still, or nobody had a session */
     SESSION_SLOTS_MIN = 8,
@@ -48,6 +50,7 @@ struct session_limits {
     uint32_t window;         /* a power of two, at least SESSION_SLOTS_MIN */
     uint32_t sweep_commands; /* at least 2 */
     uint64_t lifetime_ms, clock_step_max_ms;
+    uint64_t clock_lag_ms; /* what leaders have measured and not written, at most */
     uint64_t slots;
     uint64_t body_bytes, bodies_bytes;
 };
@@ -107,6 +110,9 @@ void session_table_use(struct session_table *table, struct session *session, uin
 
 /* Cluster time passes; ends the sessions whose time is over. */
 void session_table_pass_time(struct session_table *table, uint64_t elapsed_ms);
+
+/* Cluster time. */
+uint64_t session_table_clock_ms(const struct session_table *table);
 
 uint32_t session_table_count(const struct session_table *table);
 

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { VALUE_OFFSET = 24, MOD_REVISION_OFFSET = 8 }; /* docs/disk-format.md */
+enum { VALUE_OFFSET = 32, MOD_REVISION_OFFSET = 8 }; /* docs/disk-format.md */
 
 static void check(int rc, const char *what)
 {

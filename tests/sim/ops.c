@@ -145,8 +145,12 @@ struct buf *command_encode(const struct op *op, uint64_t number)
         kv_pack(&pack, op, first);
     else
         session_pack(&pack, op, first);
-    bool no_condition = plain && op->kind != OP_DELETE_RANGE && !op->conditional;
-    number_append(&pack, 0, no_condition, number);
+    uint32_t missing = 0; /* optional fields: put has four, delete two */
+    if (plain && op->kind == OP_PUT)
+        missing = 4u - op->conditional;
+    if (plain && op->kind == OP_DELETE)
+        missing = 2u - op->conditional;
+    number_append(&pack, 0, missing, number);
     return pack_take(&pack);
 }
 

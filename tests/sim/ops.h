@@ -101,7 +101,7 @@ static inline bool op_in_session(const struct op *op)
 }
 
 enum {
-    COMMAND_BYTES = 26,     /* of a put outside of sessions, without condition and pad */
+    COMMAND_BYTES = 29,     /* of a put outside of sessions, without condition and pad */
     COMMAND_BYTES_MAX = 112 /* of any command without pad, and of the clock before it */
 };
 

@@ -140,7 +140,7 @@ static struct reference_reply outcome(int code, uint64_t revision, uint64_t valu
     struct reference_reply reply = {.code = code};
     struct pack pack;
     pack_init(&pack, 0);
-    kv_outcome_pack(&pack, &(struct kv_outcome){revision, value});
+    kv_outcome_pack(&pack, &(struct kv_outcome){.revision = revision, .value = value});
     ASSERT(pack.bytes <= sizeof reply.body);
     memcpy(reply.body, pack.buf->data, pack.bytes);
     reply.bytes = (uint32_t)pack.bytes;

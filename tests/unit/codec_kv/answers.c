@@ -11,7 +11,7 @@ Test(answers, outcome_survives_the_wire)
     for (size_t i = 0; i < NUMBER_COUNT; i++) {
         struct pack pack;
         pack_init(&pack, 0);
-        kv_outcome_pack(&pack, &(struct kv_outcome){NUMBERS[i], i});
+        kv_outcome_pack(&pack, &(struct kv_outcome){.revision = NUMBERS[i], .value = i});
         struct kv_outcome outcome;
         cr_assert_eq(kv_outcome_decode(pack.buf->data, pack.bytes, &outcome), CONCLAVE_OK);
         cr_assert_eq(outcome.revision, NUMBERS[i]);
@@ -55,7 +55,7 @@ Test(answers, item_size_is_told_to_the_byte)
 
 Test(answers, get_survives_the_wire)
 {
-    struct kv_item item = {text("key"), text("value"), false, 1, 200, 70000};
+    struct kv_item item = {text("key"), text("value"), false, 1, 200, 70000, 0};
     struct pack pack;
     pack_init(&pack, 0);
     kv_get_answer_pack(&pack, 5000, &item);
@@ -75,7 +75,7 @@ Test(answers, range_survives_the_wire)
 {
     struct pack items, pack;
     pack_init(&items, 0);
-    kv_item_pack(&items, &(struct kv_item){text("a"), text("1"), false, 1, 2, 3});
+    kv_item_pack(&items, &(struct kv_item){text("a"), text("1"), false, 1, 2, 3, 0});
     kv_item_pack(&items, &(struct kv_item){.key = text("b"), .value_left_out = true});
     pack_init(&pack, 0);
     kv_range_answer_pack(

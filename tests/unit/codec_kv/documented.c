@@ -49,14 +49,14 @@ Test(documented, answers)
 {
     struct pack pack, items;
     pack_init(&pack, 0);
-    kv_outcome_pack(&pack, &(struct kv_outcome){300, 7});
+    kv_outcome_pack(&pack, &(struct kv_outcome){.revision = 300, .value = 7});
     EXPECT("\x92\xcd\x01\x2c\x07");
     kv_not_found_pack(&pack, 300);
     EXPECT("\x91\xcd\x01\x2c");
-    kv_get_answer_pack(&pack, 300, &(struct kv_item){text("k1"), text("hi"), false, 7, 300, 2});
+    kv_get_answer_pack(&pack, 300, &(struct kv_item){text("k1"), text("hi"), false, 7, 300, 2, 0});
     EXPECT("\x92\xcd\x01\x2c\x95\xc4\x02\x6b\x31\xc4\x02\x68\x69\x07\xcd\x01\x2c\x02");
     pack_init(&items, 0);
-    kv_item_pack(&items, &(struct kv_item){text("k1"), {0}, true, 7, 300, 2});
+    kv_item_pack(&items, &(struct kv_item){text("k1"), {0}, true, 7, 300, 2, 0});
     kv_range_answer_pack(
         &pack,
         &(struct kv_range_answer){

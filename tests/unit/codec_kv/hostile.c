@@ -13,7 +13,7 @@ static struct buf *sample(size_t which)
 {
     struct pack pack;
     pack_init(&pack, 0);
-    const struct kv_item item = {text("key"), text("value"), false, 1, 300, 70000};
+    const struct kv_item item = {text("key"), text("value"), false, 1, 300, 70000, 0};
     struct pack items;
     switch (which) {
     case 0:
@@ -36,7 +36,7 @@ static struct buf *sample(size_t which)
                                                 .bytes = 70000});
         break;
     case 4:
-        kv_outcome_pack(&pack, &(struct kv_outcome){300, 70000});
+        kv_outcome_pack(&pack, &(struct kv_outcome){.revision = 300, .value = 70000});
         break;
     case 5:
         kv_get_answer_pack(&pack, 5, &item);

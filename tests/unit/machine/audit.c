@@ -124,7 +124,7 @@ static void alter(struct replica *replica, const char *key, size_t offset)
     layer_open(replica);
 }
 
-enum { VALUE_OFFSET = 24, MOD_REVISION_OFFSET = 8 };
+enum { VALUE_OFFSET = 32, MOD_REVISION_OFFSET = 8 };
 
 static void expect_equal(const struct replica *a, const struct replica *b)
 {

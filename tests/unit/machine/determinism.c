@@ -83,7 +83,8 @@ static void model_apply(struct model *model, struct step *step, size_t n)
     const struct kv_condition *condition = &step->command.condition;
     if (condition->given && condition->revision != model->keys[step->key - 'A'].mod) {
         step->code = CONCLAVE_COMPARE_FAILED;
-        step->outcome = (struct kv_outcome){model->revision, model->keys[step->key - 'A'].mod};
+        step->outcome = (struct kv_outcome){.revision = model->revision,
+                                            .value = model->keys[step->key - 'A'].mod};
         return;
     }
     if (step->command.opcode != KV_PUT) {
@@ -92,7 +93,7 @@ static void model_apply(struct model *model, struct step *step, size_t n)
     }
     size_t i = step->key - 'A';
     model->revision++;
-    step->outcome = (struct kv_outcome){model->revision, model->keys[i].mod};
+    step->outcome = (struct kv_outcome){.revision = model->revision, .value = model->keys[i].mod};
     if (!model->keys[i].exists)
         model->keys[i].create = model->revision;
     model->keys[i].exists = true;

@@ -188,7 +188,7 @@ Test(ranges, random_queries_have_random_answers)
     prng_init(&prng, 5);
     for (int i = 0; i < 100000; i++) {
         uint8_t bytes[24] = {(uint8_t)(0x91 + prng_below(&prng, 6)),
-                             (uint8_t)(64 + prng_below(&prng, 3))};
+                             (uint8_t)(64 + prng_below(&prng, 6))};
         for (size_t j = 2; j < sizeof bytes; j++)
             bytes[j] =
                 (uint8_t)(prng_below(&prng, 2) ? 0xa0 + prng_below(&prng, 4) : prng_next(&prng));
@@ -196,7 +196,8 @@ Test(ranges, random_queries_have_random_answers)
         rig->ops->query(rig->kv, bytes, size, &rig->sink);
         cr_assert(rig->sink.code == CONCLAVE_OK || rig->sink.code == CONCLAVE_NOT_FOUND ||
                   rig->sink.code == CONCLAVE_MALFORMED || rig->sink.code == CONCLAVE_INVALID ||
-                  rig->sink.code == CONCLAVE_TOO_LARGE);
+                  rig->sink.code == CONCLAVE_TOO_LARGE || rig->sink.code == CONCLAVE_STALE ||
+                  rig->sink.code == CONCLAVE_LEASE_EXPIRED);
     }
     rig_destroy(rig);
 }

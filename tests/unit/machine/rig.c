@@ -7,12 +7,19 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+static struct kv_clock clock_now(void *arg)
+{
+    const struct rig *rig = arg;
+    return rig->clock;
+}
+
 struct rig *rig_create(void)
 {
     struct rig *rig = mem_zalloc(sizeof *rig);
     strcpy(rig->dir, "/tmp/conclave-machine-XXXXXX");
     cr_assert(mkdtemp(rig->dir));
     rig->kv = kv_create();
+    kv_keep_sessions(rig->kv, (struct kv_sessions){.arg = rig, .clock = clock_now});
     rig->ops = kv_machine_ops();
     rig->env = (struct conclave_machine_env){.dir = rig->dir, .cluster_id = 7, .node_id = 1};
     memset(rig->env.boot_id, 1, sizeof rig->env.boot_id);
@@ -53,16 +60,48 @@ const char *rig_path(const struct rig *rig, const char *file)
     return path;
 }
 
-int rig_command_bytes(struct rig *rig, const void *data, size_t bytes)
+static void apply_bytes(struct rig *rig, const void *data, size_t bytes)
 {
     struct conclave_command command = {++rig->index, 1, data, bytes};
     struct conclave_reply_sink *sink = &rig->sink;
     reply_sink_clear(sink);
     int code = rig->ops->apply(rig->kv, &command, 1, rig->index, &sink);
     cr_assert_eq(code, CONCLAVE_OK, "apply: %d", code);
+}
+
+int rig_apply(struct rig *rig, const struct kv_command *command)
+{
+    struct pack pack;
+    pack_init(&pack, 0);
+    kv_command_pack(&pack, command);
+    apply_bytes(rig, pack.buf->data, pack.bytes);
+    pack_deinit(&pack);
+    return rig->sink.code;
+}
+
+void rig_pass(struct rig *rig, uint64_t ms)
+{
+    struct conclave_reply_sink passed = {0};
+    rig->clock.now_ms += ms;
+    rig->clock.passed = &passed;
+    rig->index++;
+    cr_assert_eq(rig->ops->apply(rig->kv, NULL, 0, rig->index, NULL), CONCLAVE_OK);
+    rig->clock.passed = NULL;
+}
+
+int rig_command_bytes(struct rig *rig, const void *data, size_t bytes)
+{
+    struct conclave_reply_sink *sink = &rig->sink;
+    apply_bytes(rig, data, bytes);
     rig->outcome = (struct kv_outcome){0};
-    if (sink->body)
-        cr_assert_eq(kv_outcome_decode(sink->body->data, sink->body->bytes, &rig->outcome), 0);
+    if (!sink->body || !kv_outcome_decode(sink->body->data, sink->body->bytes, &rig->outcome))
+        return sink->code;
+    struct cursor cursor; /* of another form, which begins alike */
+    cursor_init(&cursor, sink->body->data, sink->body->bytes);
+    cr_assert_geq(cursor_array(&cursor), 2);
+    rig->outcome.revision = cursor_uint(&cursor);
+    rig->outcome.value = cursor_uint(&cursor);
+    cr_assert(cursor_ok(&cursor));
     return sink->code;
 }
 

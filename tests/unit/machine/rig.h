@@ -17,6 +17,7 @@ struct rig {
     uint64_t index; /* of the last command */
     struct conclave_reply_sink sink;
     struct kv_outcome outcome; /* of the last command, if it has one */
+    struct kv_clock clock;
 };
 
 struct rig *rig_create(void);      /* a new directory, open, boot id all 1 */
@@ -43,6 +44,12 @@ static inline struct slice text(const char *text)
 /* One command as an apply of its own; the answer's code. */
 int rig_command(struct rig *rig, const struct kv_command *command);
 int rig_command_bytes(struct rig *rig, const void *data, size_t bytes);
+/* The same with an answer of any form, which stays in rig->sink. */
+int rig_apply(struct rig *rig, const struct kv_command *command);
+
+/* Cluster time: passes as an entry of its own, and what is due ends. */
+void rig_pass(struct rig *rig, uint64_t ms);
+
 int rig_put(struct rig *rig, const char *key, const char *value);
 int rig_put_if(struct rig *rig, const char *key, const char *value, uint64_t revision);
 int rig_delete(struct rig *rig, const char *key);

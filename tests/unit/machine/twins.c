@@ -1,6 +1,7 @@
 /* The key-value machine with sessions in front, in files and in memory: the same answers, the same
  * state, the same bytes in snapshots, over kills, growth and restores. And what is stored of the
  * sessions is what there is. */
+#include "codec/kv_txn.h"
 #include "codec/session.h"
 #include "codec/topic.h"
 #include "machine/session_internal.h"
@@ -183,6 +184,34 @@ static void draw_topic_command(struct pack *pack)
     }
 }
 
+/* If the first key is there, it goes, with its neighbours; else both are put. */
+static void draw_transaction(struct pack *pack)
+{
+    uint8_t key = (uint8_t)('a' + below(24)), end = (uint8_t)(key + 2);
+    struct pack compares, then, otherwise;
+    pack_init(&compares, 0);
+    pack_init(&then, 0);
+    pack_init(&otherwise, 0);
+    kv_compare_pack(&compares, &(struct kv_compare){.what = KV_COMPARE_VERSION,
+                                                    .how = KV_COMPARE_GREATER,
+                                                    .key = {&key, 1}});
+    kv_query_pack(&then, &(struct kv_query){.opcode = KV_GET, .key = {&key, 1}});
+    kv_command_pack(&then, &(struct kv_command){.opcode = KV_DELETE_RANGE,
+                                                .bounds = {{&key, 1}, {&end, 1}, false}});
+    kv_command_pack(&otherwise,
+                    &(struct kv_command){.opcode = KV_PUT, .key = {&key, 1}, .ttl_ms = 5000});
+    kv_command_pack(&otherwise, &(struct kv_command){.opcode = KV_PUT, .key = {&end, 1}});
+    const struct kv_command command = {
+        .opcode = KV_TXN,
+        .txn = {.compares = {1, {compares.buf->data, compares.bytes}},
+                .then = {2, {then.buf->data, then.bytes}},
+                .otherwise = {2, {otherwise.buf->data, otherwise.bytes}}}};
+    kv_command_pack(pack, &command);
+    pack_deinit(&compares);
+    pack_deinit(&then);
+    pack_deinit(&otherwise);
+}
+
 static void draw_command(struct pack *pack)
 {
     if (below(3) == 0) {
@@ -202,7 +231,24 @@ static void draw_command(struct pack *pack)
             (struct kv_command){.opcode = KV_DELETE_RANGE, .bounds = {{&key, 1}, {&end, 1}, false}};
     if (what == 3)
         command.condition = (struct kv_condition){true, below(w.index)};
-    kv_command_pack(pack, &command);
+    if (what == 4)
+        command.ttl_ms = 1 + below(60000);
+    if (what == 5)
+        command.lease = 1 + below(w.index);
+    if (what == 6)
+        command = (struct kv_command){.opcode = KV_LEASE_GRANT, .ttl_ms = 1 + below(60000)};
+    if (what == 7)
+        command = (struct kv_command){.opcode = below(2) ? KV_LEASE_RENEW : KV_LEASE_REVOKE,
+                                      .lease = 1 + below(w.index)};
+    if (what == 8 && below(10) == 0) {
+        command = (struct kv_command){.opcode = KV_SETTINGS};
+        command.settings.given[KV_SETTING_CHANGES] = true;
+        command.settings.values[KV_SETTING_CHANGES] = below(400);
+    }
+    if (what == 9)
+        draw_transaction(pack);
+    else
+        kv_command_pack(pack, &command);
 }
 
 /* The next numbers of a session, or some of them again, or far ahead. */
