@@ -53,6 +53,16 @@ Test(snapshot, log_keeps_trailing_entries)
     cluster_deinit(&c);
 }
 
+Test(snapshot, rule_35_log_goes_no_further_than_what_is_durable)
+{
+    struct cluster c;
+    setup(&c, 10);
+    uint64_t applied = raft_applied(c.nodes[1].raft);
+    cluster_snapshot(&c, 1, applied - 4, 0); /* writing it took its time */
+    cr_assert_eq(raft_base(c.nodes[1].raft).index, applied - 6);
+    cluster_deinit(&c);
+}
+
 Test(snapshot, follower_slightly_behind_needs_none)
 {
     struct cluster c;
