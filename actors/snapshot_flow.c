@@ -85,7 +85,8 @@ static struct flow_step stream_next(struct flow_sender *sender, struct flow_stre
     if (now_us - stream->progress_us >= retry_us) {
         if (whole)
             return (struct flow_step){.action = FLOW_CLOSE};
-        stream->sent = stream->acked; /* what was on its way is lost */
+        stream->sent = stream->acked; /* what was on its way is lost, or the peer has less now */
+        stream->answered = false;
         stream->progress_us = now_us;
     }
     /* One piece alone until the peer has said how much of the file it has already. */
@@ -163,10 +164,13 @@ void flow_take_ack(struct flow_sender *sender, raft_node_id from, const struct p
         stream->refused = true;
         return;
     }
-    if (!stream->answered || offset < stream->acked) /* it has another part of it than thought */
+    /* Nothing new, or overtaken by a newer one: to go back to that would send a window of pieces
+     * again for every such answer, each of which is answered in its turn. If a piece was lost, or
+     * the peer has less of the file than it had, the time for it runs. */
+    if (stream->answered && offset <= stream->acked)
+        return;
+    if (!stream->answered) /* it has another part of it than thought */
         stream->sent = offset;
-    else if (offset == stream->acked)
-        return; /* nothing new: if a piece was lost, the time for it runs */
     stream->answered = true;
     stream->acked = offset;
     stream->acked_us = now_us;

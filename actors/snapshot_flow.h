@@ -4,8 +4,9 @@
  * (actors/snapshot_streams.c) and the simulator drive the same code.
  *
  * The sender keeps a window of pieces on the way to each peer and one rate for all; the receiver
- * answers each piece with how far it has the file, and appends only what follows directly. Whatever
- * is lost, or whoever restarts, the next answer says where to go on. Memory is bounded by the
+ * answers each piece with how far it has the file, and appends only what follows directly. When
+ * nothing goes on for a while, because something was lost or somebody was started again, one piece
+ * is sent alone, and its answer says where to go on, be it farther back. Memory is bounded by the
  * window, not by the snapshot. Owned by one thread. */
 #ifndef ACTORS_SNAPSHOT_FLOW_H
 #define ACTORS_SNAPSHOT_FLOW_H
@@ -41,7 +42,7 @@ struct flow_stream {
     uint64_t sent;        /* up to here in the file */
     uint64_t acked;       /* up to here it is there */
     uint64_t acked_us;    /* since when */
-    bool answered;        /* the peer has said how far it is */
+    bool answered;        /* the peer has said how far it is, since what was sent was lost */
     bool refused;         /* it had all of it, and that was not valid */
     uint64_t progress_us; /* when it last went on, or was begun */
     uint64_t wait_us;     /* not open: nothing is tried before */

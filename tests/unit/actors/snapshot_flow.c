@@ -65,8 +65,29 @@ Test(snapshot_flow, goes_on_where_the_peer_says)
     ack(&sender, 900, false, 10); /* a part of it from before a crash */
     cr_assert_eq(sender.streams[0].sent, 900);
     cr_assert_eq(send_all(&sender, 10), FILE_BYTES - 900);
-    ack(&sender, 300, false, 20); /* it lost some of it in another one */
+    uint64_t later_us = 10 + sender.limits.retry_us;
+    cr_assert_eq(send_all(&sender, later_us), CHUNK, "one piece alone, again");
+    ack(&sender, 300, false, later_us); /* it lost some of it in another one */
     cr_assert_eq(sender.streams[0].sent, 300);
+    cr_assert_eq(send_all(&sender, later_us), FILE_BYTES - 300);
+}
+
+/* Over a link that overtakes itself, one late answer would set off a window of pieces, and each of
+ * them another answer. */
+Test(snapshot_flow, an_answer_that_was_overtaken_sends_nothing_again)
+{
+    struct flow_sender sender = sender_open();
+    send_all(&sender, 0);
+    ack(&sender, 2 * CHUNK, false, 10);
+    send_all(&sender, 10);
+    uint64_t sent = sender.streams[0].sent;
+    for (uint64_t offset = 0; offset <= 2 * CHUNK; offset += CHUNK) {
+        ack(&sender, offset, false, 20);
+        cr_assert_eq(send_all(&sender, 20), 0);
+        cr_assert_eq(sender.streams[0].sent, sent);
+    }
+    ack(&sender, 3 * CHUNK, false, 30);
+    cr_assert_eq(send_all(&sender, 30), FILE_BYTES - sent);
 }
 
 Test(snapshot_flow, rule_37_what_is_not_answered_is_sent_again)
