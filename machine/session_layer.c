@@ -72,6 +72,9 @@ bool session_layer_mark(const struct session_layer *layer, struct audit_mark *re
 static void audit(struct session_layer *layer)
 {
     struct audit_chain chain = session_table_audit(layer->table);
+    uint32_t interval = session_table_limits(layer->table).audit_entries;
+    if (interval == 0)
+        interval = AUDIT_INTERVAL;
     for (; layer->audited < layer->input_count; layer->audited++) {
         const struct session_input *input = &layer->inputs[layer->audited];
         const struct conclave_reply_sink *reply = layer->input_replies[layer->audited];
@@ -92,8 +95,7 @@ static void audit(struct session_layer *layer)
                                                       .answer = body ? body->data : NULL,
                                                       .answer_bytes = body ? body->bytes : 0,
                                                       .effect = reply->effect});
-        if (command->index % AUDIT_INTERVAL == 0 && !chain.unknown &&
-            layer->mark_count < AUDIT_MARKS_MAX)
+        if (command->index % interval == 0 && !chain.unknown && layer->mark_count < AUDIT_MARKS_MAX)
             layer->marks[layer->mark_count++] = chain.at;
     }
     chain.at.index = layer->flushing;

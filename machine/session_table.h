@@ -53,6 +53,7 @@ struct session_limits {
     uint64_t clock_lag_ms; /* what leaders have measured and not written, at most */
     uint64_t slots;
     uint64_t body_bytes, bodies_bytes;
+    uint32_t audit_entries; /* a mark of the audit every so many; 0: AUDIT_INTERVAL */
 };
 
 enum session_slot_state { SLOT_FREE, SLOT_PENDING, SLOT_KEPT, SLOT_FORGOTTEN };

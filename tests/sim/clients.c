@@ -210,6 +210,10 @@ void clients_answer(struct world *world, struct node *node, uint64_t number, uin
         return;
     }
     struct op *op = &world->ops.items[number];
+    if (node->altered) { /* what it says is worth nothing, until it is found */
+        clients_refuse(world, node, number, op_is_read(op) ? CONCLAVE_BUSY : CONCLAVE_UNKNOWN);
+        return;
+    }
     struct slice body = {0};
     if (reply->body)
         body = (struct slice){reply->body->data, reply->body->bytes};

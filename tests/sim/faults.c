@@ -112,6 +112,7 @@ static void fault_rot(struct world *world)
         return;
     check_rot(&world->check, index, left, node->life);
     (void)machine_crash(node->machine, true);
+    node->altered = false;
 }
 
 void faults_tell_down(struct world *world, struct node *node, raft_node_id peer)
@@ -239,7 +240,8 @@ static void fault_inject(struct world *world)
     static const enum sim_fault kinds[] = {
         SIM_FAULT_CRASH,   SIM_FAULT_CRASH_ALL, SIM_FAULT_PAUSE,     SIM_FAULT_PARTITION,
         SIM_FAULT_ONE_WAY, SIM_FAULT_TRANSFER,  SIM_FAULT_DISK_FULL, SIM_FAULT_DAMAGE,
-        SIM_FAULT_ROT,     SIM_FAULT_PEER_DOWN, SIM_FAULT_WIPE,      SIM_FAULT_HOLD};
+        SIM_FAULT_ROT,     SIM_FAULT_PEER_DOWN, SIM_FAULT_WIPE,      SIM_FAULT_HOLD,
+        SIM_FAULT_ALTER};
     enum sim_fault on[sizeof kinds / sizeof *kinds];
     uint64_t count = 0;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -285,6 +287,9 @@ static void fault_inject(struct world *world)
         break;
     case SIM_FAULT_HOLD:
         holds_begin(world);
+        break;
+    case SIM_FAULT_ALTER:
+        audit_alter(world, faults_target(world));
         break;
     case SIM_FAULT_TRANSFER:
         faults_transfer(world, faults_target(world), world_draw(world, 0, world->node_count));
@@ -366,4 +371,5 @@ void faults_end(struct world *world)
         if (!node->up && calm_starts(world, node))
             node_start(world, node);
     }
+    audit_calm(world);
 }

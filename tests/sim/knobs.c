@@ -163,6 +163,22 @@ static void draw_snapshots(struct knobs *knobs, struct prng *prng)
     flow->idle_part_us = 2 * timeout_us;
 }
 
+/* A stored value changes behind a machine's back. The majority that tells who is right has to be
+ * one: members stay, and no snapshot carries what was altered to others. Of a generator of its own,
+ * since few runs have it. */
+static void draw_alter(struct knobs *knobs, const struct prng *prng)
+{
+    struct prng own = *prng;
+    knobs->on[SIM_FAULT_ALTER] = prng_below(&own, 10) == 0 && knobs->voter_count >= 3;
+    knobs->sessions.audit_entries = (uint32_t)PICK(&own, 1, 4, 16);
+    if (!knobs->on[SIM_FAULT_ALTER])
+        return;
+    knobs->changes.on = false;
+    knobs->snapshot_entries = 0;
+    knobs->real_machine = knobs->twin_machine = false;
+    knobs->on[SIM_FAULT_WIPE] = false;
+}
+
 void knobs_draw(struct knobs *knobs, struct prng *prng)
 {
     memset(knobs, 0, sizeof *knobs);
@@ -172,7 +188,7 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     draw_timing(knobs, prng);
     draw_load(knobs, prng);
     draw_sessions(knobs, prng);
-    for (int i = 0; i < SIM_FAULT_COUNT; i++)
+    for (int i = 0; i < SIM_FAULT_ALTER; i++)
         knobs->on[i] = prng_below(prng, 2) == 0;
     knobs->on[SIM_FAULT_HOLD] |= knobs->raft.leases;
     knobs->chance[SIM_FAULT_LOSS] = PICK(prng, 5, 30, 100, 300);
@@ -186,6 +202,7 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     draw_changes(knobs, prng);
     draw_snapshots(knobs, prng);
     knobs->chance[SIM_FAULT_ROT_SNAPSHOT] = PICK(prng, 50, 300, 1000);
+    draw_alter(knobs, prng);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if (!knobs->on[i])
             knobs->chance[i] = 0;

@@ -69,7 +69,8 @@ struct change_knobs {
     X(SLOW_MACHINE, "slow apply batches")            \
     X(EARLY_TIMER, "early timeouts")                 \
     X(WIPE, "disks wiped")                           \
-    X(TRANSFER, "transfers of leadership asked for")
+    X(TRANSFER, "transfers of leadership asked for") \
+    X(ALTER, "stored values altered")
 
 enum sim_fault {
 #define SIM_FAULT_ENUM(name, text) SIM_FAULT_##name,

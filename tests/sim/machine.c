@@ -255,6 +255,20 @@ bool machine_crash(struct machine *machine, bool power)
     return reset;
 }
 
+bool machine_alter(struct machine *machine, uint64_t number)
+{
+    bool altered = store_alter(machine->store, number);
+    machine->synced = false; /* something was committed */
+    return altered;
+}
+
+void machine_wipe(struct machine *machine)
+{
+    store_wipe(machine->store);
+    machine->applied = 0;
+    machine->synced = false;
+}
+
 static bool open_one(struct store *store, uint64_t applied, struct conclave_error *error)
 {
     uint64_t found;

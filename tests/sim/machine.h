@@ -51,6 +51,12 @@ bool machine_synced(const struct machine *machine);
  * lost before it was synced. True: it is gone. */
 bool machine_crash(struct machine *machine, bool power);
 
+/* One bit of what it holds changes; false: it holds nothing. Open, with one store, in memory. */
+bool machine_alter(struct machine *machine, uint64_t number);
+
+/* The node is dead, and all that it held is removed. As machine_alter. */
+void machine_wipe(struct machine *machine);
+
 /* A start. False: what the store holds is not what was applied, or after a reset not nothing. */
 MUST_USE bool machine_start(struct machine *machine, struct conclave_error *error);
 

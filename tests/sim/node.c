@@ -346,6 +346,7 @@ void node_start(struct world *world, struct node *node)
     check_start(&world->check, index, node->incarnation, start.start.hard_state, found.base,
                 &start.start.entries, start.start.applied_index);
     node_step(world, node, &start, 1);
+    audit_start(world, node);
 }
 
 static void node_forget(struct node *node)
@@ -388,6 +389,7 @@ void node_crash(struct world *world, struct node *node)
     }
     if (reset && held)
         report_mark(report, SIM_MARK_MACHINE_RESET);
+    node->altered &= !reset;
     report_event(report, (struct record){.at_us = world->now_us,
                                          .kind = RECORD_CRASH,
                                          .node = index,
@@ -409,6 +411,7 @@ void node_deinit(struct node *node)
         machine_destroy(node->machine);
     }
     free(node->joined);
+    free(node->audit);
     raft_output_deinit(&node->output);
     free(node->inbox.items);
     free(node->reads.items);

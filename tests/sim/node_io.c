@@ -190,6 +190,9 @@ void node_applied(struct world *world, struct node *node)
         report_mark(&world->report, SIM_MARK_TWIN_APPLY);
     if (!world->check.failed)
         check_machine_state(world, node);
+    audit_applied(world, node);
+    if (!node->up)
+        return; /* it differs */
     node_answer_reads(world, node);
     report_event(&world->report, (struct record){.at_us = world->now_us,
                                                  .kind = RECORD_APPLIED,

@@ -31,7 +31,10 @@ enum sim_event_kind {
     SIM_CHANGE,   /* its request number a arrives */
     SIM_JOIN,     /* a node that was added gets its directory and starts */
     SIM_STOP,     /* a node that was removed is switched off */
-    SIM_REPAIR    /* a node whose log is damaged asks the others */
+    SIM_REPAIR,   /* a node whose log is damaged asks the others */
+    SIM_AUDIT,    /* a node tells the others once more what it applied; if a: one that was found to
+                     differ starts again */
+    SIM_MARKS     /* ptr: a frame with such marks, a buf; b: the sender */
 };
 
 struct sim_event {

@@ -193,7 +193,7 @@ static bool ask_snapshot(struct world *world, struct node *node, struct node *gi
     struct wal_want want;
     struct snapshot_meta meta = {0};
     struct conclave_error error;
-    if (!giver->up || !wal_repair_want(repair, &want) || !agrees(world, &want))
+    if (!giver->up || giver->altered || !wal_repair_want(repair, &want) || !agrees(world, &want))
         return false;
     if (theirs->newest.index < want.anchor.index && !theirs->wanted && !theirs->taking &&
         theirs->configuration && theirs->applied.term > 0) {

@@ -60,6 +60,9 @@
     X(REPAIR_COVERED, "repairs to which the own snapshot is enough")                    \
     X(REPAIR_SNAPSHOT, "repairs by the snapshot of another node")                       \
     X(REPAIR_WAITS, "repairs that wait because nobody has it")                          \
+    X(ALTERED_FOUND, "nodes that found that they differ and stopped")                   \
+    X(ALTERED_TOLD, "nodes that others found to differ")                                \
+    X(ALTERED_SPLIT, "differences in which nobody has a majority")                      \
     X(MAJORITY_DOWN, "times with a majority down")                                      \
     X(TRANSFER_DONE, "transfers of leadership that came about")                         \
     X(TRANSFER_ENDED, "transfers of leadership given up")                               \

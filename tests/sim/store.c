@@ -195,6 +195,58 @@ uint64_t store_audit(const struct store *store)
     return session_layer_mark(store->sessions, &mark) ? mark.hash : 0;
 }
 
+uint32_t store_marks(struct store *store, struct audit_mark *ret, uint32_t limit)
+{
+    uint32_t count = session_layer_marks(store->sessions, ret, limit - 1);
+    bool known = session_layer_mark(store->sessions, &ret[count]);
+    bool passed = count > 0 && ret[count - 1].index == ret[count].index;
+    return count + (known && !passed ? 1 : 0);
+}
+
+static uint64_t count_keys(struct tables_cursor *cursor)
+{
+    uint64_t count = 0;
+    struct slice key = {0};
+    for (int rc = tables_cursor_move(cursor, TABLES_FROM, &key, NULL); rc == CONCLAVE_OK;
+         rc = tables_cursor_move(cursor, TABLES_NEXT, &key, NULL))
+        count++;
+    return count;
+}
+
+bool store_alter(struct store *store, uint64_t number)
+{
+    struct tables_tx tx;
+    struct tables_cursor cursor;
+    struct slice key = {0}, value = {0};
+    const struct tables_state state = store->tables->state;
+    ASSERT(tables_begin(store->tables, &tx) == CONCLAVE_OK);
+    ASSERT(tables_cursor_open(&tx, TABLE_KEYS, &cursor) == CONCLAVE_OK);
+    uint64_t count = count_keys(&cursor);
+    if (count > 0) {
+        ASSERT(tables_cursor_move(&cursor, TABLES_FROM, &key, &value) == CONCLAVE_OK);
+        for (uint64_t i = 0; i < number % count; i++)
+            ASSERT(tables_cursor_move(&cursor, TABLES_NEXT, &key, &value) == CONCLAVE_OK);
+        struct buf *name = buf_copy(key.data, key.bytes);
+        struct buf *record = buf_copy(value.data, value.bytes);
+        record->data[record->bytes - 1] ^= 1;
+        tables_cursor_close(&cursor);
+        ASSERT(tables_put_bytes(&tx, TABLE_KEYS, (struct slice){name->data, name->bytes},
+                                (struct slice){record->data, record->bytes}) == CONCLAVE_OK);
+        buf_unref(name);
+        buf_unref(record);
+    }
+    tables_cursor_close(&cursor);
+    ASSERT(tables_commit(&tx, &state) == CONCLAVE_OK);
+    return count > 0;
+}
+
+void store_wipe(struct store *store)
+{
+    ASSERT(!store->kv && store->tables);
+    tables_destroy(store->tables);
+    store->tables = tables_memory_create();
+}
+
 bool store_within_limits(const struct store *store)
 {
     const struct session_table *table = session_layer_table(store->sessions);

@@ -53,6 +53,17 @@ uint64_t store_sessions_hash(struct store *store);
 /* The audit's hash of all that was applied; 0: it is not known. */
 uint64_t store_audit(const struct store *store);
 
+/* The marks that the last apply passed, at most `limit`, and the one of where it stands; the count.
+ */
+uint32_t store_marks(struct store *store, struct audit_mark *ret, uint32_t limit);
+
+/* Changes one bit of a stored record, the (number mod count)th, behind the machine's back. False:
+ * there is none. Of tables in memory; open. */
+bool store_alter(struct store *store, uint64_t number);
+
+/* Begins anew with nothing, as after its directory was removed. Of tables in memory; not open. */
+void store_wipe(struct store *store);
+
 /* True if the sessions take no more than their limits allow. */
 bool store_within_limits(const struct store *store);
 

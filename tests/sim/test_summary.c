@@ -27,7 +27,7 @@ Test(summary, names_the_failures_of_all_processes_by_seed)
     const uint64_t seeds[] = {2, 3, 4, 9};
     for (size_t i = 0; i < 4; i++)
         cr_assert_eq(total->failures[i].seed, seeds[i]);
-    char text[8192] = "", json[8192] = "";
+    static char text[65536], json[65536];
     FILE *out = fmemopen(text, sizeof text, "w");
     summary_print(total, (struct summary_times){1, 1}, out);
     cr_assert_eq(fclose(out), 0);

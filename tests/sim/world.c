@@ -67,7 +67,7 @@ void world_destroy(struct world *world)
     while (queue_pop(&world->queue, &event)) {
         if (event.kind == SIM_DELIVER)
             network_forget(&event);
-        else if (event.kind == SIM_BULK)
+        else if (event.kind == SIM_BULK || event.kind == SIM_MARKS)
             buf_unref(event.ptr);
     }
     queue_deinit(&world->queue);
@@ -194,6 +194,10 @@ static void world_dispatch(struct world *world, const struct sim_event *event)
     case SIM_REPAIR:
         repair_event(world, event);
         break;
+    case SIM_AUDIT:
+    case SIM_MARKS:
+        audit_event(world, event);
+        break;
     case SIM_JOIN:
     case SIM_STOP:
         members_event(world, event);
@@ -289,6 +293,7 @@ struct calm {
     uint64_t begin_us;
     uint64_t progress;    /* entries applied and operations ended, over all nodes */
     uint64_t write, read; /* the probe under way or done; 0: none */
+    uint32_t extra;       /* probes that are done only to touch what may have been altered */
     bool leader_found;
 };
 
@@ -318,6 +323,20 @@ static bool calm_probe(struct world *world, struct calm *calm)
         }
     }
     return false;
+}
+
+/* A machine whose stored value was altered is found when a command has met that; the probe's writes
+ * meet all keys in the end. True while there is one. */
+static bool calm_altered(struct world *world, struct calm *calm)
+{
+    enum { EXTRA_MAX = 100 };
+    if (!audit_pending(world))
+        return false;
+    if (++calm->extra > EXTRA_MAX)
+        check_fail(&world->check, "who differs is found and stops",
+                   "an altered machine serves on after %u writes", calm->extra);
+    calm->write = 0;
+    return true;
 }
 
 static uint64_t calm_progress(const struct world *world)
@@ -422,8 +441,11 @@ static void world_calm(struct world *world)
         if (i % 32)
             continue;
         calm_patience(world, &calm);
-        if (calm_probe(world, &calm) && clients_pending(world) == 0 && calm_equal_states(world) &&
-            calm_members_rest(world)) {
+        if (!calm_probe(world, &calm) || clients_pending(world) > 0)
+            continue;
+        if (calm_altered(world, &calm))
+            continue;
+        if (calm_equal_states(world) && calm_members_rest(world)) {
             calm_stays(world);
             return;
         }

@@ -15,6 +15,7 @@
 #define TESTS_SIM_WORLD_H
 
 #include "codec/peer.h"
+#include "raft/audit.h"
 #include "tests/sim/changes.h"
 #include "tests/sim/check.h"
 #include "tests/sim/decisions.h"
@@ -95,6 +96,8 @@ struct node {
     uint64_t session_clock_us;      /* leader: up to when cluster time is in the log */
     uint64_t start_applied;         /* index: the state machine had it when this life began */
     struct snapshots snapshots;
+    struct audit *audit; /* NULL: nobody compares; of this life */
+    bool altered;        /* what its machine holds is not what was applied */
 };
 
 struct client {
@@ -148,6 +151,7 @@ struct world {
     uint64_t transfers_asked;
     uint64_t bytes_received; /* of snapshots */
     bool crash_armed;        /* a node crashes at its next write to disk */
+    bool altered;            /* some node's machine was, some day */
     uint64_t seed;
     void (*watch)(struct world *world); /* called after every event; NULL: nobody */
     bool calm;
@@ -420,6 +424,24 @@ void faults_tell_down(struct world *world, struct node *node, raft_node_id peer)
 /* Asks a leader, or whoever it may be, to hand over. The target: 0, or a node's index and 1; it may
  * be down, a learner or the leader itself. */
 void faults_transfer(struct world *world, struct node *node, uint64_t target);
+
+/* --- audit.c ---------------------------------------------------------------------------------
+ */
+
+/* A node runs; its machine has applied a batch. */
+void audit_start(struct world *world, struct node *node);
+void audit_applied(struct world *world, struct node *node);
+
+void audit_event(struct world *world, const struct sim_event *event); /* SIM_AUDIT, MARKS */
+
+/* The fault. */
+void audit_alter(struct world *world, struct node *node);
+
+/* Everything is healed: where nobody can know who is right, somebody has decided it. */
+void audit_calm(struct world *world);
+
+/* True if a machine is altered that has to be found yet. */
+bool audit_pending(const struct world *world);
 
 /* --- repair.c --- */
 
