@@ -15,6 +15,14 @@ int cmd_del_run(const struct args *args);
 extern const struct args_flag cmd_ls_flags[];
 int cmd_ls_run(const struct args *args);
 
+/* cmd_lock.c */
+extern const struct args_flag cmd_lock_flags[];
+int cmd_lock_run(const struct args *args);
+
+/* cmd_elect.c */
+extern const struct args_flag cmd_elect_flags[];
+int cmd_elect_run(const struct args *args);
+
 /* cmd_topic.c */
 extern const struct args_flag cmd_topic_flags[];
 int cmd_topic_run(const struct args *args);

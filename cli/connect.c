@@ -12,6 +12,8 @@ enum { CONNECT_DIAGNOSIS_MS = 300 };
 int connect_timeout(const struct args *args, uint32_t *ret_ms)
 {
     const char *text = args_value(args, "timeout");
+    if (!text)
+        text = "5s"; /* the command has another meaning for it, and none was given */
     if (text_duration_parse(text, ret_ms) && *ret_ms > 0)
         return 0;
     return output_error(args_on(args, "json"), CONCLAVE_INVALID, NULL,

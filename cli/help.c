@@ -71,7 +71,8 @@ void args_help_all(FILE *out, const struct args_command *commands, const struct 
         "standard error; with --json errors are JSON too, on standard error.\n\n"
         "Exit codes: 0 ok, 1 no (missing key, condition did not hold), 2 usage or configuration,\n"
         "3 no node reached, 4 surely not applied, 5 outcome unknown, 6 denied, 7 refused (size,\n"
-        "space, version), 8 damage, a failed disk or a broken rule.\n\n"
+        "space, version), 8 damage, a failed disk or a broken rule, 125 a lock or the lead was "
+        "lost.\n\n"
         "To begin: conclave up        Then, elsewhere: conclave put greeting hello\n",
         out);
 }

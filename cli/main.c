@@ -72,6 +72,23 @@ static const struct args_command commands[] = {
     {"del", "[KEY]", 0, 1, cmd_del_flags, "Delete a key, or all with a prefix",
      "A missing key exits with 1. With --prefix the number of deleted keys is printed.",
      "  conclave del greeting\n  conclave del --prefix user/ --yes", false, cmd_del_run},
+    {"lock", "NAME -- CMD [ARG...]", 1, 1000, cmd_lock_flags, "Run a program while a lock is held",
+     "Waits for its turn until --timeout, then exits with 1. CMD gets CONCLAVE_LOCK_TOKEN, a "
+     "number\n"
+     "that rises with every holder: whatever the lock guards should refuse a lower one than it "
+     "saw,\n"
+     "for no lock by itself keeps out a holder that slept. When the lock is lost CMD is stopped "
+     "and\n"
+     "the exit code is 125; else it is CMD's own.",
+     "  conclave lock backup --timeout 1m -- tar cf backup.tar data\n  conclave lock backup --list",
+     false, cmd_lock_run},
+    {"elect", "NAME [VALUE [-- CMD [ARG...]]]", 1, 1000, cmd_elect_flags,
+     "Stand for election, or see who leads",
+     "Prints the token when it leads and goes on until a signal, or runs CMD as 'lock' does. "
+     "Others\n"
+     "see VALUE with --observe. When the lead is lost the exit code is 125.",
+     "  conclave elect primary host-7 -- ./serve-as-primary\n  conclave elect primary --observe",
+     false, cmd_elect_run},
     {"topic", "create|delete|ls|info [NAME]", 1, 2, cmd_topic_flags, "Make and show topics",
      "  create NAME    with what --retain and --dedup say; one that has the same settings is fine\n"
      "  delete NAME    with all its messages; asks on a terminal, else --yes is needed\n"

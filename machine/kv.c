@@ -1,7 +1,9 @@
 #include "machine/kv.h"
 
 #include "base/fatal.h"
+#include "codec/coord.h"
 #include "codec/kv.h"
+#include "machine/coord.h"
 #include "machine/kv_command.h"
 #include "machine/kv_deadline.h"
 #include "machine/kv_expire.h"
@@ -297,7 +299,10 @@ static void kv_query(void *machine, const void *data, size_t bytes,
     struct kv *kv = machine;
     ASSERT(kv->open);
     uint64_t clock_ms = clock_now(kv).now_ms;
-    if (topic_is_query(topic_opcode_peek(data, bytes)))
+    uint64_t opcode = topic_opcode_peek(data, bytes);
+    if (coord_is_query(opcode))
+        coord_query_answer(kv->tables, kv->state.revision, data, bytes, reply);
+    else if (topic_is_query(opcode))
         topic_query_answer(kv->tables, kv->state.revision, clock_ms, data, bytes, reply);
     else
         kv_query_answer(kv->tables, &kv->state, clock_ms, data, bytes, reply);

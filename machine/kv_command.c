@@ -1,7 +1,9 @@
 #include "machine/kv_command.h"
 
 #include "base/fatal.h"
+#include "codec/coord.h"
 #include "codec/kv.h"
+#include "machine/coord.h"
 #include "machine/kv_lease.h"
 #include "machine/kv_reply.h"
 #include "machine/kv_txn.h"
@@ -102,6 +104,13 @@ int kv_command_apply(struct kv_batch *batch, const struct conclave_command *entr
         batch->topics.clock_ms = batch->clock_ms;
         return topic_command_apply(&batch->topics, &batch->state.revision, entry->data,
                                    entry->bytes, reply);
+    }
+    if (coord_is_command(topic_opcode_peek(entry->data, entry->bytes))) {
+        batch->index = entry->index;
+        batch->reply = reply;
+        if (reply)
+            reply->effect = 0; /* it may be tried again */
+        return coord_command_apply(batch, entry->data, entry->bytes);
     }
     int code = kv_command_decode(entry->data, entry->bytes, &command);
     if (code) {

@@ -16,7 +16,7 @@ import sys
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 
-PUBLIC = ["conclave.h", "conclave_kv.h", "conclave_topic.h", "conclave_watch.h"]
+PUBLIC = ["conclave.h", "conclave_kv.h", "conclave_topic.h", "conclave_watch.h", "conclave_lock.h"]
 BASE = ["base/*"] + PUBLIC
 MODEL = ["raft/message.h", "raft/entries.h", "raft/configuration.h"]
 
@@ -28,7 +28,7 @@ LAYERS = {
     "codec": BASE + MODEL,
     "storage": BASE + MODEL,
     # The built-in key-value machine and the client speak one encoding: codec/kv*.h, codec/topic.h.
-    "machine": BASE + ["codec/kv*.h", "codec/session.h", "codec/topic.h", "codec/watch.h"],
+    "machine": BASE + ["codec/kv*.h", "codec/session.h", "codec/topic.h", "codec/coord.h", "codec/watch.h"],
     "transport": BASE,
     "client": BASE + ["codec/*", "transport/*"],
     "actors": BASE + ["raft/*", "codec/*", "storage/*", "machine/*", "transport/*", "client/*"],

@@ -1,0 +1,188 @@
+"""Locks and elections by the program, by a client written from docs/protocol.md, and while nodes die."""
+
+import json
+import signal
+import subprocess
+import unittest
+
+import cluster
+import wire
+from cluster import PROGRAM, Cluster, ClusterTest, wait_until
+
+FOREVER = ["sh", "-c", "echo $CONCLAVE_LOCK_TOKEN; exec sleep 1000"]
+
+
+class Locks(unittest.TestCase):
+    """One cluster for all cases: each uses names of its own."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster().__enter__()
+        try:
+            cls.cluster.start()
+        except BaseException:
+            cls.tearDownClass()
+            raise
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.cluster.close()
+
+    def start(self, *arguments):
+        process = subprocess.Popen(
+            [PROGRAM, *arguments[:1], "-e", self.cluster.endpoints, *arguments[1:]],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.cluster.processes.append(process)
+        return process
+
+    def run_program(self, *arguments):
+        """Flags stand in front of what follows `--`."""
+        return cluster.run(*arguments[:1], "-e", self.cluster.endpoints, *arguments[1:])
+
+    def hold(self, name, *flags):
+        """A holder that has it; its token is read."""
+        process = self.start("lock", *flags, name, "--", *FOREVER)
+        return process, int(process.stdout.readline())
+
+    def entries(self, name):
+        done = self.run_program("lock", name, "--list", "--json")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def wait_queued(self, name, count):
+        wait_until(lambda: len(self.entries(name)) == count, f"{count} in the queue of {name}")
+
+    def end(self, process, number=signal.SIGTERM):
+        process.send_signal(number)
+        return process.wait(60 * cluster.PATIENCE)
+
+    def test_the_program_has_the_token_and_gives_its_exit_code(self):
+        done = self.run_program("lock", "code", "--", "sh", "-c",
+                                "echo $CONCLAVE_LOCK_TOKEN; exit 7")
+        self.assertEqual(done.returncode, 7)
+        first = int(done.stdout)
+        done = self.run_program("lock", "code", "--", "sh", "-c", "echo $CONCLAVE_LOCK_TOKEN")
+        self.assertEqual(done.returncode, 0)
+        self.assertGreater(int(done.stdout), first)
+        self.assertEqual(self.entries("code"), [], "it is released at once")
+        self.assertEqual(self.run_program("lock", "code", "--", "no such program").returncode, 127)
+        for arguments in (["lock", "code"], ["lock", "code", "--list", "--", "true"],
+                          ["lock", "code", "--slots", "x", "--", "true"],
+                          ["lock", "code", "--ttl", "1ms", "--", "true"],
+                          ["lock", "code", "--on-lost", "cry", "--", "true"]):
+            self.assertEqual(self.run_program(*arguments).returncode, 2, arguments)
+
+    def test_who_comes_later_waits_or_gives_up_with_1(self):
+        holder, token = self.hold("wait")
+        done = self.run_program("lock", "wait", "--timeout", "100ms", "--", "true")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"others hold 'wait'", done.stderr)
+        waiting = self.start("lock", "wait", "--timeout", "60s", "--value", "second", "--", *FOREVER)
+        self.wait_queued("wait", 2)
+        third = self.start("lock", "wait", "--timeout", "60s", "--", *FOREVER)
+        self.wait_queued("wait", 3)
+        entries = self.entries("wait")
+        self.assertEqual([e["holds"] for e in entries], [True, False, False])
+        self.assertEqual((entries[0]["token"], entries[1]["value"]), (token, "second"))
+        self.assertEqual(self.end(holder), 128 + signal.SIGTERM, "the program's own end")
+        self.assertEqual(int(waiting.stdout.readline()), entries[1]["token"])
+        self.assertEqual(self.end(waiting), 128 + signal.SIGTERM)
+        self.assertEqual(int(third.stdout.readline()), entries[2]["token"], "in their order")
+        self.end(third)
+
+    def test_slots_let_several_hold_and_have_to_agree(self):
+        one, _ = self.hold("slots", "--slots", "2")
+        two, _ = self.hold("slots", "--slots", "2")
+        done = self.run_program("lock", "slots", "--slots", "2", "--timeout", "50ms", "--", "true")
+        self.assertEqual(done.returncode, 1)
+        done = self.run_program("lock", "slots", "--slots", "3", "--", "true")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"another number of slots", done.stderr)
+        self.end(one)
+        self.assertEqual(self.run_program("lock", "slots", "--slots", "2", "--", "true").returncode,
+                         0)
+        self.end(two)
+
+    def test_a_holder_that_dies_loses_it_with_its_lease(self):
+        holder, token = self.hold("dies", "--ttl", "1s")
+        self.end(holder, signal.SIGKILL)
+        done = self.run_program("lock", "dies", "--timeout", "60s", "--", "sh", "-c",
+                                "echo $CONCLAVE_LOCK_TOKEN")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertGreater(int(done.stdout), token)
+
+    def test_a_holder_that_slept_is_told_when_it_wakes(self):
+        holder, token = self.hold("sleeps", "--ttl", "1s")
+        holder.send_signal(signal.SIGSTOP)
+        done = self.run_program("lock", "sleeps", "--timeout", "60s", "--", "sh", "-c",
+                                "echo $CONCLAVE_LOCK_TOKEN")
+        self.assertGreater(int(done.stdout), token, "the fencing token tells them apart")
+        holder.send_signal(signal.SIGCONT)
+        self.assertEqual(holder.wait(60 * cluster.PATIENCE), 125)
+        self.assertIn(b"was lost", holder.stderr.read())
+
+    def test_elections(self):
+        leader = self.start("elect", "boss", "one")
+        token = int(leader.stdout.readline())
+        second = self.start("elect", "boss", "two", "--", *FOREVER)
+        self.wait_queued("boss", 2)
+        observer = self.start("elect", "boss", "--observe", "-n", "2")
+        self.assertEqual(observer.stdout.readline(), b"one\n")
+        self.assertEqual(self.end(leader), 0)
+        self.assertGreater(int(second.stdout.readline()), token)
+        self.assertEqual(observer.communicate(timeout=60 * cluster.PATIENCE)[0], b"two\n")
+        done = self.run_program("elect", "boss", "--observe", "--no-wait", "--json")
+        self.assertEqual(json.loads(done.stdout)["value"], "two")
+        self.assertEqual(self.end(second), 128 + signal.SIGTERM)
+        done = self.run_program("elect", "boss", "--observe", "--no-wait")
+        self.assertEqual((done.returncode, done.stdout), (1, b""))
+
+    def test_a_client_of_another_language(self):
+        with wire.Connection(self.cluster.wait_leader().client) as connection:
+            def call(kind, *body):
+                code, answer = connection.call([(kind, wire.pack(list(body)))],
+                                               10 * cluster.PATIENCE)[0]
+                return code, wire.unpack(answer)
+            leases = [call(wire.PROPOSE, 6, 60000)[1][1] for _ in range(2)]
+            code, (_, first, awaited) = call(wire.PROPOSE, 16, "wire", leases[0], "a")
+            self.assertEqual((code, awaited), (wire.OK, 0))
+            code, (_, second, awaited) = call(wire.PROPOSE, 16, "wire", leases[1])
+            self.assertEqual((code, awaited), (wire.OK, first))
+            self.assertGreater(second, first)
+            self.assertEqual(call(wire.PROPOSE, 18, "wire", second, "b")[0], wire.COMPARE_FAILED)
+            self.assertEqual(call(wire.PROPOSE, 17, "wire", first)[1][1], 1)
+            self.assertEqual(call(wire.READ, 70, "wire", second)[1][2], 0)
+            self.assertEqual(call(wire.READ, 70, "wire", first)[0], wire.NOT_FOUND)
+            self.assertEqual(call(wire.PROPOSE, 18, "wire", second, "b")[0], wire.OK)
+            code, (_, slots, entries, following) = call(wire.READ, 71, "wire")
+            self.assertEqual((slots, following), (1, None))
+            self.assertEqual([entry[:3] for entry in entries], [[second, leases[1], b"b"]])
+
+
+class Nodes(ClusterTest):
+    def start_lock(self, name, *flags):
+        process = subprocess.Popen(
+            [PROGRAM, "lock", "-e", self.cluster.endpoints, *flags, name, "--", *FOREVER],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.cluster.processes.append(process)
+        return process, int(process.stdout.readline())
+
+    def test_a_lock_lives_through_a_change_of_leader_and_is_lost_without_a_majority(self):
+        self.start_cluster()
+        self.cluster.wait_leader()
+        holder, token = self.start_lock("l", "--ttl", "4s")
+        leader = self.cluster.wait_leader()
+        leader.kill()
+        self.cluster.wait_leader(self.cluster.others(leader))
+        done = cluster.run("lock", "-e", self.cluster.endpoints, "l", "--timeout", "5s", "--",
+                           "true")
+        self.assertEqual(done.returncode, 1, "it is held on, by renewals at the next leader")
+        self.assertIsNone(holder.poll())
+        self.cluster.others(leader)[0].kill()
+        self.assertEqual(holder.wait(120 * cluster.PATIENCE), 125)
+        errors = holder.stderr.read()
+        self.assertIn(b"the lock 'l' was lost, and the program stopped", errors)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,119 @@
+/* The wire form of queues: the examples of docs/protocol.md byte by byte, and what is refused. */
+#include "check.h"
+
+#include "codec/coord.h"
+
+#include <criterion/criterion.h>
+
+static struct pack pack;
+
+static void setup(void)
+{
+    pack_init(&pack, 0);
+}
+
+static void teardown(void)
+{
+    pack_deinit(&pack);
+}
+
+TestSuite(queue, .init = setup, .fini = teardown);
+
+static void expect(const char *bytes, size_t count)
+{
+    cr_assert_eq(pack.bytes, count, "%zu bytes, not %zu", pack.bytes, count);
+    cr_assert_arr_eq(pack.buf->data, bytes, count);
+    pack_deinit(&pack);
+    pack_init(&pack, 0);
+}
+#define EXPECT(literal) expect(BYTES(literal))
+
+Test(queue, requests_are_as_documented)
+{
+    coord_request_pack(&pack, &(struct coord_request){.opcode = COORD_ENQUEUE,
+                                                      .name = text("l"),
+                                                      .lease = 7,
+                                                      .value = text("me"),
+                                                      .slots = 1});
+    EXPECT("\x95\x10\xc4\x01\x6c\x07\xc4\x02\x6d\x65\x01");
+    coord_request_pack(
+        &pack, &(struct coord_request){.opcode = COORD_LEAVE, .name = text("l"), .token = 300});
+    EXPECT("\x93\x11\xc4\x01\x6c\xcd\x01\x2c");
+    coord_request_pack(
+        &pack, &(struct coord_request){
+                   .opcode = COORD_PROCLAIM, .name = text("l"), .token = 300, .value = text("me")});
+    EXPECT("\x94\x12\xc4\x01\x6c\xcd\x01\x2c\xc4\x02\x6d\x65");
+    coord_request_pack(
+        &pack, &(struct coord_request){.opcode = COORD_PLACE, .name = text("l"), .token = 300});
+    EXPECT("\x93\x46\xc4\x01\x6c\xcd\x01\x2c");
+    coord_request_pack(
+        &pack, &(struct coord_request){.opcode = COORD_QUEUE, .name = text("l"), .limit = 1});
+    EXPECT("\x94\x47\xc4\x01\x6c\x00\x01");
+}
+
+Test(queue, answers_are_as_documented)
+{
+    struct pack entries;
+    struct coord_queue queue = {.revision = 301, .slots = 1, .next = 300, .count = 1};
+    struct coord_entry entry;
+    coord_place_pack(&pack, &(struct coord_place){301, 300, 280});
+    EXPECT("\x93\xcd\x01\x2d\xcd\x01\x2c\xcd\x01\x18");
+    pack_init(&entries, 0);
+    coord_entry_pack(&entries, &(struct coord_entry){300, 7, text("me"), 300});
+    coord_queue_pack(&pack, &queue, (struct slice){entries.buf->data, entries.bytes});
+    pack_deinit(&entries);
+    cr_assert_eq(coord_queue_begin(pack.buf->data, pack.bytes, &queue), CONCLAVE_OK);
+    cr_assert(queue.next == 300 && queue.count == 1);
+    cr_assert_eq(coord_queue_next(&queue, &entry), 1);
+    cr_assert(entry.token == 300 && entry.lease == 7 && same(entry.value, text("me")));
+    cr_assert_eq(coord_queue_next(&queue, &entry), 0);
+    EXPECT("\x94\xcd\x01\x2d\x01\x91\x94\xcd\x01\x2c\x07\xc4\x02\x6d\x65\xcd\x01\x2c\xcd\x01\x2c");
+}
+
+static int decode(const char *bytes, size_t count)
+{
+    struct coord_request request;
+    return coord_command_decode(bytes, count, &request);
+}
+#define DECODE(literal) decode(BYTES(literal))
+
+Test(queue, commands_are_checked)
+{
+    struct coord_request request;
+    cr_assert_eq(DECODE("\x93\x10\xc4\x01l\x07"), CONCLAVE_OK, "no value, one slot");
+    cr_assert_eq(coord_command_decode(BYTES("\x93\x10\xc4\x01l\x07"), &request), CONCLAVE_OK);
+    cr_assert_eq(request.slots, 1);
+    cr_assert_eq(DECODE("\x93\x10\xc4\x01l\x00"), CONCLAVE_INVALID, "no lease");
+    cr_assert_eq(DECODE("\x93\x10\xc4\x00\x07"), CONCLAVE_INVALID, "no name");
+    cr_assert_eq(DECODE("\x93\x10\xc4\x01\x00\x07"), CONCLAVE_INVALID, "a zero byte");
+    cr_assert_eq(DECODE("\x92\x10\xc4\x01l"), CONCLAVE_MALFORMED);
+    cr_assert_eq(DECODE("\x92\x11\xc4\x01l"), CONCLAVE_MALFORMED);
+    cr_assert_eq(DECODE("\x93\x12\xc4\x01l\x07"), CONCLAVE_MALFORMED, "no value to proclaim");
+    cr_assert_eq(DECODE("\x93\x46\xc4\x01l\x07"), CONCLAVE_MALFORMED, "a query");
+    cr_assert_eq(DECODE("\x95\x10\xc4\x01l\x07\xc0\xcd\x03\xe9"), CONCLAVE_TOO_LARGE, "1001 slots");
+    char name[CONCLAVE_QUEUE_NAME_BYTES_MAX + 2];
+    memset(name, 'n', sizeof name);
+    name[sizeof name - 1] = 0;
+    coord_request_pack(&pack, &(struct coord_request){.opcode = COORD_LEAVE, .name = text(name)});
+    cr_assert_eq(decode((const char *)pack.buf->data, pack.bytes), CONCLAVE_TOO_LARGE);
+}
+
+/* Cut anywhere, and with any byte changed: an answer, never a crash. */
+Test(queue, nothing_that_comes_is_believed)
+{
+    struct coord_request request = {.opcode = COORD_ENQUEUE,
+                                    .name = text("lock"),
+                                    .value = text("value"),
+                                    .lease = 300,
+                                    .slots = 2};
+    coord_request_pack(&pack, &request);
+    for (size_t at = 0; at < pack.bytes; at++) {
+        uint8_t before = pack.buf->data[at];
+        cr_assert_neq(coord_command_decode(pack.buf->data, at, &request), CONCLAVE_OK);
+        for (unsigned value = 0; value < 256; value++) {
+            pack.buf->data[at] = (uint8_t)value;
+            (void)!coord_command_decode(pack.buf->data, pack.bytes, &request);
+        }
+        pack.buf->data[at] = before;
+    }
+}
