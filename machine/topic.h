@@ -28,6 +28,7 @@ struct topic_touched {
 struct topic_batch {
     struct tables_tx *tx;
     uint64_t clock_ms;
+    uint64_t lag_ms; /* so much of cluster time may not be written yet; always the same */
     struct tables_cursor newest, oldest; /* over the blocks; opened when they are needed */
     bool loaded, changed;
     bool none_dead; /* no deleted topic is left to be erased: it has been looked at */
@@ -36,6 +37,12 @@ struct topic_batch {
     struct topic_record record;
     struct topic_touched *touched; /* NULL: nobody wants to know */
 };
+
+/* When something happens now: the latest that it can be, so that nothing is ever too old early. */
+static inline uint64_t topic_stamp_ms(const struct topic_batch *batch)
+{
+    return batch->clock_ms + batch->lag_ms;
+}
 
 void topic_batch_init(struct topic_batch *batch, struct tables_tx *tx);
 

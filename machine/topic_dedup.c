@@ -45,7 +45,7 @@ int topic_dedup_find(struct topic_batch *batch, struct slice id, uint64_t *ret_s
     int rc = find(batch, id, &found);
     if (rc)
         return rc;
-    bool within = found.sequence && batch->clock_ms - found.time_ms < record->dedup_ms &&
+    bool within = found.sequence && batch->clock_ms < found.time_ms + record->dedup_ms &&
                   found.sequence + record->dedup_count >= record->end;
     *ret_sequence = within ? found.sequence : 0;
     return 0;
@@ -54,7 +54,7 @@ int topic_dedup_find(struct topic_batch *batch, struct slice id, uint64_t *ret_s
 int topic_dedup_note(struct topic_batch *batch, struct slice id, uint64_t sequence)
 {
     struct topic_key key = id_key(batch->record.id, id);
-    struct topic_id_record record = {sequence, batch->clock_ms};
+    struct topic_id_record record = {sequence, topic_stamp_ms(batch)};
     void *room = NULL;
     int rc = tables_put(batch->tx, TABLE_TOPICS, topic_key_slice(&key), sizeof record, &room);
     if (!rc)
@@ -67,7 +67,7 @@ int topic_dedup_order(struct topic_batch *batch, const struct topic_message *mes
 {
     struct topic_record *record = &batch->record;
     struct topic_key key = order_key(record->id, first);
-    uint64_t head[2] = {batch->clock_ms, first + count};
+    uint64_t head[2] = {topic_stamp_ms(batch), first + count};
     size_t bytes = ORDER_HEAD_BYTES;
     void *room = NULL;
     for (uint32_t i = 0; i < count; i++)
@@ -87,7 +87,7 @@ int topic_dedup_order(struct topic_batch *batch, const struct topic_message *mes
     }
     if (record->order_end == 0) {
         record->order_end = first + count;
-        record->order_ms = batch->clock_ms;
+        record->order_ms = topic_stamp_ms(batch);
     }
     return 0;
 }

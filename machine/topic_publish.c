@@ -82,7 +82,7 @@ static int block_append(struct topic_batch *batch, const struct topic_message *m
 {
     struct topic_record *record = &batch->record;
     struct topic_key key = topic_block_key(record->id, record->end);
-    struct topic_block block = {revision, batch->clock_ms, count};
+    struct topic_block block = {revision, topic_stamp_ms(batch), count};
     void *room = NULL;
     int rc = tables_cursor_put(&batch->newest, topic_key_slice(&key), bytes, &room);
     if (rc)
@@ -97,7 +97,7 @@ static int block_append(struct topic_batch *batch, const struct topic_message *m
     if (record->head_end == 0) {
         record->head_end = record->end;
         record->head_bytes = bytes;
-        record->head_ms = batch->clock_ms;
+        record->head_ms = topic_stamp_ms(batch);
     }
     return 0;
 }

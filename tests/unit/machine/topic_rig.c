@@ -60,6 +60,7 @@ static int command(struct topic_rig *rig, struct pack *pack, bool publish)
     cr_assert_eq(tables_begin(rig->tables, &tx), 0);
     topic_batch_init(&batch, &tx);
     batch.clock_ms = rig->clock_ms;
+    batch.lag_ms = rig->lag_ms;
     cr_assert_eq(
         topic_command_apply(&batch, &rig->revision, pack->buf->data, pack->bytes, &rig->sink), 0);
     cr_assert_eq(topic_batch_flush(&batch), 0);

@@ -8,7 +8,7 @@
 
 struct topic_rig {
     struct tables *tables;
-    uint64_t revision, clock_ms, index;
+    uint64_t revision, clock_ms, lag_ms, index;
     struct conclave_reply_sink sink;
     struct topic_published published; /* of the last publish */
     struct topic_duplicate duplicates[64];

@@ -88,6 +88,22 @@ Test(topics_retention, shows_nothing_that_is_too_old_and_all_that_is_not)
     topic_rig_destroy(rig);
 }
 
+Test(topics_retention, counts_from_the_latest_that_a_message_can_have_come)
+{
+    begin((struct topic_settings){.age_ms = 1000, .dedup_ms = 1000});
+    rig->lag_ms = 100;
+    cr_assert_eq(topic_rig_publish(rig, "t", "id:a", NULL), CONCLAVE_OK);
+    rig->clock_ms = 1099;
+    cr_assert_str_eq(topic_rig_read(rig, "t", CONCLAVE_FROM_FIRST, 0, 0), "1..2>2 1@2/100=a");
+    cr_assert_eq(topic_rig_publish(rig, "t", "id:b", NULL), CONCLAVE_OK);
+    cr_assert_eq(rig->published.count, 0);
+    rig->clock_ms = 1100;
+    cr_assert_str_eq(topic_rig_read(rig, "t", CONCLAVE_FROM_FIRST, 0, 0), "2..2>2");
+    cr_assert_eq(topic_rig_publish(rig, "t", "id:b", NULL), CONCLAVE_OK);
+    cr_assert_eq(rig->published.count, 1);
+    topic_rig_destroy(rig);
+}
+
 Test(topics_retention, erases_a_bounded_part_with_each_publish_and_catches_up)
 {
     begin((struct topic_settings){.age_ms = 1000});
