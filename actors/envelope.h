@@ -124,6 +124,7 @@ struct reply {
 struct reply_list {
     struct reply *items;
     uint32_t count, capacity;
+    bool traced; /* those of the write that is followed are in it, or were before */
 };
 
 /* Queries that arrived together; the bodies point into their frames. */

@@ -144,6 +144,7 @@ static int commit_batch(struct actor *actor, struct conclave_error *error)
         writer->send_after = (struct outgoing_list){0};
         actor_send(actor, ACTOR_NETWORK, &send);
     }
+    trace_reached(&actor->node->trace, writer->last.index, TRACE_DURABLE);
     struct envelope *persisted = envelope_create(ENVELOPE_PERSISTED);
     persisted->persisted.seq = writer->seq;
     persisted->persisted.last = writer->last;

@@ -265,6 +265,7 @@ static int apply_backlog(struct actor *actor, struct conclave_error *error)
     raft_runs_clear(&all);
     if (code)
         return code;
+    trace_reached(&actor->node->trace, machine->applied, TRACE_APPLIED);
     machine_streams_applied(&machine->streams);
     struct envelope *applied = envelope_create(ENVELOPE_APPLIED);
     applied->applied.index = machine->applied;
@@ -386,6 +387,7 @@ static void flush_replies(struct actor *actor)
         return;
     struct envelope *reply = envelope_create(ENVELOPE_REPLY);
     reply->reply = machine->replies;
+    reply->reply.traced = trace_is_applied(&actor->node->trace);
     machine->replies = (struct reply_list){0};
     actor_send(actor, ACTOR_NETWORK, &reply);
 }

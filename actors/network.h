@@ -46,6 +46,7 @@ struct network {
     raft_node_id leader;
     uint64_t leader_term;
     bool leads;
+    bool traced; /* replies of the write that is followed were staged */
 
     struct audit audit;
     uint64_t deviates_at; /* this node differs from the majority there: it must end; 0: no */

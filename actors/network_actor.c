@@ -19,6 +19,7 @@ static void network_stop(struct actor *actor)
 {
     struct network *network = actor->state;
     network_clients_stop(network);
+    trace_drop(&actor->node->trace);
     peers_destroy(network->peers);
     raft_messages_clear(&network->received);
     free(network->members);
@@ -91,6 +92,7 @@ static int drain(struct actor *actor, uint64_t now_us)
             break;
         case ENVELOPE_REPLY:
             network_take_replies(actor, &envelope->reply);
+            network->traced |= envelope->reply.traced;
             break;
         case ENVELOPE_STREAMS:
             network_take_streams(actor, envelope);
@@ -163,6 +165,19 @@ static void wait_for_work(struct actor *actor)
     ASSERT(result >= 0 || zmq_errno() == EINTR);
 }
 
+/* The replies of the write that is followed have been sent. */
+static void tell_trace(struct actor *actor)
+{
+    struct network *network = actor->state;
+    const struct conclave_options *options = &actor->node->options;
+    struct conclave_trace trace;
+    if (!network->traced)
+        return;
+    network->traced = false;
+    if (trace_end(&actor->node->trace, &trace))
+        options->trace(options->trace_arg, &trace);
+}
+
 static int network_run(struct actor *actor, struct conclave_error *error)
 {
     for (;;) {
@@ -179,6 +194,7 @@ static int network_run(struct actor *actor, struct conclave_error *error)
         network_tick(actor, now_us);
         network_retry_replies(actor, now_us);
         network_flush_replies(actor, now_us);
+        tell_trace(actor);
         network_tend_links(actor, now_us);
         if (ended == ENVELOPE_STOP) {
             network_abandon_clients(actor);

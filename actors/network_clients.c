@@ -327,6 +327,8 @@ static void hand_on(struct actor *actor)
         for (uint32_t i = 0; i < side->proposals.count; i++)
             raft_batch_add(batch, side->proposals.items[i]);
         side->proposals.count = 0;
+        if (network->leads && actor->node->options.trace)
+            trace_begin(&actor->node->trace, batch);
         struct envelope *proposed = envelope_create(ENVELOPE_PROPOSED);
         proposed->proposed = batch;
         actor_send(actor, ACTOR_RAFT, &proposed);

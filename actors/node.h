@@ -4,6 +4,7 @@
 #define ACTORS_NODE_H
 
 #include "actors/actor.h"
+#include "actors/trace.h"
 #include "base/log.h"
 #include "codec/peer.h"
 #include "storage/vote.h"
@@ -51,6 +52,8 @@ struct node {
     bool repairing; /* entries of the log or its snapshot are to come from other nodes first: then
                        the log-writer and the machine write `recovered` again, each before it tells
                        the next one of it */
+
+    struct trace trace; /* of a write that is followed; see there for whose it is */
 
     struct actor actors[ACTOR_COUNT];
     struct inbox inbox;            /* READY, SERVING; the host's thread */

@@ -36,6 +36,7 @@ static void carry_persist(struct actor *actor)
     envelope->persist.hard_state_changed = persist->hard_state_changed;
     envelope->persist.hard_state = persist->hard_state;
     envelope->persist.anew = persist->anew;
+    trace_runs(&actor->node->trace, &persist->entries, TRACE_QUEUED);
     raft_runs_move(&envelope->persist.entries, &persist->entries);
     envelope->persist.last = persist->last;
     encode_messages(actor->node, &persist->send_after, &envelope->persist.send_after);
@@ -53,6 +54,7 @@ static void carry_apply(struct actor *actor)
     if (!self->output.apply.count)
         return;
     struct envelope *envelope = envelope_create(ENVELOPE_APPLY);
+    trace_runs(&actor->node->trace, &self->output.apply, TRACE_COMMITTED);
     raft_runs_move(&envelope->apply.entries, &self->output.apply);
     actor_send(actor, ACTOR_MACHINE, &envelope);
 }

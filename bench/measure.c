@@ -30,6 +30,7 @@ bool measure_init(struct measure *measure)
 void measure_deinit(struct measure *measure)
 {
     series_destroy(measure->series);
+    stages_deinit(&measure->stages);
     measure->series = NULL;
 }
 

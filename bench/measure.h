@@ -3,6 +3,7 @@
 #define BENCH_MEASURE_H
 
 #include "bench/series.h"
+#include "bench/stages.h"
 
 #include <signal.h>
 #include <stdbool.h>
@@ -32,6 +33,7 @@ struct measure {
     uint64_t missed;     /* open loop: due and never begun, since too much was outstanding */
     uint64_t elapsed_ns; /* from the beginning of the measurement to the last operation done */
     struct generator_health health;
+    struct stages stages;
     struct mark marks[MEASURE_MARKS_MAX];
     size_t mark_count;
     uint64_t recover_ns; /* 0: not measured */

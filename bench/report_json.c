@@ -144,6 +144,19 @@ static void set_generator(json_t *object, const struct result *result)
     set(object, "generator", generator);
 }
 
+static json_t *stages_json(const struct stages *stages)
+{
+    json_t *object = json_pack("{s:o}", "samples", count(stages->of[STAGE_QUEUE]->count));
+    for (unsigned i = 0; i < STAGE_COUNT; i++) {
+        const struct histogram *of = stages->of[i];
+        set(object, stage_name((enum stage)i),
+            json_pack("{s:o,s:o,s:o}", "mean_us", rounded(histogram_mean(of) / 1e3), "p50_us",
+                      rounded((double)histogram_quantile(of, 0.5) / 1e3), "p99_us",
+                      rounded((double)histogram_quantile(of, 0.99) / 1e3)));
+    }
+    return object;
+}
+
 static json_t *result_json(const struct session *session, const struct result *result)
 {
     json_t *object = json_object();
@@ -170,6 +183,8 @@ static json_t *result_json(const struct session *session, const struct result *r
         set(object, "failed_why", text(result->message));
     }
     set_generator(object, result);
+    if (result->stages.of[0] && result->stages.of[0]->count > 0)
+        set(object, "stages", stages_json(&result->stages));
     set(object, "percentiles", percentiles(result->latencies));
     const struct result_run *run = result_typical(result);
     if (run) {

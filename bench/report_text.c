@@ -44,6 +44,20 @@ static void row(const struct session *session, const struct result *result, FILE
     fprintf(out, " %7llu\n", (unsigned long long)result->errors);
 }
 
+static void stages(const struct result *result, FILE *out)
+{
+    const struct histogram *const *of = (const struct histogram *const *)result->stages.of;
+    if (!of[0] || of[0]->count == 0)
+        return;
+    fprintf(out, "%s, %u clients, inside the leader (p50 of %llu writes):",
+            bench_workload_name(result->workload), result->clients,
+            (unsigned long long)of[0]->count);
+    for (unsigned i = 0; i < STAGE_COUNT; i++)
+        fprintf(out, "%s %s %.0f us", i ? "," : "", stage_name((enum stage)i),
+                (double)histogram_quantile(of[i], 0.5) / 1e3);
+    fputc('\n', out);
+}
+
 /* What a table does not show of a result. */
 static void notes(const struct result *result, FILE *out)
 {
@@ -72,6 +86,7 @@ static void notes(const struct result *result, FILE *out)
     if (result->validated)
         fprintf(out, "%s: %llu keys read back, %llu mismatches\n", name,
                 (unsigned long long)result->read, (unsigned long long)result->mismatches);
+    stages(result, out);
     if (result->stopped)
         fprintf(out, "%s: interrupted\n", name);
 }

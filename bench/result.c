@@ -85,6 +85,7 @@ void plan_free(struct result *results, size_t count)
             free(results[i].runs[r].seconds);
         free(results[i].runs);
         histogram_destroy(results[i].latencies);
+        stages_deinit(&results[i].stages);
     }
     free(results);
 }
@@ -162,7 +163,7 @@ bool result_add(struct result *result, struct measure *measure)
     run->mark_count = measure->mark_count;
     histogram_merge(result->latencies, measure->series->total);
     add_up(result, measure);
-    return true;
+    return stages_merge(&result->stages, &measure->stages);
 }
 
 struct statistic result_statistic(const struct result *result, enum figure figure)

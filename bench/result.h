@@ -47,6 +47,7 @@ struct result {
     struct result_run *runs;
     size_t run_count;
     struct histogram *latencies; /* of all runs */
+    struct stages stages;        /* likewise */
     uint64_t begun, done, retried, errors, missed;
     double seconds;
     struct generator_health health; /* of the busiest run */

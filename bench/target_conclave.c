@@ -4,6 +4,7 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 enum { STATUS_MS = 500 };
 
@@ -78,6 +79,7 @@ static void command(const struct target *target, unsigned node, struct words *wo
     words_add(words, "--data=%s", target->nodes[node].dir);
     words_add(words, "--log-format=logfmt");
     words_add(words, "--log-level=warn");
+    words_add(words, "--trace-file=%s.trace", target->nodes[node].dir);
     if (target->options->read_level == BENCH_READ_LEASE)
         words_add(words, "--leases=true");
 }
@@ -144,6 +146,29 @@ static void run(struct target *target, const struct load *load, const struct mea
     load_run(load, target->endpoints, watch, measure);
 }
 
+/* What the nodes stamped since the measurement began, told on another clock. */
+static void read_stages(struct target *target, struct measure *measure)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    uint64_t since_ns = measure_now_ns() - measure->start_ns;
+    uint64_t from_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec - since_ns;
+    for (unsigned i = 0; i < target->count; i++) {
+        char path[PATH_MAX + 8];
+        snprintf(path, sizeof path, "%s.trace", target->nodes[i].dir);
+        if (!stages_read(&measure->stages, path, from_ns))
+            measure_fail(measure, CONCLAVE_MALFORMED, "%s: not a line of a trace", path);
+    }
+}
+
+static void run_self(struct target *target, const struct load *load,
+                     const struct measure_watch *watch, struct measure *measure)
+{
+    load_run(load, target->endpoints, watch, measure);
+    if (measure->start_ns > 0)
+        read_stages(target, measure);
+}
+
 static const char *refuses(const struct load *load)
 {
     (void)load;
@@ -166,7 +191,7 @@ const struct target_ops target_self = {
     .leader = leader,
     .progress = progress,
     .fill = fill,
-    .run = run,
+    .run = run_self,
     .refuses = refuses,
 };
 

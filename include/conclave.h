@@ -325,6 +325,18 @@ CONCLAVE_API CONCLAVE_MUST_USE int conclave_recover(const char *data_dir,
                                                     struct conclave_recovery *ret_recovery,
                                                     struct conclave_error *error);
 
+/* The way of one batch of writes through the node that leads. The time from its arrival to its
+ * answer is queue + replicate + apply + reply; the node's own disk works beside replication. */
+struct conclave_trace {
+    uint64_t at_ns;        /* when it arrived, on CLOCK_BOOTTIME */
+    uint64_t queue_ns;     /* until raft handed it to the log-writer and to the other nodes */
+    uint64_t wal_ns;       /* from then until it was on this node's disk; 0: it was not yet, when it
+                              was answered: a majority of others had it */
+    uint64_t replicate_ns; /* from then until it was committed: on the disks of a majority */
+    uint64_t apply_ns;     /* from then until the state machine had applied it */
+    uint64_t reply_ns;     /* from then until the answers were given to the sockets */
+};
+
 /* How a node runs. Fill with conclave_options_init(), then change what you need. */
 struct conclave_options {
     size_t size; /* sizeof(struct conclave_options), set by conclave_options_init */
@@ -372,6 +384,12 @@ struct conclave_options {
      * another thread than this callback's. */
     void (*on_fatal)(void *arg, int code, const char *message);
     void *on_fatal_arg;
+
+    /* Called some hundred times a second at most, from a thread of the node, with where the time of
+     * a write went that this node took in and, leading, answered. Quick, and must not call the
+     * library. NULL: nothing is stamped. */
+    void (*trace)(void *arg, const struct conclave_trace *trace);
+    void *trace_arg;
 };
 
 /* Sets every field to its default. Any thread. */

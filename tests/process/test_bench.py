@@ -103,6 +103,10 @@ class Bench(BenchTest):
             self.assertGreater(result["ops_per_s"], 0)
             self.assertEqual(sum(second["ops"] for second in result["series"]), 600)
             self.assertEqual(result["percentiles"][-1][0], 1.0)
+        stages = report["results"][0]["stages"]
+        self.assertGreater(stages["samples"], 0)
+        for stage in ("queue", "wal", "replicate", "apply", "reply"):
+            self.assertGreater(stages[stage]["mean_us"], 0, stage)
         environment = report["environment"]
         for name in ("kernel", "cores", "memory_bytes", "file_system", "fdatasync_p99_us"):
             self.assertTrue(environment[name], name)
