@@ -93,6 +93,10 @@ static void give(struct args *args, size_t at, const char *value)
 {
     args->values[at] = value;
     args->sources[at] = ARGS_GIVEN;
+    args->given = realloc(args->given, (args->given_count + 1) * sizeof *args->given);
+    if (!args->given)
+        abort(); /* as good as nothing was read yet */
+    args->given[args->given_count++] = (struct args_given){args->flags[at]->name, value};
     if (strcmp(args->flags[at]->name, "help") == 0)
         args->help = true;
     if (strcmp(args->flags[at]->name, "version") == 0)
@@ -269,7 +273,9 @@ bool args_parse(struct args *ret, const struct args_command *commands,
 void args_deinit(struct args *args)
 {
     free(args->operands);
+    free(args->given);
     args->operands = NULL;
+    args->given = NULL;
 }
 
 static size_t must_find(const struct args *args, const char *name)

@@ -49,7 +49,14 @@ struct args {
     size_t flag_count;
     char **operands; /* argv's own strings */
     size_t operand_count;
+    struct args_given *given; /* every flag that was given, in order */
+    size_t given_count;
     bool help, version;
+};
+
+/* A flag may be given several times: args_value tells the last one, these all. */
+struct args_given {
+    const char *name, *value;
 };
 
 /* What is wrong with a command line, and what may have been meant. */

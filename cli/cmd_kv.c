@@ -13,6 +13,8 @@
 const struct args_flag cmd_put_flags[] = {
     {"if-absent", 0, NULL, NULL, false, "only if the key does not exist"},
     {"if-rev", 0, "N", NULL, false, "only if the key's last change has revision N (0: absent)"},
+    {"ttl", 0, "DURATION", NULL, false, "the key is gone after that time, unless it is put again"},
+    {"lease", 0, "N", NULL, false, "the key ends with this lease (see lease grant)"},
     {"literal", 0, NULL, NULL, false, "take VALUE as it stands, also '-' and '@…'"},
     {0}};
 
@@ -22,11 +24,13 @@ const struct args_flag cmd_get_flags[] = {
      "a leader with a lease may answer by itself, trusting clocks (see serve --leases)"},
     {"stale", 0, "DURATION", NULL, false,
      "take an answer that is at most so old, from any node; its age goes to standard error"},
+    {"rev", 0, "N", NULL, false, "as it was at revision N of the store"},
     {0}};
 
 const struct args_flag cmd_del_flags[] = {
     {"if-rev", 0, "N", NULL, false, "only if the key's last change has revision N"},
     {"prefix", 0, "P", NULL, false, "delete every key that begins with P, in one step"},
+    {"prev", 0, NULL, NULL, false, "print the value that was deleted"},
     {"quiet", 'q', NULL, NULL, false, "say nothing about a missing key, only exit with 1"},
     {0}};
 
@@ -43,13 +47,45 @@ static int check_key(bool json, const char *key)
     return 0;
 }
 
-static int revision_flag(const struct args *args, uint64_t *ret)
+/* A flag that is a number; *ret stays as it is if it is not given. */
+static int number_flag(const struct args *args, const char *name, const char *what, uint64_t *ret)
 {
-    const char *text = args_value(args, "if-rev");
+    const char *text = args_value(args, name);
     if (!text || text_uint_parse(text, INT64_MAX, ret))
         return 0;
     return output_error(args_on(args, "json"), CONCLAVE_INVALID, NULL, NULL,
-                        "--if-rev: '%.40s' is not a revision", text);
+                        "--%s: '%.40s' is not a %s", name, text, what);
+}
+
+static int revision_flag(const struct args *args, uint64_t *ret)
+{
+    return number_flag(args, "if-rev", "revision", ret);
+}
+
+/* What a put is to do beside storing the value. */
+static int put_options(const struct args *args, struct conclave_kv_put_options *options)
+{
+    bool json = args_on(args, "json");
+    const char *ttl = args_value(args, "ttl");
+    conclave_kv_put_options_init(options);
+    int exit_code = revision_flag(args, &options->if_revision);
+    if (exit_code == 0 && args_on(args, "if-absent") && options->if_revision != CONCLAVE_KV_ANY)
+        exit_code = output_error(json, CONCLAVE_INVALID, NULL, NULL,
+                                 "--if-absent and --if-rev exclude each other");
+    if (exit_code == 0)
+        exit_code = number_flag(args, "lease", "lease", &options->lease);
+    if (exit_code == 0 && ttl && !text_long_duration_parse(ttl, &options->ttl_ms))
+        exit_code = output_error(json, CONCLAVE_INVALID, NULL, "write a number with its unit: 30s",
+                                 "--ttl: '%.40s' is not a duration", ttl);
+    if (exit_code == 0 && ttl && options->ttl_ms == 0)
+        exit_code =
+            output_error(json, CONCLAVE_INVALID, NULL, NULL, "--ttl: a key needs some time");
+    if (exit_code == 0 && ttl && args_value(args, "lease"))
+        exit_code = output_error(json, CONCLAVE_INVALID, NULL, "leave one of them out",
+                                 "--ttl and --lease are two ways for a key to end");
+    if (exit_code == 0 && args_on(args, "if-absent"))
+        options->if_revision = CONCLAVE_KV_ABSENT;
+    return exit_code;
 }
 
 /* Says which condition did not hold. */
@@ -69,27 +105,22 @@ int cmd_put_run(const struct args *args)
 {
     bool json = args_on(args, "json");
     const char *key = args->operands[0];
-    uint64_t wanted = CONCLAVE_KV_ANY;
+    struct conclave_kv_put_options options;
     struct value value = {0};
     struct conclave_client *client = NULL;
     int exit_code = check_key(json, key);
     if (exit_code == 0)
-        exit_code = revision_flag(args, &wanted);
-    if (exit_code == 0 && args_on(args, "if-absent") && wanted != CONCLAVE_KV_ANY)
-        exit_code = output_error(json, CONCLAVE_INVALID, NULL, NULL,
-                                 "--if-absent and --if-rev exclude each other");
+        exit_code = put_options(args, &options);
     if (exit_code == 0)
         exit_code = value_take(args, args->operands[1], &value);
     if (exit_code == 0)
         exit_code = connect_open(args, NULL, &client);
     if (exit_code == 0) {
         struct conclave_kv_result result = {0};
-        if (args_on(args, "if-absent"))
-            wanted = CONCLAVE_KV_ABSENT;
-        int code =
-            conclave_kv_put(client, key, strlen(key), value.data, value.bytes, wanted, 0, &result);
+        int code = conclave_kv_put_with(client, key, strlen(key), value.data, value.bytes, &options,
+                                        0, &result);
         if (code == CONCLAVE_COMPARE_FAILED)
-            exit_code = compare_failed(json, key, wanted, result.mod_revision);
+            exit_code = compare_failed(json, key, options.if_revision, result.mod_revision);
         else if (code != CONCLAVE_OK)
             exit_code = connect_error(args, client, code);
         else if (json)
@@ -111,11 +142,12 @@ static int missing(const struct args *args, const char *key)
 static int print_found(bool json, const struct conclave_kv_item *item, json_t *age)
 {
     if (json)
-        return output_line(json_pack(
-            "{s:o, s:o, s:o, s:o, s:o, s:o*}", "key", output_bytes(item->key, item->key_bytes),
-            "value", output_bytes(item->value, item->value_bytes), "create_revision",
-            output_uint(item->create_revision), "mod_revision", output_uint(item->mod_revision),
-            "version", output_uint(item->version), "age_ms", age));
+        return output_line(json_pack("{s:o, s:o, s:o, s:o, s:o, s:o*, s:o*}", "key",
+                                     output_bytes(item->key, item->key_bytes), "value",
+                                     output_bytes(item->value, item->value_bytes),
+                                     "create_revision", output_uint(item->create_revision),
+                                     "mod_revision", output_uint(item->mod_revision), "version",
+                                     output_uint(item->version), "age_ms", age));
     if (item->value_bytes > 0)
         fwrite(item->value, 1, item->value_bytes, stdout);
     /* Bytes stay bytes; only a person's next prompt should not stand behind them. */
@@ -125,10 +157,13 @@ static int print_found(bool json, const struct conclave_kv_item *item, json_t *a
     return 0;
 }
 
-/* By the way of reading that was asked for; max_age_ms NULL: not a stale one. */
+/* By the way of reading that was asked for; max_age_ms NULL: not a stale one; revision 0: now. */
 static int get_by(struct conclave_client *client, const struct args *args, const char *key,
-                  const uint32_t *max_age_ms, struct conclave_kv_found *ret_found)
+                  const uint32_t *max_age_ms, uint64_t revision,
+                  struct conclave_kv_found *ret_found)
 {
+    if (revision)
+        return conclave_kv_get_at(client, key, strlen(key), revision, 0, ret_found);
     if (max_age_ms)
         return conclave_kv_get_stale(client, key, strlen(key), *max_age_ms, 0, ret_found);
     if (args_on(args, "lease"))
@@ -148,14 +183,17 @@ int cmd_get_run(const struct args *args)
         exit_code =
             output_error(json, CONCLAVE_INVALID, NULL, "write a number with its unit: 500ms, 2s",
                          "--stale: '%.40s' is not a duration", stale);
-    if (exit_code == 0 && stale && args_on(args, "lease"))
-        exit_code = output_error(json, CONCLAVE_INVALID, NULL, "leave one of them out",
-                                 "--lease and --stale are two ways to read");
+    uint64_t revision = 0;
+    if (exit_code == 0)
+        exit_code = number_flag(args, "rev", "revision", &revision);
+    if (exit_code == 0 && (stale != NULL) + args_on(args, "lease") + (revision > 0) > 1)
+        exit_code = output_error(json, CONCLAVE_INVALID, NULL, "leave all but one out",
+                                 "--lease, --stale and --rev are ways to read");
     if (exit_code == 0)
         exit_code = connect_open(args, NULL, &client);
     if (exit_code == 0) {
         struct conclave_kv_found found = {0};
-        int code = get_by(client, args, key, stale ? &max_age_ms : NULL, &found);
+        int code = get_by(client, args, key, stale ? &max_age_ms : NULL, revision, &found);
         if (stale && !json && (code == CONCLAVE_OK || code == CONCLAVE_NOT_FOUND))
             fprintf(stderr, "as of %llu ms ago\n", (unsigned long long)found.op.age_ms);
         if (code == CONCLAVE_OK) {
@@ -172,9 +210,30 @@ int cmd_get_run(const struct args *args)
     return exit_code;
 }
 
+/* --prev: prints what was there, in the form of get. */
+static int take_key(const struct args *args, struct conclave_client *client, const char *key,
+                    uint64_t wanted)
+{
+    bool json = args_on(args, "json");
+    struct conclave_kv_found found = {0};
+    int code = conclave_kv_take(client, key, strlen(key), wanted, 0, &found);
+    if (code == CONCLAVE_NOT_FOUND)
+        return missing(args, key);
+    if (code == CONCLAVE_COMPARE_FAILED)
+        return output_error(json, code, NULL, NULL, "'%s' is not at revision %llu", key,
+                            (unsigned long long)wanted);
+    if (code != CONCLAVE_OK)
+        return connect_error(args, client, code);
+    int exit_code = print_found(json, &found.item, NULL);
+    conclave_kv_found_release(&found);
+    return exit_code;
+}
+
 static int delete_key(const struct args *args, struct conclave_client *client, const char *key,
                       uint64_t wanted)
 {
+    if (args_on(args, "prev"))
+        return take_key(args, client, key, wanted);
     bool json = args_on(args, "json");
     struct conclave_kv_result result = {0};
     int code = conclave_kv_delete(client, key, strlen(key), wanted, 0, &result);
@@ -240,6 +299,9 @@ int cmd_del_run(const struct args *args)
     if (exit_code == 0 && prefix && wanted != CONCLAVE_KV_ANY)
         exit_code = output_error(json, CONCLAVE_INVALID, NULL, NULL,
                                  "--if-rev belongs to one key, not to a prefix");
+    if (exit_code == 0 && prefix && args_on(args, "prev"))
+        exit_code = output_error(json, CONCLAVE_INVALID, NULL, NULL,
+                                 "--prev belongs to one key, not to a prefix");
     if (exit_code == 0 && prefix && *prefix)
         exit_code = check_key(json, prefix);
     if (exit_code == 0 && prefix)

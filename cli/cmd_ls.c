@@ -13,6 +13,7 @@ const struct args_flag cmd_ls_flags[] = {
     {"from", 0, "K", NULL, false, "from this key on"},
     {"to", 0, "K", NULL, false, "up to this key, without it"},
     {"limit", 0, "N", NULL, false, "N keys at most"},
+    {"rev", 0, "N", NULL, false, "as it was at revision N of the store"},
     {"null", '0', NULL, NULL, false, "end keys with a zero byte and escape nothing"},
     {0}};
 
@@ -67,6 +68,10 @@ static int read_options(const struct args *args, struct conclave_kv_list_options
     if (limit && (!text_uint_parse(limit, INT64_MAX, &options->limit) || options->limit == 0))
         return output_error(json, CONCLAVE_INVALID, NULL, NULL,
                             "--limit: '%.40s' is not a number of keys", limit);
+    const char *rev = args_value(args, "rev");
+    if (rev && !text_uint_parse(rev, INT64_MAX, &options->revision))
+        return output_error(json, CONCLAVE_INVALID, NULL, NULL, "--rev: '%.40s' is not a revision",
+                            rev);
     int exit_code = bound(json, "the prefix", args->operand_count > 0 ? args->operands[0] : NULL,
                           &options->prefix, &options->prefix_bytes);
     if (exit_code == 0)

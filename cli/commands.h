@@ -23,6 +23,13 @@ int cmd_lock_run(const struct args *args);
 extern const struct args_flag cmd_elect_flags[];
 int cmd_elect_run(const struct args *args);
 
+/* cmd_lease.c */
+int cmd_lease_run(const struct args *args);
+
+/* cmd_txn.c */
+extern const struct args_flag cmd_txn_flags[];
+int cmd_txn_run(const struct args *args);
+
 /* cmd_topic.c */
 extern const struct args_flag cmd_topic_flags[];
 int cmd_topic_run(const struct args *args);

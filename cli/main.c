@@ -60,11 +60,12 @@ static const struct args_command commands[] = {
     {"put", "KEY VALUE|-|@FILE", 2, 2, cmd_put_flags, "Store a value",
      "- reads standard input, @FILE a file, any bytes. After -- a key or value may begin with a\n"
      "dash. A condition that does not hold changes nothing and exits with 1.",
-     "  conclave put greeting hello\n  conclave put photo @cat.jpg --if-absent", false,
-     cmd_put_run},
+     "  conclave put greeting hello\n  conclave put photo @cat.jpg --if-absent\n"
+     "  conclave put session/7 open --ttl 30s",
+     false, cmd_put_run},
     {"get", "KEY", 1, 1, cmd_get_flags, "Print a value",
      "The bytes as they are; a newline is added on a terminal only. A missing key exits with 1.",
-     "  conclave get greeting", false, cmd_get_run},
+     "  conclave get greeting\n  conclave get greeting --rev 17", false, cmd_get_run},
     {"ls", "[PREFIX]", 0, 1, cmd_ls_flags, "List keys",
      "In the order of their bytes. Control characters, backslashes and bytes that are not UTF-8\n"
      "are printed as \\xNN unless --null or --json is given. With --json each key is a line.",
@@ -72,6 +73,32 @@ static const struct args_command commands[] = {
     {"del", "[KEY]", 0, 1, cmd_del_flags, "Delete a key, or all with a prefix",
      "A missing key exits with 1. With --prefix the number of deleted keys is printed.",
      "  conclave del greeting\n  conclave del --prefix user/ --yes", false, cmd_del_run},
+    {"txn", "", 0, 0, cmd_txn_flags, "Compare keys and change them, all at once or not at all",
+     "If every --if holds the --then steps are carried out, else the --else steps: as one "
+     "revision.\n"
+     "  --if    rev(K)=N  create(K)=N  version(K)=N  lease(K)=N  value(K)=V, also != < >;\n"
+     "          exists(K), absent(K)\n"
+     "  --then, --else\n"
+     "          put K V [ttl=30s|lease=N], get K, del K, del-prefix P, ls P\n"
+     "Each may be given several times. A word with spaces stands in \"double quotes\", where \\\"\n"
+     "and \\\\ are a quote and a backslash. What each step did is printed, a line each; exits with "
+     "1\n"
+     "if the --else steps were carried out.",
+     "  conclave txn --if 'absent(lock)' --then 'put lock me ttl=30s' --else 'get lock'\n"
+     "  conclave txn --if 'rev(a)=7' --then 'put a x' --then 'del b'",
+     false, cmd_txn_run},
+    {"lease", "grant DURATION|renew N|revoke N|ls [N]", 1, 2, no_flags,
+     "Let keys live for a time that is renewed",
+     "  grant DURATION   prints the number of a new lease: put K V --lease N\n"
+     "  renew N          its time begins anew\n"
+     "  revoke N         ends it now, with all keys that it holds\n"
+     "  ls               every lease: number, time, what is left of it, keys\n"
+     "  ls N             the keys that it holds\n"
+     "No lease ends early; at a change of leader it lasts longer. One that is no more exits with "
+     "1.",
+     "  lease=$(conclave lease grant 30s)\n  conclave put worker/1 up --lease $lease\n"
+     "  conclave lease renew $lease",
+     false, cmd_lease_run},
     {"lock", "NAME -- CMD [ARG...]", 1, 1000, cmd_lock_flags, "Run a program while a lock is held",
      "Waits for its turn until --timeout, then exits with 1. CMD gets CONCLAVE_LOCK_TOKEN, a "
      "number\n"

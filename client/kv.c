@@ -138,6 +138,7 @@ static struct conclave_kv_item item_of(const struct kv_item *item)
         .create_revision = item->create_revision,
         .mod_revision = item->mod_revision,
         .version = item->version,
+        .lease = item->lease,
     };
 }
 
@@ -258,6 +259,29 @@ int conclave_kv_put(struct conclave_client *client, const void *key, size_t key_
     return command_call(client, &command, timeout_ms, ret_result);
 }
 
+void conclave_kv_put_options_init(struct conclave_kv_put_options *options)
+{
+    *options =
+        (struct conclave_kv_put_options){.size = sizeof *options, .if_revision = CONCLAVE_KV_ANY};
+}
+
+int conclave_kv_put_with(struct conclave_client *client, const void *key, size_t key_bytes,
+                         const void *value, size_t value_bytes,
+                         const struct conclave_kv_put_options *options, uint32_t timeout_ms,
+                         struct conclave_kv_result *ret_result)
+{
+    struct conclave_kv_put_options known;
+    conclave_kv_put_options_init(&known);
+    memcpy(&known, options, options->size < sizeof known ? options->size : sizeof known);
+    struct kv_command command = {.opcode = KV_PUT,
+                                 .key = request_slice(key, key_bytes),
+                                 .value = request_slice(value, value_bytes),
+                                 .condition = condition_of(known.if_revision),
+                                 .lease = known.lease,
+                                 .ttl_ms = known.ttl_ms};
+    return command_call(client, &command, timeout_ms, ret_result);
+}
+
 int conclave_kv_delete(struct conclave_client *client, const void *key, size_t key_bytes,
                        uint64_t if_revision, uint32_t timeout_ms,
                        struct conclave_kv_result *ret_result)
@@ -292,10 +316,11 @@ int conclave_kv_delete_range(struct conclave_client *client, const void *from, s
 }
 
 /* Asks and waits; the caller decodes op and releases it. */
-static int get(struct conclave_client *client, const void *key, size_t key_bytes,
+static int get(struct conclave_client *client, const void *key, size_t key_bytes, uint64_t revision,
                struct conclave_op op, struct conclave_kv_found *ret_found)
 {
-    struct kv_query query = {.opcode = KV_GET, .key = request_slice(key, key_bytes)};
+    struct kv_query query = {
+        .opcode = KV_GET, .key = request_slice(key, key_bytes), .revision = revision};
     struct conclave_kv_found found = {0};
     int code = query_check(&query);
     if (code)
@@ -320,14 +345,14 @@ int conclave_kv_get(struct conclave_client *client, const void *key, size_t key_
                     uint32_t timeout_ms, struct conclave_kv_found *ret_found)
 {
     struct conclave_op op = {.kind = CONCLAVE_OP_READ, .timeout_ms = timeout_ms};
-    return get(client, key, key_bytes, op, ret_found);
+    return get(client, key, key_bytes, 0, op, ret_found);
 }
 
 int conclave_kv_get_lease(struct conclave_client *client, const void *key, size_t key_bytes,
                           uint32_t timeout_ms, struct conclave_kv_found *ret_found)
 {
     struct conclave_op op = {.kind = CONCLAVE_OP_READ_LEASE, .timeout_ms = timeout_ms};
-    return get(client, key, key_bytes, op, ret_found);
+    return get(client, key, key_bytes, 0, op, ret_found);
 }
 
 int conclave_kv_get_stale(struct conclave_client *client, const void *key, size_t key_bytes,
@@ -336,7 +361,54 @@ int conclave_kv_get_stale(struct conclave_client *client, const void *key, size_
 {
     struct conclave_op op = {
         .kind = CONCLAVE_OP_READ_STALE, .timeout_ms = timeout_ms, .max_age_ms = max_age_ms};
-    return get(client, key, key_bytes, op, ret_found);
+    return get(client, key, key_bytes, 0, op, ret_found);
+}
+
+int conclave_kv_get_at(struct conclave_client *client, const void *key, size_t key_bytes,
+                       uint64_t revision, uint32_t timeout_ms, struct conclave_kv_found *ret_found)
+{
+    struct conclave_op op = {.kind = CONCLAVE_OP_READ, .timeout_ms = timeout_ms};
+    return get(client, key, key_bytes, revision, op, ret_found);
+}
+
+/* What the answer to a delete says was there. */
+static int take_decode(struct conclave_kv_found *found)
+{
+    struct kv_outcome outcome;
+    int code = found->op.code;
+    if (code)
+        return code;
+    code = kv_outcome_decode(found->op.reply, found->op.reply_bytes, &outcome);
+    if (code)
+        return code;
+    found->revision = outcome.revision;
+    found->item = item_of(&outcome.item);
+    return outcome.has_item ? CONCLAVE_OK : CONCLAVE_NOT_FOUND;
+}
+
+int conclave_kv_take(struct conclave_client *client, const void *key, size_t key_bytes,
+                     uint64_t if_revision, uint32_t timeout_ms, struct conclave_kv_found *ret_found)
+{
+    struct kv_command command = {.opcode = KV_DELETE,
+                                 .key = request_slice(key, key_bytes),
+                                 .condition = condition_of(if_revision),
+                                 .previous = true};
+    struct conclave_kv_found found = {0};
+    int code = command_check(&command);
+    if (code)
+        return code;
+    struct pack pack;
+    pack_init(&pack, key_bytes + CONCLAVE_KV_OVERHEAD);
+    kv_command_pack(&pack, &command);
+    struct conclave_op wanted = {.kind = CONCLAVE_OP_PROPOSE, .timeout_ms = timeout_ms};
+    request_call(client, wanted, &pack, &found.op);
+    code = take_decode(&found);
+    if (code) {
+        conclave_op_release(&found.op);
+        return code;
+    }
+    *ret_found = found;
+    return CONCLAVE_OK;
 }
 
 void conclave_kv_found_release(struct conclave_kv_found *found)

@@ -100,6 +100,7 @@ static int list_run(struct list *list, struct conclave_client *client,
             .bounds = {{list->from, list->from_bytes}, list->to, list->no_end},
             .limit = options->limit ? options->limit - list->listed.count : 0,
             .bytes = options->page_bytes,
+            .revision = options->revision,
             .what = !list->item          ? KV_RANGE_COUNT
                     : options->keys_only ? KV_RANGE_KEYS
                                          : KV_RANGE_ITEMS,

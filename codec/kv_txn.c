@@ -167,7 +167,7 @@ static int check_steps(const struct kv_txn_list *list)
 {
     struct reach reaches[KV_TXN_STEPS_MAX];
     struct kv_txn_reader reader;
-    struct kv_step step;
+    struct kv_step step = {0};
     uint32_t count = 0;
     int more;
     if (list->count > KV_TXN_STEPS_MAX)

@@ -36,13 +36,32 @@ struct conclave_kv_result {
     uint64_t deleted;      /* delete: how many keys; 0 is no error */
 };
 
-/* Puts a value. `ret_result` may be NULL. Errors: INVALID (empty key), TOO_LARGE, COMPARE_FAILED
- * (nothing changed; *ret_result is set, the only failure with which it is). */
+/* Puts a value. `ret_result` may be NULL. Errors: INVALID (empty key), TOO_LARGE, QUOTA (the store
+ * is as large as it may be), COMPARE_FAILED (nothing changed; *ret_result is set, the only failure
+ * with which it is). */
 CONCLAVE_API CONCLAVE_MUST_USE int conclave_kv_put(struct conclave_client *client, const void *key,
                                                    size_t key_bytes, const void *value,
                                                    size_t value_bytes, uint64_t if_revision,
                                                    uint32_t timeout_ms,
                                                    struct conclave_kv_result *ret_result);
+
+/* What a put can say beside key and value. */
+struct conclave_kv_put_options {
+    size_t size;          /* set by conclave_kv_put_options_init */
+    uint64_t if_revision; /* CONCLAVE_KV_ANY */
+    uint64_t lease;       /* the key ends with this lease (conclave_lease.h); 0: with none */
+    uint64_t ttl_ms;      /* or it ends by itself after that time, unless it is put again; 0: not */
+};
+
+/* Sets every field to its default. Any thread. */
+CONCLAVE_API void conclave_kv_put_options_init(struct conclave_kv_put_options *options);
+
+/* As conclave_kv_put. Errors beside its: LEASE_EXPIRED, QUOTA. */
+CONCLAVE_API CONCLAVE_MUST_USE int
+conclave_kv_put_with(struct conclave_client *client, const void *key, size_t key_bytes,
+                     const void *value, size_t value_bytes,
+                     const struct conclave_kv_put_options *options, uint32_t timeout_ms,
+                     struct conclave_kv_result *ret_result);
 
 /* Deletes a key. A missing key is CONCLAVE_OK with `deleted` 0. Errors as conclave_kv_put. */
 CONCLAVE_API CONCLAVE_MUST_USE int conclave_kv_delete(struct conclave_client *client,
@@ -75,6 +94,7 @@ struct conclave_kv_item {
     uint64_t create_revision;
     uint64_t mod_revision;
     uint64_t version;
+    uint64_t lease; /* that it ends with; 0: none */
 };
 
 /* The answer to conclave_kv_get. */
@@ -106,6 +126,21 @@ CONCLAVE_API CONCLAVE_MUST_USE int conclave_kv_get_stale(struct conclave_client 
                                                          uint32_t max_age_ms, uint32_t timeout_ms,
                                                          struct conclave_kv_found *ret_found);
 
+/* Reads a key as it was at a revision. As conclave_kv_get else; and COMPACTED: older than what is
+ * kept. STALE: the store has not come so far. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_kv_get_at(struct conclave_client *client,
+                                                      const void *key, size_t key_bytes,
+                                                      uint64_t revision, uint32_t timeout_ms,
+                                                      struct conclave_kv_found *ret_found);
+
+/* Deletes a key and tells what it was, in one step: CONCLAVE_OK, and *ret_found is to be released.
+ * NOT_FOUND: there was none, nothing changed. Else as conclave_kv_delete; COMPARE_FAILED releases
+ * nothing. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_kv_take(struct conclave_client *client, const void *key,
+                                                    size_t key_bytes, uint64_t if_revision,
+                                                    uint32_t timeout_ms,
+                                                    struct conclave_kv_found *ret_found);
+
 /* Frees what a successful conclave_kv_get handed out. Harmless a second time. */
 CONCLAVE_API void conclave_kv_found_release(struct conclave_kv_found *found);
 
@@ -122,6 +157,7 @@ struct conclave_kv_list_options {
     bool keys_only;      /* items without values */
     uint32_t page_bytes; /* of items in one answer; 0: 256 KiB */
     uint32_t timeout_ms; /* of each page; 0: the client's default */
+    uint64_t revision;   /* as of then (COMPACTED, STALE as conclave_kv_get_at); 0: now */
 };
 
 /* Sets every field to its default: all keys, with values. Any thread. */

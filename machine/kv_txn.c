@@ -59,10 +59,9 @@ static int compare_all(struct kv_batch *batch, const struct kv_txn_list *list, b
     struct kv_txn_reader reader;
     struct kv_compare compare;
     struct kv_found found;
-    int more;
     *ret_held = true;
     kv_txn_begin(&reader, list);
-    while (*ret_held && (more = kv_txn_next_compare(&reader, &compare)) == 1) {
+    while (*ret_held && kv_txn_next_compare(&reader, &compare) == 1) {
         int rc = kv_change_find(batch, KV_SPACE_USER, compare.key, &found);
         if (rc)
             return rc;

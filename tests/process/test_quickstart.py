@@ -13,7 +13,7 @@ import cluster
 import wire
 from cluster import PROGRAM, Cluster, free_ports, run, wait_until
 
-VALUE_MAX = (1 << 20) - 1024
+VALUE_MAX = (1 << 20) - 2048
 KEY_MAX = 480
 
 

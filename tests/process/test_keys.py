@@ -1,0 +1,110 @@
+"""Older revisions, leases, time to live and transactions: by the program and while leaders are killed."""
+
+import json
+import time
+import unittest
+
+from cluster import Cluster, ClusterTest, wait_until
+
+
+class Commands(unittest.TestCase):
+    """One cluster for all cases: each uses keys of its own."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster().__enter__()
+        try:
+            cls.cluster.start()
+        except BaseException:
+            cls.tearDownClass()
+            raise
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.cluster.close()
+
+    def run_code(self, code, *arguments):
+        done = self.cluster.run(*arguments)
+        self.assertEqual(done.returncode, code, done.stderr)
+        return done.stdout
+
+    def run_json(self, code, *arguments):
+        done = self.cluster.run(*arguments, "--json")
+        self.assertEqual(done.returncode, code, done.stderr)
+        return [json.loads(line) for line in (done.stdout or done.stderr).splitlines()]
+
+    def is_gone(self, key):
+        return self.cluster.run("get", key, "-q").returncode == 1
+
+    def test_get_and_ls_show_an_older_revision(self):
+        first = self.run_json(0, "put", "old/a", "1")[0]["revision"]
+        self.run_code(0, "put", "old/a", "2")
+        self.run_code(0, "put", "old/b", "3")
+        self.run_code(0, "del", "old/a")
+        self.assertEqual(self.run_code(0, "get", "old/a", "--rev", str(first)), b"1")
+        self.assertEqual(self.run_code(0, "get", "old/a", "--rev", str(first + 1)), b"2")
+        self.run_code(1, "get", "old/a")
+        self.assertEqual(self.run_code(0, "ls", "old/", "--rev", str(first)), b"old/a\n")
+        self.assertEqual(self.run_code(0, "ls", "old/"), b"old/b\n")
+        error = self.run_json(4, "get", "old/a", "--rev", "1000000")[0]["error"]
+        self.assertEqual(error["code"], "STALE")
+
+    def test_del_prints_what_it_deleted(self):
+        self.run_code(0, "put", "prev", "what it was")
+        self.assertEqual(self.run_code(0, "del", "prev", "--prev"), b"what it was")
+        self.run_code(1, "del", "prev", "--prev")
+
+    def test_a_key_with_a_time_to_live_goes_by_itself(self):
+        self.run_code(0, "put", "short", "x", "--ttl", "300ms")
+        self.run_code(0, "put", "stays", "x", "--ttl", "300ms")
+        self.run_code(0, "put", "stays", "y")
+        wait_until(lambda: self.is_gone("short"), "the key is gone")
+        self.assertEqual(self.run_code(0, "get", "stays"), b"y")
+
+    def test_a_lease_holds_keys_until_it_is_revoked(self):
+        lease = self.run_code(0, "lease", "grant", "1h").decode().strip()
+        self.run_code(0, "put", "held/1", "x", "--lease", lease)
+        self.run_code(0, "put", "held/2", "x", "--lease", lease)
+        shown = [info for info in self.run_json(0, "lease", "ls") if info["lease"] == int(lease)]
+        self.assertEqual((shown[0]["ttl_ms"], shown[0]["keys"]), (3600000, 2))
+        self.assertEqual(self.run_code(0, "lease", "ls", lease), b"held/1\nheld/2\n")
+        self.run_code(0, "lease", "renew", lease)
+        self.assertEqual(self.run_code(0, "lease", "revoke", lease), b"2\n")
+        self.run_code(1, "get", "held/1")
+        self.assertEqual(self.run_json(1, "lease", "renew", lease)[0]["error"]["code"],
+                         "LEASE_EXPIRED")
+        self.run_code(1, "put", "held/3", "x", "--lease", lease)
+
+    def test_a_transaction_carries_out_one_list(self):
+        self.assertEqual(self.run_code(0, "txn", "--if", "absent(t/a)", "--then", 'put t/a "two words"',
+                                       "--then", "put t/b 1", "--else", "get t/a")[:4], b"put ")
+        self.assertEqual(self.run_code(1, "txn", "--if", "absent(t/a)", "--then", "put t/a y",
+                                       "--else", "get t/a"), b"get t/a two words\n")
+        answer = self.run_json(0, "txn", "--if", "value(t/b)=1", "--if", "version(t/b)<2", "--then",
+                               "del t/b", "--then", "ls t/")[0]
+        self.assertTrue(answer["held"])
+        self.assertEqual(answer["steps"][0], {"deleted": 1})
+        self.assertEqual([item["key"] for item in answer["steps"][1]["items"]], ["t/a"])
+
+    def test_wrong_usage_is_told_before_a_node_is_asked(self):
+        for wrong in (["put", "a", "b", "--ttl", "soon"], ["put", "a", "b", "--ttl", "1s", "--lease", "1"],
+                      ["lease", "grant", "1"], ["lease", "renew", "x"], ["lease", "steal", "1"],
+                      ["txn", "--if", "rev(a)"], ["txn", "--if", "age(a)=1", "--then", "get a"],
+                      ["txn", "--then", "put a"], ["txn", "--then", 'get "a'], ["txn"],
+                      ["get", "a", "--rev", "x"], ["get", "a", "--rev", "1", "--stale", "1s"]):
+            self.run_code(2, *wrong)
+
+
+class Elections(ClusterTest):
+    def test_a_key_outlives_the_leader_of_its_time_and_is_not_early(self):
+        nodes = self.start_cluster()
+        begun = time.monotonic()
+        self.assertEqual(nodes.run("put", "held", "x", "--ttl", "2s").returncode, 0)
+        nodes.wait_leader().kill()
+        # Whoever leads now goes on with the time that is left.
+        wait_until(lambda: nodes.run("get", "held", "-q").returncode == 1, "the key is gone")
+        self.assertGreaterEqual(time.monotonic() - begun, 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
