@@ -252,8 +252,7 @@ static struct memory_disk *disk_with_log(void)
     return disk;
 }
 
-/* And with three snapshots: for what looks at them, since the whole disk is copied for each failure.
- */
+/* And with three snapshots, for what looks at them: each failure copies the whole disk. */
 static struct memory_disk *disk_full(void)
 {
     struct memory_disk *disk = disk_with_log();
