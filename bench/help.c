@@ -10,6 +10,7 @@ const char bench_options_help[] =
     "  put              write keys (the default)\n"
     "  get              read keys that were written before\n"
     "  mixed            both, see --read-ratio\n"
+    "  pub              publish messages to a topic\n"
     "  failover         put, and the leader is killed: how long nothing was acknowledged\n"
     "  recover          put while a killed node is away: how long it takes to be back\n"
     "  all              each of them\n"

@@ -1,6 +1,7 @@
 #include "bench/load.h"
 
 #include "bench/generator.h"
+#include "bench/topic.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -270,6 +271,26 @@ void load_fill(const struct load *load, const char *endpoints, const struct meas
           measure);
 }
 
+/* The topic must be there before, and have all messages afterwards that were acknowledged. */
+static void run_publishers(const struct order *order, struct measure *measure)
+{
+    const struct bench_options *options = order->load->options;
+    struct conclave_error error = {0};
+    uint64_t before = 0, after = 0;
+    int code = topic_prepare(order->endpoints, options->timeout_ms, &before, &error);
+    if (code == CONCLAVE_OK)
+        carry_out(order, measure, NULL);
+    if (code == CONCLAVE_OK && options->validate && !measure->stopped) {
+        code = topic_prepare(order->endpoints, options->timeout_ms, &after, &error);
+        measure->read = after - before;
+        if (code == CONCLAVE_OK && measure->read < measure->done)
+            measure->mismatches = measure->done - measure->read;
+    }
+    if (code != CONCLAVE_OK)
+        measure_fail(measure, code, "%s", error.message);
+    measure->validated = options->validate;
+}
+
 void load_run(const struct load *load, const char *endpoints, const struct measure_watch *watch,
               struct measure *measure)
 {
@@ -283,6 +304,10 @@ void load_run(const struct load *load, const char *endpoints, const struct measu
                           .task = WORKLOAD_RUN,
                           .keys = &keys,
                           .limit = options->ops};
+    if (load->workload == BENCH_PUB) {
+        run_publishers(&order, measure);
+        return;
+    }
     carry_out(&order, measure, options->validate ? &acked : NULL);
     if (options->validate && !measure->stopped && acked.bytes > 0) {
         order.task = WORKLOAD_CHECK;

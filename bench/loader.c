@@ -180,11 +180,12 @@ static void command(const struct target *target, const struct load *load, const 
     uint32_t clients = load->clients * options->inflight;
     uint32_t connections = (clients + CLIENTS_PER_CONNECTION - 1) / CLIENTS_PER_CONNECTION;
     bool reads = load->workload == BENCH_GET, mixed = load->workload == BENCH_MIXED;
+    bool pub = load->workload == BENCH_PUB;
     words_add(words, "%s", target->loader);
     words_add(words, "-task=%s", task);
     words_add(words, "-endpoints=%s", target->endpoints);
     words_add(words, "-nodes=%u", target->count);
-    words_add(words, "-workload=%s", reads ? "get" : mixed ? "mixed" : "put");
+    words_add(words, "-workload=%s", pub ? "pub" : reads ? "get" : mixed ? "mixed" : "put");
     words_add(words, "-prefix=%s", options->prefix);
     words_add(words, "-dist=%s", distributions[options->distribution]);
     words_add(words, "-level=%s", options->read_level == BENCH_READ_STALE ? "stale" : "linear");

@@ -21,8 +21,8 @@ enum {
 #define COUNT_MAX UINT64_C(1000000000000)
 #define RATE_MAX 1e9
 
-static const char *const workload_names[BENCH_WORKLOADS] = {"put", "get", "mixed", "failover",
-                                                            "recover"};
+static const char *const workload_names[BENCH_WORKLOADS] = {"put", "get",      "mixed",
+                                                            "pub", "failover", "recover"};
 enum flag {
     FLAG_CLIENTS = 256,
     FLAG_OPS,
@@ -341,7 +341,8 @@ static enum bench_parsed take_workload(struct parse *parse, const char *name)
         }
     }
     return options_usage(
-        parse, "unknown workload '%s'; there are: put, get, mixed, failover, recover, all", name);
+        parse, "unknown workload '%s'; there are: put, get, mixed, pub, failover, recover, all",
+        name);
 }
 
 /* --- All of it -----------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ enum bench_workload {
     BENCH_PUT,
     BENCH_GET,
     BENCH_MIXED,
+    BENCH_PUB,
     BENCH_FAILOVER,
     BENCH_RECOVER,
     BENCH_WORKLOADS /* how many there are */

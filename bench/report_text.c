@@ -44,13 +44,12 @@ static void row(const struct session *session, const struct result *result, FILE
     fprintf(out, " %7llu\n", (unsigned long long)result->errors);
 }
 
-static void stages(const struct result *result, FILE *out)
+static void stages(const char *name, const struct result *result, FILE *out)
 {
     const struct histogram *const *of = (const struct histogram *const *)result->stages.of;
     if (!of[0] || of[0]->count == 0)
         return;
-    fprintf(out, "%s, %u clients, inside the leader (p50 of %llu writes):",
-            bench_workload_name(result->workload), result->clients,
+    fprintf(out, "%s, %u clients, inside the leader (p50 of %llu writes):", name, result->clients,
             (unsigned long long)of[0]->count);
     for (unsigned i = 0; i < STAGE_COUNT; i++)
         fprintf(out, "%s %s %.0f us", i ? "," : "", stage_name((enum stage)i),
@@ -59,11 +58,13 @@ static void stages(const struct result *result, FILE *out)
 }
 
 /* What a table does not show of a result. */
-static void notes(const struct result *result, FILE *out)
+static void notes(const struct session *session, const struct result *result, FILE *out)
 {
+    char name[64];
     if (*result->not_measured)
         return;
-    const char *name = bench_workload_name(result->workload);
+    snprintf(name, sizeof name, "%.40s %s", session->options->targets[result->target],
+             bench_workload_name(result->workload));
     if (result->run_count > 1) {
         struct statistic rate = result_statistic(result, FIGURE_OPS_PER_S);
         struct statistic p99 = result_statistic(result, FIGURE_P99_US);
@@ -84,9 +85,9 @@ static void notes(const struct result *result, FILE *out)
     if (*result->overloaded)
         fprintf(out, "%s: take care, %s\n", name, result->overloaded);
     if (result->validated)
-        fprintf(out, "%s: %llu keys read back, %llu mismatches\n", name,
+        fprintf(out, "%s: %llu read back, %llu mismatches\n", name,
                 (unsigned long long)result->read, (unsigned long long)result->mismatches);
-    stages(result, out);
+    stages(name, result, out);
     if (result->stopped)
         fprintf(out, "%s: interrupted\n", name);
 }
@@ -117,7 +118,7 @@ void report_text(const struct session *session, FILE *out)
     for (size_t i = 0; i < session->result_count; i++)
         row(session, &session->results[i], out);
     for (size_t i = 0; i < session->result_count; i++)
-        notes(&session->results[i], out);
+        notes(session, &session->results[i], out);
     environment(session, out);
 }
 

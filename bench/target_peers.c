@@ -106,6 +106,11 @@ static void etcd_command(const struct target *target, unsigned node, struct word
     words_add(words, "--initial-cluster-state=new");
 }
 
+static const char *etcd_refuses(const struct load *load)
+{
+    return load->workload == BENCH_PUB ? "it has no topics" : refuses(load);
+}
+
 const struct target_ops target_etcd = {
     .name = "etcd",
     .starts = true,
@@ -119,7 +124,7 @@ const struct target_ops target_etcd = {
     .leader = leader,
     .fill = loader_fill,
     .run = loader_run,
-    .refuses = refuses,
+    .refuses = etcd_refuses,
 };
 
 /* --- NATS ----------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 #include "bench/workload.h"
 
+#include "bench/topic.h"
 #include "conclave_kv.h"
+#include "conclave_topic.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,6 +105,14 @@ int workload_next(struct workload *workload, uint64_t number, struct workload_op
     size_t key_bytes = keys_format(options->prefix, op->key, key, sizeof key);
     size_t capacity = workload_buffer_bytes(options);
     op->op.data = op->buffer;
+    if (workload->kind == BENCH_PUB && workload->task == WORKLOAD_RUN) {
+        keys_value(key, key_bytes, workload->value, options->value_bytes);
+        const struct conclave_message message = {.data = workload->value,
+                                                 .bytes = options->value_bytes};
+        op->op.kind = CONCLAVE_OP_PROPOSE;
+        return conclave_topic_encode_publish(op->buffer, capacity, TOPIC_NAME, TOPIC_NAME_BYTES,
+                                             &message, 1, CONCLAVE_EXPECT_ANY, &op->op.bytes);
+    }
     if (is_read(workload, number)) {
         op->op.kind = read_kind(workload);
         op->op.max_age_ms = options->max_age_ms;
@@ -139,6 +149,10 @@ int workload_done(struct workload *workload, const struct workload_op *op)
 {
     if (op->op.kind != CONCLAVE_OP_PROPOSE)
         return read_done(workload, op);
+    if (workload->kind == BENCH_PUB && workload->task == WORKLOAD_RUN) {
+        struct conclave_published published;
+        return conclave_topic_decode_publish(&op->op, 1, &published, NULL);
+    }
     struct conclave_kv_result result;
     int code = conclave_kv_decode_put(&op->op, &result);
     if (code == CONCLAVE_OK && !acked_set(&workload->acked, op->key))

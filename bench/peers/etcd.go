@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -32,6 +33,12 @@ func (e etcd) get(key string, level string, limit time.Duration) ([]byte, error)
 	}
 	return answer.Kvs[0].Value, nil
 }
+
+var errNoTopics = errors.New("it has no topics")
+
+func (e etcd) publish(value []byte, limit time.Duration) error { return errNoTopics }
+
+func (e etcd) published() (uint64, error) { return 0, errNoTopics }
 
 func main() {
 	s := parseSettings()

@@ -43,6 +43,10 @@ type connection interface {
 	put(key string, value []byte, limit time.Duration) error
 	// get answers nil without an error for a key that is not there.
 	get(key string, level string, limit time.Duration) ([]byte, error)
+	// publish gives a message to a topic, and waits until it is acknowledged.
+	publish(value []byte, limit time.Duration) error
+	// published counts the messages that the topic was ever given.
+	published() (uint64, error)
 }
 
 func parseSettings() *settings {
@@ -290,6 +294,7 @@ type load struct {
 	perDone []uint64
 
 	read, mismatches uint64 // keys that were compared
+	before           uint64 // messages in the topic
 }
 
 func (l *load) reads(number uint64) bool {
@@ -312,7 +317,9 @@ func (l *load) once(c connection, client int, number uint64, due time.Time) bool
 	counted := !due.Before(l.rec.start)
 	for {
 		var err error
-		if l.reads(number) {
+		if l.s.workload == "pub" {
+			err = c.publish(l.keys.value(name), attemptLimit)
+		} else if l.reads(number) {
 			var value []byte
 			value, err = c.get(name, l.s.level, attemptLimit)
 			if err == nil {
@@ -337,7 +344,7 @@ func (l *load) once(c connection, client int, number uint64, due time.Time) bool
 		l.rec.add(client, time.Since(due))
 	}
 	l.perDone[client]++
-	if l.s.validate && !l.reads(number) {
+	if l.s.validate && l.s.workload != "pub" && !l.reads(number) {
 		l.acked.Store(key, true)
 	}
 	return true
@@ -394,8 +401,18 @@ func (l *load) missed() uint64 {
 	return 0
 }
 
-// check reads back what was acknowledged.
+// check reads back what was acknowledged, or counts it.
 func (l *load) check() {
+	if l.s.workload == "pub" && l.s.validate {
+		count, err := l.conns[0].published()
+		if err != nil {
+			fail("reading back failed: %v", err)
+		}
+		l.read = count - l.before
+		if l.read < l.rec.done {
+			l.mismatches = l.rec.done - l.read
+		}
+	}
 	l.acked.Range(func(number, _ interface{}) bool {
 		key := l.keys.key(number.(uint64))
 		value, err := l.conns[0].get(key, "linear", l.s.timeout)
@@ -413,6 +430,12 @@ func run(s *settings, conns []connection) {
 	l.rec = newRecorder(s, begin.Add(s.warmup))
 	if s.duration > 0 {
 		l.end = l.rec.start.Add(s.duration)
+	}
+	if s.workload == "pub" {
+		var err error
+		if l.before, err = conns[0].published(); err != nil {
+			fail("the topic does not answer: %v", err)
+		}
 	}
 	var clients, printer sync.WaitGroup
 	stop := make(chan bool)

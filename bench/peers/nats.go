@@ -12,7 +12,28 @@ import (
 
 const bucket = "bench"
 
-type natsBucket struct{ store nats.KeyValue }
+const (
+	stream  = "bench_topic"
+	subject = "bench.topic"
+)
+
+type natsBucket struct {
+	store nats.KeyValue
+	js    nats.JetStreamContext
+}
+
+func (n natsBucket) publish(value []byte, limit time.Duration) error {
+	_, err := n.js.Publish(subject, value)
+	return err
+}
+
+func (n natsBucket) published() (uint64, error) {
+	info, err := n.js.StreamInfo(stream)
+	if err != nil {
+		return 0, err
+	}
+	return info.State.LastSeq, nil
+}
 
 // The limit is the connection's: the library has none for a single request of a bucket.
 func (n natsBucket) put(key string, value []byte, limit time.Duration) error {
@@ -41,19 +62,19 @@ func main() {
 		return c.JetStream(nats.MaxWait(attemptLimit))
 	}
 	serve(s, func() (connection, error) {
-		stream, err := dial()
+		js, err := dial()
 		if err != nil {
 			return nil, err
 		}
-		store, err := stream.KeyValue(bucket)
-		return natsBucket{store}, err
+		store, err := js.KeyValue(bucket)
+		return natsBucket{store, js}, err
 	}, map[string]func() (string, error){
 		"leader": func() (string, error) {
-			stream, err := dial()
+			js, err := dial()
 			if err != nil {
 				return "", err
 			}
-			info, err := stream.StreamInfo("KV_" + bucket)
+			info, err := js.StreamInfo("KV_" + bucket)
 			if err != nil {
 				return "", err
 			}
@@ -66,34 +87,48 @@ func main() {
 			}
 			return fmt.Sprintf("leader %d", node-1), nil
 		},
-		// Makes the bucket, and is content when every replica of it follows.
+		// Makes the bucket and the stream, and is content when every replica of them follows.
 		"ready": func() (string, error) {
-			stream, err := dial()
+			js, err := dial()
 			if err != nil {
 				return "", err
 			}
-			if _, err := stream.KeyValue(bucket); err != nil {
-				_, err = stream.CreateKeyValue(&nats.KeyValueConfig{Bucket: bucket, Replicas: s.nodes, Storage: nats.FileStorage})
+			if _, err := js.KeyValue(bucket); err != nil {
+				_, err = js.CreateKeyValue(&nats.KeyValueConfig{Bucket: bucket, Replicas: s.nodes, Storage: nats.FileStorage})
 				if err != nil {
 					return "", err
 				}
 			}
-			info, err := stream.StreamInfo("KV_" + bucket)
-			if err != nil {
-				return "", err
+			if _, err := js.StreamInfo(stream); err != nil {
+				_, err = js.AddStream(&nats.StreamConfig{Name: stream, Subjects: []string{subject}, Replicas: s.nodes,
+					Storage: nats.FileStorage, MaxMsgs: 1000000})
+				if err != nil {
+					return "", err
+				}
 			}
-			if s.nodes == 1 {
-				return "ready", nil
-			}
-			if info.Cluster == nil || info.Cluster.Leader == "" || len(info.Cluster.Replicas) < s.nodes-1 {
-				return "", fmt.Errorf("the bucket has no leader or too few replicas")
-			}
-			for _, replica := range info.Cluster.Replicas {
-				if !replica.Current {
-					return "", fmt.Errorf("replica %s is behind", replica.Name)
+			for _, name := range []string{"KV_" + bucket, stream} {
+				if err := follow(js, name, s.nodes); err != nil {
+					return "", err
 				}
 			}
 			return "ready", nil
 		},
 	})
+}
+
+// follow is an error unless the stream has a leader and every replica is up to date.
+func follow(js nats.JetStreamContext, name string, nodes int) error {
+	info, err := js.StreamInfo(name)
+	if err != nil || nodes == 1 {
+		return err
+	}
+	if info.Cluster == nil || info.Cluster.Leader == "" || len(info.Cluster.Replicas) < nodes-1 {
+		return fmt.Errorf("%s has no leader or too few replicas", name)
+	}
+	for _, replica := range info.Cluster.Replicas {
+		if !replica.Current {
+			return fmt.Errorf("%s: replica %s is behind", name, replica.Name)
+		}
+	}
+	return nil
 }
