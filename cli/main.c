@@ -189,7 +189,9 @@ static int bench_run(const struct args *args)
         argv[argc++] = args->operands[i];
     if (args->help)
         argv[argc++] = help;
-    bool given = args_source(args, "endpoints") != ARGS_DEFAULT;
+    /* The environment names the cluster that one works with, which is not to be flooded by the way.
+     */
+    bool given = args_source(args, "endpoints") == ARGS_GIVEN;
     int exit_code =
         bench_command(argc, argv, args_value(args, "endpoints"), given, args_on(args, "json"));
     free(argv);
