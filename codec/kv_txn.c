@@ -104,6 +104,12 @@ int kv_txn_next_step(struct kv_txn_reader *reader, struct kv_step *ret)
         if (!code && step.command.condition.given)
             code = CONCLAVE_INVALID; /* that is what compares are for */
         break;
+    case TOPIC_PUBLISH:
+        step.publishes = true;
+        code = topic_command_decode(raw.data, raw.bytes, &step.topic);
+        if (!code && step.topic.expected)
+            code = CONCLAVE_INVALID; /* it could fail when other steps are done */
+        break;
     case KV_GET:
     case KV_RANGE:
         step.reads = true;
@@ -175,7 +181,7 @@ static int check_steps(const struct kv_txn_list *list)
     kv_txn_begin(&reader, list);
     while ((more = kv_txn_next_step(&reader, &step)) == 1) {
         const struct kv_command *command = &step.command;
-        if (step.reads)
+        if (step.reads || step.publishes)
             continue;
         bool range = command->opcode == KV_DELETE_RANGE;
         reaches[count++] = (struct reach){.put = command->opcode == KV_PUT,

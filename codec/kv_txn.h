@@ -2,7 +2,8 @@
  *
  *     transaction  [5, [compare, ...], [step, ...], [step, ...]]
  *     compare      [what, how, key, operand]
- *     step         a put, delete, delete range (without condition), get or range, as by itself
+ *     step         a put, delete, delete range (without condition), get, range, or a publish to a
+ *                  topic (codec/topic.h, without an expected sequence), as by itself
  *     answer       [revision, held, [[code, answer?], ...]]
  *
  * All compares hold: the first list of steps is carried out, else the second, all of it at once and
@@ -14,6 +15,7 @@
 #define CODEC_KV_TXN_H
 
 #include "codec/kv.h"
+#include "codec/topic.h"
 
 enum {
     KV_TXN_COMPARES_MAX = 128,
@@ -51,8 +53,9 @@ void kv_compare_pack(struct pack *pack, const struct kv_compare *compare);
 
 /* A step: a command, or a query. */
 struct kv_step {
-    bool reads;
+    bool reads, publishes;
     struct kv_command command;
+    struct topic_command topic;
     struct kv_query query;
 };
 

@@ -232,6 +232,8 @@ static int kv_fill_batch(struct kv *kv, struct kv_batch *batch,
     struct kv_clock clock = clock_now(kv);
     batch->clock_ms = kv->clock_ms = clock.now_ms;
     batch->clock_lag_ms = clock.lag_ms;
+    batch->topics.clock_ms = clock.now_ms;
+    batch->topics.lag_ms = clock.lag_ms;
     batch->reply = clock.passed;
     if (clock.passed) {
         clock.passed->effect = 0; /* it may be tried again */

@@ -15,6 +15,7 @@ void kv_batch_close(struct kv_batch *batch)
 void kv_change_begin(struct kv_batch *batch)
 {
     batch->changes = 0;
+    batch->published = false;
 }
 
 /* For the audit: what was stored where this command changes something, value and all. A store that
@@ -162,8 +163,10 @@ int kv_change_erase_range(struct kv_batch *batch, enum kv_space space, struct sl
 
 int kv_change_end(struct kv_batch *batch)
 {
-    if (batch->changes == 0)
+    if (!kv_change_any(batch))
         return 0;
     batch->state.revision++;
+    if (batch->changes == 0)
+        return 0;
     return kv_history_compact(&batch->history, &batch->state, KV_HISTORY_STEP);
 }

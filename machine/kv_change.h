@@ -40,7 +40,8 @@ struct kv_batch {
     /* The command at hand. */
     uint64_t index;                    /* its entry's */
     struct conclave_reply_sink *reply; /* NULL: nobody asks */
-    uint32_t changes;                  /* within the revision that it makes */
+    uint32_t changes;                  /* of keys within the revision that it makes */
+    bool published;                    /* and whether it brings messages of topics */
 };
 
 void kv_batch_close(struct kv_batch *batch);
@@ -53,6 +54,12 @@ struct kv_found {
 
 /* What is changed from here on is one revision: the next one. */
 void kv_change_begin(struct kv_batch *batch);
+
+/* Whether there is anything in it by now. */
+static inline bool kv_change_any(const struct kv_batch *batch)
+{
+    return batch->changes > 0 || batch->published;
+}
 
 /* The revision that it is going to be. */
 static inline uint64_t kv_change_revision(const struct kv_batch *batch)

@@ -101,8 +101,6 @@ int kv_command_apply(struct kv_batch *batch, const struct conclave_command *entr
 {
     struct kv_command command;
     if (topic_is_command(topic_opcode_peek(entry->data, entry->bytes))) {
-        batch->topics.clock_ms = batch->clock_ms;
-        batch->topics.lag_ms = batch->clock_lag_ms;
         return topic_command_apply(&batch->topics, &batch->state.revision, entry->data,
                                    entry->bytes, reply);
     }

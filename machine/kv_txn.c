@@ -4,6 +4,7 @@
 #include "machine/kv_query.h"
 #include "machine/kv_reply.h"
 #include "machine/kv_write.h"
+#include "machine/topic_internal.h"
 
 /* --- Compares --------------------------------------------------------------------------------- */
 
@@ -82,6 +83,12 @@ static int check_steps(struct kv_batch *batch, const struct kv_txn_list *list, i
     kv_txn_begin(&reader, list);
     while (!rc && *ret_code == CONCLAVE_OK && kv_txn_next_step(&reader, &step) == 1) {
         struct kv_found found;
+        if (step.publishes) {
+            rc = topic_load(&batch->topics, step.topic.name);
+            *ret_code = rc == CONCLAVE_NOT_FOUND ? CONCLAVE_NOT_FOUND : *ret_code;
+            rc = rc == CONCLAVE_NOT_FOUND ? 0 : rc;
+            continue;
+        }
         if (step.reads || step.command.opcode != KV_PUT)
             continue;
         rc = kv_change_find(batch, KV_SPACE_USER, step.command.key, &found);
@@ -106,8 +113,8 @@ static int step_read(struct kv_batch *batch, struct kv_query *query, struct answ
 {
     struct kv_view view = {.tx = &batch->tx,
                            .state = &batch->state,
-                           .revision =
-                               batch->changes ? kv_change_revision(batch) : batch->state.revision,
+                           .revision = kv_change_any(batch) ? kv_change_revision(batch)
+                                                            : batch->state.revision,
                            .clock_ms = batch->clock_ms};
     struct kv_step_answer answer = {0};
     struct pack pack;
@@ -147,7 +154,7 @@ static int step_write(struct kv_batch *batch, const struct kv_command *command,
     if (command->opcode == KV_DELETE_RANGE) {
         rc = kv_change_erase_range(batch, KV_SPACE_USER, command->bounds.from, command->bounds.to,
                                    command->bounds.no_end, &outcome.value);
-        outcome.revision = batch->changes ? kv_change_revision(batch) : batch->state.revision;
+        outcome.revision = kv_change_any(batch) ? kv_change_revision(batch) : batch->state.revision;
         outcome_add(answers, &outcome);
         return rc;
     }
@@ -158,6 +165,46 @@ static int step_write(struct kv_batch *batch, const struct kv_command *command,
         return rc;
     outcome_add(answers, &outcome);
     return kv_write_apply(batch, command, &found);
+}
+
+/* What was published: which of it were duplicates as long as there is room. */
+static void published_add(struct answers *answers, const struct buf *body)
+{
+    struct kv_step_answer answer = {.body = {body->data, body->bytes}};
+    struct topic_published published;
+    struct pack pack;
+    if (body->bytes <= answers->left) {
+        answers->left -= body->bytes;
+        kv_step_answer_pack(&answers->steps, &answer);
+        return;
+    }
+    int code = topic_published_decode(body->data, body->bytes, &published);
+    ASSERT(!code); /* it was packed a moment ago */
+    published.duplicate_count = 0;
+    pack_init(&pack, 0);
+    topic_published_pack(&pack, &published, NULL);
+    answer.body = (struct slice){pack.buf->data, pack.bytes};
+    kv_step_answer_pack(&answers->steps, &answer);
+    pack_deinit(&pack);
+}
+
+/* rc. */
+static int step_publish(struct kv_batch *batch, struct topic_command *command,
+                        struct answers *answers)
+{
+    struct conclave_reply_sink sink = {0};
+    uint64_t revision = batch->state.revision; /* topics count on by themselves */
+    int rc = topic_load(&batch->topics, command->name);
+    if (!rc)
+        rc = topic_publish(&batch->topics, &revision, command, &sink);
+    if (!rc) {
+        batch->published |= revision != batch->state.revision;
+        published_add(answers, sink.body);
+        if (batch->reply)
+            batch->reply->effect = batch->reply->effect * 31 + sink.effect;
+    }
+    reply_sink_clear(&sink);
+    return rc;
 }
 
 /* rc. */
@@ -171,8 +218,12 @@ static int run_steps(struct kv_batch *batch, const struct kv_txn_list *list,
     kv_change_begin(batch);
     while (!rc && kv_txn_next_step(&reader, &step) == 1) {
         answers->count++;
-        rc = step.reads ? step_read(batch, &step.query, answers)
-                        : step_write(batch, &step.command, answers);
+        if (step.publishes)
+            rc = step_publish(batch, &step.topic, answers);
+        else if (step.reads)
+            rc = step_read(batch, &step.query, answers);
+        else
+            rc = step_write(batch, &step.command, answers);
     }
     return rc ? rc : kv_change_end(batch);
 }

@@ -36,7 +36,7 @@ int kv_write_outcome(const struct kv_batch *batch, const struct kv_command *comm
                      const struct kv_found *found, struct kv_outcome *ret)
 {
     bool put = command->opcode == KV_PUT, existed = found->record.version > 0;
-    bool changes = put || existed || batch->changes > 0;
+    bool changes = put || existed || kv_change_any(batch);
     *ret = (struct kv_outcome){
         .revision = changes ? kv_change_revision(batch) : batch->state.revision,
         .value = put ? found->record.mod_revision : existed,

@@ -4,6 +4,7 @@
 #include "base/fatal.h"
 
 #include "codec/kv_txn.h"
+#include "codec/topic.h"
 #include "machine/tables.h"
 
 #include <criterion/criterion.h>
@@ -273,5 +274,162 @@ Test(transactions, answer_too_large_where_a_read_has_no_room)
     cr_assert_eq(kv_txn_answer_next(&answer, &told), 1);
     cr_assert_eq(told.code, CONCLAVE_OK);
     free(value);
+    rig_destroy(rig);
+}
+
+/* --- Topics ------------------------------------------------------------------------------------
+ */
+
+static void create_topic(struct rig *rig, const char *name)
+{
+    struct pack pack;
+    pack_init(&pack, 0);
+    topic_create_pack(&pack, text(name), &(struct topic_settings){.dedup_ms = 1000});
+    cr_assert_eq(rig_command_bytes(rig, pack.buf->data, pack.bytes), CONCLAVE_OK);
+    pack_deinit(&pack);
+}
+
+/* A message with the id "i". */
+static void step_publish(struct draft *draft, const char *name, const char *data, bool with_id)
+{
+    struct topic_publish publish = {.name = text(name), .count = 1, .have_ids = with_id};
+    draft->txn.then.count++;
+    topic_publish_begin(&draft->then, &publish);
+    topic_publish_data(&draft->then, text(data));
+    topic_publish_ids(&draft->then, &publish);
+    if (with_id)
+        topic_publish_id(&draft->then, text("i"));
+}
+
+static struct topic_published published_next(struct kv_txn_answer *answer)
+{
+    struct kv_step_answer step_answer;
+    struct topic_published published;
+    cr_assert_eq(kv_txn_answer_next(answer, &step_answer), 1);
+    cr_assert_eq(step_answer.code, CONCLAVE_OK);
+    cr_assert_eq(topic_published_decode(step_answer.body.data, step_answer.body.bytes, &published),
+                 0);
+    return published;
+}
+
+static uint64_t topic_end(struct rig *rig, const char *name)
+{
+    struct topic_info info;
+    uint64_t revision, clock_ms;
+    struct pack pack;
+    pack_init(&pack, 0);
+    topic_query_pack(&pack, &(struct topic_query){.opcode = TOPIC_INFO, .name = text(name)});
+    reply_sink_clear(&rig->sink);
+    rig->ops->query(rig->kv, pack.buf->data, pack.bytes, &rig->sink);
+    pack_deinit(&pack);
+    cr_assert_eq(topic_info_answer_decode(rig->sink.body->data, rig->sink.body->bytes, &revision,
+                                          &clock_ms, &info),
+                 CONCLAVE_OK);
+    return info.end;
+}
+
+Test(transactions, change_keys_and_publish_as_one_revision)
+{
+    struct rig *rig = rig_create();
+    struct kv_txn_answer answer;
+    struct kv_step_answer put_answer;
+    create_topic(rig, "t");
+    create_topic(rig, "u");
+    struct draft *draft = draft_create();
+    step_publish(draft, "t", "one", false);
+    step_put(draft, true, "k", "v");
+    step_publish(draft, "u", "two", false);
+    step_publish(draft, "t", "three", true);
+    cr_assert_eq(run(rig, draft, &answer), CONCLAVE_OK);
+    cr_assert_eq(answer.revision, 3);
+    struct topic_published published = published_next(&answer);
+    cr_assert(published.revision == 3 && published.first == 1);
+    cr_assert_eq(kv_txn_answer_next(&answer, &put_answer), 1);
+    published = published_next(&answer);
+    cr_assert(published.revision == 3 && published.first == 1);
+    published = published_next(&answer);
+    cr_assert(published.revision == 3 && published.first == 2 && published.count == 1);
+    cr_assert_eq(kv_revision(rig->kv), 3);
+    rig_expect(rig, "3 k=v(3,3,1)");
+    rig_destroy(rig);
+}
+
+Test(transactions, that_only_publish_are_a_revision_unless_all_was_there)
+{
+    struct rig *rig = rig_create();
+    struct kv_txn_answer answer;
+    create_topic(rig, "t");
+    for (int i = 0; i < 2; i++) {
+        struct draft *draft = draft_create();
+        step_publish(draft, "t", "m", true);
+        cr_assert_eq(run(rig, draft, &answer), CONCLAVE_OK);
+        cr_assert_eq(answer.revision, 2);
+        struct topic_published published = published_next(&answer);
+        cr_assert_eq(published.duplicate_count, (uint32_t)i);
+    }
+    cr_assert_eq(topic_end(rig, "t"), 2);
+    rig_put(rig, "k", "v");
+    cr_assert_eq(kv_revision(rig->kv), 3);
+    rig_destroy(rig);
+}
+
+Test(transactions, that_publish_to_a_topic_that_is_not_there_change_nothing)
+{
+    struct rig *rig = rig_create();
+    struct kv_txn_answer answer;
+    create_topic(rig, "t");
+    struct draft *draft = draft_create();
+    step_publish(draft, "t", "m", false);
+    step_put(draft, true, "k", "v");
+    step_publish(draft, "none", "m", false);
+    cr_assert_eq(run(rig, draft, &answer), CONCLAVE_NOT_FOUND);
+    cr_assert_eq(kv_revision(rig->kv), 1);
+    cr_assert_eq(topic_end(rig, "t"), 1);
+    rig_expect(rig, "1");
+    rig_destroy(rig);
+}
+
+Test(transactions, publish_without_a_condition_of_their_own)
+{
+    struct rig *rig = rig_create();
+    struct kv_txn_answer answer;
+    uint64_t none = 0;
+    create_topic(rig, "t");
+    struct draft *draft = draft_create();
+    struct topic_publish publish = {.name = text("t"), .count = 1, .expect = &none};
+    draft->txn.then.count++;
+    topic_publish_begin(&draft->then, &publish);
+    topic_publish_data(&draft->then, text("m"));
+    topic_publish_ids(&draft->then, &publish);
+    cr_assert_eq(run(rig, draft, &answer), CONCLAVE_INVALID);
+    rig_destroy(rig);
+}
+
+/* More duplicates than an answer has room for: they are left out, and nothing else. */
+Test(transactions, answer_no_more_than_a_reply_holds)
+{
+    enum { MESSAGES = 10000, STEPS = 12 };
+    struct rig *rig = rig_create();
+    struct kv_txn_answer answer;
+    create_topic(rig, "t");
+    for (int round = 0; round < 2; round++) {
+        struct draft *draft = draft_create();
+        for (int i = 0; i < STEPS; i++) {
+            struct topic_publish publish = {.name = text("t"), .count = MESSAGES, .have_ids = true};
+            draft->txn.then.count++;
+            topic_publish_begin(&draft->then, &publish);
+            for (int k = 0; k < MESSAGES; k++)
+                topic_publish_data(&draft->then, (struct slice){0});
+            topic_publish_ids(&draft->then, &publish);
+            for (int k = 0; k < MESSAGES; k++)
+                topic_publish_id(&draft->then, text(round ? "j" : "i"));
+        }
+        cr_assert_eq(run(rig, draft, &answer), CONCLAVE_OK);
+        for (int i = 0; i < STEPS; i++) {
+            struct topic_published published = published_next(&answer);
+            cr_assert_eq(published.count, i == 0);
+        }
+    }
+    cr_assert_eq(topic_end(rig, "t"), 3);
     rig_destroy(rig);
 }
