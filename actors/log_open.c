@@ -129,7 +129,6 @@ int log_open_snapshot(struct node *node, struct conclave_error *error)
 int log_survey(struct node *node, struct wal_repair **ret_repair, struct conclave_error *error)
 {
     struct wal_repair *repair = NULL;
-    struct raft_id base;
     int code = wal_repair_open(io_posix(), node->options.data_dir, &node->identity, &repair, error);
     if (code)
         return code;
@@ -137,8 +136,8 @@ int log_survey(struct node *node, struct wal_repair **ret_repair, struct conclav
         wal_repair_close(repair);
         return CONCLAVE_NOT_FOUND;
     }
-    const struct raft_runs *entries = wal_repair_log(repair, &base);
-    code = take(node, entries, base, true, error);
+    const struct wal_supplier log = wal_repair_log(repair);
+    code = take(node, log.log, log.base, true, error);
     if (code) {
         wal_repair_close(repair);
         return code;

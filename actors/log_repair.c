@@ -24,9 +24,8 @@ static const uint32_t NOBODY = UINT32_MAX;
 struct asking {
     struct actor *actor;
     struct wal_repair *repair; /* NULL: the log is open, a snapshot alone is missing */
-    const struct raft_runs *log;
-    struct raft_id base;     /* what is before its first entry: a snapshot must reach it */
-    struct raft_id snapshot; /* the newest here that is whole */
+    struct wal_supplier log;   /* a snapshot must reach its base */
+    struct raft_id snapshot;   /* the newest here that is whole */
     const struct raft_configuration *members;
     uint64_t number;    /* of the present ask */
     raft_node_id giver; /* had the last entries: is asked first; 0: all are */
@@ -53,9 +52,9 @@ static bool find_want(const struct asking *asking, struct wal_want *ret, bool *r
     *ret_snapshot_only = false;
     if (asking->repair && wal_repair_want(asking->repair, ret))
         return true;
-    *ret_snapshot_only = asking->snapshot.index < asking->base.index;
-    *ret =
-        (struct wal_want){.prev = asking->base, .last = asking->base.index, .anchor = asking->base};
+    *ret_snapshot_only = asking->snapshot.index < asking->log.base.index;
+    *ret = (struct wal_want){
+        .prev = asking->log.base, .last = asking->log.base.index, .anchor = asking->log.base};
     return *ret_snapshot_only;
 }
 
@@ -128,7 +127,7 @@ static void describe(const struct asking *asking, const struct wal_want *want, b
         used = snprintf(text, size,
                         "the log begins behind entry %llu and no snapshot here that is whole "
                         "reaches it:",
-                        (unsigned long long)asking->base.index);
+                        (unsigned long long)asking->log.base.index);
     else
         used = snprintf(text, size,
                         "entries %llu to %llu of the log are damaged (segment %016llx.wal, offset "
@@ -214,14 +213,14 @@ static int take_answer(struct asking *asking, raft_node_id from, const struct pe
 /* --- Giving ----------------------------------------------------------------------------------- */
 
 void log_repair_give(struct actor *actor, const struct envelope *envelope,
-                     const struct raft_runs *log, struct raft_id base)
+                     const struct wal_supplier *log)
 {
     const struct peer_repair *wanted = &envelope->repair.frame;
     const struct wal_want want = {
         .prev = wanted->prev, .last = wanted->last, .anchor = wanted->anchor};
     struct peer_repair answer = {.number = wanted->number};
-    answer.result = (enum peer_repair_result)wal_supply_from(
-        log, base, &want, LOG_REPAIR_ANSWER_BYTES, &answer.prev, &answer.entries);
+    answer.result = (enum peer_repair_result)wal_supply_from(log, &want, LOG_REPAIR_ANSWER_BYTES,
+                                                             &answer.prev, &answer.entries);
     const raft_node_id to = envelope->repair.from;
     struct envelope *send = envelope_create(ENVELOPE_SEND);
     outgoing_add(&send->send, to,
@@ -248,7 +247,7 @@ static int take(struct asking *asking, const struct envelope *envelope, bool *be
         want_changed(asking, now_us);
         return CONCLAVE_OK;
     case ENVELOPE_REPAIR_ASK:
-        log_repair_give(asking->actor, envelope, asking->log, asking->base);
+        log_repair_give(asking->actor, envelope, &asking->log);
         return CONCLAVE_OK;
     case ENVELOPE_REPAIR_ANSWER:
         return take_answer(asking, envelope->repair.from, &envelope->repair.frame, now_us, error);
@@ -301,8 +300,7 @@ int log_repair_run(struct actor *actor, struct wal_repair *repair, struct concla
     uint64_t now_us = clock_now_us();
     struct asking asking = {.actor = actor,
                             .repair = repair,
-                            .log = &recovered->entries,
-                            .base = recovered->base,
+                            .log = {.log = &recovered->entries, .base = recovered->base},
                             .snapshot = recovered->snapshot.last,
                             .members = &recovered->configuration,
                             .number = now_us << 10, /* of no life before */
@@ -312,7 +310,7 @@ int log_repair_run(struct actor *actor, struct wal_repair *repair, struct concla
     char text[256];
     bool begun = !repair, snapshot_only;
     if (repair)
-        asking.log = wal_repair_log(repair, &asking.base);
+        asking.log = wal_repair_log(repair);
     for (;;) {
         now_us = clock_now_us();
         long wait_ms = -1;

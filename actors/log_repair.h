@@ -16,9 +16,9 @@ enum { LOG_REPAIR_ANSWER_BYTES = 128 << 10 }; /* of entries in one answer */
 MUST_USE int log_repair_run(struct actor *actor, struct wal_repair *repair,
                             struct conclave_error *error);
 
-/* Answers a REPAIR_ASK for a node whose log this is, `base` being before its first entry, and hands
- * it on if the newest snapshot is asked for as well. The thread that owns the log. */
-void log_repair_give(struct actor *actor, const struct envelope *ask, const struct raft_runs *log,
-                     struct raft_id base);
+/* Answers a REPAIR_ASK for a node whose log this is, and hands it on if the newest snapshot is
+ * asked for as well. The thread that owns the log. */
+void log_repair_give(struct actor *actor, const struct envelope *ask,
+                     const struct wal_supplier *log);
 
 #endif

@@ -151,8 +151,11 @@ static void add_transfer(struct actor *actor, const struct envelope *envelope)
 static void give(struct actor *actor, const struct envelope *envelope)
 {
     const struct raft_actor *self = actor->state;
-    if (self->started) /* else it is not known yet what this log holds */
-        log_repair_give(actor, envelope, raft_entries(self->raft), raft_base(self->raft));
+    if (!self->started) /* it is not known yet what this log holds */
+        return;
+    const struct wal_supplier log = {.log = raft_entries(self->raft),
+                                     .base = raft_base(self->raft)};
+    log_repair_give(actor, envelope, &log);
 }
 
 /* Moves what storage recovered. */

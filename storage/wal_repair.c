@@ -24,15 +24,11 @@ struct wal_repair {
     uint64_t step_back; /* how much farther, if the peer has something else there */
     uint64_t skip;      /* the anchor stands so much farther behind the hole than it could */
     struct raft_runs got;
-    uint64_t covered; /* a snapshot here has all up to this index */
+    uint64_t covered;  /* a snapshot here has all up to this index */
+    uint64_t doubtful; /* as it was found: for those who ask this log */
 };
 
 /* --- What is missing -------------------------------------------------------------------------- */
-
-static bool is_absent(const struct raft_entry *entry)
-{
-    return (int)entry->kind == WAL_ABSENT;
-}
 
 /* What this log has at an index: what a peer gave for an earlier hole, else what was found. */
 static const struct raft_entry *own_entry(const struct wal_repair *repair, uint64_t index)
@@ -70,7 +66,7 @@ static bool agrees(const struct wal_repair *repair, struct raft_id own, struct r
 {
     const struct raft_entry *entry =
         prev.index > repair->survey.scan.base.index ? own_entry(repair, prev.index) : NULL;
-    if (entry && is_absent(entry))
+    if (entry && wal_is_absent(entry))
         return prev.index <= repair->covered;
     return own.term == prev.term;
 }
@@ -164,6 +160,8 @@ int wal_repair_open(const struct io *io, const char *dir, const struct storage_i
         struct wal_hole *hole = &repair->survey.holes.items[i];
         if (hole->prev.index > 0)
             hole->prev = own_id(repair, hole->prev.index);
+        if (!hole->bytes && !hole->certain && hole->last > repair->doubtful)
+            repair->doubtful = hole->last;
     }
     advance(repair);
     *ret_repair = repair;
@@ -189,7 +187,7 @@ static struct raft_id anchor_behind(const struct wal_repair *repair, uint64_t in
     const struct wal_scan *scan = &repair->survey.scan;
     for (index++; index <= scan->last.index; index++) {
         const struct raft_entry *entry = raft_runs_find(&scan->entries, index);
-        if (entry && !is_absent(entry))
+        if (entry && !wal_is_absent(entry))
             return entry->id;
     }
     return scan->last; /* a batch record names it, if it is absent itself */
@@ -255,10 +253,11 @@ uint64_t wal_repair_holes(const struct wal_repair *repair)
     return repair->survey.holes.count;
 }
 
-const struct raft_runs *wal_repair_log(const struct wal_repair *repair, struct raft_id *ret_base)
+struct wal_supplier wal_repair_log(const struct wal_repair *repair)
 {
-    *ret_base = repair->survey.scan.base;
-    return &repair->survey.scan.entries;
+    return (struct wal_supplier){.log = &repair->survey.scan.entries,
+                                 .base = repair->survey.scan.base,
+                                 .doubtful = repair->doubtful};
 }
 
 void wal_repair_cover(struct wal_repair *repair, struct raft_id snapshot)
@@ -470,45 +469,3 @@ int wal_repair_write(struct wal_repair *repair, struct conclave_error *error)
 }
 
 /* --- Giving ----------------------------------------------------------------------------------- */
-
-enum wal_supply wal_supply_from(const struct raft_runs *log, struct raft_id base,
-                                const struct wal_want *want, uint64_t bytes_max,
-                                struct raft_id *ret_prev, struct raft_runs *ret_entries)
-{
-    if (want->anchor.index <= base.index && !raft_id_equal(want->anchor, base))
-        return WAL_SUPPLY_COMPACTED;
-    const struct raft_entry *entry = raft_runs_find(log, want->anchor.index);
-    if (want->anchor.index > base.index) {
-        if (entry && is_absent(entry))
-            return WAL_SUPPLY_LATER;
-        if (!entry || entry->id.term != want->anchor.term)
-            return WAL_SUPPLY_ABSENT;
-    }
-    if (want->prev.index < base.index)
-        return WAL_SUPPLY_COMPACTED;
-    struct raft_id prev = base;
-    if (want->prev.index > base.index) {
-        entry = raft_runs_find(log, want->prev.index);
-        if (!entry || is_absent(entry))
-            return WAL_SUPPLY_LATER;
-        prev = entry->id;
-    }
-    uint64_t count = 0, bytes = 0, last = want->last;
-    if (last > want->anchor.index)
-        last = want->anchor.index;
-    for (uint64_t index = prev.index + 1; index <= last; index++) {
-        entry = raft_runs_find(log, index);
-        if (!entry || is_absent(entry))
-            break;
-        bytes += entry->payload.bytes;
-        if (count > 0 && bytes > bytes_max)
-            break;
-        count++;
-    }
-    if (count == 0 && prev.index < last)
-        return WAL_SUPPLY_LATER;
-    *ret_prev = prev;
-    if (count > 0)
-        raft_runs_slice(log, prev.index + 1, count, UINT64_MAX, ret_entries);
-    return WAL_SUPPLY_HERE;
-}

@@ -13,6 +13,7 @@
 #define STORAGE_WAL_REPAIR_H
 
 #include "storage/wal.h"
+#include "storage/wal_supply.h"
 
 struct wal_repair;
 
@@ -24,15 +25,6 @@ MUST_USE int wal_repair_open(const struct io *io, const char *dir,
                              const struct storage_identity *identity,
                              struct wal_repair **ret_repair, struct conclave_error *error);
 void wal_repair_close(struct wal_repair *repair); /* NULL is allowed */
-
-/* What has to come from a peer whose log holds `anchor`: its entries behind `prev` up to `last`,
- * and its own id at prev.index. */
-struct wal_want {
-    struct raft_id prev;
-    uint64_t last; /* prev.index: only the id there is needed */
-    struct raft_id anchor;
-    uint64_t sequence, offset; /* where it is missing */
-};
 
 /* False: nothing is missing (any more). */
 bool wal_repair_want(const struct wal_repair *repair, struct wal_want *ret);
@@ -66,20 +58,7 @@ MUST_USE int wal_repair_write(struct wal_repair *repair, struct conclave_error *
 
 /* --- What others can be given ----------------------------------------------------------------- */
 
-enum wal_supply {
-    WAL_SUPPLY_HERE = 1,  /* *ret_prev and *ret_entries */
-    WAL_SUPPLY_ABSENT,    /* this log does not hold the anchor */
-    WAL_SUPPLY_COMPACTED, /* it begins behind what is wanted */
-    WAL_SUPPLY_LATER      /* it lacks the same itself, for now */
-};
-
-/* Entries from a log, `base` being before its first one, for a peer's want: at most bytes_max of
- * payload, but one at least. Appends to *ret_entries. */
-enum wal_supply wal_supply_from(const struct raft_runs *log, struct raft_id base,
-                                const struct wal_want *want, uint64_t bytes_max,
-                                struct raft_id *ret_prev, struct raft_runs *ret_entries);
-
 /* What of the damaged log is there: with entries of the kind WAL_ABSENT. */
-const struct raft_runs *wal_repair_log(const struct wal_repair *repair, struct raft_id *ret_base);
+struct wal_supplier wal_repair_log(const struct wal_repair *repair);
 
 #endif

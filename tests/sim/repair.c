@@ -61,19 +61,18 @@ bool repair_survives(const struct world *world, const struct node *node)
 /* What a node has for this ask; entries to be cleared. False: it does not answer. */
 static bool give(const struct node *giver, const struct peer_repair *ask, struct peer_repair *ret)
 {
-    const struct raft_runs *log = NULL;
-    struct raft_id base = {0};
+    struct wal_supplier log = {0};
     const struct wal_want want = {.prev = ask->prev, .last = ask->last, .anchor = ask->anchor};
     if (giver->up) {
-        log = raft_entries(giver->raft);
-        base = raft_base(giver->raft);
+        log.log = raft_entries(giver->raft);
+        log.base = raft_base(giver->raft);
     } else if (giver->repairing) {
-        log = wal_repair_log(storage_repair(disk_storage(giver->disk)), &base);
+        log = wal_repair_log(storage_repair(disk_storage(giver->disk)));
     } else {
         return false;
     }
     *ret = (struct peer_repair){.number = ask->number};
-    ret->result = (enum peer_repair_result)wal_supply_from(log, base, &want, ANSWER_BYTES_MAX,
+    ret->result = (enum peer_repair_result)wal_supply_from(&log, &want, ANSWER_BYTES_MAX,
                                                            &ret->prev, &ret->entries);
     return true;
 }
@@ -125,8 +124,8 @@ static bool ask_one(struct world *world, struct node *node, const struct node *g
 
 /* --- By a snapshot --------------------------------------------------------------------------- */
 
-/* The log around the damage is the committed one. What a snapshot does to another, which begins
- * anew behind it whatever is missing, is not judged here. */
+/* The log around the damage is the committed one. What a snapshot of another does to a log that
+ * ends otherwise, which begins anew behind it whatever is missing, is not judged here. */
 static bool agrees(const struct world *world, const struct wal_want *want)
 {
     const struct check_entry *entry = check_log_at(&world->check.oracle, want->anchor.index);
@@ -146,18 +145,16 @@ static void cover_own(struct world *world, struct node *node)
 {
     struct snapshot_meta meta = {0};
     struct conclave_error error;
-    struct wal_want before, after;
+    struct wal_want want;
     uint32_t aside;
-    bool wanted = wal_repair_want(storage_repair(disk_storage(node->disk)), &before);
-    if (wanted && !agrees(world, &before))
-        return;
+    bool wanted = wal_repair_want(storage_repair(disk_storage(node->disk)), &want);
     if (shelf_find(node->snapshots.shelf, true, &meta, &aside, &error) != CONCLAVE_OK)
         check_fail(&world->check, "a snapshot that is needed can be read", "n%u: %s",
                    world_index(world, node) + 1, error.message);
     else if (meta.last.index > 0)
         cover(node, meta.last);
     snapshot_meta_clear(&meta);
-    if (wanted && !wal_repair_want(storage_repair(disk_storage(node->disk)), &after))
+    if (wanted && !wal_repair_want(storage_repair(disk_storage(node->disk)), &want))
         report_mark(&world->report, SIM_MARK_REPAIR_COVERED);
 }
 

@@ -31,8 +31,8 @@ static int fetch(struct wal_repair *repair, const struct peer *peer, struct conc
         struct raft_id prev = {0};
         struct raft_runs entries = {0};
         cr_assert_lt(rounds, 1000, "it never ends");
-        enum wal_supply supply = wal_supply_from(&peer->log.entries, peer->log.base, &want,
-                                                 GIVEN_BYTES, &prev, &entries);
+        const struct wal_supplier log = {.log = &peer->log.entries, .base = peer->log.base};
+        enum wal_supply supply = wal_supply_from(&log, &want, GIVEN_BYTES, &prev, &entries);
         cr_assert_eq(supply, WAL_SUPPLY_HERE, "anchor %llu:%llu",
                      (unsigned long long)want.anchor.term, (unsigned long long)want.anchor.index);
         code = wal_repair_take(repair, prev, &entries, error);

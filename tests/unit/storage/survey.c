@@ -52,8 +52,9 @@ Test(survey, a_log_gives_what_it_has_and_says_what_it_has_not)
         const struct wal_want want = {
             .prev = wants[i].prev, .last = wants[i].last, .anchor = wants[i].anchor};
         log_with_a_gap(&log);
-        cr_assert_eq(wal_supply_from(&log, (struct raft_id){1, 4}, &want, 1 << 20, &prev, &given),
-                     wants[i].supply, "want %zu", i);
+        const struct wal_supplier supplier = {.log = &log, .base = {1, 4}};
+        cr_assert_eq(wal_supply_from(&supplier, &want, 1 << 20, &prev, &given), wants[i].supply,
+                     "want %zu", i);
         cr_assert_eq(given.entry_count, wants[i].count, "want %zu", i);
         if (wants[i].supply == WAL_SUPPLY_HERE)
             cr_assert_eq(prev.index, wants[i].prev.index, "want %zu", i);
