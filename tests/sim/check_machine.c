@@ -48,6 +48,7 @@ void check_machine_entry(struct world *world, struct node *node, const struct ra
             return;
         }
         reference_apply(&world->reference, entry);
+        watches_note(world);
     }
     const struct reference_entry *told = reference_at(&world->reference, index);
     if (node->altered)

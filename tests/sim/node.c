@@ -345,6 +345,7 @@ void node_start(struct world *world, struct node *node)
         report_mark(&world->report, SIM_MARK_RESTART_UNAPPLIED);
     check_start(&world->check, index, node->incarnation, start.start.hard_state, found.base,
                 &start.start.entries, start.start.applied_index);
+    watches_node_started(world, node);
     node_step(world, node, &start, 1);
     audit_start(world, node);
 }
@@ -354,6 +355,7 @@ static void node_forget(struct node *node)
     for (uint32_t i = 0; i < node->inbox.count; i++)
         event_drop(&node->inbox.items[i]);
     node->inbox.count = 0;
+    watches_node_forgotten(node);
     node->reads.count = 0;
     node->reads_in_core = 0;
     node->fresh_us = node->fresh_index = 0;

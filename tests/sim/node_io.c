@@ -128,6 +128,10 @@ void node_add_read(struct node *node, struct node_read read)
 
 static void answer_read(struct world *world, struct node *node, const struct node_read *read)
 {
+    if (watches_read(read->op)) {
+        watches_confirmed(world, node, read->op);
+        return;
+    }
     const struct op *op = &world->ops.items[read->op];
     /* Rule 41: looked at after it was executed, which may have been long after. */
     if (read->valid_until_us > 0 && node_clock(world, node) >= read->valid_until_us) {
@@ -193,6 +197,7 @@ void node_applied(struct world *world, struct node *node)
     audit_applied(world, node);
     if (!node->up)
         return; /* it differs */
+    watches_node_applied(world, node);
     node_answer_reads(world, node);
     report_event(&world->report, (struct record){.at_us = world->now_us,
                                                  .kind = RECORD_APPLIED,

@@ -34,7 +34,11 @@ enum sim_event_kind {
     SIM_REPAIR,   /* a node whose log is damaged asks the others */
     SIM_AUDIT,    /* a node tells the others once more what it applied; if a: one that was found to
                      differ starts again */
-    SIM_MARKS     /* ptr: a frame with such marks, a buf; b: the sender */
+    SIM_MARKS,    /* ptr: a frame with such marks, a buf; b: the sender */
+    SIM_HUB,      /* the node's subscriptions have their turn */
+    SIM_WATCHER,  /* the watcher of this number (in `node`) does something */
+    SIM_ASKED,    /* what watcher a says arrives: b = its operation, c = its id; ptr: a buf */
+    SIM_TOLD      /* a frame arrives at the watcher (in `node`): a = its id, ptr: a buf, or NULL */
 };
 
 struct sim_event {

@@ -148,7 +148,12 @@
     X(INSTALL_CONFIG, "configurations replaced by that of a snapshot")                  \
     X(RESTORED_AT_START, "starts that restored a snapshot")                             \
     X(START_BEHIND_BASE, "starts from a log that begins behind a snapshot")             \
-    X(START_BEFORE_ANEW, "starts with a snapshot that the log does not know")
+    X(START_BEFORE_ANEW, "starts with a snapshot that the log does not know")           \
+    X(WATCH_EVENT, "events told to watchers")                                           \
+    X(WATCH_AGAIN, "watches that went on elsewhere")                                    \
+    X(WATCH_LOST, "frames to watchers lost")                                            \
+    X(WATCH_STATE, "states told to watchers")                                           \
+    X(WATCH_ASKED, "progress marks that were asked for")
 
 enum sim_mark {
 #define SIM_MARK_ENUM(name, text) SIM_MARK_##name,

@@ -134,6 +134,11 @@ int store_apply(struct store *store, const struct session_input *inputs, size_t 
     return session_layer_apply(store->sessions, inputs, count, last_index, replies);
 }
 
+struct feed store_feed(struct store *store)
+{
+    return kv_watch_feed(store->kv);
+}
+
 const struct conclave_reply_sink *store_query(struct store *store, struct slice query)
 {
     reply_sink_clear(&store->answer);

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/error.h"
+#include "machine/feed.h"
 #include "machine/session_layer.h"
 #include "raft/raft.h"
 
@@ -41,6 +42,9 @@ MUST_USE int store_sync(struct store *store);
 /* As session_layer_apply. Open. */
 MUST_USE int store_apply(struct store *store, const struct session_input *inputs, size_t count,
                          uint64_t last_index, struct conclave_reply_sink *const *replies);
+
+/* The changes of keys. Open, until it is closed. */
+struct feed store_feed(struct store *store);
 
 /* Asks a query; the answer is valid until the next one. */
 const struct conclave_reply_sink *store_query(struct store *store, struct slice query);

@@ -117,6 +117,7 @@ void watcher_lost(struct watcher *watcher)
     watcher->number = 0;
     watcher->spent = 0;
     watcher->begun = watcher->stating = watcher->part = false;
+    watcher->age_ms = 0;
     watcher->open.count = 0;
     watcher->state.count = 0;
     watcher->ask = watcher->answered = 0;
@@ -149,10 +150,15 @@ static bool is_open(const struct watcher *watcher, uint32_t change)
     return false;
 }
 
+static uint64_t hash_of(const struct watcher *watcher, struct slice value)
+{
+    return watcher->oracle->hash ? watcher->oracle->hash(value) : oracle_hash(value);
+}
+
 static void take_event(struct watcher *watcher, const struct watch_event *event)
 {
     const struct oracle *oracle = watcher->oracle;
-    uint64_t value = event->kind == WATCH_PUT ? oracle_hash(event->value) : 0;
+    uint64_t value = event->kind == WATCH_PUT ? hash_of(watcher, event->value) : 0;
     if (event->revision < watcher->position)
         fail(watcher, "an event comes again, or late", event->revision);
     if (event->revision < watcher->last_revision)
@@ -236,7 +242,7 @@ static void take_item(struct watcher *watcher, const struct kv_item *item)
             (struct watcher_item){.key_bytes = (uint32_t)item->key.bytes};
         memcpy(watcher->state.items[at].key, item->key.data, item->key.bytes);
     }
-    watcher->state.items[at].value = item->version ? oracle_hash(item->value) : 0;
+    watcher->state.items[at].value = item->version ? hash_of(watcher, item->value) : 0;
 }
 
 /* The state of a key at a revision by the oracle; 0: there was none. */
@@ -330,8 +336,11 @@ bool watcher_take(struct watcher *watcher, struct slice body)
         take_state(watcher, &frame);
         break;
     case STREAM_PROGRESS:
+        watcher->age_ms = frame.age_ms;
         if (!watcher->part)
             settle(watcher, frame.position);
+        if (frame.ask && frame.ask == watcher->ask && frame.position <= watcher->ask_revision)
+            fail(watcher, "a mark is older than what it was asked for", frame.position);
         if (frame.ask)
             watcher->answered = frame.ask;
         break;

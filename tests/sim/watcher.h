@@ -24,6 +24,7 @@ struct oracle_change {
 struct oracle {
     struct oracle_change *items;
     uint32_t count, capacity;
+    uint64_t (*hash)(struct slice value); /* never 0; NULL: oracle_hash */
 };
 
 /* `above`: the revision before, unless several revisions were made at once. */
@@ -49,6 +50,8 @@ struct watcher {
     uint64_t number;   /* of the last frame; 0: none came */
     uint64_t granted, spent;
     uint64_t ask, answered; /* the last mark that was asked for, and told */
+    uint64_t ask_revision;  /* the mark has to be at or behind this one */
+    uint64_t age_ms;        /* of the last progress mark: what the node knows of the others */
     bool begun, stating, part;
     uint64_t last_revision; /* of the last event of this subscription */
 

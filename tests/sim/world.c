@@ -67,7 +67,7 @@ void world_destroy(struct world *world)
     while (queue_pop(&world->queue, &event)) {
         if (event.kind == SIM_DELIVER)
             network_forget(&event);
-        else if (event.kind == SIM_BULK || event.kind == SIM_MARKS)
+        else if (event.kind == SIM_BULK || event.kind >= SIM_MARKS)
             buf_unref(event.ptr);
     }
     queue_deinit(&world->queue);
@@ -75,6 +75,7 @@ void world_destroy(struct world *world)
         node_deinit(&world->nodes[i]);
     for (uint32_t i = 0; i < SIM_CLIENTS_MAX; i++)
         free(world->clients[i].commands.items);
+    watches_deinit(world);
     check_deinit(&world->check);
     reference_deinit(&world->reference);
     free(world->commits.items);
@@ -157,7 +158,7 @@ static void world_dispatch(struct world *world, const struct sim_event *event)
 {
     world->now_us = event->at_us;
     world->tick++;
-    world->events++;
+    world->events += event->kind < SIM_HUB; /* those of watches come on top */
     world_reseed(world, event);
     switch (event->kind) {
     case SIM_DELIVER:
@@ -197,6 +198,12 @@ static void world_dispatch(struct world *world, const struct sim_event *event)
     case SIM_AUDIT:
     case SIM_MARKS:
         audit_event(world, event);
+        break;
+    case SIM_HUB:
+    case SIM_WATCHER:
+    case SIM_ASKED:
+    case SIM_TOLD:
+        watches_event(world, event);
         break;
     case SIM_JOIN:
     case SIM_STOP:
@@ -345,6 +352,7 @@ static uint64_t calm_progress(const struct world *world)
     for (uint32_t i = 0; i < world->node_count; i++)
         progress += (world->nodes[i].exists ? machine_applied(world->nodes[i].machine) : 0) +
                     world->check.nodes[i].disk.count;
+    progress += world->watches.frames;
     return progress + world->bytes_received + world->ops.count - clients_pending(world) -
            operator_pending(world);
 }
@@ -445,7 +453,7 @@ static void world_calm(struct world *world)
             continue;
         if (calm_altered(world, &calm))
             continue;
-        if (calm_equal_states(world) && calm_members_rest(world)) {
+        if (calm_equal_states(world) && calm_members_rest(world) && watches_rest(world)) {
             calm_stays(world);
             return;
         }
@@ -478,6 +486,7 @@ struct world_result world_run(struct world *world, uint64_t steps)
     clients_start(world);
     faults_start(world);
     operator_start(world);
+    watches_start(world);
     for (uint32_t i = 0; i < world->node_count; i++)
         world_push(world, world_draw(world, 0, world->knobs.raft.election_timeout_us),
                    (struct sim_event){.kind = SIM_RESTART, .node = i});

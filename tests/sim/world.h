@@ -29,6 +29,7 @@
 #include "tests/sim/snapshots.h"
 #include "tests/sim/storage.h"
 #include "tests/sim/store.h"
+#include "tests/sim/watches.h"
 
 /* A read that the core has confirmed and the state machine has not reached yet. */
 struct node_read {
@@ -96,8 +97,10 @@ struct node {
     uint64_t session_clock_us;      /* leader: up to when cluster time is in the log */
     uint64_t start_applied;         /* index: the state machine had it when this life began */
     struct snapshots snapshots;
-    struct audit *audit; /* NULL: nobody compares; of this life */
-    bool altered;        /* what its machine holds is not what was applied */
+    struct audit *audit;    /* NULL: nobody compares; of this life */
+    bool altered;           /* what its machine holds is not what was applied */
+    struct stream_hub *hub; /* while it is up */
+    uint64_t hub_at_us;     /* of its next SIM_HUB; UINT64_MAX: none. Others are void */
 };
 
 struct client {
@@ -141,6 +144,7 @@ struct world {
     raft_node_id ids[SIM_NODES_MAX];
     struct node nodes[SIM_NODES_MAX];
     struct client clients[SIM_CLIENTS_MAX];
+    struct watches watches;
     RAFT_LIST(struct change, changes); /* number - 1 */
     struct raft_configuration *configuration;
     struct buf *configuration_payload;
@@ -331,6 +335,34 @@ void check_machine_state(struct world *world, struct node *node);
 
 /* A new store that gets its snapshot holds the same. */
 void check_machine_snapshot(struct world *world, struct node *node);
+
+/* --- watches.c ---------------------------------------------------------------------------------
+ */
+
+void watches_start(struct world *world);
+void watches_deinit(struct world *world);
+
+/* SIM_HUB .. SIM_TOLD. */
+void watches_event(struct world *world, const struct sim_event *event);
+
+/* The reference has applied another entry. */
+void watches_note(struct world *world);
+
+/* A node starts, and dies. */
+void watches_node_started(struct world *world, struct node *node);
+void watches_node_forgotten(struct node *node);
+
+/* It has applied something, or become a snapshot. */
+void watches_node_applied(struct world *world, struct node *node);
+
+/* Reads of the hubs have numbers of their own. True if this one is. */
+bool watches_read(uint64_t number);
+
+/* One was confirmed, and everything up to its index is applied. */
+void watches_confirmed(struct world *world, struct node *node, uint64_t number);
+
+/* All of them were told everything. */
+bool watches_rest(const struct world *world);
 
 /* --- members.c ---------------------------------------------------------------------------------
  */
