@@ -207,6 +207,8 @@ static bool gather_known(struct search *search)
             if (!know_item(search, op, k, &op->items[k]))
                 return false;
         }
+        if (op->code == CONCLAVE_COMPARE_FAILED && op_is_transaction(op))
+            continue; /* which revision the key is at it does not say */
         if (op->code == CONCLAVE_COMPARE_FAILED)
             know(search, op->cell, op->value, 0, op->revision);
         else if (op->kind == OP_PUT)
@@ -320,7 +322,7 @@ static bool observe(struct search *search, const struct state *state, const stru
         return true;
     if (op->code == CONCLAVE_COMPARE_FAILED) {
         if (!op->conditional || op->condition == key->mod_revision ||
-            op->value != key->mod_revision)
+            (op->value != key->mod_revision && !op_is_transaction(op)))
             return wrong(search, state, event, "its condition held, or another revision was told");
         return true;
     }

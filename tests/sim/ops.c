@@ -1,7 +1,7 @@
 #include "tests/sim/ops.h"
 
 #include "base/fatal.h"
-#include "codec/kv.h"
+#include "codec/kv_txn.h"
 #include "codec/session.h"
 #include "tests/sim/map.h"
 
@@ -80,6 +80,27 @@ bool command_decode(struct slice payload, uint64_t *ret_number)
     return true;
 }
 
+/* A conditional put, as a transaction. */
+static void transaction_pack(struct pack *pack, struct kv_command put)
+{
+    struct pack compares, steps;
+    pack_init(&compares, 0);
+    pack_init(&steps, 0);
+    kv_compare_pack(&compares, &(struct kv_compare){.what = KV_COMPARE_REVISION,
+                                                    .how = KV_COMPARE_EQUAL,
+                                                    .key = put.key,
+                                                    .number = put.condition.revision});
+    put.condition = (struct kv_condition){0};
+    kv_command_pack(&steps, &put);
+    const struct kv_command command = {
+        .opcode = KV_TXN,
+        .txn = {.compares = {1, {compares.buf->data, compares.bytes}},
+                .then = {1, {steps.buf->data, steps.bytes}}}};
+    kv_command_pack(pack, &command);
+    pack_deinit(&compares);
+    pack_deinit(&steps);
+}
+
 static void kv_pack(struct pack *pack, const struct op *op, uint64_t first)
 {
     struct kv_command command = {
@@ -105,7 +126,10 @@ static void kv_pack(struct pack *pack, const struct op *op, uint64_t first)
         command.bounds.to = key_encode(op->cell_end, end);
         break;
     }
-    kv_command_pack(pack, &command);
+    if (op_is_transaction(op))
+        transaction_pack(pack, command);
+    else
+        kv_command_pack(pack, &command);
     free(value);
 }
 
@@ -146,7 +170,7 @@ struct buf *command_encode(const struct op *op, uint64_t number)
     else
         session_pack(&pack, op, first);
     uint32_t missing = 0; /* optional fields: put has four, delete two */
-    if (plain && op->kind == OP_PUT)
+    if (plain && op->kind == OP_PUT && !op_is_transaction(op))
         missing = 4u - op->conditional;
     if (plain && op->kind == OP_DELETE)
         missing = 2u - op->conditional;
@@ -230,6 +254,27 @@ static bool outcome_decode(struct op *op, int code, struct slice body)
     return true;
 }
 
+/* As the put by itself would be answered, as far as it says. */
+static bool transaction_decode(struct op *op, int code, struct slice body)
+{
+    struct kv_txn_answer answer;
+    struct kv_step_answer step;
+    if (code != CONCLAVE_OK || kv_txn_answer_begin(body.data, body.bytes, &answer))
+        return false;
+    op->revision = answer.revision;
+    if (!answer.held) {
+        op->code = CONCLAVE_COMPARE_FAILED;
+        return kv_txn_answer_next(&answer, &step) == 0;
+    }
+    struct kv_outcome outcome;
+    if (kv_txn_answer_next(&answer, &step) != 1 || step.code != CONCLAVE_OK ||
+        kv_outcome_decode(step.body.data, step.body.bytes, &outcome) ||
+        outcome.revision != answer.revision)
+        return false;
+    op->value = outcome.value;
+    return kv_txn_answer_next(&answer, &step) == 0;
+}
+
 bool answer_decode(struct op *op, int code, struct slice body)
 {
     op->code = code;
@@ -251,6 +296,7 @@ bool answer_decode(struct op *op, int code, struct slice body)
     case OP_CLOSE:
         return code == CONCLAVE_OK && body.bytes == 0;
     default:
-        return outcome_decode(op, code, body);
+        return op_is_transaction(op) ? transaction_decode(op, code, body)
+                                     : outcome_decode(op, code, body);
     }
 }

@@ -95,6 +95,13 @@ static inline bool op_is_write(const struct op *op)
     return op->kind == OP_PUT || op->kind == OP_DELETE || op->kind == OP_DELETE_RANGE;
 }
 
+/* True for a conditional put that is sent as a transaction: if the key is at that revision, put.
+ * What it is at if not, the answer does not say. */
+static inline bool op_is_transaction(const struct op *op)
+{
+    return op->kind == OP_PUT && op->conditional && op->condition % 2 == 1;
+}
+
 static inline bool op_in_session(const struct op *op)
 {
     return op->session || op->kind == OP_OPEN;

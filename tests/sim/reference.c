@@ -2,7 +2,7 @@
 
 #include "base/fatal.h"
 #include "base/list.h"
-#include "codec/kv.h"
+#include "codec/kv_txn.h"
 #include "codec/session.h"
 #include "tests/sim/map.h"
 #include "tests/sim/ops.h"
@@ -160,12 +160,58 @@ static struct reference_reply delete_range(struct reference *reference,
     return outcome(CONCLAVE_OK, reference->revision, deleted);
 }
 
+static void put(struct reference *reference, struct reference_key *key, struct slice value)
+{
+    key->value = reference_value_hash(value);
+    key->mod_revision = ++reference->revision;
+    key->create_revision = key->version ? key->create_revision : key->mod_revision;
+    key->version++;
+}
+
+/* One compare of a modify revision, and one put if it holds: what the clients send. */
+static struct reference_reply transaction(struct reference *reference, const struct kv_txn *txn)
+{
+    struct kv_txn_reader compares, steps;
+    struct kv_compare compare;
+    struct kv_step step;
+    struct reference_reply reply = {.code = CONCLAVE_OK};
+    struct pack pack, answers;
+    kv_txn_begin(&compares, &txn->compares);
+    kv_txn_begin(&steps, &txn->then);
+    ASSERT(kv_txn_next_compare(&compares, &compare) == 1 && txn->compares.count == 1);
+    ASSERT(kv_txn_next_step(&steps, &step) == 1 && txn->then.count == 1);
+    struct reference_key *key = &reference->keys[key_decode(compare.key)];
+    uint64_t before = key->mod_revision;
+    bool held = before == compare.number;
+    pack_init(&answers, 0);
+    if (held) {
+        put(reference, key, step.command.value);
+        pack_array(&answers, 2);
+        pack_uint(&answers, CONCLAVE_OK);
+        kv_outcome_pack(&answers,
+                        &(struct kv_outcome){.revision = reference->revision, .value = before});
+    }
+    pack_init(&pack, 0);
+    kv_txn_answer_pack(
+        &pack,
+        &(struct kv_txn_answer){.revision = reference->revision, .held = held, .count = held},
+        (struct slice){answers.buf->data, answers.bytes});
+    ASSERT(pack.bytes <= sizeof reply.body);
+    memcpy(reply.body, pack.buf->data, pack.bytes);
+    reply.bytes = (uint32_t)pack.bytes;
+    pack_deinit(&pack);
+    pack_deinit(&answers);
+    return reply;
+}
+
 static struct reference_reply command_apply(struct reference *reference, struct slice bytes)
 {
     struct kv_command command;
     ASSERT(kv_command_decode(bytes.data, bytes.bytes, &command) == CONCLAVE_OK);
     if (command.opcode == KV_DELETE_RANGE)
         return delete_range(reference, &command);
+    if (command.opcode == KV_TXN)
+        return transaction(reference, &command.txn);
     struct reference_key *key = &reference->keys[key_decode(command.key)];
     uint64_t before = key->mod_revision;
     bool existed = key->version > 0;
@@ -176,10 +222,7 @@ static struct reference_reply command_apply(struct reference *reference, struct 
         reference->revision += existed;
         return outcome(CONCLAVE_OK, reference->revision, existed);
     }
-    key->value = reference_value_hash(command.value);
-    key->mod_revision = ++reference->revision;
-    key->create_revision = existed ? key->create_revision : key->mod_revision;
-    key->version++;
+    put(reference, key, command.value);
     return outcome(CONCLAVE_OK, reference->revision, before);
 }
 

@@ -12,7 +12,7 @@
 #include "raft/entries.h"
 #include "tests/sim/knobs.h"
 
-enum { REFERENCE_BODY_BYTES = 32 };
+enum { REFERENCE_BODY_BYTES = 48 };
 
 struct reference_reply {
     bool refused; /* by the sessions: the machine is not asked */
