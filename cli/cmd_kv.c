@@ -147,7 +147,8 @@ static int print_found(bool json, const struct conclave_kv_item *item, json_t *a
                                      output_bytes(item->value, item->value_bytes),
                                      "create_revision", output_uint(item->create_revision),
                                      "mod_revision", output_uint(item->mod_revision), "version",
-                                     output_uint(item->version), "age_ms", age));
+                                     output_uint(item->version), "lease",
+                                     item->lease ? output_uint(item->lease) : NULL, "age_ms", age));
     if (item->value_bytes > 0)
         fwrite(item->value, 1, item->value_bytes, stdout);
     /* Bytes stay bytes; only a person's next prompt should not stand behind them. */
