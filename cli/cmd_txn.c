@@ -37,7 +37,7 @@ static int flag_take(const struct args *args, const struct args_given *given,
     if (taken)
         return 0;
     return output_error(json, CONCLAVE_INVALID, NULL,
-                        "put K V [ttl=30s], get K, del K, del-prefix P, ls P",
+                        "put K V [ttl=30s], get K, del K, del-prefix P, ls P, pub T M [id=I]",
                         "--%s: '%.80s' is no step", given->name, given->value);
 }
 
@@ -73,6 +73,9 @@ static json_t *step_json(const struct conclave_txn_step *step)
     case CONCLAVE_TXN_KIND_GET:
         return json_pack("{s:o}", "item",
                          step->code == CONCLAVE_OK ? item_json(&step->item) : json_null());
+    case CONCLAVE_TXN_KIND_PUBLISH:
+        return json_pack("{s:o, s:b}", "sequence", output_uint(step->sequence), "duplicate",
+                         step->duplicate);
     case CONCLAVE_TXN_KIND_RANGE:
         items = json_array();
         if (items && conclave_kv_decode_range(&step->answer, range_json, items, &page))
@@ -129,6 +132,9 @@ static void print_step(const struct conclave_txn_step *step)
             print_item(&step->item);
         }
         putchar('\n');
+        return;
+    case CONCLAVE_TXN_KIND_PUBLISH:
+        printf("pub %llu\n", (unsigned long long)step->sequence);
         return;
     case CONCLAVE_TXN_KIND_RANGE:
         if (conclave_kv_decode_range(&step->answer, range_text, NULL, &page))

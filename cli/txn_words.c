@@ -150,6 +150,20 @@ static void prefix_add(struct conclave_txn *txn, enum conclave_txn_list list, co
         conclave_txn_range(txn, list, prefix, bytes, to, end_bytes, 0);
 }
 
+static bool publish_parse(struct conclave_txn *txn, enum conclave_txn_list list, char **words,
+                          int count)
+{
+    bool has_id = count == 4 && strncmp(words[3], "id=", 3) == 0;
+    if (count != 3 + has_id)
+        return false;
+    struct conclave_message message = {.data = words[2],
+                                       .bytes = strlen(words[2]),
+                                       .id = has_id ? words[3] + 3 : NULL,
+                                       .id_bytes = has_id ? strlen(words[3] + 3) : 0};
+    conclave_txn_publish(txn, list, words[1], strlen(words[1]), &message);
+    return true;
+}
+
 bool txn_step_parse(struct conclave_txn *txn, enum conclave_txn_list list, char *text)
 {
     char *words[TXN_WORDS_MAX];
@@ -158,6 +172,8 @@ bool txn_step_parse(struct conclave_txn *txn, enum conclave_txn_list list, char 
         return false;
     if (strcmp(words[0], "put") == 0)
         return put_parse(txn, list, words, count);
+    if (strcmp(words[0], "pub") == 0)
+        return publish_parse(txn, list, words, count);
     if (count != 2)
         return false;
     if (strcmp(words[0], "get") == 0)

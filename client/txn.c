@@ -153,6 +153,24 @@ void conclave_txn_range(struct conclave_txn *txn, enum conclave_txn_list list, c
                                  .limit = limit});
 }
 
+void conclave_txn_publish(struct conclave_txn *txn, enum conclave_txn_list list, const void *topic,
+                          size_t topic_bytes, const struct conclave_message *message)
+{
+    struct slice id = request_slice(message->id, message->id_bytes);
+    struct topic_publish publish = {
+        .name = request_slice(topic, topic_bytes), .count = 1, .have_ids = id.bytes > 0};
+    struct pack *pack = &txn->lists[list].pack;
+    if (!list_enter(txn, &txn->lists[list],
+                    topic_bytes + message->bytes + id.bytes + CONCLAVE_KV_OVERHEAD,
+                    CONCLAVE_TXN_KIND_PUBLISH))
+        return;
+    topic_publish_begin(pack, &publish);
+    topic_publish_data(pack, request_slice(message->data, message->bytes));
+    topic_publish_ids(pack, &publish);
+    if (publish.have_ids)
+        topic_publish_id(pack, id);
+}
+
 /* --- Committing ------------------------------------------------------------------------------- */
 
 /* By the functions that read such an answer by itself. */
@@ -163,6 +181,7 @@ static int step_decode(const struct kv_step_answer *told, struct conclave_txn_st
         .code = told->code, .reply = told->body.data, .reply_bytes = told->body.bytes};
     if (told->code && told->code != CONCLAVE_NOT_FOUND)
         return CONCLAVE_OK;
+    struct conclave_published published;
     int code = CONCLAVE_OK;
     switch (step->kind) {
     case CONCLAVE_TXN_KIND_PUT:
@@ -173,6 +192,10 @@ static int step_decode(const struct kv_step_answer *told, struct conclave_txn_st
         break;
     case CONCLAVE_TXN_KIND_GET:
         code = conclave_kv_decode_get(&step->answer, &step->item, NULL);
+        break;
+    case CONCLAVE_TXN_KIND_PUBLISH:
+        code = conclave_topic_decode_publish(&step->answer, 1, &published, &step->sequence);
+        step->duplicate = !code && published.duplicates > 0;
         break;
     case CONCLAVE_TXN_KIND_RANGE:
         break;

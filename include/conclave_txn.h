@@ -1,6 +1,7 @@
 /* conclave_txn.h - the transactions of libconclave's client.
  *
- * A transaction compares keys, and carries out one of two lists of steps: all at once, as one
+ * A transaction compares keys, and carries out one of two lists of steps, which change keys and
+ * publish to topics (conclave_topic.h): all at once, as one
  * revision of the store, or nothing at all. It is written step by step, committed once or more
  * often, and freed. A step that cannot be taken (INVALID, TOO_LARGE) is told by the commit.
  *
@@ -19,6 +20,7 @@
 #define CONCLAVE_TXN_H
 
 #include "conclave_kv.h"
+#include "conclave_topic.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -80,6 +82,11 @@ CONCLAVE_API void conclave_txn_range(struct conclave_txn *txn, enum conclave_txn
                                      const void *from, size_t from_bytes, const void *to,
                                      size_t to_bytes, uint64_t limit);
 
+/* Publishes a message to a topic. */
+CONCLAVE_API void conclave_txn_publish(struct conclave_txn *txn, enum conclave_txn_list list,
+                                       const void *topic, size_t topic_bytes,
+                                       const struct conclave_message *message);
+
 /* --- Committing --------------------------------------------------------------------------------
  */
 
@@ -87,7 +94,8 @@ enum conclave_txn_kind {
     CONCLAVE_TXN_KIND_PUT = 1,
     CONCLAVE_TXN_KIND_DELETE = 2, /* also of a range */
     CONCLAVE_TXN_KIND_GET = 3,
-    CONCLAVE_TXN_KIND_RANGE = 4
+    CONCLAVE_TXN_KIND_RANGE = 4,
+    CONCLAVE_TXN_KIND_PUBLISH = 5
 };
 
 /* What one step did. */
@@ -96,6 +104,8 @@ struct conclave_txn_step {
     int code; /* OK; get: NOT_FOUND; get, range: TOO_LARGE, there was no room left to answer it */
     struct conclave_kv_result result; /* put, delete */
     struct conclave_kv_item item;     /* get, if OK; valid until the result is released */
+    uint64_t sequence;                /* publish: of the message; */
+    bool duplicate;                   /* its id was published before, with that sequence */
     struct conclave_op answer;        /* range: for conclave_kv_decode_range; holds nothing */
 };
 
@@ -108,7 +118,7 @@ struct conclave_txn_result {
 };
 
 /* Commits it. CONCLAVE_OK: *ret_result is to be released, whichever list was carried out. Errors:
- * INVALID, TOO_LARGE, LEASE_EXPIRED, QUOTA (nothing changed). */
+ * INVALID, TOO_LARGE, LEASE_EXPIRED, QUOTA, NOT_FOUND (no such topic); nothing changed. */
 CONCLAVE_API CONCLAVE_MUST_USE int conclave_txn_commit(struct conclave_client *client,
                                                        const struct conclave_txn *txn,
                                                        uint32_t timeout_ms,

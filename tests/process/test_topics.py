@@ -123,6 +123,22 @@ class Commands(unittest.TestCase):
                           ["pub", "x", "y", "--expect-seq", "no"], ["pub", "x", "y", "--lines"]):
             self.assertEqual(self.cluster.run(*arguments).returncode, 2, arguments)
 
+    def test_a_transaction_publishes_and_changes_keys_at_once(self):
+        self.run_ok("topic", "create", "both")
+        result, = self.lines("txn", "--if", "absent(both/k)", "--then", "pub both x id=one",
+                             "--then", "put both/k v", "--else", "pub both never")
+        self.assertTrue(result["held"])
+        self.assertEqual(result["steps"][0], {"sequence": 1, "duplicate": False})
+        message, = self.lines("sub", "both", "--from", "first", "--no-wait")
+        self.assertEqual((message["data"], message["id"]), ("x", "one"))
+        self.assertEqual(message["revision"], result["revision"])
+        self.assertEqual(self.lines("get", "both/k")[0]["mod_revision"], result["revision"])
+        self.assertEqual(self.run_ok("txn", "--then", "pub both again id=one"), b"pub 1\n")
+        done = self.cluster.run("txn", "--then", "put both/k w", "--then", "pub none x")
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(self.run_ok("get", "both/k").rstrip(), b"v")
+        self.assertEqual(self.cluster.run("txn", "--then", "pub both").returncode, 2)
+
     def test_a_client_of_another_language(self):
         with wire.Connection(self.cluster.wait_leader().client) as connection:
             def call(kind, *body):

@@ -44,8 +44,9 @@ Test(txn_words, of_a_compare_name_what_how_and_the_key)
 
 Test(txn_words, of_a_step_are_a_verb_and_what_it_takes)
 {
-    static const char *const good[] = {
-        "put a b", "put a b ttl=30s", "put a b lease=7", "get a", "del a", "del-prefix a/", "ls a"};
+    static const char *const good[] = {"put a b", "put a b ttl=30s", "put a b lease=7",
+                                       "get a",   "del a",           "del-prefix a/",
+                                       "ls a",    "pub t m",         "pub t m id=i"};
     static const char *const bad[] = {"",
                                       "put",
                                       "put a",
@@ -55,7 +56,10 @@ Test(txn_words, of_a_step_are_a_verb_and_what_it_takes)
                                       "put a b ttl=0s",
                                       "put a b lease=x",
                                       "steal a",
-                                      "put a b ttl=1s x"};
+                                      "put a b ttl=1s x",
+                                      "pub t",
+                                      "pub t m i",
+                                      "pub t m id=i x"};
     struct conclave_txn *txn = conclave_txn_create();
     char room[64];
     for (size_t i = 0; i < sizeof good / sizeof *good; i++)
