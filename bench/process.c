@@ -14,7 +14,6 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -22,7 +21,6 @@ enum {
     PORT_FIRST = 11000,
     PORT_COUNT = 9000,
     PORT_TRIES = 2000,
-    STOP_TRIES = 1000, /* of 10 ms */
     EXIT_NO_PROGRAM = 127
 };
 
@@ -101,20 +99,6 @@ bool process_ended(pid_t *pid, int *ret_status)
         return false;
     *pid = 0;
     return true;
-}
-
-void process_stop(pid_t *pid)
-{
-    int status;
-    if (*pid <= 0)
-        return;
-    kill(*pid, SIGTERM);
-    for (int i = 0; i < STOP_TRIES; i++) {
-        if (process_ended(pid, &status))
-            return;
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-    }
-    process_kill(pid);
 }
 
 bool process_output(char *const *argv, const char *dir, char *output, size_t size)

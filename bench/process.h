@@ -18,9 +18,6 @@ int process_start(char *const *argv, const char *log, pid_t *ret_pid, int *ret_o
 /* SIGKILL, and waits until it is gone. */
 void process_kill(pid_t *pid);
 
-/* SIGTERM, SIGKILL if it does not end within some seconds. */
-void process_stop(pid_t *pid);
-
 /* True if it has ended; *pid is then 0. */
 bool process_ended(pid_t *pid, int *ret_status);
 
