@@ -23,6 +23,10 @@ int cmd_lock_run(const struct args *args);
 extern const struct args_flag cmd_elect_flags[];
 int cmd_elect_run(const struct args *args);
 
+/* cmd_store.c */
+extern const struct args_flag cmd_store_flags[];
+int cmd_store_run(const struct args *args);
+
 /* cmd_lease.c */
 int cmd_lease_run(const struct args *args);
 

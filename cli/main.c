@@ -88,6 +88,13 @@ static const struct args_command commands[] = {
      "  conclave txn --if 'absent(lock)' --then 'put lock me ttl=30s' --else 'get lock'\n"
      "  conclave txn --if 'rev(a)=7' --then 'put a x' --then 'del b'",
      false, cmd_txn_run},
+    {"store", "", 0, 0, cmd_store_flags, "Show how large the store is, set what it may be and keep",
+     "With a --quota puts that would take more are refused with exit code 7, deletes are taken, "
+     "and\n"
+     "with room again so are puts. The history is what older revisions and watches are read from;\n"
+     "what is too much of it goes by itself.",
+     "  conclave store\n  conclave store --quota 1GiB --history 200000 --history-age 7d", false,
+     cmd_store_run},
     {"lease", "grant DURATION|renew N|revoke N|ls [N]", 1, 2, no_flags,
      "Let keys live for a time that is renewed",
      "  grant DURATION   prints the number of a new lease: put K V --lease N\n"

@@ -180,6 +180,39 @@ conclave_kv_list(struct conclave_client *client, const struct conclave_kv_list_o
                  int (*item)(void *arg, const struct conclave_kv_item *item), void *arg,
                  struct conclave_kv_listed *ret_listed);
 
+/* --- The store ---------------------------------------------------------------------------------
+ */
+
+/* What the store keeps of the past, and how large it may be. */
+struct conclave_kv_settings {
+    uint64_t history_changes; /* at most 1,048,576 */
+    uint64_t history_bytes;
+    uint64_t history_age_ms; /* of cluster time; 0: any */
+    uint64_t quota_bytes;    /* that keys may take; 0: any number */
+};
+
+/* As a field of the settings that are to be set: leave it as it is. */
+#define CONCLAVE_KV_KEEP UINT64_MAX
+
+struct conclave_kv_usage {
+    uint64_t revision;
+    uint64_t compacted; /* the oldest revision that can be read */
+    uint64_t clock_ms;  /* cluster time */
+    struct conclave_kv_settings settings;
+    uint64_t keys,
+        bytes; /* what the quota counts: a key's bytes, its value's and 32; a lease: 96 */
+    uint64_t history_changes, history_bytes, leases;
+};
+
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_kv_usage(struct conclave_client *client,
+                                                     uint32_t timeout_ms,
+                                                     struct conclave_kv_usage *ret_usage);
+
+/* Errors: TOO_LARGE. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_kv_set(struct conclave_client *client,
+                                                   const struct conclave_kv_settings *settings,
+                                                   uint32_t timeout_ms);
+
 /* --- For conclave_client_submit ---------------------------------------------------------------
  *
  * Encoders write a command or query into the caller's buffer, to be given to a struct conclave_op

@@ -86,12 +86,22 @@ class Commands(unittest.TestCase):
         self.assertEqual(answer["steps"][0], {"deleted": 1})
         self.assertEqual([item["key"] for item in answer["steps"][1]["items"]], ["t/a"])
 
+    def test_the_store_tells_its_size_and_keeps_its_quota(self):
+        used = self.run_json(0, "store")[0]
+        self.assertFalse(used["full"])
+        self.assertEqual(used["history"]["changes_max"], 100000)
+        full = self.run_json(0, "store", "--quota", f"{used['bytes'] + 40}B")[0]
+        self.assertEqual(full["quota"], used["bytes"] + 40)
+        self.assertEqual(self.run_json(7, "put", "quota", "x" * 100)[0]["error"]["code"], "QUOTA")
+        self.run_code(0, "store", "--quota", "0B")
+        self.run_code(0, "put", "quota", "x" * 100)
+
     def test_wrong_usage_is_told_before_a_node_is_asked(self):
         for wrong in (["put", "a", "b", "--ttl", "soon"], ["put", "a", "b", "--ttl", "1s", "--lease", "1"],
                       ["lease", "grant", "1"], ["lease", "renew", "x"], ["lease", "steal", "1"],
                       ["txn", "--if", "rev(a)"], ["txn", "--if", "age(a)=1", "--then", "get a"],
                       ["txn", "--then", "put a"], ["txn", "--then", 'get "a'], ["txn"],
-                      ["get", "a", "--rev", "x"], ["get", "a", "--rev", "1", "--stale", "1s"]):
+                      ["get", "a", "--rev", "x"], ["store", "--quota", "1"], ["get", "a", "--rev", "1", "--stale", "1s"]):
             self.run_code(2, *wrong)
 
 
