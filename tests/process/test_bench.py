@@ -23,7 +23,7 @@ LIBRARIES = "/usr/share/gocode/src"
 
 
 def browser():
-    return next((path for name in ("chromium", "chromium-headless-shell")
+    return next((path for name in ("chromium-headless-shell", "chromium")
                  for path in [shutil.which(name)] if path), None)
 
 
@@ -227,7 +227,7 @@ class InABrowser(BenchTest):
 
     def test_page_shows_the_report(self):
         if not browser():
-            self.skipTest("chromium is not installed: scripts/setup.sh test")
+            self.skipTest("chromium-headless-shell is not installed: scripts/setup.sh test")
         report = self.report("put", "failover", "--duration", "2s", "--warmup", "0", "--sweep=1,8",
                              "--html", self.path("page.html"))
         with open(self.path("page.html"), encoding="ascii") as page:
