@@ -12,10 +12,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { PAUSE_FIRST_MS = 10, PAUSE_MAX_MS = 250 }; /* between two questions whether there is more */
+enum { FOLLOW_MS = 60000 };
 
 const struct args_flag cmd_sub_flags[] = {
     {"from", 0, "WHERE", "new", false,
@@ -32,6 +31,7 @@ struct sub {
     const char *topic, *exec;
     bool json, null, wait;
     enum conclave_from from;
+    uint64_t id;             /* of the topic */
     uint64_t position, left; /* left 0: without end */
     bool placed;             /* position is the sequence to go on with */
     int exit_code;
@@ -128,28 +128,73 @@ static int take(void *arg, const struct conclave_topic_message *message)
 /* --- Pages -------------------------------------------------------------------------------------
  */
 
-static void pause_ms(uint32_t ms)
+/* What comes, from where the pages ended on. */
+static int follow(struct sub *sub, struct conclave_subscription *subscription)
 {
-    struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000};
-    nanosleep(&pause, NULL);
+    bool limited = sub->left > 0;
+    while (!sub->exit_code && !output_failed() && !(limited && sub->left == 0)) {
+        struct conclave_subscription_event event;
+        int code = conclave_subscription_next(subscription, FOLLOW_MS, &event);
+        if (code == CONCLAVE_TIMEOUT)
+            continue; /* as long as it takes */
+        if (code == CONCLAVE_NOT_FOUND)
+            return output_error(sub->json, code, NULL, NULL, "the topic '%s' was deleted",
+                                sub->topic);
+        if (code != CONCLAVE_OK)
+            return connect_error(sub->args, sub->client, code);
+        if (event.kind == CONCLAVE_SUBSCRIPTION_MESSAGE)
+            (void)take(sub, &event.message);
+        else
+            report_gap(sub, event.dropped_last + 1);
+        if (event.kind == CONCLAVE_SUBSCRIPTION_DROPPED)
+            sub->position = event.dropped_last + 1;
+        output_flush();
+    }
+    return sub->exit_code;
 }
 
+static int subscribe(struct sub *sub)
+{
+    struct conclave_subscription_options options;
+    struct conclave_subscription *subscription = NULL;
+    struct conclave_error error;
+    conclave_subscription_options_init(&options);
+    options.endpoints = args_value(sub->args, "endpoints");
+    options.topic = sub->topic;
+    options.topic_bytes = strlen(sub->topic);
+    options.id = sub->id;
+    options.sequence = sub->position;
+    int code = conclave_subscription_create(&options, &subscription, &error);
+    if (code != CONCLAVE_OK)
+        return output_error(sub->json, code, NULL, NULL, "%s", error.message);
+    int exit_code = follow(sub, subscription);
+    conclave_subscription_destroy(subscription);
+    return exit_code;
+}
+
+static int failed(const struct sub *sub, int code)
+{
+    if (code == CONCLAVE_NOT_FOUND)
+        return output_error(sub->json, code, NULL, "'conclave topic create' makes one",
+                            "no topic '%s'", sub->topic);
+    return connect_error(sub->args, sub->client, code);
+}
+
+/* Pages of what there is, then what comes. */
 static int run(struct sub *sub)
 {
     bool limited = sub->left > 0;
-    uint32_t pause = PAUSE_FIRST_MS;
+    struct conclave_topic_info info;
+    int code = conclave_topic_info(sub->client, sub->topic, strlen(sub->topic), 0, &info);
+    if (code != CONCLAVE_OK)
+        return failed(sub, code);
+    sub->id = info.id;
     for (;;) {
         struct conclave_topic_page page = {0};
-        int code = conclave_topic_read(sub->client, sub->topic, strlen(sub->topic), sub->from,
-                                       sub->position, sub->left, 0, 0, take, sub, &page);
-        if (code == CONCLAVE_NOT_FOUND)
-            return output_error(sub->json, code, NULL, "'conclave topic create' makes one",
-                                "no topic '%s'", sub->topic);
+        code = conclave_topic_read(sub->client, sub->topic, strlen(sub->topic), sub->from,
+                                   sub->position, sub->left, 0, 0, take, sub, &page);
         if (code != CONCLAVE_OK)
-            return connect_error(sub->args, sub->client, code);
-        if (sub->placed && page.end < sub->position)
-            return output_error(sub->json, CONCLAVE_NOT_FOUND, NULL, "begin with --from first",
-                                "the topic '%s' was deleted and made anew", sub->topic);
+            return failed(sub, code);
         report_gap(sub, page.next);
         sub->from = CONCLAVE_FROM_SEQUENCE;
         sub->position = page.next;
@@ -157,13 +202,8 @@ static int run(struct sub *sub)
         output_flush();
         if (sub->exit_code || output_failed() || (limited && sub->left == 0))
             return sub->exit_code;
-        if (page.next < page.end)
-            continue;
-        if (!sub->wait)
-            return 0;
-        pause = page.count > 0 ? PAUSE_FIRST_MS : 2 * pause;
-        pause = pause > PAUSE_MAX_MS ? PAUSE_MAX_MS : pause;
-        pause_ms(pause);
+        if (page.next >= page.end)
+            return sub->wait ? subscribe(sub) : 0;
     }
 }
 

@@ -167,6 +167,8 @@ void stream_take_reply(struct client_stream *stream, const struct client_reply *
         return;
     }
     if (reply->code != CONCLAVE_OK || !reply->body_is_bin || reply->body.bytes == 0) {
+        if (reply->code == CONCLAVE_NOT_FOUND && stream->kind == STREAM_TOPIC)
+            stream->failed = reply->code; /* said by a node that knew all that was committed */
         end(stream, reply->code, now_ns);
         return;
     }

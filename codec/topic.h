@@ -214,4 +214,7 @@ MUST_USE int topic_read_answer_begin(const void *data, size_t bytes, struct topi
 /* 1 and *ret, 0 at the end, -1 if the rest is malformed. */
 MUST_USE int topic_read_answer_next(struct topic_read_answer *answer, struct topic_item *ret);
 
+/* One message, from wherever it is. Errors: MALFORMED. */
+MUST_USE int topic_item_read(struct cursor *cursor, struct topic_item *ret);
+
 #endif

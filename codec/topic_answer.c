@@ -237,21 +237,28 @@ int topic_read_answer_begin(const void *data, size_t bytes, struct topic_read_an
     return CONCLAVE_OK;
 }
 
-int topic_read_answer_next(struct topic_read_answer *answer, struct topic_item *ret)
+int topic_item_read(struct cursor *cursor, struct topic_item *ret)
 {
-    if (answer->count == 0)
-        return cursor_ok(&answer->items) ? 0 : -1;
-    struct fields fields = inner_begin(&answer->items);
+    struct fields fields = inner_begin(cursor);
     struct topic_item item = {.sequence = cursor_uint(fields_next(&fields))};
     item.revision = cursor_uint(fields_next(&fields));
     item.time_ms = cursor_uint(fields_next(&fields));
     item.message.data = cursor_bin(fields_next(&fields));
     if (fields_given(&fields))
         item.message.id = cursor_bin(fields_next(&fields));
-    inner_end(&fields, &answer->items);
-    if (!cursor_ok(&answer->items))
+    inner_end(&fields, cursor);
+    if (!cursor_ok(cursor))
+        return CONCLAVE_MALFORMED;
+    *ret = item;
+    return CONCLAVE_OK;
+}
+
+int topic_read_answer_next(struct topic_read_answer *answer, struct topic_item *ret)
+{
+    if (answer->count == 0)
+        return cursor_ok(&answer->items) ? 0 : -1;
+    if (topic_item_read(&answer->items, ret))
         return -1;
     answer->count--;
-    *ret = item;
     return 1;
 }

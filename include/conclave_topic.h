@@ -170,6 +170,60 @@ conclave_topic_decode_read(const struct conclave_op *op,
                            int (*message)(void *arg, const struct conclave_topic_message *message),
                            void *arg, struct conclave_topic_page *ret_page);
 
+/* --- Subscribing ------------------------------------------------------------------------------
+ *
+ * A subscription runs from a sequence through what there is into what comes, without a seam, served
+ * by any node; it goes on at another one by itself, each message once and none left out. It has a
+ * connection of its own and works only inside its calls; one thread at a time. What is not taken is
+ * not sent: a slow reader costs nobody anything. */
+
+struct conclave_subscription;
+
+struct conclave_subscription_options {
+    size_t size;           /* set by conclave_subscription_options_init */
+    const char *endpoints; /* as of a client */
+    void *zmq_context;     /* NULL: own */
+    const void *topic;
+    size_t topic_bytes;
+    uint64_t id;       /* of the topic, so that one made anew is not taken for it; 0: whichever */
+    uint64_t sequence; /* the first message wanted; 0: from now on */
+    uint32_t window_bytes; /* what may be on its way; 0: 1 MiB */
+};
+
+CONCLAVE_API void conclave_subscription_options_init(struct conclave_subscription_options *options);
+
+/* Waits for nothing. Errors: INVALID, TOO_LARGE, NO_MEMORY, described in *error. */
+CONCLAVE_API CONCLAVE_MUST_USE int
+conclave_subscription_create(const struct conclave_subscription_options *options,
+                             struct conclave_subscription **ret_subscription,
+                             struct conclave_error *error);
+CONCLAVE_API void conclave_subscription_destroy(struct conclave_subscription *subscription);
+
+enum conclave_subscription_kind {
+    CONCLAVE_SUBSCRIPTION_MESSAGE = 1,
+    CONCLAVE_SUBSCRIPTION_DROPPED = 2 /* by retention, before they were told: dropped_first to
+                                         dropped_last */
+};
+
+struct conclave_subscription_event {
+    enum conclave_subscription_kind kind;
+    struct conclave_topic_message message; /* valid until the next call */
+    uint64_t dropped_first, dropped_last;
+};
+
+/* The next event; waits up to timeout_ms. Errors: TIMEOUT: there was none, also if no node can be
+ * reached (conclave_subscription_describe tells); for good: NOT_FOUND (the topic is not there, or
+ * was made anew), INVALID, TOO_LARGE, MALFORMED (a node says what cannot be read). */
+CONCLAVE_API CONCLAVE_MUST_USE int
+conclave_subscription_next(struct conclave_subscription *subscription, uint32_t timeout_ms,
+                           struct conclave_subscription_event *ret_event);
+
+/* Edge-triggered, as conclave_client_fd. */
+CONCLAVE_API int conclave_subscription_fd(const struct conclave_subscription *subscription);
+
+/* Which node serves it, or why none does; valid until the next call. */
+CONCLAVE_API const char *conclave_subscription_describe(struct conclave_subscription *subscription);
+
 #ifdef __cplusplus
 }
 #endif

@@ -61,6 +61,19 @@ class Commands(unittest.TestCase):
         self.assertEqual(sub.communicate(timeout=60 * cluster.PATIENCE)[0], b"two\n")
         self.assertEqual(sub.returncode, 0)
 
+    def test_sub_ends_with_its_topic(self):
+        self.run_ok("topic", "create", "ends")
+        self.run_ok("pub", "ends", "one")
+        sub = subprocess.Popen(
+            [PROGRAM, "sub", "ends", "--from", "first", "-e", self.cluster.endpoints],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.cluster.processes.append(sub)
+        self.assertEqual(sub.stdout.readline(), b"one\n")
+        self.run_ok("topic", "delete", "ends", "--yes")
+        self.run_ok("topic", "create", "ends")
+        self.assertEqual(sub.wait(60 * cluster.PATIENCE), 1)
+        self.assertIn(b"the topic 'ends' was deleted", sub.stderr.read())
+
     def test_ids_and_expected_sequences(self):
         self.run_ok("topic", "create", "once")
         self.assertEqual(self.run_ok("pub", "once", "a", "--id", "x"), b"1\n")
@@ -215,6 +228,10 @@ class Killed(ClusterTest):
         self.cluster.wait_leader()
         done = self.cluster.run("topic", "create", "t", "--dedup", "1h", "--dedup-count", "1000000")
         self.assertEqual(done.returncode, 0, done.stderr)
+        sub = subprocess.Popen(
+            [PROGRAM, "sub", "t", "--from", "first", "-n", str(MESSAGES), "--json", "-e",
+             self.cluster.endpoints], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.cluster.processes.append(sub)
         publisher = wire.Publisher([node.client for node in self.cluster.nodes], b"t")
         self.addCleanup(publisher.close)
         for part in range(1, 4):
@@ -233,6 +250,10 @@ class Killed(ClusterTest):
         all_of_them = [self.check(publisher, node) for node in self.cluster.nodes]
         self.assertEqual(all_of_them[0], all_of_them[1])
         self.assertEqual(all_of_them[0], all_of_them[2])
+        told = [json.loads(line) for line in
+                sub.communicate(timeout=60 * cluster.PATIENCE)[0].splitlines()]
+        self.assertEqual([(line["sequence"], line["data"].encode()) for line in told],
+                         [(m[0], m[2]) for m in all_of_them[0][:MESSAGES]])
 
 
 if __name__ == "__main__":
