@@ -19,10 +19,10 @@ uint32_t peer_raft_fields(enum raft_message_type type)
     case RAFT_READ_RESPONSE:
         return 2;
     case RAFT_PREVOTE_REQUEST:
-    case RAFT_PREVOTE_RESPONSE:
-    case RAFT_VOTE_RESPONSE:
         return 2;
     case RAFT_VOTE_REQUEST:
+    case RAFT_PREVOTE_RESPONSE:
+    case RAFT_VOTE_RESPONSE:
         return 3;
     case RAFT_APPEND_REQUEST:
         return 5;
@@ -176,6 +176,7 @@ static int read_message(struct cursor *cursor, struct buf *frame, struct raft_me
     case RAFT_VOTE_RESPONSE:
         message->vote_response.granted = cursor_bool(cursor);
         message->vote_response.campaign_term = cursor_uint(cursor);
+        message->vote_response.incarnation = cursor_uint(cursor);
         break;
     case RAFT_APPEND_REQUEST:
         return read_append_request(cursor, frame, message);
@@ -216,6 +217,8 @@ static int read_raft(struct frame_reader *reader, struct buf *frame, struct peer
         raft_message_destroy(message);
         return code;
     }
+    if (type == RAFT_PREVOTE_REQUEST || type == RAFT_VOTE_REQUEST)
+        message->vote_request.incarnation = decoded->from.incarnation;
     decoded->raft = message;
     return CONCLAVE_OK;
 }

@@ -64,6 +64,7 @@ static void pack_raft(struct pack *pack, const struct raft_message *message)
     case RAFT_VOTE_RESPONSE:
         pack_bool(pack, message->vote_response.granted);
         pack_uint(pack, message->vote_response.campaign_term);
+        pack_uint(pack, message->vote_response.incarnation);
         break;
     case RAFT_APPEND_REQUEST:
         pack_id(pack, request->prev);

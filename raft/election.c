@@ -103,6 +103,7 @@ static void votes_ask(struct raft *raft, enum raft_message_type type, uint64_t t
         struct raft_message *message = raft_message_create(type, raft->options.id, id, term);
         message->vote_request.last = raft->log.last;
         message->vote_request.transfer = transfer;
+        message->vote_request.incarnation = raft->options.incarnation;
         raft_messages_add(to, message);
     }
 }
@@ -253,7 +254,9 @@ void raft_on_vote_request(struct raft *raft, const struct raft_message *message)
         raft_message_create(pre ? RAFT_PREVOTE_RESPONSE : RAFT_VOTE_RESPONSE, raft->options.id,
                             message->from, raft->hard.term);
     response->vote_response =
-        (struct raft_vote_response){.granted = granted, .campaign_term = message->term};
+        (struct raft_vote_response){.granted = granted,
+                                    .campaign_term = message->term,
+                                    .incarnation = message->vote_request.incarnation};
     raft_reply(raft, response); /* Rule 1: a vote leaves when it is durable */
 }
 
@@ -265,6 +268,10 @@ void raft_on_vote_response(struct raft *raft, const struct raft_message *message
     }
     struct raft_progress *peer = raft_peer(raft, message->from);
     if (!peer || !message->vote_response.granted)
+        return;
+    /* What a late message gives to another data directory under this id was given to a log that is
+     * lost: a blank disk must not lead with it. */
+    if (message->vote_response.incarnation != raft->options.incarnation)
         return;
     uint64_t campaign_term = message->vote_response.campaign_term;
     /* Rule 19: a pre-vote is never counted as a vote, nor the other way round. */

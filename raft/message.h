@@ -30,11 +30,13 @@ enum raft_message_type {
 struct raft_vote_request {
     struct raft_id last; /* the candidate's last entry */
     bool transfer;       /* VOTE_REQUEST: the leader itself asked for this election (Rule 21) */
+    uint64_t incarnation; /* of the candidate's data directory; the frame's own on the wire */
 };
 
 struct raft_vote_response {
     bool granted;
     uint64_t campaign_term; /* the term that was asked about: echoes the request's term */
+    uint64_t incarnation;   /* echoes the request's: whom it was given to */
 };
 
 /* AppendEntries (paper figure 2); empty ones are heartbeats. */

@@ -104,9 +104,10 @@ Test(documented, vote)
     struct raft_message *response = raft_message_create(RAFT_VOTE_RESPONSE, 178, 161, 4);
     response->vote_response.granted = true;
     response->vote_response.campaign_term = 4;
+    response->vote_response.incarnation = 153;
     EXPECT(encode(&node_178, response),
-           "\x9b\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xb2\xcc\xa1\x77\x01\x04\x04\xc3"
-           "\x04");
+           "\x9c\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xb2\xcc\xa1\x77\x01\x04\x04\xc3"
+           "\x04\xcc\x99");
 }
 
 Test(documented, session)

@@ -97,9 +97,11 @@ Test(peer, carries_vote_responses)
         struct raft_message *message = sample_message(types[i % 2], 5);
         message->vote_response.granted = granted;
         message->vote_response.campaign_term = value;
+        message->vote_response.incarnation = ~value;
         struct raft_message *got = round_trip(message);
         cr_assert_eq(got->vote_response.granted, granted);
         cr_assert_eq(got->vote_response.campaign_term, value);
+        cr_assert_eq(got->vote_response.incarnation, ~value);
         raft_message_destroy(got);
     }
 }

@@ -173,8 +173,9 @@ Test(peer_refuses, results_out_of_range)
 Test(peer_refuses, votes_that_are_no_booleans)
 {
     struct fields fields = {9, {1, 0, 77, 1, 2, 55, 1, 4, 9}};
-    cr_assert_eq(DECODE(&fields, "\xc3\x09", 2), CONCLAVE_OK);
-    cr_assert_eq(DECODE(&fields, "\x01\x09", 2), CONCLAVE_MALFORMED);
+    cr_assert_eq(DECODE(&fields, "\xc3\x09\x07", 3), CONCLAVE_OK);
+    cr_assert_eq(DECODE(&fields, "\x01\x09\x07", 3), CONCLAVE_MALFORMED);
+    cr_assert_eq(DECODE(&fields, "\xc3\x09", 2), CONCLAVE_MALFORMED, "for whom?");
 }
 
 Test(peer_refuses, names_and_endpoints_that_do_not_belong_in_a_log)

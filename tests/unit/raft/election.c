@@ -271,6 +271,42 @@ Test(election, votes_of_another_campaign_do_not_count)
     cluster_deinit(&c);
 }
 
+/* The disk under this id was lost since: what a late message gives was given to its log. */
+Test(election, votes_for_another_data_directory_do_not_count)
+{
+    cluster_setup(&c, 3, 1);
+    cluster_advance(&c, 2 * T_US);
+    cluster_timeout(&c, 1);
+    struct raft_message *late = vote_response(RAFT_PREVOTE_RESPONSE, 2, 1, 1, 2, true);
+    late->vote_response.incarnation = 99;
+    cluster_receive(&c, late);
+    cr_assert_eq(role(1), RAFT_PRECANDIDATE);
+    cluster_receive(&c, vote_response(RAFT_PREVOTE_RESPONSE, 2, 1, 1, 2, true));
+    cluster_persist_all(&c, 1);
+    late = vote_response(RAFT_VOTE_RESPONSE, 2, 1, 2, 2, true);
+    late->vote_response.incarnation = 99;
+    cluster_receive(&c, late);
+    cr_assert_eq(role(1), RAFT_CANDIDATE);
+    cluster_receive(&c, vote_response(RAFT_VOTE_RESPONSE, 2, 1, 2, 2, true));
+    cr_assert_eq(role(1), RAFT_LEADER);
+    cluster_deinit(&c);
+}
+
+Test(election, a_vote_says_whom_it_was_given_to)
+{
+    cluster_setup(&c, 3, 1);
+    cluster_advance(&c, 2 * T_US);
+    struct raft_message *request = vote_request(RAFT_VOTE_REQUEST, 2, 1, 2, (struct raft_id){1, 1});
+    request->vote_request.incarnation = 77;
+    cluster_receive(&c, request);
+    cluster_persist_all(&c, 1);
+    struct raft_message *answer = cluster_take(&c, 2, RAFT_VOTE_RESPONSE);
+    cr_assert(answer->vote_response.granted);
+    cr_assert_eq(answer->vote_response.incarnation, 77);
+    raft_message_destroy(answer);
+    cluster_deinit(&c);
+}
+
 Test(election, one_voter_counts_once_however_often_it_answers)
 {
     cluster_setup(&c, 5, 1);
