@@ -28,8 +28,8 @@ enum raft_message_type {
 /* RequestVote (paper figure 2; PreVote: dissertation 9.6). In a pre-vote `term` of the message is
  * the term the sender would campaign in, not one it has. */
 struct raft_vote_request {
-    struct raft_id last; /* the candidate's last entry */
-    bool transfer;       /* VOTE_REQUEST: the leader itself asked for this election (Rule 21) */
+    struct raft_id last;  /* the candidate's last entry */
+    bool transfer;        /* VOTE_REQUEST: the leader itself asked for this election (Rule 21) */
     uint64_t incarnation; /* of the candidate's data directory; the frame's own on the wire */
 };
 

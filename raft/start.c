@@ -158,7 +158,7 @@ int raft_start(struct raft *raft, struct raft_start *start)
     raft->life = start->life;
     raft_membership_commit(raft, raft->commit);
     /* Rule 40: higher than in any life before, so that no late answer is taken for one to this
-     * life's, and elsewhere than in another data directory, whose lives are counted from 1 too. 2^39
+     * life's, and elsewhere than in another data directory, whose lives begin at 1 too. 2^39
      * requests are enough for one. */
     raft->read_number =
         (raft->life << 40) + (raft->options.incarnation & ((UINT64_C(1) << 39) - 1));
