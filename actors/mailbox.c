@@ -10,21 +10,21 @@
 
 void inbox_open(struct inbox *inbox, void *context, const char *address)
 {
-    inbox->socket = zmq_socket(context, ZMQ_PULL);
-    ASSERT(inbox->socket);
-    socket_set_int(inbox->socket, ZMQ_RCVHWM, 0);
-    int failed = zmq_bind(inbox->socket, address);
+    inbox->source = (struct source){.socket = zmq_socket(context, ZMQ_PULL)};
+    ASSERT(inbox->source.socket);
+    socket_set_int(inbox->source.socket, ZMQ_RCVHWM, 0);
+    int failed = zmq_bind(inbox->source.socket, address);
     ASSERT(!failed);
 }
 
 void inbox_close(struct inbox *inbox)
 {
-    if (!inbox->socket)
+    if (!inbox->source.socket)
         return;
     for (struct envelope *envelope; (envelope = inbox_receive(inbox));)
         envelope_destroy(envelope);
-    zmq_close(inbox->socket);
-    inbox->socket = NULL;
+    zmq_close(inbox->source.socket);
+    inbox->source.socket = NULL;
 }
 
 struct envelope *inbox_receive(struct inbox *inbox)
@@ -32,10 +32,12 @@ struct envelope *inbox_receive(struct inbox *inbox)
     struct envelope *envelope;
     int bytes;
     do {
-        bytes = zmq_recv(inbox->socket, &envelope, sizeof(struct envelope *), ZMQ_DONTWAIT);
+        bytes = zmq_recv(inbox->source.socket, &envelope, sizeof(struct envelope *), ZMQ_DONTWAIT);
     } while (bytes < 0 && errno == EINTR);
-    if (bytes < 0)
+    if (bytes < 0) {
+        source_found_nothing(&inbox->source);
         return NULL;
+    }
     ASSERT((size_t)bytes == sizeof(struct envelope *));
     TSAN_ACQUIRE(envelope);
     return envelope;
@@ -43,9 +45,8 @@ struct envelope *inbox_receive(struct inbox *inbox)
 
 void inbox_wait(struct inbox *inbox, long timeout_ms)
 {
-    zmq_pollitem_t item = {.socket = inbox->socket, .events = ZMQ_POLLIN};
-    int result = zmq_poll(&item, 1, timeout_ms);
-    ASSERT(result >= 0 || zmq_errno() == EINTR);
+    struct source *source = &inbox->source;
+    sources_wait(&source, 1, timeout_ms);
 }
 
 void outbox_open(struct outbox *outbox, void *context, const char *address)

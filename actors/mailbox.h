@@ -8,9 +8,10 @@
 #define ACTORS_MAILBOX_H
 
 #include "actors/envelope.h"
+#include "transport/source.h"
 
 struct inbox {
-    void *socket;
+    struct source source;
 };
 
 struct outbox {

@@ -151,18 +151,15 @@ static long wait_ms(const struct network *network, uint64_t now_us)
 static void wait_for_work(struct actor *actor)
 {
     struct network *network = actor->state;
-    void *sockets[1 + PEERS_SOCKETS_MAX + CLIENT_PORTS];
-    zmq_pollitem_t items[1 + PEERS_SOCKETS_MAX + CLIENT_PORTS];
+    struct source *sources[1 + PEERS_SOURCES_MAX + CLIENT_PORTS];
+    _Static_assert(sizeof sources / sizeof *sources <= SOURCES_MAX, "all of them at once");
     size_t count = 0;
-    sockets[count++] = actor->inbox.socket;
-    count += peers_sockets(network->peers, sockets + count);
+    sources[count++] = &actor->inbox.source;
+    count += peers_sources(network->peers, sources + count);
     for (int i = 0; i < CLIENT_PORTS; i++)
         if (network->clients.ports[i])
-            sockets[count++] = clients_socket(network->clients.ports[i]);
-    for (size_t i = 0; i < count; i++)
-        items[i] = (zmq_pollitem_t){.socket = sockets[i], .events = ZMQ_POLLIN};
-    int result = zmq_poll(items, (int)count, wait_ms(network, clock_now_us()));
-    ASSERT(result >= 0 || zmq_errno() == EINTR);
+            sources[count++] = clients_source(network->clients.ports[i]);
+    sources_wait(sources, count, wait_ms(network, clock_now_us()));
 }
 
 /* The replies of the write that is followed have been sent. */

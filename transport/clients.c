@@ -33,7 +33,7 @@ struct known_client {
 };
 
 struct clients {
-    void *router;
+    struct source router;
     unsigned tag;
     struct meter *meter;                /* of all */
     struct known_client *by_routing_id; /* uthash */
@@ -49,24 +49,24 @@ int clients_create(void *context, const char *listen, unsigned tag, struct meter
     struct clients *clients = mem_zalloc(sizeof *clients);
     clients->tag = tag;
     clients->meter = meter_ref(meter);
-    clients->router = zmq_socket(context, ZMQ_ROUTER);
-    if (!clients->router) {
+    clients->router.socket = zmq_socket(context, ZMQ_ROUTER);
+    if (!clients->router.socket) {
         meter_unref(clients->meter);
         free(clients);
         return error_set(error, CONCLAVE_INTERNAL, "cannot make a socket: %s",
                          zmq_strerror(zmq_errno()));
     }
-    socket_set_int(clients->router, ZMQ_ROUTER_MANDATORY, 1);
-    socket_set_int(clients->router, ZMQ_ROUTER_HANDOVER, 1);
-    socket_set_int(clients->router, ZMQ_RCVHWM, CLIENTS_RECEIVE_HWM);
-    socket_set_int(clients->router, ZMQ_SNDHWM, CLIENTS_SEND_HWM);
-    socket_set_int64(clients->router, ZMQ_MAXMSGSIZE, CLIENTS_FRAME_BYTES_MAX);
-    socket_set_int(clients->router, ZMQ_HEARTBEAT_IVL, 5000);
-    socket_set_int(clients->router, ZMQ_HEARTBEAT_TIMEOUT, 15000);
-    socket_set_int(clients->router, ZMQ_HANDSHAKE_IVL, 5000);
-    socket_set_int(clients->router, ZMQ_BACKLOG, 1024);
-    socket_set_int(clients->router, ZMQ_LINGER, 500); /* last replies of a clean stop */
-    int code = endpoint_bind(clients->router, listen, "clients (--listen-client)", error);
+    socket_set_int(clients->router.socket, ZMQ_ROUTER_MANDATORY, 1);
+    socket_set_int(clients->router.socket, ZMQ_ROUTER_HANDOVER, 1);
+    socket_set_int(clients->router.socket, ZMQ_RCVHWM, CLIENTS_RECEIVE_HWM);
+    socket_set_int(clients->router.socket, ZMQ_SNDHWM, CLIENTS_SEND_HWM);
+    socket_set_int64(clients->router.socket, ZMQ_MAXMSGSIZE, CLIENTS_FRAME_BYTES_MAX);
+    socket_set_int(clients->router.socket, ZMQ_HEARTBEAT_IVL, 5000);
+    socket_set_int(clients->router.socket, ZMQ_HEARTBEAT_TIMEOUT, 15000);
+    socket_set_int(clients->router.socket, ZMQ_HANDSHAKE_IVL, 5000);
+    socket_set_int(clients->router.socket, ZMQ_BACKLOG, 1024);
+    socket_set_int(clients->router.socket, ZMQ_LINGER, 500); /* last replies of a clean stop */
+    int code = endpoint_bind(clients->router.socket, listen, "clients (--listen-client)", error);
     if (code) {
         clients_destroy(clients);
         return code;
@@ -86,13 +86,13 @@ void clients_destroy(struct clients *clients)
     }
     free(clients->slots);
     meter_unref(clients->meter);
-    zmq_close(clients->router);
+    zmq_close(clients->router.socket);
     free(clients);
 }
 
-void *clients_socket(struct clients *clients)
+struct source *clients_source(struct clients *clients)
 {
-    return clients->router;
+    return &clients->router;
 }
 
 /* A record for a new client: a fresh slot, or that of the client silent longest. */
@@ -155,9 +155,9 @@ unsigned client_handle_tag(client_handle client)
 
 struct buf *clients_receive(struct clients *clients, client_handle *ret_client)
 {
-    for (;;) {
+    while (!clients->router.quiet) {
         bool more;
-        struct buf *routing_id = frame_receive(clients->router, &more);
+        struct buf *routing_id = frame_receive_from(&clients->router, &more);
         if (!routing_id)
             return NULL;
         struct buf *frame = NULL;
@@ -167,7 +167,7 @@ struct buf *clients_receive(struct clients *clients, client_handle *ret_client)
             if (parts == 1)
                 delimited = frame->bytes == 0;
             buf_unref(frame);
-            frame = frame_receive(clients->router, &more);
+            frame = frame_receive_from(&clients->router, &more);
             if (!frame)
                 break;
             parts++;
@@ -181,6 +181,7 @@ struct buf *clients_receive(struct clients *clients, client_handle *ret_client)
             return frame;
         buf_unref(frame);
     }
+    return NULL;
 }
 
 /* NULL: forgotten. */
@@ -203,8 +204,9 @@ enum clients_outcome clients_send(struct clients *clients, client_handle client,
     bool gone = !known;
     if (!gone && (*frame)->bytes > FRAME_COPY_BYTES_MAX && !(*frame)->meter)
         buf_charge(*frame, known->meter);
-    if (!gone &&
-        !frame_send_bytes(clients->router, known->routing_id, known->routing_id_bytes, true)) {
+    source_touch(&clients->router);
+    if (!gone && !frame_send_bytes(clients->router.socket, known->routing_id,
+                                   known->routing_id_bytes, true)) {
         if (zmq_errno() == EAGAIN) {
             if (!(*frame)->meter)
                 buf_charge(*frame, known->meter);
@@ -218,8 +220,8 @@ enum clients_outcome clients_send(struct clients *clients, client_handle client,
         return CLIENTS_GONE;
     }
     /* Behind the routing id the pipe is chosen: the other parts go with it, or nowhere. */
-    bool sent = (!known->delimited || frame_send_bytes(clients->router, "", 0, true)) &&
-                frame_send(clients->router, buf_ref(*frame), false);
+    bool sent = (!known->delimited || frame_send_bytes(clients->router.socket, "", 0, true)) &&
+                frame_send(clients->router.socket, buf_ref(*frame), false);
     buf_unref(*frame);
     *frame = NULL;
     return sent ? CLIENTS_SENT : CLIENTS_GONE;

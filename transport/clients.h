@@ -29,7 +29,8 @@ MUST_USE int clients_create(void *context, const char *listen, unsigned tag, str
                             struct clients **ret_clients, struct conclave_error *error);
 void clients_destroy(struct clients *clients);
 
-void *clients_socket(struct clients *clients);
+/* To wait for: clients_receive has something only when it is not quiet. */
+struct source *clients_source(struct clients *clients);
 
 /* Counts the replies that the node holds for this client: those on their way to it, charged by who
  * makes them, and frames that wait to be sent, charged by clients_send. Borrowed. NULL: the client

@@ -44,8 +44,10 @@ struct buf *frame_receive(void *socket, bool *ret_more)
     struct message_buf *owner = mem_alloc(sizeof *owner);
     zmq_msg_init(&owner->message);
     if (receive_part(&owner->message, socket) < 0) {
+        int error = zmq_errno();
         zmq_msg_close(&owner->message);
         free(owner);
+        errno = error;
         return NULL;
     }
     atomic_init(&owner->buf.refs, 1);
@@ -56,6 +58,14 @@ struct buf *frame_receive(void *socket, bool *ret_more)
     TSAN_ACQUIRE(owner->buf.data);
     *ret_more = zmq_msg_more(&owner->message) != 0;
     return &owner->buf;
+}
+
+struct buf *frame_receive_from(struct source *source, bool *ret_more)
+{
+    struct buf *frame = frame_receive(source->socket, ret_more);
+    if (!frame)
+        source_found_nothing(source);
+    return frame;
 }
 
 static void unref_from_zmq(void *data, void *hint)

@@ -4,6 +4,7 @@
 #define TRANSPORT_FRAME_H
 
 #include "base/buf.h"
+#include "transport/source.h"
 
 #include <stdbool.h>
 
@@ -13,6 +14,9 @@ enum { FRAME_COPY_BYTES_MAX = 1024 };
 /* Receives one message part without waiting: a buf that owns it (one reference), *ret_more tells
  * whether another part of the same message follows. NULL: nothing there (EAGAIN). */
 struct buf *frame_receive(void *socket, bool *ret_more);
+
+/* The same from a source, which is quiet when there is nothing. */
+struct buf *frame_receive_from(struct source *source, bool *ret_more);
 
 /* Sends the bytes as one part without waiting and drops the caller's reference in every case.
  * False: not sent, the pipe is full or there is nobody (ROUTER: unknown routing id). */

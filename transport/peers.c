@@ -14,15 +14,15 @@ struct link {
     uint64_t id;
     char endpoint[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
     void *dealer;
-    void *bulk;           /* made when it is first needed; NULL: not yet */
-    void *monitor;        /* of the dealer: says when its connection breaks; NULL with it */
-    uint64_t heard_us;    /* last authentic frame, or when the link was made */
-    uint64_t patience_us; /* silence allowed, with jitter so that two nodes do not keep step */
+    void *bulk;            /* made when it is first needed; NULL: not yet */
+    struct source monitor; /* of the dealer: says when its connection breaks; NULL with it */
+    uint64_t heard_us;     /* last authentic frame, or when the link was made */
+    uint64_t patience_us;  /* silence allowed, with jitter so that two nodes do not keep step */
 };
 
 struct peers {
     void *context;
-    void *router;
+    struct source router;
     struct prng prng;
     struct link links[PEERS_LINKS_MAX];
     size_t link_count;
@@ -45,15 +45,15 @@ int peers_create(void *context, const char *listen, uint64_t seed, struct peers 
     struct peers *peers = mem_zalloc(sizeof *peers);
     peers->context = context;
     prng_init(&peers->prng, seed);
-    peers->router = zmq_socket(context, ZMQ_ROUTER);
-    if (!peers->router) {
+    peers->router.socket = zmq_socket(context, ZMQ_ROUTER);
+    if (!peers->router.socket) {
         free(peers);
         return error_set(error, CONCLAVE_INTERNAL, "cannot make a socket: %s",
                          zmq_strerror(zmq_errno()));
     }
-    set_liveness(peers->router);
-    socket_set_int(peers->router, ZMQ_RCVHWM, PEERS_RECEIVE_HWM);
-    int code = endpoint_bind(peers->router, listen, "peers (--listen)", error);
+    set_liveness(peers->router.socket);
+    socket_set_int(peers->router.socket, ZMQ_RCVHWM, PEERS_RECEIVE_HWM);
+    int code = endpoint_bind(peers->router.socket, listen, "peers (--listen)", error);
     if (code) {
         peers_destroy(peers);
         return code;
@@ -67,17 +67,17 @@ int peers_create(void *context, const char *listen, uint64_t seed, struct peers 
  * watching ends first. */
 static void link_close(struct link *link)
 {
-    if (link->monitor)
+    if (link->monitor.socket)
         (void)zmq_socket_monitor(link->dealer, NULL, 0);
     if (link->dealer)
         zmq_close(link->dealer);
     if (link->bulk)
         zmq_close(link->bulk);
-    if (link->monitor)
-        zmq_close(link->monitor);
+    if (link->monitor.socket)
+        zmq_close(link->monitor.socket);
     link->dealer = NULL;
     link->bulk = NULL;
-    link->monitor = NULL;
+    link->monitor.socket = NULL;
 }
 
 /* A node that is killed closes its connections: its peers need not wait for a timeout to notice.
@@ -90,16 +90,16 @@ static void link_watch(struct peers *peers, struct link *link)
              (unsigned long long)peers->monitors_made++);
     if (zmq_socket_monitor(link->dealer, address, ZMQ_EVENT_DISCONNECTED) != 0)
         return;
-    link->monitor = zmq_socket(peers->context, ZMQ_PAIR);
-    if (!link->monitor) {
+    link->monitor = (struct source){.socket = zmq_socket(peers->context, ZMQ_PAIR)};
+    if (!link->monitor.socket) {
         (void)zmq_socket_monitor(link->dealer, NULL, 0);
         return;
     }
-    socket_set_int(link->monitor, ZMQ_LINGER, 0);
-    if (zmq_connect(link->monitor, address) != 0) {
+    socket_set_int(link->monitor.socket, ZMQ_LINGER, 0);
+    if (zmq_connect(link->monitor.socket, address) != 0) {
         (void)zmq_socket_monitor(link->dealer, NULL, 0);
-        zmq_close(link->monitor);
-        link->monitor = NULL;
+        zmq_close(link->monitor.socket);
+        link->monitor.socket = NULL;
     }
 }
 
@@ -137,7 +137,7 @@ void peers_destroy(struct peers *peers)
         return;
     for (size_t i = 0; i < peers->link_count; i++)
         link_close(&peers->links[i]);
-    zmq_close(peers->router);
+    zmq_close(peers->router.socket);
     free(peers);
 }
 
@@ -161,7 +161,7 @@ void peers_set(struct peers *peers, const struct peer_address *addresses, size_t
             next[i] = *old;
             old->dealer = NULL; /* moved */
             old->bulk = NULL;
-            old->monitor = NULL;
+            old->monitor = (struct source){0};
             continue;
         }
         next[i].id = addresses[i].id;
@@ -210,26 +210,28 @@ bool peers_send_bulk(struct peers *peers, uint64_t id, struct buf *frame)
     return frame_send(link->bulk, frame, false);
 }
 
-size_t peers_sockets(const struct peers *peers, void *ret_sockets[])
+size_t peers_sources(struct peers *peers, struct source *ret_sources[])
 {
     size_t count = 0;
-    ret_sockets[count++] = peers->router;
+    ret_sources[count++] = &peers->router;
     for (size_t i = 0; i < peers->link_count; i++)
-        if (peers->links[i].monitor)
-            ret_sockets[count++] = peers->links[i].monitor;
+        if (peers->links[i].monitor.socket)
+            ret_sources[count++] = &peers->links[i].monitor;
     return count;
 }
 
 /* Reads one event, which is a message of two parts; what it says is known, since only one kind was
  * asked for (and MONITOR_STOPPED comes when nobody looks any more). */
-static bool take_event(void *monitor)
+static bool take_event(struct source *monitor)
 {
     bool more;
-    struct buf *part = frame_receive(monitor, &more);
+    if (!monitor->socket || monitor->quiet)
+        return false;
+    struct buf *part = frame_receive_from(monitor, &more);
     if (!part)
         return false;
     buf_unref(part);
-    while (more && (part = frame_receive(monitor, &more)))
+    while (more && (part = frame_receive_from(monitor, &more)))
         buf_unref(part);
     return true;
 }
@@ -239,7 +241,7 @@ bool peers_lost(struct peers *peers, uint64_t *ret_id)
     for (size_t i = 0; i < peers->link_count; i++) {
         struct link *link = &peers->links[i];
         bool lost = false;
-        while (link->monitor && take_event(link->monitor))
+        while (take_event(&link->monitor))
             lost = true;
         if (lost) {
             *ret_id = link->id;
@@ -251,9 +253,9 @@ bool peers_lost(struct peers *peers, uint64_t *ret_id)
 
 struct buf *peers_receive(struct peers *peers)
 {
-    for (;;) {
+    while (!peers->router.quiet) {
         bool more;
-        struct buf *routing_id = frame_receive(peers->router, &more);
+        struct buf *routing_id = frame_receive_from(&peers->router, &more);
         if (!routing_id)
             return NULL;
         buf_unref(routing_id);
@@ -261,7 +263,7 @@ struct buf *peers_receive(struct peers *peers)
         unsigned parts = 0;
         while (more) {
             buf_unref(frame);
-            frame = frame_receive(peers->router, &more);
+            frame = frame_receive_from(&peers->router, &more);
             if (!frame)
                 return NULL; /* libzmq delivers whole messages: cannot happen while it runs */
             parts++;
@@ -270,6 +272,7 @@ struct buf *peers_receive(struct peers *peers)
             return frame;
         buf_unref(frame);
     }
+    return NULL;
 }
 
 void peers_heard(struct peers *peers, uint64_t id, uint64_t now_us)

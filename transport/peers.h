@@ -12,6 +12,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/prng.h"
+#include "transport/source.h"
 
 enum {
     PEERS_FRAME_BYTES_MAX =
@@ -21,7 +22,7 @@ enum {
     PEERS_BULK_HWM = 8,         /* likewise of bulk data */
     PEERS_RECEIVE_HWM = 1000,
     PEERS_LINKS_MAX = CONCLAVE_MEMBERS_MAX + 8, /* and nodes that are no members now */
-    PEERS_SOCKETS_MAX = 1 + PEERS_LINKS_MAX
+    PEERS_SOURCES_MAX = 1 + PEERS_LINKS_MAX
 };
 
 struct peers;
@@ -47,9 +48,10 @@ bool peers_send(struct peers *peers, uint64_t id, struct buf *frame);
  * which nothing else must wait. It is made with the first such frame, which is then dropped. */
 bool peers_send_bulk(struct peers *peers, uint64_t id, struct buf *frame);
 
-/* The sockets to poll for reading, at most PEERS_SOCKETS_MAX: frames come on the first, news of
- * lost links on the others. Returns how many; they change with peers_set and peers_supervise. */
-size_t peers_sockets(const struct peers *peers, void *ret_sockets[]);
+/* What to wait for, at most PEERS_SOURCES_MAX: frames come on the first, news of lost links on the
+ * others. peers_receive and peers_lost have something only from one that is not quiet. Returns how
+ * many; they change with peers_set and peers_supervise. */
+size_t peers_sources(struct peers *peers, struct source *ret_sources[]);
 
 /* The next frame without waiting, one reference; NULL: none. Its sender is what its content proves,
  * never the routing id. Messages of more than one part are dropped. */

@@ -30,10 +30,10 @@ TestSuite(peers, .init = setup, .fini = teardown, .timeout = 60);
 
 static struct buf *receive(struct peers *peers)
 {
-    void *sockets[PEERS_SOCKETS_MAX];
-    cr_assert_geq(peers_sockets(peers, sockets), 1);
-    zmq_pollitem_t item = {.socket = sockets[0], .events = ZMQ_POLLIN};
-    cr_assert_eq(zmq_poll(&item, 1, 5000), 1);
+    struct source *sources[PEERS_SOURCES_MAX];
+    cr_assert_geq(peers_sources(peers, sources), 1);
+    sources_wait(sources, 1, 5000);
+    cr_assert_not(sources[0]->quiet);
     return peers_receive(peers);
 }
 
@@ -139,10 +139,10 @@ Test(peers, broken_connection_is_noticed_once)
     buf_unref(receive(three));
     cr_assert_not(peers_lost(one, &id));
     peers_destroy(three);
-    void *sockets[PEERS_SOCKETS_MAX];
-    cr_assert_eq(peers_sockets(one, sockets), 2);
-    zmq_pollitem_t item = {.socket = sockets[1], .events = ZMQ_POLLIN};
-    cr_assert_eq(zmq_poll(&item, 1, 5000), 1);
+    struct source *sources[PEERS_SOURCES_MAX];
+    cr_assert_eq(peers_sources(one, sources), 2);
+    sources_wait(sources + 1, 1, 5000);
+    cr_assert_not(sources[1]->quiet);
     cr_assert(peers_lost(one, &id));
     cr_assert_eq(id, 3);
     cr_assert_not(peers_lost(one, &id));
