@@ -30,6 +30,42 @@ static void repeat_marks(struct world *world, const struct node *node,
         report_mark(report, SIM_MARK_REPEAT_RESTART);
 }
 
+/* When the command was handed to a core. */
+static uint64_t proposed_us(const struct world *world, const struct raft_entry *entry)
+{
+    uint64_t number;
+    bool command = entry->kind == RAFT_ENTRY_COMMAND || entry->kind == RAFT_ENTRY_SESSION;
+    if (!command || !command_decode(entry->payload, &number) || number > world->ops.count)
+        return 0;
+    return world->ops.items[number].proposed_us;
+}
+
+/* The true time that is over at the latest when so much was measured, by the fastest clock. */
+static uint64_t least_us(const struct world *world, uint64_t ttl_ms)
+{
+    uint64_t us = (uint64_t)((double)ttl_ms * 1e3 * (1e6 / (double)world_fastest(world)));
+    return us > 2 ? us - 2 : 0; /* clocks tell whole microseconds */
+}
+
+/* A lease lives at least as long as was said, from the moment at which a leader took it. */
+static void ends_check(struct world *world, uint64_t index)
+{
+    for (uint32_t i = 0; i < world->reference.ends.count; i++) {
+        const struct reference_end *end = &world->reference.ends.items[i];
+        const struct reference_lease *lease = &end->lease;
+        report_mark(&world->report, SIM_MARK_LEASE_EXPIRED);
+        if (end->keys)
+            report_mark(&world->report, SIM_MARK_LEASE_KEYS_EXPIRED);
+        if (lease->term < world->reference.at.term)
+            report_mark(&world->report, SIM_MARK_LEASE_SURVIVED);
+        if (world->now_us < lease->from_us + least_us(world, lease->ttl_ms))
+            check_fail(&world->check, "a lease is never early",
+                       "lease %" PRIu64 " of %" PRIu64 " ms that began at %" PRIu64
+                       " us ends with entry %" PRIu64,
+                       lease->id, lease->ttl_ms, lease->from_us, index);
+    }
+}
+
 void check_machine_entry(struct world *world, struct node *node, const struct raft_entry *entry,
                          const struct conclave_reply_sink *reply)
 {
@@ -47,7 +83,8 @@ void check_machine_entry(struct world *world, struct node *node, const struct ra
                 world_index(world, node) + 1, index, reference_applied(&world->reference) + 1);
             return;
         }
-        reference_apply(&world->reference, entry);
+        reference_apply_from(&world->reference, entry, proposed_us(world, entry));
+        ends_check(world, index);
         watches_note(world);
     }
     const struct reference_entry *told = reference_at(&world->reference, index);

@@ -3,7 +3,6 @@
 #include "tests/sim/world.h"
 
 #include "base/list.h"
-#include "codec/session_clock.h"
 #include "machine/reply.h"
 
 /* Every answer an operation gets, of every kind, passes here once. */
@@ -13,6 +12,7 @@ static void op_end(struct world *world, uint64_t number, uint32_t node, enum op_
     op->state = state;
     if (state == OP_OK || state == OP_REFUSED || state == OP_UNKNOWN || state == OP_DENIED)
         op->finished = world->tick;
+    op->finished_us = world->now_us;
     report_event(&world->report,
                  (struct record){.at_us = world->now_us,
                                  .kind = RECORD_ANSWER,
@@ -35,6 +35,7 @@ uint64_t request_add(struct world *world, struct op op, uint32_t client, uint32_
     op.node = node;
     op.epoch = client < SIM_CLIENTS_MAX ? world->clients[client].epoch : 0;
     op.invoked = op.since = world->tick;
+    op.invoked_us = world->now_us;
     op.floor = world->check.oracle.count;
     return ops_add(&world->ops, op);
 }
@@ -48,31 +49,18 @@ void request_send(struct world *world, uint32_t node, uint64_t first, uint64_t c
 
 /* --- At a node -------------------------------------------------------------------------------- */
 
-/* As the network actor does. */
-static void add_clock(struct world *world, struct node *node, struct raft_batch *batch)
-{
-    uint64_t before_us = node->session_clock_us;
-    struct raft_entry entry;
-    if (raft_role(node->raft) != RAFT_LEADER || world->now_us < world->quiet_until_us ||
-        !session_clock_entry(&node->session_clock_us, node_clock(world, node),
-                             world->knobs.clock_step_us, &entry))
-        return;
-    raft_batch_add(batch, entry);
-    if ((node->session_clock_us - before_us) / 1000 > world->knobs.sessions.clock_step_max_ms)
-        report_mark(&world->report, SIM_MARK_CLOCK_CAPPED);
-}
-
 /* Commands that arrive together are one batch for the core. */
 static void request_propose(struct world *world, struct node *node, uint64_t first, uint64_t count)
 {
     struct raft_batch *batch = raft_batch_create((uint32_t)count + 1);
-    bool in_session = false;
+    bool timed = false;
     for (uint64_t number = first; number < first + count; number++)
-        in_session |= op_in_session(&world->ops.items[number]);
-    if (in_session)
-        add_clock(world, node, batch);
+        timed |= op_is_timed(&world->ops.items[number]);
+    if (timed)
+        clock_add(world, node, batch);
     for (uint64_t number = first; number < first + count; number++) {
-        const struct op *op = &world->ops.items[number];
+        struct op *op = &world->ops.items[number];
+        op->proposed_us = world->now_us;
         struct buf *buf = command_encode(op, number);
         raft_batch_add(batch,
                        (struct raft_entry){.origin = {.client = op->client + 1u, .request = number},

@@ -3,6 +3,7 @@
 #include "base/fatal.h"
 #include "base/list.h"
 #include "raft/raft.h"
+#include "tests/sim/history_leases.h"
 #include "tests/sim/map.h"
 
 #include <inttypes.h>
@@ -20,6 +21,7 @@ struct event {
     const struct op *op; /* with the answer, if there is one */
     uint64_t number;     /* of its first attempt */
     uint64_t invoked, finished;
+    uint64_t invoked_us, finished_us;
     bool change; /* it raised the revision to op->revision */
 
     /* Without an answer. Those of one class that nobody saw are taken in the order of their
@@ -41,6 +43,9 @@ struct known {
 
 struct state {
     struct op_item keys[SIM_KEYS]; /* version 0: there is no such key */
+    uint64_t from_us[SIM_KEYS];    /* HISTORY_OWN_LEASE: its time began then */
+    uint64_t ttl_ms[SIM_KEYS];
+    uint64_t least_us; /* something has ended that cannot have been over sooner */
     uint64_t revision;
     uint64_t latest; /* invocation of whatever is in the order so far */
     uint64_t used;   /* hash over the events without an answer that are in the order */
@@ -60,7 +65,8 @@ struct choice {
 struct search {
     RAFT_LIST(struct event, answered);   /* by revision, the change first */
     RAFT_LIST(struct event, unanswered); /* writes, by number */
-    bool *used;                          /* of unanswered */
+    bool *used;                          /* of unanswered, and of keys that go by themselves */
+    struct history_leases leases;
     uint64_t last_revision;
     struct known *known;
     struct map seen;   /* {revision, 0} -> the write that a read saw to be of that revision */
@@ -79,7 +85,7 @@ static bool is_change(const struct op *op)
 {
     if (op->kind == OP_PUT)
         return op->code == CONCLAVE_OK;
-    return !op_is_read(op) && op->code == CONCLAVE_OK && op->value > 0;
+    return op_is_write(op) && op->code == CONCLAVE_OK && op->value > 0;
 }
 
 /* Puts one logical operation, all attempts together, where it belongs. */
@@ -87,13 +93,15 @@ static void gather_one(struct search *search, const struct ops *ops, uint64_t fi
                        const uint64_t *again)
 {
     const struct op *begin = &ops->items[first];
-    struct event event = {.op = begin, .number = first, .invoked = begin->since, .finished = 0};
+    struct event event = {
+        .op = begin, .number = first, .invoked = begin->since, .invoked_us = begin->invoked_us};
     bool maybe = false;
     for (uint64_t at = first; at; at = again[at]) {
         const struct op *op = &ops->items[at];
         if (op->state == OP_OK && (event.finished == 0 || op->finished < event.finished)) {
             event.op = op;
             event.finished = op->finished;
+            event.finished_us = op->finished_us;
         }
         bool denied = op->state == OP_DENIED && op->code != CONCLAVE_FORGOTTEN;
         maybe |= op->state != OP_REFUSED && op->state != OP_UNDELIVERED && !denied;
@@ -103,10 +111,15 @@ static void gather_one(struct search *search, const struct ops *ops, uint64_t fi
         LIST_RESERVE(&search->answered);
         search->answered.items[search->answered.count++] = event;
     } else if (maybe && op_is_write(begin)) {
-        event.finished = UINT64_MAX;
+        event.finished = event.finished_us = UINT64_MAX;
         LIST_RESERVE(&search->unanswered);
         search->unanswered.items[search->unanswered.count++] = event;
     }
+}
+
+static bool told_of(const struct op *op)
+{
+    return op_is_read(op) || op_is_write(op) || op_begins_lease(op);
 }
 
 static int compare_events(const void *a, const void *b)
@@ -130,7 +143,7 @@ static void gather(struct search *search, const struct ops *ops)
         last[first] = i;
     }
     for (uint64_t i = 1; i <= ops->count; i++) {
-        if (ops->items[i].first == i && (op_is_read(&ops->items[i]) || op_is_write(&ops->items[i])))
+        if (ops->items[i].first == i && told_of(&ops->items[i]))
             gather_one(search, ops, i, again);
     }
     free(again);
@@ -207,6 +220,8 @@ static bool gather_known(struct search *search)
             if (!know_item(search, op, k, &op->items[k]))
                 return false;
         }
+        if (op->code == CONCLAVE_LEASE_EXPIRED)
+            continue;
         if (op->code == CONCLAVE_COMPARE_FAILED && op_is_transaction(op))
             continue; /* which revision the key is at it does not say */
         if (op->code == CONCLAVE_COMPARE_FAILED)
@@ -229,6 +244,7 @@ static void gather_classes(struct search *search)
         struct event *event = &search->unanswered.items[i];
         const struct op *op = event->op;
         uint64_t class = hash_mix(hash_mix(1, op->kind), ((uint64_t)op->cell << 32) | op->cell_end);
+        class = hash_mix(hash_mix(class, op->lease), op->ttl_ms);
         event->class = hash_mix(hash_mix(class, op->conditional), op->condition);
         event->before = UINT32_MAX;
         event->class_number = i;
@@ -263,12 +279,35 @@ static bool wrong(struct search *search, const struct state *state, const struct
 static bool item_equal(const struct op_item *a, const struct op_item *b)
 {
     return a->value == b->value && a->create_revision == b->create_revision &&
-           a->mod_revision == b->mod_revision && a->version == b->version;
+           a->mod_revision == b->mod_revision && a->version == b->version && a->lease == b->lease;
+}
+
+/* What was read, where a lease of the key alone has a number that only reads tell. */
+static bool item_fits(const struct op_item *seen, const struct op_item *key)
+{
+    struct op_item item = *key;
+    if (item.lease == HISTORY_OWN_LEASE && seen->lease > 0)
+        item.lease = seen->lease;
+    return item_equal(seen, &item);
+}
+
+/* How many keys go with the lease. */
+static uint64_t lease_erase(struct state *state, uint64_t lease)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < SIM_KEYS; i++) {
+        if (state->keys[i].version == 0 || state->keys[i].lease != lease)
+            continue;
+        state->keys[i] = (struct op_item){0};
+        count++;
+    }
+    return count;
 }
 
 /* Applies a write as the revision after the state's. False: it would change nothing there. */
-static bool write_apply(struct state *state, const struct op *op, uint64_t value)
+static bool write_apply(struct state *state, const struct event *event, uint64_t value)
 {
+    const struct op *op = event->op;
     uint64_t revision = state->revision + 1;
     struct op_item *key = &state->keys[op->cell];
     uint64_t deleted = 0;
@@ -279,12 +318,18 @@ static bool write_apply(struct state *state, const struct op *op, uint64_t value
         *key = (struct op_item){.value = value,
                                 .create_revision = key->version ? key->create_revision : revision,
                                 .mod_revision = revision,
-                                .version = key->version + 1};
+                                .version = key->version + 1,
+                                .lease = op->ttl_ms ? HISTORY_OWN_LEASE : op->lease};
+        state->from_us[op->cell] = op->ttl_ms ? event->invoked_us : 0;
+        state->ttl_ms[op->cell] = op->ttl_ms;
         deleted = 1;
         break;
     case OP_DELETE:
         deleted = key->version > 0;
         *key = (struct op_item){0};
+        break;
+    case OP_REVOKE:
+        deleted = lease_erase(state, op->lease);
         break;
     default:
         for (uint32_t i = op->cell; i < op->cell_end; i++) {
@@ -302,9 +347,22 @@ static uint64_t deletes(const struct state *state, const struct op *op)
 {
     uint32_t end = op->kind == OP_DELETE ? op->cell + 1 : op->cell_end;
     uint64_t count = 0;
-    for (uint32_t i = op->cell; i < end; i++)
+    for (uint32_t i = 0; op->kind == OP_REVOKE && i < SIM_KEYS; i++)
+        count += state->keys[i].version > 0 && state->keys[i].lease == op->lease;
+    for (uint32_t i = op->cell; op->kind != OP_REVOKE && i < end; i++)
         count += state->keys[i].version > 0;
     return count;
+}
+
+/* A lease that holds a key is there. */
+static bool lease_is_gone(struct search *search, const struct state *state,
+                          const struct event *event)
+{
+    for (uint32_t i = 0; i < SIM_KEYS; i++) {
+        if (state->keys[i].version && state->keys[i].lease == event->op->lease)
+            return wrong(search, state, event, "its lease was refused as over, and held a key");
+    }
+    return true;
 }
 
 /* An answer that changed nothing: is it that of the state? */
@@ -312,13 +370,17 @@ static bool observe(struct search *search, const struct state *state, const stru
 {
     const struct op *op = event->op;
     const struct op_item *key = &state->keys[op->cell];
-    if (op->kind == OP_GET && !item_equal(&op->items[0], key))
+    if (op->kind == OP_GET && !item_fits(&op->items[0], key))
         return wrong(search, state, event, "it saw another value or version");
     for (uint32_t i = 0; op->kind == OP_RANGE && i < SIM_KEYS; i++) {
-        if (!item_equal(&op->items[i], &state->keys[i]))
+        if (!item_fits(&op->items[i], &state->keys[i]))
             return wrong(search, state, event, "it saw another value or version");
     }
     if (op_is_read(op))
+        return true;
+    if (op->code == CONCLAVE_LEASE_EXPIRED)
+        return lease_is_gone(search, state, event);
+    if (!op_is_write(op))
         return true;
     if (op->code == CONCLAVE_COMPARE_FAILED) {
         if (!op->conditional || op->condition == key->mod_revision ||
@@ -339,7 +401,7 @@ static bool change(struct search *search, struct state *state, const struct even
     uint64_t before = op->kind == OP_PUT ? state->keys[op->cell].mod_revision : deletes(state, op);
     if (before != op->value)
         return wrong(search, state, event, "it replaced something else");
-    if (!write_apply(state, op, op->first))
+    if (!write_apply(state, event, op->first))
         return wrong(search, state, event, "its condition did not hold, or it changed nothing");
     return true;
 }
@@ -347,6 +409,8 @@ static bool change(struct search *search, struct state *state, const struct even
 /* Real time: nothing comes after what began when it was over. */
 static bool in_time(struct search *search, const struct state *state, const struct event *event)
 {
+    if (event->finished_us < state->least_us)
+        return wrong(search, state, event, "it was over before a lease that ended before can be");
     return event->finished >= state->latest ||
            wrong(search, state, event, "it was over when one before it in the order began");
 }
@@ -382,12 +446,14 @@ static bool observe_all(struct search *search, struct state *state)
 static uint64_t state_hash(const struct state *state)
 {
     uint64_t hash = hash_mix(state->revision, state->used);
-    hash = hash_mix(hash, state->latest);
+    hash = hash_mix(hash_mix(hash, state->latest), state->least_us);
     for (uint32_t i = 0; i < SIM_KEYS; i++) {
         hash = hash_mix(hash, state->keys[i].value);
         hash = hash_mix(hash, state->keys[i].create_revision);
         hash = hash_mix(hash, state->keys[i].mod_revision);
         hash = hash_mix(hash, state->keys[i].version);
+        hash = hash_mix(hash, state->keys[i].lease);
+        hash = hash_mix(hash, state->from_us[i]);
     }
     return hash;
 }
@@ -425,7 +491,7 @@ static bool try_unanswered(struct search *search, struct state *state, uint32_t 
     if (map_get(&search->seen, state->revision + 1, 0, &write) && write != event->number)
         return false;
     struct state from = *state;
-    if (!write_apply(state, event->op, event->seen_at ? event->number : ANONYMOUS) ||
+    if (!write_apply(state, event, event->seen_at ? event->number : ANONYMOUS) ||
         !allowed(search, &from, state, event->op))
         return false;
     take_time(state, event->invoked);
@@ -434,7 +500,43 @@ static bool try_unanswered(struct search *search, struct state *state, uint32_t 
     return true;
 }
 
-/* The next event to be tried at the choice; UINT32_MAX: there is none. */
+/* The lease of a key ends, as the next revision. */
+static bool try_end(struct search *search, struct state *state, uint32_t cell)
+{
+    static const struct op end = {.kind = OP_REVOKE};
+    const struct state from = *state;
+    uint64_t lease = state->keys[cell].lease, ends_us, write;
+    for (uint32_t i = 0; i < cell; i++) {
+        if (lease != HISTORY_OWN_LEASE && state->keys[i].version && state->keys[i].lease == lease)
+            return false; /* tried with that key */
+    }
+    if (state->keys[cell].version == 0 || lease == 0 ||
+        map_get(&search->seen, state->revision + 1, 0, &write))
+        return false;
+    state->revision++;
+    if (lease == HISTORY_OWN_LEASE) {
+        ends_us = history_ends_us(&search->leases, state->from_us[cell], state->ttl_ms[cell]);
+        state->keys[cell] = (struct op_item){0};
+    } else {
+        if (!history_lease_may_end(&search->leases, lease, state->revision, &ends_us))
+            return false;
+        lease_erase(state, lease);
+    }
+    if (ends_us > state->least_us)
+        state->least_us = ends_us;
+    return search->answered.items[state->next].finished_us >= ends_us &&
+           allowed(search, &from, state, &end);
+}
+
+static bool try_candidate(struct search *search, struct state *state, uint32_t at)
+{
+    if (at >= search->unanswered.count)
+        return try_end(search, state, at - search->unanswered.count);
+    return try_unanswered(search, state, at);
+}
+
+/* The next event to be tried at the choice, or behind them the keys that may go by themselves;
+ * UINT32_MAX: there is none. */
 static uint32_t candidate(const struct search *search, struct choice *choice)
 {
     uint32_t count = search->unanswered.count;
@@ -451,7 +553,7 @@ static uint32_t candidate(const struct search *search, struct choice *choice)
         }
         return at;
     }
-    return UINT32_MAX;
+    return choice->looked < count + SIM_KEYS ? choice->looked++ : UINT32_MAX;
 }
 
 /* The next way on from the last choice; false: there is none from any. */
@@ -464,7 +566,7 @@ static bool backtrack(struct search *search, struct state *state)
         choice->placed = UINT32_MAX;
         for (uint32_t at; (at = candidate(search, choice)) != UINT32_MAX;) {
             *state = choice->before;
-            if (!try_unanswered(search, state, at))
+            if (!try_candidate(search, state, at))
                 continue;
             search->used[at] = true;
             choice->placed = at;
@@ -530,18 +632,24 @@ static enum history_verdict search_run(struct search *search)
     return HISTORY_UNDECIDED;
 }
 
-enum history_verdict history_check(const struct ops *ops, char *text, size_t size)
+enum history_verdict history_check(const struct ops *ops, uint64_t fastest, char *text, size_t size)
 {
     struct search search = {.text = text, .size = size};
     if (ops->count == 0)
         return HISTORY_LINEARIZABLE;
     gather(&search, ops);
-    search.used = mem_zalloc((search.unanswered.count + 1) * sizeof *search.used);
+    search.used = mem_zalloc((search.unanswered.count + SIM_KEYS) * sizeof *search.used);
     enum history_verdict verdict = HISTORY_VIOLATED;
-    if (gather_known(&search)) {
+    history_leases_init(&search.leases, ops, fastest);
+    uint64_t early = history_refused_early(&search.leases, ops);
+    if (early) {
+        snprintf(text, size, "operation %" PRIu64 " was refused sooner than its lease can be over",
+                 early);
+    } else if (gather_known(&search)) {
         gather_classes(&search);
         verdict = search_run(&search);
     }
+    history_leases_deinit(&search.leases);
     free(search.answered.items);
     free(search.unanswered.items);
     free(search.used);

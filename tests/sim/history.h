@@ -9,6 +9,9 @@
  * finished when it began. An operation that was surely not applied takes effect nowhere. A command
  * of a session counts once, however often it was sent, from its first sending to its first answer.
  *
+ * A key that has a lease may also go by itself, as a revision that nobody is answered with
+ * (tests/sim/history_leases.h).
+ *
  * It looks only at ops_*: at what clients saw, not at the log. */
 #ifndef TESTS_SIM_HISTORY_H
 #define TESTS_SIM_HISTORY_H
@@ -23,7 +26,9 @@ enum history_verdict {
     HISTORY_UNDECIDED /* the search took too many steps */
 };
 
-/* VIOLATED: the reason is in text[size]. */
-enum history_verdict history_check(const struct ops *ops, char *text, size_t size);
+/* `fastest`: of the clocks that measured leases, in millionths of the true time. VIOLATED: the
+ * reason is in text[size]. */
+enum history_verdict history_check(const struct ops *ops, uint64_t fastest, char *text,
+                                   size_t size);
 
 #endif

@@ -179,6 +179,24 @@ static void draw_alter(struct knobs *knobs, const struct prng *prng)
     knobs->on[SIM_FAULT_WIPE] = false;
 }
 
+/* Leases that end within the run. Cluster time that is not written makes them longer, so it is
+ * written often. */
+static void draw_ttl(struct knobs *knobs, const struct prng *prng)
+{
+    struct prng own = *prng;
+    uint64_t timeout_us = knobs->raft.election_timeout_us;
+    struct session_limits *limits = &knobs->sessions;
+    prng_init(&own, prng_next(&own) ^ 0x77);
+    if (prng_below(&own, 2) > 0 || knobs->on[SIM_FAULT_ALTER])
+        return; /* a key that was altered may end before it is met */
+    knobs->ttl_chance = PICK(&own, 150, 400, 800);
+    knobs->ttl_ms_max = timeout_us / 1000 * PICK(&own, 1, 1, 3, 8);
+    uint64_t step_us = timeout_us / PICK(&own, 1, 4, 20);
+    if (knobs->clock_step_us > step_us)
+        knobs->clock_step_us = step_us;
+    limits->clock_lag_ms = (knobs->clock_step_us + 999) / 1000;
+}
+
 void knobs_draw(struct knobs *knobs, struct prng *prng)
 {
     memset(knobs, 0, sizeof *knobs);
@@ -203,6 +221,7 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     draw_snapshots(knobs, prng);
     knobs->chance[SIM_FAULT_ROT_SNAPSHOT] = PICK(prng, 50, 300, 1000);
     draw_alter(knobs, prng);
+    draw_ttl(knobs, prng);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if (!knobs->on[i])
             knobs->chance[i] = 0;

@@ -127,6 +127,8 @@ struct knobs {
     uint64_t idle_chance;    /* it does nothing for long */
     uint64_t clock_step_us;  /* leaders write cluster time at most so often */
     struct session_limits sessions;
+    uint64_t ttl_chance; /* a command is about a lease, or a key that ends; 0: none is, ever */
+    uint64_t ttl_ms_max;
     uint64_t leader_guess_chance; /* a client asks the node that it takes for the leader */
 };
 

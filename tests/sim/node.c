@@ -345,6 +345,7 @@ void node_start(struct world *world, struct node *node)
         report_mark(&world->report, SIM_MARK_RESTART_UNAPPLIED);
     check_start(&world->check, index, node->incarnation, start.start.hard_state, found.base,
                 &start.start.entries, start.start.applied_index);
+    node->clock_at_us = node->due_ms = UINT64_MAX;
     watches_node_started(world, node);
     node_step(world, node, &start, 1);
     audit_start(world, node);

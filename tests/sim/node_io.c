@@ -197,6 +197,7 @@ void node_applied(struct world *world, struct node *node)
     audit_applied(world, node);
     if (!node->up)
         return; /* it differs */
+    clock_update(world, node);
     watches_node_applied(world, node);
     node_answer_reads(world, node);
     report_event(&world->report, (struct record){.at_us = world->now_us,

@@ -229,8 +229,10 @@ static void view_marks(struct world *world, struct node *node, const struct chec
 {
     struct report *report = &world->report;
     if (after->role == RAFT_LEADER &&
-        (before->role != RAFT_LEADER || before->hard_state.term != after->hard_state.term))
+        (before->role != RAFT_LEADER || before->hard_state.term != after->hard_state.term)) {
         node->session_clock_us = node->now_us;
+        clock_update(world, node);
+    }
     if (after->role == RAFT_LEADER && before->role != RAFT_LEADER) {
         report_mark(report, SIM_MARK_LEADER);
         const struct check_node *at = &world->check.nodes[world_index(world, node)];

@@ -1,6 +1,7 @@
 #include "tests/sim/ops.h"
 
 #include "base/fatal.h"
+#include "codec/kv_lease.h"
 #include "codec/kv_txn.h"
 #include "codec/session.h"
 #include "tests/sim/map.h"
@@ -103,8 +104,9 @@ static void transaction_pack(struct pack *pack, struct kv_command put)
 
 static void kv_pack(struct pack *pack, const struct op *op, uint64_t first)
 {
-    struct kv_command command = {
-        .condition = {.given = op->conditional, .revision = op->condition}};
+    struct kv_command command = {.condition = {.given = op->conditional, .revision = op->condition},
+                                 .lease = op->lease,
+                                 .ttl_ms = op->ttl_ms};
     uint8_t key[KEY_BYTES], end[KEY_BYTES];
     uint8_t *value = mem_zalloc(sizeof first + op->pad);
     memcpy(value, &first, sizeof first);
@@ -118,6 +120,15 @@ static void kv_pack(struct pack *pack, const struct op *op, uint64_t first)
     case OP_DELETE:
         command.opcode = KV_DELETE;
         command.key = key_encode(op->cell, key);
+        break;
+    case OP_GRANT:
+        command.opcode = KV_LEASE_GRANT;
+        break;
+    case OP_RENEW:
+        command.opcode = KV_LEASE_RENEW;
+        break;
+    case OP_REVOKE:
+        command.opcode = KV_LEASE_REVOKE;
         break;
     default:
         ASSERT(op->kind == OP_DELETE_RANGE);
@@ -171,7 +182,7 @@ struct buf *command_encode(const struct op *op, uint64_t number)
         session_pack(&pack, op, first);
     uint32_t missing = 0; /* optional fields: put has four, delete two */
     if (plain && op->kind == OP_PUT && !op_is_transaction(op))
-        missing = 4u - op->conditional;
+        missing = op->ttl_ms ? 1 : op->lease ? 2 : 4u - op->conditional;
     if (plain && op->kind == OP_DELETE)
         missing = 2u - op->conditional;
     number_append(&pack, 0, missing, number);
@@ -199,7 +210,8 @@ static struct op_item item_of(const struct kv_item *item)
     return (struct op_item){.value = value_decode(item->value),
                             .create_revision = item->create_revision,
                             .mod_revision = item->mod_revision,
-                            .version = item->version};
+                            .version = item->version,
+                            .lease = item->lease};
 }
 
 static bool get_decode(struct op *op, int code, struct slice body)
@@ -246,11 +258,29 @@ static bool range_decode(struct op *op, int code, struct slice body)
 static bool outcome_decode(struct op *op, int code, struct slice body)
 {
     struct kv_outcome outcome;
-    if ((code != CONCLAVE_OK && code != CONCLAVE_COMPARE_FAILED) ||
+    bool expired = code == CONCLAVE_LEASE_EXPIRED && op->lease > 0;
+    if ((code != CONCLAVE_OK && code != CONCLAVE_COMPARE_FAILED && !expired) ||
         kv_outcome_decode(body.data, body.bytes, &outcome))
         return false;
     op->revision = outcome.revision;
     op->value = outcome.value;
+    return true;
+}
+
+/* Of a grant or a renewal. */
+static bool lease_decode(struct op *op, int code, struct slice body)
+{
+    struct kv_lease_answer answer;
+    if (code == CONCLAVE_LEASE_EXPIRED)
+        return outcome_decode(op, code, body);
+    if (code || kv_lease_answer_decode(body.data, body.bytes, &answer) || answer.lease == 0 ||
+        answer.ttl_ms == 0)
+        return false;
+    if (op->kind == OP_GRANT ? answer.ttl_ms != op->ttl_ms : answer.lease != op->lease)
+        return false;
+    op->revision = answer.revision;
+    op->value = answer.lease;
+    op->granted_ms = answer.ttl_ms;
     return true;
 }
 
@@ -295,6 +325,9 @@ bool answer_decode(struct op *op, int code, struct slice body)
     case OP_KEEP_ALIVE:
     case OP_CLOSE:
         return code == CONCLAVE_OK && body.bytes == 0;
+    case OP_GRANT:
+    case OP_RENEW:
+        return lease_decode(op, code, body);
     default:
         return op_is_transaction(op) ? transaction_decode(op, code, body)
                                      : outcome_decode(op, code, body);

@@ -25,7 +25,10 @@ enum op_kind {
     OP_RANGE, /* of all keys */
     OP_OPEN,  /* of sessions, as the next two */
     OP_KEEP_ALIVE,
-    OP_CLOSE
+    OP_CLOSE,
+    OP_GRANT, /* of leases, as the next two */
+    OP_RENEW,
+    OP_REVOKE
 };
 
 enum op_state {
@@ -43,6 +46,7 @@ enum op_state {
 struct op_item {
     uint64_t value; /* the put that wrote it (its `first`); 0: there was no such key */
     uint64_t create_revision, mod_revision, version;
+    uint64_t lease; /* that it ends with; 0: none */
 };
 
 struct op {
@@ -56,21 +60,26 @@ struct op {
     bool conditional;
     uint64_t condition; /* PUT, DELETE: the key's modify revision has to be this; 0: no such key */
     uint64_t session, sequence, acknowledged; /* session 0: a plain command */
+    uint64_t lease;      /* PUT: that the key ends with, 0: none; RENEW, REVOKE */
+    uint64_t ttl_ms;     /* GRANT; PUT: the key has a lease of its own; 0: not */
     uint64_t max_age_us; /* GET, RANGE: need not show more than what was committed so long ago */
     uint64_t taken_us;   /* reads: by the node, on its clock */
 
-    uint64_t invoked, finished; /* ticks; finished 0: not answered */
+    uint64_t invoked, finished;       /* ticks; finished 0: not answered */
+    uint64_t invoked_us, finished_us; /* the same moments, by the true time */
+    uint64_t proposed_us;             /* commands: to the node's core */
     uint64_t round; /* reads: the last round of the node, as leader of round_term, when it came */
     uint64_t round_term;
     uint64_t floor; /* reads: the entries that it has to show, known to be committed anywhere */
     uint64_t since; /* stale reads: the tick at which they were; else `invoked` */
 
-    int code;           /* OK, DENIED: the answer's */
-    uint64_t index;     /* OK: where the command stands; how much of the log the read saw */
-    uint64_t revision;  /* OK: of the store, after the command or as read */
-    uint64_t value;     /* OK: the outcome's number; OPEN: the session */
-    uint64_t reply;     /* OK: a hash over code and body; of the first attempt: of any answer */
-    uint64_t committed; /* index at which it was committed; 0: not known to be */
+    int code;            /* OK, DENIED: the answer's */
+    uint64_t index;      /* OK: where the command stands; how much of the log the read saw */
+    uint64_t revision;   /* OK: of the store, after the command or as read */
+    uint64_t value;      /* OK: the outcome's number; OPEN: the session; GRANT, RENEW: the lease */
+    uint64_t granted_ms; /* OK: GRANT, RENEW: its time */
+    uint64_t reply;      /* OK: a hash over code and body; of the first attempt: of any answer */
+    uint64_t committed;  /* index at which it was committed; 0: not known to be */
     struct op_item items[SIM_KEYS]; /* OK: GET: items[0]; RANGE: all */
 };
 
@@ -92,14 +101,22 @@ static inline bool op_is_read(const struct op *op)
 /* True for what may change a key. */
 static inline bool op_is_write(const struct op *op)
 {
-    return op->kind == OP_PUT || op->kind == OP_DELETE || op->kind == OP_DELETE_RANGE;
+    return op->kind == OP_PUT || op->kind == OP_DELETE || op->kind == OP_DELETE_RANGE ||
+           op->kind == OP_REVOKE;
+}
+
+/* True for what begins the time of a lease. */
+static inline bool op_begins_lease(const struct op *op)
+{
+    return op->kind == OP_GRANT || op->kind == OP_RENEW || (op->kind == OP_PUT && op->ttl_ms);
 }
 
 /* True for a conditional put that is sent as a transaction: if the key is at that revision, put.
  * What it is at if not, the answer does not say. */
 static inline bool op_is_transaction(const struct op *op)
 {
-    return op->kind == OP_PUT && op->conditional && op->condition % 2 == 1;
+    return op->kind == OP_PUT && op->conditional && op->condition % 2 == 1 && !op->lease &&
+           !op->ttl_ms;
 }
 
 static inline bool op_in_session(const struct op *op)
@@ -107,9 +124,15 @@ static inline bool op_in_session(const struct op *op)
     return op->session || op->kind == OP_OPEN;
 }
 
+/* True if cluster time has to be in the log before it. */
+static inline bool op_is_timed(const struct op *op)
+{
+    return op_in_session(op) || op->lease || op->ttl_ms;
+}
+
 enum {
     COMMAND_BYTES = 29,     /* of a put outside of sessions, without condition and pad */
-    COMMAND_BYTES_MAX = 112 /* of any command without pad, and of the clock before it */
+    COMMAND_BYTES_MAX = 130 /* of any command without pad, and of the clock before it */
 };
 
 /* The payload of an operation that goes into the log. One reference. */

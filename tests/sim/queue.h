@@ -38,7 +38,8 @@ enum sim_event_kind {
     SIM_HUB,      /* the node's subscriptions have their turn */
     SIM_WATCHER,  /* the watcher of this number (in `node`) does something */
     SIM_ASKED,    /* what watcher a says arrives: b = its operation, c = its id; ptr: a buf */
-    SIM_TOLD      /* a frame arrives at the watcher (in `node`): a = its id, ptr: a buf, or NULL */
+    SIM_TOLD,     /* a frame arrives at the watcher (in `node`): a = its id, ptr: a buf, or NULL */
+    SIM_CLOCK     /* the node, if it leads, may write cluster time into its log */
 };
 
 struct sim_event {

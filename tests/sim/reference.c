@@ -2,6 +2,7 @@
 
 #include "base/fatal.h"
 #include "base/list.h"
+#include "codec/kv_lease.h"
 #include "codec/kv_txn.h"
 #include "codec/session.h"
 #include "tests/sim/map.h"
@@ -39,6 +40,7 @@ void fold_key(struct reference_fold *fold, uint32_t cell, const struct reference
     fold_number(fold, key->create_revision);
     fold_number(fold, key->mod_revision);
     fold_number(fold, key->version);
+    fold_number(fold, key->lease);
 }
 
 void fold_session(struct reference_fold *fold, const struct reference_session *session)
@@ -77,6 +79,7 @@ static uint64_t keys_hash(const struct reference *reference)
         if (reference->keys[i].version)
             fold_key(&fold, i, &reference->keys[i]);
     }
+    reference_leases_fold(&fold, reference);
     return fold.hash;
 }
 
@@ -118,6 +121,8 @@ void reference_deinit(struct reference *reference)
     for (uint32_t i = 0; i < reference->sessions.count; i++)
         free(reference->sessions.items[i].slots.items);
     free(reference->sessions.items);
+    free(reference->leases.items);
+    free(reference->ends.items);
     free(reference->entries.items);
     *reference = (struct reference){0};
 }
@@ -154,7 +159,7 @@ static struct reference_reply delete_range(struct reference *reference,
     uint64_t deleted = 0;
     for (uint32_t i = key_decode(command->bounds.from); i < key_decode(command->bounds.to); i++) {
         deleted += reference->keys[i].version > 0;
-        reference->keys[i] = (struct reference_key){0};
+        reference_erase(reference, i, reference->revision + 1);
     }
     reference->revision += deleted > 0; /* one change, however many keys */
     return outcome(CONCLAVE_OK, reference->revision, deleted);
@@ -186,6 +191,7 @@ static struct reference_reply transaction(struct reference *reference, const str
     pack_init(&answers, 0);
     if (held) {
         put(reference, key, step.command.value);
+        reference_key_lease(reference, key, 0);
         pack_array(&answers, 2);
         pack_uint(&answers, CONCLAVE_OK);
         kv_outcome_pack(&answers,
@@ -204,6 +210,50 @@ static struct reference_reply transaction(struct reference *reference, const str
     return reply;
 }
 
+static struct reference_reply lease_outcome(const struct reference *reference,
+                                            const struct reference_lease *lease)
+{
+    struct reference_reply reply = {.code = CONCLAVE_OK};
+    struct pack pack;
+    pack_init(&pack, 0);
+    kv_lease_answer_pack(&pack, &(struct kv_lease_answer){.revision = reference->revision,
+                                                          .lease = lease->id,
+                                                          .ttl_ms = lease->ttl_ms});
+    ASSERT(pack.bytes <= sizeof reply.body);
+    memcpy(reply.body, pack.buf->data, pack.bytes);
+    reply.bytes = (uint32_t)pack.bytes;
+    pack_deinit(&pack);
+    return reply;
+}
+
+static struct reference_reply lease_expired(const struct reference *reference)
+{
+    struct reference_reply reply = {.code = CONCLAVE_LEASE_EXPIRED};
+    struct pack pack;
+    pack_init(&pack, 0);
+    kv_not_found_pack(&pack, reference->revision);
+    memcpy(reply.body, pack.buf->data, pack.bytes);
+    reply.bytes = (uint32_t)pack.bytes;
+    pack_deinit(&pack);
+    return reply;
+}
+
+static struct reference_reply lease_apply(struct reference *reference,
+                                          const struct kv_command *command)
+{
+    if (command->opcode == KV_LEASE_GRANT)
+        return lease_outcome(reference, reference_grant(reference, command->ttl_ms, false));
+    struct reference_lease *lease = reference_lease(reference, command->lease);
+    if (!lease)
+        return lease_expired(reference);
+    if (command->opcode == KV_LEASE_REVOKE) {
+        uint64_t deleted = reference_lease_end(reference, command->lease);
+        return outcome(CONCLAVE_OK, reference->revision, deleted);
+    }
+    reference_lease_begin(reference, lease);
+    return lease_outcome(reference, lease);
+}
+
 static struct reference_reply command_apply(struct reference *reference, struct slice bytes)
 {
     struct kv_command command;
@@ -212,17 +262,27 @@ static struct reference_reply command_apply(struct reference *reference, struct 
         return delete_range(reference, &command);
     if (command.opcode == KV_TXN)
         return transaction(reference, &command.txn);
-    struct reference_key *key = &reference->keys[key_decode(command.key)];
+    if (command.opcode >= KV_LEASE_GRANT && command.opcode <= KV_LEASE_REVOKE)
+        return lease_apply(reference, &command);
+    uint32_t cell = key_decode(command.key);
+    struct reference_key *key = &reference->keys[cell];
     uint64_t before = key->mod_revision;
     bool existed = key->version > 0;
     if (command.condition.given && command.condition.revision != before)
         return outcome(CONCLAVE_COMPARE_FAILED, reference->revision, before);
     if (command.opcode == KV_DELETE) {
-        *key = (struct reference_key){0};
         reference->revision += existed;
+        reference_erase(reference, cell, reference->revision);
         return outcome(CONCLAVE_OK, reference->revision, existed);
     }
+    const struct reference_lease *lease = reference_lease(reference, command.lease);
+    if (command.lease && (!lease || lease->of_key))
+        return lease_expired(reference);
     put(reference, key, command.value);
+    uint64_t id = command.lease;
+    if (command.ttl_ms)
+        id = reference_grant(reference, command.ttl_ms, true)->id;
+    reference_key_lease(reference, key, id);
     return outcome(CONCLAVE_OK, reference->revision, before);
 }
 
@@ -418,6 +478,7 @@ static void pass_time(struct reference *reference, uint64_t elapsed_ms)
         session_remove(reference, i);
         reference->ended_by_time++;
     }
+    reference_expire(reference);
 }
 
 static struct reference_reply session_apply(struct reference *reference, uint64_t index,
@@ -451,6 +512,14 @@ static struct reference_reply session_apply(struct reference *reference, uint64_
 
 void reference_apply(struct reference *reference, const struct raft_entry *entry)
 {
+    reference_apply_from(reference, entry, 0);
+}
+
+void reference_apply_from(struct reference *reference, const struct raft_entry *entry,
+                          uint64_t proposed_us)
+{
+    reference->at = (struct reference_at){.from_us = proposed_us, .term = entry->id.term};
+    reference->ends.count = 0;
     ASSERT(entry->id.index == reference->entries.count);
     struct reference_entry told = {.verdict = REFERENCE_NOTHING};
     struct reference_reply reply = {0};

@@ -58,14 +58,38 @@ struct reference_session {
 struct reference_key {
     uint64_t value;                                  /* hash of its bytes */
     uint64_t create_revision, mod_revision, version; /* version 0: there is no such key */
+    uint64_t lease;                                  /* that it ends with; 0: none */
+};
+
+struct reference_lease {
+    uint64_t id, ttl_ms, deadline_ms;
+    bool of_key;      /* goes with its key, and is in no list */
+    uint64_t from_us; /* as of the command that began its time */
+    uint64_t term;    /* of that command */
+};
+
+/* One that came to its end by itself. */
+struct reference_end {
+    struct reference_lease lease;
+    uint64_t keys;
+};
+
+/* The command at hand: when it was proposed. */
+struct reference_at {
+    uint64_t from_us, term;
 };
 
 struct reference {
     struct session_limits limits;
     uint64_t revision, clock_ms, commands, slots;
     struct reference_key keys[SIM_KEYS];
+    uint64_t gone[SIM_KEYS]; /* the revision at which the key was deleted last */
+    uint64_t last_lease;
+    RAFT_LIST(struct reference_lease, leases);     /* by rising id */
+    RAFT_LIST(struct reference_end, ends);         /* with the last entry applied */
     RAFT_LIST(struct reference_session, sessions); /* the one used longest ago first */
     RAFT_LIST(struct reference_entry, entries);    /* items[index]; item 0 is the empty state */
+    struct reference_at at;
     uint64_t ended_by_limit, ended_by_time, swept; /* sessions, sessions, answers */
 };
 
@@ -77,6 +101,11 @@ uint64_t reference_applied(const struct reference *reference);
 
 /* Applies the entry of the next index. */
 void reference_apply(struct reference *reference, const struct raft_entry *entry);
+
+/* The same of a command that was proposed at this moment: no lease may count from an earlier one.
+ */
+void reference_apply_from(struct reference *reference, const struct raft_entry *entry,
+                          uint64_t proposed_us);
 
 /* What is known of an index that was applied. */
 const struct reference_entry *reference_at(const struct reference *reference, uint64_t index);
@@ -92,10 +121,37 @@ struct reference_fold {
 };
 
 void fold_key(struct reference_fold *fold, uint32_t cell, const struct reference_key *key);
+void fold_lease(struct reference_fold *fold, uint64_t id, uint64_t ttl_ms, uint64_t left_ms,
+                uint64_t keys);
 void fold_session(struct reference_fold *fold, const struct reference_session *session);
 void fold_slot(struct reference_fold *fold, uint64_t sequence, bool forgotten, int code,
                const void *body, size_t bytes);
 void fold_number(struct reference_fold *fold, uint64_t number);
 uint64_t reference_value_hash(struct slice value);
+
+/* --- reference_leases.c: for reference.c -------------------------------------------------------
+ */
+
+/* NULL: there is no such lease. */
+struct reference_lease *reference_lease(struct reference *reference, uint64_t id);
+
+struct reference_lease *reference_grant(struct reference *reference, uint64_t ttl_ms, bool of_key);
+
+/* Its time begins anew. */
+void reference_lease_begin(struct reference *reference, struct reference_lease *lease);
+
+/* The key is gone, or has another lease from now on. */
+void reference_key_lease(struct reference *reference, struct reference_key *key, uint64_t lease);
+
+/* Ends the lease and its keys, as one revision at most; how many there were. */
+uint64_t reference_lease_end(struct reference *reference, uint64_t id);
+
+/* The key is deleted, as of a revision. */
+void reference_erase(struct reference *reference, uint32_t cell, uint64_t revision);
+
+/* Cluster time has passed: whatever is due ends, in the order of the deadlines. */
+void reference_expire(struct reference *reference);
+
+void reference_leases_fold(struct reference_fold *fold, const struct reference *reference);
 
 #endif

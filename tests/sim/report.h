@@ -82,6 +82,11 @@
     X(SESSION_LIMIT, "sessions ended because there were too many")                      \
     X(SESSION_TIME, "sessions expired")                                                 \
     X(SESSION_SWEPT, "answers forgotten to save memory")                                \
+    X(CLOCK_DUE, "cluster time written because something ends")                         \
+    X(LEASE_EXPIRED, "leases that ended by their time")                                 \
+    X(LEASE_KEYS_EXPIRED, "leases that ended with keys")                                \
+    X(LEASE_SURVIVED, "leases that ended under a later leader than they began")         \
+    X(LEASE_REFUSED, "commands refused because their lease is over")                    \
     X(CLOCK_CAPPED, "steps of cluster time too long to be believed")                    \
     X(STALE_SERVED, "stale reads answered with an older state")                         \
     X(STALE_REFUSED, "stale reads refused as too old")                                  \

@@ -1,7 +1,7 @@
 #include "tests/sim/store.h"
 
 #include "base/fatal.h"
-#include "codec/kv.h"
+#include "codec/kv_lease.h"
 #include "machine/kv.h"
 #include "machine/reply.h"
 #include "machine/session_internal.h"
@@ -148,6 +148,32 @@ const struct conclave_reply_sink *store_query(struct store *store, struct slice 
 
 /* --- The state as hashes ---------------------------------------------------------------------- */
 
+static bool leases_fold(struct store *store, struct reference_fold *fold)
+{
+    const struct kv_query all = {.opcode = KV_LEASES, .limit = KV_LEASES_MAX};
+    struct pack pack;
+    pack_init(&pack, 0);
+    kv_query_pack(&pack, &all);
+    const struct conclave_reply_sink *told =
+        store_query(store, (struct slice){pack.buf->data, pack.bytes});
+    pack_deinit(&pack);
+    struct kv_leases_answer answer;
+    if (told->code != CONCLAVE_OK ||
+        kv_leases_answer_begin(told->body->data, told->body->bytes, &answer) != CONCLAVE_OK)
+        return false;
+    struct kv_lease_info info;
+    while (kv_leases_answer_next(&answer, &info) == 1)
+        fold_lease(fold, info.lease, info.ttl_ms, info.left_ms, info.keys);
+    return answer.next == 0;
+}
+
+uint64_t store_due_ms(const struct store *store)
+{
+    uint64_t due_ms;
+    ASSERT(session_layer_due(store->sessions, &due_ms) == CONCLAVE_OK);
+    return due_ms;
+}
+
 uint64_t store_keys_hash(struct store *store)
 {
     static const struct op all = {.kind = OP_RANGE};
@@ -167,8 +193,9 @@ uint64_t store_keys_hash(struct store *store)
                  &(struct reference_key){.value = reference_value_hash(item.value),
                                          .create_revision = item.create_revision,
                                          .mod_revision = item.mod_revision,
-                                         .version = item.version});
-    return fold.hash;
+                                         .version = item.version,
+                                         .lease = item.lease});
+    return leases_fold(store, &fold) ? fold.hash : 0;
 }
 
 uint64_t store_sessions_hash(struct store *store)

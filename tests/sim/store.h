@@ -49,7 +49,10 @@ struct feed store_feed(struct store *store);
 /* Asks a query; the answer is valid until the next one. */
 const struct conclave_reply_sink *store_query(struct store *store, struct slice query);
 
-/* All keys and the revision, as a range query tells them; all sessions and the clock; as
+/* Cluster time until something ends; UINT64_MAX: nothing does. Open. */
+uint64_t store_due_ms(const struct store *store);
+
+/* All keys, leases and the revision, as queries tell them; all sessions and the clock; as
  * tests/sim/reference.h folds them. */
 uint64_t store_keys_hash(struct store *store);
 uint64_t store_sessions_hash(struct store *store);

@@ -105,7 +105,7 @@ static uint64_t get(uint64_t invoked, uint64_t finished, uint64_t revision, stru
 
 static void is(enum history_verdict expected)
 {
-    enum history_verdict verdict = history_check(&ops, text, sizeof text);
+    enum history_verdict verdict = history_check(&ops, 1000000, text, sizeof text);
     cr_assert_eq(verdict, expected, "%d: %s", (int)verdict, text);
     cr_assert(verdict != HISTORY_VIOLATED || strlen(text) > 0);
 }
@@ -383,5 +383,141 @@ Test(history, finds_a_range_that_mixes_two_moments)
     uint64_t b = put_in(1, 3, 4, 2);
     put(5, 6, 3, 1);
     range(7, 8, 3, item(a, 1, 1, 1), item(b, 2, 2, 1), nothing);
+    is_bad();
+}
+
+/* --- Leases -----------------------------------------------------------------------------------
+ */
+
+/* So many ticks are so many milliseconds, where leases are. */
+static uint64_t timed(uint64_t number)
+{
+    struct op *op = &ops.items[number];
+    op->invoked_us = op->invoked * 1000;
+    op->finished_us = op->finished * 1000;
+    return number;
+}
+
+/* Lease 7, of ten milliseconds. */
+static void granted(uint64_t invoked, uint64_t finished)
+{
+    timed(add((struct op){.kind = OP_GRANT, .ttl_ms = 10, .value = 7, .granted_ms = 10}, invoked,
+              finished));
+}
+
+static void renewed(uint64_t invoked, uint64_t finished, uint64_t revision)
+{
+    timed(add(
+        (struct op){
+            .kind = OP_RENEW, .lease = 7, .revision = revision, .value = 7, .granted_ms = 10},
+        invoked, finished));
+}
+
+static uint64_t put_with(uint64_t lease, uint64_t invoked, uint64_t finished)
+{
+    return timed(
+        add((struct op){.kind = OP_PUT, .lease = lease, .revision = 1}, invoked, finished));
+}
+
+/* A renewal that was told that the lease is over. */
+static void refused_lease(uint64_t invoked, uint64_t finished, uint64_t revision)
+{
+    uint64_t number = timed(
+        add((struct op){.kind = OP_RENEW, .lease = 7, .revision = revision}, invoked, finished));
+    ops.items[number].code = CONCLAVE_LEASE_EXPIRED;
+}
+
+static struct op_item held_item(uint64_t value, uint64_t lease)
+{
+    struct op_item held = item(value, 1, 1, 1);
+    held.lease = lease;
+    return held;
+}
+
+Test(history, allows_a_key_to_go_when_its_lease_is_over)
+{
+    granted(1, 2);
+    uint64_t a = put_with(7, 3, 4);
+    timed(get(8, 9, 1, held_item(a, 7)));
+    timed(get(10, 11, 2, nothing));
+    refused_lease(12, 13, 2);
+    is_good();
+}
+
+Test(history, finds_a_key_that_goes_before_its_lease_is_over)
+{
+    granted(1, 2);
+    put_with(7, 3, 4);
+    timed(get(9, 10, 2, nothing));
+    is_bad();
+}
+
+Test(history, finds_a_key_that_goes_though_its_lease_was_renewed)
+{
+    granted(1, 2);
+    put_with(7, 3, 4);
+    renewed(5, 6, 1);
+    timed(get(13, 14, 2, nothing));
+    is_bad();
+}
+
+Test(history, finds_a_key_that_goes_before_its_lease_was_renewed)
+{
+    granted(1, 2);
+    put_with(7, 3, 4);
+    renewed(20, 21, 2);
+    timed(get(40, 41, 2, nothing));
+    is_bad();
+}
+
+Test(history, finds_a_key_without_a_lease_that_goes)
+{
+    put_with(0, 3, 4);
+    timed(get(40, 41, 2, nothing));
+    is_bad();
+}
+
+Test(history, finds_a_key_that_is_there_without_the_lease_it_was_put_with)
+{
+    granted(1, 2);
+    uint64_t a = put_with(7, 3, 4);
+    timed(get(5, 6, 1, held_item(a, 0)));
+    is_bad();
+}
+
+Test(history, allows_a_key_of_its_own_time_to_go_and_finds_it_gone_too_early)
+{
+    uint64_t a = put_with(0, 3, 4);
+    ops.items[a].ttl_ms = 10;
+    timed(get(5, 6, 1, held_item(a, 9)));
+    uint64_t gone = timed(get(12, 13, 2, nothing));
+    is_good();
+    ops.items[gone].finished_us = 12000;
+    is_bad();
+}
+
+Test(history, allows_a_key_to_go_with_a_lease_that_is_revoked)
+{
+    granted(1, 2);
+    put_with(7, 3, 4);
+    timed(add((struct op){.kind = OP_REVOKE, .lease = 7, .revision = 2, .value = 1}, 5, 6));
+    timed(get(7, 8, 2, nothing));
+    refused_lease(7, 8, 2);
+    is_good();
+}
+
+Test(history, finds_a_lease_refused_before_it_is_over)
+{
+    granted(1, 2);
+    refused_lease(8, 9, 0);
+    is_bad();
+}
+
+Test(history, finds_a_lease_refused_that_holds_a_key)
+{
+    granted(1, 2);
+    uint64_t a = put_with(7, 3, 4);
+    refused_lease(20, 21, 1);
+    timed(get(22, 23, 1, held_item(a, 7)));
     is_bad();
 }

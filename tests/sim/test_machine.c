@@ -1,5 +1,7 @@
 /* State machines against the rules: whoever differs is found. The rules themselves, where a look at
  * one case says more than a run. */
+#include "codec/session.h"
+#include "machine/reply.h"
 #include "tests/sim/test_fixture.h"
 #include "tests/sim/world.h"
 
@@ -52,6 +54,47 @@ Test(machine, is_found_with_another_answer)
     struct raft_entry entry = {.id = {.index = index}};
     check_machine_entry(ran, &ran->nodes[0], &entry, NULL);
     world_screams(ran, "answers are those of the rules");
+}
+
+/* An entry that lets so much time pass, as the next one of node 1's machine. */
+static void time_passes(struct world *ran, uint64_t elapsed_ms)
+{
+    struct pack pack;
+    pack_init(&pack, 0);
+    session_request_pack(
+        &pack, &(struct session_request){.opcode = SESSION_CLOCK, .elapsed_ms = elapsed_ms});
+    const struct raft_entry entry = {
+        .id = {.index = reference_applied(&ran->reference) + 1, .term = 99},
+        .payload = {pack.buf->data, pack.bytes},
+        .kind = RAFT_ENTRY_SESSION};
+    struct conclave_reply_sink reply = {.code = CONCLAVE_OK};
+    check_machine_entry(ran, &ran->nodes[0], &entry, &reply);
+    pack_deinit(&pack);
+}
+
+/* A lease of ten milliseconds that ends when one passes, so long after it began. */
+static struct world *lease_ends(uint64_t after_us)
+{
+    struct world *ran = world_ran();
+    struct reference *reference = &ran->reference;
+    cr_assert_gt(ran->now_us, after_us);
+    reference->at.from_us = ran->now_us - after_us;
+    reference_grant(reference, 10, false)->deadline_ms = reference->clock_ms + 1;
+    time_passes(ran, 1);
+    return ran;
+}
+
+Test(machine, is_found_when_it_ends_a_lease_early)
+{
+    world_screams(lease_ends(5000), "a lease is never early");
+}
+
+Test(machine, may_end_a_lease_when_its_time_is_over)
+{
+    struct world *ran = lease_ends(20000);
+    cr_assert_eq(ran->reference.ends.count, 1);
+    cr_assert_str_neq(ran->check.invariant, "a lease is never early");
+    world_destroy(ran);
 }
 
 Test(machine, is_restored_from_a_snapshot_with_keys_and_sessions)
@@ -115,7 +158,12 @@ Test(ops, every_command_carries_its_number)
         {.kind = OP_KEEP_ALIVE, .session = 5},
         {.kind = OP_CLOSE, .session = 5},
         {.kind = OP_DELETE, .session = 5, .sequence = 3},
-        {.kind = OP_DELETE_RANGE, .cell_end = 4, .session = 5, .sequence = 3}};
+        {.kind = OP_DELETE_RANGE, .cell_end = 4, .session = 5, .sequence = 3},
+        {.kind = OP_PUT, .lease = 300},
+        {.kind = OP_PUT, .ttl_ms = 300, .conditional = true, .condition = 300},
+        {.kind = OP_GRANT, .ttl_ms = 300},
+        {.kind = OP_RENEW, .lease = 3, .session = 5, .sequence = 3},
+        {.kind = OP_REVOKE, .lease = 3}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         struct buf *buf = command_encode(&kinds[i], 0x1122334455 + i);
         uint64_t number;

@@ -37,8 +37,8 @@ void watches_note(struct world *world)
             const struct reference_key *now = &reference->keys[cell];
             char room[8];
             bool gone = !now->version && watches->keys[cell].version;
-            if (gone && revision == reference->revision)
-                oracle_add(&watches->oracle, watches->revision, revision, cell_name(room, cell), 0);
+            if (gone && revision == reference->gone[cell])
+                oracle_add(&watches->oracle, revision - 1, revision, cell_name(room, cell), 0);
             else if (now->version && now->mod_revision == revision)
                 oracle_add(&watches->oracle, revision - 1, revision, cell_name(room, cell),
                            now->value);

@@ -75,6 +75,14 @@ static void denied(struct world *world, struct client *client, const struct op *
     }
 }
 
+/* Some go on for a while as if nothing had happened. */
+static void lease_lost(struct world *world, struct client *client, const struct op *op)
+{
+    report_mark(&world->report, SIM_MARK_LEASE_REFUSED);
+    if (op->lease == client->lease && world_draw(world, 0, 2) > 0)
+        client->lease = 0;
+}
+
 void workload_answered(struct world *world, struct client *client, const struct op *op)
 {
     if (op->state == OP_DENIED) {
@@ -89,6 +97,10 @@ void workload_answered(struct world *world, struct client *client, const struct 
         command_done(client, op->first);
     if (op->kind == OP_GET)
         client->seen[op->cell] = op->items[0].mod_revision;
+    else if (op->code == CONCLAVE_LEASE_EXPIRED)
+        lease_lost(world, client, op);
+    else if (op->kind == OP_GRANT)
+        client->lease = op->value;
     else if (op->kind == OP_PUT)
         client->seen[op->cell] = op->code == CONCLAVE_OK ? op->revision : op->value;
 }
@@ -110,6 +122,28 @@ static struct op draw_put(struct world *world)
     return (struct op){.kind = OP_PUT,
                        .cell = (uint32_t)world_draw(world, 0, SIM_KEYS - 1),
                        .pad = (uint32_t)world_draw(world, 0, world->knobs.pad_max)};
+}
+
+/* Makes some commands those about leases, or puts of keys that end: of the client's own, as a
+ * rule. */
+static void draw_ttl(struct world *world, const struct client *client, struct op *op)
+{
+    const struct knobs *knobs = &world->knobs;
+    if (!knobs_chance(&world->prng, knobs->ttl_chance))
+        return;
+    uint64_t draw = world_draw(world, 0, 11);
+    uint64_t ttl_ms = world_draw(world, 1, knobs->ttl_ms_max);
+    uint64_t other = world_draw(world, 0, knobs->client_count - 1);
+    uint64_t lease = draw == 9 ? world->clients[other].lease : client->lease;
+    if (op->kind == OP_PUT && draw >= 10) {
+        op->ttl_ms = ttl_ms;
+    } else if (lease == 0 || draw == 0) {
+        *op = (struct op){.kind = OP_GRANT, .ttl_ms = ttl_ms};
+    } else if (draw <= 4) {
+        *op = (struct op){.kind = draw == 1 ? OP_REVOKE : OP_RENEW, .lease = lease};
+    } else if (op->kind == OP_PUT) {
+        op->lease = lease;
+    }
 }
 
 /* Puts and deletes; some on condition that the key is as the client saw it last, or not there. */
@@ -139,6 +173,7 @@ static uint64_t command_add(struct world *world, uint32_t number, uint32_t node)
 {
     struct client *client = &world->clients[number];
     struct op op = draw_command(world, client);
+    draw_ttl(world, client, &op);
     op.session = client->session;
     op.sequence = client->next++;
     op.acknowledged = client->commands.count ? acknowledged(world, client) : op.sequence - 1;
@@ -157,6 +192,8 @@ static uint64_t command_repeat(struct world *world, uint64_t first, uint64_t ack
                        .cell = op.cell,
                        .cell_end = op.cell_end,
                        .pad = op.pad,
+                       .lease = op.lease,
+                       .ttl_ms = op.ttl_ms,
                        .first = first,
                        .conditional = op.conditional,
                        .condition = op.condition,
@@ -221,10 +258,13 @@ static uint64_t draw_request(struct world *world, uint32_t number, uint32_t node
     if (client->in_session && world_draw(world, 0, 9) == 0)
         return session_add(world, number, node);
     for (uint64_t i = 0; i < count; i++) {
-        if (client->in_session)
+        if (client->in_session) {
             command_add(world, number, node);
-        else
-            request_add(world, draw_put(world), number, node);
+            continue;
+        }
+        struct op op = draw_put(world);
+        draw_ttl(world, client, &op);
+        request_add(world, op, number, node);
     }
     return count;
 }

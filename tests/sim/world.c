@@ -205,6 +205,9 @@ static void world_dispatch(struct world *world, const struct sim_event *event)
     case SIM_TOLD:
         watches_event(world, event);
         break;
+    case SIM_CLOCK:
+        clock_event(world, event);
+        break;
     case SIM_JOIN:
     case SIM_STOP:
         members_event(world, event);
@@ -375,10 +378,10 @@ static void calm_patience(struct world *world, struct calm *calm)
     } else if (world->now_us > calm->since_us + patience) {
         check_fail(&world->check, "everything resolves",
                    "healed at %" PRIu64 " us, no progress since %" PRIu64 ": %" PRIu64
-                   " operations pending, %" PRIu64
-                   " changes, states %s, members %s, a write and a read at the leader %s",
+                   " operations pending, %" PRIu64 " changes, %" PRIu32
+                   " leases, states %s, members %s, a write and a read at the leader %s",
                    calm->begin_us, calm->since_us, clients_pending(world), operator_pending(world),
-                   calm_equal_states(world) ? "equal" : "not equal",
+                   world->reference.leases.count, calm_equal_states(world) ? "equal" : "not equal",
                    calm_members_rest(world) ? "settled" : "not settled",
                    calm->write ? "under way" : "not possible");
     } else if (world->now_us > calm->begin_us + patience * (100 + world->check.oracle.count)) {
@@ -453,11 +456,22 @@ static void world_calm(struct world *world)
             continue;
         if (calm_altered(world, &calm))
             continue;
-        if (calm_equal_states(world) && calm_members_rest(world) && watches_rest(world)) {
+        if (calm_equal_states(world) && calm_members_rest(world) && watches_rest(world) &&
+            world->reference.leases.count == 0) { /* what is due ends */
             calm_stays(world);
             return;
         }
     }
+}
+
+uint64_t world_fastest(const struct world *world)
+{
+    uint64_t rate = 1;
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        if (world->nodes[i].clock_rate > rate)
+            rate = world->nodes[i].clock_rate;
+    }
+    return rate;
 }
 
 static void world_check_history(struct world *world)
@@ -465,7 +479,7 @@ static void world_check_history(struct world *world)
     char text[256];
     enum history_verdict verdict = HISTORY_UNDECIDED;
     if (!world->check.failed)
-        verdict = history_check(&world->ops, text, sizeof text);
+        verdict = history_check(&world->ops, world_fastest(world), text, sizeof text);
     if (verdict == HISTORY_VIOLATED)
         check_fail(&world->check, "linearizability", "%s", text);
     for (uint64_t i = 1; i <= world->ops.count; i++) {

@@ -95,6 +95,8 @@ struct node {
     uint64_t reads_in_core;
     uint64_t fresh_us, fresh_index; /* of the newest confirmed read; 0: none */
     uint64_t session_clock_us;      /* leader: up to when cluster time is in the log */
+    uint64_t clock_at_us;           /* of its next SIM_CLOCK; UINT64_MAX: none. Others are void */
+    uint64_t due_ms;                /* cluster time until something ends; UINT64_MAX: nothing */
     uint64_t start_applied;         /* index: the state machine had it when this life began */
     struct snapshots snapshots;
     struct audit *audit;    /* NULL: nobody compares; of this life */
@@ -112,6 +114,7 @@ struct client {
     RAFT_LIST(uint64_t, commands); /* of the session, first attempts, not answered */
     uint64_t done;                 /* one that was: its first attempt; 0: none */
     uint64_t seen[SIM_KEYS];       /* modify revisions */
+    uint64_t lease;                /* granted last; 0: none */
 };
 
 /* So many entries were known to be committed from then on. */
@@ -203,6 +206,9 @@ bool world_grant(struct world *world, uint32_t kind);
 /* True with the fault's chance, while faults are on, and if it is granted. */
 bool world_fault(struct world *world, enum sim_fault fault);
 
+/* The rate of the fastest clock, in millionths of the true time. */
+uint64_t world_fastest(const struct world *world);
+
 /* A node that leads; a drawn one if several do, and any drawn one if none does. */
 uint32_t world_leader(struct world *world);
 
@@ -238,6 +244,17 @@ void node_deinit(struct node *node);
 
 /* Checks what a step over so many events put out, and carries it out. */
 void node_carry_out(struct world *world, struct node *node, uint32_t event_count);
+
+/* --- clock.c -----------------------------------------------------------------------------------
+ */
+
+/* The node begins to lead, or its machine has applied something. */
+void clock_update(struct world *world, struct node *node);
+
+void clock_event(struct world *world, const struct sim_event *event);
+
+/* Puts the time before commands that are measured by it. */
+void clock_add(struct world *world, struct node *node, struct raft_batch *batch);
 
 /* --- node_io.c ---------------------------------------------------------------------------------
  */

@@ -1,0 +1,122 @@
+/* Leases, in the rules written down once more: what they hold, and when they end. */
+#include "tests/sim/reference.h"
+
+#include "base/list.h"
+
+#include <string.h>
+
+void fold_lease(struct reference_fold *fold, uint64_t id, uint64_t ttl_ms, uint64_t left_ms,
+                uint64_t keys)
+{
+    fold_number(fold, id);
+    fold_number(fold, ttl_ms);
+    fold_number(fold, left_ms);
+    fold_number(fold, keys);
+}
+
+struct reference_lease *reference_lease(struct reference *reference, uint64_t id)
+{
+    for (uint32_t i = 0; i < reference->leases.count; i++) {
+        if (reference->leases.items[i].id == id)
+            return &reference->leases.items[i];
+    }
+    return NULL;
+}
+
+static uint64_t held(const struct reference *reference, uint64_t id)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < SIM_KEYS; i++)
+        count += reference->keys[i].version && reference->keys[i].lease == id;
+    return count;
+}
+
+void reference_leases_fold(struct reference_fold *fold, const struct reference *reference)
+{
+    for (uint32_t i = 0; i < reference->leases.count; i++) {
+        const struct reference_lease *lease = &reference->leases.items[i];
+        if (!lease->of_key)
+            fold_lease(fold, lease->id, lease->ttl_ms, lease->deadline_ms - reference->clock_ms,
+                       held(reference, lease->id));
+    }
+}
+
+/* So much time may have passed already, and not be written. */
+void reference_lease_begin(struct reference *reference, struct reference_lease *lease)
+{
+    lease->deadline_ms = reference->clock_ms + reference->limits.clock_lag_ms + lease->ttl_ms;
+    lease->from_us = reference->at.from_us;
+    lease->term = reference->at.term;
+}
+
+struct reference_lease *reference_grant(struct reference *reference, uint64_t ttl_ms, bool of_key)
+{
+    LIST_RESERVE(&reference->leases);
+    struct reference_lease *lease = &reference->leases.items[reference->leases.count++];
+    *lease =
+        (struct reference_lease){.id = ++reference->last_lease, .ttl_ms = ttl_ms, .of_key = of_key};
+    reference_lease_begin(reference, lease);
+    return lease;
+}
+
+static void lease_remove(struct reference *reference, uint64_t id)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < reference->leases.count; i++) {
+        if (reference->leases.items[i].id != id)
+            reference->leases.items[kept++] = reference->leases.items[i];
+    }
+    reference->leases.count = kept;
+}
+
+void reference_key_lease(struct reference *reference, struct reference_key *key, uint64_t lease)
+{
+    const struct reference_lease *before = reference_lease(reference, key->lease);
+    if (before && before->of_key)
+        lease_remove(reference, key->lease);
+    key->lease = lease;
+}
+
+void reference_erase(struct reference *reference, uint32_t cell, uint64_t revision)
+{
+    struct reference_key *key = &reference->keys[cell];
+    if (key->version)
+        reference->gone[cell] = revision;
+    reference_key_lease(reference, key, 0);
+    *key = (struct reference_key){0};
+}
+
+uint64_t reference_lease_end(struct reference *reference, uint64_t id)
+{
+    uint64_t deleted = held(reference, id);
+    reference->revision += deleted > 0;
+    for (uint32_t i = 0; i < SIM_KEYS; i++) {
+        if (reference->keys[i].version && reference->keys[i].lease == id)
+            reference_erase(reference, i, reference->revision);
+    }
+    lease_remove(reference, id);
+    return deleted;
+}
+
+/* By deadline, and by id if those are equal. NULL: none is due. */
+static const struct reference_lease *first_due(const struct reference *reference)
+{
+    const struct reference_lease *first = NULL;
+    for (uint32_t i = 0; i < reference->leases.count; i++) {
+        const struct reference_lease *lease = &reference->leases.items[i];
+        if (lease->deadline_ms <= reference->clock_ms &&
+            (!first || lease->deadline_ms < first->deadline_ms))
+            first = lease;
+    }
+    return first;
+}
+
+void reference_expire(struct reference *reference)
+{
+    for (const struct reference_lease *due; (due = first_due(reference));) {
+        struct reference_end end = {.lease = *due};
+        end.keys = reference_lease_end(reference, end.lease.id);
+        LIST_RESERVE(&reference->ends);
+        reference->ends.items[reference->ends.count++] = end;
+    }
+}
