@@ -483,6 +483,8 @@ Test(node, overload_is_answered_busy_and_passes)
         for (; done; done = done->next)
             cr_assert_eq(done->code, CONCLAVE_OK);
     }
+    for (int i = 0; i < TAKEN; i++)
+        conclave_op_release(&ops[i]);
     cr_assert_eq(call(client, CONCLAVE_OP_PROPOSE, "small", NULL, 0), CONCLAVE_OK);
     conclave_client_destroy(client);
     conclave_node_destroy(node);
