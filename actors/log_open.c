@@ -15,7 +15,7 @@ static int find_configuration(struct node *node, const struct raft_runs *entries
     struct raft_configuration *joined = mem_zalloc(sizeof *joined);
     node->recovered.self = (struct raft_member){0};
     newest->member_count = 0;
-    int code = joined_read(io_posix(), node->options.data_dir, &node->identity, joined, error);
+    int code = joined_read(node->io, node->options.data_dir, &node->identity, joined, error);
     if (code == CONCLAVE_NOT_FOUND)
         code = CONCLAVE_OK; /* there from the start */
     *newest = *joined;
@@ -67,20 +67,20 @@ static int find_snapshot(const struct node *node, bool whole, struct snapshot_me
 {
     struct snapshot_list list = {0};
     const char *dir = node->options.data_dir;
-    int code = snapshot_list_read(io_posix(), dir, &list, error);
+    int code = snapshot_list_read(node->io, dir, &list, error);
     for (size_t i = 0; i < list.count && !code; i++) {
         struct snapshot_reader *reader = NULL;
         if (whole)
-            code = snapshot_verify(io_posix(), dir, &node->identity, list.items[i], error);
+            code = snapshot_verify(node->io, dir, &node->identity, list.items[i], error);
         if (!code)
-            code = snapshot_reader_open(io_posix(), dir, &node->identity, list.items[i], &reader,
-                                        ret, error);
+            code = snapshot_reader_open(node->io, dir, &node->identity, list.items[i], &reader, ret,
+                                        error);
         snapshot_reader_close(reader);
         if (code != CONCLAVE_CORRUPT)
             break;
         log_event(&node->logger, CONCLAVE_LOG_ERROR, "log-writer", "snapshot_damaged",
                   "reason=\"%s\"", error->message);
-        code = snapshot_set_aside(io_posix(), dir, list.items[i], error);
+        code = snapshot_set_aside(node->io, dir, list.items[i], error);
     }
     snapshot_list_clear(&list);
     return code;
@@ -104,8 +104,8 @@ int log_open(struct node *node, struct wal **ret_wal, struct conclave_error *err
     struct wal_recovery found = {0};
     struct wal *wal = NULL;
     const struct wal_options options = {.segment_bytes = node->options.segment_bytes};
-    int code = wal_open(io_posix(), node->options.data_dir, &node->identity, &options, &wal, &found,
-                        error);
+    int code =
+        wal_open(node->io, node->options.data_dir, &node->identity, &options, &wal, &found, error);
     if (code)
         return code;
     code = take(node, &found.entries, found.base, false, error);
@@ -129,7 +129,7 @@ int log_open_snapshot(struct node *node, struct conclave_error *error)
 int log_survey(struct node *node, struct wal_repair **ret_repair, struct conclave_error *error)
 {
     struct wal_repair *repair = NULL;
-    int code = wal_repair_open(io_posix(), node->options.data_dir, &node->identity, &repair, error);
+    int code = wal_repair_open(node->io, node->options.data_dir, &node->identity, &repair, error);
     if (code)
         return code;
     if (wal_repair_holes(repair) == 0) { /* what is wrong is not among what can be put back */

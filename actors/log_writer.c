@@ -65,7 +65,7 @@ static int log_writer_start(struct actor *actor, struct conclave_error *error)
     struct node *node = actor->node;
     struct log_writer *writer = mem_zalloc(sizeof *writer);
     node->repairing = false;
-    int code = vote_open(io_posix(), node->options.data_dir, &node->identity, &writer->vote,
+    int code = vote_open(node->io, node->options.data_dir, &node->identity, &writer->vote,
                          &writer->hard_state, error);
     if (!code)
         code = find_log(node, writer, error);

@@ -33,7 +33,7 @@ static int restore(struct actor *actor, struct machine_snapshot *snapshot,
     struct reading reading = {0};
     struct snapshot_meta meta = {0};
     uint64_t began_us = clock_now_us();
-    int code = snapshot_reader_open(io_posix(), node->options.data_dir, &node->identity, id,
+    int code = snapshot_reader_open(node->io, node->options.data_dir, &node->identity, id,
                                     &reading.reader, &meta, error);
     if (code)
         return code;
@@ -85,13 +85,13 @@ static int find_valid(struct actor *actor, struct conclave_error *error)
     const char *dir = node->options.data_dir;
     struct snapshot_list list = {0};
     struct snapshot_meta *found = &node->recovered.snapshot;
-    int code = snapshot_list_read(io_posix(), dir, &list, error);
+    int code = snapshot_list_read(node->io, dir, &list, error);
     snapshot_meta_clear(found);
     for (size_t i = 0; i < list.count && !code; i++) {
-        code = snapshot_verify(io_posix(), dir, &node->identity, list.items[i], error);
+        code = snapshot_verify(node->io, dir, &node->identity, list.items[i], error);
         if (!code) {
             struct snapshot_reader *reader = NULL;
-            code = snapshot_reader_open(io_posix(), dir, &node->identity, list.items[i], &reader,
+            code = snapshot_reader_open(node->io, dir, &node->identity, list.items[i], &reader,
                                         found, error);
             snapshot_reader_close(reader);
             break;
@@ -100,7 +100,7 @@ static int find_valid(struct actor *actor, struct conclave_error *error)
             break;
         log_event(&node->logger, CONCLAVE_LOG_ERROR, actor->ops->name, "snapshot_damaged",
                   "reason=\"%s\"", error->message);
-        code = snapshot_set_aside(io_posix(), dir, list.items[i], error);
+        code = snapshot_set_aside(node->io, dir, list.items[i], error);
     }
     snapshot_list_clear(&list);
     return code;

@@ -100,6 +100,7 @@ int conclave_node_create(const struct conclave_options *options, struct conclave
     struct conclave_node *handle = mem_zalloc(sizeof *handle);
     struct node *node = &handle->node;
     node->options = *options;
+    node->io = io_posix();
     node->options.data_dir = copy_text(options->data_dir);
     node->options.listen = copy_text(options->listen);
     node->options.listen_client = copy_text(options->listen_client);
@@ -267,7 +268,7 @@ static void finish(struct node *node)
     free(node->recovered.boot);
     node->recovered.boot = NULL;
     snapshot_meta_clear(&node->recovered.snapshot);
-    dir_unlock(io_posix(), node->lock);
+    dir_unlock(node->io, node->lock);
     node->lock = NULL;
     node->running = false;
 }
@@ -277,7 +278,7 @@ int conclave_node_start(struct conclave_node *handle, struct conclave_error *err
     struct node *node = &handle->node;
     if (node->running)
         return error_set(error, CONCLAVE_INVALID, "the node has been started already");
-    const struct io *io = io_posix();
+    const struct io *io = node->io;
     int code = identity_read(io, node->options.data_dir, &node->identity, error);
     if (code)
         return code;

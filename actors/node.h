@@ -27,6 +27,8 @@ struct node_recovered {
 
 struct node {
     struct conclave_options options; /* strings are the node's own copies */
+    const struct io *io;             /* all file operations but those of the state machine's store;
+                                        the real ones, unless a test says otherwise before the start */
     struct logger logger;
     void *context;
     bool context_is_own;

@@ -50,7 +50,7 @@ static int write_snapshot(struct actor *actor, struct session_snapshot *snapshot
 {
     const struct node *node = actor->node;
     struct writing writing = {.actor = actor};
-    int code = snapshot_writer_create(io_posix(), node->options.data_dir, &node->identity, meta,
+    int code = snapshot_writer_create(node->io, node->options.data_dir, &node->identity, meta,
                                       &writing.writer, error);
     if (code)
         return code;
@@ -66,7 +66,7 @@ static int write_snapshot(struct actor *actor, struct session_snapshot *snapshot
 }
 
 /* Another one is in the damaged one's place, which must not be kept for one that could be used. */
-static int set_aside(struct snapshot_helper *helper, const char *dir, struct raft_id id,
+static int set_aside(const struct node *node, struct snapshot_helper *helper, struct raft_id id,
                      struct conclave_error *error)
 {
     struct raft_id damaged = helper->damaged;
@@ -75,7 +75,7 @@ static int set_aside(struct snapshot_helper *helper, const char *dir, struct raf
     helper->damaged = (struct raft_id){0};
     if (raft_id_equal(id, damaged)) /* under its name too */
         return CONCLAVE_OK;
-    int code = snapshot_set_aside(io_posix(), dir, damaged, error);
+    int code = snapshot_set_aside(node->io, node->options.data_dir, damaged, error);
     return code == CONCLAVE_NOT_FOUND ? CONCLAVE_OK : code;
 }
 
@@ -87,8 +87,8 @@ void snapshot_became_durable(struct actor *actor, struct raft_id id)
         helper->newest = id;
     struct conclave_error error = {0};
     uint64_t oldest_index = 0;
-    if (set_aside(helper, node->options.data_dir, id, &error) ||
-        snapshot_prune(io_posix(), node->options.data_dir, &oldest_index, &error)) {
+    if (set_aside(node, helper, id, &error) ||
+        snapshot_prune(node->io, node->options.data_dir, &oldest_index, &error)) {
         log_event(&node->logger, CONCLAVE_LOG_WARN, actor->ops->name, "not_removed",
                   "reason=\"%s\"", error.message);
         return; /* the log stays until the next one */

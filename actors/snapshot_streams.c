@@ -33,7 +33,7 @@ static int find_whole(struct actor *actor, uint64_t now_us, struct conclave_erro
     struct snapshot_helper *helper = actor->state;
     const struct node *node = actor->node;
     const char *dir = node->options.data_dir;
-    int code = snapshot_verify(io_posix(), dir, &node->identity, helper->newest, error);
+    int code = snapshot_verify(node->io, dir, &node->identity, helper->newest, error);
     if (!code)
         return code;
     log_event(&node->logger, CONCLAVE_LOG_ERROR, actor->ops->name, "snapshot_damaged",
@@ -51,7 +51,7 @@ static bool stream_open(struct actor *actor, uint32_t slot, uint64_t now_us)
     struct snapshot_source *source = &helper->sources[slot];
     struct conclave_error error = {0};
     if (find_whole(actor, now_us, &error) ||
-        snapshot_source_open(io_posix(), node->options.data_dir, helper->newest, source, &error)) {
+        snapshot_source_open(node->io, node->options.data_dir, helper->newest, source, &error)) {
         log_event(&node->logger, CONCLAVE_LOG_WARN, actor->ops->name, "not_sent", "reason=\"%s\"",
                   error.message);
         return false;
@@ -169,8 +169,8 @@ static bool part_open(struct actor *actor, const struct peer_snapshot *piece)
     struct snapshot_helper *helper = actor->state;
     part_close(helper);
     struct conclave_error error = {0};
-    if (snapshot_part_open(io_posix(), actor->node->options.data_dir, piece->name, piece->bytes,
-                           &helper->part, &error)) {
+    if (snapshot_part_open(actor->node->io, actor->node->options.data_dir, piece->name,
+                           piece->bytes, &helper->part, &error)) {
         not_received(actor, &error);
         return false;
     }

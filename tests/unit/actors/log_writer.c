@@ -1,0 +1,223 @@
+/* The log-writer on a real directory, on the test's own thread: what it lets go, and when. The disk
+ * is the real one with a table in front, which looks into the other actors' inboxes in the middle
+ * of every sync, and fails on demand. */
+#include "actors/node.h"
+
+#include "storage/identity.h"
+#include "transport/context.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char dir[] = "/tmp/conclave-log-writer-XXXXXX";
+static char data[128];
+
+enum { PAYLOAD_BYTES = 11 };
+static const char payload[PAYLOAD_BYTES + 1] = "of an entry";
+
+static struct {
+    struct node node;
+    struct actor *writer, *raft, *network;
+    struct outbox to_writer;
+    struct io io;     /* the real one's functions, but for two */
+    bool watching;    /* while the log-writer runs */
+    bool written;     /* the payload */
+    bool durable;     /* by a sync that has returned */
+    unsigned syncs;   /* so far */
+    unsigned fail_at; /* the sync with this number; 0: none */
+    unsigned enough;  /* with so many syncs all is durable, without a payload; 0: with a payload */
+} rig;
+
+/* Whatever says that something is durable must not have left while it is not. */
+static void assert_nothing_left(void)
+{
+    cr_assert(rig.durable || !inbox_receive(&rig.raft->inbox), "raft is told before it is durable");
+    cr_assert(rig.durable || !inbox_receive(&rig.network->inbox),
+              "a peer is told before it is durable");
+}
+
+static int watched_writev(void *ctx, struct io_file *file, uint64_t offset,
+                          const struct iovec *parts, int part_count, struct conclave_error *error)
+{
+    for (int i = 0; rig.watching && i < part_count; i++)
+        rig.written |= memmem(parts[i].iov_base, parts[i].iov_len, payload, PAYLOAD_BYTES) != NULL;
+    return io_posix()->writev(ctx, file, offset, parts, part_count, error);
+}
+
+static int watched_datasync(void *ctx, struct io_file *file, struct conclave_error *error)
+{
+    if (!rig.watching)
+        return io_posix()->datasync(ctx, file, error);
+    rig.syncs++;
+    assert_nothing_left();
+    int code = rig.syncs == rig.fail_at
+                   ? error_set(error, CONCLAVE_IO, "this disk fails on purpose")
+                   : io_posix()->datasync(ctx, file, error);
+    assert_nothing_left();
+    if (!code && (rig.written || (rig.enough && rig.syncs == rig.enough)))
+        rig.durable = true;
+    return code;
+}
+
+static void setup(void)
+{
+    struct conclave_error error = {0};
+    char endpoint[160];
+    char address[96];
+    struct node *node = &rig.node;
+    cr_assert(mkdtemp(dir));
+    snprintf(data, sizeof data, "%s/data", dir);
+    snprintf(endpoint, sizeof endpoint, "ipc://%s/peer", dir);
+    const struct conclave_member self = {.name = "n1", .peer = endpoint};
+    cr_assert_eq(conclave_bootstrap(data, "n1", NULL, &self, 1, &error), 0, "%s", error.message);
+    conclave_options_init(&node->options);
+    node->options.data_dir = data;
+    node->options.segment_bytes = UINT64_C(64) << 10;
+    rig.io = *io_posix();
+    rig.io.writev = watched_writev;
+    rig.io.datasync = watched_datasync;
+    node->io = &rig.io;
+    node->context = context_create();
+    snprintf(node->address, sizeof node->address, "inproc://log-writer");
+    cr_assert_eq(identity_read(node->io, data, &node->identity, &error), 0, "%s", error.message);
+    snprintf(address, sizeof address, "%s-%d", node->address, ACTOR_COUNT);
+    inbox_open(&node->inbox, node->context, address);
+    for (int id = 0; id < ACTOR_COUNT; id++) {
+        node->actors[id].node = node;
+        actor_open_inbox(&node->actors[id], (enum actor_id)id);
+    }
+    for (int id = 0; id < ACTOR_COUNT; id++)
+        actor_open_outboxes(&node->actors[id]);
+    snprintf(address, sizeof address, "%s-%d", node->address, (int)ACTOR_LOG_WRITER);
+    outbox_open(&rig.to_writer, node->context, address);
+    rig.writer = &node->actors[ACTOR_LOG_WRITER];
+    rig.raft = &node->actors[ACTOR_RAFT];
+    rig.network = &node->actors[ACTOR_NETWORK];
+    rig.writer->ops = &log_writer_ops;
+    cr_assert_eq(log_writer_ops.start(rig.writer, &error), 0, "%s", error.message);
+}
+
+static void teardown(void)
+{
+    struct node *node = &rig.node;
+    char command[128];
+    log_writer_ops.stop(rig.writer);
+    wal_close(node->wal);
+    raft_runs_clear(&node->recovered.entries);
+    snapshot_meta_clear(&node->recovered.snapshot);
+    free(node->recovered.boot);
+    outbox_close(&rig.to_writer);
+    for (int id = 0; id < ACTOR_COUNT; id++)
+        actor_close(&node->actors[id]);
+    inbox_close(&node->inbox);
+    context_destroy(node->context);
+    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    cr_assert_eq(system(command), 0);
+}
+
+TestSuite(log_writer, .init = setup, .fini = teardown, .timeout = 60);
+
+/* What raft would hand over: a vote or an entry, and an answer to a peer that rests on it. */
+static struct envelope *persist_create(uint64_t seq)
+{
+    struct envelope *envelope = envelope_create(ENVELOPE_PERSIST);
+    envelope->persist.seq = seq;
+    envelope->persist.last = raft_runs_last(&rig.node.recovered.entries);
+    outgoing_add(&envelope->persist.send_after, 2, buf_copy("I have it", 9));
+    return envelope;
+}
+
+static void persist_vote(uint64_t seq)
+{
+    struct envelope *envelope = persist_create(seq);
+    envelope->persist.hard_state_changed = true;
+    envelope->persist.hard_state = (struct raft_hard_state){.term = 7, .vote = 1};
+    mailbox_send(&rig.to_writer, &envelope);
+}
+
+static void persist_entry(uint64_t seq, uint64_t behind)
+{
+    struct envelope *envelope = persist_create(seq);
+    struct raft_id id = {.term = 7, .index = envelope->persist.last.index + behind};
+    struct raft_batch *batch = raft_batch_create(1);
+    raft_batch_add(batch,
+                   (struct raft_entry){.id = id,
+                                       .kind = RAFT_ENTRY_COMMAND,
+                                       .payload = {(const uint8_t *)payload, PAYLOAD_BYTES}});
+    raft_runs_append(&envelope->persist.entries, batch, 0, 1);
+    raft_batch_unref(batch);
+    envelope->persist.last = id;
+    mailbox_send(&rig.to_writer, &envelope);
+}
+
+/* The log-writer takes what is queued in one batch, and ends. */
+static int run(struct conclave_error *error)
+{
+    struct envelope *stop = envelope_create(ENVELOPE_STOP);
+    mailbox_send(&rig.to_writer, &stop);
+    rig.watching = true;
+    int code = log_writer_ops.run(rig.writer, error);
+    rig.watching = false;
+    return code;
+}
+
+static void assert_told(uint64_t seq, uint32_t sends)
+{
+    struct envelope *persisted = inbox_receive(&rig.raft->inbox);
+    cr_assert(persisted && persisted->type == ENVELOPE_PERSISTED);
+    cr_assert_eq(persisted->persisted.seq, seq);
+    envelope_destroy(persisted);
+    struct envelope *send = inbox_receive(&rig.network->inbox);
+    cr_assert(send && send->type == ENVELOPE_SEND);
+    cr_assert_eq(send->send.count, sends);
+    envelope_destroy(send);
+}
+
+static void assert_nobody_told(void)
+{
+    cr_assert_null(inbox_receive(&rig.raft->inbox));
+    cr_assert_null(inbox_receive(&rig.network->inbox));
+}
+
+Test(log_writer, rule_4_lets_nothing_go_before_the_sync_of_the_entries_returned)
+{
+    struct conclave_error error = {0};
+    persist_entry(1, 1);
+    persist_entry(2, 2);
+    cr_assert_eq(run(&error), CONCLAVE_OK, "%s", error.message);
+    cr_assert(rig.written && rig.durable);
+    assert_told(2, 2);
+}
+
+Test(log_writer, rule_1_lets_nothing_go_before_both_slots_of_the_vote_are_synced)
+{
+    struct conclave_error error = {0};
+    rig.enough = 2;
+    persist_vote(1);
+    cr_assert_eq(run(&error), CONCLAVE_OK, "%s", error.message);
+    cr_assert(rig.durable);
+    assert_told(1, 1);
+}
+
+Test(log_writer, rule_6_lets_nothing_go_of_a_batch_whose_sync_failed)
+{
+    struct conclave_error error = {0};
+    rig.fail_at = 1;
+    persist_entry(1, 1);
+    cr_assert_eq(run(&error), CONCLAVE_IO);
+    cr_assert(rig.written && !rig.durable);
+    assert_nobody_told();
+}
+
+Test(log_writer, rule_6_lets_nothing_go_of_a_vote_whose_second_sync_failed)
+{
+    struct conclave_error error = {0};
+    rig.fail_at = 2;
+    persist_vote(1);
+    persist_entry(2, 1);
+    cr_assert_eq(run(&error), CONCLAVE_IO);
+    cr_assert_not(rig.written, "Rule 2: entries come behind their term");
+    assert_nobody_told();
+}
