@@ -79,8 +79,10 @@ static void cover(struct covering *covering, struct memory_disk *disk, uint64_t 
                  CONCLAVE_OK, "%s: %s", what, error.message);
     cr_assert(wal_repair_want(repair, &want));
     wal_repair_cover(repair, snapshot);
+    const uint64_t last = want.last;
     bool wants = wal_repair_want(repair, &want);
     bool fits = true;
+    cr_assert(wants || index >= last, "%s: entries up to %d were given up", what, (int)last);
     if (!wants) {
         int code = wal_repair_write(repair, &error);
         fits = code == CONCLAVE_OK; /* else a stretch too short for a mend, and left alone */
