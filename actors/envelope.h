@@ -73,7 +73,7 @@ enum envelope_type {
     /* state machine -> network */
     ENVELOPE_DUE,
 
-    /* segment helper -> raft, network */
+    /* segment helper, state machine -> raft, network */
     ENVELOPE_SPACE,
 
     /* network -> raft -> network */
@@ -174,7 +174,10 @@ struct envelope {
         struct raft_start start;
         struct raft_messages received;
         raft_node_id peer_down;
-        bool disk_full;
+        struct {
+            bool full;    /* or has room again */
+            bool machine; /* the state machine cannot go on; else the log's disk nears its end */
+        } space;
         struct {
             raft_node_id peer;
             uint64_t incarnation;

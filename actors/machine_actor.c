@@ -1,6 +1,7 @@
 /* The state-machine actor: applies what is committed, answers the clients that wait for it, and
  * answers queries once everything that linearizability asks for has been applied. The only thread
  * that calls the machine. */
+#include "actors/machine_apply.h"
 #include "actors/machine_queries.h"
 #include "actors/machine_snapshot.h"
 #include "actors/machine_streams.h"
@@ -14,14 +15,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Commands in one apply call: bounds the call's memory and how long a query waits behind it. */
-enum { APPLY_COMMANDS_MAX = SESSION_INPUTS_MAX };
-
 struct machine {
     const struct conclave_machine_ops *ops;
     void *arg;
     struct session_layer *sessions; /* in front of the machine */
-    uint64_t applied;
+    struct machine_apply apply;
     struct machine_snapshot snapshot;
     struct raft_id install; /* what it is to become after the backlog; index 0: nothing */
 
@@ -30,28 +28,17 @@ struct machine {
         uint32_t next, count, capacity;
     } stash;
 
-    struct { /* entries taken from the inbox and not yet applied, in order */
-        struct raft_runs *items;
-        uint32_t count, capacity;
-    } backlog;
-
     uint64_t due_ms; /* as the network knows it */
     struct machine_queries queries;
     struct machine_streams streams;
     struct reply_list replies; /* gathered, sent once a wake-up */
-
-    /* Scratch of one apply call; all have room for APPLY_COMMANDS_MAX. */
-    struct session_input *inputs;
-    struct raft_origin *origins;
-    struct conclave_reply_sink *sinks;
-    struct conclave_reply_sink **sink_pointers;
 };
 
 /* What status shows. */
 static uint64_t revision(const struct actor *actor)
 {
     const struct machine *machine = actor->state;
-    return machine->ops->revision ? machine->ops->revision(machine->arg) : machine->applied;
+    return machine->ops->revision ? machine->ops->revision(machine->arg) : machine->apply.applied;
 }
 
 static int machine_open(struct actor *actor, struct conclave_error *error)
@@ -67,10 +54,11 @@ static int machine_open(struct actor *actor, struct conclave_error *error)
     };
     clock_boot_id(env.boot_id);
     machine->sessions = session_layer_create(machine->ops, machine->arg);
-    int code = session_layer_open(machine->sessions, &env, &machine->applied, error);
+    uint64_t applied = 0;
+    int code = session_layer_open(machine->sessions, &env, &applied, error);
     if (!code) {
-        code = machine_snapshot_start(actor, &machine->snapshot, machine->sessions,
-                                      &machine->applied, error);
+        code =
+            machine_snapshot_start(actor, &machine->snapshot, machine->sessions, &applied, error);
         if (code && machine->ops->close)
             machine->ops->close(machine->arg);
     }
@@ -81,31 +69,14 @@ static int machine_open(struct actor *actor, struct conclave_error *error)
         return code;
     }
     machine->due_ms = UINT64_MAX;
-    machine->inputs = mem_alloc(APPLY_COMMANDS_MAX * sizeof *machine->inputs);
-    machine->origins = mem_alloc(APPLY_COMMANDS_MAX * sizeof *machine->origins);
-    machine->sinks = mem_zalloc(APPLY_COMMANDS_MAX * sizeof *machine->sinks);
-    machine->sink_pointers = mem_alloc(APPLY_COMMANDS_MAX * sizeof(struct conclave_reply_sink *));
-    for (uint32_t i = 0; i < APPLY_COMMANDS_MAX; i++)
-        machine->sink_pointers[i] = &machine->sinks[i];
-    node->recovered.applied_index = machine->applied;
+    machine_apply_init(&machine->apply, machine->sessions, applied);
+    node->recovered.applied_index = applied;
     log_event(&node->logger, CONCLAVE_LOG_INFO, actor->ops->name, "machine_opened", "applied=%llu",
-              (unsigned long long)machine->applied);
+              (unsigned long long)applied);
     actor->state = machine;
     machine_streams_start(node, &machine->streams);
     node->recovered.revision = revision(actor);
     return CONCLAVE_OK;
-}
-
-/* For the other nodes to compare with theirs. */
-static void tell_marks(struct actor *actor, const struct audit_mark *marks, uint32_t count)
-{
-    if (count == 0)
-        return;
-    struct envelope *audit = envelope_create(ENVELOPE_AUDIT);
-    audit->audit.count = count;
-    audit->audit.marks = mem_alloc(count * sizeof *marks);
-    memcpy(audit->audit.marks, marks, count * sizeof *marks);
-    actor_send(actor, ACTOR_NETWORK, &audit);
 }
 
 /* When cluster time has to be in the log the next time, for who leads. */
@@ -131,8 +102,13 @@ static void tell_mark(struct actor *actor)
 {
     const struct machine *machine = actor->state;
     struct audit_mark mark;
-    if (session_layer_mark(machine->sessions, &mark))
-        tell_marks(actor, &mark, 1);
+    if (machine_apply_waits(&machine->apply) || !session_layer_mark(machine->sessions, &mark))
+        return;
+    struct envelope *audit = envelope_create(ENVELOPE_AUDIT);
+    audit->audit.count = 1;
+    audit->audit.marks = mem_alloc(sizeof mark);
+    *audit->audit.marks = mark;
+    actor_send(actor, ACTOR_NETWORK, &audit);
 }
 
 static int machine_start(struct actor *actor, struct conclave_error *error)
@@ -177,100 +153,27 @@ static int open_late(struct actor *actor, struct conclave_error *error)
     return CONCLAVE_OK;
 }
 
-/* One call of the machine; its answers go to `replies` for those who wait on this node. */
-static int apply_commands(struct actor *actor, size_t count, uint64_t last_index,
-                          struct conclave_error *error)
+/* Raft may let more be committed behind it. */
+static void tell_applied(struct actor *actor)
 {
-    struct machine *machine = actor->state;
-    ASSERT(last_index > machine->applied); /* Rule 7: in order, each once */
-    int code = session_layer_apply(machine->sessions, machine->inputs, count, last_index,
-                                   machine->sink_pointers);
-    if (code)
-        return error_set(error, code,
-                         "the state machine failed to apply up to index %llu: %s; the node stops "
-                         "because its state is not known any more",
-                         (unsigned long long)last_index, conclave_code_text(code));
-    machine->applied = last_index;
-    struct audit_mark marks[AUDIT_MARKS_MAX];
-    tell_marks(actor, marks, session_layer_marks(machine->sessions, marks, AUDIT_MARKS_MAX));
-    for (size_t i = 0; i < count; i++) {
-        struct conclave_reply_sink *sink = &machine->sinks[i];
-        if (!machine->origins[i].client)
-            buf_unref(sink->body);
-        else if (sink->refused)
-            reply_add(&machine->replies, machine->origins[i], sink->code, sink->body);
-        else
-            reply_add_answer(&machine->replies, machine->origins[i], sink->code, sink->body);
-        *sink = (struct conclave_reply_sink){0};
-    }
-    return CONCLAVE_OK;
+    const struct machine *machine = actor->state;
+    struct envelope *applied = envelope_create(ENVELOPE_APPLIED);
+    applied->applied.index = machine->apply.applied;
+    applied->applied.revision = revision(actor);
+    actor_send(actor, ACTOR_RAFT, &applied);
 }
 
-static int apply_runs(struct actor *actor, const struct raft_runs *entries,
-                      struct conclave_error *error)
-{
-    struct machine *machine = actor->state;
-    struct raft_runs_iter iter = {0};
-    size_t count = 0;
-    uint64_t last_index = 0;
-    for (const struct raft_entry *entry; (entry = raft_runs_next(entries, &iter));) {
-        last_index = entry->id.index;
-        machine_snapshot_note(&machine->snapshot, entry);
-        if (entry->kind == RAFT_ENTRY_COMMAND || entry->kind == RAFT_ENTRY_SESSION) {
-            machine->origins[count] = entry->origin;
-            machine->inputs[count++] =
-                (struct session_input){.command = {.index = entry->id.index,
-                                                   .term = entry->id.term,
-                                                   .data = entry->payload.data,
-                                                   .bytes = entry->payload.bytes},
-                                       .in_session = entry->kind == RAFT_ENTRY_SESSION};
-        }
-        if (entry->kind == RAFT_ENTRY_NOOP || entry->kind == RAFT_ENTRY_CONFIG) {
-            machine->origins[count] = (struct raft_origin){0};
-            machine->inputs[count++] =
-                (struct session_input){.command = {.index = entry->id.index,
-                                                   .term = entry->id.term,
-                                                   .data = entry->payload.data,
-                                                   .bytes = entry->payload.bytes},
-                                       .audit_only = true};
-        }
-        /* A change of the members: nothing to apply, but its client waits for it. */
-        if (entry->kind == RAFT_ENTRY_CONFIG && entry->origin.client)
-            reply_add(&machine->replies, entry->origin, CONCLAVE_OK, NULL);
-        if (count == APPLY_COMMANDS_MAX) {
-            int code = apply_commands(actor, count, last_index, error);
-            if (code)
-                return code;
-            count = 0;
-            last_index = 0;
-        }
-    }
-    return last_index ? apply_commands(actor, count, last_index, error) : CONCLAVE_OK;
-}
-
-/* Applies all that was taken from the inbox as if it had come in one piece. */
 static int apply_backlog(struct actor *actor, struct conclave_error *error)
 {
     struct machine *machine = actor->state;
-    if (!machine->backlog.count)
-        return CONCLAVE_OK;
-    struct raft_runs all = {0};
-    raft_runs_move(&all, &machine->backlog.items[0]);
-    for (uint32_t i = 1; i < machine->backlog.count; i++) {
-        raft_runs_append_all(&all, &machine->backlog.items[i]);
-        raft_runs_clear(&machine->backlog.items[i]);
-    }
-    machine->backlog.count = 0;
-    int code = apply_runs(actor, &all, error);
-    raft_runs_clear(&all);
-    if (code)
+    uint64_t before = machine->apply.applied;
+    int code =
+        machine_apply_run(actor, &machine->apply, &machine->snapshot, &machine->replies, error);
+    if (code || machine->apply.applied == before)
         return code;
-    trace_reached(&actor->node->trace, machine->applied, TRACE_APPLIED);
+    trace_reached(&actor->node->trace, machine->apply.applied, TRACE_APPLIED);
     machine_streams_applied(&machine->streams);
-    struct envelope *applied = envelope_create(ENVELOPE_APPLIED);
-    applied->applied.index = machine->applied;
-    applied->applied.revision = revision(actor);
-    actor_send(actor, ACTOR_RAFT, &applied);
+    tell_applied(actor);
     return CONCLAVE_OK;
 }
 
@@ -306,21 +209,18 @@ static void await_snapshot(struct actor *actor)
 static int install(struct actor *actor, struct conclave_error *error)
 {
     struct machine *machine = actor->state;
-    if (!machine->install.index)
+    if (!machine->install.index || machine_apply_waits(&machine->apply))
         return CONCLAVE_OK;
     await_snapshot(actor); /* one of the state that goes */
     int code = machine_snapshot_install(actor, &machine->snapshot, machine->sessions,
                                         machine->install, error);
     if (code)
         return code;
-    ASSERT(machine->install.index > machine->applied);
-    machine->applied = machine->install.index;
+    ASSERT(machine->install.index > machine->apply.applied);
+    machine->apply.applied = machine->install.index;
     machine->install = (struct raft_id){0};
     machine_streams_applied(&machine->streams);
-    struct envelope *applied = envelope_create(ENVELOPE_APPLIED);
-    applied->applied.index = machine->applied;
-    applied->applied.revision = revision(actor);
-    actor_send(actor, ACTOR_RAFT, &applied);
+    tell_applied(actor);
     return CONCLAVE_OK;
 }
 
@@ -335,14 +235,16 @@ static void end_snapshot(struct actor *actor)
     await_snapshot(actor);
 }
 
-/* Takes what is queued, up to what must wait for the backlog to be applied. Returns STOP or QUIT if
- * one of them came, else 0. */
+/* Takes what is queued, up to what must wait for the backlog to be applied; if that waits itself,
+ * nothing more to apply comes behind an installation. Returns STOP or QUIT if one of them came,
+ * else 0. */
 static int drain(struct actor *actor)
 {
     struct machine *machine = actor->state;
     int ended = 0;
     for (struct envelope *envelope;
-         !ended && !machine->install.index && (envelope = next_envelope(actor));) {
+         !ended && (!machine->install.index || machine_apply_waits(&machine->apply)) &&
+         (envelope = next_envelope(actor));) {
         switch (envelope->type) {
         case ENVELOPE_INSTALL:
             machine->install = envelope->snapshot_id;
@@ -354,9 +256,7 @@ static int drain(struct actor *actor)
             machine_snapshot_done(actor->node, &machine->snapshot, envelope->snapshot_done_code);
             break;
         case ENVELOPE_APPLY:
-            LIST_RESERVE(&machine->backlog);
-            machine->backlog.items[machine->backlog.count++] = envelope->apply.entries;
-            envelope->apply.entries = (struct raft_runs){0};
+            machine_apply_add(&machine->apply, envelope);
             break;
         case ENVELOPE_AUDIT:
             tell_mark(actor);
@@ -392,11 +292,17 @@ static void flush_replies(struct actor *actor)
     actor_send(actor, ACTOR_NETWORK, &reply);
 }
 
+/* The shorter of two waits; -1: for ever. */
+static long sooner(long first, long second)
+{
+    return first < 0 || (second >= 0 && second < first) ? second : first;
+}
+
 static long wait_ms(const struct machine *machine)
 {
-    long queries = machine_queries_wait_ms(&machine->queries);
-    long streams = machine_streams_wait_ms(&machine->streams);
-    return queries < 0 || (streams >= 0 && streams < queries) ? streams : queries;
+    return sooner(machine_apply_wait_ms(&machine->apply),
+                  sooner(machine_queries_wait_ms(&machine->queries),
+                         machine_streams_wait_ms(&machine->streams)));
 }
 
 static int machine_run(struct actor *actor, struct conclave_error *error)
@@ -422,9 +328,12 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
             end_snapshot(actor);
         if (code || ended == ENVELOPE_QUIT)
             return code;
-        if (!ended)
+        bool waits = machine_apply_waits(&machine->apply);
+        if (!ended && !waits)
             machine_snapshot_take(actor, &machine->snapshot, machine->sessions);
-        machine_queries_answer(actor, &machine->queries, machine->applied, &machine->replies);
+        machine_queries_answer(actor, &machine->queries, machine->apply.applied, &machine->replies);
+        if (waits)
+            machine_queries_refuse(actor, &machine->queries, &machine->replies);
         flush_replies(actor);
         if (!ended)
             machine_streams_step(actor, &machine->streams, machine->queries.fresh_us);
@@ -443,9 +352,6 @@ static void machine_stop(struct actor *actor)
     struct machine *machine = actor->state;
     if (!machine)
         return;
-    for (uint32_t i = 0; i < machine->backlog.count; i++)
-        raft_runs_clear(&machine->backlog.items[i]);
-    free(machine->backlog.items);
     machine_queries_deinit(&machine->queries);
     machine_streams_deinit(&machine->streams);
     while (machine->stash.next < machine->stash.count)
@@ -456,12 +362,7 @@ static void machine_stop(struct actor *actor)
     if (machine->ops->close)
         machine->ops->close(machine->arg);
     session_layer_destroy(machine->sessions);
-    for (uint32_t i = 0; i < APPLY_COMMANDS_MAX; i++)
-        reply_sink_clear(&machine->sinks[i]);
-    free(machine->inputs);
-    free(machine->origins);
-    free(machine->sinks);
-    free(machine->sink_pointers);
+    machine_apply_deinit(&machine->apply);
     free(machine);
 }
 

@@ -188,6 +188,41 @@ void machine_queries_answer(struct actor *actor, struct machine_queries *queries
         actor_send(actor, ACTOR_RAFT, &pass.again);
 }
 
+/* A stale read may be answered from what is applied, if that is known to be new enough. */
+static void answer_without(struct pass *pass, const struct machine_queries *queries,
+                           struct query *query, uint64_t now_us)
+{
+    struct stalled_query stale = {
+        .query = *query, .fresh_us = queries->fresh_us, .since_us = now_us};
+    if (query->stale && queries->fresh_us && reply_room_for_query(query->meter)) {
+        answer_query(pass, &stale);
+        return;
+    }
+    reply_add(pass->replies, query->origin, CONCLAVE_NO_SPACE, NULL);
+    pass->replies->items[pass->replies->count - 1].text =
+        "the disk of this node's state machine is full, and it lacks what was written last";
+    query_clear(query);
+}
+
+void machine_queries_refuse(struct actor *actor, struct machine_queries *queries,
+                            struct reply_list *replies)
+{
+    struct pass pass = {.actor = actor, .replies = replies};
+    uint64_t now_us = clock_now_us();
+    for (uint32_t i = 0; i < queries->waiting.count; i++) {
+        struct envelope *waiting = queries->waiting.items[i];
+        for (uint32_t k = 0; k < waiting->query.queries.count; k++) {
+            struct query *query = &waiting->query.queries.items[k];
+            if (!query->probe) /* else it has neither bytes nor a client */
+                answer_without(&pass, queries, query, now_us);
+        }
+        waiting->query.queries.count = 0; /* the references moved */
+        envelope_destroy(waiting);
+    }
+    queries->waiting.count = 0;
+    ASSERT(!pass.again); /* that is for leases */
+}
+
 long machine_queries_wait_ms(const struct machine_queries *queries)
 {
     return queries->stalled.count ? QUERIES_STALLED_RETRY_MS : -1;

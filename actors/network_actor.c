@@ -118,7 +118,10 @@ static int drain(struct actor *actor, uint64_t now_us)
             network->clients.due_ms = envelope->due_ms;
             break;
         case ENVELOPE_SPACE:
-            network->clients.disk_full = envelope->disk_full;
+            if (envelope->space.machine)
+                network->clients.machine_full = envelope->space.full;
+            else
+                network->clients.disk_full = envelope->space.full;
             break;
         case ENVELOPE_DRAIN:
             drain_clients(actor);

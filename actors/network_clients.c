@@ -131,6 +131,12 @@ static void take_work(struct client_side *side, client_handle client, const stru
             "is room; not applied");
         return;
     }
+    if (changes && side->machine_full && side->leads) {
+        network_answer(side, client, op->id, CONCLAVE_NO_SPACE,
+                       "the disk of this node's state machine is full: it takes nothing but reads "
+                       "until there is room; not applied");
+        return;
+    }
     if (!pending_enter(side->pending, client, op->id, op->body.bytes, &origin)) {
         network_answer(side, client, op->id, CONCLAVE_BUSY, conclave_code_text(CONCLAVE_BUSY));
         return;

@@ -44,8 +44,9 @@ struct kept_frame {
 struct client_side {
     struct clients *ports[CLIENT_PORTS]; /* NULL: not listening there */
     struct pending *pending;
-    bool draining;  /* new work is refused: the node is stopping */
-    bool disk_full; /* a leader refuses commands, but for those that give space back */
+    bool draining;     /* new work is refused: the node is stopping */
+    bool disk_full;    /* a leader refuses commands, but for those that give space back */
+    bool machine_full; /* it refuses all of them: they would wait behind what has no room */
     bool leads;
     const struct conclave_machine_ops *machine;
 

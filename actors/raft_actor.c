@@ -167,7 +167,7 @@ static void add_start(struct actor *actor, struct raft_start *start)
     *start = (struct raft_start){0};
     event->start.members = actor->node->recovered.boot; /* read-only by now */
     self->started = true;
-    if (self->disk_full)
+    if (self->disk_full || self->machine_full)
         add_event(self, RAFT_EVENT_DISK_FULL)->disk_full = true;
 }
 
@@ -202,9 +202,10 @@ static void take(struct actor *actor, struct envelope **envelope)
         self->handover = HANDOVER_WANTED;
         break;
     case ENVELOPE_SPACE:
-        self->disk_full = e->disk_full;
+        *(e->space.machine ? &self->machine_full : &self->disk_full) = e->space.full;
         if (self->started)
-            add_event(self, RAFT_EVENT_DISK_FULL)->disk_full = e->disk_full;
+            add_event(self, RAFT_EVENT_DISK_FULL)->disk_full =
+                self->disk_full || self->machine_full;
         break;
     case ENVELOPE_PEER_SEEN: {
         struct raft_event *event = add_event(self, RAFT_EVENT_PEER_SEEN);

@@ -52,6 +52,7 @@ struct raft_actor {
     bool serving_told;
     bool started;      /* START was taken: events may follow */
     bool disk_full;    /* as the segment helper last said */
+    bool machine_full; /* as the state machine did */
     uint64_t revision; /* as the state machine last said, for status */
 };
 

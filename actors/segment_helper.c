@@ -73,7 +73,7 @@ static void watch(struct actor *actor)
     static const enum actor_id told[] = {ACTOR_RAFT, ACTOR_NETWORK};
     for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
         struct envelope *space = envelope_create(ENVELOPE_SPACE);
-        space->disk_full = full;
+        space->space.full = full;
         actor_send(actor, told[i], &space);
     }
 }

@@ -151,7 +151,8 @@ struct conclave_machine_env {
 };
 
 /* The state machine's functions. `machine` is conclave_options.machine_arg. Functions return
- * CONCLAVE_OK or a code; any code from `open`, `apply`, `sync` or `restore` stops the node, loudly.
+ * CONCLAVE_OK or a code; any code from `open`, `apply`, `sync` or `restore` stops the node, loudly
+ * (but for apply's NO_SPACE).
  *
  * A machine that can take snapshots has all four functions for them; one that cannot has none of
  * the four, and the node keeps its whole log. Client sessions travel in the snapshots of every
@@ -168,7 +169,9 @@ struct conclave_machine_ops {
 
     /* Applies `count` commands in order and records `last_index` (at least the last command's
      * index) as applied, both atomically: after a killed process `open` finds all or nothing of the
-     * call. count may be 0. replies[i] takes the answer of commands[i]. */
+     * call. count may be 0. replies[i] takes the answer of commands[i]. NO_SPACE does not stop the
+     * node: nothing of the call was applied, and it is made again as it is, once in a while, until
+     * there is room; meanwhile the node takes no commands as a leader. */
     int (*apply)(void *machine, const struct conclave_command *commands, size_t count,
                  uint64_t last_index, struct conclave_reply_sink *const *replies);
 

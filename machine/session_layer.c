@@ -28,17 +28,19 @@ struct session_layer {
     uint64_t applied;         /* by the layer */
     uint64_t machine_applied; /* by the machine when it was opened: not to be applied again */
 
-    /* The apply at hand, for the audit: inputs are added to the chain when they are answered. */
+    /* The apply at hand. For the audit inputs are added to the chain when they are answered. */
     const struct session_input *inputs;
     struct conclave_reply_sink *const *input_replies;
-    size_t input_count, audited;
+    size_t input_count, taken, audited;
+    uint64_t last_index;
+    uint64_t due;      /* what has gathered is to be applied up to here, before more is taken */
     uint64_t flushing; /* up to this index */
     struct audit_mark marks[AUDIT_MARKS_MAX];
     uint32_t mark_count;
 
     /* One apply of the machine. Sessions end only between them: the items point to theirs. */
     uint32_t count, repeat_count;
-    bool settled;
+    bool settled, tried;                      /* once at least: it found no room */
     struct conclave_reply_sink *clock_passed; /* of the entry with which it did, since the last */
     struct conclave_command commands[SESSION_INPUTS_MAX];
     struct conclave_reply_sink *replies[SESSION_INPUTS_MAX];
@@ -157,8 +159,10 @@ static int flush(struct session_layer *layer, uint64_t last_index)
     if (last_index <= layer->applied)
         return CONCLAVE_OK;
     ASSERT(last_index > layer->machine_applied || layer->count == 0);
-    layer->settled = false;
+    if (!layer->tried)
+        layer->settled = false;
     layer->flushing = last_index;
+    layer->tried = true;
     if (last_index > layer->machine_applied) {
         int code = layer->ops->apply(layer->machine, layer->commands, layer->count, last_index,
                                      layer->replies);
@@ -167,6 +171,7 @@ static int flush(struct session_layer *layer, uint64_t last_index)
     }
     settle(layer);
     session_table_saved(layer->table);
+    layer->tried = false;
     layer->count = layer->repeat_count = 0;
     layer->clock_passed = NULL;
     layer->applied = last_index;
@@ -274,6 +279,7 @@ static void keep_alive(struct session_layer *layer, const struct session_request
         reply_sink_refuse(reply, CONCLAVE_SESSION_EXPIRED);
 }
 
+/* May be called again with the same input after NO_SPACE: it has then taken nothing of it. */
 static int take_session_input(struct session_layer *layer, const struct conclave_command *command,
                               struct conclave_reply_sink *reply)
 {
@@ -288,7 +294,7 @@ static int take_session_input(struct session_layer *layer, const struct conclave
         take_command(layer, &request, command, reply);
         /* Answers are swept after the same command on every node, wherever its batches end. */
         if (!swept && session_table_wants_sweep(layer->table))
-            return flush(layer, command->index);
+            layer->due = command->index;
         return CONCLAVE_OK;
     }
     if (request.opcode == SESSION_KEEP_ALIVE) {
@@ -303,6 +309,37 @@ static int take_session_input(struct session_layer *layer, const struct conclave
     return code;
 }
 
+static int take_input(struct session_layer *layer, const struct session_input *input,
+                      struct conclave_reply_sink *reply)
+{
+    const struct conclave_command *command = &input->command;
+    ASSERT(command->index > layer->applied && command->index <= layer->last_index);
+    if (input->audit_only)
+        return CONCLAVE_OK;
+    if (input->in_session)
+        return take_session_input(layer, command, reply);
+    if (command->index > layer->machine_applied)
+        pass_on(layer, command, (struct item){0}, reply);
+    return CONCLAVE_OK;
+}
+
+int session_layer_go_on(struct session_layer *layer)
+{
+    for (;;) {
+        int code = layer->due ? flush(layer, layer->due) : CONCLAVE_OK;
+        if (code)
+            return code;
+        layer->due = 0;
+        if (layer->taken == layer->input_count)
+            break;
+        code = take_input(layer, &layer->inputs[layer->taken], layer->input_replies[layer->taken]);
+        if (code)
+            return code;
+        layer->taken++;
+    }
+    return flush(layer, layer->last_index);
+}
+
 int session_layer_apply(struct session_layer *layer, const struct session_input *inputs,
                         size_t count, uint64_t last_index,
                         struct conclave_reply_sink *const *replies)
@@ -311,22 +348,11 @@ int session_layer_apply(struct session_layer *layer, const struct session_input 
     layer->inputs = inputs;
     layer->input_replies = replies;
     layer->input_count = count;
-    layer->audited = 0;
+    layer->taken = layer->audited = 0;
+    layer->last_index = last_index;
+    layer->due = 0;
     layer->mark_count = 0;
-    for (size_t i = 0; i < count; i++) {
-        const struct conclave_command *command = &inputs[i].command;
-        ASSERT(command->index > layer->applied && command->index <= last_index);
-        if (inputs[i].audit_only)
-            continue;
-        if (inputs[i].in_session) {
-            int code = take_session_input(layer, command, replies[i]);
-            if (code)
-                return code;
-        } else if (command->index > layer->machine_applied) {
-            pass_on(layer, command, (struct item){0}, replies[i]);
-        }
-    }
-    return flush(layer, last_index);
+    return session_layer_go_on(layer);
 }
 
 /* --- Life ------------------------------------------------------------------------------------- */

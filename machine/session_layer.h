@@ -40,10 +40,14 @@ MUST_USE int session_layer_open(struct session_layer *layer, const struct concla
                                 uint64_t *ret_applied_index, struct conclave_error *error);
 
 /* As conclave_machine_ops.apply. May be several applies of the machine, each of them atomic with
- * the sessions. */
+ * the sessions. NO_SPACE: one of them found no room and did nothing; the inputs and replies stay
+ * where they are until session_layer_go_on has succeeded, and nothing else is applied before. */
 MUST_USE int session_layer_apply(struct session_layer *layer, const struct session_input *inputs,
                                  size_t count, uint64_t last_index,
                                  struct conclave_reply_sink *const *replies);
+
+/* Tries again what found no room, and goes on with what follows it. As session_layer_apply. */
+MUST_USE int session_layer_go_on(struct session_layer *layer);
 
 /* Whether a snapshot can be begun now: the machine can take some, and holds no more than what the
  * layer has seen. */

@@ -11,6 +11,7 @@ struct memory {
     struct treap_node *maps[TABLES];     /* committed */
     struct treap_node *changing[TABLES]; /* the transaction's */
     bool in_transaction, full;
+    uint32_t refusals; /* of growing, to come */
     struct tables_tx read_tx;
     struct memory_view *view; /* NULL: none, or ended */
 
@@ -113,8 +114,13 @@ static int memory_sync(struct tables *tables)
 
 static int memory_grow(struct tables *tables)
 {
-    end_view(memory_of(tables));
-    return CONCLAVE_OK;
+    struct memory *memory = memory_of(tables);
+    end_view(memory);
+    if (memory->refusals == 0)
+        return CONCLAVE_OK;
+    memory->refusals--;
+    memory->full = true;
+    return CONCLAVE_NO_SPACE;
 }
 
 static int memory_begin_anew(struct tables *tables)
@@ -349,12 +355,13 @@ void tables_memory_kill(struct tables *tables)
         memory_abort(&(struct tables_tx){.tables = tables});
     if (memory->is_open)
         memory_close(tables);
-    memory->full = false;
+    tables_memory_fill(tables, false, 0);
 }
 
-void tables_memory_fill(struct tables *tables)
+void tables_memory_fill(struct tables *tables, bool full, uint32_t refusals)
 {
-    memory_of(tables)->full = true;
+    memory_of(tables)->full = full;
+    memory_of(tables)->refusals = refusals;
 }
 
 struct tables *tables_memory_create(void)

@@ -15,7 +15,9 @@ struct tables *tables_memory_create(void);
  * a view, which is still to be ended before the tables are destroyed. Closed is allowed too. */
 void tables_memory_kill(struct tables *tables);
 
-/* The next change has no room as things stand, once: TABLES_FULL, which ends the view. */
-void tables_memory_fill(struct tables *tables);
+/* The next change has no room as things stand, once: TABLES_FULL, which ends the view. So often
+ * growing then fails as well: NO_SPACE, and there is still no room for the change. Not full: all of
+ * that is over. */
+void tables_memory_fill(struct tables *tables, bool full, uint32_t refusals);
 
 #endif

@@ -8,8 +8,9 @@
  *   - full: posix_fallocate, fallocate fail with ENOSPC, statvfs tells of no room: what was
  *     allocated ahead can be written
  *   - read: pread, preadv fail with EIO
- * The state machine's own files (under machine/) are spared: they are memory-mapped and may be
- * lost. */
+ *   - store: posix_fallocate fails with ENOSPC for the state machine's own files (under machine/);
+ *     the others are spared
+ * But for the last the state machine's files are spared: they are memory-mapped and may be lost. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +25,7 @@
 /* The tree is built with hidden symbols; these replace the C library's. */
 #define REPLACES __attribute__((visibility("default")))
 
-static bool is_under(int fd)
+static bool is_under(int fd, bool of_machine)
 {
     const char *under = getenv("FAULTY_DISK_UNDER");
     char link[64], path[4096];
@@ -33,7 +34,8 @@ static bool is_under(int fd)
     if (!under || length <= 0)
         return false;
     path[length] = '\0';
-    return strncmp(path, under, strlen(under)) == 0 && !strstr(path, "/machine/");
+    return strncmp(path, under, strlen(under)) == 0 &&
+           (strstr(path, "/machine/") != NULL) == of_machine;
 }
 
 static bool is_on(const char *fault)
@@ -54,7 +56,7 @@ static bool is_on(const char *fault)
 
 static bool fails(int fd, const char *fault)
 {
-    return is_on(fault) && is_under(fd);
+    return is_on(fault) && is_under(fd, strcmp(fault, "store") == 0);
 }
 
 /* The C library's own function of this name. */
@@ -106,8 +108,9 @@ REPLACES ssize_t pwritev(int fd, const struct iovec *parts, int count, off_t off
 
 REPLACES int posix_fallocate(int fd, off_t offset, off_t bytes)
 {
-    return fails(fd, "space") || fails(fd, "full") ? ENOSPC
-                                                   : REAL(posix_fallocate)(fd, offset, bytes);
+    return fails(fd, "space") || fails(fd, "full") || fails(fd, "store")
+               ? ENOSPC
+               : REAL(posix_fallocate)(fd, offset, bytes);
 }
 
 REPLACES int fallocate(int fd, int mode, off_t offset, off_t bytes)

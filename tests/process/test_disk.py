@@ -280,6 +280,61 @@ class Disk(ClusterTest):
         self.cluster.wait_caught_up()
         self.assert_readable(writer, [full])
 
+    def fill_store(self, through=None):
+        """Writes until the store would have to grow, and cannot: the node refuses, and is there."""
+        value = os.urandom(500000)
+        taken = []
+        for number in range(200):
+            done = self.cluster.run("put", f"large{number:03}", "-", "--timeout", "2s", data=value,
+                                    through=through)
+            if done.returncode == 0:
+                taken.append(number)
+            elif done.returncode == 7:
+                return taken
+        self.fail("nothing was refused")
+
+    def test_full_store_of_the_only_node_waits_and_heals(self):
+        self.nodes = 1
+        self.start_with_shim()
+        node = self.cluster.nodes[0]
+        self.cluster.put("kept", b"value")
+        self.shimmed(node)
+        self.break_disk(node, "store")
+        taken = self.fill_store()
+        self.assertIn('"no_room"', node.log_text())
+        self.assertTrue(node.running)
+        done = self.cluster.run("get", "kept", "--timeout", "1s")
+        self.assertNotEqual(done.returncode, 1, "what may not be applied is not answered")
+        self.assertEqual(self.cluster.run("del", "kept", "--timeout", "1s").returncode, 7)
+        os.unlink(self.trigger)
+        # Nobody does anything: it finds the room by itself, and what waited is applied.
+        self.cluster.put("new", b"value")
+        self.assertEqual(self.cluster.get("kept"), b"value")
+        self.assertLessEqual({b"large%03d" % n for n in taken}, set(self.cluster.keys("large")))
+        self.assertIn('"has_room"', node.log_text())
+        self.assertEqual(node.stop(), 0)
+
+    def test_full_store_of_the_leader_hands_the_lead_over_and_heals(self):
+        self.start_with_shim()
+        full = self.cluster.wait_leader()
+        others = self.cluster.others(full)
+        self.shimmed(full)
+        self.cluster.run("leader", "transfer", full.name)
+        self.break_disk(full, "store")
+        writer = self.write(50)
+        value = os.urandom(500000)
+        for number in range(200):
+            if '"no_room"' in full.log_text():
+                break
+            self.cluster.put(f"large{number:03}", value)
+        self.assertIn('"no_room"', full.log_text())
+        wait_until(lambda: self.cluster.leader() in others, "another one leads")
+        self.write(100, writer)
+        self.assertTrue(full.running)
+        os.unlink(self.trigger)
+        self.cluster.wait_caught_up()
+        self.assert_readable(writer, [full])
+
     def test_disk_that_fails_writes_for_want_of_space_stops_the_node(self):
         self.start_with_shim()
         node = self.follower()

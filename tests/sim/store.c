@@ -120,7 +120,7 @@ void store_crash(struct store *store, bool power, bool synced)
 void store_fill(struct store *store)
 {
     if (store->tables)
-        tables_memory_fill(store->tables);
+        tables_memory_fill(store->tables, true, 0);
 }
 
 int store_sync(struct store *store)

@@ -42,10 +42,11 @@ TestSuite(node, .init = setup, .fini = teardown, .timeout = 120);
 struct last_machine {
     char last[64];
     size_t bytes;
-    uint64_t count;
+    uint64_t count, index; /* applied; of the last */
     int open_code, apply_code;
-    int reply_code; /* what it answers */
-    sem_t *gate;    /* apply waits here, if there is one */
+    int reply_code;   /* what it answers */
+    atomic_bool full; /* there is no room to apply anything */
+    sem_t *gate;      /* apply waits here, if there is one */
     uint64_t queries;
     long query_ms; /* how long the first query takes */
 };
@@ -59,7 +60,7 @@ static int last_open(void *machine, const struct conclave_machine_env *env, uint
         snprintf(error->message, sizeof error->message, "broken on purpose");
         return error->code = self->open_code;
     }
-    self->count = 0;
+    self->count = self->index = 0;
     *ret_applied = 0;
     return CONCLAVE_OK;
 }
@@ -71,9 +72,13 @@ static int last_apply(void *machine, const struct conclave_command *commands, si
     (void)last_index;
     if (self->apply_code && count)
         return self->apply_code;
+    if (atomic_load(&self->full) && count)
+        return CONCLAVE_NO_SPACE;
     if (self->gate && count)
         sem_wait(self->gate);
     for (size_t i = 0; i < count; i++) {
+        cr_assert_gt(commands[i].index, self->index, "a command comes twice");
+        self->index = commands[i].index;
         self->bytes = commands[i].bytes < sizeof self->last ? commands[i].bytes : 0;
         memcpy(self->last, commands[i].data, self->bytes);
         self->count++;
@@ -389,6 +394,64 @@ Test(node, dead_machine_takes_the_node_down_loudly)
     cr_assert_eq(conclave_node_stop(node, &error), CONCLAVE_IO);
     cr_assert(strstr(error.message, "state machine"), "%s", error.message);
     conclave_client_destroy(client);
+    conclave_node_destroy(node);
+}
+
+/* Short calls until one is refused for want of room: until the network hears of it, what it takes
+ * is not. */
+static void await_refusal(struct conclave_client *client, enum conclave_op_kind kind)
+{
+    int code;
+    do {
+        struct conclave_op op = {.kind = kind, .data = "late", .bytes = 4, .timeout_ms = 100};
+        code = conclave_client_call(client, &op);
+        conclave_op_release(&op);
+        cr_assert(code == CONCLAVE_NO_SPACE || code == CONCLAVE_TIMEOUT ||
+                      code == CONCLAVE_UNKNOWN || code == CONCLAVE_NO_LEADER,
+                  "%s", conclave_code_text(code));
+    } while (code != CONCLAVE_NO_SPACE);
+}
+
+Test(node, machine_without_room_is_waited_for_and_loses_nothing)
+{
+    struct last_machine machine = {0};
+    char text[64];
+    struct conclave_node *node = start(&machine);
+    struct conclave_client *client = client_of(node);
+    cr_assert_eq(call(client, CONCLAVE_OP_PROPOSE, "one", NULL, 0), CONCLAVE_OK);
+    cr_assert_eq(call(client, CONCLAVE_OP_READ, NULL, text, sizeof text), CONCLAVE_OK);
+    atomic_store(&machine.full, true);
+    await_refusal(client, CONCLAVE_OP_PROPOSE);
+    await_refusal(client, CONCLAVE_OP_READ); /* what was written last is not there */
+    struct conclave_op stale = {.kind = CONCLAVE_OP_READ_STALE, .max_age_ms = UINT32_MAX};
+    cr_assert_eq(conclave_client_call(client, &stale), CONCLAVE_OK);
+    cr_assert_eq(stale.reply_bytes, 3);
+    cr_assert_eq(memcmp(stale.reply, "one", 3), 0);
+    conclave_op_release(&stale);
+    atomic_store(&machine.full, false);
+    cr_assert_eq(call(client, CONCLAVE_OP_PROPOSE, "two", NULL, 0), CONCLAVE_OK);
+    cr_assert_eq(call(client, CONCLAVE_OP_READ, NULL, text, sizeof text), CONCLAVE_OK);
+    cr_assert_str_eq(text, "two");
+    cr_assert_geq(machine.count, 3, "what waited has been applied, too");
+    conclave_client_destroy(client);
+    cr_assert_eq(conclave_node_stop(node, NULL), CONCLAVE_OK);
+    conclave_node_destroy(node);
+}
+
+Test(node, machine_without_room_does_not_keep_its_node_from_ending)
+{
+    struct last_machine machine = {0};
+    struct conclave_node *node = start(&machine);
+    struct conclave_client *client = client_of(node);
+    atomic_store(&machine.full, true);
+    await_refusal(client, CONCLAVE_OP_PROPOSE);
+    conclave_client_destroy(client);
+    cr_assert_eq(conclave_node_stop(node, NULL), CONCLAVE_OK);
+    cr_assert_eq(machine.count, 0);
+    atomic_store(&machine.full, false);
+    cr_assert_eq(conclave_node_start(node, NULL), CONCLAVE_OK);
+    cr_assert_eq(conclave_node_wait_ready(node, READY_MS), CONCLAVE_OK);
+    cr_assert_geq(machine.count, 1, "the log has it");
     conclave_node_destroy(node);
 }
 

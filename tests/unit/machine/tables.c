@@ -395,7 +395,7 @@ Test(tables, full_ones_say_so_once_and_end_the_view)
     struct tables_tx tx;
     void *room;
     view_begin(pair);
-    tables_memory_fill(tables);
+    tables_memory_fill(tables, true, 0);
     cr_assert_eq(tables_begin(tables, &tx), CONCLAVE_OK);
     cr_assert_eq(tables_put(&tx, TABLE_KEYS, text_of("a"), 1, &room), TABLES_FULL);
     tables_abort(&tx);
