@@ -3,7 +3,7 @@
 #include "base/fatal.h"
 #include "storage/block.h"
 #include "storage/bytes.h"
-#include "storage/wal_internal.h"
+#include "storage/wal_evidence.h"
 #include "storage/wal_mend.h"
 #include "storage/wal_survey.h"
 
@@ -96,50 +96,6 @@ static void advance(struct wal_repair *repair)
     raft_runs_clear(&repair->got);
 }
 
-static int rewrite_around_holes(const struct wal_repair *repair, size_t number,
-                                struct io_file *file, struct conclave_error *error)
-{
-    const struct wal_scan *scan = &repair->survey.scan;
-    uint64_t end = number == scan->active ? scan->end : scan->segments[number].bytes;
-    uint64_t from = 0;
-    int code = CONCLAVE_OK;
-    for (size_t i = 0; i < repair->survey.holes.count && code == CONCLAVE_OK; i++) {
-        const struct wal_hole *hole = &repair->survey.holes.items[i];
-        if (hole->number != number)
-            continue;
-        if (hole->offset > from)
-            code = wal_rewrite(repair->io, file, from, hole->offset, error);
-        from = hole->end;
-    }
-    if (code == CONCLAVE_OK && end > from)
-        code = wal_rewrite(repair->io, file, from, end, error);
-    return code == CONCLAVE_OK ? repair->io->datasync(repair->io->ctx, file, error) : code;
-}
-
-/* What shows that a hole is damage, and no torn batch, may have been read from memory alone: of a
- * killed process, or behind a failed sync. If it were lost before the hole is filled, a start would
- * cut off there what had been durable. So from here on it is durable itself. */
-static int keep_evidence(const struct wal_repair *repair, struct conclave_error *error)
-{
-    const struct io *io = repair->io;
-    const struct wal_scan *scan = &repair->survey.scan;
-    if (repair->survey.holes.count == 0)
-        return CONCLAVE_OK;
-    for (size_t i = repair->survey.holes.items[0].number; i <= scan->active; i++) {
-        char *path = wal_segment_path(repair->dir, scan->segments[i].sequence);
-        struct io_file *file = NULL;
-        int code = io->open(io->ctx, path, 0, &file, error);
-        free(path);
-        if (code != CONCLAVE_OK)
-            return code;
-        code = rewrite_around_holes(repair, i, file, error);
-        io->close(io->ctx, file);
-        if (code != CONCLAVE_OK)
-            return code;
-    }
-    return CONCLAVE_OK;
-}
-
 int wal_repair_open(const struct io *io, const char *dir, const struct storage_identity *identity,
                     struct wal_repair **ret_repair, struct conclave_error *error)
 {
@@ -149,7 +105,7 @@ int wal_repair_open(const struct io *io, const char *dir, const struct storage_i
     repair->identity = *identity;
     int code = wal_survey_run(io, repair->dir, identity, WAL_HOLES_MAX, &repair->survey, error);
     if (code == CONCLAVE_OK)
-        code = keep_evidence(repair, error);
+        code = wal_evidence_keep(io, repair->dir, &repair->survey, error);
     if (code != CONCLAVE_OK) {
         wal_repair_close(repair);
         return code;

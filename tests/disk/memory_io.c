@@ -14,6 +14,8 @@ struct node {
     size_t written_bytes, synced_bytes;
     bool *clean; /* per sector: a sync failed, the kernel takes it for written (see Rule 6) */
     size_t clean_count;
+    bool *broken; /* per sector: it cannot be read, until the whole of it is written */
+    size_t broken_count;
 };
 
 struct name {
@@ -73,6 +75,7 @@ static void node_unref(struct node *node)
     free(node->written);
     free(node->synced);
     free(node->clean);
+    free(node->broken);
     free(node);
 }
 
@@ -289,6 +292,27 @@ static int memory_size(void *ctx, struct io_file *file, uint64_t *ret_bytes,
     return outcome_code(disk, outcome);
 }
 
+/* True if a broken sector is among these bytes; with `within`, one that is not written as a whole.
+ */
+static bool meets_broken(const struct node *node, uint64_t offset, size_t bytes, bool within)
+{
+    for (size_t i = offset / MEMORY_SECTOR_BYTES;
+         i < node->broken_count && i * MEMORY_SECTOR_BYTES < offset + bytes; i++) {
+        bool whole =
+            i * MEMORY_SECTOR_BYTES >= offset && (i + 1) * MEMORY_SECTOR_BYTES <= offset + bytes;
+        if (node->broken[i] && !(within && whole))
+            return true;
+    }
+    return false;
+}
+
+static void mend_broken(struct node *node, uint64_t offset, size_t bytes)
+{
+    for (size_t i = offset / MEMORY_SECTOR_BYTES;
+         i < node->broken_count && i * MEMORY_SECTOR_BYTES < offset + bytes; i++)
+        node->broken[i] = false; /* meets_broken has looked */
+}
+
 static int memory_read(void *ctx, struct io_file *file, uint64_t offset, void *data, size_t bytes,
                        size_t *ret_bytes, struct conclave_error *error)
 {
@@ -300,6 +324,9 @@ static int memory_read(void *ctx, struct io_file *file, uint64_t offset, void *d
         return outcome_code(disk, outcome);
     size_t left = offset < node->written_bytes ? node->written_bytes - (size_t)offset : 0;
     size_t count = bytes < left ? bytes : left;
+    if (meets_broken(node, offset, count, false))
+        return error_set(error, CONCLAVE_IO, "the disk fails to read %zu bytes at %llu", count,
+                         (unsigned long long)offset);
     if (count > 0)
         memcpy(data, node->written + offset, count);
     *ret_bytes = count;
@@ -333,6 +360,9 @@ static int memory_writev(void *ctx, struct io_file *file, uint64_t offset,
         int code = grow(disk, file->node, offset + bytes, error);
         if (code != CONCLAVE_OK)
             return code;
+        if (meets_broken(file->node, offset, bytes, true))
+            return error_set(error, CONCLAVE_IO, "the disk fails to read what it is to change");
+        mend_broken(file->node, offset, bytes);
         if (bytes > 0)
             memcpy(file->node->written + offset, parts[i].iov_base, bytes);
         node_dirty(file->node, offset, bytes);
@@ -676,6 +706,20 @@ void memory_disk_rot(struct memory_disk *disk, const char *path, size_t offset, 
     memcpy(node->written + offset, bytes, count);
     if (offset + count <= node->synced_bytes)
         memcpy(node->synced + offset, bytes, count);
+}
+
+void memory_disk_break(struct memory_disk *disk, const char *path, size_t offset, size_t count)
+{
+    struct node *node = seen(disk, path);
+    ASSERT(node != NULL && count > 0 && offset + count <= node->written_bytes);
+    size_t sectors = (node->written_bytes + MEMORY_SECTOR_BYTES - 1) / MEMORY_SECTOR_BYTES;
+    if (node->broken == NULL) {
+        node->broken = mem_zalloc(sectors * sizeof(*node->broken));
+        node->broken_count = sectors;
+    }
+    ASSERT(sectors == node->broken_count);
+    for (size_t i = offset / MEMORY_SECTOR_BYTES; i * MEMORY_SECTOR_BYTES < offset + count; i++)
+        node->broken[i] = true;
 }
 
 const char *memory_disk_file(const struct memory_disk *disk, size_t number)

@@ -62,6 +62,10 @@ const uint8_t *memory_disk_bytes(const struct memory_disk *disk, const char *pat
 void memory_disk_rot(struct memory_disk *disk, const char *path, size_t offset, const void *bytes,
                      size_t count);
 
+/* The sectors of these bytes cannot be read any more: IO. A write of a whole one mends it, one of a
+ * part of it fails as well. */
+void memory_disk_break(struct memory_disk *disk, const char *path, size_t offset, size_t count);
+
 /* The number-th name that is a file, in order of creation; NULL: no more. */
 const char *memory_disk_file(const struct memory_disk *disk, size_t number);
 
