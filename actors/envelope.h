@@ -209,7 +209,10 @@ struct envelope {
             struct session_snapshot *snapshot; /* the state machine's, until SNAPSHOT_DONE */
             struct snapshot_meta meta;
         } snapshot_begun;
-        int snapshot_done_code;
+        struct {
+            int code;
+            uint64_t state_bytes; /* of the whole state; if it was written */
+        } snapshot_done;
         struct raft_id snapshot_id; /* SNAPSHOT_TAKEN, INSTALL */
         struct {
             raft_node_id from;

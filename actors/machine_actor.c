@@ -194,8 +194,8 @@ static void await_snapshot(struct actor *actor)
         inbox_wait(&actor->inbox, -1);
         for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
             if (envelope->type == ENVELOPE_SNAPSHOT_DONE) {
-                machine_snapshot_done(actor->node, &machine->snapshot,
-                                      envelope->snapshot_done_code);
+                machine_snapshot_done(actor->node, &machine->snapshot, envelope->snapshot_done.code,
+                                      envelope->snapshot_done.state_bytes);
                 envelope_destroy(envelope);
                 continue;
             }
@@ -253,7 +253,8 @@ static int drain(struct actor *actor)
             machine_snapshot_want(&machine->snapshot);
             break;
         case ENVELOPE_SNAPSHOT_DONE:
-            machine_snapshot_done(actor->node, &machine->snapshot, envelope->snapshot_done_code);
+            machine_snapshot_done(actor->node, &machine->snapshot, envelope->snapshot_done.code,
+                                  envelope->snapshot_done.state_bytes);
             break;
         case ENVELOPE_APPLY:
             machine_apply_add(&machine->apply, envelope);

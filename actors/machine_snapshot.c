@@ -8,17 +8,24 @@
 /* What an entry counts besides its payload: a log of small entries is not a small log. */
 enum { ENTRY_BYTES = 48 };
 
+/* Of the log between two snapshots, to the state in one, and to the least that an option says. */
+enum { DISTANCE_FACTOR = 4 };
+
 /* --- Restoring -------------------------------------------------------------------------------- */
 
 struct reading {
     struct snapshot_reader *reader;
+    uint64_t bytes;
     struct conclave_error error;
 };
 
 static int read_state(void *arg, void *data, size_t bytes, size_t *ret_bytes)
 {
     struct reading *reading = arg;
-    return snapshot_reader_read(reading->reader, data, bytes, ret_bytes, &reading->error);
+    int code = snapshot_reader_read(reading->reader, data, bytes, ret_bytes, &reading->error);
+    if (!code)
+        reading->bytes += *ret_bytes;
+    return code;
 }
 
 /* Restores the machine and takes over what the snapshot says of the configuration. */
@@ -54,6 +61,7 @@ static int restore(struct actor *actor, struct machine_snapshot *snapshot,
     snapshot_meta_clear(&snapshot->ahead);
     snapshot->applied = id;
     snapshot->bytes = snapshot->entries = 0;
+    snapshot->state_bytes = reading.bytes;
     log_event(&node->logger, CONCLAVE_LOG_INFO, actor->ops->name, "restored", "index=%llu ms=%llu",
               (unsigned long long)id.index, (unsigned long long)(clock_now_us() - began_us) / 1000);
     return CONCLAVE_OK;
@@ -171,6 +179,21 @@ int machine_snapshot_install(struct actor *actor, struct machine_snapshot *snaps
 
 /* --- Taking ----------------------------------------------------------------------------------- */
 
+uint64_t machine_snapshot_distance(uint64_t least, uint64_t state_bytes)
+{
+    if (least > UINT64_MAX / DISTANCE_FACTOR / 4) /* never, whatever there is */
+        return least;
+    if (state_bytes >= least)
+        return least * DISTANCE_FACTOR;
+    uint64_t bytes = state_bytes * DISTANCE_FACTOR;
+    return bytes > least ? bytes : least;
+}
+
+static uint64_t distance(const struct node *node, const struct machine_snapshot *snapshot)
+{
+    return machine_snapshot_distance(node->options.snapshot_bytes, snapshot->state_bytes);
+}
+
 void machine_snapshot_note(struct machine_snapshot *snapshot, const struct raft_entry *entry)
 {
     snapshot->applied = entry->id;
@@ -197,7 +220,7 @@ void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapsho
         return;
     if (!snapshot->wanted &&
         snapshot->entries < options->snapshot_entries + snapshot->wait_entries &&
-        snapshot->bytes < options->snapshot_bytes + snapshot->wait_bytes)
+        snapshot->bytes < distance(actor->node, snapshot) + snapshot->wait_bytes)
         return;
     if (!session_layer_can_snapshot(sessions))
         return;
@@ -209,7 +232,7 @@ void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapsho
         log_event(&actor->node->logger,
                   code == CONCLAVE_BUSY ? CONCLAVE_LOG_DEBUG : CONCLAVE_LOG_WARN, actor->ops->name,
                   "no_snapshot", "reason=\"%s\"", conclave_code_text(code));
-        machine_snapshot_done(actor->node, snapshot, code);
+        machine_snapshot_done(actor->node, snapshot, code, 0);
         return;
     }
     struct envelope *begun = envelope_create(ENVELOPE_SNAPSHOT_BEGUN);
@@ -222,23 +245,26 @@ void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapsho
     actor_send(actor, ACTOR_SNAPSHOT, &begun);
 }
 
-void machine_snapshot_done(const struct node *node, struct machine_snapshot *snapshot, int code)
+void machine_snapshot_done(const struct node *node, struct machine_snapshot *snapshot, int code,
+                           uint64_t state_bytes)
 {
     const struct conclave_options *options = &node->options;
     if (snapshot->taken)
         session_snapshot_end(snapshot->taken);
     snapshot->taken = NULL;
     snapshot->wait_entries = snapshot->wait_bytes = 0;
-    if (!code)
+    if (!code) {
+        snapshot->state_bytes = state_bytes;
         return;
+    }
     /* What it was to hold is still to come; after a failure not at once, or a full disk would be
      * tried with every command. */
     snapshot->entries += options->snapshot_entries;
-    snapshot->bytes += options->snapshot_bytes;
+    snapshot->bytes += distance(node, snapshot);
     if (code != CONCLAVE_BUSY) {
         snapshot->wait_entries =
             snapshot->entries - options->snapshot_entries + options->snapshot_entries / 8 + 1;
         snapshot->wait_bytes =
-            snapshot->bytes - options->snapshot_bytes + options->snapshot_bytes / 8 + 1;
+            snapshot->bytes - distance(node, snapshot) + options->snapshot_bytes / 8 + 1;
     }
 }

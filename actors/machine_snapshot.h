@@ -8,6 +8,7 @@
 
 struct machine_snapshot {
     struct session_snapshot *taken; /* the helper writes it; NULL: none is under way */
+    uint64_t state_bytes;           /* in the last one; 0: not known */
     uint64_t bytes;                 /* applied since the last one */
     uint64_t entries;               /* likewise */
     uint64_t wait_bytes;            /* one failed: how much more before the next try */
@@ -41,8 +42,14 @@ void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapsho
 
 /* The helper is done with the one under way, which ends here and not there: LMDB tells its writer
  * by a plain store that nobody reads any more, and only the envelope orders that behind the reads.
- */
-void machine_snapshot_done(const struct node *node, struct machine_snapshot *snapshot, int code);
+ * `state_bytes` are what it holds, if it was written. */
+void machine_snapshot_done(const struct node *node, struct machine_snapshot *snapshot, int code,
+                           uint64_t state_bytes);
+
+/* How many bytes lie between two snapshots: four times as many as the last one held, so that a
+ * large state is not written again and again for a small log, but not less than `least` and no more
+ * than four times that, since the log between is in memory. */
+uint64_t machine_snapshot_distance(uint64_t least, uint64_t state_bytes);
 
 /* The machine becomes a snapshot that was received. None of its own is running. */
 MUST_USE int machine_snapshot_install(struct actor *actor, struct machine_snapshot *snapshot,

@@ -31,6 +31,7 @@ static int helper_start(struct actor *actor, struct conclave_error *error)
 struct writing {
     struct actor *actor;
     struct snapshot_writer *writer;
+    uint64_t bytes;
     struct conclave_error error;
 };
 
@@ -41,12 +42,14 @@ static int write_piece(void *arg, const void *data, size_t bytes)
     int code = snapshot_writer_add(writing->writer, data, bytes, &writing->error);
     if (code)
         return code;
+    writing->bytes += bytes;
     look_around(writing->actor, 0);
     return helper->quit || helper->stop ? CONCLAVE_STOPPING : CONCLAVE_OK;
 }
 
 static int write_snapshot(struct actor *actor, struct session_snapshot *snapshot,
-                          const struct snapshot_meta *meta, struct conclave_error *error)
+                          const struct snapshot_meta *meta, uint64_t *ret_bytes,
+                          struct conclave_error *error)
 {
     const struct node *node = actor->node;
     struct writing writing = {.actor = actor};
@@ -55,6 +58,7 @@ static int write_snapshot(struct actor *actor, struct session_snapshot *snapshot
     if (code)
         return code;
     code = session_snapshot_write(snapshot, write_piece, &writing);
+    *ret_bytes = writing.bytes;
     if (!code)
         return snapshot_writer_finish(writing.writer, error);
     snapshot_writer_abort(writing.writer);
@@ -105,11 +109,11 @@ static void take_snapshot(struct actor *actor, struct session_snapshot *snapshot
     struct snapshot_helper *helper = actor->state;
     const struct node *node = actor->node;
     struct conclave_error error = {0};
-    uint64_t began_us = clock_now_us();
+    uint64_t began_us = clock_now_us(), state_bytes = 0;
     int code = CONCLAVE_STOPPING;
     helper->taking = true;
     if (!helper->quit && !helper->stop)
-        code = write_snapshot(actor, snapshot, meta, &error);
+        code = write_snapshot(actor, snapshot, meta, &state_bytes, &error);
     helper->taking = false;
     unsigned long long index = meta->last.index;
     if (!code) {
@@ -125,7 +129,8 @@ static void take_snapshot(struct actor *actor, struct session_snapshot *snapshot
                   actor->ops->name, "not_taken", "index=%llu reason=\"%s\"", index, error.message);
     }
     struct envelope *done = envelope_create(ENVELOPE_SNAPSHOT_DONE);
-    done->snapshot_done_code = code;
+    done->snapshot_done.code = code;
+    done->snapshot_done.state_bytes = state_bytes;
     actor_send(actor, ACTOR_MACHINE, &done);
 }
 

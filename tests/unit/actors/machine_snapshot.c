@@ -93,6 +93,35 @@ Test(machine_snapshot, configuration_is_known_again_when_the_newest_one_is_reach
     assert_configuration(11, "newer");
 }
 
+/* The work of snapshots stays a part of that of the log, and the log in memory stays bounded. */
+Test(machine_snapshot, distance_follows_the_state_between_one_and_four_times_the_option)
+{
+    enum { MIB = 1 << 20 };
+    cr_assert_eq(machine_snapshot_distance(64 * MIB, 0), 64 * MIB);
+    cr_assert_eq(machine_snapshot_distance(64 * MIB, 16 * MIB), 64 * MIB);
+    cr_assert_eq(machine_snapshot_distance(64 * MIB, 40 * MIB), 160 * MIB);
+    cr_assert_eq(machine_snapshot_distance(64 * MIB, 64 * MIB), 256 * MIB);
+    cr_assert_eq(machine_snapshot_distance(64 * MIB, 1024L * MIB), 256 * MIB);
+    cr_assert_eq(machine_snapshot_distance(UINT64_MAX, UINT64_MAX), UINT64_MAX);
+}
+
+Test(machine_snapshot, distance_is_that_of_the_last_one_that_was_written, .fini = end)
+{
+    start(11, 10, 10);
+    node->options.snapshot_bytes = 1000;
+    node->options.snapshot_entries = 1000;
+    machine_snapshot_done(node, &snapshot, CONCLAVE_OK, 500);
+    cr_assert_eq(snapshot.state_bytes, 500);
+    snapshot.bytes = 7; /* applied while the next one is tried, which fails for now */
+    machine_snapshot_done(node, &snapshot, CONCLAVE_BUSY, 0);
+    cr_assert_eq(snapshot.state_bytes, 500);
+    cr_assert_eq(snapshot.bytes, 2007, "due again at once");
+    cr_assert_eq(snapshot.wait_bytes, 0);
+    machine_snapshot_done(node, &snapshot, CONCLAVE_IO, 0);
+    cr_assert_eq(snapshot.bytes, 4007);
+    cr_assert_eq(snapshot.wait_bytes, 2007 + 126, "an eighth of the option more, from here");
+}
+
 Test(machine_snapshot, one_under_way_is_as_good_as_one_that_is_wanted, .fini = end)
 {
     start(11, 10, 10);
