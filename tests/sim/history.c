@@ -45,7 +45,8 @@ struct state {
     struct op_item keys[SIM_KEYS]; /* version 0: there is no such key */
     uint64_t from_us[SIM_KEYS];    /* HISTORY_OWN_LEASE: its time began then */
     uint64_t ttl_ms[SIM_KEYS];
-    uint64_t least_us; /* something has ended that cannot have been over sooner */
+    uint64_t topic, messages; /* the revision that created it, 0: none did; how many it holds */
+    uint64_t least_us;        /* something has ended that cannot have been over sooner */
     uint64_t revision;
     uint64_t latest; /* invocation of whatever is in the order so far */
     uint64_t used;   /* hash over the events without an answer that are in the order */
@@ -85,7 +86,7 @@ static bool is_change(const struct op *op)
 {
     if (op->kind == OP_PUT)
         return op->code == CONCLAVE_OK;
-    return op_is_write(op) && op->code == CONCLAVE_OK && op->value > 0;
+    return op_is_write(op) && op->kind != OP_CREATE && op->code == CONCLAVE_OK && op->value > 0;
 }
 
 /* Puts one logical operation, all attempts together, where it belongs. */
@@ -110,7 +111,10 @@ static void gather_one(struct search *search, const struct ops *ops, uint64_t fi
         event.change = is_change(event.op);
         LIST_RESERVE(&search->answered);
         search->answered.items[search->answered.count++] = event;
-    } else if (maybe && op_is_write(begin)) {
+    }
+    /* An answer does not say which one of them created the topic. */
+    if (op_is_write(begin) && (begin->kind == OP_CREATE || (!event.finished && maybe))) {
+        event.op = begin;
         event.finished = event.finished_us = UINT64_MAX;
         LIST_RESERVE(&search->unanswered);
         search->unanswered.items[search->unanswered.count++] = event;
@@ -220,7 +224,7 @@ static bool gather_known(struct search *search)
             if (!know_item(search, op, k, &op->items[k]))
                 return false;
         }
-        if (op->code == CONCLAVE_LEASE_EXPIRED)
+        if (op->code == CONCLAVE_LEASE_EXPIRED || op->kind == OP_PUBLISH)
             continue;
         if (op->code == CONCLAVE_COMPARE_FAILED && op_is_transaction(op))
             continue; /* which revision the key is at it does not say */
@@ -311,7 +315,8 @@ static bool write_apply(struct state *state, const struct event *event, uint64_t
     uint64_t revision = state->revision + 1;
     struct op_item *key = &state->keys[op->cell];
     uint64_t deleted = 0;
-    if (op->kind != OP_DELETE_RANGE && op->conditional && op->condition != key->mod_revision)
+    uint64_t present = op->kind == OP_PUBLISH ? state->messages : key->mod_revision;
+    if (op->kind != OP_DELETE_RANGE && op->conditional && op->condition != present)
         return false;
     switch (op->kind) {
     case OP_PUT:
@@ -330,6 +335,14 @@ static bool write_apply(struct state *state, const struct event *event, uint64_t
         break;
     case OP_REVOKE:
         deleted = lease_erase(state, op->lease);
+        break;
+    case OP_CREATE:
+        deleted = state->topic == 0;
+        state->topic = revision;
+        break;
+    case OP_PUBLISH:
+        deleted = state->topic > 0;
+        state->messages++;
         break;
     default:
         for (uint32_t i = op->cell; i < op->cell_end; i++) {
@@ -365,6 +378,22 @@ static bool lease_is_gone(struct search *search, const struct state *state,
     return true;
 }
 
+/* What a message of the same id was, the answer says; that there was none before is not known. */
+static bool observe_topic(struct search *search, const struct state *state,
+                          const struct event *event)
+{
+    const struct op *op = event->op;
+    if (op->kind == OP_CREATE)
+        return op->value == state->topic || wrong(search, state, event, "it is another topic");
+    if (op->code == CONCLAVE_NOT_FOUND)
+        return state->topic == 0 || wrong(search, state, event, "there is a topic");
+    if (op->code == CONCLAVE_OK)
+        return state->messages > 0 || wrong(search, state, event, "nothing was published before");
+    if (!op->conditional || op->condition == state->messages || op->value != state->messages)
+        return wrong(search, state, event, "its sequence is next, or another one was told");
+    return true;
+}
+
 /* An answer that changed nothing: is it that of the state? */
 static bool observe(struct search *search, const struct state *state, const struct event *event)
 {
@@ -380,6 +409,8 @@ static bool observe(struct search *search, const struct state *state, const stru
         return true;
     if (op->code == CONCLAVE_LEASE_EXPIRED)
         return lease_is_gone(search, state, event);
+    if (op->kind == OP_CREATE || op->kind == OP_PUBLISH)
+        return observe_topic(search, state, event);
     if (!op_is_write(op))
         return true;
     if (op->code == CONCLAVE_COMPARE_FAILED) {
@@ -398,7 +429,9 @@ static bool observe(struct search *search, const struct state *state, const stru
 static bool change(struct search *search, struct state *state, const struct event *event)
 {
     const struct op *op = event->op;
-    uint64_t before = op->kind == OP_PUT ? state->keys[op->cell].mod_revision : deletes(state, op);
+    uint64_t before = op->kind == OP_PUT       ? state->keys[op->cell].mod_revision
+                      : op->kind == OP_PUBLISH ? state->messages + 1
+                                               : deletes(state, op);
     if (before != op->value)
         return wrong(search, state, event, "it replaced something else");
     if (!write_apply(state, event, op->first))
@@ -446,6 +479,7 @@ static bool observe_all(struct search *search, struct state *state)
 static uint64_t state_hash(const struct state *state)
 {
     uint64_t hash = hash_mix(state->revision, state->used);
+    hash = hash_mix(hash_mix(hash, state->topic), state->messages);
     hash = hash_mix(hash_mix(hash, state->latest), state->least_us);
     for (uint32_t i = 0; i < SIM_KEYS; i++) {
         hash = hash_mix(hash, state->keys[i].value);

@@ -197,6 +197,14 @@ static void draw_ttl(struct knobs *knobs, const struct prng *prng)
     limits->clock_lag_ms = (knobs->clock_step_us + 999) / 1000;
 }
 
+static void draw_topic(struct knobs *knobs, const struct prng *prng)
+{
+    struct prng own = *prng;
+    prng_init(&own, prng_next(&own) ^ 0x3333);
+    if (!knobs->on[SIM_FAULT_ALTER]) /* found by what meets the altered key */
+        knobs->topic_chance = PICK(&own, 0, 0, 200, 600);
+}
+
 void knobs_draw(struct knobs *knobs, struct prng *prng)
 {
     memset(knobs, 0, sizeof *knobs);
@@ -222,6 +230,7 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     knobs->chance[SIM_FAULT_ROT_SNAPSHOT] = PICK(prng, 50, 300, 1000);
     draw_alter(knobs, prng);
     draw_ttl(knobs, prng);
+    draw_topic(knobs, prng);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if (!knobs->on[i])
             knobs->chance[i] = 0;

@@ -129,6 +129,7 @@ struct knobs {
     struct session_limits sessions;
     uint64_t ttl_chance; /* a command is about a lease, or a key that ends; 0: none is, ever */
     uint64_t ttl_ms_max;
+    uint64_t topic_chance;        /* a command is about the topic */
     uint64_t leader_guess_chance; /* a client asks the node that it takes for the leader */
 };
 

@@ -4,6 +4,7 @@
 #include "codec/kv_lease.h"
 #include "codec/kv_txn.h"
 #include "codec/session.h"
+#include "codec/topic.h"
 #include "tests/sim/map.h"
 
 #include <stdlib.h>
@@ -46,6 +47,11 @@ uint32_t key_decode(struct slice key)
         return SIM_KEYS;
     uint32_t cell = (uint32_t)key.data[1] - '0';
     return cell < SIM_KEYS ? cell : SIM_KEYS;
+}
+
+struct slice topic_name(void)
+{
+    return (struct slice){(const uint8_t *)"t", 1};
 }
 
 uint64_t value_decode(struct slice value)
@@ -144,6 +150,42 @@ static void kv_pack(struct pack *pack, const struct op *op, uint64_t first)
     free(value);
 }
 
+/* Every field is there, so that the number comes behind the last one. */
+static void topic_pack(struct pack *pack, const struct op *op, uint64_t first)
+{
+    if (op->kind == OP_CREATE) {
+        topic_create_pack(pack, topic_name(),
+                          &(struct topic_settings){.dedup_ms = UINT32_MAX, /* far behind */
+                                                   .dedup_count = SIM_TOPIC_WINDOW});
+        return;
+    }
+    uint8_t *data = mem_zalloc(sizeof first + op->pad);
+    const uint8_t id = (uint8_t)op->message_id;
+    const struct topic_publish publish = {.name = topic_name(),
+                                          .count = 1,
+                                          .expect = op->conditional ? &op->condition : NULL,
+                                          .have_ids = true};
+    memcpy(data, &first, sizeof first);
+    topic_publish_begin(pack, &publish);
+    topic_publish_data(pack, (struct slice){data, sizeof first + op->pad});
+    topic_publish_ids(pack, &publish);
+    topic_publish_id(pack, (struct slice){&id, id > 0});
+    free(data);
+}
+
+static bool op_is_topic(const struct op *op)
+{
+    return op->kind == OP_CREATE || op->kind == OP_PUBLISH;
+}
+
+static void command_pack(struct pack *pack, const struct op *op, uint64_t first)
+{
+    if (op_is_topic(op))
+        topic_pack(pack, op, first);
+    else
+        kv_pack(pack, op, first);
+}
+
 static void session_pack(struct pack *pack, const struct op *op, uint64_t first)
 {
     struct session_request request = {
@@ -162,7 +204,7 @@ static void session_pack(struct pack *pack, const struct op *op, uint64_t first)
         break;
     default:
         request.opcode = SESSION_COMMAND;
-        kv_pack(&command, op, first);
+        command_pack(&command, op, first);
         request.command = (struct slice){command.buf->data, command.bytes};
         break;
     }
@@ -177,7 +219,7 @@ struct buf *command_encode(const struct op *op, uint64_t number)
     pack_init(&pack, COMMAND_BYTES_MAX + op->pad);
     bool plain = !op_in_session(op);
     if (plain)
-        kv_pack(&pack, op, first);
+        command_pack(&pack, op, first);
     else
         session_pack(&pack, op, first);
     uint32_t missing = 0; /* optional fields: put has four, delete two */
@@ -284,6 +326,29 @@ static bool lease_decode(struct op *op, int code, struct slice body)
     return true;
 }
 
+static bool publish_decode(struct op *op, int code, struct slice body)
+{
+    struct topic_published published;
+    if (code == CONCLAVE_NOT_FOUND || code == CONCLAVE_COMPARE_FAILED) {
+        struct kv_outcome outcome;
+        if (kv_outcome_decode(body.data, body.bytes, &outcome))
+            return false;
+        op->revision = outcome.revision;
+        op->value = outcome.value;
+        return true;
+    }
+    if (code || topic_published_decode(body.data, body.bytes, &published) ||
+        published.count + published.duplicate_count != 1)
+        return false;
+    op->revision = published.revision;
+    op->value = published.count ? published.first : 0;
+    if (published.duplicate_count == 0)
+        return true;
+    struct topic_duplicate duplicate = topic_duplicate_next(&published);
+    return op->message_id > 0 && duplicate.place == 0 && duplicate.sequence > 0 &&
+           duplicate.sequence < published.first;
+}
+
 /* As the put by itself would be answered, as far as it says. */
 static bool transaction_decode(struct op *op, int code, struct slice body)
 {
@@ -328,6 +393,8 @@ bool answer_decode(struct op *op, int code, struct slice body)
     case OP_GRANT:
     case OP_RENEW:
         return lease_decode(op, code, body);
+    case OP_PUBLISH:
+        return publish_decode(op, code, body);
     default:
         return op_is_transaction(op) ? transaction_decode(op, code, body)
                                      : outcome_decode(op, code, body);

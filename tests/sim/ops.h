@@ -28,7 +28,9 @@ enum op_kind {
     OP_CLOSE,
     OP_GRANT, /* of leases, as the next two */
     OP_RENEW,
-    OP_REVOKE
+    OP_REVOKE,
+    OP_CREATE, /* of the topic, as the next one */
+    OP_PUBLISH
 };
 
 enum op_state {
@@ -58,10 +60,12 @@ struct op {
     uint64_t epoch;          /* which request of its client it belongs to */
     uint64_t first;          /* the attempt that it repeats; its own number if it is the first */
     bool conditional;
-    uint64_t condition; /* PUT, DELETE: the key's modify revision has to be this; 0: no such key */
+    uint64_t condition; /* PUT, DELETE: the key's modify revision has to be this; 0: no such key.
+                           PUBLISH: the sequence of the last message */
     uint64_t session, sequence, acknowledged; /* session 0: a plain command */
     uint64_t lease;      /* PUT: that the key ends with, 0: none; RENEW, REVOKE */
     uint64_t ttl_ms;     /* GRANT; PUT: the key has a lease of its own; 0: not */
+    uint64_t message_id; /* PUBLISH: duplicates are known by it; 0: none */
     uint64_t max_age_us; /* GET, RANGE: need not show more than what was committed so long ago */
     uint64_t taken_us;   /* reads: by the node, on its clock */
 
@@ -73,10 +77,11 @@ struct op {
     uint64_t floor; /* reads: the entries that it has to show, known to be committed anywhere */
     uint64_t since; /* stale reads: the tick at which they were; else `invoked` */
 
-    int code;            /* OK, DENIED: the answer's */
-    uint64_t index;      /* OK: where the command stands; how much of the log the read saw */
-    uint64_t revision;   /* OK: of the store, after the command or as read */
-    uint64_t value;      /* OK: the outcome's number; OPEN: the session; GRANT, RENEW: the lease */
+    int code;          /* OK, DENIED: the answer's */
+    uint64_t index;    /* OK: where the command stands; how much of the log the read saw */
+    uint64_t revision; /* OK: of the store, after the command or as read */
+    uint64_t value; /* OK: the outcome's number; OPEN: the session; GRANT, RENEW: the lease; CREATE:
+                      the topic's id; PUBLISH: the message's sequence, 0: there was one of its id */
     uint64_t granted_ms; /* OK: GRANT, RENEW: its time */
     uint64_t reply;      /* OK: a hash over code and body; of the first attempt: of any answer */
     uint64_t committed;  /* index at which it was committed; 0: not known to be */
@@ -102,7 +107,7 @@ static inline bool op_is_read(const struct op *op)
 static inline bool op_is_write(const struct op *op)
 {
     return op->kind == OP_PUT || op->kind == OP_DELETE || op->kind == OP_DELETE_RANGE ||
-           op->kind == OP_REVOKE;
+           op->kind == OP_REVOKE || op->kind == OP_CREATE || op->kind == OP_PUBLISH;
 }
 
 /* True for what begins the time of a lease. */
@@ -134,6 +139,10 @@ enum {
     COMMAND_BYTES = 29,     /* of a put outside of sessions, without condition and pad */
     COMMAND_BYTES_MAX = 130 /* of any command without pad, and of the clock before it */
 };
+
+/* The topic: how many messages back duplicates are known; how many of it are compared. */
+enum { SIM_TOPIC_WINDOW = 5, SIM_TOPIC_TAIL = 16 };
+struct slice topic_name(void);
 
 /* The payload of an operation that goes into the log. One reference. */
 struct buf *command_encode(const struct op *op, uint64_t number);

@@ -5,6 +5,7 @@
 #include "codec/kv_lease.h"
 #include "codec/kv_txn.h"
 #include "codec/session.h"
+#include "codec/topic.h"
 #include "tests/sim/map.h"
 #include "tests/sim/ops.h"
 
@@ -80,6 +81,7 @@ static uint64_t keys_hash(const struct reference *reference)
             fold_key(&fold, i, &reference->keys[i]);
     }
     reference_leases_fold(&fold, reference);
+    reference_topic_fold(&fold, reference);
     return fold.hash;
 }
 
@@ -123,6 +125,7 @@ void reference_deinit(struct reference *reference)
     free(reference->sessions.items);
     free(reference->leases.items);
     free(reference->ends.items);
+    free(reference->messages.items);
     free(reference->entries.items);
     *reference = (struct reference){0};
 }
@@ -140,7 +143,7 @@ const struct reference_entry *reference_at(const struct reference *reference, ui
 
 /* --- Keys ------------------------------------------------------------------------------------- */
 
-static struct reference_reply outcome(int code, uint64_t revision, uint64_t value)
+struct reference_reply reference_outcome(int code, uint64_t revision, uint64_t value)
 {
     struct reference_reply reply = {.code = code};
     struct pack pack;
@@ -162,7 +165,7 @@ static struct reference_reply delete_range(struct reference *reference,
         reference_erase(reference, i, reference->revision + 1);
     }
     reference->revision += deleted > 0; /* one change, however many keys */
-    return outcome(CONCLAVE_OK, reference->revision, deleted);
+    return reference_outcome(CONCLAVE_OK, reference->revision, deleted);
 }
 
 static void put(struct reference *reference, struct reference_key *key, struct slice value)
@@ -248,7 +251,7 @@ static struct reference_reply lease_apply(struct reference *reference,
         return lease_expired(reference);
     if (command->opcode == KV_LEASE_REVOKE) {
         uint64_t deleted = reference_lease_end(reference, command->lease);
-        return outcome(CONCLAVE_OK, reference->revision, deleted);
+        return reference_outcome(CONCLAVE_OK, reference->revision, deleted);
     }
     reference_lease_begin(reference, lease);
     return lease_outcome(reference, lease);
@@ -256,6 +259,8 @@ static struct reference_reply lease_apply(struct reference *reference,
 
 static struct reference_reply command_apply(struct reference *reference, struct slice bytes)
 {
+    if (topic_is_command(topic_opcode_peek(bytes.data, bytes.bytes)))
+        return reference_topic_apply(reference, bytes);
     struct kv_command command;
     ASSERT(kv_command_decode(bytes.data, bytes.bytes, &command) == CONCLAVE_OK);
     if (command.opcode == KV_DELETE_RANGE)
@@ -269,11 +274,11 @@ static struct reference_reply command_apply(struct reference *reference, struct 
     uint64_t before = key->mod_revision;
     bool existed = key->version > 0;
     if (command.condition.given && command.condition.revision != before)
-        return outcome(CONCLAVE_COMPARE_FAILED, reference->revision, before);
+        return reference_outcome(CONCLAVE_COMPARE_FAILED, reference->revision, before);
     if (command.opcode == KV_DELETE) {
         reference->revision += existed;
         reference_erase(reference, cell, reference->revision);
-        return outcome(CONCLAVE_OK, reference->revision, existed);
+        return reference_outcome(CONCLAVE_OK, reference->revision, existed);
     }
     const struct reference_lease *lease = reference_lease(reference, command.lease);
     if (command.lease && (!lease || lease->of_key))
@@ -283,7 +288,7 @@ static struct reference_reply command_apply(struct reference *reference, struct 
     if (command.ttl_ms)
         id = reference_grant(reference, command.ttl_ms, true)->id;
     reference_key_lease(reference, key, id);
-    return outcome(CONCLAVE_OK, reference->revision, before);
+    return reference_outcome(CONCLAVE_OK, reference->revision, before);
 }
 
 /* --- Sessions --------------------------------------------------------------------------------- */

@@ -79,12 +79,19 @@ struct reference_at {
     uint64_t from_us, term;
 };
 
+struct reference_message {
+    uint64_t sequence, revision, id;
+    uint64_t value; /* hash of its bytes */
+};
+
 struct reference {
     struct session_limits limits;
     uint64_t revision, clock_ms, commands, slots;
     struct reference_key keys[SIM_KEYS];
     uint64_t gone[SIM_KEYS]; /* the revision at which the key was deleted last */
     uint64_t last_lease;
+    uint64_t topic; /* its id; 0: there is none yet */
+    RAFT_LIST(struct reference_message, messages);
     RAFT_LIST(struct reference_lease, leases);     /* by rising id */
     RAFT_LIST(struct reference_end, ends);         /* with the last entry applied */
     RAFT_LIST(struct reference_session, sessions); /* the one used longest ago first */
@@ -121,6 +128,7 @@ struct reference_fold {
 };
 
 void fold_key(struct reference_fold *fold, uint32_t cell, const struct reference_key *key);
+void fold_message(struct reference_fold *fold, const struct reference_message *message);
 void fold_lease(struct reference_fold *fold, uint64_t id, uint64_t ttl_ms, uint64_t left_ms,
                 uint64_t keys);
 void fold_session(struct reference_fold *fold, const struct reference_session *session);
@@ -128,6 +136,17 @@ void fold_slot(struct reference_fold *fold, uint64_t sequence, bool forgotten, i
                const void *body, size_t bytes);
 void fold_number(struct reference_fold *fold, uint64_t number);
 uint64_t reference_value_hash(struct slice value);
+
+/* --- reference_topic.c: for reference.c --------------------------------------------------------
+ */
+
+/* A command about the topic. */
+struct reference_reply reference_topic_apply(struct reference *reference, struct slice bytes);
+
+void reference_topic_fold(struct reference_fold *fold, const struct reference *reference);
+
+/* An answer of two numbers. */
+struct reference_reply reference_outcome(int code, uint64_t revision, uint64_t value);
 
 /* --- reference_leases.c: for reference.c -------------------------------------------------------
  */

@@ -87,6 +87,9 @@
     X(LEASE_KEYS_EXPIRED, "leases that ended with keys")                                \
     X(LEASE_SURVIVED, "leases that ended under a later leader than they began")         \
     X(LEASE_REFUSED, "commands refused because their lease is over")                    \
+    X(PUBLISHED, "messages published")                                                  \
+    X(PUBLISHED_BEFORE, "messages that had been published before")                      \
+    X(PUBLISH_BEHIND, "messages refused because others came before")                    \
     X(CLOCK_CAPPED, "steps of cluster time too long to be believed")                    \
     X(STALE_SERVED, "stale reads answered with an older state")                         \
     X(STALE_REFUSED, "stale reads refused as too old")                                  \

@@ -2,6 +2,7 @@
 
 #include "base/fatal.h"
 #include "codec/kv_lease.h"
+#include "codec/topic.h"
 #include "machine/kv.h"
 #include "machine/reply.h"
 #include "machine/session_internal.h"
@@ -167,6 +168,54 @@ static bool leases_fold(struct store *store, struct reference_fold *fold)
     return answer.next == 0;
 }
 
+static const struct conclave_reply_sink *topic_query(struct store *store, enum topic_opcode opcode,
+                                                     uint64_t position)
+{
+    const struct topic_query query = {.opcode = opcode,
+                                      .name = topic_name(),
+                                      .start = CONCLAVE_FROM_SEQUENCE,
+                                      .position = position};
+    struct pack pack;
+    pack_init(&pack, 0);
+    topic_query_pack(&pack, &query);
+    const struct conclave_reply_sink *told =
+        store_query(store, (struct slice){pack.buf->data, pack.bytes});
+    pack_deinit(&pack);
+    return told;
+}
+
+/* Its newest messages, and how many there are. */
+static bool topic_fold(struct store *store, struct reference_fold *fold)
+{
+    uint64_t revision, clock_ms;
+    struct topic_info info;
+    struct topic_read_answer answer;
+    const struct conclave_reply_sink *told = topic_query(store, TOPIC_INFO, 0);
+    if (told->code == CONCLAVE_NOT_FOUND) {
+        fold_number(fold, 0);
+        fold_number(fold, 0);
+        return true;
+    }
+    if (told->code != CONCLAVE_OK ||
+        topic_info_answer_decode(told->body->data, told->body->bytes, &revision, &clock_ms, &info))
+        return false;
+    fold_number(fold, info.id);
+    fold_number(fold, info.end - 1);
+    uint64_t from = info.end > SIM_TOPIC_TAIL + 1 ? info.end - SIM_TOPIC_TAIL : 1;
+    told = topic_query(store, TOPIC_READ, from);
+    if (told->code != CONCLAVE_OK ||
+        topic_read_answer_begin(told->body->data, told->body->bytes, &answer))
+        return false;
+    struct topic_item item;
+    while (topic_read_answer_next(&answer, &item) == 1)
+        fold_message(fold, &(struct reference_message){
+                               .sequence = item.sequence,
+                               .revision = item.revision,
+                               .id = item.message.id.bytes ? item.message.id.data[0] : 0,
+                               .value = reference_value_hash(item.message.data)});
+    return answer.first == 1;
+}
+
 uint64_t store_due_ms(const struct store *store)
 {
     uint64_t due_ms;
@@ -195,7 +244,7 @@ uint64_t store_keys_hash(struct store *store)
                                          .mod_revision = item.mod_revision,
                                          .version = item.version,
                                          .lease = item.lease});
-    return leases_fold(store, &fold) ? fold.hash : 0;
+    return leases_fold(store, &fold) && topic_fold(store, &fold) ? fold.hash : 0;
 }
 
 uint64_t store_sessions_hash(struct store *store)

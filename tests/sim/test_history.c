@@ -521,3 +521,88 @@ Test(history, finds_a_lease_refused_that_holds_a_key)
     timed(get(22, 23, 1, held_item(a, 7)));
     is_bad();
 }
+
+/* --- The topic --------------------------------------------------------------------------------
+ */
+
+static uint64_t created(uint64_t invoked, uint64_t finished, uint64_t revision, uint64_t id)
+{
+    return add((struct op){.kind = OP_CREATE, .revision = revision, .value = id}, invoked,
+               finished);
+}
+
+/* Sequence 0: it was there under its id. */
+static uint64_t published(uint64_t invoked, uint64_t finished, uint64_t revision, uint64_t sequence)
+{
+    return add(
+        (struct op){.kind = OP_PUBLISH, .message_id = 3, .revision = revision, .value = sequence},
+        invoked, finished);
+}
+
+/* If so many messages are there; refused: there are `present` ones. */
+static void refused_publish(uint64_t expected, uint64_t invoked, uint64_t finished,
+                            uint64_t revision, uint64_t present)
+{
+    uint64_t number = published(invoked, finished, revision, present);
+    ops.items[number].conditional = true;
+    ops.items[number].condition = expected;
+    ops.items[number].code = CONCLAVE_COMPARE_FAILED;
+}
+
+Test(history, allows_messages_between_changes_of_keys)
+{
+    created(1, 2, 1, 1);
+    uint64_t a = put(3, 4, 2, 0);
+    published(5, 6, 3, 1);
+    created(7, 8, 3, 1);
+    published(7, 8, 3, 0);
+    refused_publish(0, 7, 8, 3, 1);
+    published(9, 10, 4, 2);
+    get(11, 12, 4, item(a, 2, 2, 1));
+    is_good();
+}
+
+Test(history, allows_a_message_that_nobody_was_answered)
+{
+    created(1, 2, 1, 1);
+    add((struct op){.kind = OP_PUBLISH}, 3, 0);
+    published(5, 6, 3, 2);
+    is_good();
+}
+
+Test(history, finds_a_gap_in_the_sequence)
+{
+    created(1, 2, 1, 1);
+    published(5, 6, 2, 2);
+    is_bad();
+}
+
+Test(history, finds_a_sequence_that_was_given_twice)
+{
+    created(1, 2, 1, 1);
+    published(3, 4, 2, 1);
+    published(5, 6, 3, 1);
+    is_bad();
+}
+
+Test(history, finds_a_message_before_its_topic)
+{
+    published(3, 4, 1, 1);
+    created(5, 6, 2, 2);
+    is_bad();
+}
+
+Test(history, finds_a_topic_that_was_made_anew)
+{
+    created(1, 2, 1, 1);
+    created(3, 4, 2, 2);
+    is_bad();
+}
+
+Test(history, finds_a_sequence_that_was_next_and_refused)
+{
+    created(1, 2, 1, 1);
+    published(3, 4, 2, 1);
+    refused_publish(1, 5, 6, 2, 1);
+    is_bad();
+}

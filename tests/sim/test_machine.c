@@ -163,7 +163,10 @@ Test(ops, every_command_carries_its_number)
         {.kind = OP_PUT, .ttl_ms = 300, .conditional = true, .condition = 300},
         {.kind = OP_GRANT, .ttl_ms = 300},
         {.kind = OP_RENEW, .lease = 3, .session = 5, .sequence = 3},
-        {.kind = OP_REVOKE, .lease = 3}};
+        {.kind = OP_REVOKE, .lease = 3},
+        {.kind = OP_CREATE},
+        {.kind = OP_PUBLISH, .message_id = 7, .pad = 9},
+        {.kind = OP_PUBLISH, .conditional = true, .session = 5, .sequence = 3}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         struct buf *buf = command_encode(&kinds[i], 0x1122334455 + i);
         uint64_t number;

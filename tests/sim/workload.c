@@ -75,6 +75,17 @@ static void denied(struct world *world, struct client *client, const struct op *
     }
 }
 
+static void published(struct world *world, struct client *client, const struct op *op)
+{
+    if (op->code == CONCLAVE_NOT_FOUND)
+        return;
+    if (op->value > 0)
+        client->last = op->value;
+    report_mark(&world->report, op->code == CONCLAVE_COMPARE_FAILED ? SIM_MARK_PUBLISH_BEHIND
+                                : op->value == 0                    ? SIM_MARK_PUBLISHED_BEFORE
+                                                                    : SIM_MARK_PUBLISHED);
+}
+
 /* Some go on for a while as if nothing had happened. */
 static void lease_lost(struct world *world, struct client *client, const struct op *op)
 {
@@ -99,6 +110,8 @@ void workload_answered(struct world *world, struct client *client, const struct 
         client->seen[op->cell] = op->items[0].mod_revision;
     else if (op->code == CONCLAVE_LEASE_EXPIRED)
         lease_lost(world, client, op);
+    else if (op->kind == OP_PUBLISH)
+        published(world, client, op);
     else if (op->kind == OP_GRANT)
         client->lease = op->value;
     else if (op->kind == OP_PUT)
@@ -146,6 +159,21 @@ static void draw_ttl(struct world *world, const struct client *client, struct op
     }
 }
 
+/* Makes some commands those about the topic: with few ids, so that they meet. */
+static void draw_topic(struct world *world, const struct client *client, struct op *op)
+{
+    enum { IDS = 9 };
+    if (!knobs_chance(&world->prng, world->knobs.topic_chance))
+        return;
+    *op = (struct op){.kind = world_draw(world, 0, 19) == 0 ? OP_CREATE : OP_PUBLISH};
+    if (op->kind == OP_CREATE)
+        return;
+    op->message_id = world_draw(world, 0, IDS);
+    op->pad = (uint32_t)world_draw(world, 0, world->knobs.pad_max);
+    op->conditional = world_draw(world, 0, 2) == 0;
+    op->condition = op->conditional ? client->last : 0;
+}
+
 /* Puts and deletes; some on condition that the key is as the client saw it last, or not there. */
 static struct op draw_command(struct world *world, const struct client *client)
 {
@@ -174,6 +202,7 @@ static uint64_t command_add(struct world *world, uint32_t number, uint32_t node)
     struct client *client = &world->clients[number];
     struct op op = draw_command(world, client);
     draw_ttl(world, client, &op);
+    draw_topic(world, client, &op);
     op.session = client->session;
     op.sequence = client->next++;
     op.acknowledged = client->commands.count ? acknowledged(world, client) : op.sequence - 1;
@@ -194,6 +223,7 @@ static uint64_t command_repeat(struct world *world, uint64_t first, uint64_t ack
                        .pad = op.pad,
                        .lease = op.lease,
                        .ttl_ms = op.ttl_ms,
+                       .message_id = op.message_id,
                        .first = first,
                        .conditional = op.conditional,
                        .condition = op.condition,
@@ -264,6 +294,7 @@ static uint64_t draw_request(struct world *world, uint32_t number, uint32_t node
         }
         struct op op = draw_put(world);
         draw_ttl(world, client, &op);
+        draw_topic(world, client, &op);
         request_add(world, op, number, node);
     }
     return count;

@@ -115,6 +115,7 @@ struct client {
     uint64_t done;                 /* one that was: its first attempt; 0: none */
     uint64_t seen[SIM_KEYS];       /* modify revisions */
     uint64_t lease;                /* granted last; 0: none */
+    uint64_t last;                 /* sequence of the last message that it knows of */
 };
 
 /* So many entries were known to be committed from then on. */
