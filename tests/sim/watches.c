@@ -8,11 +8,11 @@
 
 enum {
     STEP_US_MAX = 20000,
-    SILENCE_US = 4000000,  /* longer than a hub is silent */
-    AGE_MS_MAX = 8000,     /* the node is cut off, and would tell nothing for ever */
-    LEAVE_CHANCE = 30,     /* of each step, in thousandths */
-    LOSS_CHANCE = 10,      /* of each frame */
-    GRANT_BYTES_MAX = 2000 /* of each step */
+    SILENCE_US = WATCH_PATIENCE_US / 2, /* longer than a hub is silent */
+    AGE_MS_MAX = 8000,                  /* the node is cut off, and would tell nothing for ever */
+    LEAVE_CHANCE = 30,                  /* of each step, in thousandths */
+    LOSS_CHANCE = 10,                   /* of each frame */
+    GRANT_BYTES_MAX = 2000              /* of each step */
 };
 
 /* Reads of the hubs: this bit, and the node's time when it was begun. */

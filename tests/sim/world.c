@@ -372,18 +372,21 @@ static void calm_patience(struct world *world, struct calm *calm)
             check_fail(&world->check, "a leader in ten election timeouts",
                        "everything was healed at %" PRIu64 " us", calm->begin_us);
     }
+    if (!watches_rest(world)) /* one whose node died says so to itself when it heard nothing long */
+        patience += WATCH_PATIENCE_US;
     if (progress != calm->progress) {
         calm->progress = progress;
         calm->since_us = world->now_us;
     } else if (world->now_us > calm->since_us + patience) {
-        check_fail(&world->check, "everything resolves",
-                   "healed at %" PRIu64 " us, no progress since %" PRIu64 ": %" PRIu64
-                   " operations pending, %" PRIu64 " changes, %" PRIu32
-                   " leases, states %s, members %s, a write and a read at the leader %s",
-                   calm->begin_us, calm->since_us, clients_pending(world), operator_pending(world),
-                   world->reference.leases.count, calm_equal_states(world) ? "equal" : "not equal",
-                   calm_members_rest(world) ? "settled" : "not settled",
-                   calm->write ? "under way" : "not possible");
+        check_fail(
+            &world->check, "everything resolves",
+            "healed at %" PRIu64 " us, no progress since %" PRIu64 ": %" PRIu64
+            " operations pending, %" PRIu64 " changes, %" PRIu32
+            " leases, states %s, members %s, watchers %s, a write and a read at the leader %s",
+            calm->begin_us, calm->since_us, clients_pending(world), operator_pending(world),
+            world->reference.leases.count, calm_equal_states(world) ? "equal" : "not equal",
+            calm_members_rest(world) ? "settled" : "not settled",
+            watches_rest(world) ? "told" : "not told", calm->write ? "under way" : "not possible");
     } else if (world->now_us > calm->begin_us + patience * (100 + world->check.oracle.count)) {
         check_fail(&world->check, "everything resolves", "healed at %" PRIu64 " us, no rest yet",
                    calm->begin_us);

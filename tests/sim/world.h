@@ -379,6 +379,9 @@ bool watches_read(uint64_t number);
 /* One was confirmed, and everything up to its index is applied. */
 void watches_confirmed(struct world *world, struct node *node, uint64_t number);
 
+/* A watcher that heard nothing begins again in half of it, by the true time. */
+enum { WATCH_PATIENCE_US = 8000000 };
+
 /* All of them were told everything. */
 bool watches_rest(const struct world *world);
 
