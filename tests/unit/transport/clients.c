@@ -221,6 +221,23 @@ Test(clients, frame_that_is_full_is_counted_once_whatever_its_size)
     zmq_close(slow);
 }
 
+/* A send may take in what has come, of which the file descriptor says nothing any more. */
+Test(clients, are_asked_again_after_a_reply_was_sent)
+{
+    void *client = dial(ZMQ_DEALER);
+    client_handle from, none;
+    zmq_send(client, "x", 1, 0);
+    buf_unref(receive(&from));
+    cr_assert_null(clients_receive(clients, &none));
+    cr_assert(clients_source(clients)->quiet);
+    zmq_send(client, "y", 1, 0);
+    struct buf *frame = buf_copy("z", 1);
+    cr_assert_eq(clients_send(clients, from, &frame), CLIENTS_SENT);
+    cr_assert_not(clients_source(clients)->quiet);
+    buf_unref(receive(&from));
+    zmq_close(client);
+}
+
 Test(clients, what_a_client_leaves_unread_is_given_back_when_it_goes)
 {
     void *slow = dial(ZMQ_DEALER);
