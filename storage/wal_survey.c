@@ -3,11 +3,10 @@
 #include "base/fatal.h"
 #include "base/list.h"
 #include "storage/bytes.h"
+#include "storage/wal_smallest.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
-
-enum { TERMS_TRIED_MAX = 4096 };
 
 /* What stands behind a segment. */
 struct ahead {
@@ -102,54 +101,15 @@ static struct wal_hole *add_hole(struct surveyor *surveyor, size_t number, uint6
     return hole;
 }
 
-/* True if this record has the checksum that what stands behind the hole names. */
-static bool try_record(struct surveyor *surveyor, struct wal_hole *hole, struct wal_record record)
-{
-    record.previous = hole->chain;
-    record.offset = (uint32_t)hole->offset;
-    record.checksum = wal_record_encode(hole->bytes, hole->key, &record);
-    if (record.checksum != hole->stands_for || !wal_scanner_possible(&surveyor->scanner, &record))
-        return false;
-    /* The payload is empty: nothing points into hole->bytes. */
-    take(surveyor, &record);
-    return true;
-}
-
-/* The smallest records follow from what stands around them, and the checksum proves them. `from`
- * and `to`: of what terms an entry can be. */
+/* What stood in the hole, if that can be told. `from` and `to`: of what terms an entry can be. */
 static bool try_smallest(struct surveyor *surveyor, struct wal_hole *hole, uint64_t index,
                          uint64_t from, uint64_t to)
 {
-    if (hole->end - hole->offset != WAL_RECORD_BYTES)
+    struct wal_record record;
+    if (!wal_smallest_find(&surveyor->scanner, hole, index, from, to, &record))
         return false;
-    struct wal_record record = {.kind = WAL_BATCH, .id = surveyor->scanner.collect.last};
-    hole->bytes = mem_alloc(WAL_RECORD_BYTES);
-    const uint32_t offset = (uint32_t)hole->offset;
-    const uint32_t begins[] = {offset == WAL_HEADER_BYTES ? 0 : offset, offset};
-    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++) {
-        record.batch = begins[i];
-        if (try_record(surveyor, hole, record))
-            return true;
-    }
-    record.batch = (uint32_t)hole->batch_before;
-    if (to - from > TERMS_TRIED_MAX)
-        from = to - TERMS_TRIED_MAX;
-    for (uint64_t term = from; term <= to; term++) {
-        record.id = (struct raft_id){.term = term, .index = index};
-        record.kind = WAL_ENTRY;
-        for (int kind = RAFT_ENTRY_NOOP; kind <= RAFT_ENTRY_SESSION; kind++) {
-            record.entry_kind = (uint8_t)kind;
-            if (try_record(surveyor, hole, record))
-                return true;
-        }
-        record.kind = WAL_ANEW;
-        record.entry_kind = 0;
-        if (try_record(surveyor, hole, record))
-            return true;
-    }
-    free(hole->bytes);
-    hole->bytes = NULL;
-    return false;
+    take(surveyor, &record); /* the payload is empty: nothing points into hole->bytes */
+    return true;
 }
 
 /* Behind the hole the log ended with `behind`, by what a batch record or a header says. */
