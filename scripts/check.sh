@@ -15,6 +15,7 @@ python=/usr/bin/python3 # Debian's own, which sees Debian's python3-zmq whatever
 
 build=build
 options='-Dtests=true'
+targets='' # everything
 case $kind in
 test)
     group=test
@@ -36,6 +37,7 @@ tsan)
     build=build-tsan
     options="$options -Db_sanitize=thread -Db_lundef=false -Dwerror=false"
     suites='--suite stress'
+    targets=tests/stress/stress
     ;;
 valgrind)
     group=valgrind
@@ -66,7 +68,7 @@ give_up()
     exit 1
 }
 
-scripts/build.sh "$build" "$options" || give_up "cannot configure or build $build"
+scripts/build.sh "$build" "$options" $targets || give_up "cannot configure or build $build"
 
 # Sanitizers report into files: a report inside a forked test case does not change how Criterion
 # ends, but a file that is there fails the run.
