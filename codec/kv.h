@@ -195,6 +195,8 @@ void kv_not_found_pack(struct pack *pack, uint64_t revision);
 /* Of `kv_item_pack`, to the byte. */
 size_t kv_item_bytes(const struct kv_item *item);
 void kv_item_pack(struct pack *pack, const struct kv_item *item);
+/* Of no form: the cursor fails. */
+struct kv_item kv_item_read(struct cursor *cursor);
 
 /* The answer to a get. Errors: MALFORMED. */
 void kv_get_answer_pack(struct pack *pack, uint64_t revision, const struct kv_item *item);

@@ -22,7 +22,7 @@ void kv_not_found_pack(struct pack *pack, uint64_t revision)
 }
 
 /* Reads an item inside another array; a bad one leaves the cursor bad. */
-static struct kv_item item_read(struct cursor *cursor)
+struct kv_item kv_item_read(struct cursor *cursor)
 {
     struct fields fields = {*cursor, 0};
     fields.left = cursor_array(&fields.cursor);
@@ -47,7 +47,7 @@ int kv_outcome_decode(const void *data, size_t bytes, struct kv_outcome *ret)
     outcome.value = fields_uint_or(&fields, 0);
     outcome.has_item = fields_given(&fields);
     if (outcome.has_item)
-        outcome.item = item_read(fields_next(&fields));
+        outcome.item = kv_item_read(fields_next(&fields));
     if (!fields_end(&fields))
         return CONCLAVE_MALFORMED;
     *ret = outcome;
@@ -91,7 +91,7 @@ int kv_get_answer_decode(const void *data, size_t bytes, uint64_t *ret_revision,
     struct fields fields;
     fields_begin(&fields, data, bytes);
     uint64_t revision = cursor_uint(fields_next(&fields));
-    struct kv_item item = item_read(fields_next(&fields));
+    struct kv_item item = kv_item_read(fields_next(&fields));
     if (!fields_end(&fields))
         return CONCLAVE_MALFORMED;
     *ret_revision = revision;
@@ -136,7 +136,7 @@ int kv_range_answer_next(struct kv_range_answer *answer, struct kv_item *ret)
 {
     if (answer->item_count == 0)
         return cursor_ok(&answer->items) ? 0 : -1;
-    struct kv_item item = item_read(&answer->items);
+    struct kv_item item = kv_item_read(&answer->items);
     if (!cursor_ok(&answer->items))
         return -1;
     answer->item_count--;

@@ -107,18 +107,8 @@ int watch_event_read(struct cursor *cursor, struct watch_event *ret)
 
 int watch_item_read(struct cursor *cursor, struct kv_item *ret)
 {
-    struct slice raw = cursor_raw(cursor);
-    struct fields fields;
-    struct kv_item item = {0};
-    fields_begin(&fields, raw.data, raw.bytes);
-    item.key = cursor_bin(fields_next(&fields));
-    item.value_left_out = !fields_given(&fields);
-    if (!item.value_left_out)
-        item.value = cursor_bin(fields_next(&fields));
-    item.create_revision = cursor_uint(fields_next(&fields));
-    item.mod_revision = cursor_uint(fields_next(&fields));
-    item.version = cursor_uint(fields_next(&fields));
-    if (!fields_end(&fields))
+    struct kv_item item = kv_item_read(cursor);
+    if (!cursor_ok(cursor))
         return CONCLAVE_MALFORMED;
     *ret = item;
     return CONCLAVE_OK;

@@ -302,6 +302,30 @@ class Cluster:
         wait_until(caught_up, lambda: f"(node, commit, applied) equal everywhere: {seen}", timeout)
 
 
+class SharedClusterTest(unittest.TestCase):
+    """One running cluster, self.cluster, for all cases: each uses names of its own."""
+
+    nodes = 3
+
+    @classmethod
+    def prepare(cls):
+        """What the cases find in the cluster."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.cluster = Cluster(cls.nodes).__enter__()
+        try:
+            cls.cluster.start()
+            cls.prepare()
+        except BaseException:
+            cls.tearDownClass()
+            raise
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.cluster.close()
+
+
 class ClusterTest(unittest.TestCase):
     """Test cases with self.cluster; logs are shown when the case fails."""
 

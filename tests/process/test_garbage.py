@@ -12,7 +12,7 @@ import zmq
 
 import cluster
 import wire
-from cluster import Cluster, wait_until
+from cluster import SharedClusterTest, wait_until
 
 ZMTP_GREETING = (b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL" + bytes(16) + b"\x00"
                  + bytes(31))
@@ -26,20 +26,10 @@ def zmtp_ready(socket_type=b"DEALER"):
     return b"\x04" + bytes([len(body)]) + body
 
 
-class Garbage(unittest.TestCase):
+class Garbage(SharedClusterTest):
     @classmethod
-    def setUpClass(cls):
-        cls.cluster = Cluster().__enter__()
-        try:
-            cls.cluster.start()
-            cls.cluster.put("before", b"1")
-        except BaseException:
-            cls.tearDownClass()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.cluster.close()
+    def prepare(cls):
+        cls.cluster.put("before", b"1")
 
     def setUp(self):
         self.before = self.cluster.status()

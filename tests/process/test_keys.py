@@ -4,25 +4,10 @@ import json
 import time
 import unittest
 
-from cluster import Cluster, ClusterTest, wait_until
+from cluster import ClusterTest, SharedClusterTest, wait_until
 
 
-class Commands(unittest.TestCase):
-    """One cluster for all cases: each uses keys of its own."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = Cluster().__enter__()
-        try:
-            cls.cluster.start()
-        except BaseException:
-            cls.tearDownClass()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.cluster.close()
-
+class Commands(SharedClusterTest):
     def run_code(self, code, *arguments):
         done = self.cluster.run(*arguments)
         self.assertEqual(done.returncode, code, done.stderr)

@@ -7,27 +7,12 @@ import unittest
 
 import cluster
 import wire
-from cluster import PROGRAM, Cluster, ClusterTest, wait_until
+from cluster import PROGRAM, ClusterTest, SharedClusterTest, wait_until
 
 FOREVER = ["sh", "-c", "echo $CONCLAVE_LOCK_TOKEN; exec sleep 1000"]
 
 
-class Locks(unittest.TestCase):
-    """One cluster for all cases: each uses names of its own."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = Cluster().__enter__()
-        try:
-            cls.cluster.start()
-        except BaseException:
-            cls.tearDownClass()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.cluster.close()
-
+class Locks(SharedClusterTest):
     def start(self, *arguments):
         process = subprocess.Popen(
             [PROGRAM, *arguments[:1], "-e", self.cluster.endpoints, *arguments[1:]],

@@ -7,23 +7,10 @@ import zmq
 
 import cluster
 import wire
-from cluster import Cluster
+from cluster import SharedClusterTest
 
 
-class Protocol(unittest.TestCase):
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = Cluster().__enter__()
-        try:
-            cls.cluster.start()
-        except BaseException:
-            cls.tearDownClass()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.cluster.close()
-
+class Protocol(SharedClusterTest):
     def setUp(self):
         self.node = self.cluster.wait_leader()
         self.connection = wire.Connection(self.node.client)

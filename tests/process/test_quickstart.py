@@ -11,28 +11,13 @@ import unittest
 
 import cluster
 import wire
-from cluster import PROGRAM, Cluster, free_ports, run, wait_until
+from cluster import PROGRAM, SharedClusterTest, free_ports, run, wait_until
 
 VALUE_MAX = (1 << 20) - 2048
 KEY_MAX = 480
 
 
-class Commands(unittest.TestCase):
-    """One cluster for all cases: each uses keys of its own."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = Cluster().__enter__()
-        try:
-            cls.cluster.start()
-        except BaseException:
-            cls.tearDownClass()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.cluster.close()
-
+class Commands(SharedClusterTest):
     def run_json(self, *arguments, code=0, data=None):
         done = self.cluster.run(*arguments, "--json", data=data)
         self.assertEqual(done.returncode, code, done.stderr)

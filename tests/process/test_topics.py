@@ -6,27 +6,12 @@ import unittest
 
 import cluster
 import wire
-from cluster import PROGRAM, QUICK, Cluster, ClusterTest, wait_until
+from cluster import PROGRAM, QUICK, ClusterTest, SharedClusterTest, wait_until
 
 MESSAGES = 300 if QUICK else 1500
 
 
-class Commands(unittest.TestCase):
-    """One cluster for all cases: each uses topics of its own."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = Cluster().__enter__()
-        try:
-            cls.cluster.start()
-        except BaseException:
-            cls.tearDownClass()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.cluster.close()
-
+class Commands(SharedClusterTest):
     def run_ok(self, *arguments, data=None):
         done = self.cluster.run(*arguments, data=data)
         self.assertEqual(done.returncode, 0, done.stderr)

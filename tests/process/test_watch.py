@@ -10,25 +10,12 @@ import unittest
 import cluster
 import subscriber
 import wire
-from cluster import Cluster
+from cluster import Cluster, SharedClusterTest
 from subscriber import DELETE, INITIAL, NO_DELETES, NO_PUTS, PREVIOUS, PUT, Follower, Watch
 
 
-class Protocol(unittest.TestCase):
+class Protocol(SharedClusterTest):
     """A client of another language, at any node."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = Cluster().__enter__()
-        try:
-            cls.cluster.start()
-        except BaseException:
-            cls.tearDownClass()
-            raise
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.cluster.close()
 
     def setUp(self):
         self.node = self.cluster.wait_leader()
@@ -225,22 +212,14 @@ class Faults(unittest.TestCase):
         self.run_faults(fault)
 
 
-class Program(unittest.TestCase):
+class Program(SharedClusterTest):
     """conclave watch."""
 
-    @classmethod
-    def setUpClass(cls):
-        cls.cluster = Cluster(1).__enter__()
-        try:
-            cls.cluster.start()
-            cls.cluster.wait_leader()
-        except BaseException:
-            cls.tearDownClass()
-            raise
+    nodes = 1
 
     @classmethod
-    def tearDownClass(cls):
-        cls.cluster.close()
+    def prepare(cls):
+        cls.cluster.wait_leader()
 
     def start(self, *arguments, **options):
         command = [os.environ["CONCLAVE"], "watch", *arguments, "-e", self.cluster.endpoints]
