@@ -214,6 +214,17 @@ static void refuse_frame(struct client_side *side, client_handle client, int cod
     network_answer(side, client, 0, code, conclave_code_text(code));
 }
 
+/* Moves bytes that lie in *buf behind the `used` ones of `own`. */
+static void move_bytes(struct buf *own, size_t *used, struct buf **buf, struct slice *bytes)
+{
+    if (bytes->bytes)
+        memcpy(own->data + *used, bytes->data, bytes->bytes);
+    buf_unref(*buf);
+    *buf = buf_ref(own);
+    bytes->data = own->data + *used;
+    *used += bytes->bytes;
+}
+
 /* A payload stays where it arrived, unless it would keep much more than itself in memory for as
  * long as the log is: small commands in a large frame of other things move to a buffer of their
  * own. */
@@ -228,12 +239,7 @@ static void compact_proposals(struct client_side *side, uint32_t first, const st
     size_t used = 0;
     for (uint32_t i = first; i < side->proposals.count; i++) {
         struct raft_entry *entry = &side->proposals.items[i];
-        if (entry->payload.bytes)
-            memcpy(own->data + used, entry->payload.data, entry->payload.bytes);
-        buf_unref(entry->buf);
-        entry->buf = buf_ref(own);
-        entry->payload.data = own->data + used;
-        used += entry->payload.bytes;
+        move_bytes(own, &used, &entry->buf, &entry->payload);
     }
     buf_unref(own);
 }
@@ -252,12 +258,7 @@ static void compact_queries(struct client_side *side, uint32_t first, const stru
     size_t used = 0;
     for (uint32_t i = first; i < side->queries.count; i++) {
         struct query *query = &side->queries.items[i];
-        if (query->body.bytes)
-            memcpy(own->data + used, query->body.data, query->body.bytes);
-        buf_unref(query->buf);
-        query->buf = buf_ref(own);
-        query->body.data = own->data + used;
-        used += query->body.bytes;
+        move_bytes(own, &used, &query->buf, &query->body);
     }
     buf_unref(own);
 }

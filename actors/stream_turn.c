@@ -95,16 +95,25 @@ static void begin_state(struct stream_hub *hub, struct stream *stream)
     stream->part = 0;
 }
 
+/* What is kept of what it wants. False: there is no such thing any more, and it has ended. */
+static bool find_bounds(struct stream_hub *hub, struct stream *stream, uint64_t *ret_oldest,
+                        uint64_t *ret_next)
+{
+    const struct feed *feed = feed_of(hub, stream);
+    *ret_oldest = *ret_next = 0;
+    int code = feed->ops->bounds(feed->arg, &stream->interest, ret_oldest, ret_next);
+    if (code)
+        stream_end(hub, stream, code, NULL);
+    return code == CONCLAVE_OK;
+}
+
 /* What it wants is not kept any more: it is told so, and then what there is. */
 static bool resync(struct stream_hub *hub, struct stream *stream)
 {
     const struct feed *feed = feed_of(hub, stream);
-    uint64_t oldest = 0, next = 0;
-    int code = feed->ops->bounds(feed->arg, &stream->interest, &oldest, &next);
-    if (code) {
-        stream_end(hub, stream, code, NULL);
+    uint64_t oldest, next;
+    if (!find_bounds(hub, stream, &oldest, &next))
         return false;
-    }
     tell(hub, stream,
          &(struct stream_frame){
              .type = STREAM_RESYNC, .position = stream->position, .oldest = oldest});
@@ -119,12 +128,9 @@ static bool resync(struct stream_hub *hub, struct stream *stream)
 static bool begin(struct stream_hub *hub, struct stream *stream)
 {
     const struct feed *feed = feed_of(hub, stream);
-    uint64_t oldest = 0, next = 0;
-    int code = feed->ops->bounds(feed->arg, &stream->interest, &oldest, &next);
-    if (code) {
-        stream_end(hub, stream, code, NULL);
+    uint64_t oldest, next;
+    if (!find_bounds(hub, stream, &oldest, &next))
         return false;
-    }
     if (stream->from_now)
         stream->position = next;
     tell(hub, stream,
@@ -196,12 +202,9 @@ static bool tell_events(struct stream_hub *hub, struct stream *stream, struct st
 {
     const struct feed *feed = feed_of(hub, stream);
     struct pack items;
-    uint64_t oldest = 0, next = 0;
-    int code = feed->ops->bounds(feed->arg, &stream->interest, &oldest, &next);
-    if (code) {
-        stream_end(hub, stream, code, NULL);
+    uint64_t oldest, next;
+    if (!find_bounds(hub, stream, &oldest, &next))
         return false;
-    }
     pack_init(&items, 1024);
     struct feed_read read = {.spec = stream->spec,
                              .interest = &stream->interest,
@@ -211,7 +214,7 @@ static bool tell_events(struct stream_hub *hub, struct stream *stream, struct st
                              .bytes = STREAM_FRAME_BYTES,
                              .looks = budget->looks,
                              .items = &items};
-    code = feed->ops->read(feed->arg, &read);
+    int code = feed->ops->read(feed->arg, &read);
     budget->looks = code ? 0 : read.looks;
     bool lives = true;
     if (code == FEED_LOST) {
@@ -240,13 +243,9 @@ static bool tell_events(struct stream_hub *hub, struct stream *stream, struct st
 
 static bool tell_progress(struct stream_hub *hub, struct stream *stream, bool answers)
 {
-    const struct feed *feed = feed_of(hub, stream);
-    uint64_t oldest = 0, next = 0;
-    int code = feed->ops->bounds(feed->arg, &stream->interest, &oldest, &next);
-    if (code) {
-        stream_end(hub, stream, code, NULL);
+    uint64_t oldest, next;
+    if (!find_bounds(hub, stream, &oldest, &next))
         return false;
-    }
     if (!stream->hit_count && next > stream->position)
         stream->position = next;
     uint64_t age_us = hub->now_us > hub->fresh_us ? hub->now_us - hub->fresh_us : 0;
