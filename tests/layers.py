@@ -75,7 +75,8 @@ def matches(name, patterns):
 
 
 def sources(root, folder):
-    for where, _, names in os.walk(os.path.join(root, folder)):
+    for where, folders, names in os.walk(os.path.join(root, folder)):
+        folders[:] = [name for name in folders if name != "node_modules"]
         for name in sorted(names):
             if name.endswith((".c", ".h")):
                 yield os.path.relpath(os.path.join(where, name), root)

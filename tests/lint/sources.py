@@ -2,7 +2,7 @@
 
 import os
 
-SKIPPED = ("build", ".")
+SKIPPED = ("build", ".", "node_modules")
 
 
 def c_files(root):

@@ -58,7 +58,7 @@ COLUMNS = ["mutation", "what it breaks", "rule", "seeds", "what the simulator se
 UNIT_SECONDS = 60  # of one test case; a mutant may never end
 SUITE_SECONDS = 900
 SIMULATED = {"raft", "codec", "storage", "machine"}
-NOT_TREE = re.compile(r"^(\.git|build.*|conclave-data|soak-failures|__pycache__)$")
+NOT_TREE = re.compile(r"^(\.git|build.*|conclave-data|soak-failures|__pycache__|node_modules)$")
 
 VIOLATION = re.compile(r'^seed (\d+) violates "(.*?)"', re.MULTILINE)
 DEATH = re.compile(r"^seed (\d+) (?:dies|ended)", re.MULTILINE)

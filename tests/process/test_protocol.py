@@ -1,5 +1,9 @@
 """A client of another language, written from docs/protocol.md alone: pyzmq and msgpack."""
 
+import os
+import shutil
+import subprocess
+import sys
 import unittest
 
 import msgpack
@@ -8,6 +12,9 @@ import zmq
 import cluster
 import wire
 from cluster import SharedClusterTest
+
+
+EXAMPLES = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "examples")
 
 
 class Protocol(SharedClusterTest):
@@ -197,6 +204,23 @@ class Protocol(SharedClusterTest):
         self.assertEqual(reply[1][1], wire.OK)
         code, body = self.call((wire.READ, wire.get_query(b"p/liberal")))[0]
         self.assertEqual(wire.unpack(body)[1][1], b"value")
+
+    def tour(self, *command):
+        done = subprocess.run([*command, self.cluster.endpoints], capture_output=True, text=True,
+                              timeout=120 * cluster.PATIENCE, stdin=subprocess.DEVNULL)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(len(done.stdout.splitlines()), 18, done.stdout)
+
+    def test_example_in_python_does_all_that_it_can(self):
+        self.tour(sys.executable, "-B", os.path.join(EXAMPLES, "python", "tour.py"))
+
+    def test_example_for_node_does_all_that_it_can(self):
+        node = shutil.which("node")
+        if not node:
+            self.skipTest("there is no node")
+        if not os.path.isdir(os.path.join(EXAMPLES, "node", "node_modules")):
+            self.skipTest("make node was not run: its packages are not there")
+        self.tour(node, os.path.join(EXAMPLES, "node", "tour.mjs"))
 
     def test_request_socket_works_too(self):
         request = zmq.Context.instance().socket(zmq.REQ)

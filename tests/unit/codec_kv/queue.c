@@ -2,6 +2,8 @@
 #include "check.h"
 
 #include "codec/coord.h"
+#include "codec/stream.h"
+#include "codec/watch.h"
 
 #include <criterion/criterion.h>
 
@@ -49,6 +51,25 @@ Test(queue, requests_are_as_documented)
     coord_request_pack(
         &pack, &(struct coord_request){.opcode = COORD_QUEUE, .name = text("l"), .limit = 1});
     EXPECT("\x94\x47\xc4\x01\x6c\x00\x01");
+}
+
+Test(queue, watch_of_an_entry_is_as_documented)
+{
+    static const uint8_t key[] = {'l', 0, 0, 0, 0, 0, 0, 0, 0x01, 0x18, 0};
+    struct watch_spec spec = {.bounds = {.from = {key, sizeof key - 1}, .to = {key, sizeof key}},
+                              .what = WATCH_NO_PUTS,
+                              .space = 1};
+    struct pack packed;
+    pack_init(&packed, 0);
+    watch_spec_pack(&packed, &spec);
+    stream_subscribe_pack(&pack,
+                          &(struct stream_subscribe){.kind = STREAM_WATCH,
+                                                     .position = 302,
+                                                     .granted = 65536,
+                                                     .spec = {packed.buf->data, packed.bytes}});
+    EXPECT("\x94\x01\xcd\x01\x2e\xce\x00\x01\x00\x00\x94\xc4\x0a\x6c\x00\x00\x00\x00\x00\x00"
+           "\x00\x01\x18\xc4\x0b\x6c\x00\x00\x00\x00\x00\x00\x00\x01\x18\x00\x02\x01");
+    pack_deinit(&packed);
 }
 
 Test(queue, answers_are_as_documented)
