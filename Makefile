@@ -3,7 +3,7 @@
 MESON ?= meson
 PREFIX ?= /usr/local
 
-.PHONY: all up test lint asan tsan valgrind coverage soak mutants nightly format install clean help
+.PHONY: all up test lint asan tsan valgrind coverage soak torture mutants node nightly format install clean help
 .DEFAULT_GOAL := all
 
 all: build/build.ninja ## build everything but the tests, into build/
@@ -35,12 +35,19 @@ soak: ## the simulator on new seeds for HOURS=8; SEEDS=N instead, FIRST=S, REQUI
 	@scripts/soak.sh --hours $(or $(HOURS),8) $(if $(SEEDS),--seeds $(SEEDS)) \
 	    $(if $(FIRST),--first $(FIRST)) $(if $(REQUIRE_MARKS),--require-marks) $(if $(WRITE),--write)
 
+torture: ## real nodes under kills, pauses, partitions, their histories checked; MINUTES=5, ARGS='--seed N'
+	@scripts/torture.sh --minutes $(or $(MINUTES),5) $(ARGS)
+
+node: ## fetch from npm what examples/node needs; from then on `make test` runs it too
+	@cd examples/node && npm install --no-audit --no-fund
+
 mutants: ## break the code in known ways; every one must be found. ARGS='--only X --seeds N -j 2 --write'
 	@scripts/setup.sh test
 	@python3 tests/mutants/hunt.py $(ARGS)
 
-nightly: ## everything: what every change must pass, coverage, soak that requires all marks, mutants, valgrind
-	@REQUIRE_MARKS=1 WRITE=1 .ci/run test lint asan tsan coverage soak mutants valgrind
+nightly: ## everything: what every change must pass, coverage, soak that requires all marks, torture, mutants, valgrind
+	@if command -v npm >/dev/null; then $(MAKE) --no-print-directory node; fi
+	@REQUIRE_MARKS=1 WRITE=1 MINUTES=60 .ci/run test lint asan tsan coverage soak torture mutants valgrind
 
 format: ## reformat every source file
 	@scripts/setup.sh lint

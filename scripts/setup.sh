@@ -1,7 +1,7 @@
 #!/bin/sh
 # scripts/setup.sh GROUP... - installs the Debian packages of the groups that are not there yet.
 #
-# Groups: build (to build and run), test (make test), lint (make lint), valgrind, coverage, all; and
+# Groups: build (to build and run), test (make test), lint (make lint), valgrind, coverage, torture, all; and
 # peers (what `conclave bench --target etcd|nats` measures, which is in none of the others).
 # Does nothing, and needs neither root nor a network, when everything is there. Without root it
 # prints the one line to run and ends with 2.
@@ -14,6 +14,7 @@ test='libcriterion-dev python3 python3-zmq python3-msgpack clang-format binutils
 lint='clang-format clang-tidy clang libclang-rt-14-dev'
 valgrind='valgrind'
 coverage='gcovr'
+torture='iproute2 util-linux'
 peers='etcd-server nats-server golang-go golang-etcd-server-dev golang-github-nats-io-go-nats-dev'
 
 wanted=''
@@ -24,10 +25,11 @@ for group in "$@"; do
     lint) wanted="$wanted $build $test $lint" ;;
     valgrind) wanted="$wanted $build $test $valgrind" ;;
     coverage) wanted="$wanted $build $test $coverage" ;;
+    torture) wanted="$wanted $build $test $torture" ;;
     peers) wanted="$wanted $peers" ;;
-    all) wanted="$wanted $build $test $lint $valgrind $coverage" ;;
+    all) wanted="$wanted $build $test $lint $valgrind $coverage $torture" ;;
     *)
-        echo "setup: no group '$group'; groups are build, test, lint, valgrind, coverage, peers, all" >&2
+        echo "setup: no group '$group'; groups are build, test, lint, valgrind, coverage, torture, peers, all" >&2
         exit 2
         ;;
     esac

@@ -55,6 +55,9 @@ def named_of(root, kind):
         return mutations_of(root)
     if kind == "process":
         return process_tests_of(root)
+    if kind == "torture":
+        where = os.path.join(root, "tests", "torture")
+        return {file[:-len(".py")] for file in os.listdir(where)} if os.path.isdir(where) else set()
     return tests_of(root, kind) if os.path.isdir(os.path.join(root, "tests", "unit", kind)) else None
 
 
