@@ -50,6 +50,7 @@ class Publish:
     outcome: str = UNKNOWN
     revision: int = 0
     first: int = 0
+    op: Op = None  # of which it was a part
     changed = True
 
 
@@ -88,12 +89,24 @@ class Held:
 
 
 @dataclasses.dataclass
+class Lived:
+    """A key that was to live for so long, and every look at it: (start, end, whether it was there)."""
+
+    key: bytes
+    start: int  # when the life that counts was asked for
+    ttl_ms: int
+    lease: int = 0
+    looks: list = dataclasses.field(default_factory=list)
+
+
+@dataclasses.dataclass
 class History:
     ops: list = dataclasses.field(default_factory=list)
     publishes: list = dataclasses.field(default_factory=list)
     watched: list = dataclasses.field(default_factory=list)
     subscribed: list = dataclasses.field(default_factory=list)
     holds: list = dataclasses.field(default_factory=list)
+    lives: list = dataclasses.field(default_factory=list)
     events: dict = dataclasses.field(default_factory=dict)  # revision: [(kind, key, value, revision), ...]
     revision: int = 0  # up to which events are known
     topics: dict = dataclasses.field(default_factory=dict)  # name: [(sequence, revision, data), ...]

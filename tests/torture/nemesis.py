@@ -1,5 +1,6 @@
 """What goes wrong with the nodes, one thing after another, all drawn from the seed."""
 
+import collections
 import random
 import signal
 import time
@@ -16,14 +17,16 @@ class Nemesis:
     def __init__(self, run, cluster, network):
         self.run, self.cluster, self.network = run, cluster, network
         self.random = random.Random(f"{run.seed} nemesis")
-        self.started, self.log, self.replaced = time.monotonic(), [], 0
-        self.faults = [(4, self.kill), (2, self.kill_all), (4, self.pause), (1, self.restart), (2, self.transfer),
+        self.started, self.log, self.replaced, self.counts = time.monotonic(), [], 0, collections.Counter()
+        self.faults = [(4, self.kill), (2, self.kill_all), (6, self.pause), (1, self.restart), (2, self.transfer),
                        (1, self.replace)]
         if network:
             self.faults += [(5, self.isolate), (4, self.one_way), (3, self.halves), (2, self.bridge), (2, self.flap)]
 
     def say(self, sentence):
         self.log.append((time.monotonic() - self.started, sentence))
+        if self.run.verbose:
+            print(f"{self.log[-1][0]:8.3f} {sentence}", flush=True)
 
     def wait(self, low, high):
         self.run.over.wait(self.random.uniform(low, high))
@@ -32,7 +35,9 @@ class Nemesis:
         weights, faults = zip(*self.faults)
         while time.monotonic() < until:
             self.look()
-            self.random.choices(faults, weights)[0]()
+            fault = self.random.choices(faults, weights)[0]
+            self.counts[fault.__name__] += 1
+            fault()
             self.wait(0.2, 1.5)
 
     def look(self):
@@ -44,7 +49,7 @@ class Nemesis:
 
     def some(self):
         """A node, the leader as likely as all others."""
-        leader = self.leader() if self.random.random() < 0.5 else None
+        leader = self.leader() if self.random.random() < 0.6 else None
         return leader or self.random.choice(self.cluster.nodes)
 
     def leader(self):
@@ -106,7 +111,7 @@ class Nemesis:
 
     def replace(self):
         """A node that nobody knew takes the place of another one, which is gone for good."""
-        if self.replaced >= 2 or self.run.quick:
+        if self.replaced >= 2:
             return
         self.replaced += 1
         old = self.some()
@@ -133,6 +138,9 @@ class Nemesis:
         self.say(sentence)
         for source, target in pairs:
             self.network.cut(source and source.name, target and target.name)
+        if high > 1 and self.random.random() < 0.4:
+            self.wait(0.0, 1.0)
+            self.random.choice((self.kill, self.pause, self.restart, self.transfer))()
         self.wait(low, high)
         self.network.mend()
 

@@ -107,6 +107,14 @@ def check_time(things):
             yield f"revision {thing.revision} after {newest.revision} had been answered: {thing}, behind {newest}"
 
 
+def check_together(history):
+    """Messages and changes of one transaction are one revision, or neither is there."""
+    for publish in history.publishes:
+        if publish.op and publish.op.writes and publish.outcome != NEVER and publish.revision != publish.op.revision:
+            yield f"published at revision {publish.revision} in a transaction at {publish.op.revision}: {publish}"
+
+
 def check(history, own=lambda key: True):
-    problems = list(check_answers(history)) + list(check_origin(history, own))
+    """Behind told.check, which knows where messages are whose publish was not answered."""
+    problems = list(check_answers(history)) + list(check_origin(history, own)) + list(check_together(history))
     return problems + list(check_time([*history.ops, *history.publishes]))

@@ -11,7 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import linearizable  # noqa: E402
 import serial  # noqa: E402
 import told  # noqa: E402
-from history import NEVER, OK, UNKNOWN, Held, History, Op, Publish, Subscribed, Watched  # noqa: E402
+from history import NEVER, OK, UNKNOWN, Held, History, Lived, Op, Publish, Subscribed, Watched  # noqa: E402
 
 K, J = b"k", b"j"
 
@@ -117,6 +117,7 @@ def good():
                                [(5, {K: b"3"}), (8, {K: b"7"})], 9)]
     history.subscribed = [Subscribed("s", b"t", history.topics[b"t"][:2])]
     history.holds = [Held(0, 10, 0, 5), Held(1, 12, 6, 9)]
+    history.lives = [Lived(b"l", 0, 5, 1, [(1000000, 2000000, True), (3000000, 5000000, False)])]
     return history
 
 
@@ -180,6 +181,16 @@ class Claimed(unittest.TestCase):
     def test_two_holders_and_tokens_that_fall_are_found(self):
         self.assert_found("two hold", lambda h: setattr(h.holds[1], "start", 4))
         self.assert_found("did not rise", lambda h: setattr(h.holds[1], "token", 9))
+
+
+    def test_keys_that_end_early_or_not_together_are_found(self):
+        self.assert_found("was gone 4 ms into its 5 ms", lambda h: h.lives[0].looks.append((3000000, 4000000, False)))
+        self.assert_found("ended at", lambda h: (h.events.update({8: [(3, b"l", None, 8)]}),
+                                                 h.lives.append(Lived(b"m", 0, 5, 1))))
+
+    def test_messages_apart_from_their_transaction_are_found(self):
+        self.assertEqual(self.problems(lambda h: setattr(h.publishes[0], "op", op("txn", 31, 40, writes={}))), [])
+        self.assert_found("in a transaction at", lambda h: setattr(h.publishes[0], "op", h.ops[7]))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 from history import NEVER, OK
 from serial import states_at
 
+EXPIRE = 3
+
 
 def check_watched(history, watched):
     """Everything between its first and its last position, each revision once and as a whole."""
@@ -82,6 +84,21 @@ def check_holds(holds):
             yield f"the token did not rise: {before}, {after}"
 
 
+def check_lives(history):
+    """Nothing ends early, and the keys of one lease end together."""
+    ends = {key: revision for revision, events in history.events.items() for kind, key, _, _ in events if kind == EXPIRE}
+    leases = {}
+    for life in history.lives:
+        for start, end, there in life.looks:
+            if not there and end < life.start + life.ttl_ms * 1_000_000:
+                yield f"{life.key!r} was gone {(end - life.start) / 1e6:.0f} ms into its {life.ttl_ms} ms: {life}"
+        if life.lease:
+            leases.setdefault(life.lease, set()).add(ends.get(life.key))
+    for lease, revisions in leases.items():
+        if len(revisions) > 1:
+            yield f"the keys of lease {lease} ended at {sorted(map(str, revisions))}"
+
+
 def check(history):
     problems = []
     for topic, messages in history.topics.items():
@@ -90,6 +107,6 @@ def check(history):
         problems += check_watched(history, watched)
     for subscribed in history.subscribed:
         problems += check_subscribed(history, subscribed)
-    return problems + list(check_holds(history.holds))
+    return problems + list(check_holds(history.holds)) + list(check_lives(history))
 
 

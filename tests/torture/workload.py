@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import conclave  # noqa: E402
 import conclave_lock  # noqa: E402
 import conclave_streams as streams  # noqa: E402
-from history import NEVER, OK, UNKNOWN, Held, Op, Publish, Subscribed, Watched  # noqa: E402
+from history import NEVER, OK, UNKNOWN, Held, Lived, Op, Publish, Subscribed, Watched  # noqa: E402
 
 GROUP_KEYS, GROUP_OPS = 3, 120  # so that a search for an order has an end
 TOPICS = (b"t/0", b"t/\xff1")
@@ -96,12 +96,14 @@ class Keys(Worker):
         kind = READ_LEASE if self.random.random() < 0.3 else conclave.READ
         return self.at.request(kind, conclave.msgpack.packb(query))[:2]
 
+    def kinds(self):
+        return (self.put, self.get, self.swap, self.replace, self.delete, self.several, self.list), (4, 4, 3, 2, 1, 4, 2)
+
     def turn(self):
         group = self.run_.group()
         keys = [b"%s/%d" % (group, number) for number in range(GROUP_KEYS)]
         op = Op(self.number, "", 0, group=group.decode())
-        kind = self.random.choices((self.put, self.get, self.swap, self.replace, self.delete, self.several, self.list),
-                                   (4, 4, 3, 2, 1, 4, 2))[0]
+        kind = self.random.choices(*self.kinds())[0]
         op.what = kind.__name__
         kind(op, self.random.choice(keys), keys)
         self.history.ops.append(op)
@@ -136,10 +138,20 @@ class Keys(Worker):
     def transaction(self, op, keys):
         compares = [[3, 0, key, value] if value is not None else [2, 0, key, 0] for key, value in op.compares.items()]
         reads = [[64, key] for key in keys]
-        puts = [[1, key, value] for key, value in op.writes.items()]
-        _, answer = answered(op, lambda: self.send(5, compares, reads + puts, reads))
+        steps = reads + [[1, key, value] for key, value in op.writes.items()]
+        publish = None
+        if op.writes and self.random.random() < 0.2:
+            publish = Publish(self.number, self.random.choice(TOPICS), [self.value()], 0, op=op)
+            steps.append([26, publish.topic, publish.messages])
+        _, answer = answered(op, lambda: self.send(5, compares, steps, reads))
         if op.outcome == OK:
             op.revision, op.held = answer[0], answer[1] == 1
+        if publish:
+            publish.start, publish.end, publish.outcome = op.start, op.end, op.outcome if op.held else NEVER
+            if publish.outcome == OK:
+                publish.revision, publish.first = op.revision, answer[2][-1][1][1]
+            self.history.publishes.append(publish)
+        if op.outcome == OK:
             op.got = {key: got[1][1][1] if got[0] == 0 else None for key, got in zip(keys, answer[2])}
             self.seen.update((key, (got[1][1][1], got[1][1][3]) if got[0] == 0 else (None, 0))
                              for key, got in zip(keys, answer[2]))
@@ -162,6 +174,26 @@ class Keys(Worker):
             there = {item[0]: (item[1], item[3]) for item in answer[1]}
             op.revision, op.got = answer[0], {key: there.get(key, (None, 0))[0] for key in keys}
             self.seen.update((key, there.get(key, (None, 0))) for key in keys)
+
+
+class Reader(Keys):
+    """Reads at one node for a while, whether it leads or not, and waits for it, also while it sleeps."""
+
+    def begin(self):
+        super().begin()
+        self.move()
+
+    def move(self):
+        self.at.connect(None)
+        self.at = conclave.Client(self.random.choice(self.run_.endpoints), timeout=4.0, patience=4.0)
+
+    def kinds(self):
+        return (self.get, self.list), (2, 1)
+
+    def turn(self):
+        if self.random.random() < 0.02:
+            self.move()
+        super().turn()
 
 
 class Publisher(Worker):
@@ -279,6 +311,57 @@ class Subscriber(Worker):
         if told is None:
             self.run_.problems.append(f"{self.told.name}: not told everything in {self.run_.patience} s")
         self.stream.close()
+
+
+class Leaser(Worker):
+    """Keys that end by themselves or with a lease, which is renewed or not, and looks whether they are there."""
+
+    def begin(self):
+        self.at = self.client(4.0)
+
+    def finish(self):
+        self.at.connect(None)
+
+    def turn(self):
+        try:
+            self.live()
+        except (conclave.Unknown, conclave.Unreachable):
+            self.run_.counts["lives given up"] += 1  # as much as was seen of them is checked
+        except conclave.Refused as refused:
+            if refused.code != conclave_lock.LEASE_EXPIRED:
+                raise
+
+    def live(self):
+        ttl_ms = self.random.choice((600, 1500, 3000))
+        start, lease, lives = time.monotonic_ns(), None, []
+        if self.random.random() < 0.6:
+            lease = self.at.grant(ttl_ms)
+        for _ in range(self.random.randint(1, 3)):
+            key = b"ttl/" + self.value()
+            asked = time.monotonic_ns()
+            self.at.put(key, b"", lease=lease, ttl_ms=None if lease else ttl_ms)
+            lives.append(Lived(key, start if lease else asked, ttl_ms, lease or 0))
+            self.history.lives.append(lives[-1])
+        renewals = self.random.randint(0, 2) if lease else 0
+        while lives and not self.run_.over.is_set():
+            self.run_.over.wait(ttl_ms / 5000)
+            if renewals:
+                asked = time.monotonic_ns()
+                try:
+                    self.at.renew(lease)
+                except conclave.Refused:
+                    lives[0].looks.append((asked, time.monotonic_ns(), False))
+                    raise
+                renewals -= 1
+                for life in lives:
+                    life.start = asked
+                    life.looks.clear()  # those before saw it in an earlier life
+            life = self.random.choice(lives)
+            asked = time.monotonic_ns()
+            there = self.at.get(life.key) is not None
+            life.looks.append((asked, time.monotonic_ns(), there))
+            if not there:
+                lives.remove(life)
 
 
 class Locker(Worker):
