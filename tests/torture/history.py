@@ -1,4 +1,4 @@
-"""What clients of a history did and saw. Times are of one monotonic clock, in nanoseconds; revisions are the cluster's."""
+"""What clients did and saw. Times are of one monotonic clock, in nanoseconds; revisions are the cluster's."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ class Op:
     held: bool = True
     got: dict = dataclasses.field(default_factory=dict)
     existed: dict = dataclasses.field(default_factory=dict)
-    revision: int = 0
+    revision: int = 0  # -1: it was not told
 
     @property
     def changed(self):

@@ -33,7 +33,7 @@ def written(events):
 
 def check_answers(history):
     """Each answer is that of the claimed state."""
-    ops = [op for op in history.ops if op.outcome == OK]
+    ops = [op for op in history.ops if op.outcome == OK and op.revision >= 0]
     states = states_at(history.events, {op.revision - op.changed for op in ops})
     for op in ops:
         if op.revision > history.revision:
@@ -94,7 +94,7 @@ def check_origin(history, own):
 
 def check_time(things):
     """No revision goes back in real time. things have start, end, outcome, revision, changed."""
-    known = [thing for thing in things if thing.revision and thing.outcome in (OK, UNKNOWN)]
+    known = [thing for thing in things if thing.revision > 0 and thing.outcome in (OK, UNKNOWN)]
     ended = sorted((thing for thing in known if thing.outcome == OK), key=lambda thing: thing.end)
     place, newest = 0, None
     for thing in sorted(known, key=lambda thing: thing.start):

@@ -86,7 +86,8 @@ def check_holds(holds):
 
 def check_lives(history):
     """Nothing ends early, and the keys of one lease end together."""
-    ends = {key: revision for revision, events in history.events.items() for kind, key, _, _ in events if kind == EXPIRE}
+    ends = {key: revision for revision, events in history.events.items()
+            for kind, key, _, _ in events if kind == EXPIRE}
     leases = {}
     for life in history.lives:
         for start, end, there in life.looks:

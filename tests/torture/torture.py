@@ -29,6 +29,7 @@ import conclave_streams as streams  # noqa: E402
 import linearizable  # noqa: E402
 import nemesis  # noqa: E402
 import network  # noqa: E402
+import programs  # noqa: E402
 import serial  # noqa: E402
 import told  # noqa: E402
 import workload  # noqa: E402
@@ -100,7 +101,8 @@ class Run:
 
     def workers(self):
         kinds = ((workload.Keys, 6), (workload.Reader, 4), (workload.Publisher, 2), (workload.Watcher, 3), (workload.Subscriber, 3),
-                 (workload.Locker, 3), (workload.Leaser, 2))
+                 (workload.Locker, 3), (workload.Leaser, 2), (programs.ProgramKeys, 1), (programs.ProgramWatcher, 1),
+                 (programs.ProgramSubscriber, 1))
         return [kind(self, number) for kind, count in kinds for number in range(count)]
 
     def prepare(self):
@@ -156,7 +158,7 @@ class Run:
         return messages
 
     def play(self, cl):
-        self.endpoints = [node.client for node in cl.nodes]
+        self.endpoints, self.cluster = [node.client for node in cl.nodes], cl
         self.prepare()
         workers = self.workers()
         for worker in workers:
