@@ -1,6 +1,7 @@
 """A client of another language, written from docs/protocol.md alone: pyzmq and msgpack."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -204,6 +205,21 @@ class Protocol(SharedClusterTest):
         self.assertEqual(reply[1][1], wire.OK)
         code, body = self.call((wire.READ, wire.get_query(b"p/liberal")))[0]
         self.assertEqual(wire.unpack(body)[1][1], b"value")
+
+    def test_programs_in_the_document_run_as_they_stand(self):
+        with open(os.path.join(EXAMPLES, "..", "docs", "protocol.md"), encoding="utf-8") as document:
+            parts = re.findall(r"^```python\n(.*?)^```", document.read(), re.M | re.S)
+        parts.sort(key=lambda part: "class Client:" not in part)  # the others use it
+        self.assertGreaterEqual(len(parts), 4)
+        self.assertEqual(parts[0].count(":750"), 3)
+        program = "\n".join(parts)
+        for number, node in enumerate(self.cluster.nodes, 1):
+            program = program.replace(f"tcp://127.0.0.1:750{number}", node.client)
+        done = subprocess.run([sys.executable, "-B", "-"], input=program, capture_output=True, text=True,
+                              timeout=120 * cluster.PATIENCE)
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        self.assertIn("1 b'one'", done.stdout)
+        self.assertIn("b'greeting' b'again'", done.stdout)
 
     def tour(self, *command):
         done = subprocess.run([*command, self.cluster.endpoints], capture_output=True, text=True,
