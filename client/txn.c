@@ -203,26 +203,73 @@ static int step_decode(const struct kv_step_answer *told, struct conclave_txn_st
     return code == told->code ? CONCLAVE_OK : code;
 }
 
-static int result_decode(const struct conclave_txn *txn, struct conclave_txn_result *result)
+int conclave_txn_decode(const struct conclave_txn *txn, const struct conclave_op *op,
+                        struct conclave_txn_result *ret_result)
 {
     struct kv_txn_answer answer;
     struct kv_step_answer told;
-    int more = 0;
-    int code = kv_txn_answer_begin(result->op.reply, result->op.reply_bytes, &answer);
+    struct conclave_txn_result result = {0};
+    int more = 0, code = op->code;
+    if (!code)
+        code = kv_txn_answer_begin(op->reply, op->reply_bytes, &answer);
     if (code)
         return code;
     const struct list *list = &txn->lists[answer.held ? CONCLAVE_TXN_THEN : CONCLAVE_TXN_ELSE];
     if (answer.count != list->count)
         return CONCLAVE_MALFORMED;
-    result->revision = answer.revision;
-    result->held = answer.held;
-    result->steps = mem_zalloc((list->count + 1) * sizeof *result->steps);
+    result.revision = answer.revision;
+    result.held = answer.held;
+    result.steps = mem_zalloc((list->count + 1) * sizeof *result.steps);
     while (!code && (more = kv_txn_answer_next(&answer, &told)) == 1) {
-        result->steps[result->count].kind = list->kinds[result->count];
-        code = step_decode(&told, &result->steps[result->count]);
-        result->count++;
+        result.steps[result.count].kind = list->kinds[result.count];
+        code = step_decode(&told, &result.steps[result.count]);
+        result.count++;
     }
-    return more < 0 ? CONCLAVE_MALFORMED : code;
+    if (more < 0)
+        code = CONCLAVE_MALFORMED;
+    if (code)
+        conclave_txn_result_release(&result);
+    else
+        *ret_result = result;
+    return code;
+}
+
+/* Borrows the lists. Returns how many bytes they have. */
+static size_t command_of(const struct conclave_txn *txn, struct kv_command *ret)
+{
+    struct kv_txn_list *const to[] = {&ret->txn.compares, &ret->txn.then, &ret->txn.otherwise};
+    const struct list *const from[] = {&txn->compares, &txn->lists[CONCLAVE_TXN_THEN],
+                                       &txn->lists[CONCLAVE_TXN_ELSE]};
+    size_t bytes = 0;
+    *ret = (struct kv_command){.opcode = KV_TXN};
+    for (int i = 0; i < 3; i++) {
+        *to[i] =
+            (struct kv_txn_list){from[i]->count, {from[i]->pack.buf->data, from[i]->pack.bytes}};
+        bytes += from[i]->pack.bytes;
+    }
+    return bytes;
+}
+
+size_t conclave_txn_bytes(const struct conclave_txn *txn)
+{
+    struct kv_command command;
+    return command_of(txn, &command) + CONCLAVE_KV_OVERHEAD;
+}
+
+int conclave_txn_encode(const struct conclave_txn *txn, void *buffer, size_t capacity,
+                        size_t *ret_bytes)
+{
+    struct kv_command command;
+    struct pack pack;
+    struct buf buf;
+    int code = txn->code;
+    if (!code)
+        code = request_begin_fixed(&pack, &buf, buffer, capacity, command_of(txn, &command));
+    if (code)
+        return code;
+    kv_command_pack(&pack, &command);
+    *ret_bytes = pack.bytes;
+    return CONCLAVE_OK;
 }
 
 int conclave_txn_commit(struct conclave_client *client, const struct conclave_txn *txn,
@@ -231,27 +278,16 @@ int conclave_txn_commit(struct conclave_client *client, const struct conclave_tx
     if (txn->code)
         return txn->code;
     struct pack pack;
-    struct kv_command command = {.opcode = KV_TXN};
-    struct kv_txn_list *const to[] = {&command.txn.compares, &command.txn.then,
-                                      &command.txn.otherwise};
-    const struct list *const from[] = {&txn->compares, &txn->lists[CONCLAVE_TXN_THEN],
-                                       &txn->lists[CONCLAVE_TXN_ELSE]};
-    size_t bytes = CONCLAVE_KV_OVERHEAD;
-    for (int i = 0; i < 3; i++) {
-        *to[i] =
-            (struct kv_txn_list){from[i]->count, {from[i]->pack.buf->data, from[i]->pack.bytes}};
-        bytes += from[i]->pack.bytes;
-    }
-    pack_init(&pack, bytes);
+    struct kv_command command;
+    pack_init(&pack, command_of(txn, &command) + CONCLAVE_KV_OVERHEAD);
     kv_command_pack(&pack, &command);
-    struct conclave_op wanted = {.kind = CONCLAVE_OP_PROPOSE, .timeout_ms = timeout_ms};
-    struct conclave_txn_result result = {0};
-    request_call(client, wanted, &pack, &result.op);
-    int code = result.op.code ? result.op.code : result_decode(txn, &result);
+    struct conclave_op op, wanted = {.kind = CONCLAVE_OP_PROPOSE, .timeout_ms = timeout_ms};
+    request_call(client, wanted, &pack, &op);
+    int code = conclave_txn_decode(txn, &op, ret_result);
     if (code)
-        conclave_txn_result_release(&result);
+        conclave_op_release(&op);
     else
-        *ret_result = result;
+        ret_result->op = op;
     return code;
 }
 

@@ -126,6 +126,22 @@ CONCLAVE_API CONCLAVE_MUST_USE int conclave_txn_commit(struct conclave_client *c
 
 CONCLAVE_API void conclave_txn_result_release(struct conclave_txn_result *result);
 
+/* --- For conclave_client_submit ----------------------------------------------------------------
+ */
+
+/* Of the buffer that suffices for conclave_txn_encode. */
+CONCLAVE_API size_t conclave_txn_bytes(const struct conclave_txn *txn);
+
+/* CONCLAVE_OP_PROPOSE. Errors: TOO_LARGE (the buffer), and of what was added to it. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_txn_encode(const struct conclave_txn *txn, void *buffer,
+                                                       size_t capacity, size_t *ret_bytes);
+
+/* What the done operation says. The result is to be released, and its bytes are those of `op`,
+ * which stays the caller's and is released later. Returns op->code, or MALFORMED. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_txn_decode(const struct conclave_txn *txn,
+                                                       const struct conclave_op *op,
+                                                       struct conclave_txn_result *ret_result);
+
 #ifdef __cplusplus
 }
 #endif
