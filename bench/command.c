@@ -1,5 +1,6 @@
 #include "bench/bench.h"
 
+#include "bench/model_command.h"
 #include "bench/report.h"
 
 #include <errno.h>
@@ -135,8 +136,21 @@ static int run(const struct bench_options *options, int argc, char **argv)
     return exit_code;
 }
 
+static int run_model(int argc, char **argv, bool json)
+{
+    struct sigaction interrupt = {.sa_handler = on_interrupt}, before;
+    sigemptyset(&interrupt.sa_mask);
+    stop = 0;
+    sigaction(SIGINT, &interrupt, &before);
+    int exit_code = model_command(argc, argv, json, &stop);
+    sigaction(SIGINT, &before, NULL);
+    return exit_code;
+}
+
 int bench_command(int argc, char **argv, const char *endpoints, bool endpoints_given, bool json)
 {
+    if (argc > 1 && strcmp(argv[1], "model") == 0)
+        return run_model(argc - 1, argv + 1, json);
     struct bench_options options = {
         .endpoints = endpoints, .endpoints_given = endpoints_given, .json = json};
     char message[512];
@@ -149,6 +163,7 @@ int bench_command(int argc, char **argv, const char *endpoints, bool endpoints_g
     switch (bench_options_parse(&options, argc, argv, message, sizeof message)) {
     case BENCH_HELP:
         fputs(bench_options_help, stdout);
+        fputs(bench_options_help_report, stdout);
         break;
     case BENCH_USAGE:
         exit_code = complain(options.json, CONCLAVE_INVALID, message);

@@ -104,6 +104,10 @@ static void look_for_awaited(struct disturb *disturb, struct measure *measure)
 void disturb_tick(void *arg, struct measure *measure, uint64_t elapsed_ns)
 {
     struct disturb *disturb = arg;
+    pid_t pids[BENCH_NODES_MAX];
+    for (unsigned i = 0; i < disturb->target->count; i++)
+        pids[i] = disturb->target->nodes[i].pid;
+    usage_tick(&disturb->usage, pids, disturb->target->count, measure, elapsed_ns);
     live_tick(disturb->live, measure, elapsed_ns);
     while (disturb->next < disturb->faults.count &&
            elapsed_ns / 1000000 >= disturb->faults.list[disturb->next].at_ms) {

@@ -5,6 +5,7 @@
 
 #include "bench/live.h"
 #include "bench/target.h"
+#include "bench/usage.h"
 
 struct disturb {
     struct target *target;
@@ -14,6 +15,7 @@ struct disturb {
     unsigned awaited;      /* the node that is to catch up; TARGET_NODE_NONE: none */
     uint64_t restarted_ns; /* after the measurement began */
     uint64_t committed;    /* when it was started */
+    struct usage usage;
     const volatile sig_atomic_t *stop;
 };
 

@@ -12,7 +12,9 @@ enum {
     /* One attempt: long enough for any answer of a living leader, short enough that an operation
      * whose answer was lost is soon repeated. */
     ATTEMPT_MS = 2000,
-    POLL_MS = 100
+    POLL_MS = 100,
+    /* Listeners of whom nothing is known are asked so often, for what they have to do by time. */
+    LISTEN_NS = 50000000
 };
 
 #define SECOND_NS UINT64_C(1000000000)
@@ -24,7 +26,14 @@ struct slot {
     uint64_t due_ns;     /* latency counts from here */
     uint64_t attempt_ns; /* when it was sent last */
     uint64_t free_ns;    /* since when it had nothing to do */
-    uint64_t done;
+    uint32_t client;
+};
+
+/* An operation on its way to the listeners. */
+struct way {
+    uint64_t number, due_ns;
+    uint32_t told; /* of the listeners */
+    bool busy, acked;
 };
 
 static void failed(struct generator *generator, int code)
@@ -40,31 +49,15 @@ static void failed(struct generator *generator, int code)
     atomic_store(generator->failed, true);
 }
 
-/* Codes after which the same command may be sent again by a caller to whom applying it twice is the
- * same as once. */
-static bool may_be_repeated(int code)
-{
-    switch (code) {
-    case CONCLAVE_UNREACHABLE:
-    case CONCLAVE_NOT_LEADER:
-    case CONCLAVE_NO_LEADER:
-    case CONCLAVE_BUSY:
-    case CONCLAVE_STOPPING:
-    case CONCLAVE_TIMEOUT:
-    case CONCLAVE_UNKNOWN:
-    case CONCLAVE_HANDOVER:
-    case CONCLAVE_STALE:
-        return true;
-    default:
-        return false;
-    }
-}
-
 /* --- Seconds ------------------------------------------------------------------------------------
  */
 
 static void second_hand_in(struct generator *generator)
 {
+    uint64_t slowest_ns;
+    if (!clients_turn(&generator->served, &slowest_ns))
+        failed(generator, CONCLAVE_NO_MEMORY);
+    series_slowest(generator->series, generator->second_number, slowest_ns);
     if (generator->second->count > 0 || generator->second_errors > 0) {
         if (!series_add(generator->series, generator->second_number, generator->second,
                         generator->second_done, generator->second_errors))
@@ -72,6 +65,22 @@ static void second_hand_in(struct generator *generator)
         histogram_reset(generator->second);
     }
     generator->second_done = generator->second_errors = 0;
+}
+
+/* What listeners were not told in time will not come. */
+static void look_for_untold(struct generator *generator, uint64_t now_ns)
+{
+    uint64_t limit_ns = generator->options->timeout_ms * UINT64_C(1000000);
+    for (uint32_t i = 0; i < generator->way_count && generator->ways_busy > 0; i++) {
+        const struct way *way = &generator->ways[i];
+        if (!way->busy || !way->acked || now_ns < way->due_ns + limit_ns)
+            continue;
+        failed(generator, CONCLAVE_TIMEOUT);
+        snprintf(generator->message, sizeof generator->message,
+                 "what was acknowledged came to %u of %u listeners", way->told,
+                 generator->listen->count);
+        return;
+    }
 }
 
 static void second_turn(struct generator *generator, uint64_t now_ns)
@@ -83,6 +92,17 @@ static void second_turn(struct generator *generator, uint64_t now_ns)
         return;
     second_hand_in(generator);
     generator->second_number = number;
+    look_for_untold(generator, now_ns);
+}
+
+/* One more is done, for this client or listener. */
+static void count_done(struct generator *generator, uint32_t client, uint64_t latency_ns)
+{
+    generator->done++;
+    generator->second_done++;
+    histogram_record(generator->second, latency_ns);
+    if (!clients_record(&generator->served, client, latency_ns))
+        failed(generator, CONCLAVE_NO_MEMORY);
 }
 
 /* --- Operations ---------------------------------------------------------------------------------
@@ -103,6 +123,37 @@ static bool attempt(struct generator *generator, struct slot *slot, uint64_t now
     return code == CONCLAVE_OK;
 }
 
+/* --- The way to listeners ------------------------------------------------------------------------
+ */
+
+/* True if the next operation would run too far ahead of them. */
+static bool too_far_ahead(const struct generator *generator)
+{
+    uint64_t number = schedule_number(&generator->schedule);
+    return generator->listen && number != UINT64_MAX &&
+           generator->ways[number % generator->way_count].busy;
+}
+
+static void set_out(struct generator *generator, struct slot *slot, uint64_t number)
+{
+    uint32_t place = (uint32_t)(number % generator->way_count);
+    generator->ways[place] = (struct way){.number = number, .due_ns = slot->due_ns, .busy = true};
+    generator->ways_busy++;
+    slot->op.stamp = (struct stamp){.number = number, .due_ns = slot->due_ns, .place = place};
+}
+
+/* What is acknowledged and known to all listeners is over. */
+static void arrive(struct generator *generator, struct way *way)
+{
+    if (!way->acked || way->told < generator->listen->count)
+        return;
+    way->busy = false;
+    generator->ways_busy--;
+}
+
+/* --- Beginning and ending ------------------------------------------------------------------------
+ */
+
 /* Takes the next number that stands for an operation and makes it in the slot; false: none is left.
  */
 static bool take(struct generator *generator, struct slot *slot, int *ret_code)
@@ -113,6 +164,8 @@ static bool take(struct generator *generator, struct slot *slot, int *ret_code)
         if (number == UINT64_MAX)
             return false;
         schedule->taken++;
+        if (generator->listen)
+            set_out(generator, slot, number);
         *ret_code = workload_next(generator->workload, number, &slot->op);
         if (*ret_code != CONCLAVE_NOT_FOUND)
             return true;
@@ -128,18 +181,20 @@ static bool begin(struct generator *generator, uint64_t now_ns)
     int code;
     if (due_ns > now_ns && due_ns < generator->end_ns)
         return false;
+    if (too_far_ahead(generator) && now_ns < generator->end_ns)
+        return false;
+    slot->due_ns = due_ns;
     if (due_ns >= generator->end_ns || now_ns >= generator->end_ns ||
         !take(generator, slot, &code)) {
         generator->exhausted = true;
         return false;
     }
     if (due_ns >= generator->measure_ns)
-        generator->begun++;
+        generator->begun += generator->listen ? generator->listen->count : 1;
     if (code != CONCLAVE_OK) {
         failed(generator, code);
         return false;
     }
-    slot->due_ns = due_ns;
     if (open_loop && due_ns >= generator->measure_ns) {
         uint64_t could_ns = slot->free_ns > due_ns ? slot->free_ns : due_ns;
         histogram_record(generator->lag, now_ns > could_ns ? now_ns - could_ns : 0);
@@ -150,6 +205,39 @@ static bool begin(struct generator *generator, uint64_t now_ns)
     return true;
 }
 
+/* An operation that is done, so far as its client knows. */
+static void acknowledged(struct generator *generator, struct slot *slot, uint64_t latency_ns)
+{
+    bool counts = slot->due_ns >= generator->measure_ns;
+    if (!generator->listen) {
+        if (counts)
+            count_done(generator, slot->client, latency_ns);
+        return;
+    }
+    if (counts)
+        histogram_record(generator->source, latency_ns);
+    struct way *way = &generator->ways[slot->op.stamp.place];
+    way->acked = true;
+    arrive(generator, way);
+}
+
+/* For struct listeners_plan. */
+static void heard(void *arg, uint32_t listener, const struct stamp *stamp)
+{
+    struct generator *generator = arg;
+    uint64_t now_ns = measure_now_ns();
+    if (stamp->place >= generator->way_count)
+        return;
+    struct way *way = &generator->ways[stamp->place];
+    if (!way->busy || way->number != stamp->number || way->due_ns != stamp->due_ns)
+        return; /* an earlier run's */
+    if (way->due_ns >= generator->measure_ns)
+        count_done(generator, listener, now_ns - way->due_ns);
+    generator->last_ns = now_ns;
+    way->told++;
+    arrive(generator, way);
+}
+
 /* Takes in an operation that poll returned. */
 static void ended(struct generator *generator, struct slot *slot, uint64_t now_ns)
 {
@@ -157,7 +245,7 @@ static void ended(struct generator *generator, struct slot *slot, uint64_t now_n
     if (done_ns > now_ns)
         done_ns = now_ns;
     uint64_t latency_ns = done_ns > slot->due_ns ? done_ns - slot->due_ns : 0;
-    if (may_be_repeated(slot->op.op.code) && !*generator->stop &&
+    if (workload_repeats(slot->op.op.code) && !*generator->stop &&
         latency_ns / 1000000 < generator->options->timeout_ms) {
         generator->retried++;
         if (attempt(generator, slot, now_ns))
@@ -169,12 +257,7 @@ static void ended(struct generator *generator, struct slot *slot, uint64_t now_n
             failed(generator, code);
         } else {
             generator->last_ns = done_ns;
-            slot->done++;
-            if (slot->due_ns >= generator->measure_ns) {
-                generator->done++;
-                generator->second_done++;
-                histogram_record(generator->second, latency_ns);
-            }
+            acknowledged(generator, slot, latency_ns);
         }
     }
     slot->free_ns = now_ns;
@@ -184,27 +267,54 @@ static void ended(struct generator *generator, struct slot *slot, uint64_t now_n
 /* --- The loop -----------------------------------------------------------------------------------
  */
 
+/* Takes in what listeners were told. True: there was something. */
+static bool listen_some(struct generator *generator)
+{
+    struct conclave_error error;
+    if (!generator->listeners)
+        return false;
+    uint64_t now_ns = measure_now_ns(), done_before = generator->done;
+    uint32_t free_before = generator->free_count;
+    bool all = now_ns - generator->drained_ns >= LISTEN_NS;
+    if (all)
+        generator->drained_ns = now_ns;
+    int code = listeners_drain(generator->listeners, all, &error);
+    if (code != CONCLAVE_OK && generator->code == CONCLAVE_OK) {
+        failed(generator, code);
+        snprintf(generator->message, sizeof generator->message, "%s", error.message);
+    }
+    return code != CONCLAVE_OK || generator->done > done_before ||
+           generator->free_count > free_before || listeners_more(generator->listeners);
+}
+
 /* Waits until an operation is done or the next one is due. */
 static struct conclave_op *wait_done(struct generator *generator)
 {
     struct conclave_op *done;
     bool timed = generator->schedule.rate > 0 && !generator->exhausted && generator->free_count > 0;
-    if (!timed) {
+    if (!timed && !generator->listeners) {
         conclave_client_poll(generator->client, POLL_MS, &done);
         return done;
     }
     conclave_client_poll(generator->client, 0, &done);
-    if (done)
+    if (done || listen_some(generator))
         return done;
-    uint64_t now_ns = measure_now_ns(), due_ns = schedule_due_ns(&generator->schedule);
-    if (due_ns <= now_ns)
-        return NULL;
-    uint64_t wait_ns = due_ns - now_ns;
-    if (wait_ns > POLL_NS)
-        wait_ns = POLL_NS;
-    struct pollfd fd = {.fd = conclave_client_fd(generator->client), .events = POLLIN};
+    uint64_t now_ns = measure_now_ns(), wait_ns = POLL_NS;
+    if (timed) {
+        uint64_t due_ns = schedule_due_ns(&generator->schedule);
+        if (due_ns <= now_ns)
+            return NULL;
+        if (due_ns - now_ns < wait_ns)
+            wait_ns = due_ns - now_ns;
+    }
+    struct pollfd fds[2] = {{.fd = conclave_client_fd(generator->client), .events = POLLIN}};
+    if (generator->listeners) {
+        fds[1] = (struct pollfd){.fd = listeners_fd(generator->listeners), .events = POLLIN};
+        if (wait_ns > LISTEN_NS)
+            wait_ns = LISTEN_NS;
+    }
     struct timespec timeout = {.tv_nsec = (long)wait_ns};
-    if (ppoll(&fd, 1, &timeout, NULL) < 0 && errno != EINTR)
+    if (ppoll(fds, generator->listeners ? 2 : 1, &timeout, NULL) < 0 && errno != EINTR)
         failed(generator, CONCLAVE_IO);
     conclave_client_poll(generator->client, 0, &done);
     return done;
@@ -212,19 +322,25 @@ static struct conclave_op *wait_done(struct generator *generator)
 
 static void loop(struct generator *generator)
 {
+    bool exact = generator->schedule.rate > 0 || generator->listen;
     for (;;) {
         uint64_t now_ns = measure_now_ns();
         second_turn(generator, now_ns);
         bool ending = generator->code != CONCLAVE_OK || atomic_load(generator->failed);
+        /* In a closed loop the latency is the client's own, from submit on: begun now is exact
+         * enough for the rest. */
         while (!ending && !generator->exhausted && generator->free_count > 0 &&
                begin(generator, now_ns))
-            now_ns = measure_now_ns();
+            if (exact)
+                now_ns = measure_now_ns();
         if (*generator->stop) {
             generator->stopped = true;
             return;
         }
         ending = generator->code != CONCLAVE_OK || atomic_load(generator->failed);
-        if (generator->free_count == generator->slot_count && (ending || generator->exhausted))
+        bool told = ending || generator->ways_busy == 0;
+        if (generator->free_count == generator->slot_count && told &&
+            (ending || generator->exhausted))
             return;
         uint64_t done_before = generator->done;
         struct conclave_op *op = wait_done(generator);
@@ -239,48 +355,28 @@ static void loop(struct generator *generator)
     }
 }
 
-/* --- Its own health ------------------------------------------------------------------------------
- */
-
-static uint64_t thread_cpu_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (uint64_t)now.tv_sec * SECOND_NS + (uint64_t)now.tv_nsec;
-}
-
-/* How long this thread was ready to run and did not. 0: the kernel does not say. */
-static uint64_t thread_wait_ns(void)
-{
-    char line[128], *end;
-    FILE *file = fopen("/proc/thread-self/schedstat", "re");
-    if (!file)
-        return 0;
-    bool read = fgets(line, sizeof line, file);
-    fclose(file);
-    if (!read)
-        return 0;
-    strtoull(line, &end, 10);
-    return strtoull(end, NULL, 10);
-}
-
-static void look_at_clients(struct generator *generator)
-{
-    struct generator_health *health = &generator->health;
-    health->client_least = UINT64_MAX;
-    for (uint32_t i = 0; i < generator->slot_count; i += generator->slots_per_client) {
-        uint64_t done = 0;
-        for (uint32_t j = 0; j < generator->slots_per_client; j++)
-            done += generator->slots[i + j].done;
-        if (done < health->client_least)
-            health->client_least = done;
-        if (done > health->client_most)
-            health->client_most = done;
-    }
-}
-
 /* --- Life ---------------------------------------------------------------------------------------
  */
+
+static bool listen_begin(struct generator *generator)
+{
+    struct listeners_plan plan = *generator->listen;
+    struct conclave_error error;
+    generator->way_count = generator->slot_count * GENERATOR_AHEAD;
+    generator->ways = calloc(generator->way_count, sizeof *generator->ways);
+    if (!generator->ways) {
+        failed(generator, CONCLAVE_NO_MEMORY);
+        return false;
+    }
+    plan.heard = heard;
+    plan.arg = generator;
+    int code = listeners_create(&plan, &generator->listeners, &error);
+    if (code == CONCLAVE_OK)
+        return true;
+    failed(generator, code);
+    snprintf(generator->message, sizeof generator->message, "%s", error.message);
+    return false;
+}
 
 static bool prepare(struct generator *generator)
 {
@@ -302,8 +398,11 @@ static bool prepare(struct generator *generator)
     generator->buffers = calloc(count, buffer_bytes);
     generator->second = histogram_create();
     generator->lag = histogram_create();
+    generator->source = histogram_create();
+    bool served = clients_init(&generator->served,
+                               generator->listen ? generator->listen->count : generator->clients);
     if (!generator->slots || !generator->free || !generator->buffers || !generator->second ||
-        !generator->lag) {
+        !generator->lag || !generator->source || !served) {
         failed(generator, CONCLAVE_NO_MEMORY);
         return false;
     }
@@ -311,9 +410,10 @@ static bool prepare(struct generator *generator)
         struct slot *slot = &generator->slots[count - 1 - i];
         slot->op.buffer = generator->buffers + (size_t)i * buffer_bytes;
         slot->op.op.user = slot;
+        slot->client = (count - 1 - i) / generator->slots_per_client;
         generator->free[generator->free_count++] = slot;
     }
-    return true;
+    return !generator->listen || listen_begin(generator);
 }
 
 static void clean_up(struct generator *generator)
@@ -321,6 +421,11 @@ static void clean_up(struct generator *generator)
     /* Stopped early, operations are still with the client: it lets go of them here. */
     conclave_client_destroy(generator->client);
     generator->client = NULL;
+    if (generator->listeners)
+        generator->wrong = listeners_wrong(generator->listeners, generator->retried == 0);
+    listeners_destroy(generator->listeners);
+    generator->listeners = NULL;
+    free(generator->ways);
     for (uint32_t i = 0; generator->slots && i < generator->slot_count; i++)
         conclave_op_release(&generator->slots[i].op.op);
     free(generator->slots);
@@ -335,17 +440,25 @@ void generator_run(struct generator *generator)
     if (prepare(generator)) {
         /* Of this thread alone: what is due is begun when it is due, not 50 us later. */
         prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
-        uint64_t began_ns = measure_now_ns(), cpu_ns = thread_cpu_ns(), wait_ns = thread_wait_ns();
+        uint64_t began_ns = measure_now_ns(), cpu_ns = measure_thread_cpu_ns(),
+                 wait_ns = measure_thread_wait_ns();
         loop(generator);
         second_hand_in(generator);
         uint64_t spent_ns = measure_now_ns() - began_ns + 1;
-        generator->cpu_ns = thread_cpu_ns() - cpu_ns;
+        generator->cpu_ns = measure_thread_cpu_ns() - cpu_ns;
         generator->health.cpu_share = (double)generator->cpu_ns / (double)spent_ns;
-        generator->health.wait_share = (double)(thread_wait_ns() - wait_ns) / (double)spent_ns;
+        generator->health.wait_share =
+            (double)(measure_thread_wait_ns() - wait_ns) / (double)spent_ns;
         generator->health.lag_p99_ns = histogram_quantile(generator->lag, 0.99);
-        look_at_clients(generator);
         if (!generator->stopped && generator->code == CONCLAVE_OK)
             generator->missed = schedule_left(&generator->schedule, generator->end_ns);
     }
     clean_up(generator);
+}
+
+void generator_deinit(struct generator *generator)
+{
+    clients_deinit(&generator->served);
+    histogram_destroy(generator->source);
+    generator->source = NULL;
 }

@@ -4,15 +4,23 @@
  * conclave_client. Closed loop: a client begins its next operation when its last is done. Open
  * loop: operations are begun when they are due (bench/schedule.h) as long as a client is free, and
  * wait for one if not. An operation that ends surely not applied or with an unknown outcome is
- * repeated until its timeout: it writes the same again. */
+ * repeated until its timeout: it writes the same again.
+ *
+ * With listeners, what is measured is the way to them, from when an operation was due. Clients go
+ * on when their operations are acknowledged, but no further ahead of the slowest listener than
+ * GENERATOR_AHEAD operations for each client: who cannot keep up slows them down. */
 #ifndef BENCH_GENERATOR_H
 #define BENCH_GENERATOR_H
 
+#include "bench/clients.h"
+#include "bench/listeners.h"
 #include "bench/measure.h"
 #include "bench/schedule.h"
 #include "bench/workload.h"
 
 #include <pthread.h>
+
+enum { GENERATOR_AHEAD = 4 };
 
 struct generator {
     /* set by the caller */
@@ -26,12 +34,16 @@ struct generator {
     uint64_t end_ns;     /* nothing begins after this; UINT64_MAX: no limit */
     struct series *series;
     const volatile sig_atomic_t *stop;
-    _Atomic bool *failed; /* shared: one of them failed, all end */
+    _Atomic bool *failed;                /* shared: one of them failed, all end */
+    const struct listeners_plan *listen; /* NULL: nobody listens */
 
     /* what came of it */
     uint64_t begun, done, retried, errors, missed;
-    uint64_t last_ns; /* when its last operation was done */
-    uint64_t cpu_ns;  /* that its thread computed */
+    uint64_t last_ns;         /* when its last operation was done */
+    uint64_t cpu_ns;          /* that its thread computed */
+    uint64_t wrong;           /* that listeners were told twice or out of order */
+    struct histogram *source; /* with listeners: until it was acknowledged */
+    struct clients served;    /* each client, or listener; until generator_deinit */
     bool stopped;
     int code;
     char message[1024];
@@ -43,6 +55,10 @@ struct generator {
     uint8_t *buffers;
     struct slot **free;
     uint32_t slot_count, free_count;
+    struct way *ways; /* of what not all listeners were told, by number modulo way_count */
+    uint32_t way_count, ways_busy;
+    struct listeners *listeners;
+    uint64_t drained_ns;      /* when all of them were asked last */
     bool exhausted;           /* nothing is left to begin */
     struct histogram *second; /* of the second that runs */
     struct histogram *lag;
@@ -52,5 +68,7 @@ struct generator {
 
 /* Runs it to its end on the calling thread. */
 void generator_run(struct generator *generator);
+
+void generator_deinit(struct generator *generator);
 
 #endif

@@ -31,9 +31,10 @@ void live_tick(struct live *live, struct measure *measure, uint64_t elapsed_ns)
     live->shown = now;
     if (!series_second(measure->series, now - 1, &second))
         second = (struct second){0};
-    fprintf(stderr, "%s%s  %zu s  %llu ops/s  p50 %.0f us  p99 %.0f us%s",
+    fprintf(stderr, "%s%s  %zu s  %llu ops/s  p50 %.0f us  p99 %.0f us, slowest client %.0f us%s",
             live->terminal ? "\r\033[K" : "", live->title, now, (unsigned long long)second.done,
-            (double)second.p50_ns / 1e3, (double)second.p99_ns / 1e3, live->terminal ? "" : "\n");
+            (double)second.p50_ns / 1e3, (double)second.p99_ns / 1e3,
+            (double)second.slowest_ns / 1e3, live->terminal ? "" : "\n");
 }
 
 void live_clear(struct live *live)

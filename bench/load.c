@@ -1,6 +1,7 @@
 #include "bench/load.h"
 
 #include "bench/generator.h"
+#include "bench/lockers.h"
 #include "bench/topic.h"
 
 #include <stdlib.h>
@@ -69,23 +70,43 @@ static void collect_one(struct measure *measure, const struct generator *generat
     }
     if (generator->health.lag_p99_ns > health->lag_p99_ns)
         health->lag_p99_ns = generator->health.lag_p99_ns;
-    if (generator->health.client_least < health->client_least)
-        health->client_least = generator->health.client_least;
-    if (generator->health.client_most > health->client_most)
-        health->client_most = generator->health.client_most;
+}
+
+/* How evenly the clients of all generators were served. */
+static void collect_clients(const struct crew *crew, struct measure *measure)
+{
+    const struct clients **lists = calloc(crew->count + 1, sizeof *lists);
+    bool good = lists;
+    for (uint32_t i = 0; good && i < crew->count; i++)
+        lists[i] = &crew->generators[i].served;
+    if (!good || !clients_summarize(lists, crew->count, &measure->served))
+        measure_fail(measure, CONCLAVE_NO_MEMORY, "out of memory");
+    free((void *)lists);
+}
+
+/* Of a load that somebody listens to, which has one generator. */
+static void collect_source(const struct generator *generator, struct measure *measure)
+{
+    const struct histogram *source = generator->source;
+    measure->mismatches += generator->wrong;
+    if (!generator->listen || !source)
+        return;
+    measure->read += generator->done;
+    measure->source_done = source->count;
+    measure->source_p50_ns = histogram_quantile(source, 0.5);
+    measure->source_p99_ns = histogram_quantile(source, 0.99);
 }
 
 static void collect(struct crew *crew, struct measure *measure, uint64_t measure_ns)
 {
     uint64_t last_ns = 0;
-    measure->health.client_least = UINT64_MAX;
     for (uint32_t i = 0; i < crew->count; i++) {
         collect_one(measure, &crew->generators[i]);
         if (crew->generators[i].last_ns > last_ns)
             last_ns = crew->generators[i].last_ns;
     }
-    if (measure->health.client_least == UINT64_MAX)
-        measure->health.client_least = 0;
+    collect_clients(crew, measure);
+    collect_source(&crew->generators[0], measure);
     measure->elapsed_ns = last_ns > measure_ns ? last_ns - measure_ns : 0;
 }
 
@@ -111,7 +132,7 @@ static void add_connections(const struct crew *crew, struct generator_health *he
 static void run(struct crew *crew, const struct measure_watch *watch, struct measure *measure,
                 uint64_t measure_ns)
 {
-    struct job *jobs = calloc(crew->count, sizeof *jobs);
+    struct job *jobs = calloc(crew->count + 1, sizeof *jobs);
     uint32_t started = 0;
     uint64_t began_ns = measure_now_ns(), cpu_ns = process_cpu_ns();
     if (!jobs) {
@@ -149,6 +170,8 @@ static void crew_free(struct crew *crew)
 {
     for (uint32_t i = 0; crew->workloads && i < crew->count; i++)
         workload_deinit(&crew->workloads[i]);
+    for (uint32_t i = 0; crew->generators && i < crew->count; i++)
+        generator_deinit(&crew->generators[i]);
     free(crew->workloads);
     free(crew->generators);
 }
@@ -162,6 +185,7 @@ struct order {
     const struct keys *keys;
     const struct acked *wanted;
     uint64_t limit;
+    const struct listeners_plan *listen; /* NULL: nobody */
 };
 
 static bool crew_brief(struct crew *crew, const struct order *order, struct measure *measure,
@@ -194,6 +218,7 @@ static bool crew_brief(struct crew *crew, const struct order *order, struct meas
             .series = measure->series,
             .stop = order->watch->stop,
             .failed = &crew->failed,
+            .listen = order->listen,
         };
     }
     atomic_store(&measure->series->last_ns, measure_ns);
@@ -217,7 +242,8 @@ static bool crew_report(struct crew *crew, struct measure *measure, struct acked
 static void carry_out(const struct order *order, struct measure *measure, struct acked *acked)
 {
     struct crew crew;
-    uint32_t count = order->task == WORKLOAD_RUN ? order->load->options->threads : 1;
+    bool one = order->task != WORKLOAD_RUN || order->listen;
+    uint32_t count = one ? 1 : order->load->options->threads;
     if (count > order->load->clients)
         count = order->load->clients;
     uint64_t measure_ns;
@@ -250,7 +276,7 @@ static void aside(struct order order, struct measure *measure)
     measure->mismatches += own.mismatches;
     if (own.code != CONCLAVE_OK)
         measure_fail(measure, own.code, "%s: %s",
-                     order.task == WORKLOAD_FILL ? "writing the keys that are to be read failed"
+                     order.task == WORKLOAD_FILL ? "writing what is to be read failed"
                                                  : "reading back failed",
                      own.message);
     measure_deinit(&own);
@@ -269,6 +295,63 @@ void load_fill(const struct load *load, const char *endpoints, const struct meas
                          .keys = &keys,
                          .limit = load->options->keys},
           measure);
+}
+
+/* Watchers of all the keys that are put. */
+static void run_watchers(struct order order, struct measure *measure)
+{
+    const struct bench_options *options = order.load->options;
+    struct listeners_plan plan = {.endpoints = order.endpoints,
+                                  .count = options->listeners,
+                                  .prefix = options->prefix,
+                                  .timeout_ms = options->timeout_ms};
+    order.listen = &plan;
+    carry_out(&order, measure, NULL);
+    measure->validated = options->validate;
+}
+
+/* What subscribers find in the topic: they read it from there to its end, as fast as they can. */
+static void replay(const struct order *order, uint64_t first, struct measure *measure)
+{
+    const struct bench_options *options = order->load->options;
+    struct conclave_error error = {0};
+    uint64_t end = first, took_ns = 0;
+    struct order fill = *order;
+    fill.task = WORKLOAD_FILL;
+    fill.limit = options->backlog;
+    aside(fill, measure);
+    if (measure->code != CONCLAVE_OK || measure->stopped)
+        return;
+    int code = topic_prepare(order->endpoints, options->timeout_ms, &end, &error);
+    if (code == CONCLAVE_OK)
+        code = listeners_replay(order->endpoints, options->listeners, first, end,
+                                options->timeout_ms, order->watch->stop, &took_ns, &error);
+    if (code != CONCLAVE_OK)
+        measure_fail(measure, code, "%s", error.message);
+    double messages = (double)(end - first) * options->listeners;
+    measure->replay_per_s = took_ns ? messages * 1e9 / (double)took_ns : 0;
+    measure->stopped |= *order->watch->stop != 0;
+}
+
+/* Subscribers of the topic: first of what it has, then of what comes. */
+static void run_subscribers(struct order order, struct measure *measure)
+{
+    const struct bench_options *options = order.load->options;
+    struct conclave_error error = {0};
+    struct listeners_plan plan = {.endpoints = order.endpoints,
+                                  .count = options->listeners,
+                                  .timeout_ms = options->timeout_ms};
+    int code = topic_prepare(order.endpoints, options->timeout_ms, &plan.sequence, &error);
+    if (code == CONCLAVE_OK)
+        replay(&order, plan.sequence, measure);
+    if (code == CONCLAVE_OK)
+        code = topic_prepare(order.endpoints, options->timeout_ms, &plan.sequence, &error);
+    order.listen = &plan;
+    if (code == CONCLAVE_OK && measure->code == CONCLAVE_OK && !measure->stopped)
+        carry_out(&order, measure, NULL);
+    if (code != CONCLAVE_OK)
+        measure_fail(measure, code, "%s", error.message);
+    measure->validated = options->validate;
 }
 
 /* The topic must be there before, and have all messages afterwards that were acknowledged. */
@@ -304,9 +387,22 @@ void load_run(const struct load *load, const char *endpoints, const struct measu
                           .task = WORKLOAD_RUN,
                           .keys = &keys,
                           .limit = options->ops};
-    if (load->workload == BENCH_PUB) {
+    switch (load->workload) {
+    case BENCH_PUB:
         run_publishers(&order, measure);
         return;
+    case BENCH_SUB:
+        run_subscribers(order, measure);
+        return;
+    case BENCH_WATCH:
+        run_watchers(order, measure);
+        return;
+    case BENCH_LOCK:
+    case BENCH_LOCK_QUEUE:
+        lockers_run(load, endpoints, watch, measure);
+        return;
+    default:
+        break;
     }
     carry_out(&order, measure, options->validate ? &acked : NULL);
     if (options->validate && !measure->stopped && acked.bytes > 0) {

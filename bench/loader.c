@@ -17,8 +17,8 @@ enum {
     CONNECTIONS_MAX = 16
 };
 
-/* bench/peers/measure.go, put into the program by the build. */
-extern const char loader_measure_go[];
+/* bench/peers/measure.go and share.go, put into the program by the build. */
+extern const char loader_measure_go[], loader_share_go[];
 
 /* --- Building ------------------------------------------------------------------------------------
  */
@@ -30,6 +30,8 @@ int loader_build(struct target *target, const char *name, const char *source,
     snprintf(sourced, sizeof sourced, "%s.go", name);
     struct words words = {.count = 0};
     int code = process_write(target->dir, "measure.go", loader_measure_go, error);
+    if (code == CONCLAVE_OK)
+        code = process_write(target->dir, "share.go", loader_share_go, error);
     if (code == CONCLAVE_OK)
         code = process_write(target->dir, sourced, source, error);
     if (code != CONCLAVE_OK)
@@ -44,6 +46,7 @@ int loader_build(struct target *target, const char *name, const char *source,
     words_add(&words, "loader");
     words_add(&words, "%s", sourced);
     words_add(&words, "measure.go");
+    words_add(&words, "share.go");
     bool built = process_output(words.list, target->dir, output, sizeof output);
     words_free(&words);
     if (!built) {
@@ -106,7 +109,7 @@ static bool second_line(struct measure *measure, char *text)
 /* end NAME=NUMBER... */
 static bool end_line(struct measure *measure, char *text)
 {
-    uint64_t gap_ns = 0, cpu_ppm = 0;
+    uint64_t gap_ns = 0, cpu_ppm = 0, fairness_ppm = 0, replay_ns = 0, replayed = 0;
     struct {
         const char *name;
         uint64_t *value;
@@ -119,8 +122,16 @@ static bool end_line(struct measure *measure, char *text)
                   {"gap_ns", &gap_ns},
                   {"lag_p99_ns", &measure->health.lag_p99_ns},
                   {"cpu_ppm", &cpu_ppm},
-                  {"least", &measure->health.client_least},
-                  {"most", &measure->health.client_most},
+                  {"least", &measure->served.least},
+                  {"most", &measure->served.most},
+                  {"p99_worst_ns", &measure->served.p99_worst_ns},
+                  {"p99_median_ns", &measure->served.p99_median_ns},
+                  {"fairness_ppm", &fairness_ppm},
+                  {"source_done", &measure->source_done},
+                  {"source_p50_ns", &measure->source_p50_ns},
+                  {"source_p99_ns", &measure->source_p99_ns},
+                  {"replayed", &replayed},
+                  {"replay_ns", &replay_ns},
                   {"read", &measure->read},
                   {"mismatches", &measure->mismatches}};
     char *state = NULL;
@@ -144,6 +155,8 @@ static bool end_line(struct measure *measure, char *text)
     }
     atomic_store(&measure->series->gap_ns, gap_ns);
     measure->health.cpu_share = (double)cpu_ppm / 1e6;
+    measure->served.fairness = (double)fairness_ppm / 1e6;
+    measure->replay_per_s = replay_ns ? (double)replayed * 1e9 / (double)replay_ns : 0;
     return true;
 }
 
@@ -179,13 +192,15 @@ static void command(const struct target *target, const struct load *load, const 
     const struct bench_options *options = load->options;
     uint32_t clients = load->clients * options->inflight;
     uint32_t connections = (clients + CLIENTS_PER_CONNECTION - 1) / CLIENTS_PER_CONNECTION;
-    bool reads = load->workload == BENCH_GET, mixed = load->workload == BENCH_MIXED;
-    bool pub = load->workload == BENCH_PUB;
+    /* Faults are done to a load of puts. */
+    bool puts = load->workload == BENCH_FAILOVER || load->workload == BENCH_RECOVER;
     words_add(words, "%s", target->loader);
     words_add(words, "-task=%s", task);
     words_add(words, "-endpoints=%s", target->endpoints);
     words_add(words, "-nodes=%u", target->count);
-    words_add(words, "-workload=%s", pub ? "pub" : reads ? "get" : mixed ? "mixed" : "put");
+    words_add(words, "-workload=%s", bench_workload_name(puts ? BENCH_PUT : load->workload));
+    words_add(words, "-listeners=%u", options->listeners);
+    words_add(words, "-backlog=%llu", (unsigned long long)options->backlog);
     words_add(words, "-prefix=%s", options->prefix);
     words_add(words, "-dist=%s", distributions[options->distribution]);
     words_add(words, "-level=%s", options->read_level == BENCH_READ_STALE ? "stale" : "linear");

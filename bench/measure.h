@@ -2,6 +2,7 @@
 #ifndef BENCH_MEASURE_H
 #define BENCH_MEASURE_H
 
+#include "bench/clients.h"
 #include "bench/series.h"
 #include "bench/stages.h"
 
@@ -9,7 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum { MEASURE_MARKS_MAX = 32, MEASURE_MARK_BYTES = 48 };
+enum { MEASURE_MARKS_MAX = 32, MEASURE_MARK_BYTES = 48, MEASURE_NODES_MAX = 9 };
 
 /* Something that was done to the nodes meanwhile. */
 struct mark {
@@ -17,13 +18,19 @@ struct mark {
     char text[MEASURE_MARK_BYTES];
 };
 
+/* What a node that was started here cost; zeros: not known. */
+struct node_usage {
+    double cpu_share; /* of one processor */
+    uint64_t resident_bytes;
+    bool leads;
+};
+
 /* How the program that makes the load was doing itself. */
 struct generator_health {
-    double cpu_share;      /* of the time that its busiest thread computed, 0 to 1 */
-    double wait_share;     /* of the time that this thread was ready and had no processor */
-    uint64_t lag_p99_ns;   /* open loop: how late operations were begun that could have been */
-    uint64_t client_least; /* operations of the client that did fewest, and most; 0: not known */
-    uint64_t client_most;
+    double cpu_share;     /* of the time that its busiest thread computed, 0 to 1 */
+    double process_share; /* of one processor, all its threads; 0: not known */
+    double wait_share;    /* of the time that this thread was ready and had no processor */
+    uint64_t lag_p99_ns;  /* open loop: how late operations were begun that could have been */
 };
 
 struct measure {
@@ -37,6 +44,11 @@ struct measure {
     struct mark marks[MEASURE_MARKS_MAX];
     size_t mark_count;
     uint64_t recover_ns; /* 0: not measured */
+    struct clients_summary served;
+    uint64_t source_done, source_p50_ns, source_p99_ns; /* of `watch` and `sub`: what was written */
+    double replay_per_s;                                /* of `sub` */
+    struct node_usage nodes[MEASURE_NODES_MAX];
+    unsigned node_count;
     bool validated;
     uint64_t read, mismatches; /* acknowledged keys read back; missing or of another value */
     bool stopped;              /* interrupted */
@@ -69,5 +81,10 @@ struct measure_watch {
 
 /* Monotonic nanoseconds. */
 uint64_t measure_now_ns(void);
+
+/* What the calling thread computed, and how long it was ready to run and did not (0: the kernel
+ * does not say). */
+uint64_t measure_thread_cpu_ns(void);
+uint64_t measure_thread_wait_ns(void);
 
 #endif

@@ -13,6 +13,8 @@ enum {
     VALUE_BYTES_DEFAULT = 128,
     TIMEOUT_DEFAULT_MS = 30000,
     MAX_AGE_DEFAULT_MS = 500,
+    LISTENERS_DEFAULT = 16,
+    BACKLOG_DEFAULT = 100000,
     THREADS_MAX = 64,
     RUNS_MAX = 1000
 };
@@ -21,8 +23,9 @@ enum {
 #define COUNT_MAX UINT64_C(1000000000000)
 #define RATE_MAX 1e9
 
-static const char *const workload_names[BENCH_WORKLOADS] = {"put", "get",      "mixed",
-                                                            "pub", "failover", "recover"};
+static const char *const workload_names[BENCH_WORKLOADS] = {
+    "put",        "get", "mixed", "txn",      "watch",  "lock",
+    "lock-queue", "pub", "sub",   "failover", "recover"};
 enum flag {
     FLAG_CLIENTS = 256,
     FLAG_OPS,
@@ -36,6 +39,8 @@ enum flag {
     FLAG_NODES,
     FLAG_TIMEOUT,
     FLAG_MAX_AGE,
+    FLAG_LISTENERS,
+    FLAG_BACKLOG,
     FLAG_SEED,
     /* up to here numbers, in the order of number_flags */
     FLAG_RATE,
@@ -72,6 +77,8 @@ static const struct option flags[] = {{"clients", required_argument, NULL, FLAG_
                                       {"nodes", required_argument, NULL, FLAG_NODES},
                                       {"timeout", required_argument, NULL, FLAG_TIMEOUT},
                                       {"max-age", required_argument, NULL, FLAG_MAX_AGE},
+                                      {"listeners", required_argument, NULL, FLAG_LISTENERS},
+                                      {"backlog", required_argument, NULL, FLAG_BACKLOG},
                                       {"seed", required_argument, NULL, FLAG_SEED},
                                       {"rate", required_argument, NULL, FLAG_RATE},
                                       {"closed", no_argument, NULL, FLAG_CLOSED},
@@ -126,6 +133,8 @@ static const struct number_flag number_flags[] = {
     [FLAG_NODES - FLAG_CLIENTS] = {false, 1, BENCH_NODES_MAX},
     [FLAG_TIMEOUT - FLAG_CLIENTS] = {true, 1, TIME_MAX_MS},
     [FLAG_MAX_AGE - FLAG_CLIENTS] = {true, 1, TIME_MAX_MS},
+    [FLAG_LISTENERS - FLAG_CLIENTS] = {false, 1, BENCH_LISTENERS_MAX},
+    [FLAG_BACKLOG - FLAG_CLIENTS] = {false, 1, BENCH_BACKLOG_MAX},
     [FLAG_SEED - FLAG_CLIENTS] = {false, 0, UINT64_MAX},
 };
 
@@ -135,6 +144,7 @@ static void store_number(struct parse *parse, int flag, uint64_t number)
     switch (flag) {
     case FLAG_CLIENTS:
         options->clients = (uint32_t)number;
+        options->clients_given = true;
         break;
     case FLAG_OPS:
         options->ops = number;
@@ -169,6 +179,12 @@ static void store_number(struct parse *parse, int flag, uint64_t number)
         break;
     case FLAG_MAX_AGE:
         options->max_age_ms = (uint32_t)number;
+        break;
+    case FLAG_LISTENERS:
+        options->listeners = (uint32_t)number;
+        break;
+    case FLAG_BACKLOG:
+        options->backlog = number;
         break;
     default:
         options->seed = number;
@@ -334,15 +350,21 @@ static enum bench_parsed take_workload(struct parse *parse, const char *name)
         parse->options->workloads = (1u << BENCH_WORKLOADS) - 1;
         return BENCH_RUN;
     }
+    /* Both sides of it: nobody else wants the lock, and everybody does. */
+    if (strcmp(name, workload_names[BENCH_LOCK]) == 0) {
+        parse->options->workloads |= 1u << BENCH_LOCK | 1u << BENCH_LOCK_QUEUE;
+        return BENCH_RUN;
+    }
     for (unsigned i = 0; i < BENCH_WORKLOADS; i++) {
         if (strcmp(name, workload_names[i]) == 0) {
             parse->options->workloads |= 1u << i;
             return BENCH_RUN;
         }
     }
-    return options_usage(
-        parse, "unknown workload '%s'; there are: put, get, mixed, pub, failover, recover, all",
-        name);
+    return options_usage(parse,
+                         "unknown workload '%s'; there are: put, get, mixed, txn, watch, lock, "
+                         "lock-queue, pub, sub, failover, recover, all",
+                         name);
 }
 
 /* --- All of it -----------------------------------------------------------------------------------
@@ -361,6 +383,8 @@ static void set_defaults(struct bench_options *options)
     options->value_bytes = VALUE_BYTES_DEFAULT;
     options->read_ratio = 0.5;
     options->max_age_ms = MAX_AGE_DEFAULT_MS;
+    options->listeners = LISTENERS_DEFAULT;
+    options->backlog = BACKLOG_DEFAULT;
     options->runs = 1;
     options->timeout_ms = TIMEOUT_DEFAULT_MS;
     options->seed = 1;

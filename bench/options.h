@@ -11,13 +11,19 @@
 #include <stdint.h>
 
 enum { BENCH_TARGETS_MAX = 8, BENCH_SWEEP_MAX = 16, BENCH_NODES_MAX = 9 };
+enum { BENCH_LISTENERS_MAX = 1024, BENCH_BACKLOG_MAX = 1000000 };
 
 /* The workloads, each a bit of options.workloads. */
 enum bench_workload {
     BENCH_PUT,
     BENCH_GET,
     BENCH_MIXED,
+    BENCH_TXN,
+    BENCH_WATCH,
+    BENCH_LOCK,       /* each client a lock of its own */
+    BENCH_LOCK_QUEUE, /* all of them the same one */
     BENCH_PUB,
+    BENCH_SUB,
     BENCH_FAILOVER,
     BENCH_RECOVER,
     BENCH_WORKLOADS /* how many there are */
@@ -38,6 +44,7 @@ struct bench_options {
 
     const char *prefix; /* of the keys */
     uint32_t clients;
+    bool clients_given;
     uint32_t inflight;             /* operations that each client has outstanding */
     uint32_t threads;              /* generators */
     double rate;                   /* operations a second that are due, open loop; 0: closed loop */
@@ -50,6 +57,8 @@ struct bench_options {
     double read_ratio; /* of `mixed` */
     enum bench_read_level read_level;
     uint32_t max_age_ms; /* of stale reads */
+    uint32_t listeners;  /* watchers of `watch`, subscribers of `sub` */
+    uint64_t backlog;    /* messages that the subscribers of `sub` read first */
 
     uint64_t duration_ms; /* no new operation after these; 0: no limit */
     uint64_t warmup_ms;   /* not counted */
@@ -79,7 +88,7 @@ enum bench_parsed bench_options_parse(struct bench_options *options, int argc, c
 /* "put" and so on. */
 const char *bench_workload_name(enum bench_workload workload);
 
-/* What --help prints. */
-extern const char bench_options_help[];
+/* What --help prints, one after the other. */
+extern const char bench_options_help[], bench_options_help_report[];
 
 #endif

@@ -1,6 +1,8 @@
 /* What follows from what among the flags, and what does not go together. */
 #include "bench/options_parse.h"
 
+#include "bench/stamp.h"
+
 #include "conclave.h"
 
 #include <stdarg.h>
@@ -86,6 +88,10 @@ enum bench_parsed options_complete(struct parse *parse)
                  PREFIX_BYTES_MAX);
         return BENCH_USAGE;
     }
+    if (options->workloads & (1u << BENCH_WATCH | 1u << BENCH_SUB) &&
+        options->value_bytes < STAMP_BYTES)
+        return options_usage(parse, "--value-size: watch and sub need %d bytes at least",
+                             STAMP_BYTES);
     bool faults = options->faults.count > 0 ||
                   options->workloads & (1u << BENCH_FAILOVER | 1u << BENCH_RECOVER);
     for (size_t i = 0; i < options->target_count; i++)

@@ -2,12 +2,39 @@
 
 #include <string.h>
 
-static const char *const columns[] = {
-    "target",     "workload",    "mode",    "clients",    "inflight",    "rate",
-    "value_size", "ops",         "acked",   "errors",     "retried",     "missed",
-    "seconds",    "ops_per_s",   "mean_us", "p50_us",     "p90_us",      "p99_us",
-    "p999_us",    "p9999_us",    "max_us",  "max_gap_ms", "failover_ms", "recover_ms",
-    "mismatches", "not_measured"};
+static const char *const columns[] = {"target",
+                                      "workload",
+                                      "mode",
+                                      "clients",
+                                      "inflight",
+                                      "rate",
+                                      "value_size",
+                                      "ops",
+                                      "acked",
+                                      "errors",
+                                      "retried",
+                                      "missed",
+                                      "seconds",
+                                      "ops_per_s",
+                                      "mean_us",
+                                      "p50_us",
+                                      "p90_us",
+                                      "p99_us",
+                                      "p999_us",
+                                      "p9999_us",
+                                      "max_us",
+                                      "max_gap_ms",
+                                      "failover_ms",
+                                      "recover_ms",
+                                      "mismatches",
+                                      "client_p99_worst_us",
+                                      "client_p99_median_us",
+                                      "fairness",
+                                      "source_per_s",
+                                      "source_p50_us",
+                                      "source_p99_us",
+                                      "replay_per_s",
+                                      "not_measured"};
 
 enum { COLUMNS = sizeof columns / sizeof columns[0] };
 

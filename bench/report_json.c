@@ -61,11 +61,12 @@ static json_t *series(const struct result_run *run)
     for (size_t i = 0; i < run->second_count; i++) {
         const struct second *second = &run->seconds[i];
         json_array_append_new(list,
-                              json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "second", count(i), "ops",
+                              json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "second", count(i), "ops",
                                         count(second->done), "errors", count(second->errors),
                                         "p50_us", rounded((double)second->p50_ns / 1e3), "p99_us",
                                         rounded((double)second->p99_ns / 1e3), "max_us",
-                                        rounded((double)second->max_ns / 1e3)));
+                                        rounded((double)second->max_ns / 1e3), "slowest_client_us",
+                                        rounded((double)second->slowest_ns / 1e3)));
     }
     return list;
 }
@@ -93,6 +94,10 @@ static void set_load(json_t *object, const struct session *session, const struct
     set(object, "clients", count(result->clients));
     set(object, "inflight", count(options->inflight));
     set(object, "value_size", count(options->value_bytes));
+    if (result->workload == BENCH_WATCH || result->workload == BENCH_SUB)
+        set(object, "listeners", count(options->listeners));
+    if (result->workload == BENCH_SUB)
+        set(object, "backlog", count(options->backlog));
     if (result->rate > 0) {
         set(object, "rate", rounded(result->rate));
         set(object, "share_of_rate", exact(result->rate / options->rate));
@@ -101,6 +106,11 @@ static void set_load(json_t *object, const struct session *session, const struct
         set(object, "read_level", json_string(levels[options->read_level]));
     if (result->workload == BENCH_MIXED)
         set(object, "read_ratio", exact(options->read_ratio));
+}
+
+static json_t *figure_json(enum figure figure, double value)
+{
+    return figure == FIGURE_FAIRNESS ? exact(value) : rounded(value);
 }
 
 static void set_figures(json_t *object, const struct result *result)
@@ -113,14 +123,17 @@ static void set_figures(json_t *object, const struct result *result)
             continue;
         struct statistic statistic = result_statistic(result, (enum figure)f);
         confidence = statistic.confidence;
-        set(object, name, rounded(statistic.median));
-        set(intervals, name, json_pack("[o,o]", rounded(statistic.low), rounded(statistic.high)));
+        set(object, name, figure_json((enum figure)f, statistic.median));
+        set(intervals, name,
+            json_pack("[o,o]", figure_json((enum figure)f, statistic.low),
+                      figure_json((enum figure)f, statistic.high)));
     }
     for (size_t r = 0; r < result->run_count; r++) {
         json_t *run = json_object();
         for (unsigned f = 0; f < FIGURE_COUNT; f++)
             if (result_has(result, (enum figure)f))
-                set(run, figure_name((enum figure)f), rounded(result->runs[r].figures[f]));
+                set(run, figure_name((enum figure)f),
+                    figure_json((enum figure)f, result->runs[r].figures[f]));
         json_array_append_new(runs, run);
     }
     set(object, "intervals", intervals);
@@ -135,13 +148,33 @@ static void set_generator(json_t *object, const struct result *result)
                                   "wait_share", exact(health->wait_share), "lag_p99_us",
                                   rounded((double)health->lag_p99_ns / 1e3), "overloaded",
                                   *result->overloaded != '\0');
+    if (health->process_share > 0 && result->usage_rate > 0)
+        set(generator, "cpu_us_per_op", exact(health->process_share * 1e6 / result->usage_rate));
     if (*result->overloaded)
         set(generator, "why", json_string(result->overloaded));
-    if (health->client_most > 0) {
-        set(generator, "client_least_ops", count(health->client_least));
-        set(generator, "client_most_ops", count(health->client_most));
+    if (result->served.most > 0) {
+        set(generator, "client_least_ops", count(result->served.least));
+        set(generator, "client_most_ops", count(result->served.most));
     }
     set(object, "generator", generator);
+}
+
+/* What each node cost, and an operation on all of them. */
+static void set_nodes(json_t *object, const struct result *result)
+{
+    json_t *list = json_array();
+    double rate = result->usage_rate, sum = 0;
+    for (unsigned i = 0; i < result->node_count; i++) {
+        const struct node_usage *node = &result->nodes[i];
+        sum += node->cpu_share;
+        json_array_append_new(list, json_pack("{s:b,s:o,s:o,s:o}", "leads", node->leads,
+                                              "cpu_share", exact(node->cpu_share), "cpu_us_per_op",
+                                              exact(rate > 0 ? node->cpu_share * 1e6 / rate : 0),
+                                              "resident_bytes", count(node->resident_bytes)));
+    }
+    set(object, "nodes", list);
+    if (rate > 0 && sum > 0)
+        set(object, "nodes_cpu_us_per_op", exact(sum * 1e6 / rate));
 }
 
 static json_t *stages_json(const struct stages *stages)
@@ -183,6 +216,8 @@ static json_t *result_json(const struct session *session, const struct result *r
         set(object, "failed_why", text(result->message));
     }
     set_generator(object, result);
+    if (result->node_count > 0)
+        set_nodes(object, result);
     if (result->stages.of[0] && result->stages.of[0]->count > 0)
         set(object, "stages", stages_json(&result->stages));
     set(object, "percentiles", percentiles(result->latencies));

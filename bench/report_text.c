@@ -79,6 +79,22 @@ static void notes(const struct session *session, const struct result *result, FI
     if (result->workload == BENCH_RECOVER)
         fprintf(out, "%s: the node was back %.0f ms after its start\n", name,
                 result_statistic(result, FIGURE_RECOVER_MS).median);
+    if (result_has(result, FIGURE_SOURCE_PER_S))
+        fprintf(out, "%s: %u listeners; %.0f a second were written, acknowledged after %.0f us\n",
+                name, session->options->listeners,
+                result_statistic(result, FIGURE_SOURCE_PER_S).median,
+                result_statistic(result, FIGURE_SOURCE_P50_US).median);
+    if (result->workload == BENCH_SUB)
+        fprintf(out, "%s: %.0f messages a second to those who read the topic from its beginning\n",
+                name, result_statistic(result, FIGURE_REPLAY_PER_S).median);
+    if (result->workload == BENCH_LOCK_QUEUE)
+        fprintf(out, "%s: latencies are those from one holder to the next\n", name);
+    if (result->served.most > 0)
+        fprintf(out,
+                "%s: p99 of the slowest client %.0f us, of the median one %.0f us; fairness %.3f\n",
+                name, result_statistic(result, FIGURE_CLIENT_P99_WORST_US).median,
+                result_statistic(result, FIGURE_CLIENT_P99_MEDIAN_US).median,
+                result_statistic(result, FIGURE_FAIRNESS).median);
     if (result->missed > 0)
         fprintf(out, "%s: %llu operations were due and never begun: more than it carries\n", name,
                 (unsigned long long)result->missed);

@@ -1,14 +1,31 @@
 #include "bench/result.h"
 
+#include "bench/lockers.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { DISTURBED_DURATION_MS = 10000 };
 
-static const char *const names[FIGURE_COUNT] = {"ops_per_s",  "mean_us",     "p50_us",    "p90_us",
-                                                "p99_us",     "p999_us",     "p9999_us",  "max_us",
-                                                "max_gap_ms", "failover_ms", "recover_ms"};
+static const char *const names[FIGURE_COUNT] = {"ops_per_s",
+                                                "mean_us",
+                                                "p50_us",
+                                                "p90_us",
+                                                "p99_us",
+                                                "p999_us",
+                                                "p9999_us",
+                                                "max_us",
+                                                "max_gap_ms",
+                                                "failover_ms",
+                                                "recover_ms",
+                                                "client_p99_worst_us",
+                                                "client_p99_median_us",
+                                                "fairness",
+                                                "source_per_s",
+                                                "source_p50_us",
+                                                "source_p99_us",
+                                                "replay_per_s"};
 
 const char *figure_name(enum figure figure)
 {
@@ -17,9 +34,20 @@ const char *figure_name(enum figure figure)
 
 bool result_has(const struct result *result, enum figure figure)
 {
-    if (figure == FIGURE_FAILOVER_MS)
+    switch (figure) {
+    case FIGURE_FAILOVER_MS:
         return result->workload == BENCH_FAILOVER;
-    return figure != FIGURE_RECOVER_MS || result->workload == BENCH_RECOVER;
+    case FIGURE_RECOVER_MS:
+        return result->workload == BENCH_RECOVER;
+    case FIGURE_SOURCE_PER_S:
+    case FIGURE_SOURCE_P50_US:
+    case FIGURE_SOURCE_P99_US:
+        return result->workload == BENCH_WATCH || result->workload == BENCH_SUB;
+    case FIGURE_REPLAY_PER_S:
+        return result->workload == BENCH_SUB;
+    default:
+        return true;
+    }
 }
 
 /* --- The plan -----------------------------------------------------------------------------------
@@ -41,6 +69,9 @@ static void fill_point(struct result *result, const struct bench_options *option
                               .rate = options->rate,
                               .duration_ms = options->duration_ms,
                               .warmup_ms = options->warmup_ms};
+    bool locks = workload == BENCH_LOCK || workload == BENCH_LOCK_QUEUE;
+    if (locks && !options->clients_given)
+        result->clients = LOCKERS_DEFAULT;
     if (workload == BENCH_FAILOVER || workload == BENCH_RECOVER) {
         if (result->duration_ms == 0)
             result->duration_ms = DISTURBED_DURATION_MS;
@@ -118,6 +149,14 @@ static void fill_figures(double *figures, const struct measure *measure)
     figures[FIGURE_MAX_GAP_MS] = (double)atomic_load(&measure->series->gap_ns) / 1e6;
     figures[FIGURE_FAILOVER_MS] = figures[FIGURE_MAX_GAP_MS];
     figures[FIGURE_RECOVER_MS] = (double)measure->recover_ns / 1e6;
+    double seconds = (double)measure->elapsed_ns / 1e9;
+    figures[FIGURE_CLIENT_P99_WORST_US] = (double)measure->served.p99_worst_ns / 1e3;
+    figures[FIGURE_CLIENT_P99_MEDIAN_US] = (double)measure->served.p99_median_ns / 1e3;
+    figures[FIGURE_FAIRNESS] = measure->served.fairness;
+    figures[FIGURE_SOURCE_PER_S] = seconds > 0 ? (double)measure->source_done / seconds : 0;
+    figures[FIGURE_SOURCE_P50_US] = (double)measure->source_p50_ns / 1e3;
+    figures[FIGURE_SOURCE_P99_US] = (double)measure->source_p99_ns / 1e3;
+    figures[FIGURE_REPLAY_PER_S] = measure->replay_per_s;
 }
 
 static void add_up(struct result *result, const struct measure *measure)
@@ -136,6 +175,13 @@ static void add_up(struct result *result, const struct measure *measure)
     if (result->run_count == 1 || measure->health.cpu_share + measure->health.wait_share >
                                       health->cpu_share + health->wait_share)
         *health = measure->health;
+    if (result->run_count == 1 || measure->served.least < result->served.least)
+        result->served.least = measure->served.least;
+    if (measure->served.most > result->served.most)
+        result->served.most = measure->served.most;
+    memcpy(result->nodes, measure->nodes, sizeof result->nodes);
+    result->node_count = measure->node_count;
+    result->usage_rate = measure_rate(measure);
     if (result->code == 0 && measure->code != 0) {
         result->code = measure->code;
         memcpy(result->message, measure->message, sizeof result->message);

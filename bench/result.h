@@ -18,6 +18,13 @@ enum figure {
     FIGURE_MAX_GAP_MS,
     FIGURE_FAILOVER_MS, /* of the workload failover: longest time without an acknowledgement */
     FIGURE_RECOVER_MS,  /* of the workload recover: from the start of the node until it is back */
+    FIGURE_CLIENT_P99_WORST_US,  /* of the clients' own 99th percentiles: the highest, */
+    FIGURE_CLIENT_P99_MEDIAN_US, /* and the median */
+    FIGURE_FAIRNESS,             /* Jain's index over what each client got done */
+    FIGURE_SOURCE_PER_S,         /* of watch and sub: what was written that they were told of, */
+    FIGURE_SOURCE_P50_US,        /* and how long until it was acknowledged */
+    FIGURE_SOURCE_P99_US,
+    FIGURE_REPLAY_PER_S, /* of sub: messages that were handed out of what was there before */
     FIGURE_COUNT
 };
 
@@ -50,8 +57,12 @@ struct result {
     struct stages stages;        /* likewise */
     uint64_t begun, done, retried, errors, missed;
     double seconds;
-    struct generator_health health; /* of the busiest run */
-    char overloaded[200];           /* why; "": it was not */
+    struct generator_health health;             /* of the busiest run */
+    struct clients_summary served;              /* least and most, of all runs */
+    struct node_usage nodes[MEASURE_NODES_MAX]; /* of the last run */
+    unsigned node_count;
+    double usage_rate;    /* operations a second in that run */
+    char overloaded[200]; /* why; "": it was not */
     bool validated, stopped;
     uint64_t read, mismatches;
     int code;

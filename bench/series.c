@@ -92,6 +92,14 @@ bool series_add(struct series *series, size_t second, const struct histogram *la
     return ok;
 }
 
+void series_slowest(struct series *series, size_t second, uint64_t p99_ns)
+{
+    pthread_mutex_lock(&series->lock);
+    if (p99_ns > 0 && grow(series, second + 1) && p99_ns > series->seconds[second].slowest_ns)
+        series->seconds[second].slowest_ns = p99_ns;
+    pthread_mutex_unlock(&series->lock);
+}
+
 void series_progress(struct series *series, uint64_t now_ns)
 {
     uint64_t last_ns = atomic_exchange(&series->last_ns, now_ns);

@@ -27,6 +27,16 @@ static void not_measured(struct result *result, const char *why)
     snprintf(result->not_measured, sizeof result->not_measured, "%s", why);
 }
 
+/* Which of the nodes led, if it can be asked cheaply. */
+static void note_leader(struct target *target, struct measure *measure)
+{
+    if (target->ops != &target_self || measure->node_count == 0)
+        return;
+    unsigned leader = target->ops->leader(target);
+    if (leader != TARGET_NODE_NONE)
+        measure->nodes[leader].leads = true;
+}
+
 /* One load on a cluster that serves. */
 static void run_load(struct session *session, struct target *target, struct result *result,
                      uint32_t run, bool *filled)
@@ -48,6 +58,7 @@ static void run_load(struct session *session, struct target *target, struct resu
     if (measure.code == CONCLAVE_OK && !measure.stopped) {
         target->ops->run(target, &load, &watch, &measure);
         disturb_finish(&disturb, &measure);
+        note_leader(target, &measure);
     }
     if (!result_add(result, &measure))
         not_measured(result, "out of memory");

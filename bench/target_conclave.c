@@ -1,4 +1,5 @@
 /* The targets self and tcp: conclave, measured by the generators of this program. */
+#include "bench/lockers.h"
 #include "bench/process.h"
 #include "bench/target.h"
 
@@ -171,8 +172,7 @@ static void run_self(struct target *target, const struct load *load,
 
 static const char *refuses(const struct load *load)
 {
-    (void)load;
-    return NULL;
+    return lockers_refuse(load);
 }
 
 #define FSYNC_WHY "an acknowledgement means fdatasync on a majority"

@@ -1,5 +1,6 @@
 /* The targets etcd and nats: Debian's servers with the settings they come with. */
 #include "bench/loader.h"
+#include "bench/lockers.h"
 #include "bench/process.h"
 
 #include <stdio.h>
@@ -64,7 +65,7 @@ static const char *refuses(const struct load *load)
         return "recover is measured for conclave alone";
     if (load->options->read_level == BENCH_READ_LEASE && load_reads(load))
         return "it has no reads by lease";
-    return NULL;
+    return lockers_refuse(load);
 }
 
 /* --- etcd ----------------------------------------------------------------------------------------
@@ -108,7 +109,8 @@ static void etcd_command(const struct target *target, unsigned node, struct word
 
 static const char *etcd_refuses(const struct load *load)
 {
-    return load->workload == BENCH_PUB ? "it has no topics" : refuses(load);
+    bool topics = load->workload == BENCH_PUB || load->workload == BENCH_SUB;
+    return topics ? "it has no topics" : refuses(load);
 }
 
 const struct target_ops target_etcd = {
@@ -178,6 +180,21 @@ static void nats_command(const struct target *target, unsigned node, struct word
     words_add(words, "%s/%s.conf", target->dir, target->nodes[node].name);
 }
 
+static const char *nats_refuses(const struct load *load)
+{
+    switch (load->workload) {
+    case BENCH_TXN:
+        return "it has no transactions";
+    case BENCH_WATCH:
+        return "its bucket is a stream: that is measured by sub";
+    case BENCH_LOCK:
+    case BENCH_LOCK_QUEUE:
+        return "it has no locks";
+    default:
+        return refuses(load);
+    }
+}
+
 const struct target_ops target_nats = {
     .name = "nats",
     .starts = true,
@@ -191,5 +208,5 @@ const struct target_ops target_nats = {
     .leader = leader,
     .fill = loader_fill,
     .run = loader_run,
-    .refuses = refuses,
+    .refuses = nats_refuses,
 };

@@ -3,12 +3,16 @@
 #include "bench/topic.h"
 #include "conclave_kv.h"
 #include "conclave_topic.h"
+#include "conclave_txn.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { MISMATCHES_SHOWN = 10, KEY_DIGITS = 20 };
+
+/* No key has been put so often. */
+#define TXN_NEVER UINT64_C(9007199254740991)
 
 /* --- Acknowledged keys -------------------------------------------------------------------------
  */
@@ -51,6 +55,62 @@ bool acked_merge(struct acked *into, const struct acked *from)
     return true;
 }
 
+/* False: out of memory. */
+static bool note_acked(struct workload *workload, uint64_t key)
+{
+    return !workload->options->validate || acked_set(&workload->acked, key);
+}
+
+/* --- Transactions --------------------------------------------------------------------------------
+ */
+
+/* Looks at a key, by a compare that always holds, and puts it and the one behind it as one
+ * revision. The key's number is that of the pair: 2n and 2n + 1. */
+static int txn_next(struct workload *workload, struct workload_op *op)
+{
+    const struct bench_options *options = workload->options;
+    char keys[2][CONCLAVE_KEY_BYTES_MAX + 1];
+    size_t bytes[2];
+    struct conclave_txn *txn = conclave_txn_create();
+    for (unsigned i = 0; i < 2; i++) {
+        bytes[i] = keys_format(options->prefix, 2 * op->key + i, keys[i], sizeof keys[i]);
+        if (i == 0)
+            conclave_txn_compare(txn, CONCLAVE_TXN_VERSION, CONCLAVE_TXN_UNEQUAL, keys[i], bytes[i],
+                                 TXN_NEVER);
+        keys_value(keys[i], bytes[i], workload->value, options->value_bytes);
+        conclave_txn_put(txn, CONCLAVE_TXN_THEN, keys[i], bytes[i], workload->value,
+                         options->value_bytes, 0, 0);
+    }
+    op->op.kind = CONCLAVE_OP_PROPOSE;
+    int code = conclave_txn_encode(txn, op->buffer, workload_buffer_bytes(options), &op->op.bytes);
+    conclave_txn_destroy(txn);
+    return code;
+}
+
+/* Of the same steps, which its answers are read by. */
+static struct conclave_txn *txn_form(void)
+{
+    struct conclave_txn *form = conclave_txn_create();
+    conclave_txn_put(form, CONCLAVE_TXN_THEN, "a", 1, NULL, 0, 0, 0);
+    conclave_txn_put(form, CONCLAVE_TXN_THEN, "b", 1, NULL, 0, 0, 0);
+    return form;
+}
+
+static int txn_done(struct workload *workload, const struct workload_op *op)
+{
+    struct conclave_txn_result result;
+    int code = conclave_txn_decode(workload->form, &op->op, &result);
+    if (code != CONCLAVE_OK)
+        return code;
+    bool whole = result.held && result.count == 2;
+    conclave_txn_result_release(&result);
+    if (!whole)
+        return CONCLAVE_MALFORMED;
+    if (!note_acked(workload, 2 * op->key) || !note_acked(workload, 2 * op->key + 1))
+        return CONCLAVE_NO_MEMORY;
+    return CONCLAVE_OK;
+}
+
 /* --- Life ---------------------------------------------------------------------------------------
  */
 
@@ -59,6 +119,8 @@ bool workload_init(struct workload *workload, enum workload_task task, enum benc
 {
     *workload = (struct workload){.task = task, .kind = kind, .options = options, .keys = *model};
     workload->value = malloc(options->value_bytes + 1);
+    if (kind == BENCH_TXN)
+        workload->form = txn_form();
     return workload->value;
 }
 
@@ -66,17 +128,28 @@ void workload_deinit(struct workload *workload)
 {
     free(workload->value);
     free(workload->acked.bits);
+    conclave_txn_destroy(workload->form);
     workload->value = NULL;
+    workload->form = NULL;
     workload->acked = (struct acked){0};
 }
 
 size_t workload_buffer_bytes(const struct bench_options *options)
 {
-    return strlen(options->prefix) + KEY_DIGITS + options->value_bytes + CONCLAVE_KV_OVERHEAD;
+    size_t put = strlen(options->prefix) + KEY_DIGITS + options->value_bytes;
+    /* A transaction has a compare and two puts. */
+    size_t count = options->workloads & 1u << BENCH_TXN ? 3 : 1;
+    return count * (put + CONCLAVE_KV_OVERHEAD) + CONCLAVE_KV_OVERHEAD;
 }
 
 /* --- Operations ---------------------------------------------------------------------------------
  */
+
+static bool publishes(const struct workload *workload)
+{
+    return workload->kind == BENCH_SUB ||
+           (workload->kind == BENCH_PUB && workload->task == WORKLOAD_RUN);
+}
 
 static bool is_read(const struct workload *workload, uint64_t number)
 {
@@ -95,6 +168,24 @@ static enum conclave_op_kind read_kind(const struct workload *workload)
                                             : kinds[workload->options->read_level];
 }
 
+bool workload_repeats(int code)
+{
+    switch (code) {
+    case CONCLAVE_UNREACHABLE:
+    case CONCLAVE_NOT_LEADER:
+    case CONCLAVE_NO_LEADER:
+    case CONCLAVE_BUSY:
+    case CONCLAVE_STOPPING:
+    case CONCLAVE_TIMEOUT:
+    case CONCLAVE_UNKNOWN:
+    case CONCLAVE_HANDOVER:
+    case CONCLAVE_STALE:
+        return true;
+    default:
+        return false;
+    }
+}
+
 int workload_next(struct workload *workload, uint64_t number, struct workload_op *op)
 {
     const struct bench_options *options = workload->options;
@@ -105,8 +196,12 @@ int workload_next(struct workload *workload, uint64_t number, struct workload_op
     size_t key_bytes = keys_format(options->prefix, op->key, key, sizeof key);
     size_t capacity = workload_buffer_bytes(options);
     op->op.data = op->buffer;
-    if (workload->kind == BENCH_PUB && workload->task == WORKLOAD_RUN) {
+    if (workload->kind == BENCH_TXN && workload->task == WORKLOAD_RUN)
+        return txn_next(workload, op);
+    if (publishes(workload)) {
         keys_value(key, key_bytes, workload->value, options->value_bytes);
+        if (workload->task == WORKLOAD_RUN && workload->kind == BENCH_SUB)
+            stamp_write(op->stamp, workload->value);
         const struct conclave_message message = {.data = workload->value,
                                                  .bytes = options->value_bytes};
         op->op.kind = CONCLAVE_OP_PROPOSE;
@@ -120,6 +215,8 @@ int workload_next(struct workload *workload, uint64_t number, struct workload_op
     }
     op->op.kind = CONCLAVE_OP_PROPOSE;
     keys_value(key, key_bytes, workload->value, options->value_bytes);
+    if (workload->kind == BENCH_WATCH && workload->task == WORKLOAD_RUN)
+        stamp_write(op->stamp, workload->value);
     return conclave_kv_encode_put(op->buffer, capacity, key, key_bytes, workload->value,
                                   options->value_bytes, CONCLAVE_KV_ANY, &op->op.bytes);
 }
@@ -149,13 +246,15 @@ int workload_done(struct workload *workload, const struct workload_op *op)
 {
     if (op->op.kind != CONCLAVE_OP_PROPOSE)
         return read_done(workload, op);
-    if (workload->kind == BENCH_PUB && workload->task == WORKLOAD_RUN) {
+    if (workload->kind == BENCH_TXN && workload->task == WORKLOAD_RUN)
+        return txn_done(workload, op);
+    if (publishes(workload)) {
         struct conclave_published published;
         return conclave_topic_decode_publish(&op->op, 1, &published, NULL);
     }
     struct conclave_kv_result result;
     int code = conclave_kv_decode_put(&op->op, &result);
-    if (code == CONCLAVE_OK && !acked_set(&workload->acked, op->key))
+    if (code == CONCLAVE_OK && !note_acked(workload, op->key))
         return CONCLAVE_NO_MEMORY;
     return code;
 }

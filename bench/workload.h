@@ -3,6 +3,7 @@
 #define BENCH_WORKLOAD_H
 
 #include "bench/options.h"
+#include "bench/stamp.h"
 #include "conclave.h"
 
 /* What a load does. */
@@ -24,6 +25,7 @@ struct workload {
     const struct bench_options *options;
     struct keys keys;
     uint8_t *value;             /* scratch */
+    struct conclave_txn *form;  /* of transactions: what their answers are read by */
     struct acked acked;         /* by this generator */
     const struct acked *wanted; /* WORKLOAD_CHECK */
     uint64_t read, mismatches;
@@ -32,7 +34,8 @@ struct workload {
 /* One operation with its place. */
 struct workload_op {
     struct conclave_op op;
-    uint64_t key; /* its number */
+    struct stamp stamp; /* who does it, for what listeners are told of */
+    uint64_t key;       /* its number */
     uint8_t *buffer;
 };
 
@@ -50,6 +53,10 @@ int workload_next(struct workload *workload, uint64_t number, struct workload_op
 /* Takes in an operation that ended for good. Returns CONCLAVE_OK if that counts as done, else the
  * code of the failure. */
 int workload_done(struct workload *workload, const struct workload_op *op);
+
+/* Codes after which the same command may be sent again by a caller to whom applying it twice is the
+ * same as once. */
+bool workload_repeats(int code);
 
 /* Marks a key; false: out of memory. */
 bool acked_set(struct acked *acked, uint64_t key);

@@ -5,10 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
 	"go.etcd.io/etcd/clientv3"
+	"go.etcd.io/etcd/clientv3/concurrency"
 )
 
 type etcd struct{ client *clientv3.Client }
@@ -39,6 +41,60 @@ var errNoTopics = errors.New("it has no topics")
 func (e etcd) publish(value []byte, limit time.Duration) error { return errNoTopics }
 
 func (e etcd) published() (uint64, error) { return 0, errNoTopics }
+
+func (e etcd) txn(one, two string, first, second []byte, limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	answer, err := e.client.Txn(ctx).If(clientv3.Compare(clientv3.Version(one), "!=", math.MaxInt32)).
+		Then(clientv3.OpPut(one, string(first)), clientv3.OpPut(two, string(second))).Commit()
+	if err == nil && !answer.Succeeded {
+		err = errors.New("a compare failed that always holds")
+	}
+	return err
+}
+
+// follow watches the keys of the prefix.
+func (e etcd) follow(prefix string, from uint64, heard func(value []byte)) error {
+	events := e.client.Watch(context.Background(), prefix, clientv3.WithPrefix(), clientv3.WithCreatedNotify())
+	if first := <-events; first.Err() != nil {
+		return first.Err()
+	}
+	go func() {
+		for batch := range events {
+			for _, event := range batch.Events {
+				if event.Type == clientv3.EventTypePut {
+					heard(event.Kv.Value)
+				}
+			}
+		}
+	}()
+	return nil
+}
+
+// mutex is one of the client library's own, in a session of the client that wants it.
+type mutex struct{ *concurrency.Mutex }
+
+func (e etcd) mutex(name string) (handle, error) {
+	session, err := concurrency.NewSession(e.client, concurrency.WithTTL(10))
+	if err != nil {
+		return nil, err
+	}
+	return mutex{concurrency.NewMutex(session, name)}, nil
+}
+
+func (m mutex) take(limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	return m.Lock(ctx)
+}
+
+func (m mutex) give(limit time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	return m.Unlock(ctx)
+}
+
+func (m mutex) rank() int64 { return m.Header().Revision }
 
 func main() {
 	s := parseSettings()

@@ -13,6 +13,7 @@ import (
 	"math/bits"
 	"os"
 	"runtime"
+	"sort"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,10 +22,14 @@ import (
 )
 
 const (
-	halfBits     = 10
-	half         = 1 << halfBits
-	buckets      = (64 - halfBits + 1) << halfBits
-	shards       = 16
+	halfBits = 10
+	half     = 1 << halfBits
+	buckets  = (64 - halfBits + 1) << halfBits
+	shards   = 16
+
+	coarseBits    = 5
+	coarseBuckets = (64 - coarseBits + 1) << coarseBits
+
 	attemptLimit = 2 * time.Second
 	zipfTheta    = 0.99
 )
@@ -36,6 +41,8 @@ type settings struct {
 	ops, keys, seed                                uint64
 	duration, warmup, timeout                      time.Duration
 	validate                                       bool
+	listeners                                      int
+	backlog                                        uint64
 }
 
 // connection is what a peer's client can do; used by several goroutines.
@@ -54,7 +61,9 @@ func parseSettings() *settings {
 	ms := func(name string) *int64 { return flag.Int64(name, 0, "milliseconds") }
 	flag.StringVar(&s.task, "task", "run", "run, fill, ready or leader")
 	flag.StringVar(&s.endpoints, "endpoints", "", "comma-separated")
-	flag.StringVar(&s.workload, "workload", "put", "put, get or mixed")
+	flag.StringVar(&s.workload, "workload", "put", "put, get, mixed, txn, watch, lock, lock-queue, pub or sub")
+	flag.IntVar(&s.listeners, "listeners", 16, "watchers or subscribers")
+	flag.Uint64Var(&s.backlog, "backlog", 100000, "messages that subscribers read first")
 	flag.StringVar(&s.prefix, "prefix", "bench/", "of the keys")
 	flag.StringVar(&s.dist, "dist", "sequential", "sequential, uniform or zipf")
 	flag.StringVar(&s.level, "level", "linear", "linear or stale")
@@ -147,26 +156,42 @@ func (k *keyspace) value(key string) []byte {
 
 // --- histograms
 
-func bucketOf(value uint64) int {
+func bucketOf(value uint64, fine int) int {
 	shift := 0
-	if value >= 2*half {
-		shift = 63 - bits.LeadingZeros64(value) - halfBits
+	if value >= 2<<uint(fine) {
+		shift = 63 - bits.LeadingZeros64(value) - fine
 	}
-	return shift*half + int(value>>uint(shift))
+	return shift<<uint(fine) + int(value>>uint(shift))
 }
 
-func bucketLast(bucket int) uint64 {
-	if bucket < 2*half {
+func bucketLast(bucket int, fine int) uint64 {
+	of := 1 << uint(fine)
+	if bucket < 2*of {
 		return uint64(bucket)
 	}
-	shift := uint(bucket/half - 1)
-	return uint64(bucket%half+half)<<shift + (1<<shift - 1)
+	shift := uint(bucket/of - 1)
+	return uint64(bucket%of+of)<<shift + (1<<shift - 1)
+}
+
+// quantile of counts, and how many there are.
+func quantile(counts []uint64, share float64, fine int) (value, count uint64) {
+	for _, n := range counts {
+		count += n
+	}
+	rank, seen := math.Max(1, math.Ceil(share*float64(count))), uint64(0)
+	for bucket, n := range counts {
+		seen += n
+		if n > 0 && float64(seen) >= rank {
+			return bucketLast(bucket, fine), count
+		}
+	}
+	return 0, count
 }
 
 type shard struct {
 	sync.Mutex
 	counts, spare []uint64
-	lags          []uint64
+	lags, sources []uint64
 	done, errors  uint64
 }
 
@@ -179,6 +204,7 @@ type recorder struct {
 	lastDone                     int64
 	out                          *bufio.Writer
 	second                       int
+	served                       [][]uint32 // each client's or listener's own, in coarse buckets
 }
 
 func newRecorder(s *settings, start time.Time) *recorder {
@@ -187,11 +213,21 @@ func newRecorder(s *settings, start time.Time) *recorder {
 		r.shards[i].counts = make([]uint64, buckets)
 		r.shards[i].spare = make([]uint64, buckets)
 		r.shards[i].lags = make([]uint64, buckets)
+		r.shards[i].sources = make([]uint64, buckets)
+	}
+	r.served = make([][]uint32, s.clients)
+	if s.listens() {
+		r.served = make([][]uint32, s.listeners)
+	}
+	for i := range r.served {
+		r.served[i] = make([]uint32, coarseBuckets)
 	}
 	return r
 }
 
+// add is called by one goroutine for each client.
 func (r *recorder) add(client int, latency time.Duration) {
+	r.served[client][bucketOf(uint64(latency), coarseBits)]++
 	now := int64(time.Since(r.start))
 	before := atomic.SwapInt64(&r.last, now)
 	for gap := atomic.LoadInt64(&r.gap); now-before > gap; gap = atomic.LoadInt64(&r.gap) {
@@ -202,8 +238,25 @@ func (r *recorder) add(client int, latency time.Duration) {
 	atomic.AddUint64(&r.done, 1)
 	shard := &r.shards[client%shards]
 	shard.Lock()
-	shard.counts[bucketOf(uint64(latency))]++
+	shard.counts[bucketOf(uint64(latency), halfBits)]++
 	shard.done++
+	shard.Unlock()
+}
+
+// addDone counts one that has no latency.
+func (r *recorder) addDone(client int) {
+	atomic.AddUint64(&r.done, 1)
+	shard := &r.shards[client%shards]
+	shard.Lock()
+	shard.done++
+	shard.Unlock()
+}
+
+// addSource notes when what listeners are told of was acknowledged.
+func (r *recorder) addSource(client int, latency time.Duration) {
+	shard := &r.shards[client%shards]
+	shard.Lock()
+	shard.sources[bucketOf(uint64(latency), halfBits)]++
 	shard.Unlock()
 }
 
@@ -221,7 +274,7 @@ func (r *recorder) addLag(client int, lag time.Duration) {
 	}
 	shard := &r.shards[client%shards]
 	shard.Lock()
-	shard.lags[bucketOf(uint64(lag))]++
+	shard.lags[bucketOf(uint64(lag), halfBits)]++
 	shard.Unlock()
 }
 
@@ -253,22 +306,46 @@ func (r *recorder) flush() {
 	r.second++
 }
 
-func (r *recorder) lagP99() uint64 {
-	var count, seen uint64
-	lags := make([]uint64, buckets)
+// merged sums up what the shards have.
+func (r *recorder) merged(of func(*shard) []uint64) []uint64 {
+	all := make([]uint64, buckets)
 	for i := range r.shards {
-		for bucket, n := range r.shards[i].lags {
-			lags[bucket] += n
-			count += n
+		for bucket, n := range of(&r.shards[i]) {
+			all[bucket] += n
 		}
 	}
-	for bucket, n := range lags {
-		seen += n
-		if seen > 0 && float64(seen) >= 0.99*float64(count) {
-			return bucketLast(bucket)
+	return all
+}
+
+// evenness says what bench/clients.h says of how the clients were served.
+func (r *recorder) evenness() (least, most, worst, median uint64, fairness float64) {
+	var sum, squares float64
+	var p99s []uint64
+	least = math.MaxUint64
+	counts := make([]uint64, coarseBuckets)
+	for _, own := range r.served {
+		for bucket, n := range own {
+			counts[bucket] = uint64(n)
+		}
+		p99, done := quantile(counts, 0.99, coarseBits)
+		sum += float64(done)
+		squares += float64(done) * float64(done)
+		if done < least {
+			least = done
+		}
+		if done > most {
+			most = done
+		}
+		if done > 0 {
+			p99s = append(p99s, p99)
 		}
 	}
-	return 0
+	if len(p99s) > 0 {
+		sort.Slice(p99s, func(i, j int) bool { return p99s[i] < p99s[j] })
+		worst, median = p99s[len(p99s)-1], p99s[len(p99s)/2]
+		fairness = sum * sum / (float64(len(r.served)) * squares)
+	}
+	return least, most, worst, median, fairness
 }
 
 func cpuTime() time.Duration {
@@ -282,19 +359,22 @@ func cpuTime() time.Duration {
 // --- the load
 
 type load struct {
-	s       *settings
-	keys    *keyspace
-	rec     *recorder
-	conns   []connection
-	begin   time.Time // of the load, with its warm-up
-	end     time.Time // zero: no limit
-	next    uint64    // number of the next operation
-	ended   int32     // something failed for good, or time is over
-	acked   sync.Map
-	perDone []uint64
+	s     *settings
+	keys  *keyspace
+	rec   *recorder
+	conns []connection
+	begin time.Time // of the load, with its warm-up
+	end   time.Time // zero: no limit
+	next  uint64    // number of the next operation
+	ended int32     // something failed for good, or time is over
+	acked sync.Map
+	waits []wait // of the clients, where somebody listens
+	room  room   // of those who queue for one lock
 
 	read, mismatches uint64 // keys that were compared
 	before           uint64 // messages in the topic
+	replayed         uint64
+	replay           time.Duration
 }
 
 func (l *load) reads(number uint64) bool {
@@ -315,10 +395,17 @@ func (l *load) once(c connection, client int, number uint64, due time.Time) bool
 	key := l.keys.pick(number)
 	name := l.keys.key(key)
 	counted := !due.Before(l.rec.start)
+	written := l.keys.value(name)
+	if l.s.listens() {
+		l.stamp(client, number, due, written)
+	}
 	for {
 		var err error
-		if l.s.workload == "pub" {
-			err = c.publish(l.keys.value(name), attemptLimit)
+		if l.s.workload == "pub" || l.s.workload == "sub" {
+			err = c.publish(written, attemptLimit)
+		} else if l.s.workload == "txn" {
+			one, two := l.keys.key(2*key), l.keys.key(2*key+1)
+			err = c.(transactor).txn(one, two, l.keys.value(one), l.keys.value(two), attemptLimit)
 		} else if l.reads(number) {
 			var value []byte
 			value, err = c.get(name, l.s.level, attemptLimit)
@@ -326,7 +413,7 @@ func (l *load) once(c connection, client int, number uint64, due time.Time) bool
 				l.compare(name, value)
 			}
 		} else {
-			err = c.put(name, l.keys.value(name), attemptLimit)
+			err = c.put(name, written, attemptLimit)
 		}
 		if err == nil {
 			break
@@ -340,11 +427,19 @@ func (l *load) once(c connection, client int, number uint64, due time.Time) bool
 		atomic.AddUint64(&l.rec.retried, 1)
 		time.Sleep(10 * time.Millisecond)
 	}
+	if l.s.listens() {
+		if counted {
+			l.rec.addSource(client, time.Since(due))
+		}
+		return l.await(client, due)
+	}
 	if counted {
 		l.rec.add(client, time.Since(due))
 	}
-	l.perDone[client]++
-	if l.s.validate && l.s.workload != "pub" && !l.reads(number) {
+	if l.s.validate && l.s.workload == "txn" {
+		l.acked.Store(2*key, true)
+		l.acked.Store(2*key+1, true)
+	} else if l.s.validate && l.s.workload != "pub" && !l.reads(number) {
 		l.acked.Store(key, true)
 	}
 	return true
@@ -373,7 +468,7 @@ func (l *load) client(client int) {
 			return
 		}
 		if !due.Before(l.rec.start) {
-			atomic.AddUint64(&l.rec.begun, 1)
+			atomic.AddUint64(&l.rec.begun, l.s.each())
 			if l.s.rate > 0 {
 				could := due
 				if free.After(could) {
@@ -382,7 +477,11 @@ func (l *load) client(client int) {
 				l.rec.addLag(client, now.Sub(could))
 			}
 		}
-		if !l.once(c, client, number, due) {
+		if l.s.locks() {
+			if !l.lock(client, due) {
+				return
+			}
+		} else if !l.once(c, client, number, due) {
 			return
 		}
 		free = time.Now()
@@ -395,7 +494,7 @@ func (l *load) missed() uint64 {
 		return 0
 	}
 	due := uint64(math.Ceil(float64(l.end.Sub(l.rec.start)) * l.s.rate / 1e9))
-	if begun := atomic.LoadUint64(&l.rec.begun); due > begun {
+	if begun := atomic.LoadUint64(&l.rec.begun) / l.s.each(); due > begun {
 		return due - begun
 	}
 	return 0
@@ -425,18 +524,15 @@ func (l *load) check() {
 }
 
 func run(s *settings, conns []connection) {
+	l := &load{s: s, keys: newKeyspace(s), conns: conns, waits: make([]wait, s.clients)}
+	l.prepare()
 	begin := time.Now()
-	l := &load{s: s, keys: newKeyspace(s), conns: conns, begin: begin, perDone: make([]uint64, s.clients)}
+	l.begin = begin
 	l.rec = newRecorder(s, begin.Add(s.warmup))
 	if s.duration > 0 {
 		l.end = l.rec.start.Add(s.duration)
 	}
-	if s.workload == "pub" {
-		var err error
-		if l.before, err = conns[0].published(); err != nil {
-			fail("the topic does not answer: %v", err)
-		}
-	}
+	l.listen()
 	var clients, printer sync.WaitGroup
 	stop := make(chan bool)
 	printer.Add(1)
@@ -465,19 +561,17 @@ func run(s *settings, conns []connection) {
 	elapsed := atomic.LoadInt64(&l.rec.last)
 	close(stop)
 	printer.Wait()
-	least, most := l.perDone[0], l.perDone[0]
-	for _, n := range l.perDone {
-		if n < least {
-			least = n
-		}
-		if n > most {
-			most = n
-		}
-	}
 	l.check()
-	fmt.Printf("end begun=%d done=%d retried=%d errors=%d missed=%d elapsed_ns=%d gap_ns=%d lag_p99_ns=%d cpu_ppm=%d least=%d most=%d read=%d mismatches=%d\n",
-		l.rec.begun, l.rec.done, l.rec.retried, l.rec.errors, l.missed(), elapsed, l.rec.gap, l.rec.lagP99(),
+	lag, _ := quantile(l.rec.merged(func(s *shard) []uint64 { return s.lags }), 0.99, halfBits)
+	sources := l.rec.merged(func(s *shard) []uint64 { return s.sources })
+	sourceP50, sourceDone := quantile(sources, 0.5, halfBits)
+	sourceP99, _ := quantile(sources, 0.99, halfBits)
+	least, most, worst, median, fairness := l.rec.evenness()
+	fmt.Printf("end begun=%d done=%d retried=%d errors=%d missed=%d elapsed_ns=%d gap_ns=%d lag_p99_ns=%d cpu_ppm=%d least=%d most=%d read=%d mismatches=%d",
+		l.rec.begun, l.rec.done, l.rec.retried, l.rec.errors, l.missed(), elapsed, l.rec.gap, lag,
 		int(share*1e6), least, most, l.read, l.mismatches)
+	fmt.Printf(" p99_worst_ns=%d p99_median_ns=%d fairness_ppm=%d source_done=%d source_p50_ns=%d source_p99_ns=%d replayed=%d replay_ns=%d\n",
+		worst, median, int(fairness*1e6), sourceDone, sourceP50, sourceP99, l.replayed, int64(l.replay))
 }
 
 // fill writes every key once.

@@ -35,6 +35,12 @@ func (n natsBucket) published() (uint64, error) {
 	return info.State.LastSeq, nil
 }
 
+// follow subscribes without acknowledgements, in order, from behind a sequence.
+func (n natsBucket) follow(prefix string, from uint64, heard func(value []byte)) error {
+	_, err := n.js.Subscribe(subject, func(m *nats.Msg) { heard(m.Data) }, nats.OrderedConsumer(), nats.StartSequence(from+1))
+	return err
+}
+
 // The limit is the connection's: the library has none for a single request of a bucket.
 func (n natsBucket) put(key string, value []byte, limit time.Duration) error {
 	_, err := n.store.Put(key, value)

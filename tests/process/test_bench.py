@@ -92,12 +92,16 @@ class BenchTest(unittest.TestCase):
 
 class Bench(BenchTest):
     def test_report_has_the_figures_of_every_workload(self):
-        report = self.report("put", "get", "mixed", "pub", "--ops", "600", "--clients", "8", "--keys", "100",
+        workloads = ["put", "get", "mixed", "txn", "pub"]
+        report = self.report(*workloads, "--ops", "600", "--clients", "8", "--keys", "100",
                              "--threads", "2", "--validate", "--dist", "zipf")
-        self.assertEqual([r["workload"] for r in report["results"]], ["put", "get", "mixed", "pub"])
+        self.assertEqual([r["workload"] for r in report["results"]], workloads)
         for result in report["results"]:
             self.assertEqual((result["acked"], result["errors"], result["mismatches"]), (600, 0, 0))
             self.assertGreater(result["validated"], 0)
+            self.assertGreaterEqual(result["client_p99_worst_us"], result["client_p99_median_us"])
+            self.assertTrue(0 < result["fairness"] <= 1)
+            self.assertEqual(len(result["nodes"]), 3)
             figures = [result[name] for name in ("p50_us", "p90_us", "p99_us", "p999_us", "p9999_us", "max_us")]
             self.assertEqual(figures, sorted(figures))
             self.assertGreater(result["ops_per_s"], 0)
@@ -112,6 +116,36 @@ class Bench(BenchTest):
             self.assertTrue(environment[name], name)
         self.assertEqual(report["targets"][0]["fsync"], "yes")
         self.assertEqual(os.listdir(self.dir), [], "it removes what it made")
+
+    def test_listeners_are_told_everything_and_locks_have_one_holder(self):
+        report = self.report("watch", "lock", "sub", "--ops", "60", "--clients", "4", "--listeners", "3",
+                             "--backlog", "500", "--nodes", "1", "--validate")
+        watch, lock, queue, sub = report["results"]
+        self.assertEqual([r["workload"] for r in report["results"]], ["watch", "lock", "lock-queue", "sub"])
+        for result in (watch, sub):
+            self.assertEqual((result["acked"], result["errors"], result["mismatches"]), (180, 0, 0), "each at each")
+            self.assertEqual(result["validated"], 180)
+            self.assertGreater(result["source_per_s"], 0)
+            self.assertGreater(result["p50_us"], 0)
+        self.assertGreater(sub["replay_per_s"], 0)
+        for result in (lock, queue):
+            self.assertEqual((result["acked"], result["errors"]), (60, 0))
+            self.assertGreater(result["p50_us"], 0)
+        self.assertEqual((queue["validated"], queue["mismatches"]), (60, 0))
+
+    def test_model_is_fitted_to_reports_and_predicts(self):
+        report = self.report("put", "--ops", "300", "--sweep=1,4,16", "--nodes", "1")
+        with open(self.path("points.json"), "w", encoding="utf-8") as file:
+            json.dump(report, file)
+        done = run("bench", "model", "--fit", self.path("points.json"), "--check", "--json", "--predict",
+                   "fsync=20ms,clients=1", "--predict", "rate=1000000000")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        model = json.loads(done.stdout)
+        self.assertEqual(len(model["points"]), 3)
+        self.assertGreater(model["predictions"][0]["p50_us"], 10000, "a sync of 20 ms is in it")
+        self.assertFalse(model["predictions"][1]["carried"])
+        done = run("bench", "model", "--fit", self.path("none"))
+        self.assertEqual(done.returncode, 2)
 
     def test_runs_give_medians_and_intervals(self):
         report = self.report("put", "--ops", "200", "--clients", "4", "--runs", "3", "--nodes", "1")
@@ -189,25 +223,31 @@ class Bench(BenchTest):
 class Peers(BenchTest):
     """Side by side with Debian's servers, where they are installed (scripts/setup.sh peers)."""
 
+    OPS, LISTENERS = 40, 3
+
     def check(self, target, workloads, *words):
         for word in words:
             if not shutil.which(word, path=os.environ.get("PATH", "") + ":/usr/sbin") and \
                     not os.path.isdir(os.path.join(LIBRARIES, word)):
                 self.skipTest(f"{word} is not installed: scripts/setup.sh peers")
-        report = self.report(*workloads, "--target", "self", "--target", target, "--ops", "300", "--clients", "8",
-                             "--keys", "50", "--validate", timeout=400)
+        report = self.report(*workloads, "--target", "self", "--target", target, "--ops", str(self.OPS), "--clients", "8",
+                             "--keys", "50", "--listeners", str(self.LISTENERS), "--backlog", "100", "--validate",
+                             timeout=400)
+        made = [made for w in workloads for made in ([w, "lock-queue"] if w == "lock" else [w])]
         self.assertEqual([(r["target"], r["workload"]) for r in report["results"]],
-                         [(t, w) for w in workloads for t in ("self", target)])
+                         [(t, w) for w in made for t in ("self", target)])
         for result in report["results"]:
-            self.assertEqual((result["acked"], result["errors"], result["mismatches"]), (300, 0, 0), result)
-            self.assertGreater(result["validated"], 0)
-            self.assertEqual(sum(second["ops"] for second in result["series"]), 300)
+            told = self.LISTENERS if result["workload"] in ("watch", "sub") else 1
+            self.assertEqual((result["acked"], result["errors"], result.get("mismatches", 0)), (self.OPS * told, 0, 0), result)
+            self.assertEqual(result.get("validated", 0) > 0, result["workload"] != "lock")
+            self.assertEqual(sum(second["ops"] for second in result["series"]), self.OPS * told)
+            self.assertGreater(result["client_p99_worst_us"], 0)
 
     def test_etcd(self):
-        self.check("etcd", ["put", "get"], "etcd", "go", "go.etcd.io/etcd/clientv3")
+        self.check("etcd", ["put", "get", "txn", "watch", "lock"], "etcd", "go", "go.etcd.io/etcd/clientv3")
 
     def test_nats(self):
-        self.check("nats", ["put", "get", "pub"], "nats-server", "go", "github.com/nats-io/nats.go")
+        self.check("nats", ["put", "get", "pub", "sub"], "nats-server", "go", "github.com/nats-io/nats.go")
 
 
 class InABrowser(BenchTest):

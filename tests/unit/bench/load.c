@@ -31,12 +31,20 @@ static void end(void)
 
 TestSuite(load, .init = begin, .fini = end);
 
+static void run_workload(enum bench_workload workload, const char *endpoints)
+{
+    struct load load = {.options = &options, .workload = workload, .clients = options.clients};
+    struct measure_watch watch = {.stop = &stop};
+    options.workloads = 1u << workload;
+    options.listeners = 2;
+    options.backlog = 10;
+    load_run(&load, endpoints, &watch, &measure);
+}
+
 /* Nobody listens there. */
 static void run(const char *endpoints)
 {
-    struct load load = {.options = &options, .workload = BENCH_PUT, .clients = options.clients};
-    struct measure_watch watch = {.stop = &stop};
-    load_run(&load, endpoints, &watch, &measure);
+    run_workload(BENCH_PUT, endpoints);
 }
 
 Test(load, without_a_cluster_is_unreachable)
@@ -75,4 +83,27 @@ Test(load, with_a_wrong_endpoint_says_which)
     run("udp://x");
     cr_assert_eq(measure.code, CONCLAVE_INVALID);
     cr_assert_not_null(strstr(measure.message, "udp://x"));
+}
+
+/* Each has its own way to begin. */
+Test(load, of_every_kind_fails_without_a_cluster)
+{
+    static const enum bench_workload kinds[] = {BENCH_TXN,        BENCH_WATCH, BENCH_LOCK,
+                                                BENCH_LOCK_QUEUE, BENCH_PUB,   BENCH_SUB};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        run_workload(kinds[i], "tcp://127.0.0.1:1");
+        cr_assert_neq(measure.code, CONCLAVE_OK, "%s", bench_workload_name(kinds[i]));
+        cr_assert_not_null(strstr(measure.message, "127.0.0.1:1"), "%s", measure.message);
+        cr_assert_eq(measure.done, 0);
+        end();
+        begin();
+    }
+}
+
+Test(load, of_locks_that_is_told_to_stop_ends)
+{
+    stop = 1;
+    run_workload(BENCH_LOCK, "tcp://127.0.0.1:1");
+    cr_assert_eq(measure.code, CONCLAVE_OK);
+    cr_assert(measure.stopped);
 }

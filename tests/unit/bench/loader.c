@@ -45,6 +45,8 @@ Test(loader, its_last_line_has_the_rest)
 {
     cr_assert(line("end begun=9 done=8 retried=7 errors=1 missed=2 elapsed_ns=3000 gap_ns=44 "
                    "lag_p99_ns=5 cpu_ppm=250000 least=1 most=3 read=8 mismatches=6"));
+    cr_assert_eq(measure.served.least, 1);
+    cr_assert_eq(measure.served.most, 3);
     cr_assert(ended);
     cr_assert_eq(measure.begun, 9);
     cr_assert_eq(measure.done, 8);
@@ -56,6 +58,19 @@ Test(loader, its_last_line_has_the_rest)
     cr_assert_eq(measure.health.lag_p99_ns, 5);
     cr_assert(measure.health.cpu_share > 0.249 && measure.health.cpu_share < 0.251);
     cr_assert_eq(measure.mismatches, 6);
+}
+
+Test(loader, tells_of_clients_and_of_what_listeners_were_told)
+{
+    cr_assert(line("end p99_worst_ns=900 p99_median_ns=300 fairness_ppm=990000 source_done=50 "
+                   "source_p50_ns=4 source_p99_ns=5 replayed=3000 replay_ns=1500000000"));
+    cr_assert_eq(measure.served.p99_worst_ns, 900);
+    cr_assert_eq(measure.served.p99_median_ns, 300);
+    cr_assert(measure.served.fairness > 0.989 && measure.served.fairness < 0.991);
+    cr_assert_eq(measure.source_done, 50);
+    cr_assert_eq(measure.source_p50_ns, 4);
+    cr_assert_eq(measure.source_p99_ns, 5);
+    cr_assert_eq((int)measure.replay_per_s, 2000);
 }
 
 Test(loader, failures_are_kept_with_their_reason)

@@ -39,6 +39,8 @@ Test(options, have_defaults)
     cr_assert_eq(options.timeout_ms, 30000);
     cr_assert_eq(options.runs, 1);
     cr_assert_str_eq(options.prefix, "bench/");
+    cr_assert_eq(options.listeners, 16);
+    cr_assert_eq(options.backlog, 100000);
     cr_assert_eq(options.target_count, 1);
     cr_assert_str_eq(options.targets[0], "self");
     cr_assert_not(options.validate);
@@ -88,6 +90,11 @@ Test(options, workloads_are_added_up)
     cr_assert_eq(parse("put", "mixed", NULL), BENCH_RUN);
     cr_assert_eq(options.workloads, 1u << BENCH_PUT | 1u << BENCH_MIXED);
     cr_assert_eq(options.keys, 10000, "what is read must be there");
+    cr_assert_eq(parse("lock", "txn", NULL), BENCH_RUN);
+    cr_assert_eq(options.workloads, 1u << BENCH_LOCK | 1u << BENCH_LOCK_QUEUE | 1u << BENCH_TXN,
+                 "a lock is measured with nobody who wants it and with many");
+    cr_assert_eq(parse("lock-queue", NULL), BENCH_RUN);
+    cr_assert_eq(options.workloads, 1u << BENCH_LOCK_QUEUE);
     cr_assert_eq(parse("all", NULL), BENCH_RUN);
     cr_assert_eq(options.workloads, (1u << BENCH_WORKLOADS) - 1);
 }
@@ -133,6 +140,8 @@ Test(options, that_do_not_fit_together_are_refused)
         {"--sweep=2", "--rate", "5", NULL},
         {"--sweep=0.5", NULL},
         {"--clients=60000", "--inflight=2", NULL},
+        {"watch", "--value-size=23", NULL},
+        {"sub", "--value-size=0", NULL},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
         cr_assert_eq(parse(wrong[i][0], wrong[i][1], wrong[i][2], wrong[i][3], NULL), BENCH_USAGE,
@@ -165,6 +174,7 @@ Test(options, numbers_out_of_range_are_refused)
         {"--dist", "normal"},     {"--read-ratio", "1.1"},   {"--read-level", "dirty"},
         {"--rate", "fast"},       {"--fault", "kill@5s"},    {"--fault", "kill-leader"},
         {"--fail-if", "p99_us"},  {"--nodes", "10"},         {"--warmup", "-1s"},
+        {"--listeners", "0"},     {"--listeners", "1025"},   {"--backlog", "1000001"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         cr_assert_eq(parse(wrong[i][0], wrong[i][1], NULL), BENCH_USAGE, "%s '%s'", wrong[i][0],

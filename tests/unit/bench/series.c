@@ -84,3 +84,15 @@ Test(series, finds_the_longest_time_without_progress)
     series_progress(series, 4600);
     cr_assert_eq(atomic_load(&series->gap_ns), 3000);
 }
+
+Test(series, keeps_the_slowest_client_of_a_second)
+{
+    struct second second;
+    add(1, 100, 5);
+    series_slowest(series, 1, 700);
+    series_slowest(series, 1, 300);
+    series_slowest(series, 2, 0);
+    cr_assert(series_second(series, 1, &second));
+    cr_assert_eq(second.slowest_ns, 700);
+    cr_assert_not(series_second(series, 2, &second), "where nothing was, there is no second");
+}
