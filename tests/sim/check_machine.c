@@ -56,6 +56,7 @@ static void ends_check(struct world *world, uint64_t index)
         report_mark(&world->report, SIM_MARK_LEASE_EXPIRED);
         if (end->keys)
             report_mark(&world->report, SIM_MARK_LEASE_KEYS_EXPIRED);
+        world->report.marks[SIM_MARK_LOCK_EXPIRED] += end->places;
         if (lease->term < world->reference.at.term)
             report_mark(&world->report, SIM_MARK_LEASE_SURVIVED);
         if (world->now_us < lease->from_us + least_us(world, lease->ttl_ms))

@@ -19,8 +19,12 @@ static void op_end(struct world *world, uint64_t number, uint32_t node, enum op_
                                  .node = node,
                                  .v = {number, state, op->index, op->value, op->revision,
                                        (uint64_t)op->code, op->first, op->sequence}});
+    if (op->client > SIM_CLIENTS_MAX) {
+        lockers_answered(world, op);
+        return;
+    }
     if (op->client >= world->knobs.client_count)
-        return; /* the calm phase's own */
+        return; /* not one of those, or the calm phase's own */
     struct client *client = &world->clients[op->client];
     workload_answered(world, client, op);
     if (op->epoch == client->epoch && --client->outstanding == 0)
@@ -173,7 +177,10 @@ static void answer(struct world *world, struct node *node, uint64_t number, enum
     if (op_is_read(op) && state == OP_OK) {
         answer_floor(world, node, op);
         check_read(&world->check, number, op->index);
+        check_read_content(world, number);
     }
+    if (world->check.failed)
+        return;
     if (op->client < world->knobs.client_count) {
         uint32_t leader = check_find(&world->check, raft_leader(node->raft));
         world->clients[op->client].leader =

@@ -17,6 +17,7 @@
 #define SIM_ACTIONS(X)                       \
     X(REQUEST, "requests of clients")        \
     X(STRAY, "requests to replaced leaders") \
+    X(LOCK, "steps of those who queue")      \
     X(CHANGE, "changes of the members asked for")
 
 enum sim_action {

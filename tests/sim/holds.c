@@ -135,6 +135,33 @@ void holds_rival(struct world *world, const struct sim_event *event)
                      (enum rival_reason)(event->a - RIVAL_DEAF - 1));
 }
 
+/* A leader with a lease says nothing any more, and hears for a while what was said before: answers
+ * that are old when they come. The others have nothing to wait for but what they promised. The slow
+ * one shall lead. */
+static void hold_at_the_edge(struct world *world)
+{
+    uint32_t leader = world_leader(world), rival;
+    uint64_t timeout_us = world->knobs.raft.election_timeout_us;
+    uint64_t deaf_us = world_draw(world, 0, 1) ? world_draw(world, 0, timeout_us) : 0;
+    if (leader != 0) {
+        faults_transfer(world, &world->nodes[leader], 1);
+        return;
+    }
+    if (!find_rival(world, leader, &rival) || !world_grant(world, SIM_FAULT_HOLD))
+        return;
+    uint64_t until_us = world->now_us + 3 * timeout_us;
+    hold_links(world, leader, false, (struct hold){world->now_us, until_us});
+    hold_links(world, leader, true, (struct hold){world->now_us, world->now_us + deaf_us});
+    if (deaf_us) /* and then nothing more */
+        rival_next(world, deaf_us + 1, leader, rival, RIVAL_DEAF);
+    else
+        hold_links(world, leader, true, (struct hold){world->now_us, until_us});
+    world->quiet_until_us = until_us;
+    for (uint32_t i = 1; i < world->node_count && world->knobs.leases_mixed; i++)
+        if (world->nodes[i].up && world_grant(world, SIM_FAULT_PEER_DOWN))
+            faults_tell_down(world, &world->nodes[i], world->nodes[leader].id);
+}
+
 /* What a node says, or what is said to it, comes late and all at once: a link that was full. At
  * times what it said last comes when it begins to hear nothing itself. Then a leader may believe
  * for a while what has long been over, and others what it has given up. */
@@ -144,6 +171,10 @@ void holds_begin(struct world *world)
     uint64_t shape = world_draw(world, 0, 7);
     uint64_t length_us = hold_length(world);
     uint64_t deaf_us = hold_length(world);
+    if (world->knobs.lease_edge) {
+        hold_at_the_edge(world);
+        return;
+    }
     if (!world_grant(world, SIM_FAULT_HOLD))
         return;
     uint64_t timeout_us = world->knobs.raft.election_timeout_us;

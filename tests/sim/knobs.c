@@ -1,5 +1,7 @@
 #include "tests/sim/knobs.h"
 
+#include "tests/sim/ops.h"
+
 #include <string.h>
 
 static const char *const fault_texts[] = {
@@ -68,7 +70,7 @@ static void draw_load(struct knobs *knobs, struct prng *prng)
 {
     knobs->client_count = (uint32_t)prng_between(prng, 1, SIM_CLIENTS_MAX);
     knobs->burst_max = (uint32_t)PICK(prng, 1, 1, 4, 16);
-    knobs->pad_max = (uint32_t)PICK(prng, 0, 0, 32, 300);
+    knobs->pad_max = (uint32_t)PICK(prng, 0, 0, 32, SIM_PAD_MAX);
     knobs->think_us_max =
         prng_between(prng, 1, knobs->raft.election_timeout_us * PICK(prng, 1, 1, 4));
     knobs->read_chance = PICK(prng, 0, 200, 500, 800);
@@ -181,20 +183,43 @@ static void draw_alter(struct knobs *knobs, const struct prng *prng)
 
 /* Leases that end within the run. Cluster time that is not written makes them longer, so it is
  * written often. */
-static void draw_ttl(struct knobs *knobs, const struct prng *prng)
+static void draw_leases(struct knobs *knobs, struct prng *prng)
 {
-    struct prng own = *prng;
     uint64_t timeout_us = knobs->raft.election_timeout_us;
     struct session_limits *limits = &knobs->sessions;
-    prng_init(&own, prng_next(&own) ^ 0x77);
-    if (prng_below(&own, 2) > 0 || knobs->on[SIM_FAULT_ALTER])
-        return; /* a key that was altered may end before it is met */
-    knobs->ttl_chance = PICK(&own, 150, 400, 800);
-    knobs->ttl_ms_max = timeout_us / 1000 * PICK(&own, 1, 1, 3, 8);
-    uint64_t step_us = timeout_us / PICK(&own, 1, 4, 20);
+    knobs->ttl_chance = PICK(prng, 150, 400, 800);
+    knobs->ttl_ms_max = timeout_us / 1000 * PICK(prng, 1, 1, 3, 8);
+    uint64_t step_us = timeout_us / PICK(prng, 1, 4, 20);
     if (knobs->clock_step_us > step_us)
         knobs->clock_step_us = step_us;
     limits->clock_lag_ms = (knobs->clock_step_us + 999) / 1000;
+}
+
+static void draw_ttl(struct knobs *knobs, const struct prng *prng)
+{
+    struct prng own = *prng;
+    prng_init(&own, prng_next(&own) ^ 0x77);
+    if (prng_below(&own, 2) == 0 && !knobs->on[SIM_FAULT_ALTER])
+        draw_leases(knobs, &own); /* a key that was altered may end before it is met */
+}
+
+/* Clocks as far apart as they may be, a leader on the slow one that is cut off at the worst time,
+ * and nothing else: a lease that is a little too long shows only then. */
+static void draw_lease_edge(struct knobs *knobs, const struct prng *prng)
+{
+    struct prng own = *prng;
+    prng_init(&own, prng_next(&own) ^ 0xedce);
+    if (!knobs->raft.leases || knobs->voter_count < 3 || knobs->on[SIM_FAULT_ALTER] ||
+        prng_below(&own, 8) > 0)
+        return;
+    knobs->lease_edge = true;
+    for (int i = 0; i < SIM_FAULT_COUNT; i++)
+        knobs->on[i] = false;
+    knobs->on[SIM_FAULT_CLOCK] = knobs->on[SIM_FAULT_HOLD] = knobs->on[SIM_FAULT_TRANSFER] = true;
+    knobs->on[SIM_FAULT_PEER_DOWN] = knobs->leases_mixed;
+    knobs->clocks = SIM_CLOCKS_ONE_SLOW;
+    knobs->changes.on = knobs->priorities = false;
+    knobs->fault_us_max = 4 * knobs->raft.election_timeout_us;
 }
 
 static void draw_topic(struct knobs *knobs, const struct prng *prng)
@@ -203,6 +228,62 @@ static void draw_topic(struct knobs *knobs, const struct prng *prng)
     prng_init(&own, prng_next(&own) ^ 0x3333);
     if (!knobs->on[SIM_FAULT_ALTER]) /* found by what meets the altered key */
         knobs->topic_chance = PICK(&own, 0, 0, 200, 600);
+}
+
+/* What a topic keeps: by each limit, several, or none. */
+static void draw_settings(const struct knobs *knobs, struct prng *prng, struct topic_settings *ret)
+{
+    uint64_t timeout_ms = knobs->raft.election_timeout_us / 1000;
+    *ret = (struct topic_settings){
+        .count_max = PICK(prng, 0, 0, 1, 5, 30),
+        .bytes_max = PICK(prng, 0, 0, 60, 400),
+        .age_ms = PICK(prng, 0, 0, timeout_ms, 5 * timeout_ms),
+        .dedup_ms = PICK(prng, 0, timeout_ms, 4 * timeout_ms, UINT32_MAX, UINT32_MAX),
+        .dedup_count = PICK(prng, 1, SIM_TOPIC_WINDOW, 20)};
+    if (ret->dedup_ms == 0)
+        ret->dedup_count = 0;
+}
+
+/* Transactions, queues, topics with everything. What a client can see of them is compared with the
+ * rules, at the index where it was answered; the other half of the seeds search histories. */
+static void draw_rich(struct knobs *knobs, const struct prng *prng)
+{
+    struct prng own = *prng;
+    prng_init(&own, prng_next(&own) ^ 0x5151);
+    for (int i = 0; i < SIM_TOPICS; i++)
+        knobs->topics[i] = (struct topic_settings){.dedup_ms = UINT32_MAX, /* far behind */
+                                                   .dedup_count = SIM_TOPIC_WINDOW};
+    if (knobs->on[SIM_FAULT_ALTER] || prng_below(&own, 2) > 0)
+        return;
+    uint64_t timeout_ms = knobs->raft.election_timeout_us / 1000;
+    knobs->rich = true;
+    knobs->part_pad_max = (uint32_t)PICK(&own, 0, 8, 40);
+    if (prng_below(&own, 3) > 0)
+        knobs->txn_chance = PICK(&own, 150, 400, 800);
+    if (knobs->txn_chance)
+        knobs->past_chance = PICK(&own, 0, 300);
+    if (prng_below(&own, 3) > 0) {
+        knobs->topics_rich = true;
+        knobs->topic_chance = PICK(&own, 200, 500);
+        for (int i = 0; i < SIM_TOPICS; i++)
+            draw_settings(knobs, &own, &knobs->topics[i]);
+    }
+    if (prng_below(&own, 3) > 0 || (!knobs->txn_chance && !knobs->topics_rich)) {
+        if (!knobs->ttl_chance)
+            draw_leases(knobs, &own);
+        knobs->locker_count = (uint32_t)prng_between(&own, 2, SIM_LOCKERS_MAX);
+        knobs->lock_ttl_ms_max = timeout_ms * PICK(&own, 2, 4, 12);
+        knobs->lock_slots = PICK(&own, 1, 2, 3);
+    }
+}
+
+uint64_t knobs_command_bytes(const struct knobs *knobs)
+{
+    uint64_t bytes = COMMAND_BYTES_MAX + knobs->pad_max;
+    if (knobs->rich) /* compares may be with any value */
+        bytes += COMMAND_PARTS_MAX * (COMMAND_PART_BYTES + knobs->part_pad_max) +
+                 SIM_COMPARES_MAX * knobs->pad_max;
+    return bytes;
 }
 
 void knobs_draw(struct knobs *knobs, struct prng *prng)
@@ -229,8 +310,10 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     draw_snapshots(knobs, prng);
     knobs->chance[SIM_FAULT_ROT_SNAPSHOT] = PICK(prng, 50, 300, 1000);
     draw_alter(knobs, prng);
+    draw_lease_edge(knobs, prng);
     draw_ttl(knobs, prng);
     draw_topic(knobs, prng);
+    draw_rich(knobs, prng);
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if (!knobs->on[i])
             knobs->chance[i] = 0;

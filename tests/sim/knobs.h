@@ -8,6 +8,7 @@
 
 #include "actors/snapshot_flow.h"
 #include "base/prng.h"
+#include "codec/topic.h"
 #include "machine/session_table.h"
 #include "raft/raft.h"
 
@@ -22,7 +23,13 @@ enum {
     SIM_VOTERS_MAX = 7,
     SIM_NODES_MAX = 16, /* over a run: members from the start, those that join, blank disks */
     SIM_CLIENTS_MAX = 8,
-    SIM_KEYS = 4,              /* few: what clients do meets */
+    SIM_KEYS = 4,      /* few: what clients do meets */
+    SIM_PAD_MAX = 300, /* bytes added to a value */
+    SIM_VALUE_BYTES_MAX = 8 + SIM_PAD_MAX,
+    SIM_TOPICS = 2,
+    SIM_BATCH_MAX = 4, /* messages that are published together */
+    SIM_QUEUES = 3,
+    SIM_LOCKERS_MAX = 5,
     SIM_CHUNK_BYTES_MAX = 4096 /* of a snapshot on its way */
 };
 
@@ -121,6 +128,7 @@ struct knobs {
     uint64_t read_chance;
     uint64_t lease_chance;   /* of a read: a lease is good enough */
     bool leases_mixed;       /* not all nodes have the option */
+    bool lease_edge;         /* nothing happens but what leases are most in danger of */
     uint64_t stale_chance;   /* a read may be old by a bound */
     uint64_t session_chance; /* a client writes in a session */
     uint64_t retry_chance;   /* it sends again what was not answered; else gives up */
@@ -129,7 +137,15 @@ struct knobs {
     struct session_limits sessions;
     uint64_t ttl_chance; /* a command is about a lease, or a key that ends; 0: none is, ever */
     uint64_t ttl_ms_max;
-    uint64_t topic_chance;        /* a command is about the topic */
+    uint64_t topic_chance; /* a command is about a topic */
+    bool rich;             /* there are commands that no history is searched with */
+    bool topics_rich;      /* batches, retention, topics that go; see draw_rich */
+    struct topic_settings topics[SIM_TOPICS];
+    uint64_t txn_chance;   /* a command is a transaction of several keys */
+    uint64_t past_chance;  /* a read is of a part of the keys, or of an earlier revision */
+    uint32_t locker_count; /* clients that queue for locks; 0: none */
+    uint64_t lock_ttl_ms_max, lock_slots;
+    uint32_t part_pad_max;        /* bytes added to a part of a command */
     uint64_t leader_guess_chance; /* a client asks the node that it takes for the leader */
 };
 
@@ -138,6 +154,9 @@ void knobs_draw(struct knobs *knobs, struct prng *prng);
 
 /* True with `chance` in a thousand. */
 bool knobs_chance(struct prng *prng, uint64_t chance);
+
+/* Bytes of a command, and of the clock before it, at most. */
+uint64_t knobs_command_bytes(const struct knobs *knobs);
 
 /* "messages lost" and so on. */
 const char *knobs_fault_text(enum sim_fault fault);

@@ -1,11 +1,9 @@
 #include "tests/sim/ops.h"
 
 #include "base/fatal.h"
-#include "codec/kv_lease.h"
-#include "codec/kv_txn.h"
+#include "base/list.h"
+#include "codec/coord.h"
 #include "codec/session.h"
-#include "codec/topic.h"
-#include "tests/sim/map.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,15 +24,34 @@ uint64_t ops_add(struct ops *ops, struct op op)
     return ops->count;
 }
 
+struct op_txn *ops_txn(struct ops *ops)
+{
+    LIST_RESERVE(&ops->txns);
+    struct op_txn *txn = mem_zalloc(sizeof *txn);
+    ops->txns.items[ops->txns.count++] = txn;
+    return txn;
+}
+
+struct op op_again(const struct op *op)
+{
+    struct op again = *op;
+    size_t kept = offsetof(struct op, taken_us);
+    memset((uint8_t *)&again + kept, 0, sizeof again - kept);
+    return again;
+}
+
 void ops_deinit(struct ops *ops)
 {
+    for (uint32_t i = 0; i < ops->txns.count; i++)
+        free(ops->txns.items[i]);
+    free(ops->txns.items);
     free(ops->items);
     *ops = (struct ops){0};
 }
 
 /* --- Keys and values -------------------------------------------------------------------------- */
 
-static struct slice key_encode(uint32_t cell, uint8_t key[KEY_BYTES])
+struct slice key_encode(uint32_t cell, uint8_t key[KEY_BYTES])
 {
     key[0] = 'k';
     key[1] = (uint8_t)('0' + cell);
@@ -49,9 +66,41 @@ uint32_t key_decode(struct slice key)
     return cell < SIM_KEYS ? cell : SIM_KEYS;
 }
 
-struct slice topic_name(void)
+/* Names of one letter. */
+static uint32_t letter_decode(struct slice name, const char *letters, uint32_t count)
 {
-    return (struct slice){(const uint8_t *)"t", 1};
+    const char *found = name.bytes == 1 ? strchr(letters, name.data[0]) : NULL;
+    return found ? (uint32_t)(found - letters) : count;
+}
+
+static const char topic_letters[SIM_TOPICS + 1] = "tu", queue_letters[SIM_QUEUES + 1] = "elp";
+
+struct slice topic_encode(uint32_t topic)
+{
+    return (struct slice){(const uint8_t *)topic_letters + topic, 1};
+}
+
+uint32_t topic_decode(struct slice name)
+{
+    return letter_decode(name, topic_letters, SIM_TOPICS);
+}
+
+struct slice queue_encode(uint32_t queue)
+{
+    return (struct slice){(const uint8_t *)queue_letters + queue, 1};
+}
+
+uint32_t queue_decode(struct slice name)
+{
+    return letter_decode(name, queue_letters, SIM_QUEUES);
+}
+
+struct slice value_encode(uint64_t number, uint64_t bytes, uint8_t *room)
+{
+    ASSERT(bytes >= sizeof number && bytes <= SIM_VALUE_BYTES_MAX);
+    memcpy(room, &number, sizeof number);
+    memset(room + sizeof number, (int)(number & 0xff), bytes - sizeof number);
+    return (struct slice){room, bytes};
 }
 
 uint64_t value_decode(struct slice value)
@@ -113,15 +162,12 @@ static void kv_pack(struct pack *pack, const struct op *op, uint64_t first)
     struct kv_command command = {.condition = {.given = op->conditional, .revision = op->condition},
                                  .lease = op->lease,
                                  .ttl_ms = op->ttl_ms};
-    uint8_t key[KEY_BYTES], end[KEY_BYTES];
-    uint8_t *value = mem_zalloc(sizeof first + op->pad);
-    memcpy(value, &first, sizeof first);
-    memset(value + sizeof first, (int)(first & 0xff), op->pad);
+    uint8_t key[KEY_BYTES], end[KEY_BYTES], value[SIM_VALUE_BYTES_MAX];
     switch (op->kind) {
     case OP_PUT:
         command.opcode = KV_PUT;
         command.key = key_encode(op->cell, key);
-        command.value = (struct slice){value, sizeof first + op->pad};
+        command.value = value_encode(first, sizeof first + op->pad, value);
         break;
     case OP_DELETE:
         command.opcode = KV_DELETE;
@@ -147,41 +193,137 @@ static void kv_pack(struct pack *pack, const struct op *op, uint64_t first)
         transaction_pack(pack, command);
     else
         kv_command_pack(pack, &command);
-    free(value);
 }
 
-/* Every field is there, so that the number comes behind the last one. */
+/* --- Topics and queues ------------------------------------------------------------------------ */
+
+/* Every field is there, so that the number comes behind the last one. Ids are few, and those of a
+ * batch follow one another. */
+static void publish_pack(struct pack *pack, uint32_t topic, uint32_t count, const uint64_t *expect,
+                         uint64_t id, uint32_t pad, uint64_t first)
+{
+    enum { IDS = 9 };
+    uint8_t value[SIM_VALUE_BYTES_MAX];
+    const struct topic_publish publish = {
+        .name = topic_encode(topic), .count = count, .expect = expect, .have_ids = true};
+    topic_publish_begin(pack, &publish);
+    for (uint32_t i = 0; i < count; i++)
+        topic_publish_data(pack, value_encode(part_number(first, i), sizeof first + pad, value));
+    topic_publish_ids(pack, &publish);
+    for (uint32_t i = 0; i < count; i++) {
+        uint8_t one = id > 0 ? (uint8_t)((id + i) % (IDS + 1)) : 0;
+        topic_publish_id(pack, (struct slice){&one, one > 0});
+    }
+}
+
 static void topic_pack(struct pack *pack, const struct op *op, uint64_t first)
 {
-    if (op->kind == OP_CREATE) {
-        topic_create_pack(pack, topic_name(),
-                          &(struct topic_settings){.dedup_ms = UINT32_MAX, /* far behind */
-                                                   .dedup_count = SIM_TOPIC_WINDOW});
-        return;
-    }
-    uint8_t *data = mem_zalloc(sizeof first + op->pad);
-    const uint8_t id = (uint8_t)op->message_id;
-    const struct topic_publish publish = {.name = topic_name(),
-                                          .count = 1,
-                                          .expect = op->conditional ? &op->condition : NULL,
-                                          .have_ids = true};
-    memcpy(data, &first, sizeof first);
-    topic_publish_begin(pack, &publish);
-    topic_publish_data(pack, (struct slice){data, sizeof first + op->pad});
-    topic_publish_ids(pack, &publish);
-    topic_publish_id(pack, (struct slice){&id, id > 0});
-    free(data);
+    if (op->kind == OP_CREATE)
+        topic_create_pack(pack, topic_encode(op->cell), &op->settings);
+    else if (op->kind == OP_TOPIC_DELETE)
+        topic_delete_pack(pack, topic_encode(op->cell));
+    else
+        publish_pack(pack, op->cell, op->limit ? op->limit : 1,
+                     op->conditional ? &op->condition : NULL, op->message_id, op->pad, first);
 }
 
-static bool op_is_topic(const struct op *op)
+static void queue_pack(struct pack *pack, const struct op *op, uint64_t first)
 {
-    return op->kind == OP_CREATE || op->kind == OP_PUBLISH;
+    uint8_t value[SIM_VALUE_BYTES_MAX];
+    coord_request_pack(pack,
+                       &(struct coord_request){.opcode = op->kind == OP_ENQUEUE ? COORD_ENQUEUE
+                                                         : op->kind == OP_LEAVE ? COORD_LEAVE
+                                                                                : COORD_PROCLAIM,
+                                               .name = queue_encode(op->cell),
+                                               .value = value_encode(first, sizeof first, value),
+                                               .lease = op->lease,
+                                               .slots = op->slots,
+                                               .token = op->token});
 }
+
+/* --- Transactions ----------------------------------------------------------------------------- */
+
+static void compare_pack(struct pack *pack, const struct op_compare *compare)
+{
+    uint8_t key[KEY_BYTES], value[SIM_VALUE_BYTES_MAX];
+    struct kv_compare packed = {.what = compare->what,
+                                .how = compare->how,
+                                .key = key_encode(compare->cell, key),
+                                .number = compare->number};
+    if (compare->what == KV_COMPARE_VALUE)
+        packed.value = value_encode(compare->number, sizeof compare->number + compare->pad, value);
+    kv_compare_pack(pack, &packed);
+}
+
+static void step_pack(struct pack *pack, const struct op_step *step, uint64_t number)
+{
+    uint8_t key[KEY_BYTES], end[KEY_BYTES], value[SIM_VALUE_BYTES_MAX];
+    struct slice from = key_encode(step->cell, key), to = key_encode(step->cell_end, end);
+    struct kv_command command = {
+        .lease = step->lease, .ttl_ms = step->ttl_ms, .previous = step->previous};
+    switch (step->kind) {
+    case OP_GET:
+        kv_query_pack(pack, &(struct kv_query){.opcode = KV_GET, .key = from});
+        return;
+    case OP_RANGE:
+        kv_query_pack(pack, &(struct kv_query){.opcode = KV_RANGE, .bounds = {from, to, false}});
+        return;
+    case OP_PUBLISH:
+        publish_pack(pack, step->cell, 1, NULL, step->cell_end, step->pad, number);
+        return;
+    case OP_PUT:
+        command.opcode = KV_PUT;
+        command.key = from;
+        command.value = value_encode(number, sizeof number + step->pad, value);
+        break;
+    case OP_DELETE:
+        command.opcode = KV_DELETE;
+        command.key = from;
+        break;
+    default:
+        ASSERT(step->kind == OP_DELETE_RANGE);
+        command.opcode = KV_DELETE_RANGE;
+        command.bounds = (struct kv_bounds){from, to, false};
+        break;
+    }
+    kv_command_pack(pack, &command);
+}
+
+static void txn_pack(struct pack *pack, const struct op *op, uint64_t first)
+{
+    const struct op_txn *txn = op->txn;
+    const struct op_step *lists[] = {txn->then, txn->otherwise};
+    const uint32_t counts[] = {txn->then_count, txn->otherwise_count};
+    struct pack compares, steps[2];
+    struct kv_command command = {.opcode = KV_TXN};
+    pack_init(&compares, 0);
+    for (uint32_t i = 0; i < txn->compare_count; i++)
+        compare_pack(&compares, &txn->compares[i]);
+    for (int k = 0; k < 2; k++) {
+        pack_init(&steps[k], 0);
+        for (uint32_t i = 0; i < counts[k]; i++)
+            step_pack(&steps[k], &lists[k][i], part_number(first, i + 1));
+    }
+    command.txn.compares =
+        (struct kv_txn_list){txn->compare_count, {compares.buf->data, compares.bytes}};
+    command.txn.then = (struct kv_txn_list){counts[0], {steps[0].buf->data, steps[0].bytes}};
+    command.txn.otherwise = (struct kv_txn_list){counts[1], {steps[1].buf->data, steps[1].bytes}};
+    kv_command_pack(pack, &command);
+    pack_deinit(&compares);
+    pack_deinit(&steps[0]);
+    pack_deinit(&steps[1]);
+}
+
+/* --- The payload ------------------------------------------------------------------------------ */
 
 static void command_pack(struct pack *pack, const struct op *op, uint64_t first)
 {
-    if (op_is_topic(op))
+    if (op->kind >= OP_CREATE && op->kind <= OP_TOPIC_DELETE)
         topic_pack(pack, op, first);
+    else if (op->kind >= OP_ENQUEUE)
+        queue_pack(pack, op, first);
+    else if (op->kind == OP_TXN)
+        txn_pack(pack, op, first);
     else
         kv_pack(pack, op, first);
 }
@@ -229,174 +371,4 @@ struct buf *command_encode(const struct op *op, uint64_t number)
         missing = 2u - op->conditional;
     number_append(&pack, 0, missing, number);
     return pack_take(&pack);
-}
-
-/* --- Queries and answers ---------------------------------------------------------------------- */
-
-struct buf *query_encode(const struct op *op)
-{
-    uint8_t key[KEY_BYTES];
-    struct kv_query query = {.opcode = KV_GET};
-    if (op->kind == OP_GET)
-        query.key = key_encode(op->cell, key);
-    else
-        query = (struct kv_query){.opcode = KV_RANGE, .bounds = {.no_end = true}};
-    struct pack pack;
-    pack_init(&pack, 0);
-    kv_query_pack(&pack, &query);
-    return pack_take(&pack);
-}
-
-static struct op_item item_of(const struct kv_item *item)
-{
-    return (struct op_item){.value = value_decode(item->value),
-                            .create_revision = item->create_revision,
-                            .mod_revision = item->mod_revision,
-                            .version = item->version,
-                            .lease = item->lease};
-}
-
-static bool get_decode(struct op *op, int code, struct slice body)
-{
-    struct kv_item item;
-    struct kv_outcome outcome;
-    memset(op->items, 0, sizeof op->items);
-    if (code == CONCLAVE_NOT_FOUND) {
-        if (kv_outcome_decode(body.data, body.bytes, &outcome))
-            return false;
-        op->revision = outcome.revision;
-        return true;
-    }
-    if (code || kv_get_answer_decode(body.data, body.bytes, &op->revision, &item) ||
-        key_decode(item.key) != op->cell)
-        return false;
-    op->items[0] = item_of(&item);
-    return op->items[0].value != 0;
-}
-
-static bool range_decode(struct op *op, int code, struct slice body)
-{
-    struct kv_range_answer answer;
-    struct kv_item item;
-    memset(op->items, 0, sizeof op->items);
-    if (code || kv_range_answer_begin(body.data, body.bytes, &answer))
-        return false;
-    op->revision = answer.revision;
-    uint32_t next = 0, count = 0;
-    int more;
-    while ((more = kv_range_answer_next(&answer, &item)) == 1) {
-        uint32_t cell = key_decode(item.key);
-        if (cell == SIM_KEYS || cell < next) /* in order, each once */
-            return false;
-        op->items[cell] = item_of(&item);
-        if (op->items[cell].value == 0)
-            return false;
-        next = cell + 1;
-        count++;
-    }
-    return more == 0 && count == answer.count && answer.next.bytes == 0;
-}
-
-static bool outcome_decode(struct op *op, int code, struct slice body)
-{
-    struct kv_outcome outcome;
-    bool expired = code == CONCLAVE_LEASE_EXPIRED && op->lease > 0;
-    if ((code != CONCLAVE_OK && code != CONCLAVE_COMPARE_FAILED && !expired) ||
-        kv_outcome_decode(body.data, body.bytes, &outcome))
-        return false;
-    op->revision = outcome.revision;
-    op->value = outcome.value;
-    return true;
-}
-
-/* Of a grant or a renewal. */
-static bool lease_decode(struct op *op, int code, struct slice body)
-{
-    struct kv_lease_answer answer;
-    if (code == CONCLAVE_LEASE_EXPIRED)
-        return outcome_decode(op, code, body);
-    if (code || kv_lease_answer_decode(body.data, body.bytes, &answer) || answer.lease == 0 ||
-        answer.ttl_ms == 0)
-        return false;
-    if (op->kind == OP_GRANT ? answer.ttl_ms != op->ttl_ms : answer.lease != op->lease)
-        return false;
-    op->revision = answer.revision;
-    op->value = answer.lease;
-    op->granted_ms = answer.ttl_ms;
-    return true;
-}
-
-static bool publish_decode(struct op *op, int code, struct slice body)
-{
-    struct topic_published published;
-    if (code == CONCLAVE_NOT_FOUND || code == CONCLAVE_COMPARE_FAILED) {
-        struct kv_outcome outcome;
-        if (kv_outcome_decode(body.data, body.bytes, &outcome))
-            return false;
-        op->revision = outcome.revision;
-        op->value = outcome.value;
-        return true;
-    }
-    if (code || topic_published_decode(body.data, body.bytes, &published) ||
-        published.count + published.duplicate_count != 1)
-        return false;
-    op->revision = published.revision;
-    op->value = published.count ? published.first : 0;
-    if (published.duplicate_count == 0)
-        return true;
-    struct topic_duplicate duplicate = topic_duplicate_next(&published);
-    return op->message_id > 0 && duplicate.place == 0 && duplicate.sequence > 0 &&
-           duplicate.sequence < published.first;
-}
-
-/* As the put by itself would be answered, as far as it says. */
-static bool transaction_decode(struct op *op, int code, struct slice body)
-{
-    struct kv_txn_answer answer;
-    struct kv_step_answer step;
-    if (code != CONCLAVE_OK || kv_txn_answer_begin(body.data, body.bytes, &answer))
-        return false;
-    op->revision = answer.revision;
-    if (!answer.held) {
-        op->code = CONCLAVE_COMPARE_FAILED;
-        return kv_txn_answer_next(&answer, &step) == 0;
-    }
-    struct kv_outcome outcome;
-    if (kv_txn_answer_next(&answer, &step) != 1 || step.code != CONCLAVE_OK ||
-        kv_outcome_decode(step.body.data, step.body.bytes, &outcome) ||
-        outcome.revision != answer.revision)
-        return false;
-    op->value = outcome.value;
-    return kv_txn_answer_next(&answer, &step) == 0;
-}
-
-bool answer_decode(struct op *op, int code, struct slice body)
-{
-    op->code = code;
-    op->reply = hash_mix(1, (uint64_t)code);
-    for (size_t i = 0; i < body.bytes; i++)
-        op->reply = hash_mix(op->reply, body.data[i]);
-    struct session_opened opened;
-    switch (op->kind) {
-    case OP_GET:
-        return get_decode(op, code, body);
-    case OP_RANGE:
-        return range_decode(op, code, body);
-    case OP_OPEN:
-        if (code || session_opened_decode(body.data, body.bytes, &opened))
-            return false;
-        op->value = opened.session;
-        return true;
-    case OP_KEEP_ALIVE:
-    case OP_CLOSE:
-        return code == CONCLAVE_OK && body.bytes == 0;
-    case OP_GRANT:
-    case OP_RENEW:
-        return lease_decode(op, code, body);
-    case OP_PUBLISH:
-        return publish_decode(op, code, body);
-    default:
-        return op_is_transaction(op) ? transaction_decode(op, code, body)
-                                     : outcome_decode(op, code, body);
-    }
 }

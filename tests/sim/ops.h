@@ -14,6 +14,7 @@
 #define TESTS_SIM_OPS_H
 
 #include "base/error.h"
+#include "codec/kv_txn.h"
 #include "raft/entries.h"
 #include "tests/sim/knobs.h"
 
@@ -22,15 +23,23 @@ enum op_kind {
     OP_DELETE,
     OP_DELETE_RANGE,
     OP_GET,
-    OP_RANGE, /* of all keys */
+    OP_RANGE, /* of all keys, or of some */
     OP_OPEN,  /* of sessions, as the next two */
     OP_KEEP_ALIVE,
     OP_CLOSE,
     OP_GRANT, /* of leases, as the next two */
     OP_RENEW,
     OP_REVOKE,
-    OP_CREATE, /* of the topic, as the next one */
-    OP_PUBLISH
+    OP_CREATE, /* of a topic, as the next ones */
+    OP_PUBLISH,
+    OP_TOPIC_DELETE,
+    OP_TOPIC_READ,
+    OP_TXN,     /* of several compares and steps */
+    OP_ENQUEUE, /* of queues, as the next ones */
+    OP_LEAVE,
+    OP_PROCLAIM,
+    OP_PLACE,
+    OP_QUEUE
 };
 
 enum op_state {
@@ -49,25 +58,60 @@ struct op_item {
     uint64_t value; /* the put that wrote it (its `first`); 0: there was no such key */
     uint64_t create_revision, mod_revision, version;
     uint64_t lease; /* that it ends with; 0: none */
+    uint64_t bytes; /* of the value */
+};
+
+/* A step of a transaction, given by what it is by itself. */
+struct op_step {
+    enum op_kind kind; /* PUT, DELETE, DELETE_RANGE, GET, RANGE, PUBLISH */
+    uint32_t cell, cell_end, pad;
+    uint64_t lease, ttl_ms;
+    bool previous; /* PUT, DELETE: the answer tells what was there */
+};
+
+struct op_compare {
+    enum kv_compare_what what;
+    enum kv_compare_how how;
+    uint32_t cell, pad;
+    uint64_t number; /* VALUE: which put wrote it, with `pad` bytes behind */
+};
+
+enum { SIM_COMPARES_MAX = 3, SIM_STEPS_MAX = 4 };
+
+struct op_txn {
+    uint32_t compare_count, then_count, otherwise_count;
+    struct op_compare compares[SIM_COMPARES_MAX];
+    struct op_step then[SIM_STEPS_MAX], otherwise[SIM_STEPS_MAX];
 };
 
 struct op {
     enum op_kind kind;
     enum op_state state;
     uint32_t client, node, incarnation;
-    uint32_t cell, cell_end; /* the key; of a DELETE_RANGE the first one and the one behind */
-    uint32_t pad;            /* PUT: bytes added to the value */
+    uint32_t cell, cell_end; /* the key; of a DELETE_RANGE the first one and the one behind; of a
+                                RANGE too, unless the end is 0: all. The topic, the queue */
+    uint32_t pad;            /* PUT, PUBLISH: bytes added to the value */
+    uint32_t limit;          /* RANGE, TOPIC_READ: items at most; 0: all. PUBLISH: messages */
     uint64_t epoch;          /* which request of its client it belongs to */
     uint64_t first;          /* the attempt that it repeats; its own number if it is the first */
     bool conditional;
     uint64_t condition; /* PUT, DELETE: the key's modify revision has to be this; 0: no such key.
                            PUBLISH: the sequence of the last message */
     uint64_t session, sequence, acknowledged; /* session 0: a plain command */
-    uint64_t lease;      /* PUT: that the key ends with, 0: none; RENEW, REVOKE */
-    uint64_t ttl_ms;     /* GRANT; PUT: the key has a lease of its own; 0: not */
-    uint64_t message_id; /* PUBLISH: duplicates are known by it; 0: none */
-    uint64_t max_age_us; /* GET, RANGE: need not show more than what was committed so long ago */
-    uint64_t taken_us;   /* reads: by the node, on its clock */
+    uint64_t lease;       /* PUT: that the key ends with, 0: none; RENEW, REVOKE */
+    uint64_t ttl_ms;      /* GRANT; PUT: the key has a lease of its own; 0: not */
+    uint64_t message_id;  /* PUBLISH: duplicates are known by it; 0: none */
+    uint64_t token;       /* LEAVE, PROCLAIM, PLACE: an entry of the queue */
+    uint64_t slots;       /* ENQUEUE */
+    uint64_t revision_at; /* GET, RANGE: as of then; 0: now */
+    uint64_t position;    /* TOPIC_READ: by what `start` says */
+    enum conclave_from start;
+    const struct op_txn *txn;       /* TXN; of the operations */
+    struct topic_settings settings; /* CREATE */
+    uint64_t max_age_us; /* reads: need not show more than what was committed so long ago */
+
+    /* What became of it: everything from here on. */
+    uint64_t taken_us; /* reads: by the node, on its clock */
 
     uint64_t invoked, finished;       /* ticks; finished 0: not answered */
     uint64_t invoked_us, finished_us; /* the same moments, by the true time */
@@ -81,7 +125,11 @@ struct op {
     uint64_t index;    /* OK: where the command stands; how much of the log the read saw */
     uint64_t revision; /* OK: of the store, after the command or as read */
     uint64_t value; /* OK: the outcome's number; OPEN: the session; GRANT, RENEW: the lease; CREATE:
-                      the topic's id; PUBLISH: the message's sequence, 0: there was one of its id */
+                      the topic's id; PUBLISH: the message's sequence, 0: there was one of its id;
+                      ENQUEUE, PROCLAIM, PLACE: the token; TXN: whether its compares held */
+    uint64_t awaited; /* OK: ENQUEUE, PLACE: the entry that has to go first; 0: it holds */
+    uint64_t content; /* OK: QUEUE, TOPIC_READ: a hash of what was read; RANGE: the keys covered */
+    uint64_t from, end;  /* OK: TOPIC_READ: the first message read, the one behind the last */
     uint64_t granted_ms; /* OK: GRANT, RENEW: its time */
     uint64_t reply;      /* OK: a hash over code and body; of the first attempt: of any answer */
     uint64_t committed;  /* index at which it was committed; 0: not known to be */
@@ -92,18 +140,29 @@ struct op {
 struct ops {
     struct op *items; /* items[number] */
     uint64_t count, capacity;
+    struct { /* of transactions; each by itself: operations point to them */
+        struct op_txn **items;
+        uint32_t count, capacity;
+    } txns;
 };
 
 /* `first` is set to the new number if it is 0. */
 uint64_t ops_add(struct ops *ops, struct op op);
 void ops_deinit(struct ops *ops);
 
+/* A transaction that operations may point to, all zero. */
+struct op_txn *ops_txn(struct ops *ops);
+
+/* The same once more: nothing has become of it. */
+struct op op_again(const struct op *op);
+
 static inline bool op_is_read(const struct op *op)
 {
-    return op->kind == OP_GET || op->kind == OP_RANGE;
+    return op->kind == OP_GET || op->kind == OP_RANGE || op->kind == OP_PLACE ||
+           op->kind == OP_QUEUE || op->kind == OP_TOPIC_READ;
 }
 
-/* True for what may change a key. */
+/* True for what may change a key, or the topic. Histories are searched without the others. */
 static inline bool op_is_write(const struct op *op)
 {
     return op->kind == OP_PUT || op->kind == OP_DELETE || op->kind == OP_DELETE_RANGE ||
@@ -132,17 +191,25 @@ static inline bool op_in_session(const struct op *op)
 /* True if cluster time has to be in the log before it. */
 static inline bool op_is_timed(const struct op *op)
 {
-    return op_in_session(op) || op->lease || op->ttl_ms;
+    return op_in_session(op) || op->lease || op->ttl_ms || op->kind >= OP_GRANT;
 }
 
 enum {
-    COMMAND_BYTES = 29,     /* of a put outside of sessions, without condition and pad */
-    COMMAND_BYTES_MAX = 130 /* of any command without pad, and of the clock before it */
+    COMMAND_BYTES = 29,      /* of a put outside of sessions, without condition and pad */
+    COMMAND_BYTES_MAX = 130, /* of a command without pad, and of the clock before it */
+    /* Of a batch of messages, of a transaction: what each part has beside its pad. */
+    COMMAND_PART_BYTES = 50,
+    COMMAND_PARTS_MAX = SIM_COMPARES_MAX + 2 * SIM_STEPS_MAX
 };
 
-/* The topic: how many messages back duplicates are known; how many of it are compared. */
+/* How many messages back duplicates of the plain topic are known; how many of each are compared. */
 enum { SIM_TOPIC_WINDOW = 5, SIM_TOPIC_TAIL = 16 };
-struct slice topic_name(void);
+
+/* Names of topics; SIM_TOPICS if it is none of theirs. Of queues. */
+struct slice topic_encode(uint32_t topic);
+uint32_t topic_decode(struct slice name);
+struct slice queue_encode(uint32_t queue);
+uint32_t queue_decode(struct slice name);
 
 /* The payload of an operation that goes into the log. One reference. */
 struct buf *command_encode(const struct op *op, uint64_t number);
@@ -156,10 +223,22 @@ struct buf *query_encode(const struct op *op);
 /* Takes an answer of the state machine apart. False: it is none to such an operation. */
 bool answer_decode(struct op *op, int code, struct slice body);
 
-/* A key's number; SIM_KEYS if it is none of theirs. */
+/* A hash over messages that are read, one after the other. */
+uint64_t op_message_hash(uint64_t hash, uint64_t sequence, uint64_t revision, uint64_t id,
+                         uint64_t value);
+
+/* A key, in a room of two bytes; its number, SIM_KEYS if it is none of theirs (or their end). */
+struct slice key_encode(uint32_t cell, uint8_t key[2]);
 uint32_t key_decode(struct slice key);
 
-/* The put that wrote the value; 0: none. */
+/* The value that a put wrote, so many bytes, in a room of SIM_VALUE_BYTES_MAX; the put that wrote a
+ * value, 0: none. A part of a command writes its own: part_number. */
+struct slice value_encode(uint64_t number, uint64_t bytes, uint8_t *room);
 uint64_t value_decode(struct slice value);
+
+static inline uint64_t part_number(uint64_t first, uint32_t part)
+{
+    return first | (uint64_t)part << 48;
+}
 
 #endif

@@ -39,7 +39,8 @@ enum sim_event_kind {
     SIM_WATCHER,  /* the watcher of this number (in `node`) does something */
     SIM_ASKED,    /* what watcher a says arrives: b = its operation, c = its id; ptr: a buf */
     SIM_TOLD,     /* a frame arrives at the watcher (in `node`): a = its id, ptr: a buf, or NULL */
-    SIM_CLOCK     /* the node, if it leads, may write cluster time into its log */
+    SIM_CLOCK,    /* the node, if it leads, may write cluster time into its log */
+    SIM_LOCKER    /* the client of this number (in `node`) that queues does something */
 };
 
 struct sim_event {

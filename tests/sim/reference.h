@@ -1,24 +1,27 @@
-/* tests/sim/reference.h - what the replicated state has to be: the rules for client sessions and
- * keys written down once more, as plainly as possible, and applied to the committed entries.
+/* tests/sim/reference.h - what the replicated state has to be: the rules for client sessions, keys,
+ * leases, transactions, queues and topics written down once more, as plainly as possible, and
+ * applied to the committed entries.
  *
  * It shares no code with machine/ but the wire forms. For every index it says which answer a
- * command gets, to the byte, and what the whole state is after it, as hashes. Limits are small
- * arrays and everything is searched from the front: it has no batches, no store, no restarts. One
- * thread. */
+ * command gets, to the byte, and what the whole state is after it, as hashes; and of any earlier
+ * revision what the keys were. Limits are small arrays and everything is searched from the front:
+ * it has no batches, no store, no restarts. One thread. */
 #ifndef TESTS_SIM_REFERENCE_H
 #define TESTS_SIM_REFERENCE_H
 
+#include "base/pack.h"
+#include "codec/coord.h"
+#include "codec/kv.h"
+#include "codec/topic.h"
 #include "machine/session_table.h"
 #include "raft/entries.h"
 #include "tests/sim/knobs.h"
 
-enum { REFERENCE_BODY_BYTES = 48 };
-
 struct reference_reply {
     bool refused; /* by the sessions: the machine is not asked */
     int code;
-    uint32_t bytes;
-    uint8_t body[REFERENCE_BODY_BYTES];
+    uint64_t bytes;
+    uint64_t body; /* a hash; reference_body_hash */
 };
 
 /* What the sessions made of an entry. */
@@ -38,6 +41,7 @@ struct reference_entry {
     enum reference_verdict verdict;
     uint64_t original; /* REPEATED: the index that applied it */
     uint64_t reply;    /* hash of the answer; 0: none */
+    uint64_t revision; /* after it */
     uint64_t keys;     /* hash of all keys and the revision, after it */
     uint64_t sessions; /* hash of all sessions and the clock, after it */
 };
@@ -57,8 +61,18 @@ struct reference_session {
 
 struct reference_key {
     uint64_t value;                                  /* hash of its bytes */
+    uint64_t number, bytes;                          /* what the bytes are: value_encode */
     uint64_t create_revision, mod_revision, version; /* version 0: there is no such key */
     uint64_t lease;                                  /* that it ends with; 0: none */
+};
+
+/* One change of a key, or of an entry of a queue. */
+struct reference_change {
+    uint64_t revision;
+    uint32_t cell;               /* SIM_KEYS and more: that queue's */
+    uint64_t token;              /* of a queue's entry */
+    uint64_t value;              /* hash of what is there now; 0: it is gone */
+    struct reference_key before; /* a key */
 };
 
 struct reference_lease {
@@ -72,32 +86,71 @@ struct reference_lease {
 struct reference_end {
     struct reference_lease lease;
     uint64_t keys;
+    uint64_t places; /* of them in queues, with others behind */
 };
 
 /* The command at hand: when it was proposed. */
 struct reference_at {
-    uint64_t from_us, term;
+    uint64_t from_us, term, index;
+};
+
+/* An entry of a queue; it stays here when it is gone. */
+struct reference_place {
+    uint32_t queue;
+    uint64_t token, slots, lease;
+    uint64_t mod_revision, version;
+    uint64_t value;                  /* hash of its bytes */
+    uint64_t entered, granted, gone; /* the index at which it came, held, and went; 0: not yet */
 };
 
 struct reference_message {
     uint64_t sequence, revision, id;
     uint64_t value; /* hash of its bytes */
+    uint64_t time_ms, term;
+};
+
+/* What one publish brought, to be given up together. */
+struct reference_block {
+    uint64_t first, end, bytes, time_ms;
+};
+
+/* A topic; it stays here when it is deleted, and one of its name that is made anew is another. */
+struct reference_topic {
+    uint32_t name;
+    uint64_t id;
+    uint64_t deleted; /* as of this revision; 0: it is there */
+    struct topic_settings settings;
+    uint64_t first, end, bytes;
+    RAFT_LIST(struct reference_message, messages); /* all that there ever were */
+    RAFT_LIST(struct reference_block, blocks);
+    uint32_t head; /* the oldest block that is kept */
+};
+
+/* Situations that are worth counting. */
+struct reference_counts {
+    uint64_t ended_by_limit, ended_by_time, swept; /* sessions, sessions, answers */
+    uint64_t then, otherwise, refused;             /* transactions */
+    uint64_t published_with_keys;                  /* and by how many of them */
+    uint64_t duplicates, duplicates_later;         /* of messages; in a later term */
+    uint64_t trimmed;                              /* blocks */
+    uint64_t handed_on;                            /* places that held because one ended */
 };
 
 struct reference {
     struct session_limits limits;
     uint64_t revision, clock_ms, commands, slots;
     struct reference_key keys[SIM_KEYS];
-    uint64_t gone[SIM_KEYS]; /* the revision at which the key was deleted last */
+    RAFT_LIST(struct reference_change, changes); /* all that there ever were */
     uint64_t last_lease;
-    uint64_t topic; /* its id; 0: there is none yet */
-    RAFT_LIST(struct reference_message, messages);
+    RAFT_LIST(struct reference_topic, topics);     /* by rising id */
+    RAFT_LIST(struct reference_place, places);     /* by rising token */
     RAFT_LIST(struct reference_lease, leases);     /* by rising id */
     RAFT_LIST(struct reference_end, ends);         /* with the last entry applied */
     RAFT_LIST(struct reference_session, sessions); /* the one used longest ago first */
     RAFT_LIST(struct reference_entry, entries);    /* items[index]; item 0 is the empty state */
+    uint32_t places_from;                          /* all before are gone */
     struct reference_at at;
-    uint64_t ended_by_limit, ended_by_time, swept; /* sessions, sessions, answers */
+    struct reference_counts counts;
 };
 
 void reference_init(struct reference *reference, const struct session_limits *limits);
@@ -117,8 +170,29 @@ void reference_apply_from(struct reference *reference, const struct raft_entry *
 /* What is known of an index that was applied. */
 const struct reference_entry *reference_at(const struct reference *reference, uint64_t index);
 
-/* The hash of an answer. */
+/* The hash of an answer; of its body. */
 uint64_t reference_reply_hash(bool refused, int code, const void *body, size_t bytes);
+uint64_t reference_body_hash(const void *body, size_t bytes);
+
+/* The keys as they were at a revision. */
+void reference_keys_at(const struct reference *reference, uint64_t revision,
+                       struct reference_key ret[SIM_KEYS]);
+
+/* The topic of this name as of a revision; NULL: there was none. */
+const struct reference_topic *reference_topic_at(const struct reference *reference, uint32_t name,
+                                                 uint64_t revision);
+const struct reference_topic *reference_topic_of(const struct reference *reference, uint64_t id);
+
+/* The first message that can be read. */
+uint64_t reference_topic_first(const struct reference *reference,
+                               const struct reference_topic *topic);
+
+/* NULL: there never was such a place. */
+const struct reference_place *reference_place_of(const struct reference *reference, uint64_t token);
+
+/* What the place waits for as of an index; 0: it holds. It was there then. */
+uint64_t reference_place_awaits(const struct reference *reference,
+                                const struct reference_place *place, uint64_t index);
 
 /* --- The state as hashes, folded in this order by whoever has one ------------------------------
  */
@@ -128,30 +202,72 @@ struct reference_fold {
 };
 
 void fold_key(struct reference_fold *fold, uint32_t cell, const struct reference_key *key);
+void fold_topic(struct reference_fold *fold, uint64_t id, uint64_t first, uint64_t end);
 void fold_message(struct reference_fold *fold, const struct reference_message *message);
+void fold_place(struct reference_fold *fold, const struct reference_place *place);
 void fold_lease(struct reference_fold *fold, uint64_t id, uint64_t ttl_ms, uint64_t left_ms,
                 uint64_t keys);
 void fold_session(struct reference_fold *fold, const struct reference_session *session);
+/* `body`: reference_body_hash. */
 void fold_slot(struct reference_fold *fold, uint64_t sequence, bool forgotten, int code,
-               const void *body, size_t bytes);
+               uint64_t body);
 void fold_number(struct reference_fold *fold, uint64_t number);
 uint64_t reference_value_hash(struct slice value);
 
-/* --- reference_topic.c: for reference.c --------------------------------------------------------
+/* --- Between the files of the reference --------------------------------------------------------
  */
 
-/* A command about the topic. */
-struct reference_reply reference_topic_apply(struct reference *reference, struct slice bytes);
+/* An answer whose body is packed; takes the pack. */
+struct reference_reply reference_reply_take(int code, struct pack *pack);
 
-void reference_topic_fold(struct reference_fold *fold, const struct reference *reference);
-
-/* An answer of two numbers. */
+/* An answer of two numbers; one of the revision alone. */
 struct reference_reply reference_outcome(int code, uint64_t revision, uint64_t value);
+struct reference_reply reference_revision_alone(int code, uint64_t revision);
 
-/* --- reference_leases.c: for reference.c -------------------------------------------------------
- */
+/* reference_sessions.c: an entry of the sessions. */
+struct reference_reply reference_session_apply(struct reference *reference, uint64_t index,
+                                               struct slice payload, struct reference_entry *entry);
 
-/* NULL: there is no such lease. */
+/* reference_keys.c: any command of the machine. */
+struct reference_reply reference_command_apply(struct reference *reference, struct slice bytes);
+
+/* A key is put, or deleted, as of a revision; nothing happens if there is no key to delete. */
+void reference_put(struct reference *reference, const struct kv_command *command,
+                   uint64_t revision);
+void reference_erase(struct reference *reference, uint32_t cell, uint64_t revision);
+
+/* The bytes of a value, in a room of SIM_VALUE_BYTES_MAX; an item with them. */
+struct kv_item reference_item(const struct reference *reference, uint32_t cell, uint8_t *key,
+                              uint8_t *value);
+
+/* Whether a put may have the lease that it wants; 0: none. */
+bool reference_lease_fits(struct reference *reference, uint64_t id);
+
+void reference_change_add(struct reference *reference, struct reference_change change);
+
+/* reference_txn.c */
+struct reference_reply reference_txn_apply(struct reference *reference, const struct kv_txn *txn);
+
+/* reference_queue.c: a command about queues. */
+struct reference_reply reference_queue_apply(struct reference *reference, struct slice bytes);
+void reference_queues_fold(struct reference_fold *fold, const struct reference *reference);
+
+/* How many places there are of a lease; they go, as of a revision. */
+uint64_t reference_places_held(const struct reference *reference, uint64_t lease);
+void reference_places_end(struct reference *reference, uint64_t lease, uint64_t revision);
+
+/* reference_topic.c: a command about topics. */
+struct reference_reply reference_topic_apply(struct reference *reference, struct slice bytes);
+void reference_topics_fold(struct reference_fold *fold, const struct reference *reference);
+
+/* NULL: there is none. */
+struct reference_topic *reference_topic_find(struct reference *reference, struct slice name);
+
+/* Publishes what is new, as of a revision; the answer's body is packed. How many were new. */
+uint64_t reference_publish(struct reference *reference, struct reference_topic *topic,
+                           struct topic_messages messages, uint64_t revision, struct pack *pack);
+
+/* reference_leases.c. NULL: there is no such lease. */
 struct reference_lease *reference_lease(struct reference *reference, uint64_t id);
 
 struct reference_lease *reference_grant(struct reference *reference, uint64_t ttl_ms, bool of_key);
@@ -162,11 +278,9 @@ void reference_lease_begin(struct reference *reference, struct reference_lease *
 /* The key is gone, or has another lease from now on. */
 void reference_key_lease(struct reference *reference, struct reference_key *key, uint64_t lease);
 
-/* Ends the lease and its keys, as one revision at most; how many there were. */
-uint64_t reference_lease_end(struct reference *reference, uint64_t id);
-
-/* The key is deleted, as of a revision. */
-void reference_erase(struct reference *reference, uint32_t cell, uint64_t revision);
+/* A command about leases. */
+struct reference_reply reference_lease_apply(struct reference *reference,
+                                             const struct kv_command *command);
 
 /* Cluster time has passed: whatever is due ends, in the order of the deadlines. */
 void reference_expire(struct reference *reference);

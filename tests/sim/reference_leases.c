@@ -2,6 +2,7 @@
 #include "tests/sim/reference.h"
 
 #include "base/list.h"
+#include "codec/kv_lease.h"
 
 #include <string.h>
 
@@ -28,7 +29,7 @@ static uint64_t held(const struct reference *reference, uint64_t id)
     uint64_t count = 0;
     for (uint32_t i = 0; i < SIM_KEYS; i++)
         count += reference->keys[i].version && reference->keys[i].lease == id;
-    return count;
+    return count + reference_places_held(reference, id);
 }
 
 void reference_leases_fold(struct reference_fold *fold, const struct reference *reference)
@@ -77,16 +78,8 @@ void reference_key_lease(struct reference *reference, struct reference_key *key,
     key->lease = lease;
 }
 
-void reference_erase(struct reference *reference, uint32_t cell, uint64_t revision)
-{
-    struct reference_key *key = &reference->keys[cell];
-    if (key->version)
-        reference->gone[cell] = revision;
-    reference_key_lease(reference, key, 0);
-    *key = (struct reference_key){0};
-}
-
-uint64_t reference_lease_end(struct reference *reference, uint64_t id)
+/* Ends the lease with its keys and places, as one revision at most; how many there were. */
+static uint64_t lease_end(struct reference *reference, uint64_t id)
 {
     uint64_t deleted = held(reference, id);
     reference->revision += deleted > 0;
@@ -94,8 +87,36 @@ uint64_t reference_lease_end(struct reference *reference, uint64_t id)
         if (reference->keys[i].version && reference->keys[i].lease == id)
             reference_erase(reference, i, reference->revision);
     }
+    reference_places_end(reference, id, reference->revision);
     lease_remove(reference, id);
     return deleted;
+}
+
+static struct reference_reply lease_reply(const struct reference *reference,
+                                          const struct reference_lease *lease)
+{
+    struct pack pack;
+    pack_init(&pack, 0);
+    kv_lease_answer_pack(&pack, &(struct kv_lease_answer){.revision = reference->revision,
+                                                          .lease = lease->id,
+                                                          .ttl_ms = lease->ttl_ms});
+    return reference_reply_take(CONCLAVE_OK, &pack);
+}
+
+struct reference_reply reference_lease_apply(struct reference *reference,
+                                             const struct kv_command *command)
+{
+    if (command->opcode == KV_LEASE_GRANT)
+        return lease_reply(reference, reference_grant(reference, command->ttl_ms, false));
+    struct reference_lease *lease = reference_lease(reference, command->lease);
+    if (!lease)
+        return reference_revision_alone(CONCLAVE_LEASE_EXPIRED, reference->revision);
+    if (command->opcode == KV_LEASE_REVOKE) {
+        uint64_t deleted = lease_end(reference, command->lease);
+        return reference_outcome(CONCLAVE_OK, reference->revision, deleted);
+    }
+    reference_lease_begin(reference, lease);
+    return lease_reply(reference, lease);
 }
 
 /* By deadline, and by id if those are equal. NULL: none is due. */
@@ -115,7 +136,8 @@ void reference_expire(struct reference *reference)
 {
     for (const struct reference_lease *due; (due = first_due(reference));) {
         struct reference_end end = {.lease = *due};
-        end.keys = reference_lease_end(reference, end.lease.id);
+        end.places = reference_places_held(reference, end.lease.id);
+        end.keys = lease_end(reference, end.lease.id);
         LIST_RESERVE(&reference->ends);
         reference->ends.items[reference->ends.count++] = end;
     }

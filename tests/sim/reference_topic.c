@@ -1,13 +1,18 @@
-/* The topic, in the rules written down once more: what is published, in which order, and what was
- * there before. */
-#include "tests/sim/reference.h"
-
+/* Topics, in the rules written down once more: what is published, in which order, what was there
+ * before, and what is kept. */
 #include "base/fatal.h"
 #include "base/list.h"
-#include "codec/topic.h"
 #include "tests/sim/ops.h"
+#include "tests/sim/reference.h"
 
 #include <string.h>
+
+enum {
+    BLOCK_BYTES = 24,         /* what a publish costs in bytes that count */
+    MESSAGE_BYTES = 5,        /* and each of its messages, beside data and id */
+    BLOCKS_TRIMMED = 16 + 2,  /* that go with a publish, at most */
+    BATCH_MAX = SIM_BATCH_MAX /* messages */
+};
 
 void fold_message(struct reference_fold *fold, const struct reference_message *message)
 {
@@ -17,74 +22,250 @@ void fold_message(struct reference_fold *fold, const struct reference_message *m
     fold_number(fold, message->value);
 }
 
-/* All that is older was compared when it was new. */
-void reference_topic_fold(struct reference_fold *fold, const struct reference *reference)
+void fold_topic(struct reference_fold *fold, uint64_t id, uint64_t first, uint64_t end)
 {
-    uint32_t count = reference->messages.count;
-    fold_number(fold, reference->topic);
-    fold_number(fold, count);
-    for (uint32_t i = count > SIM_TOPIC_TAIL ? count - SIM_TOPIC_TAIL : 0; i < count; i++)
-        fold_message(fold, &reference->messages.items[i]);
+    fold_number(fold, id);
+    fold_number(fold, first);
+    fold_number(fold, end);
 }
 
-/* The sequence of the last message with that id, if it is not too far back; 0: none. */
-static uint64_t duplicate_of(const struct reference *reference, uint64_t id)
+static bool is_too_old(const struct reference *reference, const struct reference_topic *topic,
+                       const struct reference_block *block)
 {
-    uint64_t end = reference->messages.count + 1;
-    for (uint32_t i = reference->messages.count; id > 0 && i-- > 0;) {
-        const struct reference_message *message = &reference->messages.items[i];
-        if (message->id == id)
-            return message->sequence + SIM_TOPIC_WINDOW >= end ? message->sequence : 0;
+    uint64_t age_ms = topic->settings.age_ms;
+    return age_ms && block->time_ms + age_ms <= reference->clock_ms;
+}
+
+uint64_t reference_topic_first(const struct reference *reference,
+                               const struct reference_topic *topic)
+{
+    for (uint32_t i = topic->head; i < topic->blocks.count; i++) {
+        const struct reference_block *block = &topic->blocks.items[i];
+        if (!is_too_old(reference, topic, block))
+            return block->first > topic->first ? block->first : topic->first;
+    }
+    return topic->end;
+}
+
+/* All that is older was compared when it was new. */
+void reference_topics_fold(struct reference_fold *fold, const struct reference *reference)
+{
+    for (uint32_t name = 0; name < SIM_TOPICS; name++) {
+        const struct reference_topic *topic = reference_topic_at(reference, name, UINT64_MAX);
+        if (!topic)
+            continue;
+        uint64_t first = reference_topic_first(reference, topic), end = topic->end;
+        fold_topic(fold, topic->id, first, end);
+        for (uint64_t at = end > first + SIM_TOPIC_TAIL ? end - SIM_TOPIC_TAIL : first; at < end;
+             at++)
+            fold_message(fold, &topic->messages.items[at - 1]);
+    }
+}
+
+/* --- Which one -------------------------------------------------------------------------------- */
+
+const struct reference_topic *reference_topic_of(const struct reference *reference, uint64_t id)
+{
+    for (uint32_t i = 0; i < reference->topics.count; i++)
+        if (reference->topics.items[i].id == id)
+            return &reference->topics.items[i];
+    return NULL;
+}
+
+const struct reference_topic *reference_topic_at(const struct reference *reference, uint32_t name,
+                                                 uint64_t revision)
+{
+    for (uint32_t i = reference->topics.count; i-- > 0;) {
+        const struct reference_topic *topic = &reference->topics.items[i];
+        if (topic->name == name && topic->id <= revision &&
+            (topic->deleted == 0 || topic->deleted > revision))
+            return topic;
+    }
+    return NULL;
+}
+
+struct reference_topic *reference_topic_find(struct reference *reference, struct slice name)
+{
+    uint32_t number = topic_decode(name);
+    for (uint32_t i = reference->topics.count; i-- > 0;) {
+        struct reference_topic *topic = &reference->topics.items[i];
+        if (topic->name == number && topic->deleted == 0)
+            return topic;
+    }
+    return NULL;
+}
+
+/* --- Publishing ------------------------------------------------------------------------------- */
+
+/* The sequence of the last message with that id, if it is within the window; 0: none. */
+static uint64_t duplicate_of(const struct reference *reference, const struct reference_topic *topic,
+                             uint64_t id)
+{
+    for (uint32_t i = topic->messages.count; id > 0 && i-- > 0;) {
+        const struct reference_message *message = &topic->messages.items[i];
+        if (message->id != id)
+            continue;
+        bool within = reference->clock_ms < message->time_ms + topic->settings.dedup_ms &&
+                      message->sequence + topic->settings.dedup_count >= topic->end;
+        return within ? message->sequence : 0;
     }
     return 0;
 }
 
-static struct reference_reply published(const struct reference *reference, uint64_t duplicate)
+/* What goes by retention, the oldest first. */
+static void trim(struct reference *reference, struct reference_topic *topic)
 {
-    struct reference_reply reply = {.code = CONCLAVE_OK};
-    struct topic_published answer = {.revision = reference->revision,
-                                     .first = reference->messages.count + (duplicate > 0),
-                                     .count = duplicate == 0,
-                                     .duplicate_count = duplicate > 0};
-    struct pack pack;
-    pack_init(&pack, 0);
-    topic_published_pack(&pack, &answer, &(struct topic_duplicate){.sequence = duplicate});
-    ASSERT(pack.bytes <= sizeof reply.body);
-    memcpy(reply.body, pack.buf->data, pack.bytes);
-    reply.bytes = (uint32_t)pack.bytes;
-    pack_deinit(&pack);
-    return reply;
+    const struct topic_settings *settings = &topic->settings;
+    if (settings->count_max && topic->end - topic->first > settings->count_max)
+        topic->first = topic->end - settings->count_max;
+    for (int i = 0; i < BLOCKS_TRIMMED && topic->head < topic->blocks.count; i++) {
+        const struct reference_block *block = &topic->blocks.items[topic->head];
+        bool too_many = settings->bytes_max && topic->bytes > settings->bytes_max &&
+                        topic->head + 1 < topic->blocks.count;
+        if (block->end > topic->first && !too_many && !is_too_old(reference, topic, block))
+            return;
+        topic->bytes -= block->bytes;
+        if (topic->first < block->end)
+            topic->first = block->end;
+        topic->head++;
+        reference->counts.trimmed++;
+    }
 }
 
-static struct reference_reply publish(struct reference *reference, struct topic_command *command)
+static uint64_t id_of(const struct topic_message *message)
 {
-    struct topic_message message = topic_messages_next(&command->messages);
-    uint64_t id = message.id.bytes ? message.id.data[0] : 0;
-    uint64_t last = reference->messages.count, duplicate = duplicate_of(reference, id);
-    ASSERT(command->messages.count == 1);
-    if (command->expected && command->expect != last && duplicate == 0)
-        return reference_outcome(CONCLAVE_COMPARE_FAILED, reference->revision, last);
-    if (duplicate == 0) {
-        LIST_RESERVE(&reference->messages);
-        reference->messages.items[reference->messages.count++] =
-            (struct reference_message){.sequence = last + 1,
-                                       .revision = ++reference->revision,
-                                       .id = id,
-                                       .value = reference_value_hash(message.data)};
+    return message->id.bytes ? message->id.data[0] : 0;
+}
+
+/* A batch, sorted out. */
+struct sorted {
+    struct topic_message fresh[BATCH_MAX];
+    struct topic_duplicate duplicates[BATCH_MAX];
+    uint32_t fresh_count, duplicate_count;
+};
+
+/* The first of those with one id is published, unless there was one before. */
+static void sort_out(const struct reference *reference, const struct reference_topic *topic,
+                     struct topic_messages messages, struct sorted *sorted)
+{
+    ASSERT(messages.count <= BATCH_MAX);
+    *sorted = (struct sorted){0};
+    for (uint32_t place = 0; place < messages.count; place++) {
+        struct topic_message message = topic_messages_next(&messages);
+        uint64_t id = topic->settings.dedup_ms ? id_of(&message) : 0;
+        uint64_t sequence = duplicate_of(reference, topic, id);
+        for (uint32_t i = 0; id > 0 && i < sorted->fresh_count; i++)
+            if (id_of(&sorted->fresh[i]) == id)
+                sequence = topic->end + i;
+        if (sequence)
+            sorted->duplicates[sorted->duplicate_count++] =
+                (struct topic_duplicate){place, sequence};
+        else
+            sorted->fresh[sorted->fresh_count++] = message;
     }
-    return published(reference, duplicate);
+}
+
+static void append(struct reference *reference, struct reference_topic *topic,
+                   const struct sorted *sorted, uint64_t revision)
+{
+    struct reference_block block = {.first = topic->end,
+                                    .bytes = BLOCK_BYTES,
+                                    .time_ms =
+                                        reference->clock_ms + reference->limits.clock_lag_ms};
+    for (uint32_t i = 0; i < sorted->fresh_count; i++) {
+        const struct topic_message *message = &sorted->fresh[i];
+        block.bytes += MESSAGE_BYTES + message->id.bytes + message->data.bytes;
+        LIST_RESERVE(&topic->messages);
+        topic->messages.items[topic->messages.count++] =
+            (struct reference_message){.sequence = topic->end++,
+                                       .revision = revision,
+                                       .id = id_of(message),
+                                       .value = reference_value_hash(message->data),
+                                       .time_ms = block.time_ms,
+                                       .term = reference->at.term};
+    }
+    block.end = topic->end;
+    topic->bytes += block.bytes;
+    LIST_RESERVE(&topic->blocks);
+    topic->blocks.items[topic->blocks.count++] = block;
+    trim(reference, topic);
+}
+
+uint64_t reference_publish(struct reference *reference, struct reference_topic *topic,
+                           struct topic_messages messages, uint64_t revision, struct pack *pack)
+{
+    struct sorted sorted;
+    sort_out(reference, topic, messages, &sorted);
+    reference->counts.duplicates += sorted.duplicate_count;
+    for (uint32_t i = 0; i < sorted.duplicate_count; i++) {
+        uint64_t sequence = sorted.duplicates[i].sequence;
+        reference->counts.duplicates_later +=
+            sequence < topic->end && topic->messages.items[sequence - 1].term < reference->at.term;
+    }
+    struct topic_published answer = {.revision =
+                                         sorted.fresh_count ? revision : reference->revision,
+                                     .first = topic->end,
+                                     .count = sorted.fresh_count,
+                                     .duplicate_count = sorted.duplicate_count};
+    if (sorted.fresh_count)
+        append(reference, topic, &sorted, revision);
+    topic_published_pack(pack, &answer, sorted.duplicates);
+    return sorted.fresh_count;
+}
+
+/* --- Commands --------------------------------------------------------------------------------- */
+
+static struct reference_reply publish(struct reference *reference, struct reference_topic *topic,
+                                      const struct topic_command *command)
+{
+    struct sorted sorted;
+    struct pack pack;
+    sort_out(reference, topic, command->messages, &sorted);
+    if (command->expected && command->expect != topic->end - 1 && sorted.fresh_count)
+        return reference_outcome(CONCLAVE_COMPARE_FAILED, reference->revision, topic->end - 1);
+    pack_init(&pack, 0);
+    uint64_t revision = reference->revision + 1;
+    if (reference_publish(reference, topic, command->messages, revision, &pack))
+        reference->revision = revision;
+    return reference_reply_take(CONCLAVE_OK, &pack);
+}
+
+static struct reference_reply create(struct reference *reference,
+                                     const struct topic_command *command)
+{
+    const struct reference_topic *topic = reference_topic_find(reference, command->name);
+    if (topic) {
+        const struct topic_settings *a = &topic->settings, *b = &command->settings;
+        bool same = a->count_max == b->count_max && a->bytes_max == b->bytes_max &&
+                    a->age_ms == b->age_ms && a->dedup_ms == b->dedup_ms &&
+                    a->dedup_count == b->dedup_count;
+        return reference_outcome(same ? CONCLAVE_OK : CONCLAVE_EXISTS, reference->revision,
+                                 topic->id);
+    }
+    LIST_RESERVE(&reference->topics);
+    reference->topics.items[reference->topics.count++] =
+        (struct reference_topic){.name = topic_decode(command->name),
+                                 .id = ++reference->revision,
+                                 .settings = command->settings,
+                                 .first = 1,
+                                 .end = 1};
+    return reference_outcome(CONCLAVE_OK, reference->revision, reference->revision);
 }
 
 struct reference_reply reference_topic_apply(struct reference *reference, struct slice bytes)
 {
     struct topic_command command;
     ASSERT(topic_command_decode(bytes.data, bytes.bytes, &command) == CONCLAVE_OK);
-    if (command.opcode == TOPIC_CREATE) {
-        if (reference->topic == 0)
-            reference->topic = ++reference->revision;
-        return reference_outcome(CONCLAVE_OK, reference->revision, reference->topic);
+    struct reference_topic *topic = reference_topic_find(reference, command.name);
+    switch (command.opcode) {
+    case TOPIC_CREATE:
+        return create(reference, &command);
+    case TOPIC_DELETE:
+        if (topic)
+            topic->deleted = ++reference->revision;
+        return reference_outcome(CONCLAVE_OK, reference->revision, topic != NULL);
+    default:
+        return topic ? publish(reference, topic, &command)
+                     : reference_outcome(CONCLAVE_NOT_FOUND, reference->revision, 0);
     }
-    if (reference->topic == 0)
-        return reference_outcome(CONCLAVE_NOT_FOUND, reference->revision, 0);
-    return publish(reference, &command);
 }

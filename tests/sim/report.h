@@ -161,7 +161,28 @@
     X(WATCH_AGAIN, "watches that went on elsewhere")                                    \
     X(WATCH_LOST, "frames to watchers lost")                                            \
     X(WATCH_STATE, "states told to watchers")                                           \
-    X(WATCH_ASKED, "progress marks that were asked for")
+    X(WATCH_ASKED, "progress marks that were asked for")                                \
+    X(TXN_THEN, "transactions whose compares held")                                     \
+    X(TXN_ELSE, "transactions whose compares did not hold")                             \
+    X(TXN_REFUSED, "transactions refused for one of their steps")                       \
+    X(TXN_PUBLISHED, "transactions that changed keys and published")                    \
+    X(READ_PAST, "reads of an earlier revision")                                        \
+    X(TOPIC_READ, "reads of messages")                                                  \
+    X(TOPIC_TRIMMED, "publishes given up by retention")                                 \
+    X(TOPIC_DELETED, "topics deleted")                                                  \
+    X(DUPLICATE_LATER, "duplicates known under a later leader")                         \
+    X(SUBSCRIBED, "subscriptions to topics begun")                                      \
+    X(SUBSCRIPTION_MOVED, "subscriptions to topics that went on elsewhere")             \
+    X(SUBSCRIPTION_MESSAGE, "messages told to subscribers")                             \
+    X(SUBSCRIPTION_GAP, "gaps told to subscribers")                                     \
+    X(SUBSCRIPTION_DELETED, "topics deleted under a subscriber")                        \
+    X(LOCK_HELD, "places in queues that hold, as their clients know")                   \
+    X(LOCK_WAITED, "clients that wait in queues")                                       \
+    X(LOCK_HANDED, "places that hold since another one went")                           \
+    X(LOCK_EXPIRED, "places that went with the time of their lease")                    \
+    X(LOCK_LOST, "places lost by their clients")                                        \
+    X(LOCK_FENCED, "holders that came too late with an old token")                      \
+    X(LOCK_DIED, "clients that died with a place in a queue")
 
 enum sim_mark {
 #define SIM_MARK_ENUM(name, text) SIM_MARK_##name,

@@ -10,6 +10,7 @@
 #include "tests/sim/ops.h"
 #include "tests/sim/reference.h"
 
+#include <endian.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,6 +141,11 @@ struct feed store_feed(struct store *store)
     return kv_watch_feed(store->kv);
 }
 
+struct feed store_topic_feed(struct store *store)
+{
+    return kv_topic_feed(store->kv);
+}
+
 const struct conclave_reply_sink *store_query(struct store *store, struct slice query)
 {
     reply_sink_clear(&store->answer);
@@ -169,10 +175,10 @@ static bool leases_fold(struct store *store, struct reference_fold *fold)
 }
 
 static const struct conclave_reply_sink *topic_query(struct store *store, enum topic_opcode opcode,
-                                                     uint64_t position)
+                                                     uint32_t topic, uint64_t position)
 {
     const struct topic_query query = {.opcode = opcode,
-                                      .name = topic_name(),
+                                      .name = topic_encode(topic),
                                       .start = CONCLAVE_FROM_SEQUENCE,
                                       .position = position};
     struct pack pack;
@@ -184,25 +190,22 @@ static const struct conclave_reply_sink *topic_query(struct store *store, enum t
     return told;
 }
 
-/* Its newest messages, and how many there are. */
-static bool topic_fold(struct store *store, struct reference_fold *fold)
+/* What it keeps, and its newest messages. */
+static bool topic_fold(struct store *store, struct reference_fold *fold, uint32_t topic)
 {
     uint64_t revision, clock_ms;
     struct topic_info info;
     struct topic_read_answer answer;
-    const struct conclave_reply_sink *told = topic_query(store, TOPIC_INFO, 0);
-    if (told->code == CONCLAVE_NOT_FOUND) {
-        fold_number(fold, 0);
-        fold_number(fold, 0);
+    const struct conclave_reply_sink *told = topic_query(store, TOPIC_INFO, topic, 0);
+    if (told->code == CONCLAVE_NOT_FOUND)
         return true;
-    }
     if (told->code != CONCLAVE_OK ||
         topic_info_answer_decode(told->body->data, told->body->bytes, &revision, &clock_ms, &info))
         return false;
-    fold_number(fold, info.id);
-    fold_number(fold, info.end - 1);
-    uint64_t from = info.end > SIM_TOPIC_TAIL + 1 ? info.end - SIM_TOPIC_TAIL : 1;
-    told = topic_query(store, TOPIC_READ, from);
+    uint64_t first = info.first, end = info.end;
+    fold_topic(fold, info.id, first, end);
+    told = topic_query(store, TOPIC_READ, topic,
+                       end > first + SIM_TOPIC_TAIL ? end - SIM_TOPIC_TAIL : first);
     if (told->code != CONCLAVE_OK ||
         topic_read_answer_begin(told->body->data, told->body->bytes, &answer))
         return false;
@@ -213,7 +216,55 @@ static bool topic_fold(struct store *store, struct reference_fold *fold)
                                .revision = item.revision,
                                .id = item.message.id.bytes ? item.message.id.data[0] : 0,
                                .value = reference_value_hash(item.message.data)});
-    return answer.first == 1;
+    return answer.first == first && answer.end == end;
+}
+
+static bool topics_fold(struct store *store, struct reference_fold *fold)
+{
+    bool good = true;
+    for (uint32_t i = 0; good && i < SIM_TOPICS; i++)
+        good = topic_fold(store, fold, i);
+    return good;
+}
+
+/* The keys of a space. False: they cannot be read. */
+static bool keys_range(struct store *store, uint64_t space, struct kv_range_answer *ret)
+{
+    struct pack pack;
+    pack_init(&pack, 0);
+    kv_query_pack(
+        &pack, &(struct kv_query){.opcode = KV_RANGE, .bounds = {.no_end = true}, .space = space});
+    const struct conclave_reply_sink *told =
+        store_query(store, (struct slice){pack.buf->data, pack.bytes});
+    pack_deinit(&pack);
+    return told->code == CONCLAVE_OK &&
+           kv_range_answer_begin(told->body->data, told->body->bytes, ret) == CONCLAVE_OK;
+}
+
+/* A key of a queue: its name, a zero byte, the token. */
+static bool queues_fold(struct store *store, struct reference_fold *fold)
+{
+    struct kv_range_answer answer;
+    struct kv_item item;
+    if (!keys_range(store, 1, &answer))
+        return false;
+    while (kv_range_answer_next(&answer, &item) == 1) {
+        uint64_t token;
+        if (item.key.bytes != 2 + sizeof token)
+            return false;
+        memcpy(&token, item.key.data + 2, sizeof token);
+        token = be64toh(token);
+        if (item.create_revision != token)
+            return false;
+        fold_place(
+            fold, &(struct reference_place){.queue = queue_decode((struct slice){item.key.data, 1}),
+                                            .token = token,
+                                            .lease = item.lease,
+                                            .mod_revision = item.mod_revision,
+                                            .version = item.version,
+                                            .value = reference_value_hash(item.value)});
+    }
+    return true;
 }
 
 uint64_t store_due_ms(const struct store *store)
@@ -225,14 +276,8 @@ uint64_t store_due_ms(const struct store *store)
 
 uint64_t store_keys_hash(struct store *store)
 {
-    static const struct op all = {.kind = OP_RANGE};
-    struct buf *query = query_encode(&all);
-    const struct conclave_reply_sink *told =
-        store_query(store, (struct slice){query->data, query->bytes});
-    buf_unref(query);
     struct kv_range_answer answer;
-    if (told->code != CONCLAVE_OK ||
-        kv_range_answer_begin(told->body->data, told->body->bytes, &answer) != CONCLAVE_OK)
+    if (!keys_range(store, 0, &answer))
         return 0;
     struct reference_fold fold = {1};
     struct kv_item item;
@@ -244,7 +289,8 @@ uint64_t store_keys_hash(struct store *store)
                                          .mod_revision = item.mod_revision,
                                          .version = item.version,
                                          .lease = item.lease});
-    return leases_fold(store, &fold) && topic_fold(store, &fold) ? fold.hash : 0;
+    bool good = leases_fold(store, &fold) && queues_fold(store, &fold) && topics_fold(store, &fold);
+    return good ? fold.hash : 0;
 }
 
 uint64_t store_sessions_hash(struct store *store)
@@ -264,7 +310,8 @@ uint64_t store_sessions_hash(struct store *store)
             const struct session_slot *slot = &at->slots[sequence % at->capacity];
             if (slot->state != SLOT_FREE)
                 fold_slot(&fold, slot->sequence, slot->state == SLOT_FORGOTTEN, (int)slot->code,
-                          slot->body ? slot->body->data : NULL, slot->body ? slot->body->bytes : 0);
+                          reference_body_hash(slot->body ? slot->body->data : NULL,
+                                              slot->body ? slot->body->bytes : 0));
         }
     }
     return fold.hash;

@@ -44,6 +44,7 @@ MUST_USE int store_apply(struct store *store, const struct session_input *inputs
                          uint64_t last_index, struct conclave_reply_sink *const *replies);
 
 /* The changes of keys. Open, until it is closed. */
+struct feed store_topic_feed(struct store *store);
 struct feed store_feed(struct store *store);
 
 /* Asks a query; the answer is valid until the next one. */

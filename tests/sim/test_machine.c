@@ -166,7 +166,11 @@ Test(ops, every_command_carries_its_number)
         {.kind = OP_REVOKE, .lease = 3},
         {.kind = OP_CREATE},
         {.kind = OP_PUBLISH, .message_id = 7, .pad = 9},
-        {.kind = OP_PUBLISH, .conditional = true, .session = 5, .sequence = 3}};
+        {.kind = OP_PUBLISH, .conditional = true, .session = 5, .sequence = 3},
+        {.kind = OP_TOPIC_DELETE, .cell = 1},
+        {.kind = OP_ENQUEUE, .lease = 300, .slots = 3},
+        {.kind = OP_LEAVE, .cell = 1, .token = 300},
+        {.kind = OP_PROCLAIM, .token = 300, .session = 5, .sequence = 3}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         struct buf *buf = command_encode(&kinds[i], 0x1122334455 + i);
         uint64_t number;
@@ -176,5 +180,17 @@ Test(ops, every_command_carries_its_number)
         buf_unref(buf);
     }
     uint64_t number;
+    const struct op_txn txn = {.compare_count = SIM_COMPARES_MAX,
+                               .then_count = 2,
+                               .then = {{.kind = OP_PUT, .pad = 9}, {.kind = OP_PUBLISH}}};
+    const struct op large[] = {{.kind = OP_TXN, .txn = &txn},
+                               {.kind = OP_PUBLISH, .limit = SIM_BATCH_MAX, .pad = 9}};
+    for (size_t i = 0; i < sizeof large / sizeof *large; i++) {
+        struct buf *buf = command_encode(&large[i], 7 + i);
+        cr_assert(command_decode((struct slice){buf->data, buf->bytes}, &number));
+        cr_assert_eq(number, 7 + i);
+        cr_assert_leq(buf->bytes, COMMAND_BYTES_MAX + COMMAND_PARTS_MAX * (COMMAND_PART_BYTES + 9));
+        buf_unref(buf);
+    }
     cr_assert_not(command_decode((struct slice){(const uint8_t *)"\x92\x05\x10", 3}, &number));
 }

@@ -80,7 +80,7 @@ static void published(struct world *world, struct client *client, const struct o
     if (op->code == CONCLAVE_NOT_FOUND)
         return;
     if (op->value > 0)
-        client->last = op->value;
+        client->last[op->cell] = op->value;
     report_mark(&world->report, op->code == CONCLAVE_COMPARE_FAILED ? SIM_MARK_PUBLISH_BEHIND
                                 : op->value == 0                    ? SIM_MARK_PUBLISHED_BEFORE
                                                                     : SIM_MARK_PUBLISHED);
@@ -106,11 +106,12 @@ void workload_answered(struct world *world, struct client *client, const struct 
         session_begin(client, op->value);
     if (op->sequence && op->session == client->session)
         command_done(client, op->first);
-    if (op->kind == OP_GET)
+    workload_rich_answered(world, client, op);
+    if (op->kind == OP_GET && !op->revision_at)
         client->seen[op->cell] = op->items[0].mod_revision;
     else if (op->code == CONCLAVE_LEASE_EXPIRED)
         lease_lost(world, client, op);
-    else if (op->kind == OP_PUBLISH)
+    else if (op->kind == OP_PUBLISH && !op->limit)
         published(world, client, op);
     else if (op->kind == OP_GRANT)
         client->lease = op->value;
@@ -120,13 +121,17 @@ void workload_answered(struct world *world, struct client *client, const struct 
 
 /* --- Single operations ------------------------------------------------------------------------ */
 
-static struct op draw_read(struct world *world)
+static struct op draw_read(struct world *world, const struct client *client)
 {
     struct op op = {.kind = world_draw(world, 0, 3) == 0 ? OP_RANGE : OP_GET,
                     .cell = (uint32_t)world_draw(world, 0, SIM_KEYS - 1)};
     if (knobs_chance(&world->prng, world->knobs.stale_chance))
         op.max_age_us =
             world->knobs.raft.election_timeout_us * (UINT64_C(1) << world_draw(world, 0, 4)) / 4;
+    if (op.kind == OP_RANGE)
+        op.cell = 0;
+    if (world->knobs.rich)
+        workload_rich_read(world, client, &op);
     return op;
 }
 
@@ -163,15 +168,16 @@ static void draw_ttl(struct world *world, const struct client *client, struct op
 static void draw_topic(struct world *world, const struct client *client, struct op *op)
 {
     enum { IDS = 9 };
-    if (!knobs_chance(&world->prng, world->knobs.topic_chance))
+    if (world->knobs.topics_rich || !knobs_chance(&world->prng, world->knobs.topic_chance))
         return;
     *op = (struct op){.kind = world_draw(world, 0, 19) == 0 ? OP_CREATE : OP_PUBLISH};
+    op->settings = world->knobs.topics[0];
     if (op->kind == OP_CREATE)
         return;
     op->message_id = world_draw(world, 0, IDS);
     op->pad = (uint32_t)world_draw(world, 0, world->knobs.pad_max);
     op->conditional = world_draw(world, 0, 2) == 0;
-    op->condition = op->conditional ? client->last : 0;
+    op->condition = op->conditional ? client->last[0] : 0;
 }
 
 /* Puts and deletes; some on condition that the key is as the client saw it last, or not there. */
@@ -203,6 +209,7 @@ static uint64_t command_add(struct world *world, uint32_t number, uint32_t node)
     struct op op = draw_command(world, client);
     draw_ttl(world, client, &op);
     draw_topic(world, client, &op);
+    workload_rich(world, client, &op);
     op.session = client->session;
     op.sequence = client->next++;
     op.acknowledged = client->commands.count ? acknowledged(world, client) : op.sequence - 1;
@@ -216,21 +223,10 @@ static uint64_t command_add(struct world *world, uint32_t number, uint32_t node)
 static uint64_t command_repeat(struct world *world, uint64_t first, uint64_t acknowledges,
                                uint32_t client, uint32_t node)
 {
-    struct op op = world->ops.items[first];
-    struct op again = {.kind = op.kind,
-                       .cell = op.cell,
-                       .cell_end = op.cell_end,
-                       .pad = op.pad,
-                       .lease = op.lease,
-                       .ttl_ms = op.ttl_ms,
-                       .message_id = op.message_id,
-                       .first = first,
-                       .conditional = op.conditional,
-                       .condition = op.condition,
-                       .session = op.session,
-                       .sequence = op.sequence,
-                       .acknowledged =
-                           acknowledges > op.acknowledged ? acknowledges : op.acknowledged};
+    struct op again = op_again(&world->ops.items[first]);
+    if (acknowledges > again.acknowledged)
+        again.acknowledged = acknowledges;
+    again.first = first;
     report_mark(&world->report, SIM_MARK_COMMAND_SENT_AGAIN);
     return request_add(world, again, client, node);
 }
@@ -278,7 +274,7 @@ static uint64_t draw_request(struct world *world, uint32_t number, uint32_t node
     uint64_t count = world_draw(world, 1, knobs->burst_max);
     if (quiet || knobs_chance(&world->prng, knobs->read_chance)) {
         for (uint64_t i = 0; i < count; i++)
-            request_add(world, draw_read(world), number, node);
+            request_add(world, draw_read(world, client), number, node);
         return count;
     }
     if (client->in_session && client->session == 0) {
@@ -295,6 +291,7 @@ static uint64_t draw_request(struct world *world, uint32_t number, uint32_t node
         struct op op = draw_put(world);
         draw_ttl(world, client, &op);
         draw_topic(world, client, &op);
+        workload_rich(world, client, &op);
         request_add(world, op, number, node);
     }
     return count;
@@ -341,8 +338,8 @@ void workload_stray(struct world *world, uint32_t node)
     if (draw == 1 && client->commands.count > 0)
         first = command_repeat(world, client->commands.items[0], 0, SIM_CLIENTS_MAX, node);
     else
-        first = request_add(world, draw == 0 ? draw_put(world) : draw_read(world), SIM_CLIENTS_MAX,
-                            node);
+        first = request_add(world, draw == 0 ? draw_put(world) : draw_read(world, client),
+                            SIM_CLIENTS_MAX, node);
     request_send(world, node, first, 1);
 }
 

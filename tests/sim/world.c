@@ -50,7 +50,7 @@ struct world *world_create_granting(uint64_t seed, bool trace, const struct deci
     world->report.node_count = world->node_count;
     check_init(&world->check, &world->knobs.raft, world->ids, world->node_count, &world->ops);
     world->check.proposal_bytes_max =
-        (uint64_t)(world->knobs.burst_max + 1) * (COMMAND_BYTES_MAX + world->knobs.pad_max);
+        (world->knobs.burst_max + 1) * knobs_command_bytes(&world->knobs);
     reference_init(&world->reference, &world->knobs.sessions);
     struct buf *payload = world->configuration_payload;
     check_bootstrap(&world->check,
@@ -76,6 +76,7 @@ void world_destroy(struct world *world)
     for (uint32_t i = 0; i < SIM_CLIENTS_MAX; i++)
         free(world->clients[i].commands.items);
     watches_deinit(world);
+    lockers_deinit(world);
     check_deinit(&world->check);
     reference_deinit(&world->reference);
     free(world->commits.items);
@@ -208,6 +209,9 @@ static void world_dispatch(struct world *world, const struct sim_event *event)
     case SIM_CLOCK:
         clock_event(world, event);
         break;
+    case SIM_LOCKER:
+        lockers_event(world, event);
+        break;
     case SIM_JOIN:
     case SIM_STOP:
         members_event(world, event);
@@ -225,8 +229,7 @@ static void world_note_commit(struct world *world)
         (struct commit){.at_us = world->now_us, .tick = world->tick, .count = count};
 }
 
-/* False when the run is over: a violation, or nothing left to happen. */
-static bool world_next(struct world *world)
+bool world_next(struct world *world)
 {
     struct sim_event event;
     if (world->check.failed || !queue_pop(&world->queue, &event))
@@ -236,235 +239,6 @@ static bool world_next(struct world *world)
     if (world->watch)
         world->watch(world);
     return !world->check.failed;
-}
-
-/* A leader that a majority of the voters follows; NULL: there is none. */
-static const struct node *calm_leader(const struct world *world)
-{
-    for (uint32_t i = 0; i < world->node_count; i++) {
-        const struct node *node = &world->nodes[i];
-        if (!node->up || node->blank || raft_role(node->raft) != RAFT_LEADER)
-            continue;
-        uint32_t followers = 0;
-        for (uint32_t j = 0; j < world->node_count; j++) {
-            if (world->nodes[j].up && raft_leader(world->nodes[j].raft) == node->id)
-                followers |= UINT32_C(1) << j;
-        }
-        const struct check_log *log = &world->check.nodes[i].memory;
-        if (check_majority(check_config_at(&world->check, log, log->count), followers))
-            return node;
-    }
-    return NULL;
-}
-
-/* Nothing is left to be done about the members: no joint phase, no learner that is to become a
- * voter and could, no data directory that is not written down. */
-static bool calm_members_rest(const struct world *world)
-{
-    const struct node *leader = calm_leader(world);
-    if (!leader || operator_pending(world) > 0)
-        return false;
-    uint64_t index;
-    const struct raft_configuration *members = raft_configuration(leader->raft, &index);
-    uint32_t living = members_living(world);
-    uint32_t voters = check_count(members_committed(world)->voters);
-    if (members->joint || index > raft_commit(leader->raft))
-        return false;
-    for (uint32_t i = 0; i < members->member_count; i++) {
-        const struct raft_member *member = &members->members[i];
-        if (!(living >> check_find(&world->check, member->id) & 1))
-            continue;
-        if (member->incarnation == 0 ||
-            ((member->flags & RAFT_MEMBER_PROMOTE) && voters < CONCLAVE_VOTERS_MAX))
-            return false;
-    }
-    return true;
-}
-
-static bool calm_equal_states(const struct world *world)
-{
-    const struct node *first = NULL;
-    uint32_t living = members_living(world);
-    for (uint32_t i = 0; i < world->node_count; i++) {
-        const struct node *node = &world->nodes[i];
-        if (!(living >> i & 1))
-            continue;
-        if (!first)
-            first = node;
-        if (machine_applied(node->machine) != world->check.oracle.count ||
-            machine_hash(node->machine) != machine_hash(first->machine))
-            return false;
-    }
-    return true;
-}
-
-struct calm {
-    uint64_t since_us; /* of the last progress */
-    uint64_t begin_us;
-    uint64_t progress;    /* entries applied and operations ended, over all nodes */
-    uint64_t write, read; /* the probe under way or done; 0: none */
-    uint32_t extra;       /* probes that are done only to touch what may have been altered */
-    bool leader_found;
-};
-
-static bool op_ended(const struct world *world, uint64_t number)
-{
-    const struct op *op = &world->ops.items[number];
-    bool removed = members_committed(world)->removed >> op->node & 1; /* it may never hear */
-    return op->state != OP_SENT && (op->state != OP_TAKEN || removed);
-}
-
-/* Asks the leader for a write and a read until it does both. True when done. */
-static bool calm_probe(struct world *world, struct calm *calm)
-{
-    if (calm->write) {
-        if (!op_ended(world, calm->write) || !op_ended(world, calm->read))
-            return false;
-        if (world->ops.items[calm->write].state == OP_OK &&
-            world->ops.items[calm->read].state == OP_OK)
-            return true;
-        calm->write = 0;
-    }
-    for (uint32_t i = 0; i < world->node_count; i++) {
-        if (world->nodes[i].up && &world->nodes[i] == calm_leader(world) &&
-            raft_is_serving(world->nodes[i].raft)) {
-            clients_probe(world, i, &calm->write, &calm->read);
-            break;
-        }
-    }
-    return false;
-}
-
-/* A machine whose stored value was altered is found when a command has met that; the probe's writes
- * meet all keys in the end. True while there is one. */
-static bool calm_altered(struct world *world, struct calm *calm)
-{
-    enum { EXTRA_MAX = 100 };
-    if (!audit_pending(world))
-        return false;
-    if (++calm->extra > EXTRA_MAX)
-        check_fail(&world->check, "who differs is found and stops",
-                   "an altered machine serves on after %u writes", calm->extra);
-    calm->write = 0;
-    return true;
-}
-
-static uint64_t calm_progress(const struct world *world)
-{
-    uint64_t progress = 0;
-    for (uint32_t i = 0; i < world->node_count; i++)
-        progress += (world->nodes[i].exists ? machine_applied(world->nodes[i].machine) : 0) +
-                    world->check.nodes[i].disk.count;
-    progress += world->watches.frames;
-    return progress + world->bytes_received + world->ops.count - clients_pending(world) -
-           operator_pending(world);
-}
-
-/* Ten election timeouts of at most 2T each on a clock that may be slow by a fifth, without any
- * progress: the cluster does not come to rest. */
-static void calm_patience(struct world *world, struct calm *calm)
-{
-    uint64_t patience = world->knobs.raft.election_timeout_us * 25;
-    uint64_t progress = calm_progress(world);
-    if (!calm->leader_found) {
-        calm->leader_found = calm_leader(world) != NULL;
-        if (!calm->leader_found && world->now_us > calm->begin_us + patience)
-            check_fail(&world->check, "a leader in ten election timeouts",
-                       "everything was healed at %" PRIu64 " us", calm->begin_us);
-    }
-    if (!watches_rest(world)) /* one whose node died says so to itself when it heard nothing long */
-        patience += WATCH_PATIENCE_US;
-    if (progress != calm->progress) {
-        calm->progress = progress;
-        calm->since_us = world->now_us;
-    } else if (world->now_us > calm->since_us + patience) {
-        check_fail(
-            &world->check, "everything resolves",
-            "healed at %" PRIu64 " us, no progress since %" PRIu64 ": %" PRIu64
-            " operations pending, %" PRIu64 " changes, %" PRIu32
-            " leases, states %s, members %s, watchers %s, a write and a read at the leader %s",
-            calm->begin_us, calm->since_us, clients_pending(world), operator_pending(world),
-            world->reference.leases.count, calm_equal_states(world) ? "equal" : "not equal",
-            calm_members_rest(world) ? "settled" : "not settled",
-            watches_rest(world) ? "told" : "not told", calm->write ? "under way" : "not possible");
-    } else if (world->now_us > calm->begin_us + patience * (100 + world->check.oracle.count)) {
-        check_fail(&world->check, "everything resolves", "healed at %" PRIu64 " us, no rest yet",
-                   calm->begin_us);
-    }
-}
-
-/* Nodes that were removed, run, and do not know it. */
-static uint32_t calm_unaware(const struct world *world)
-{
-    uint32_t unaware = 0;
-    uint32_t removed = members_committed(world)->removed;
-    for (uint32_t i = 0; i < world->node_count; i++) {
-        const struct check_log *log = &world->check.nodes[i].memory;
-        const struct check_config *own = check_config_at(&world->check, log, log->count);
-        if ((removed >> i & 1) && world->nodes[i].up && (own->members >> i & 1))
-            unaware |= UINT32_C(1) << i;
-    }
-    return unaware;
-}
-
-/* A cluster at rest stays at rest, whatever removed nodes and blank disks try. */
-static void calm_stays(struct world *world)
-{
-    uint32_t unaware = calm_unaware(world);
-    bool blank = false;
-    for (uint32_t i = 0; i < world->node_count; i++)
-        blank |= world->nodes[i].blank && world->nodes[i].up;
-    if ((unaware == 0 && !blank) || world->knobs.priorities) /* those move leaders by themselves */
-        return;
-    uint64_t timeout_us = world->knobs.raft.election_timeout_us;
-    uint64_t begin_us = world->now_us;
-    const struct node *leader = NULL;
-    uint64_t term = 0;
-    while (world->now_us < begin_us + 5 * timeout_us && world_next(world)) {
-        if (world->now_us < begin_us + 2 * timeout_us) /* a transfer may still be under way */
-            continue;
-        const struct node *now = calm_leader(world);
-        if (!leader) {
-            leader = now;
-            term = now ? raft_hard_state(now->raft).term : 0;
-        } else if (now != leader || raft_hard_state(now->raft).term != term) {
-            check_fail(&world->check, "removed nodes disturb nobody",
-                       "n%u led term %" PRIu64 " at rest, and leads no more; removed and unaware "
-                       "are the nodes of mask %#x",
-                       world_index(world, leader) + 1, term, unaware);
-        }
-    }
-    for (; unaware; unaware &= unaware - 1)
-        report_mark(&world->report, SIM_MARK_REMOVED_UNAWARE);
-}
-
-static void world_calm(struct world *world)
-{
-    struct knobs *knobs = &world->knobs;
-    uint64_t quick = knobs->raft.election_timeout_us / 40;
-    uint64_t *delays[] = {&knobs->network_us_max, &knobs->disk_us_max, &knobs->machine_us_max,
-                          &knobs->wake_us_max, &knobs->snapshot_us_max};
-    for (size_t i = 0; i < sizeof delays / sizeof *delays; i++) {
-        if (*delays[i] > quick)
-            *delays[i] = quick;
-    }
-    knobs->wake_events_max = UINT32_MAX; /* a node that had fallen behind can catch up */
-    faults_end(world);
-    struct calm calm = {.begin_us = world->now_us, .since_us = world->now_us};
-    for (uint64_t i = 1; world_next(world); i++) {
-        if (i % 32)
-            continue;
-        calm_patience(world, &calm);
-        if (!calm_probe(world, &calm) || clients_pending(world) > 0)
-            continue;
-        if (calm_altered(world, &calm))
-            continue;
-        if (calm_equal_states(world) && calm_members_rest(world) && watches_rest(world) &&
-            world->reference.leases.count == 0) { /* what is due ends */
-            calm_stays(world);
-            return;
-        }
-    }
 }
 
 uint64_t world_fastest(const struct world *world)
@@ -477,25 +251,40 @@ uint64_t world_fastest(const struct world *world)
     return rate;
 }
 
-static void world_check_history(struct world *world)
+static void world_marks(struct world *world)
 {
-    char text[256];
-    enum history_verdict verdict = HISTORY_UNDECIDED;
-    if (!world->check.failed)
-        verdict = history_check(&world->ops, world_fastest(world), text, sizeof text);
-    if (verdict == HISTORY_VIOLATED)
-        check_fail(&world->check, "linearizability", "%s", text);
     for (uint64_t i = 1; i <= world->ops.count; i++) {
         const struct op *op = &world->ops.items[i];
         if (op->committed && op->state != OP_OK && op->state != OP_DENIED)
             report_mark(&world->report, SIM_MARK_LOST_COMMITTED);
     }
+    const struct reference_counts *counts = &world->reference.counts;
     uint64_t *marks = world->report.marks;
-    marks[verdict == HISTORY_UNDECIDED ? SIM_MARK_HISTORY_UNDECIDED : SIM_MARK_HISTORY_SEARCHED]++;
     marks[SIM_MARK_COMMIT_OLD_TERM] += world->check.oracle_old_terms;
-    marks[SIM_MARK_SESSION_LIMIT] += world->reference.ended_by_limit;
-    marks[SIM_MARK_SESSION_TIME] += world->reference.ended_by_time;
-    marks[SIM_MARK_SESSION_SWEPT] += world->reference.swept;
+    marks[SIM_MARK_SESSION_LIMIT] += counts->ended_by_limit;
+    marks[SIM_MARK_SESSION_TIME] += counts->ended_by_time;
+    marks[SIM_MARK_SESSION_SWEPT] += counts->swept;
+    marks[SIM_MARK_TXN_PUBLISHED] += counts->published_with_keys;
+    marks[SIM_MARK_TOPIC_TRIMMED] += counts->trimmed;
+    marks[SIM_MARK_DUPLICATE_LATER] += counts->duplicates_later;
+    marks[SIM_MARK_LOCK_HANDED] += counts->handed_on;
+}
+
+static void world_check_history(struct world *world)
+{
+    char text[256];
+    enum history_verdict verdict = HISTORY_UNDECIDED;
+    if (world->knobs.rich) { /* what clients saw was compared with the rules, one by one */
+        world_marks(world);
+        return;
+    }
+    if (!world->check.failed)
+        verdict = history_check(&world->ops, world_fastest(world), text, sizeof text);
+    if (verdict == HISTORY_VIOLATED)
+        check_fail(&world->check, "linearizability", "%s", text);
+    world_marks(world);
+    report_mark(&world->report, verdict == HISTORY_UNDECIDED ? SIM_MARK_HISTORY_UNDECIDED
+                                                             : SIM_MARK_HISTORY_SEARCHED);
 }
 
 struct world_result world_run(struct world *world, uint64_t steps)
@@ -504,6 +293,7 @@ struct world_result world_run(struct world *world, uint64_t steps)
     faults_start(world);
     operator_start(world);
     watches_start(world);
+    lockers_start(world);
     for (uint32_t i = 0; i < world->node_count; i++)
         world_push(world, world_draw(world, 0, world->knobs.raft.election_timeout_us),
                    (struct sim_event){.kind = SIM_RESTART, .node = i});
@@ -555,6 +345,12 @@ void world_print_knobs(const struct world *world, FILE *out)
     if (knobs->changes.on)
         fprintf(out, "[members change, %" PRIu32 " to %" PRIu32 " voters]",
                 knobs->changes.voters_min, knobs->changes.voters_max);
+    if (knobs->txn_chance)
+        fprintf(out, "[transactions]");
+    if (knobs->topics_rich)
+        fprintf(out, "[topics with retention]");
+    if (knobs->locker_count)
+        fprintf(out, "[%" PRIu32 " clients queue]", knobs->locker_count);
     const char *separator = "";
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if (!knobs->on[i])

@@ -1,10 +1,14 @@
 /* tests/sim/world.h - one simulated cluster: everything that a seed decides, in one thread and one
  * virtual time.
  *
- *     world.c        the loop: takes the next event, hands it to its module, ends with the calm
- * phase node.c         the host of one core: clock, inbox, step, life node_output.c  what a step
- * puts out, checked and carried out node_io.c      its disk and its state machine at work network.c
- * messages: lost, repeated, late, cut off clients.c      operations: invoked, answered, resolved
+ *     world.c        the loop: takes the next event and hands it to its module
+ *     calm.c         the end: everything is healed, and has to come to rest
+ *     node.c         the host of one core: clock, inbox, step, life
+ *     node_output.c  what a step puts out, checked and carried out
+ *     node_io.c      its disk and its state machine at work
+ *     network.c      messages: lost, repeated, late, cut off
+ *     clients.c      operations: invoked, answered, resolved
+ *     lockers.c      clients that queue; watches.c: those that watch and subscribe
  *     faults.c       crashes, restarts, pauses, partitions
  *     holds.c        links that deliver late
  *
@@ -21,6 +25,7 @@
 #include "tests/sim/decisions.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/knobs.h"
+#include "tests/sim/lockers.h"
 #include "tests/sim/machine.h"
 #include "tests/sim/ops.h"
 #include "tests/sim/queue.h"
@@ -107,15 +112,17 @@ struct node {
 
 struct client {
     uint32_t outstanding;
-    uint32_t leader;               /* node that it takes for the leader */
-    uint64_t epoch;                /* of its last operations: a timeout of older ones is void */
-    bool in_session;               /* numbers its commands */
-    uint64_t session, next;        /* 0: none is open; the number of its next command */
-    RAFT_LIST(uint64_t, commands); /* of the session, first attempts, not answered */
-    uint64_t done;                 /* one that was: its first attempt; 0: none */
-    uint64_t seen[SIM_KEYS];       /* modify revisions */
-    uint64_t lease;                /* granted last; 0: none */
-    uint64_t last;                 /* sequence of the last message that it knows of */
+    uint32_t leader;                /* node that it takes for the leader */
+    uint64_t epoch;                 /* of its last operations: a timeout of older ones is void */
+    bool in_session;                /* numbers its commands */
+    uint64_t session, next;         /* 0: none is open; the number of its next command */
+    RAFT_LIST(uint64_t, commands);  /* of the session, first attempts, not answered */
+    uint64_t done;                  /* one that was: its first attempt; 0: none */
+    uint64_t seen[SIM_KEYS];        /* modify revisions */
+    uint64_t lease;                 /* granted last; 0: none */
+    uint64_t last[SIM_TOPICS];      /* sequence of the last message that it knows of */
+    struct op_item items[SIM_KEYS]; /* as it read them last */
+    uint64_t revision;              /* the highest that it was told */
 };
 
 /* So many entries were known to be committed from then on. */
@@ -149,6 +156,7 @@ struct world {
     struct node nodes[SIM_NODES_MAX];
     struct client clients[SIM_CLIENTS_MAX];
     struct watches watches;
+    struct lockers lockers;
     RAFT_LIST(struct change, changes); /* number - 1 */
     struct raft_configuration *configuration;
     struct buf *configuration_payload;
@@ -192,6 +200,12 @@ struct world_result world_run(struct world *world, uint64_t steps);
 /* Writes the knobs; after a violation also what was violated and the last events. */
 void world_print_knobs(const struct world *world, FILE *out);
 void world_print_failure(const struct world *world, FILE *out);
+
+/* The next event; false when the run is over: a violation, or nothing left to happen. */
+bool world_next(struct world *world);
+
+/* calm.c: ends the faults, and runs until the cluster is at rest. */
+void world_calm(struct world *world);
 
 /* Queues an event `delay_us` from now. */
 void world_push(struct world *world, uint64_t delay_us, struct sim_event event);
@@ -338,8 +352,16 @@ void workload_stray(struct world *world, uint32_t node);
 /* An operation of the client has ended. */
 void workload_answered(struct world *world, struct client *client, const struct op *op);
 
+/* workload_rich.c: puts another command, another read, in the place of one, by chance. */
+void workload_rich(struct world *world, const struct client *client, struct op *op);
+void workload_rich_read(struct world *world, const struct client *client, struct op *op);
+void workload_rich_answered(struct world *world, struct client *client, const struct op *op);
+
 /* How long a client waits before its next request. */
 uint64_t workload_pause(struct world *world);
+
+/* check_answers.c: what a read told is what there was. */
+void check_read_content(struct world *world, uint64_t number);
 
 /* --- check_machine.c: what state machines answer and hold --------------------------------------
  */

@@ -1,0 +1,204 @@
+/* Commands and reads of which no history is searched: transactions of several keys, earlier
+ * revisions, topics with everything. */
+#include "tests/sim/world.h"
+
+static uint32_t draw_cell(struct world *world)
+{
+    return (uint32_t)world_draw(world, 0, SIM_KEYS - 1);
+}
+
+/* --- Transactions ----------------------------------------------------------------------------- */
+
+/* What the client saw last of the key, as a rule. */
+static struct op_compare draw_compare(struct world *world, const struct client *client)
+{
+    struct op_compare compare = {
+        .what = (enum kv_compare_what)world_draw(world, 0, KV_COMPARE_WHATS - 1),
+        .cell = draw_cell(world)};
+    const struct op_item *seen = &client->items[compare.cell];
+    if (world_draw(world, 0, 1))
+        compare.how = (enum kv_compare_how)world_draw(world, 0, KV_COMPARE_HOWS - 1);
+    switch (compare.what) {
+    case KV_COMPARE_REVISION:
+        compare.number = seen->mod_revision;
+        break;
+    case KV_COMPARE_CREATE:
+        compare.number = seen->create_revision;
+        break;
+    case KV_COMPARE_VERSION:
+        compare.number = seen->version;
+        break;
+    case KV_COMPARE_LEASE:
+        compare.number = world_draw(world, 0, 1) ? seen->lease : 0;
+        break;
+    default:
+        compare.number = seen->value;
+        compare.pad =
+            seen->bytes > sizeof seen->value ? (uint32_t)(seen->bytes - sizeof seen->value) : 0;
+    }
+    if (world_draw(world, 0, 9) == 0) /* absent, or anything */
+        compare.number = 0;
+    return compare;
+}
+
+static bool meets(uint32_t cells, uint32_t from, uint32_t end)
+{
+    return (cells >> from & ((1u << (end - from)) - 1)) != 0;
+}
+
+/* No key is put and changed by another step as well. False: this one is. */
+static bool draw_step(struct world *world, const struct client *client, uint32_t *put,
+                      uint32_t *changed, struct op_step *step)
+{
+    static const enum op_kind kinds[] = {OP_PUT,          OP_PUT,     OP_PUT,    OP_DELETE,
+                                         OP_DELETE,       OP_GET,     OP_GET,    OP_RANGE,
+                                         OP_DELETE_RANGE, OP_PUBLISH, OP_PUBLISH};
+    const struct knobs *knobs = &world->knobs;
+    *step = (struct op_step){.kind = kinds[world_draw(world, 0, sizeof kinds / sizeof *kinds - 1)],
+                             .cell = draw_cell(world)};
+    step->cell_end = step->cell + 1;
+    if (step->kind == OP_RANGE || step->kind == OP_DELETE_RANGE)
+        step->cell_end = (uint32_t)world_draw(world, step->cell, SIM_KEYS);
+    step->pad = (uint32_t)world_draw(world, 0, knobs->part_pad_max);
+    step->previous = world_draw(world, 0, 2) == 0;
+    uint64_t lease = world_draw(world, 0, 7);
+    if (step->kind == OP_PUBLISH) {
+        step->cell = (uint32_t)world_draw(world, 0, SIM_TOPICS - 1);
+        step->cell_end = (uint32_t)world_draw(world, 0, 9);
+        return knobs->topic_chance > 0;
+    }
+    if (step->kind == OP_PUT && knobs->ttl_chance && lease == 0)
+        step->ttl_ms = world_draw(world, 1, knobs->ttl_ms_max);
+    else if (step->kind == OP_PUT && lease == 1)
+        step->lease = client->lease;
+    if (step->kind == OP_GET || step->kind == OP_RANGE)
+        return true;
+    uint32_t taken = step->kind == OP_PUT ? *changed : *put;
+    if (meets(taken, step->cell, step->cell_end))
+        return false;
+    for (uint32_t i = step->cell; i < step->cell_end; i++)
+        *changed |= 1u << i;
+    if (step->kind == OP_PUT)
+        *put |= 1u << step->cell;
+    return true;
+}
+
+static uint32_t draw_steps(struct world *world, const struct client *client,
+                           struct op_step steps[SIM_STEPS_MAX])
+{
+    uint32_t count = 0, put = 0, changed = 0;
+    for (uint64_t tries = world_draw(world, 0, SIM_STEPS_MAX); tries > 0; tries--)
+        count += draw_step(world, client, &put, &changed, &steps[count]);
+    return count;
+}
+
+static struct op draw_txn(struct world *world, const struct client *client)
+{
+    struct op_txn *txn = ops_txn(&world->ops);
+    txn->compare_count = (uint32_t)world_draw(world, 0, SIM_COMPARES_MAX);
+    for (uint32_t i = 0; i < txn->compare_count; i++)
+        txn->compares[i] = draw_compare(world, client);
+    txn->then_count = draw_steps(world, client, txn->then);
+    txn->otherwise_count = draw_steps(world, client, txn->otherwise);
+    return (struct op){.kind = OP_TXN, .txn = txn};
+}
+
+/* --- Topics ----------------------------------------------------------------------------------- */
+
+static struct op draw_topic(struct world *world, const struct client *client)
+{
+    enum { IDS = 9 };
+    const struct knobs *knobs = &world->knobs;
+    struct op op = {.kind = OP_PUBLISH, .cell = (uint32_t)world_draw(world, 0, SIM_TOPICS - 1)};
+    uint64_t draw = world_draw(world, 0, 29);
+    if (draw < 3) {
+        op.kind = OP_CREATE;
+        op.settings = knobs->topics[op.cell];
+        op.settings.count_max += draw == 0; /* not those that it has */
+        return op;
+    }
+    if (draw == 3) {
+        op.kind = OP_TOPIC_DELETE;
+        return op;
+    }
+    op.limit = (uint32_t)world_draw(world, 1, SIM_BATCH_MAX);
+    op.message_id = world_draw(world, 0, IDS);
+    op.pad = (uint32_t)world_draw(world, 0, knobs->part_pad_max);
+    op.conditional = world_draw(world, 0, 2) == 0;
+    op.condition = op.conditional ? client->last[op.cell] : 0;
+    return op;
+}
+
+static struct op draw_topic_read(struct world *world, const struct client *client)
+{
+    static const enum conclave_from starts[] = {CONCLAVE_FROM_SEQUENCE, CONCLAVE_FROM_FIRST,
+                                                CONCLAVE_FROM_LAST, CONCLAVE_FROM_TIME,
+                                                CONCLAVE_FROM_NEW};
+    struct op op = {.kind = OP_TOPIC_READ,
+                    .cell = (uint32_t)world_draw(world, 0, SIM_TOPICS - 1),
+                    .start = starts[world_draw(world, 0, sizeof starts / sizeof *starts - 1)],
+                    .limit = (uint32_t)world_draw(world, 0, 4)};
+    if (op.start == CONCLAVE_FROM_SEQUENCE)
+        op.position = world_draw(world, 1, client->last[op.cell] + 2);
+    else if (op.start == CONCLAVE_FROM_LAST)
+        op.position = world_draw(world, 1, 5);
+    else if (op.start == CONCLAVE_FROM_TIME)
+        op.position = world_draw(world, 0, world->now_us / 1000);
+    return op;
+}
+
+/* --- Any -------------------------------------------------------------------------------------- */
+
+void workload_rich(struct world *world, const struct client *client, struct op *op)
+{
+    const struct knobs *knobs = &world->knobs;
+    if (knobs->topics_rich && knobs_chance(&world->prng, knobs->topic_chance))
+        *op = draw_topic(world, client);
+    if (knobs_chance(&world->prng, knobs->txn_chance))
+        *op = draw_txn(world, client);
+}
+
+void workload_rich_read(struct world *world, const struct client *client, struct op *op)
+{
+    const struct knobs *knobs = &world->knobs;
+    uint64_t max_age_us = op->max_age_us;
+    if (knobs->topics_rich && world_draw(world, 0, 2) == 0)
+        *op = draw_topic_read(world, client);
+    if (knobs->locker_count && world_draw(world, 0, 3) == 0)
+        *op = (struct op){.kind = OP_QUEUE, .cell = (uint32_t)world_draw(world, 0, SIM_QUEUES - 1)};
+    op->max_age_us = max_age_us;
+    if ((op->kind != OP_GET && op->kind != OP_RANGE) ||
+        !knobs_chance(&world->prng, knobs->past_chance))
+        return;
+    if (world_draw(world, 0, 1) && client->revision)
+        op->revision_at = world_draw(world, 1, client->revision + 1);
+    if (op->kind == OP_GET)
+        return;
+    op->cell_end = (uint32_t)world_draw(world, op->cell + 1, SIM_KEYS);
+    op->limit = (uint32_t)world_draw(world, 0, 2);
+}
+
+void workload_rich_answered(struct world *world, struct client *client, const struct op *op)
+{
+    struct report *report = &world->report;
+    if (op->revision > client->revision)
+        client->revision = op->revision;
+    if (op->kind == OP_GET && op->code == CONCLAVE_OK && !op->revision_at)
+        client->items[op->cell] = op->items[0];
+    for (uint32_t i = op->cell; op->kind == OP_RANGE && !op->revision_at && i < op->content; i++)
+        client->items[i] = op->items[i];
+    if (op->kind == OP_TXN && op->code == CONCLAVE_OK)
+        report_mark(report, op->value ? SIM_MARK_TXN_THEN : SIM_MARK_TXN_ELSE);
+    if (op->kind == OP_TXN && op->code != CONCLAVE_OK)
+        report_mark(report, SIM_MARK_TXN_REFUSED);
+    if (op_is_read(op) && op->revision_at)
+        report_mark(report, SIM_MARK_READ_PAST);
+    if (op->kind == OP_TOPIC_READ && op->end > op->from)
+        report_mark(report, SIM_MARK_TOPIC_READ);
+    if (op->kind == OP_TOPIC_DELETE && op->value)
+        report_mark(report, SIM_MARK_TOPIC_DELETED);
+    if (op->kind == OP_PUBLISH && op->limit && op->code != CONCLAVE_NOT_FOUND) {
+        client->last[op->cell] = op->value;
+        report_mark(report, op->code ? SIM_MARK_PUBLISH_BEHIND : SIM_MARK_PUBLISHED);
+    }
+}
