@@ -164,9 +164,8 @@ class Client:
             raise Refused(code, answer)
         return answer[1] if code == OK else None
 
-    def range(self, start=b"", end=None):
-        """All items from start to before end, as they are at one revision."""
-        at = None
+    def range(self, start=b"", end=None, at=None):
+        """All items from start to before end, as they are, or were, at one revision."""
         while start is not None:
             revision, items, _, start = self.must(65, start, end, None, None, None, at)
             yield from items

@@ -27,6 +27,7 @@ class Op:
     got: dict = dataclasses.field(default_factory=dict)
     existed: dict = dataclasses.field(default_factory=dict)
     revision: int = 0  # -1: it was not told
+    stale_ms: int = 0  # what it read may be so old
 
     @property
     def changed(self):

@@ -92,13 +92,18 @@ def check_origin(history, own):
             op.revision = op.revision or revision
 
 
+def old(thing):
+    """By how much what it saw may be older than now, in nanoseconds."""
+    return getattr(thing, "stale_ms", 0) * 1_000_000
+
+
 def check_time(things):
-    """No revision goes back in real time. things have start, end, outcome, revision, changed."""
+    """No revision goes back in real time. things have start, end, outcome, revision, changed, and perhaps stale_ms."""
     known = [thing for thing in things if thing.revision > 0 and thing.outcome in (OK, UNKNOWN)]
-    ended = sorted((thing for thing in known if thing.outcome == OK), key=lambda thing: thing.end)
+    ended = sorted((thing for thing in known if thing.outcome == OK and not old(thing)), key=lambda thing: thing.end)
     place, newest = 0, None
-    for thing in sorted(known, key=lambda thing: thing.start):
-        while place < len(ended) and ended[place].end < thing.start:
+    for thing in sorted(known, key=lambda thing: thing.start - old(thing)):
+        while place < len(ended) and ended[place].end < thing.start - old(thing):
             if newest is None or ended[place].revision > newest.revision:
                 newest = ended[place]
             place += 1

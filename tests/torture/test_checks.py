@@ -161,6 +161,13 @@ class Claimed(unittest.TestCase):
                                                           h.ops[2].got.update({K: b"1"})))
         self.assert_found("had been answered", lambda h: setattr(h.ops[5], "start", 81))
 
+    def test_reads_that_are_older_than_they_say_are_found(self):
+        def stale(end, stale_ms):
+            return lambda h: h.ops.append(op("stale", end - 5, end, got={K: b"1"}, revision=1, stale_ms=stale_ms))
+
+        self.assertEqual(self.problems(stale(10_000_000, 10)), [])
+        self.assert_found("had been answered", stale(10_000_000, 9))
+
     def test_what_watchers_missed_got_twice_or_in_parts_is_found(self):
         self.assert_found("told None", lambda h: h.watched[0].batches.pop(0))
         self.assert_found("behind", lambda h: h.watched[0].batches.insert(1, h.watched[0].batches[0]))

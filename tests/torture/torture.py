@@ -25,6 +25,7 @@ sys.path[:0] = [HERE, os.path.join(HERE, "..", "process"), os.path.join(HERE, ".
 
 import cluster  # noqa: E402
 import conclave  # noqa: E402
+import conclave_lock  # noqa: E402
 import conclave_streams as streams  # noqa: E402
 import linearizable  # noqa: E402
 import nemesis  # noqa: E402
@@ -91,18 +92,19 @@ class Run:
         self.pause = self.random.choice((0.002, 0.01, 0.03))
         self.patience = HEAL_SECONDS * cluster.PATIENCE
         self.history, self.problems, self.counts = History(), [], collections.Counter()
-        self.over, self.endpoints, self.ops, self.lock = threading.Event(), [], 0, threading.Lock()
+        self.over, self.endpoints, self.lock = threading.Event(), [], threading.Lock()
+        self.ops = collections.Counter()
 
-    def group(self):
-        """Three of them at once, and new ones when so many operations were done."""
+    def group(self, base=b"g", count=3):
+        """One of so many at once, and new ones when so many operations were done."""
         with self.lock:
-            self.ops += 1
-            return b"g%d.%d" % (self.ops // (3 * workload.GROUP_OPS), self.ops % 3)
+            self.ops[base] += 1
+            return b"%s%d.%d" % (base, self.ops[base] // (count * workload.GROUP_OPS), self.ops[base] % count)
 
     def workers(self):
-        kinds = ((workload.Keys, 6), (workload.Reader, 4), (workload.Publisher, 2), (workload.Watcher, 3), (workload.Subscriber, 3),
-                 (workload.Locker, 3), (workload.Leaser, 2), (programs.ProgramKeys, 1), (programs.ProgramWatcher, 1),
-                 (programs.ProgramSubscriber, 1))
+        kinds = ((workload.Keys, 6), (workload.Reader, 4), (workload.Batcher, 2), (workload.Publisher, 2),
+                 (workload.Watcher, 3), (workload.Subscriber, 3), (workload.Locker, 3), (workload.Leaser, 2),
+                 (programs.ProgramKeys, 1), (programs.ProgramWatcher, 1), (programs.ProgramSubscriber, 1))
         return [kind(self, number) for kind, count in kinds for number in range(count)]
 
     def prepare(self):
@@ -120,7 +122,11 @@ class Run:
 
     def read_all(self, cl):
         """What is there in the end, from every node: the same everywhere."""
-        found = [self.read_node(node) for node in cl.nodes]
+        until = time.monotonic() + self.patience
+        while True:  # what ends by itself may do so meanwhile
+            found = [self.read_node(node) for node in cl.nodes]
+            if all(one["end"] == found[0]["end"] for one in found) or time.monotonic() > until:
+                break
         for what in ("end", "events", "keys", "topics"):
             if any(one[what] != found[0][what] for one in found):
                 self.problems.append(f"in the end the nodes do not tell the same {what}")
@@ -145,7 +151,7 @@ class Run:
                 end = what[1] - 1
         stream.close()
         at = conclave.Client(node.client, timeout=30)
-        keys = {item[0]: item[1] for item in at.range()}
+        keys = {item[0]: item[1] for item in at.range(at=end)}
         topics = {topic: self.read_topic(at, topic) for topic in workload.TOPICS}
         at.connect(None)
         return {"end": end, "events": events, "keys": keys, "topics": topics}
@@ -175,7 +181,17 @@ class Run:
             if worker.is_alive():
                 self.problems.append(f"{type(worker).__name__} {worker.number} does not end")
         cl.wait_caught_up(timeout=HEAL_SECONDS)
+        self.lock_once()
         self.read_all(cl)
+
+    def lock_once(self):
+        """Whoever held the lock and is gone does not hold it for ever."""
+        at = conclave.Client(*self.endpoints, timeout=30)
+        lock = conclave_lock.Lock(at, workload.LOCK, 10000)
+        if not lock.acquire(self.patience):
+            self.problems.append(f"nobody wants the lock any more, and yet it is not free in {self.patience} s")
+        lock.release()
+        at.close()
 
     def check(self):
         self.problems += told.check(self.history)

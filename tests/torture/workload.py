@@ -22,7 +22,7 @@ GROUP_KEYS, GROUP_OPS = 3, 120  # so that a search for an order has an end
 TOPICS = (b"t/0", b"t/\xff1")
 LOCK = b"lock\xff"
 LOCK_MS = 2000
-READ_LEASE = 13
+READ_STALE, READ_LEASE = 12, 13
 NO = 2  # COMPARE_FAILED
 
 
@@ -177,7 +177,7 @@ class Keys(Worker):
 
 
 class Reader(Keys):
-    """Reads at one node for a while, whether it leads or not, and waits for it, also while it sleeps."""
+    """Reads at one node for a while, whether it leads or not, and waits for it also while it sleeps."""
 
     def begin(self):
         super().begin()
@@ -188,12 +188,85 @@ class Reader(Keys):
         self.at = conclave.Client(self.random.choice(self.run_.endpoints), timeout=4.0, patience=4.0)
 
     def kinds(self):
-        return (self.get, self.list), (2, 1)
+        return (self.get, self.list, self.stale), (4, 2, 2)
 
     def turn(self):
         if self.random.random() < 0.02:
             self.move()
         super().turn()
+
+    def stale(self, op, key, _):
+        """What may be so old, and says how old it is."""
+        op.stale_ms = self.random.choice((50, 300, 1500))
+        at = conclave.Connection(self.random.choice(self.run_.endpoints))
+        op.start = time.monotonic_ns()
+        at.socket.send(conclave.msgpack.packb([1, [1, READ_STALE, conclave.msgpack.packb([64, key]), op.stale_ms]]))
+        for _, code, answer, *age in at.receive(1.0):
+            op.end = time.monotonic_ns()
+            if code in (0, 1):
+                answer = conclave.msgpack.unpackb(answer)
+                op.outcome, op.revision, op.got = OK, answer[0], {key: answer[1][1] if code == 0 else None}
+                assert age[0] <= op.stale_ms, f"older than it may be, {age}: {op}"
+                op.stale_ms = age[0]
+        at.close()
+
+
+class Batcher(Worker):
+    """Frames of several puts and gets, to whoever leads; each is an operation by itself."""
+
+    def begin(self):
+        self.at, self.ids = conclave.Connection(self.random.choice(self.run_.endpoints)), itertools.count(1)
+
+    def finish(self):
+        self.at.close()
+
+    def turn(self):
+        group, ops, frame = self.run_.group(b"b%d." % self.number, 1), {}, [1]
+        for _ in range(5):  # an operation of a frame counts like one of others
+            self.run_.group(b"b%d." % self.number, 1)
+        for _ in range(self.random.randint(2, 10)):
+            key = b"%s/%d" % (group, self.random.randrange(GROUP_KEYS))
+            op = Op(self.number, "one of a frame", 0, group=group.decode())
+            if self.random.random() < 0.6:
+                op.writes = {key: self.value()}
+                command = (conclave.PROPOSE, [1, key, op.writes[key]])
+            else:
+                op.got = {key: None}
+                command = (conclave.READ, [64, key])
+            ops[next(self.ids)] = op
+            frame.append([next(reversed(ops)), command[0], conclave.msgpack.packb(command[1])])
+        for op in ops.values():
+            op.start = time.monotonic_ns()
+        self.at.socket.send(conclave.msgpack.packb(frame))
+        self.wait(ops)
+        self.history.ops += ops.values()
+        self.rest()
+
+    def wait(self, ops):
+        """Until all are answered, or it is given up: then another node is asked next."""
+        left, named, until = set(ops), "", time.monotonic() + 2
+        while left and time.monotonic() < until:
+            for number, code, answer, *_ in self.at.receive(0.2):
+                if number in left:
+                    left.remove(number)
+                    self.answer(ops[number], code, answer)
+                    named = answer["endpoint"] if code == conclave.NOT_LEADER else named
+        for number in left:
+            ops[number].end = time.monotonic_ns()
+        if left or named or any(op.outcome != OK for op in ops.values()):
+            self.at.close()
+            self.at = conclave.Connection(named or self.random.choice(self.run_.endpoints))
+
+    def answer(self, op, code, answer):
+        op.end = time.monotonic_ns()
+        if code in conclave.NOT_NOW:
+            op.outcome = NEVER
+        elif code in (0, 1):
+            answer = conclave.msgpack.unpackb(answer)
+            op.outcome, op.revision = OK, answer[0]
+            op.got = {key: answer[1][1] if code == 0 else None for key in op.got}
+        else:
+            assert code == conclave.UNKNOWN, f"refused with {code}: {op}"
 
 
 class Publisher(Worker):
