@@ -167,8 +167,11 @@ void stream_take_reply(struct client_stream *stream, const struct client_reply *
         return;
     }
     if (reply->code != CONCLAVE_OK || !reply->body_is_bin || reply->body.bytes == 0) {
-        if (reply->code == CONCLAVE_NOT_FOUND && stream->kind == STREAM_TOPIC)
-            stream->failed = reply->code; /* said by a node that knew all that was committed */
+        /* As the answer to a SUBSCRIBE it is said by a node that knew all that was committed. Later
+         * it may be the subscription that the node knows no more: then it is asked for again. */
+        if (reply->code == CONCLAVE_NOT_FOUND && stream->kind == STREAM_TOPIC &&
+            stream->phase == LINK_ASKED)
+            stream->failed = reply->code;
         end(stream, reply->code, now_ns);
         return;
     }
