@@ -1,4 +1,4 @@
-#include "bench/generator.h"
+#include "bench/generator_inside.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -12,9 +12,7 @@ enum {
     /* One attempt: long enough for any answer of a living leader, short enough that an operation
      * whose answer was lost is soon repeated. */
     ATTEMPT_MS = 2000,
-    POLL_MS = 100,
-    /* Listeners of whom nothing is known are asked so often, for what they have to do by time. */
-    LISTEN_NS = 50000000
+    POLL_MS = 100
 };
 
 #define SECOND_NS UINT64_C(1000000000)
@@ -29,14 +27,7 @@ struct slot {
     uint32_t client;
 };
 
-/* An operation on its way to the listeners. */
-struct way {
-    uint64_t number, due_ns;
-    uint32_t told; /* of the listeners */
-    bool busy, acked;
-};
-
-static void failed(struct generator *generator, int code)
+void generator_failed(struct generator *generator, int code)
 {
     generator->errors++;
     generator->second_errors++;
@@ -56,31 +47,15 @@ static void second_hand_in(struct generator *generator)
 {
     uint64_t slowest_ns;
     if (!clients_turn(&generator->served, &slowest_ns))
-        failed(generator, CONCLAVE_NO_MEMORY);
+        generator_failed(generator, CONCLAVE_NO_MEMORY);
     series_slowest(generator->series, generator->second_number, slowest_ns);
     if (generator->second->count > 0 || generator->second_errors > 0) {
         if (!series_add(generator->series, generator->second_number, generator->second,
                         generator->second_done, generator->second_errors))
-            failed(generator, CONCLAVE_NO_MEMORY);
+            generator_failed(generator, CONCLAVE_NO_MEMORY);
         histogram_reset(generator->second);
     }
     generator->second_done = generator->second_errors = 0;
-}
-
-/* What listeners were not told in time will not come. */
-static void look_for_untold(struct generator *generator, uint64_t now_ns)
-{
-    uint64_t limit_ns = generator->options->timeout_ms * UINT64_C(1000000);
-    for (uint32_t i = 0; i < generator->way_count && generator->ways_busy > 0; i++) {
-        const struct way *way = &generator->ways[i];
-        if (!way->busy || !way->acked || now_ns < way->due_ns + limit_ns)
-            continue;
-        failed(generator, CONCLAVE_TIMEOUT);
-        snprintf(generator->message, sizeof generator->message,
-                 "what was acknowledged came to %u of %u listeners", way->told,
-                 generator->listen->count);
-        return;
-    }
 }
 
 static void second_turn(struct generator *generator, uint64_t now_ns)
@@ -92,17 +67,17 @@ static void second_turn(struct generator *generator, uint64_t now_ns)
         return;
     second_hand_in(generator);
     generator->second_number = number;
-    look_for_untold(generator, now_ns);
+    generator_look_for_untold(generator, now_ns);
 }
 
 /* One more is done, for this client or listener. */
-static void count_done(struct generator *generator, uint32_t client, uint64_t latency_ns)
+void generator_count(struct generator *generator, uint32_t client, uint64_t latency_ns)
 {
     generator->done++;
     generator->second_done++;
     histogram_record(generator->second, latency_ns);
     if (!clients_record(&generator->served, client, latency_ns))
-        failed(generator, CONCLAVE_NO_MEMORY);
+        generator_failed(generator, CONCLAVE_NO_MEMORY);
 }
 
 /* --- Operations ---------------------------------------------------------------------------------
@@ -119,40 +94,9 @@ static bool attempt(struct generator *generator, struct slot *slot, uint64_t now
     slot->attempt_ns = now_ns;
     int code = conclave_client_submit(generator->client, &slot->op.op);
     if (code != CONCLAVE_OK)
-        failed(generator, code);
+        generator_failed(generator, code);
     return code == CONCLAVE_OK;
 }
-
-/* --- The way to listeners ------------------------------------------------------------------------
- */
-
-/* True if the next operation would run too far ahead of them. */
-static bool too_far_ahead(const struct generator *generator)
-{
-    uint64_t number = schedule_number(&generator->schedule);
-    return generator->listen && number != UINT64_MAX &&
-           generator->ways[number % generator->way_count].busy;
-}
-
-static void set_out(struct generator *generator, struct slot *slot, uint64_t number)
-{
-    uint32_t place = (uint32_t)(number % generator->way_count);
-    generator->ways[place] = (struct way){.number = number, .due_ns = slot->due_ns, .busy = true};
-    generator->ways_busy++;
-    slot->op.stamp = (struct stamp){.number = number, .due_ns = slot->due_ns, .place = place};
-}
-
-/* What is acknowledged and known to all listeners is over. */
-static void arrive(struct generator *generator, struct way *way)
-{
-    if (!way->acked || way->told < generator->listen->count)
-        return;
-    way->busy = false;
-    generator->ways_busy--;
-}
-
-/* --- Beginning and ending ------------------------------------------------------------------------
- */
 
 /* Takes the next number that stands for an operation and makes it in the slot; false: none is left.
  */
@@ -165,7 +109,7 @@ static bool take(struct generator *generator, struct slot *slot, int *ret_code)
             return false;
         schedule->taken++;
         if (generator->listen)
-            set_out(generator, slot, number);
+            slot->op.stamp = generator_set_out(generator, number, slot->due_ns);
         *ret_code = workload_next(generator->workload, number, &slot->op);
         if (*ret_code != CONCLAVE_NOT_FOUND)
             return true;
@@ -181,7 +125,7 @@ static bool begin(struct generator *generator, uint64_t now_ns)
     int code;
     if (due_ns > now_ns && due_ns < generator->end_ns)
         return false;
-    if (too_far_ahead(generator) && now_ns < generator->end_ns)
+    if (generator_too_far_ahead(generator) && now_ns < generator->end_ns)
         return false;
     slot->due_ns = due_ns;
     if (due_ns >= generator->end_ns || now_ns >= generator->end_ns ||
@@ -192,7 +136,7 @@ static bool begin(struct generator *generator, uint64_t now_ns)
     if (due_ns >= generator->measure_ns)
         generator->begun += generator->listen ? generator->listen->count : 1;
     if (code != CONCLAVE_OK) {
-        failed(generator, code);
+        generator_failed(generator, code);
         return false;
     }
     if (open_loop && due_ns >= generator->measure_ns) {
@@ -211,31 +155,12 @@ static void acknowledged(struct generator *generator, struct slot *slot, uint64_
     bool counts = slot->due_ns >= generator->measure_ns;
     if (!generator->listen) {
         if (counts)
-            count_done(generator, slot->client, latency_ns);
+            generator_count(generator, slot->client, latency_ns);
         return;
     }
     if (counts)
         histogram_record(generator->source, latency_ns);
-    struct way *way = &generator->ways[slot->op.stamp.place];
-    way->acked = true;
-    arrive(generator, way);
-}
-
-/* For struct listeners_plan. */
-static void heard(void *arg, uint32_t listener, const struct stamp *stamp)
-{
-    struct generator *generator = arg;
-    uint64_t now_ns = measure_now_ns();
-    if (stamp->place >= generator->way_count)
-        return;
-    struct way *way = &generator->ways[stamp->place];
-    if (!way->busy || way->number != stamp->number || way->due_ns != stamp->due_ns)
-        return; /* an earlier run's */
-    if (way->due_ns >= generator->measure_ns)
-        count_done(generator, listener, now_ns - way->due_ns);
-    generator->last_ns = now_ns;
-    way->told++;
-    arrive(generator, way);
+    generator_acked(generator, slot->op.stamp.place);
 }
 
 /* Takes in an operation that poll returned. */
@@ -254,7 +179,7 @@ static void ended(struct generator *generator, struct slot *slot, uint64_t now_n
         int code = workload_done(generator->workload, &slot->op);
         conclave_op_release(&slot->op.op);
         if (code != CONCLAVE_OK) {
-            failed(generator, code);
+            generator_failed(generator, code);
         } else {
             generator->last_ns = done_ns;
             acknowledged(generator, slot, latency_ns);
@@ -267,26 +192,6 @@ static void ended(struct generator *generator, struct slot *slot, uint64_t now_n
 /* --- The loop -----------------------------------------------------------------------------------
  */
 
-/* Takes in what listeners were told. True: there was something. */
-static bool listen_some(struct generator *generator)
-{
-    struct conclave_error error;
-    if (!generator->listeners)
-        return false;
-    uint64_t now_ns = measure_now_ns(), done_before = generator->done;
-    uint32_t free_before = generator->free_count;
-    bool all = now_ns - generator->drained_ns >= LISTEN_NS;
-    if (all)
-        generator->drained_ns = now_ns;
-    int code = listeners_drain(generator->listeners, all, &error);
-    if (code != CONCLAVE_OK && generator->code == CONCLAVE_OK) {
-        failed(generator, code);
-        snprintf(generator->message, sizeof generator->message, "%s", error.message);
-    }
-    return code != CONCLAVE_OK || generator->done > done_before ||
-           generator->free_count > free_before || listeners_more(generator->listeners);
-}
-
 /* Waits until an operation is done or the next one is due. */
 static struct conclave_op *wait_done(struct generator *generator)
 {
@@ -297,7 +202,7 @@ static struct conclave_op *wait_done(struct generator *generator)
         return done;
     }
     conclave_client_poll(generator->client, 0, &done);
-    if (done || listen_some(generator))
+    if (done || generator_listen(generator))
         return done;
     uint64_t now_ns = measure_now_ns(), wait_ns = POLL_NS;
     if (timed) {
@@ -310,12 +215,12 @@ static struct conclave_op *wait_done(struct generator *generator)
     struct pollfd fds[2] = {{.fd = conclave_client_fd(generator->client), .events = POLLIN}};
     if (generator->listeners) {
         fds[1] = (struct pollfd){.fd = listeners_fd(generator->listeners), .events = POLLIN};
-        if (wait_ns > LISTEN_NS)
-            wait_ns = LISTEN_NS;
+        if (wait_ns > GENERATOR_LISTEN_NS)
+            wait_ns = GENERATOR_LISTEN_NS;
     }
     struct timespec timeout = {.tv_nsec = (long)wait_ns};
     if (ppoll(fds, generator->listeners ? 2 : 1, &timeout, NULL) < 0 && errno != EINTR)
-        failed(generator, CONCLAVE_IO);
+        generator_failed(generator, CONCLAVE_IO);
     conclave_client_poll(generator->client, 0, &done);
     return done;
 }
@@ -358,26 +263,6 @@ static void loop(struct generator *generator)
 /* --- Life ---------------------------------------------------------------------------------------
  */
 
-static bool listen_begin(struct generator *generator)
-{
-    struct listeners_plan plan = *generator->listen;
-    struct conclave_error error;
-    generator->way_count = generator->slot_count * GENERATOR_AHEAD;
-    generator->ways = calloc(generator->way_count, sizeof *generator->ways);
-    if (!generator->ways) {
-        failed(generator, CONCLAVE_NO_MEMORY);
-        return false;
-    }
-    plan.heard = heard;
-    plan.arg = generator;
-    int code = listeners_create(&plan, &generator->listeners, &error);
-    if (code == CONCLAVE_OK)
-        return true;
-    failed(generator, code);
-    snprintf(generator->message, sizeof generator->message, "%s", error.message);
-    return false;
-}
-
 static bool prepare(struct generator *generator)
 {
     struct conclave_client_options options;
@@ -387,7 +272,7 @@ static bool prepare(struct generator *generator)
     options.sessions = generator->options->sessions;
     int code = conclave_client_create(&options, &generator->client, &error);
     if (code != CONCLAVE_OK) {
-        failed(generator, code);
+        generator_failed(generator, code);
         snprintf(generator->message, sizeof generator->message, "%s", error.message);
         return false;
     }
@@ -403,7 +288,7 @@ static bool prepare(struct generator *generator)
                                generator->listen ? generator->listen->count : generator->clients);
     if (!generator->slots || !generator->free || !generator->buffers || !generator->second ||
         !generator->lag || !generator->source || !served) {
-        failed(generator, CONCLAVE_NO_MEMORY);
+        generator_failed(generator, CONCLAVE_NO_MEMORY);
         return false;
     }
     for (uint32_t i = 0; i < count; i++) {
@@ -413,7 +298,7 @@ static bool prepare(struct generator *generator)
         slot->client = (count - 1 - i) / generator->slots_per_client;
         generator->free[generator->free_count++] = slot;
     }
-    return !generator->listen || listen_begin(generator);
+    return !generator->listen || generator_listen_begin(generator);
 }
 
 static void clean_up(struct generator *generator)

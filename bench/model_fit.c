@@ -10,7 +10,9 @@ enum { STEPS = 300, EACH = 2 /* residuals of a point */ };
 
 /* How far, in logarithms, the prior lets a parameter go before that weighs as much as an error of
  * 1 % in one figure. */
-static const double PRIOR_WIDTH = 100;
+static const double PRIOR_WIDTH = 60;
+/* From where on, in logarithms, an error counts as an accident of the measurement, and less. */
+static const double ACCIDENT = 0.25;
 static const double DIFFERENCE = 1e-5;
 
 struct fit {
@@ -32,6 +34,11 @@ static double prior_weight(int parameter)
     return (parameter == MODEL_MIDDLE ? 10 : 1) / PRIOR_WIDTH;
 }
 
+static double tempered(double error)
+{
+    return ACCIDENT * asinh(error / ACCIDENT);
+}
+
 static double residuals(const struct fit *fit, const double *logs, double *ret)
 {
     struct model model;
@@ -41,8 +48,9 @@ static double residuals(const struct fit *fit, const double *logs, double *ret)
     for (size_t i = 0; i < fit->count; i++) {
         const struct model_point *point = &fit->points[i];
         struct model_answer answer = model_predict(&model, &point->where);
-        ret[EACH * i] = log(answer.ops_per_s / point->ops_per_s);
-        ret[EACH * i + 1] = answer.carried ? log(answer.p50_us / point->p50_us) : 10;
+        double late = answer.carried ? log(answer.p50_us / point->p50_us) : 10;
+        ret[EACH * i] = tempered(log(answer.ops_per_s / point->ops_per_s));
+        ret[EACH * i + 1] = tempered(late);
     }
     for (int i = 0; i < MODEL_PARAMETERS; i++)
         ret[EACH * fit->count + (size_t)i] = (logs[i] - log(model_prior.of[i])) * prior_weight(i);

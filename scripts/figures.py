@@ -127,13 +127,14 @@ def sweep(lab, key, values, words, unit):
     """Rows and two charts of loads that differ in one thing."""
     rows, lines, last, environment = [], {}, None, None
     for value in values:
-        for clients in (1, 64):
-            report = lab.bench("put", f"--{key}", value, "--clients", clients, "--duration",
+        size = value if key == "value-size" else 128
+        for clients, carried in ((1, 1), (64, min(64, 16 * MIB // size))):  # what a leader holds is bounded
+            report = lab.bench("put", f"--{key}", value, "--clients", carried, "--duration",
                                lab.pick("1s", "3s"), "--warmup", "500ms", *words)
             result = last = report["results"][0]
             environment = report["environment"]
             leader, follower = roles(result)
-            rows.append({unit: value, "clients": clients, "ops_per_s": result["ops_per_s"],
+            rows.append({unit: value, "clients": carried, "ops_per_s": result["ops_per_s"],
                          "p50_us": result["p50_us"], "p99_us": result["p99_us"], "leader_us": leader,
                          "follower_us": follower, "bottleneck": limited_by(result, environment["cores"])})
             for name, figure in (("ops/s", "ops_per_s"), ("p50", "p50_us"), ("p99", "p99_us")):
@@ -142,8 +143,9 @@ def sweep(lab, key, values, words, unit):
 
 
 def load_charts(lines, title, unit, log_x, format_x, values):
-    rates = [line(f"{clients} clients", lines[("ops/s", clients)], i) for i, clients in enumerate((1, 64))]
-    times = [line(f"{name}, {clients} clients", lines[(name, clients)], i, "5 4" if name == "p50" else None)
+    names = {1: "1 client", 64: "64 clients"}  # or as many as 16 MiB of values take
+    rates = [line(names[clients], lines[("ops/s", clients)], i) for i, clients in enumerate((1, 64))]
+    times = [line(f"{name}, {names[clients]}", lines[(name, clients)], i, "5 4" if name == "p50" else None)
              for i, clients in enumerate((1, 64)) for name in ("p50", "p99")]
     common = {"log_x": log_x, "unit_x": unit, "format_x": format_x, "ticks_x": values, "log_y": True}
     return [chart(title, "puts a second", rates, format_y="short", **common),

@@ -28,6 +28,10 @@ Test(keys, are_the_prefix_and_at_least_eight_digits)
     cr_assert_str_eq(key, "bench/00000042");
     cr_assert_eq(keys_format("bench/", 1234567890, key, sizeof key), 16);
     cr_assert_str_eq(key, "bench/1234567890");
+    cr_assert_eq(keys_format("b", 123456789, key, sizeof key), 10);
+    cr_assert_str_eq(key, "b123456789");
+    cr_assert_eq(keys_format("", UINT64_MAX, key, sizeof key), 20);
+    cr_assert_str_eq(key, "18446744073709551615");
 }
 
 Test(keys, value_is_the_key_repeated_and_cut)
