@@ -338,7 +338,7 @@ uint64_t raft_deadline(const struct raft *raft)
     }
     uint64_t deadline = UINT64_MAX;
     for (uint32_t i = 0; i < raft->peer_count; i++)
-        deadline = raft_min(deadline, raft->peers[i].sent_us + raft->options.heartbeat_us);
+        deadline = raft_min(deadline, raft_append_due_us(raft, &raft->peers[i]));
     uint64_t contact = raft_quorum_contact(raft);
     if (contact != UINT64_MAX)
         deadline = raft_min(deadline, contact + raft->options.election_timeout_us);

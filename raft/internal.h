@@ -336,6 +336,9 @@ void raft_advance_commit(struct raft *raft);
 /* Any role: everything up to index is committed. */
 void raft_commit_to(struct raft *raft, uint64_t index);
 
+/* Leader: when the next append goes to the peer, if nothing else makes one. */
+uint64_t raft_append_due_us(const struct raft *raft, const struct raft_progress *peer);
+
 /* Leader: sends each peer what it lacks, and heartbeats that are due. */
 void raft_send_appends(struct raft *raft);
 

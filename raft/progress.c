@@ -10,6 +10,7 @@ void raft_progress_reset(struct raft_progress *progress, uint64_t next)
     progress->match = 0;
     progress->next = next;
     progress->sent_us = 0;
+    progress->commit_told = 0;
     progress->snapshot_index = 0;
     raft_ledger_clear(&progress->inflight);
 }

@@ -36,6 +36,7 @@ struct raft_progress {
     uint64_t life;               /* the number of its start: what is known of it is of that life */
     uint64_t contact_us;         /* when it last answered in our term */
     uint64_t sent_us;            /* when an append last went out to it */
+    uint64_t commit_told;        /* the commit index in that append */
     uint64_t round_sent, round_acked; /* confirmation rounds: Rule 40 */
     uint64_t lease_until_us;          /* it surely votes for nobody else until then: Rule 41 */
 

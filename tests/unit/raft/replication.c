@@ -469,6 +469,62 @@ Test(replication, commit_reaches_followers_with_the_next_heartbeat)
     cluster_deinit(&c);
 }
 
+Test(replication, a_lone_commit_is_told_long_before_the_heartbeat)
+{
+    cluster_setup(&c, 3, 3);
+    cluster_elect(&c, 1);
+    cluster_propose(&c, 1, 1, 1);
+    cluster_settle(&c);
+    cr_assert_eq(raft_commit(raft()), 3);
+    cr_assert_eq(raft_commit(c.nodes[2].raft), 2, "nothing has taken it there yet");
+    cluster_run(&c, HEARTBEAT_US / 20);
+    for (raft_node_id id = 2; id <= 3; id++)
+        cr_assert_eq(raft_commit(c.nodes[id].raft), 3);
+    cluster_deinit(&c);
+}
+
+Test(replication, a_commit_is_told_once_and_to_those_who_can_use_it)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = leader();
+    cluster_propose(&c, 1, 1, 1);
+    cluster_drop_all(&c);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    cr_assert_eq(raft_commit(raft()), 3);
+    cluster_advance(&c, HEARTBEAT_US / 10);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_APPEND_REQUEST), 1);
+    cr_assert_eq(cluster_count(&c, 3, RAFT_APPEND_REQUEST), 0, "it is not known to hold it");
+    struct raft_message *message = next_append();
+    cr_assert_eq(message->append_request.commit, 3);
+    cr_assert_eq(message->append_request.entries.entry_count, 0);
+    raft_message_destroy(message);
+    cluster_advance(&c, HEARTBEAT_US / 10);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(c.wire.count, 0);
+    cluster_deinit(&c);
+}
+
+Test(replication, entries_take_a_commit_along_and_nothing_else_does)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = leader();
+    cluster_propose(&c, 1, 1, 1);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    cluster_drop_all(&c);
+    cluster_propose(&c, 1, 1, 1);
+    struct raft_message *message = next_append();
+    cr_assert_eq(message->append_request.commit, 3);
+    raft_message_destroy(message);
+    cluster_drop_all(&c);
+    cluster_advance(&c, HEARTBEAT_US / 10);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_APPEND_REQUEST), 0);
+    cluster_deinit(&c);
+}
+
 Test(replication, a_learner_gets_everything_and_counts_nowhere)
 {
     cluster_init(&c, 3);
