@@ -6,6 +6,9 @@
 
 #include <stdlib.h>
 
+/* As many as a snapshot lets go of at once, and the log needs until the next one. */
+enum { SPARES_MAX = 32 };
+
 /* Who the members are by the log, and where this node itself is: by the newest configuration that
  * knows it, since it may have been removed, and may be needed until that is committed. */
 static int find_configuration(struct node *node, const struct raft_runs *entries,
@@ -103,7 +106,8 @@ int log_open(struct node *node, struct wal **ret_wal, struct conclave_error *err
 {
     struct wal_recovery found = {0};
     struct wal *wal = NULL;
-    const struct wal_options options = {.segment_bytes = node->options.segment_bytes};
+    const struct wal_options options = {.segment_bytes = node->options.segment_bytes,
+                                        .spares_max = SPARES_MAX};
     int code =
         wal_open(node->io, node->options.data_dir, &node->identity, &options, &wal, &found, error);
     if (code)

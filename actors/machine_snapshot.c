@@ -9,7 +9,7 @@
 enum { ENTRY_BYTES = 48 };
 
 /* Of the log between two snapshots, to the state in one, and to the least that an option says. */
-enum { DISTANCE_FACTOR = 4 };
+enum { DISTANCE_FACTOR = 4, DISTANCE_MAX_FACTOR = 8 };
 
 /* --- Restoring -------------------------------------------------------------------------------- */
 
@@ -181,10 +181,10 @@ int machine_snapshot_install(struct actor *actor, struct machine_snapshot *snaps
 
 uint64_t machine_snapshot_distance(uint64_t least, uint64_t state_bytes)
 {
-    if (least > UINT64_MAX / DISTANCE_FACTOR / 4) /* never, whatever there is */
+    if (least > UINT64_MAX / DISTANCE_MAX_FACTOR / 4) /* never, whatever there is */
         return least;
-    if (state_bytes >= least)
-        return least * DISTANCE_FACTOR;
+    if (state_bytes >= least * DISTANCE_MAX_FACTOR / DISTANCE_FACTOR)
+        return least * DISTANCE_MAX_FACTOR;
     uint64_t bytes = state_bytes * DISTANCE_FACTOR;
     return bytes > least ? bytes : least;
 }

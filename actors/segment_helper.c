@@ -41,6 +41,14 @@ static int prepare(struct actor *actor, struct conclave_error *error)
     return missed || code == CONCLAVE_NO_MEMORY ? CONCLAVE_OK : code;
 }
 
+static int remove_segments(struct actor *actor, struct wal_range range,
+                           struct conclave_error *error)
+{
+    const struct segment_helper *helper = actor->state;
+    int code = wal_remove(actor->node->wal, range, error);
+    return code || !helper->full ? code : wal_drop_spares(actor->node->wal, error);
+}
+
 /* Less room than the reserve; once it was, an eighth more is needed, so that it does not come and
  * go with every file. */
 static bool is_full(struct actor *actor)
@@ -58,12 +66,18 @@ static bool is_full(struct actor *actor)
     return free_bytes < (helper->full ? reserve + reserve / 8 : reserve);
 }
 
-static void watch(struct actor *actor)
+static int watch(struct actor *actor, struct conclave_error *error)
 {
     struct segment_helper *helper = actor->state;
     bool full = is_full(actor);
+    if (full && !helper->full) { /* what is kept for later goes first */
+        int code = wal_drop_spares(actor->node->wal, error);
+        if (code)
+            return code;
+        full = is_full(actor);
+    }
     if (full == helper->full)
-        return;
+        return CONCLAVE_OK;
     helper->full = full;
     log_event(&actor->node->logger, full ? CONCLAVE_LOG_ERROR : CONCLAVE_LOG_INFO, actor->ops->name,
               full ? "disk_full" : "disk_has_room", "reason=\"%s\"",
@@ -76,6 +90,7 @@ static void watch(struct actor *actor)
         space->space.full = full;
         actor_send(actor, told[i], &space);
     }
+    return CONCLAVE_OK;
 }
 
 static int segments_run(struct actor *actor, struct conclave_error *error)
@@ -88,12 +103,14 @@ static int segments_run(struct actor *actor, struct conclave_error *error)
             if (type == ENVELOPE_PREPARE_SEGMENT)
                 code = prepare(actor, error);
             else if (type == ENVELOPE_REMOVE_SEGMENTS)
-                code = wal_remove(actor->node->wal, envelope->segments, error);
+                code = remove_segments(actor, envelope->segments, error);
             envelope_destroy(envelope);
             if (code || type == ENVELOPE_STOP || type == ENVELOPE_QUIT)
                 return code;
         }
-        watch(actor);
+        int code = watch(actor, error);
+        if (code)
+            return code;
     }
 }
 

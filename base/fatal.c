@@ -24,6 +24,13 @@ void *mem_zalloc(unsigned long bytes)
     return p;
 }
 
+void *mem_alloc_aligned(unsigned long alignment, unsigned long bytes)
+{
+    void *p = aligned_alloc(alignment, bytes);
+    ASSERT(p);
+    return p;
+}
+
 void *mem_realloc(void *old, unsigned long bytes)
 {
     void *p = realloc(old, bytes ? bytes : 1);

@@ -18,6 +18,9 @@ _Noreturn void fatal_assert(const char *condition, const char *file, int line);
  * bounded sizes; what a client sizes is checked against a limit first. */
 void *mem_alloc(unsigned long bytes) __attribute__((malloc, returns_nonnull));
 void *mem_zalloc(unsigned long bytes) __attribute__((malloc, returns_nonnull));
+/* `alignment`: a power of two that divides `bytes`. Freed by free(). */
+void *mem_alloc_aligned(unsigned long alignment, unsigned long bytes)
+    __attribute__((malloc, returns_nonnull));
 void *mem_realloc(void *old, unsigned long bytes) __attribute__((returns_nonnull));
 
 #endif

@@ -92,7 +92,7 @@ int cmd_up_run(const struct args *args);
          NULL,        true, "how often a leader speaks; at most a third of that (100ms)"},        \
         {"segment-size", 0, "SIZE", NULL, true, "size of a log segment (16MiB)"},                 \
         {"snapshot-bytes", 0, "SIZE", NULL, true, "a snapshot after so much (64MiB)"},            \
-        {"snapshot-entries", 0, "N", NULL, true, "or after so many entries (1000000)"},           \
+        {"snapshot-entries", 0, "N", NULL, true, "or after so many entries (4000000)"},           \
         {"leases", 0, "BOOL", NULL, true, "serve 'get --lease' by leases: on all nodes (false)"}, \
         {"disk-reserve", 0,    "SIZE",                                                            \
          NULL,           true, "with less room on disk writes are refused (64MiB)"},              \

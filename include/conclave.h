@@ -361,10 +361,10 @@ struct conclave_options {
     uint64_t segment_bytes; /* 16 MiB; size of a log segment */
 
     /* A snapshot is taken, and the log cut, when since the last one so many bytes or so many
-     * entries were applied. The bytes grow with the state, to at most four times as many. The log
+     * entries were applied. The bytes grow with the state, to at most eight times as many. The log
      * of a machine without snapshots is kept whole. */
     uint64_t snapshot_bytes;   /* 64 MiB */
-    uint64_t snapshot_entries; /* 1,000,000 */
+    uint64_t snapshot_entries; /* 4,000,000 */
 
     /* Less free space than this in the data directory's file system: commands are refused with
      * NO_SPACE, but for those that give space back, and the lead is handed over. 0: not looked at.
@@ -401,7 +401,7 @@ CONCLAVE_API void conclave_options_init(struct conclave_options *options);
 
 /* Sets one option by the name that the command line uses without its dashes: "election-timeout"
  * "500ms", "heartbeat" "100ms", "segment-size" "16MiB", "inflight-max" "64MiB",
- * "snapshot-bytes" "64MiB", "snapshot-entries" "1000000", "disk-reserve" "64MiB", "log-level"
+ * "snapshot-bytes" "64MiB", "snapshot-entries" "4000000", "disk-reserve" "64MiB", "log-level"
  * "warn", "seed" "7", "priority" "50", "expose-plaintext" "true". Paths and endpoints are fields
  * only, since the struct borrows strings. Errors: INVALID (unknown name, bad value), with the
  * sentence in *error. */

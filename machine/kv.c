@@ -247,6 +247,8 @@ static int kv_fill_batch(struct kv *kv, struct kv_batch *batch,
             return rc;
     }
     int rc = topic_batch_flush(&batch->topics);
+    if (!rc)
+        rc = kv_history_flush(&batch->history);
     return rc ? rc
               : sessions_save(kv, &batch->tx); /* Rules 7 and 43: with the data, or not at all */
 }
@@ -260,6 +262,7 @@ static int kv_apply_batch(struct kv *kv, const struct conclave_command *commands
     if (rc)
         return rc;
     topic_batch_init(&batch.topics, &batch.tx);
+    kv_history_init(&batch.history, &batch.tx);
     batch.topics.touched = &kv->topic_feed.touched;
     rc = kv_fill_batch(kv, &batch, commands, count, replies);
     kv_batch_close(&batch);

@@ -8,7 +8,7 @@ void kv_batch_close(struct kv_batch *batch)
 {
     for (int i = 0; i < KV_SPACES; i++)
         tables_cursor_close(&batch->keys[i]);
-    tables_cursor_close(&batch->history);
+    kv_history_deinit(&batch->history);
     topic_batch_deinit(&batch->topics);
 }
 
@@ -43,23 +43,11 @@ int kv_change_find(struct kv_batch *batch, enum kv_space space, struct slice key
     return rc ? rc : kv_record_read(ret->stored, &ret->record);
 }
 
-int kv_batch_history(struct kv_batch *batch)
-{
-    if (batch->history.tx)
-        return 0;
-    int rc = tables_cursor_open(&batch->tx, TABLE_HISTORY, &batch->history);
-    batch->history.append = true;
-    return rc;
-}
-
 /* Appends to the history; the record that there is now goes to *ret_after. */
 static int note_change(struct kv_batch *batch, enum kv_space space, enum kv_change_kind kind,
                        struct slice key, const struct kv_found *old, size_t after_bytes,
                        void **ret_after)
 {
-    int rc = kv_batch_history(batch);
-    if (rc)
-        return rc;
     note_effect(batch, old->stored);
     const struct kv_change change = {.revision = kv_change_revision(batch),
                                      .sub = batch->changes,
@@ -69,7 +57,7 @@ static int note_change(struct kv_batch *batch, enum kv_space space, enum kv_chan
                                      .key = key,
                                      .before = old->stored,
                                      .after = {NULL, after_bytes}};
-    rc = kv_history_append(&batch->history, &batch->state, &change, ret_after);
+    int rc = kv_history_append(&batch->history, &batch->state, &change, ret_after);
     batch->changes++;
     return rc;
 }

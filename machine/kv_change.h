@@ -30,7 +30,7 @@ static inline enum table kv_space_table(enum kv_space space)
 struct kv_batch {
     struct tables_tx tx;
     struct tables_cursor keys[KV_SPACES]; /* opened when they are needed */
-    struct tables_cursor history;
+    struct kv_history history;
     struct kv_state state; /* after what was applied so far */
     uint64_t clock_ms;     /* cluster time */
     uint64_t clock_lag_ms; /* and how much of it may not be written yet */
@@ -94,8 +94,5 @@ MUST_USE int kv_change_erase_range(struct kv_batch *batch, enum kv_space space, 
 
 /* The revision is made, if anything changed; history that is too old goes. */
 MUST_USE int kv_change_end(struct kv_batch *batch);
-
-/* The cursor on the history. */
-MUST_USE int kv_batch_history(struct kv_batch *batch);
 
 #endif

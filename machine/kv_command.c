@@ -86,9 +86,7 @@ static int settings_apply(struct kv_batch *batch, const struct kv_settings *sett
     for (int i = 0; i < KV_SETTING_COUNT; i++)
         if (settings->given[i])
             *fields[i] = settings->values[i];
-    int rc = kv_batch_history(batch);
-    if (!rc)
-        rc = kv_history_compact(&batch->history, state, KV_HISTORY_TICK);
+    int rc = kv_history_compact(&batch->history, state, KV_HISTORY_TICK);
     if (!rc)
         rc = kv_history_age(&batch->history, state, batch->clock_ms, KV_HISTORY_TICK);
     if (!rc)

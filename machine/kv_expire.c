@@ -23,7 +23,5 @@ int kv_expire(struct kv_batch *batch)
     }
     if (rc && rc != CONCLAVE_NOT_FOUND)
         return rc;
-    rc = kv_batch_history(batch);
-    return rc ? rc
-              : kv_history_age(&batch->history, &batch->state, batch->clock_ms, KV_HISTORY_TICK);
+    return kv_history_age(&batch->history, &batch->state, batch->clock_ms, KV_HISTORY_TICK);
 }

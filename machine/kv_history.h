@@ -1,10 +1,13 @@
 /* machine/kv_history.h - what happened to keys: every change, in the order of its revision.
  *
- * The table holds, under revision (8 bytes, big-endian) and the number of the change within it (4,
- * big-endian, from 0):
+ * Changes lie one behind the other in blocks, so that one put into the table stores many of them. A
+ * block is named by its first change: revision (8 bytes, big-endian) and the number of the change
+ * within it (4, big-endian, from 0). It takes changes as long as they fit into one page of the
+ * store; a change that is larger than that has a block of its own. A change is
  *
- *     space (1), kind (1), key bytes (2), bytes of the record before it (4), cluster time in ms
- * (8), key, the record that was there before (none: 0 bytes), the record that is there now
+ *     bytes of all of it (4), revision (8), number within the revision (4), space (1), kind (1),
+ * key bytes (2), bytes of the record before it (4), cluster time in ms (8), key, the record that
+ * was there before (none: 0 bytes), the record that is there now
  *
  * little-endian; records as in machine/kv_record.h. A delete range, a transaction or the end of a
  * lease is one revision with several changes. A change holds both records, so that any revision
@@ -12,7 +15,8 @@
  * whoever watches gets the value and the one before it from one place.
  *
  * Written with every change, in its transaction; the oldest are erased by later commands, a bounded
- * number each, so that the history is the same on every node after the same entry.
+ * number each. Where a block ends follows from the changes alone, so the history is the same on
+ * every node after the same entry, to the byte.
  *
  * Functions return what those of machine/tables.h do. One thread: the state-machine actor's, but
  * for reading from a view. */
@@ -25,10 +29,11 @@
 enum kv_change_kind { KV_CHANGE_PUT = 1, KV_CHANGE_DELETE = 2, KV_CHANGE_EXPIRE = 3 };
 
 enum {
-    KV_HISTORY_KEY_BYTES = 12,
-    KV_HISTORY_HEADER_BYTES = 16,
-    KV_HISTORY_STEP = 512,    /* changes that are erased after one command, at most */
-    KV_HISTORY_TICK = 1 << 14 /* when time passes, or settings change */
+    KV_HISTORY_NAME_BYTES = 12,
+    KV_HISTORY_HEADER_BYTES = 32,
+    KV_HISTORY_BLOCK_BYTES = 4080, /* with LMDB's header of 16 bytes: one page */
+    KV_HISTORY_STEP = 512,         /* changes that are erased after one command, at most */
+    KV_HISTORY_TICK = 1 << 14      /* when time passes, or settings change */
 };
 
 struct kv_change {
@@ -41,26 +46,61 @@ struct kv_change {
     struct slice before, after; /* records; empty: there was none, there is none now */
 };
 
-/* Appends a change, which is behind all others. `cursor` is on TABLE_HISTORY with `append` set. The
- * record now is *ret_after, for the caller to write: `after.bytes` of them. */
-MUST_USE int kv_history_append(struct tables_cursor *cursor, struct kv_state *state,
+/* The history while a batch changes it. All zero: nothing was done yet. */
+struct kv_history {
+    struct tables_tx *tx;
+    struct tables_cursor cursor;
+    bool loaded; /* the last block was looked at, and is here if changes may go on in it */
+    bool dirty;  /* the table does not have all of it yet */
+    uint8_t name[KV_HISTORY_NAME_BYTES];
+    uint8_t *block;
+    size_t used, capacity; /* used 0: the next change begins a block */
+};
+
+void kv_history_init(struct kv_history *history, struct tables_tx *tx);
+void kv_history_deinit(struct kv_history *history);
+
+/* Appends a change, which is behind all others. The record now is *ret_after, for the caller to
+ * write before anything else is done with the history: `after.bytes` of them. */
+MUST_USE int kv_history_append(struct kv_history *history, struct kv_state *state,
                                const struct kv_change *change, void **ret_after);
 
+/* Puts into the table what is not there yet: before a commit. */
+MUST_USE int kv_history_flush(struct kv_history *history);
+
 /* Erases the oldest ones while there are more than settings allow; at most `budget`. */
-MUST_USE int kv_history_compact(struct tables_cursor *cursor, struct kv_state *state,
+MUST_USE int kv_history_compact(struct kv_history *history, struct kv_state *state,
                                 uint32_t budget);
 
 /* The same for those that are too old at this cluster time. */
-MUST_USE int kv_history_age(struct tables_cursor *cursor, struct kv_state *state, uint64_t clock_ms,
+MUST_USE int kv_history_age(struct kv_history *history, struct kv_state *state, uint64_t clock_ms,
                             uint32_t budget);
 
-/* --- Reading: a cursor on TABLE_HISTORY --------------------------------------------------------
+/* --- Reading what was committed ----------------------------------------------------------------
  */
 
+struct kv_history_reader {
+    struct tables_cursor cursor;
+    struct slice block;
+    size_t at; /* of the next change in the block */
+};
+
+MUST_USE int kv_history_reader_open(struct kv_history_reader *reader, struct tables_tx *tx);
+
+/* Allowed for one that was not opened, all zero. */
+void kv_history_reader_close(struct kv_history_reader *reader);
+
 /* The first change at or behind this place; then the next. NOT_FOUND: there is none.
- * CORRUPT. The slices are borrowed from the table. */
-MUST_USE int kv_history_seek(struct tables_cursor *cursor, uint64_t revision, uint32_t sub,
+ * CORRUPT. The slices are borrowed from the table, until its transaction ends. */
+MUST_USE int kv_history_seek(struct kv_history_reader *reader, uint64_t revision, uint32_t sub,
                              struct kv_change *ret);
-MUST_USE int kv_history_next(struct tables_cursor *cursor, struct kv_change *ret);
+MUST_USE int kv_history_next(struct kv_history_reader *reader, struct kv_change *ret);
+
+/* The change at `at` of a block; *ret_bytes is its size. NOT_FOUND: the block ends there. */
+MUST_USE int kv_history_change_read(struct slice block, size_t at, struct kv_change *ret,
+                                    size_t *ret_bytes);
+
+/* What a block is named that begins with this change. */
+struct slice kv_history_name(uint8_t name[KV_HISTORY_NAME_BYTES], uint64_t revision, uint32_t sub);
 
 #endif

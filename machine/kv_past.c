@@ -40,22 +40,22 @@ static void keep_first(struct kv_past *past)
 int kv_past_read(struct tables_tx *tx, enum kv_space space, const struct kv_bounds *bounds,
                  uint64_t revision, struct kv_past *ret)
 {
-    struct tables_cursor cursor;
+    struct kv_history_reader reader;
     struct kv_change change;
     uint64_t order = 0;
-    int rc = tables_cursor_open(tx, TABLE_HISTORY, &cursor);
+    int rc = kv_history_reader_open(&reader, tx);
     if (rc)
         return rc;
-    rc = kv_history_seek(&cursor, revision + 1, 0, &change);
+    rc = kv_history_seek(&reader, revision + 1, 0, &change);
     while (!rc) {
         if (change.space == (uint32_t)space && within(bounds, change.key)) {
             LIST_RESERVE(ret);
             ret->items[ret->count++] =
                 (struct kv_past_key){.key = change.key, .stored = change.before, .order = order++};
         }
-        rc = kv_history_next(&cursor, &change);
+        rc = kv_history_next(&reader, &change);
     }
-    tables_cursor_close(&cursor);
+    kv_history_reader_close(&reader);
     if (rc != CONCLAVE_NOT_FOUND)
         return rc;
     keep_first(ret);
@@ -65,20 +65,20 @@ int kv_past_read(struct tables_tx *tx, enum kv_space space, const struct kv_boun
 int kv_past_get(struct tables_tx *tx, enum kv_space space, struct slice key, uint64_t revision,
                 bool *ret_changed, struct slice *ret_stored)
 {
-    struct tables_cursor cursor;
+    struct kv_history_reader reader;
     struct kv_change change;
-    int rc = tables_cursor_open(tx, TABLE_HISTORY, &cursor);
+    int rc = kv_history_reader_open(&reader, tx);
     if (rc)
         return rc;
     *ret_changed = false;
-    rc = kv_history_seek(&cursor, revision + 1, 0, &change);
+    rc = kv_history_seek(&reader, revision + 1, 0, &change);
     while (!rc && !*ret_changed) {
         *ret_changed = change.space == (uint32_t)space && tables_compare(change.key, key) == 0;
         if (*ret_changed)
             *ret_stored = change.before;
         else
-            rc = kv_history_next(&cursor, &change);
+            rc = kv_history_next(&reader, &change);
     }
-    tables_cursor_close(&cursor);
+    kv_history_reader_close(&reader);
     return rc == CONCLAVE_NOT_FOUND ? 0 : rc;
 }

@@ -10,7 +10,7 @@ enum {
     RESTORE_BATCH_BYTES = 4 << 20 /* of records in one transaction of a restore */
 };
 
-static const uint8_t SNAPSHOT_MAGIC[8] = "CNCLKVS\2";
+static const uint8_t SNAPSHOT_MAGIC[8] = "CNCLKVS\3";
 
 struct start {
     uint8_t magic[8];

@@ -58,10 +58,18 @@ static int cursor_open(const struct kv_watch *watch, enum table table, struct ta
     return rc ? rc : tables_cursor_open(tx, table, ret);
 }
 
+/* rc. */
+static int history_open(const struct kv_watch *watch, struct kv_history_reader *ret)
+{
+    struct tables_tx *tx = NULL;
+    int rc = tables_read(watch->tables, &tx);
+    return rc ? rc : kv_history_reader_open(ret, tx);
+}
+
 static int watch_changes(void *feed, feed_touch touch, void *arg)
 {
     struct kv_watch *watch = feed;
-    struct tables_cursor cursor;
+    struct kv_history_reader reader = {0};
     struct kv_change change;
     uint64_t seen = watch->seen;
     watch_skip(watch);
@@ -70,14 +78,14 @@ static int watch_changes(void *feed, feed_touch touch, void *arg)
     /* Another state was installed, or one apply changed more than what is kept. */
     if (seen > watch->state->revision || seen < watch->state->compacted)
         return FEED_LOST;
-    int rc = cursor_open(watch, TABLE_HISTORY, &cursor);
+    int rc = history_open(watch, &reader);
     if (!rc)
-        rc = kv_history_seek(&cursor, seen + 1, 0, &change);
+        rc = kv_history_seek(&reader, seen + 1, 0, &change);
     while (!rc) {
         touch(arg, (uint8_t)change.space, change.key, change.revision, change.revision + 1);
-        rc = kv_history_next(&cursor, &change);
+        rc = kv_history_next(&reader, &change);
     }
-    tables_cursor_close(&cursor);
+    kv_history_reader_close(&reader);
     return rc == CONCLAVE_NOT_FOUND ? CONCLAVE_OK : rc;
 }
 
@@ -185,7 +193,7 @@ static int watch_read(void *feed, struct feed_read *read)
                               .part = read->part,
                               .whole_bytes = read->items->bytes,
                               .whole_count = read->count};
-    struct tables_cursor cursor;
+    struct kv_history_reader reader = {0};
     struct kv_change change;
     bool full = false;
     if (read->position <= watch->state->compacted)
@@ -193,16 +201,16 @@ static int watch_read(void *feed, struct feed_read *read)
     int rc = watch_spec_decode(read->spec, &reading.spec);
     if (rc)
         return rc;
-    rc = cursor_open(watch, TABLE_HISTORY, &cursor);
+    rc = history_open(watch, &reader);
     if (!rc)
-        rc = kv_history_seek(&cursor, read->position, read->part, &change);
+        rc = kv_history_seek(&reader, read->position, read->part, &change);
     while (!rc && change.revision < read->end) {
         rc = reading_take(&reading, &change, &full);
         if (rc || full)
             break;
-        rc = kv_history_next(&cursor, &change);
+        rc = kv_history_next(&reader, &change);
     }
-    tables_cursor_close(&cursor);
+    kv_history_reader_close(&reader);
     if (rc && rc != CONCLAVE_NOT_FOUND)
         return rc;
     if (!full) {
@@ -239,13 +247,13 @@ static int state_catch_up(const struct kv_watch *watch, struct feed_state *state
 {
     uint64_t now = watch->state->revision + 1;
     struct slice told = {state->name, state->name_bytes};
-    struct tables_cursor cursor;
+    struct kv_history_reader reader = {0};
     struct kv_change change;
     if (state->position <= watch->state->compacted)
         return FEED_LOST;
-    int rc = cursor_open(watch, TABLE_HISTORY, &cursor);
+    int rc = history_open(watch, &reader);
     if (!rc)
-        rc = kv_history_seek(&cursor, state->position, state->part, &change);
+        rc = kv_history_seek(&reader, state->position, state->part, &change);
     while (!rc) {
         bool room = state->looks > 0;
         if (room && interest_holds(state->interest, &change) &&
@@ -268,9 +276,9 @@ static int state_catch_up(const struct kv_watch *watch, struct feed_state *state
             *ret_full = true;
             break;
         }
-        rc = kv_history_next(&cursor, &change);
+        rc = kv_history_next(&reader, &change);
     }
-    tables_cursor_close(&cursor);
+    kv_history_reader_close(&reader);
     if (!*ret_full && (!rc || rc == CONCLAVE_NOT_FOUND)) {
         state->position = now;
         state->part = 0;

@@ -65,7 +65,7 @@ struct state_record {
     uint64_t applied_index;
     uint8_t note[TABLES_NOTE_BYTES_MAX];
 };
-enum { STATE_FORMAT = 1, STATE_BYTES = 32 };
+enum { STATE_FORMAT = 2, STATE_BYTES = 32 };
 _Static_assert(sizeof(struct state_record) == STATE_BYTES + TABLES_NOTE_BYTES_MAX, "no padding");
 
 int lmdb_code(int rc)

@@ -14,9 +14,15 @@
 struct io_file; /* made by open, freed by close */
 
 enum io_open_flags {
-    IO_OPEN_CREATE = 1,   /* make it; EXISTS if it is there */
-    IO_OPEN_READ_ONLY = 2 /* never written: inspection */
+    IO_OPEN_CREATE = 1,    /* make it; EXISTS if it is there */
+    IO_OPEN_READ_ONLY = 2, /* never written: inspection */
+    /* Never read through this handle, and what is written goes past the page cache where the file
+     * system can: nothing is copied, and no page is left for the kernel to write back at a bad
+     * moment. Offsets, sizes and addresses of what is written are multiples of IO_BLOCK_BYTES. */
+    IO_OPEN_DIRECT = 4
 };
+
+enum { IO_BLOCK_BYTES = 4096 };
 
 struct io {
     void *ctx;

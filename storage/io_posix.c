@@ -13,8 +13,8 @@
 #include <unistd.h>
 
 enum {
-    POSIX_PARTS_MAX = 64, /* of one writev; far below IOV_MAX (1024) */
-    POSIX_ZERO_BYTES = 1 << 20
+    POSIX_PARTS_MAX = 64,        /* of one writev; far below IOV_MAX (1024) */
+    POSIX_ZERO_BYTES = 256 << 10 /* at once: what the log writes meanwhile waits for no more */
 };
 
 struct io_file {
@@ -60,6 +60,15 @@ static int fail(struct conclave_error *error, int number, const char *what, cons
     }
 }
 
+static int open_retrying(const char *path, int mode)
+{
+    int fd;
+    do {
+        fd = open(path, mode, 0600);
+    } while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
 static int posix_open(void *ctx, const char *path, unsigned flags, struct io_file **ret_file,
                       struct conclave_error *error)
 {
@@ -67,10 +76,13 @@ static int posix_open(void *ctx, const char *path, unsigned flags, struct io_fil
     int mode = O_CLOEXEC | ((flags & IO_OPEN_READ_ONLY) != 0 ? O_RDONLY : O_RDWR);
     if ((flags & IO_OPEN_CREATE) != 0)
         mode |= O_CREAT | O_EXCL;
-    int fd;
-    do {
-        fd = open(path, mode, 0600);
-    } while (fd < 0 && errno == EINTR);
+    int fd = open_retrying(path, mode | ((flags & IO_OPEN_DIRECT) != 0 ? O_DIRECT : 0));
+    if (fd < 0 && errno == EINVAL && (flags & IO_OPEN_DIRECT) != 0) {
+        /* Not every file system can. It may have made the file before it found out. */
+        if ((mode & O_CREAT) != 0 && unlink(path) != 0 && errno != ENOENT)
+            return fail(error, errno, "remove", path);
+        fd = open_retrying(path, mode);
+    }
     if (fd < 0)
         return fail(error, errno, (flags & IO_OPEN_CREATE) != 0 ? "create" : "open", path);
     size_t bytes = strlen(path) + 1;
@@ -197,7 +209,9 @@ static int posix_allocate(void *ctx, struct io_file *file, uint64_t bytes,
         code = fail(error, errno, "resize", file->path);
 
     size_t chunk = bytes < POSIX_ZERO_BYTES ? (size_t)bytes : POSIX_ZERO_BYTES;
-    uint8_t *zeros = mem_zalloc(chunk + 1);
+    chunk = (chunk + IO_BLOCK_BYTES - 1) / IO_BLOCK_BYTES * IO_BLOCK_BYTES;
+    uint8_t *zeros = mem_alloc_aligned(IO_BLOCK_BYTES, chunk + IO_BLOCK_BYTES);
+    memset(zeros, 0, chunk);
     for (uint64_t at = 0; at < bytes && code == CONCLAVE_OK; at += chunk) {
         uint64_t left = bytes - at;
         struct iovec part = {.iov_base = zeros, .iov_len = left < chunk ? (size_t)left : chunk};

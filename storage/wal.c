@@ -28,10 +28,13 @@ struct wal *wal_new(const struct io *io, const char *wal_dir,
     wal->dir = mem_alloc(bytes);
     memcpy(wal->dir, wal_dir, bytes);
     wal->identity = *identity;
-    wal->segment_bytes = segment_bytes & ~(uint64_t)7;
+    uint64_t unit = segment_bytes < IO_BLOCK_BYTES ? 8 : IO_BLOCK_BYTES; /* small ones: in tests */
+    wal->segment_bytes = segment_bytes & ~(unit - 1);
     wal->attested = true;
     wal->at.sequence = next_sequence - 1; /* full: capacity 0 */
     wal->ahead.sequence = next_sequence;
+    wal->ahead.spares_max =
+        options->spares_max < WAL_SPARES_MAX ? options->spares_max : WAL_SPARES_MAX;
     atomic_init(&wal->ahead.state, WAL_AHEAD_NONE);
     ASSERT(pthread_mutex_init(&wal->ahead.mutex, NULL) == 0);
     return wal;
@@ -60,7 +63,11 @@ static uint8_t *stage_room(struct wal *wal, size_t bytes)
         size_t capacity = wal->staged_capacity == 0 ? 64 << 10 : wal->staged_capacity;
         while (capacity - wal->staged_bytes < bytes)
             capacity *= 2;
-        wal->staged = mem_realloc(wal->staged, capacity);
+        uint8_t *larger = mem_alloc_aligned(IO_BLOCK_BYTES, capacity);
+        if (wal->staged_bytes > 0)
+            memcpy(larger, wal->staged, wal->staged_bytes);
+        free(wal->staged);
+        wal->staged = larger;
         wal->staged_capacity = capacity;
     }
     return wal->staged + wal->staged_bytes;
@@ -93,6 +100,26 @@ static void stage_record(struct wal *wal, enum wal_kind kind, uint8_t entry_kind
     stage_take(wal, bytes);
 }
 
+/* Fills the last block up with zeros. */
+static void stage_fill(struct wal *wal)
+{
+    size_t over = wal->staged_bytes % IO_BLOCK_BYTES;
+    if (over == 0)
+        return;
+    memset(stage_room(wal, IO_BLOCK_BYTES - over), 0, IO_BLOCK_BYTES - over);
+    wal->staged_bytes += IO_BLOCK_BYTES - over;
+}
+
+/* What stands before a part in its first block. */
+static void stage_before(struct wal *wal, uint64_t offset)
+{
+    size_t before = offset % IO_BLOCK_BYTES;
+    if (before == 0)
+        return;
+    memcpy(stage_room(wal, before), wal->tail, before);
+    wal->staged_bytes += before;
+}
+
 /* Begins a batch with room for at least one more record of record_bytes, in a new segment if this
  * one has no such room. Everything before the batch is durable before it is written, so its batch
  * record attests the last entry staged so far. */
@@ -108,14 +135,19 @@ static void stage_batch(struct wal *wal, size_t record_bytes)
         uint64_t least = WAL_HEADER_BYTES + WAL_RECORD_BYTES + record_bytes;
         at->sequence++;
         at->offset = 0;
-        at->capacity = least > wal->segment_bytes ? least : wal->segment_bytes;
+        if (least > wal->segment_bytes)
+            at->capacity = (least + IO_BLOCK_BYTES - 1) / IO_BLOCK_BYTES * IO_BLOCK_BYTES;
+        else
+            at->capacity = wal->segment_bytes;
         at->key = wal_key(&wal->identity, at->sequence);
     }
+    stage_fill(wal);
     wal->parts[wal->part_count++] = (struct wal_part){.sequence = at->sequence,
                                                       .offset = at->offset,
                                                       .capacity = at->capacity,
                                                       .start = wal->staged_bytes,
                                                       .attestation = true};
+    stage_before(wal, at->offset);
     if (at->offset == 0) {
         LIST_RESERVE(&wal->segments);
         wal->segments.items[wal->segments.count++] = (struct wal_segment){
@@ -193,18 +225,56 @@ struct wal_range wal_release(struct wal *wal, uint64_t index)
     return range;
 }
 
-int wal_remove(const struct wal *wal, struct wal_range range, struct conclave_error *error)
+int wal_remove(struct wal *wal, struct wal_range range, struct conclave_error *error)
 {
     for (uint64_t sequence = range.first; sequence < range.end; sequence++) {
-        char *path = wal_segment_path(wal->dir, sequence);
-        int code = wal->io->unlink(wal->io->ctx, path, error);
-        free(path);
+        bool kept = false;
+        int code = wal_spare_keep(wal, sequence, &kept, error);
+        if (code == CONCLAVE_OK && !kept) {
+            char *path = wal_segment_path(wal->dir, sequence);
+            code = wal->io->unlink(wal->io->ctx, path, error);
+            free(path);
+        }
         /* After each: the disk may carry them out in any order, and a gap is damage. */
         if (code == CONCLAVE_OK)
             code = wal->io->sync_dir(wal->io->ctx, wal->dir, error);
         if (code != CONCLAVE_OK)
             return code;
+        if (kept)
+            wal_spare_add(wal, sequence);
     }
+    return CONCLAVE_OK;
+}
+
+/* Behind the last record of a segment that another one follows everything is zero: a start takes
+ * what is not for the rest of a record that had been durable. */
+static int end_segment(struct wal *wal, struct conclave_error *error)
+{
+    if (!wal->file_recycled || wal->file_end == wal->file_bytes)
+        return CONCLAVE_OK;
+    int code = wal_write_zeros(wal->io, wal->file, wal->file_end, wal->file_bytes, error);
+    if (code == CONCLAVE_OK)
+        code = wal->io->datasync(wal->io->ctx, wal->file, error);
+    if (code == CONCLAVE_OK)
+        wal->file_recycled = false;
+    return code;
+}
+
+/* Whole blocks, and no more than the segment has. */
+static int write_part(struct wal *wal, const struct wal_part *part, struct conclave_error *error)
+{
+    uint64_t from = part->offset / IO_BLOCK_BYTES * IO_BLOCK_BYTES;
+    uint64_t end = part->offset + part->bytes;
+    uint64_t to = (end + IO_BLOCK_BYTES - 1) / IO_BLOCK_BYTES * IO_BLOCK_BYTES;
+    if (to > part->capacity)
+        to = part->capacity;
+    struct iovec bytes = {.iov_base = wal->staged + part->start, .iov_len = (size_t)(to - from)};
+    int code = wal->io->writev(wal->io->ctx, wal->file, from, &bytes, 1, error);
+    if (code != CONCLAVE_OK)
+        return code;
+    uint64_t block = end / IO_BLOCK_BYTES * IO_BLOCK_BYTES;
+    memcpy(wal->tail, wal->staged + part->start + (block - from), (size_t)(end - block));
+    wal->file_end = to;
     return CONCLAVE_OK;
 }
 
@@ -213,20 +283,24 @@ int wal_sync(struct wal *wal, struct conclave_error *error)
     if (wal->failed)
         return error_set(error, CONCLAVE_IO, "the log is not usable after a failed write");
     wal->blocked = false;
+    size_t unfilled = wal->staged_bytes;
+    stage_fill(wal);
     for (size_t i = 0; i < wal->part_count; i++) {
         const struct wal_part *part = &wal->parts[i];
         int code = CONCLAVE_OK;
-        if (wal->file == NULL || part->sequence != wal->file_sequence)
+        if (wal->file != NULL && part->sequence != wal->file_sequence)
+            code = end_segment(wal, error);
+        if (code == CONCLAVE_OK && (wal->file == NULL || part->sequence != wal->file_sequence))
             code = wal_segment_switch(wal, part->sequence, part->capacity, error);
         if (code == CONCLAVE_NO_SPACE) { /* nothing of this part was written: no case of Rule 6 */
             wal->part_count -= i;
             memmove(wal->parts, wal->parts + i, wal->part_count * sizeof wal->parts[0]);
+            wal->staged_bytes = unfilled; /* the last part may grow */
             wal->blocked = true;
             return code;
         }
-        struct iovec bytes = {.iov_base = wal->staged + part->start, .iov_len = part->bytes};
         if (code == CONCLAVE_OK)
-            code = wal->io->writev(wal->io->ctx, wal->file, part->offset, &bytes, 1, error);
+            code = write_part(wal, part, error);
         /* The next part, and with it the claim that this one is durable, is written only after
          * this returned. */
         if (code == CONCLAVE_OK)

@@ -14,7 +14,8 @@
 
 struct wal_options {
     uint64_t
-        segment_bytes; /* 0: the default, 16 MiB; at least 64 KiB in production, less in tests */
+        segment_bytes;   /* 0: the default, 16 MiB; at least 64 KiB in production, less in tests */
+    uint32_t spares_max; /* how many segments that were let go of are kept to be used again */
 };
 
 /* What a start found. */
@@ -60,7 +61,7 @@ MUST_USE int wal_attest(struct wal *wal, struct conclave_error *error);
 /* True if wal_attest has something to do. */
 bool wal_needs_attest(const struct wal *wal);
 
-/* Prepares the next segment (allocated, zeroed, durable) if there is none: slow, so the
+/* Prepares the next segment (allocated, zeroed or a spare, durable) if there is none: slow, so the
  * log-writer's helper thread calls it; it touches no other state of the WAL. Returns at once if it
  * is there. */
 MUST_USE int wal_prepare_segment(struct wal *wal, struct conclave_error *error);
@@ -78,10 +79,13 @@ struct wal_range {
  * a crash they are found again and let go of again. Nothing may be staged. Owner thread. */
 struct wal_range wal_release(struct wal *wal, uint64_t index);
 
-/* Removes segments that were let go of, the oldest first. Slow, so the segment helper calls it; it
- * touches no other state of the WAL. */
-MUST_USE int wal_remove(const struct wal *wal, struct wal_range range,
-                        struct conclave_error *error);
+/* Removes segments that were let go of, the oldest first, or keeps their files as spares, which the
+ * next segments are made of. Slow, so the segment helper calls it; it touches no other state of the
+ * WAL. */
+MUST_USE int wal_remove(struct wal *wal, struct wal_range range, struct conclave_error *error);
+
+/* Removes the spares: the disk has too little room. Segment helper. */
+MUST_USE int wal_drop_spares(struct wal *wal, struct conclave_error *error);
 
 /* True after a NO_SPACE of wal_sync or wal_attest that may be tried again. */
 bool wal_is_blocked(const struct wal *wal);

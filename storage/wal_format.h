@@ -1,11 +1,13 @@
 /* storage/wal_format.h - the bytes of the write-ahead log: what a record is and when it is valid.
  *
  * Files. DIR/wal/SEQUENCE.wal, SEQUENCE being 16 hexadecimal digits that rise by one: segments,
- * allocated and filled with zeros before their first use, so that writing changes no metadata.
- * DIR/wal/next.tmp is a segment being made; it counts for nothing.
+ * allocated and filled with zeros before their first use, so that writing changes no metadata, or
+ * made of the file of one that is not needed any more. DIR/wal/next.tmp is a segment being made,
+ * and DIR/wal/SEQUENCE.wal.spare was one; they count for nothing.
  *
  * A segment is a header block of 512 bytes (one sector) and then records back to back, each at a
- * multiple of 8; behind the last one everything is zero. All numbers are little-endian.
+ * multiple of 8; behind the last one everything is zero, or of the file's earlier life. All numbers
+ * are little-endian.
  *
  *     segment header                            record
  *     0   48  frame, magic CNCLVWAL             0   8  checksum
@@ -58,9 +60,10 @@
  * nothing at or behind its beginning. Everything before that was synced, so if it is not valid now
  * it is damage. That the chain is broken at the damage does not matter: attesting needs (1) alone,
  * which is why every record, not only the batch record, names its batch. That a stale record might
- * attest what it knows nothing of is ruled out thus: segments are new and zero; a cut tail is
+ * attest what it knows nothing of is ruled out thus: segments are new and zero, or all that is in
+ * them is of another sequence, whose records are not whole here; a cut tail is
  * overwritten with zeros and synced before anything is written in its place (a crash in between
- * leaves less of the same unattested tail); a file is never given a second sequence. A payload that
+ * leaves less of the same unattested tail). A payload that
  * imitates a record would have to know the node's random incarnation and stand at the right offset;
  * the worst it could do is to turn a cut into CORRUPT.
  *
@@ -76,6 +79,19 @@
  * the directory. Its header is written together with its first batch and synced once, and only
  * after the segment before was synced. A crash leaves it zero, torn (it is then made zero again) or
  * whole.
+ *
+ * A spare. A segment that was let go of is renamed, and the directory synced, as if it had been
+ * removed. To be the next one its header is overwritten with zeros and synced, then it is renamed
+ * and the directory synced: a file with a header of an earlier sequence is never found under a
+ * later name. Before a segment that was a spare is left for the next one, what stands behind its
+ * last record is overwritten with zeros and synced: where a segment follows, what is not zero
+ * behind the last record is, as ever, what is left of one that was durable. A start overwrites the
+ * rest of the last one, as it does with any torn tail.
+ *
+ * Blocks. What is written are whole blocks of 4096 bytes, so that a file can be written past the
+ * page cache: what stands in the first block before the batch is written again as it is, and the
+ * last one is filled up with zeros. Sectors that had been durable are overwritten with the very
+ * same bytes: whichever of them a power failure leaves, old or new, they are right.
  *
  * Compaction removes whole segments from the front, oldest first, the directory synced after each:
  * the first header then says which entry was before it, and the log begins behind that. So a
@@ -157,6 +173,7 @@ enum {
 };
 
 #define WAL_TEMPORARY_NAME "next.tmp"
+#define WAL_SPARE_SUFFIX ".spare"  /* behind the name that the segment had */
 #define WAL_MENDING_NAME "mending" /* there while holes may be filled in memory alone */
 
 struct wal_header {

@@ -10,23 +10,6 @@
 
 #include <stdlib.h>
 
-enum { ZERO_BYTES = 1 << 20 };
-
-static int write_zeros(const struct io *io, struct io_file *file, uint64_t from, uint64_t to,
-                       struct conclave_error *error)
-{
-    size_t chunk = to - from < ZERO_BYTES ? (size_t)(to - from) : ZERO_BYTES;
-    uint8_t *zeros = mem_zalloc(chunk);
-    int code = CONCLAVE_OK;
-    for (uint64_t at = from; at < to && code == CONCLAVE_OK; at += chunk) {
-        uint64_t left = to - at;
-        struct iovec part = {.iov_base = zeros, .iov_len = left < chunk ? (size_t)left : chunk};
-        code = io->writev(io->ctx, file, at, &part, 1, error);
-    }
-    free(zeros);
-    return code;
-}
-
 int wal_rewrite(const struct io *io, struct io_file *file, uint64_t from, uint64_t to,
                 struct conclave_error *error)
 {
@@ -55,7 +38,7 @@ static int open_clean(const struct io *io, const char *wal_dir,
     if (code != CONCLAVE_OK)
         return code;
     if (segment->dirty_end > segment->dirty_start) {
-        code = write_zeros(io, file, segment->dirty_start, segment->dirty_end, error);
+        code = wal_write_zeros(io, file, segment->dirty_start, segment->dirty_end, error);
         if (code == CONCLAVE_OK)
             code = io->datasync(io->ctx, file, error);
     }
@@ -65,6 +48,17 @@ static int open_clean(const struct io *io, const char *wal_dir,
     }
     *ret_file = file;
     return CONCLAVE_OK;
+}
+
+/* Opens a segment for the log to go on in. Its last block may be a part of one. */
+static int open_direct(const struct wal *wal, const struct wal_scan_segment *segment,
+                       struct io_file **ret_file, struct conclave_error *error)
+{
+    char *path = wal_segment_path(wal->dir, segment->sequence);
+    unsigned flags = segment->bytes % IO_BLOCK_BYTES == 0 ? IO_OPEN_DIRECT : 0;
+    int code = wal->io->open(wal->io->ctx, path, flags, ret_file, error);
+    free(path);
+    return code;
 }
 
 /* The segments behind the end are prepared ones, or a torn first batch: all become zero. The first
@@ -78,11 +72,12 @@ static int adopt(struct wal *wal, const struct wal_scan *scan, struct conclave_e
         int code = open_clean(wal->io, wal->dir, segment, &file, error);
         if (code != CONCLAVE_OK)
             return code;
+        wal->io->close(wal->io->ctx, file);
         if (i - 1 == scan->active + 1 && segment->bytes == wal->segment_bytes) {
-            wal->ahead.file = file;
+            code = open_direct(wal, segment, &wal->ahead.file, error);
+            if (code != CONCLAVE_OK)
+                return code;
             atomic_store(&wal->ahead.state, WAL_AHEAD_READY);
-        } else {
-            wal->io->close(wal->io->ctx, file);
         }
     }
     return CONCLAVE_OK;
@@ -132,6 +127,32 @@ static int end_mending(const struct wal *wal, const struct wal_scan *scan,
     return code;
 }
 
+/* The last batch was read, perhaps from memory that the disk never saw. What follows counts it as
+ * durable and is chained to it, an empty one too, so make it so. What is written is what is there:
+ * this can tear nothing. */
+static int settle_active(struct wal *wal, const struct wal_scan *scan, struct conclave_error *error)
+{
+    const struct io *io = wal->io;
+    const struct wal_scan_segment *active = &scan->segments[scan->active];
+    struct io_file *file = NULL;
+    uint64_t block = scan->end / IO_BLOCK_BYTES * IO_BLOCK_BYTES;
+    size_t got = 0, tail_bytes = (size_t)(scan->end - block);
+    int code = open_clean(io, wal->dir, active, &file, error);
+    if (code != CONCLAVE_OK)
+        return code;
+    code = wal_rewrite(io, file, scan->batch, scan->end, error);
+    if (code == CONCLAVE_OK)
+        code = io->datasync(io->ctx, file, error);
+    if (code == CONCLAVE_OK && tail_bytes > 0)
+        code = io->read(io->ctx, file, block, wal->tail, tail_bytes, &got, error);
+    if (code == CONCLAVE_OK && got != tail_bytes)
+        code = error_set(error, CONCLAVE_IO, "the log became shorter while it was read");
+    io->close(io->ctx, file);
+    if (code == CONCLAVE_OK)
+        code = open_direct(wal, active, &wal->file, error);
+    return code;
+}
+
 /* Brings the disk to what the scan found, durable and attested. */
 static int settle(struct wal *wal, const char *dir, const struct wal_scan *scan,
                   struct conclave_error *error)
@@ -145,12 +166,16 @@ static int settle(struct wal *wal, const char *dir, const struct wal_scan *scan,
     if (code == CONCLAVE_OK)
         code = end_mending(wal, scan, error);
     if (code == CONCLAVE_OK)
+        code = wal_spares_sweep(wal, error);
+    if (code == CONCLAVE_OK)
         code = adopt(wal, scan, error);
     if (code == CONCLAVE_OK)
-        code = open_clean(wal->io, wal->dir, active, &wal->file, error);
+        code = settle_active(wal, scan, error);
     if (code != CONCLAVE_OK)
         return code;
     wal->file_sequence = active->sequence;
+    wal->file_bytes = active->bytes;
+    wal->file_end = active->bytes; /* all behind the log's end is zero */
     wal->at = (struct wal_position){.sequence = active->sequence,
                                     .offset = scan->end,
                                     .capacity = active->bytes,
@@ -162,15 +187,7 @@ static int settle(struct wal *wal, const char *dir, const struct wal_scan *scan,
         LIST_RESERVE(&wal->segments);
         wal->segments.items[wal->segments.count++] = scan->segments[i].known;
     }
-    /* The last batch was read, perhaps from memory that the disk never saw. What follows counts it
-     * as durable and is chained to it, an empty one too, so make it so. What is written is what is
-     * there: this can tear nothing. */
-    code = wal_rewrite(wal->io, wal->file, scan->batch, scan->end, error);
-    if (code == CONCLAVE_OK)
-        code = wal->io->datasync(wal->io->ctx, wal->file, error);
-    if (code == CONCLAVE_OK)
-        code = wal_attest(wal, error);
-    return code;
+    return wal_attest(wal, error);
 }
 
 int wal_open(const struct io *io, const char *dir, const struct storage_identity *identity,
@@ -196,7 +213,7 @@ int wal_open(const struct io *io, const char *dir, const struct storage_identity
         .segment_count = scan.active + 1,
     };
     for (size_t i = scan.active; i < scan.segment_count; i++)
-        recovery.cut_bytes += scan.segments[i].dirty_end - scan.segments[i].dirty_start;
+        recovery.cut_bytes += scan.segments[i].torn_bytes;
     raft_runs_move(&recovery.entries, &scan.entries);
     *ret_wal = wal;
     *ret_recovery = recovery;

@@ -213,10 +213,12 @@ static int judge_rest(struct wal_scanner *scanner)
     wal_scanner_note_dirty(segment, here, scan->end);
     struct wal_record record;
     for (size_t at = (size_t)scan->end; at < segment->dirty_end; at += 8) {
-        if (wal_record_decode(here->data, here->bytes, at, here->key, &record) &&
-            record.batch > scan->end)
+        if (!wal_record_decode(here->data, here->bytes, at, here->key, &record))
+            continue;
+        if (record.batch > scan->end)
             return damaged(scanner, here->sequence, scan->end,
                            "a record that had been durable, as later ones show, is not valid");
+        segment->torn_bytes = at + wal_record_bytes(record.payload.bytes) - scan->end;
     }
     return CONCLAVE_OK;
 }
@@ -242,6 +244,7 @@ static int judge_behind(struct wal_scanner *scanner, size_t number, const struct
     for (size_t at = 0; at < segment->dirty_end && !attests_first; at += 8) {
         if (!wal_record_decode(loaded->data, loaded->bytes, at, loaded->key, &record))
             continue;
+        segment->torn_bytes = at + wal_record_bytes(record.payload.bytes);
         /* Even a record of the first batch shows that everything before this segment was synced,
          * and its batch record names the entry with which that ended. */
         if (active->dirty_end > active->dirty_start ||

@@ -10,7 +10,8 @@ struct wal_scan_segment {
     uint64_t sequence;
     uint64_t bytes;                  /* of the file */
     uint64_t dirty_start, dirty_end; /* what is not zero behind the log's end; equal: nothing */
-    struct wal_segment known;        /* of those up to the active one */
+    uint64_t torn_bytes; /* of a batch that was being written: what of dirty is no spare's rest */
+    struct wal_segment known; /* of those up to the active one */
 };
 
 struct wal_scan {

@@ -21,11 +21,11 @@ static int segment_make(const struct io *io, const char *dir, uint64_t sequence,
     char *temporary = path_join(dir, WAL_TEMPORARY_NAME);
     char *path = wal_segment_path(dir, sequence);
     struct io_file *file = NULL;
-    int code = io->open(io->ctx, temporary, IO_OPEN_CREATE, &file, error);
+    int code = io->open(io->ctx, temporary, IO_OPEN_CREATE | IO_OPEN_DIRECT, &file, error);
     if (code == CONCLAVE_EXISTS) { /* left by a crash or a full disk */
         code = io->unlink(io->ctx, temporary, error);
         if (code == CONCLAVE_OK)
-            code = io->open(io->ctx, temporary, IO_OPEN_CREATE, &file, error);
+            code = io->open(io->ctx, temporary, IO_OPEN_CREATE | IO_OPEN_DIRECT, &file, error);
     }
     if (code != CONCLAVE_OK)
         goto free_paths;
@@ -50,21 +50,38 @@ free_paths:
     return code;
 }
 
+/* Of a spare if there is one, which needs no zeros. */
+static int segment_take(struct wal *wal, uint64_t sequence, uint64_t bytes,
+                        struct io_file **ret_file, bool *ret_recycled, struct conclave_error *error)
+{
+    if (bytes == wal->segment_bytes) {
+        int code = wal_spare_use(wal, sequence, ret_file, error);
+        *ret_recycled = code == CONCLAVE_OK;
+        if (code != CONCLAVE_NOT_FOUND)
+            return code;
+    }
+    *ret_recycled = false;
+    return segment_make(wal->io, wal->dir, sequence, bytes, ret_file, error);
+}
+
 int wal_segment_switch(struct wal *wal, uint64_t sequence, uint64_t capacity,
                        struct conclave_error *error)
 {
     int code = CONCLAVE_OK;
     struct io_file *file = NULL;
+    bool recycled = false;
     pthread_mutex_lock(&wal->ahead.mutex);
     ASSERT(sequence == wal->ahead.sequence);
     if (wal->ahead.file != NULL && capacity > wal->segment_bytes) {
         wal->io->close(wal->io->ctx, wal->ahead.file);
         wal->ahead.file = NULL;
     }
-    if (wal->ahead.file != NULL)
+    if (wal->ahead.file != NULL) {
         file = wal->ahead.file;
-    else
-        code = segment_make(wal->io, wal->dir, sequence, capacity, &file, error);
+        recycled = wal->ahead.recycled;
+    } else {
+        code = segment_take(wal, sequence, capacity, &file, &recycled, error);
+    }
     wal->ahead.file = NULL;
     if (code == CONCLAVE_OK)
         wal->ahead.sequence = sequence + 1;
@@ -76,6 +93,9 @@ int wal_segment_switch(struct wal *wal, uint64_t sequence, uint64_t capacity,
         wal->io->close(wal->io->ctx, wal->file);
     wal->file = file;
     wal->file_sequence = sequence;
+    wal->file_end = 0;
+    wal->file_bytes = capacity;
+    wal->file_recycled = recycled;
     return CONCLAVE_OK;
 }
 
@@ -85,8 +105,8 @@ int wal_prepare_segment(struct wal *wal, struct conclave_error *error)
     pthread_mutex_lock(&wal->ahead.mutex);
     if (wal->ahead.file == NULL) {
         atomic_store(&wal->ahead.state, WAL_AHEAD_MAKING);
-        code = segment_make(wal->io, wal->dir, wal->ahead.sequence, wal->segment_bytes,
-                            &wal->ahead.file, error);
+        code = segment_take(wal, wal->ahead.sequence, wal->segment_bytes, &wal->ahead.file,
+                            &wal->ahead.recycled, error);
         atomic_store(&wal->ahead.state, code == CONCLAVE_OK ? WAL_AHEAD_READY : WAL_AHEAD_NONE);
     }
     pthread_mutex_unlock(&wal->ahead.mutex);

@@ -109,6 +109,8 @@ static void draw_real(struct knobs *knobs, struct prng *prng)
     knobs->real_machine = prng_below(prng, 50) == 0;
     knobs->twin_machine = prng_below(prng, 100) == 0;
     knobs->storage.segment_bytes = PICK(prng, 1024, 1024, 2048, 8192, 65536);
+    struct prng own = *prng;
+    knobs->storage.spares_max = (uint32_t)PICK(&own, 0, 1, 2, 8);
     knobs->storage.attest_chance = PICK(prng, 0, 50, 500);
     knobs->storage.prepare_chance = PICK(prng, 0, 300, 1000);
     knobs->storage.kill_chance = PICK(prng, 0, 500, 1000);

@@ -14,6 +14,7 @@
 
 struct storage_knobs {
     uint64_t segment_bytes;
+    uint32_t spares_max;     /* segments that are used again */
     uint64_t attest_chance;  /* the log was idle before a batch */
     uint64_t prepare_chance; /* the segment helper has been at work before a batch */
     uint64_t kill_chance;    /* a crash is that of the process: the page cache survives */

@@ -50,7 +50,8 @@ static uint64_t draw(struct storage *storage, uint64_t low, uint64_t high)
 
 static struct wal_options wal_options_of(const struct storage *storage)
 {
-    return (struct wal_options){.segment_bytes = storage->knobs.segment_bytes};
+    return (struct wal_options){.segment_bytes = storage->knobs.segment_bytes,
+                                .spares_max = storage->knobs.spares_max};
 }
 
 static void first_entry(struct buf *configuration, struct raft_runs *ret)

@@ -67,7 +67,8 @@ static uint64_t segment_count(struct memory_disk *disk)
 {
     uint64_t count = 0;
     for (size_t i = 0; memory_disk_file(disk, i) != NULL; i++)
-        count += strstr(memory_disk_file(disk, i), ".wal") != NULL;
+        count += strstr(memory_disk_file(disk, i), ".wal") != NULL &&
+                 strstr(memory_disk_file(disk, i), ".spare") == NULL;
     return count;
 }
 

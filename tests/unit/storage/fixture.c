@@ -8,7 +8,7 @@
 
 const struct storage_identity story_identity = {
     .cluster_id = 0x1111, .node_id = 0x2222, .incarnation = 0x3333, .name = "n1"};
-const struct wal_options story_options = {.segment_bytes = STORY_SEGMENT_BYTES};
+const struct wal_options story_options = {.segment_bytes = STORY_SEGMENT_BYTES, .spares_max = 2};
 
 const struct step story_long[] = {
     {STEP_VOTE, 2, 7, 0},    {STEP_APPEND, 2, 2, 3},   {STEP_SYNC, 0, 0, 0},
