@@ -158,7 +158,7 @@ static int measure(struct slice block, struct kv_state *state, struct limit *lim
 {
     size_t bytes = 0;
     *ret_cut = 0;
-    for (int rc; (rc = kv_history_change_read(block, *ret_cut, ret_next, &bytes)) == CONCLAVE_OK;) {
+    while (kv_history_change_read(block, *ret_cut, ret_next, &bytes) == CONCLAVE_OK) {
         if (!is_too_much(state, limit, ret_next))
             return CONCLAVE_OK;
         state->compacted = ret_next->revision;

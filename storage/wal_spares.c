@@ -42,7 +42,8 @@ static char *spare_path(const char *wal_dir, uint64_t sequence)
 }
 
 /* The file has the size of a segment: not one that was made for a larger entry. */
-static int has_size(const struct wal *wal, const char *path, bool *ret, struct conclave_error *error)
+static int has_size(const struct wal *wal, const char *path, bool *ret,
+                    struct conclave_error *error)
 {
     struct io_file *file = NULL;
     uint64_t bytes = 0;

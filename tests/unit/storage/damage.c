@@ -237,7 +237,7 @@ static void truncate_everywhere(const struct image *image)
 {
     const char *path = image->places[image->place_count - 1].path;
     size_t bytes = 0;
-    static const uint8_t zeros[STORY_SEGMENT_BYTES + STORY_LARGE_BYTES];
+    static const uint8_t zeros[STORY_SEGMENT_BYTES + STORY_LARGE_BYTES + IO_BLOCK_BYTES];
     cr_assert_not_null(memory_disk_bytes(image->disk, path, &bytes));
     for (size_t at = 0; at < bytes; at++) {
         char what[128];

@@ -16,9 +16,9 @@ static void room_open(struct room *room)
 {
     struct wal_recovery found = {0};
     struct conclave_error error = {0};
-    cr_assert_eq(wal_open(room->io, STORY_DIR, &story_identity, &story_options, &room->wal, &found,
-                          &error),
-                 CONCLAVE_OK, "%s", error.message);
+    cr_assert_eq(
+        wal_open(room->io, STORY_DIR, &story_identity, &story_options, &room->wal, &found, &error),
+        CONCLAVE_OK, "%s", error.message);
     raft_runs_clear(&found.entries);
 }
 
