@@ -26,7 +26,7 @@
 
 enum {
     STREAMS_MAX = 32768, /* of a node: 12 MiB, 80 MiB with the largest specs */
-    STREAMS_OF_CLIENT_MAX = 16384,
+    STREAMS_OF_CLIENT_MAX = STREAM_CONNECTION_MAX,
 
     STREAM_CONFIRM_US_MAX = 5000000, /* not confirmed for so long: ended, NO_LEADER */
     STREAM_CONFIRM_RETRY_US = 200000,

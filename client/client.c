@@ -2,6 +2,8 @@
 
 #include "base/clock.h"
 #include "base/fatal.h"
+#include "client/socket.h"
+#include "client/stream.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -10,10 +12,6 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 #include <zmq.h>
-
-/* libzmq's ZMQ_ZERO_COPY_RECV, which its stable header does not name. Off, a kept reply of a few
- * bytes does not pin the whole buffer that it was received in. */
-#define CONTEXT_ZERO_COPY_RECV 10
 
 enum { TIMEOUT_DEFAULT_MS = 5000, WAIT_MAX_MS = 1000 };
 
@@ -28,28 +26,16 @@ void conclave_client_options_init(struct conclave_client_options *options)
 
 /* --- Life ------------------------------------------------------------------------------------ */
 
-static int endpoints_connect(struct conclave_client *client, const char *endpoints,
-                             struct conclave_error *error)
+struct connecting {
+    struct conclave_client *client;
+    struct conclave_error *error;
+};
+
+static int connect_one(void *arg, const char *endpoint)
 {
-    const char *at = endpoints;
-    while (*at) {
-        size_t bytes = strcspn(at, ",");
-        char endpoint[CONCLAVE_ENDPOINT_BYTES_MAX + 2]; /* one too long is seen as too long */
-        size_t kept = bytes < sizeof endpoint ? bytes : sizeof endpoint - 1;
-        memcpy(endpoint, at, kept);
-        endpoint[kept] = '\0';
-        uint32_t connection;
-        if (bytes > 0) {
-            int code = connection_obtain(client, endpoint, &connection, error);
-            if (code != CONCLAVE_OK)
-                return code;
-        }
-        at += bytes;
-        at += *at == ',';
-    }
-    if (client->connection_count == 0)
-        return error_set(error, CONCLAVE_INVALID, "no endpoint given: name at least one node");
-    return CONCLAVE_OK;
+    struct connecting *connecting = arg;
+    uint32_t connection;
+    return connection_obtain(connecting->client, endpoint, &connection, connecting->error);
 }
 
 static int context_open(struct conclave_client *client, void *given, struct conclave_error *error)
@@ -57,12 +43,10 @@ static int context_open(struct conclave_client *client, void *given, struct conc
     client->context = given;
     if (given)
         return CONCLAVE_OK;
-    client->context = zmq_ctx_new();
+    client->context = client_context_open();
     if (!client->context)
         return error_set(error, CONCLAVE_NO_MEMORY, "cannot make a ZeroMQ context");
     client->owns_context = true;
-    zmq_ctx_set(client->context, ZMQ_BLOCKY, 0);
-    zmq_ctx_set(client->context, CONTEXT_ZERO_COPY_RECV, 0);
     return CONCLAVE_OK;
 }
 
@@ -89,7 +73,8 @@ int conclave_client_create(const struct conclave_client_options *options,
     if (code == CONCLAVE_OK)
         code = context_open(client, options->zmq_context, error);
     if (code == CONCLAVE_OK)
-        code = endpoints_connect(client, options->endpoints, error);
+        code = client_endpoints_each(options->endpoints, connect_one,
+                                     &(struct connecting){client, error}, error);
     if (code != CONCLAVE_OK) {
         conclave_client_destroy(client);
         return code;
@@ -106,11 +91,10 @@ void conclave_client_destroy(struct conclave_client *client)
     operations_drop(client);
     for (struct conclave_op *op = client->done_head; op; op = op->next)
         op->state = CLIENT_OP_IDLE;
+    stream_link_destroy(client->streams);
     connections_close(client);
-    if (client->owns_context) {
-        while (zmq_ctx_term(client->context) && zmq_errno() == EINTR)
-            continue;
-    }
+    if (client->owns_context)
+        client_context_close(client->context);
     if (client->epoll >= 0)
         close(client->epoll);
     reply_pool_close(client->replies);
@@ -203,6 +187,8 @@ bool client_step(struct conclave_client *client)
      * are there, and only the timers look late. */
     bool received = frames_receive(client);
     uint64_t now_ns = clock_now_ns();
+    if (client->streams && stream_link_step(client->streams, now_ns))
+        received = true;
     operations_expire(client, now_ns);
     leader_watch(client, now_ns);
     if (client->leader_new) {
@@ -213,21 +199,26 @@ bool client_step(struct conclave_client *client)
     return received;
 }
 
+uint64_t client_due_ns(const struct conclave_client *client)
+{
+    uint64_t due_ns = table_next_due_ns(&client->table), leader_ns = leader_next_ns(client);
+    uint64_t streams_ns = client->streams ? stream_link_due_ns(client->streams) : UINT64_MAX;
+    if (leader_ns < due_ns)
+        due_ns = leader_ns;
+    return streams_ns < due_ns ? streams_ns : due_ns;
+}
+
 void client_wait(struct conclave_client *client, uint64_t until_ns)
 {
-    uint64_t now_ns = clock_now_ns();
-    uint64_t timer_ns = table_next_due_ns(&client->table);
-    uint64_t leader_ns = leader_next_ns(client);
-    if (timer_ns < until_ns)
-        until_ns = timer_ns;
-    if (leader_ns < until_ns)
-        until_ns = leader_ns;
+    uint64_t now_ns = clock_now_ns(), due_ns = client_due_ns(client);
+    if (due_ns < until_ns)
+        until_ns = due_ns;
     uint64_t wait_ns = until_ns > now_ns ? until_ns - now_ns : 0;
     uint64_t wait_ms = (wait_ns + CLIENT_MS_NS - 1) / CLIENT_MS_NS;
     if (wait_ms > WAIT_MAX_MS)
         wait_ms = WAIT_MAX_MS;
 
-    zmq_pollitem_t items[CLIENT_CONNECTIONS_MAX];
+    zmq_pollitem_t items[CLIENT_CONNECTIONS_MAX + STREAM_LINK_ITEMS];
     int count = 0;
     for (uint32_t i = 0; i < client->connection_count; i++) {
         if (!client->connections[i].socket)
@@ -240,7 +231,39 @@ void client_wait(struct conclave_client *client, uint64_t until_ns)
             .events = (short)(ZMQ_POLLIN | (sends ? ZMQ_POLLOUT : 0)),
         };
     }
+    if (client->streams)
+        count += stream_link_items(client->streams, items + count);
     zmq_poll(items, count, (long)wait_ms);
+}
+
+/* --- Streams --------------------------------------------------------------------------------- */
+
+struct stream_link *client_streams(struct conclave_client *client)
+{
+    if (client->streams)
+        return client->streams;
+    client->streams = stream_link_create(client->context, client->epoll);
+    for (uint32_t i = 0; i < client->connection_count; i++)
+        stream_link_learn(client->streams, client->connections[i].endpoint);
+    return client->streams;
+}
+
+int conclave_client_ready(struct conclave_client *client, uint32_t timeout_ms, void **ret_user)
+{
+    uint64_t until_ns = clock_now_ns() + timeout_ms * CLIENT_MS_NS;
+    for (;;) {
+        bool received = client_step(client);
+        struct client_stream *stream = client->streams ? stream_link_ready(client->streams) : NULL;
+        if (stream) {
+            *ret_user = client_stream_user(stream);
+            return CONCLAVE_OK;
+        }
+        if (received)
+            continue;
+        if (timeout_ms == 0 || clock_now_ns() >= until_ns)
+            return CONCLAVE_TIMEOUT;
+        client_wait(client, until_ns);
+    }
 }
 
 /* --- Operations ------------------------------------------------------------------------------ */
@@ -267,6 +290,16 @@ static int operation_submit(struct conclave_client *client, struct conclave_op *
     op->state = state;
     operation_queue(client, index);
     return CONCLAVE_OK;
+}
+
+int client_start(struct conclave_client *client, struct conclave_op *op)
+{
+    return operation_submit(client, op, CLIENT_OP_CALLED);
+}
+
+bool client_is_under_way(const struct conclave_op *op)
+{
+    return op->state == CLIENT_OP_CALLED;
 }
 
 int conclave_client_submit(struct conclave_client *client, struct conclave_op *op)

@@ -12,6 +12,8 @@
  *     session.c     numbers proposals, so that they may be repeated
  *     leader.c      who leads: redirects, probes of silent nodes, what a change of leader means
  *     connection.c  one DEALER socket per endpoint
+ *     socket.c      what all sockets have in common
+ *     stream*.c     watches and subscriptions: one more connection, for all of them
  *     status.c      conclave_client_status
  *     table.c, reply.c  storage of operations and replies
  *
@@ -55,9 +57,9 @@ enum {
 enum client_op_state {
     CLIENT_OP_IDLE,
     CLIENT_OP_SUBMITTED, /* by conclave_client_submit */
-    CLIENT_OP_CALLED,    /* by conclave_client_call: does not appear in the done list */
-    CLIENT_OP_DONE,      /* in the done list */
-    CLIENT_OP_OWN        /* the client's own, of its session */
+    CLIENT_OP_CALLED, /* by conclave_client_call, client_start: does not appear in the done list */
+    CLIENT_OP_DONE,   /* in the done list */
+    CLIENT_OP_OWN     /* the client's own, of its session */
 };
 
 /* Questions of the client itself; their ids have the index TABLE_CONTROL_FIRST + 2 * connection +
@@ -97,6 +99,7 @@ struct client_session {
 };
 
 struct status_collector;
+struct stream_link;
 
 struct conclave_client {
     void *context;
@@ -121,6 +124,8 @@ struct conclave_client {
     struct client_session session;
     struct conclave_op *done_head, **done_tail;
     size_t done_count;
+
+    struct stream_link *streams; /* shared by watches and subscriptions; NULL: there was none yet */
 
     struct status_collector *collector; /* while conclave_client_status runs */
     char text[4096];                    /* of conclave_client_describe */
@@ -177,6 +182,9 @@ void operations_wake(struct conclave_client *client);
 
 /* Ends what has reached its deadline and queues what has waited long enough. */
 void operations_expire(struct conclave_client *client, uint64_t now_ns);
+
+/* Takes back an operation that is under way, if it is: nothing more is done to it. */
+void operation_cancel(struct conclave_client *client, struct conclave_op *op);
 
 /* Ends every operation without putting it in the done list. */
 void operations_drop(struct conclave_client *client);
@@ -243,6 +251,17 @@ bool client_step(struct conclave_client *client);
 
 /* Waits for a socket, at most until the given time or the next timer. */
 void client_wait(struct conclave_client *client, uint64_t until_ns);
+
+/* When client_step is worth making though nothing came; UINT64_MAX: never. */
+uint64_t client_due_ns(const struct conclave_client *client);
+
+/* As conclave_client_submit, but that the operation does not appear in the done list: it has ended
+ * when it is not under way any more. */
+MUST_USE int client_start(struct conclave_client *client, struct conclave_op *op);
+bool client_is_under_way(const struct conclave_op *op);
+
+/* The connection for streams, made with the first call. */
+struct stream_link *client_streams(struct conclave_client *client);
 
 /* The answer of a node to STATUS; ignored unless conclave_client_status runs. */
 void status_answered(struct conclave_client *client, uint32_t connection,

@@ -3,7 +3,8 @@
 #include "base/clock.h"
 #include "base/fatal.h"
 #include "base/tsan.h"
-#include "transport/endpoint.h"
+#include "client/socket.h"
+#include "client/stream_link.h"
 #include "transport/frame.h"
 
 #include <errno.h>
@@ -11,47 +12,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <zmq.h>
-
-enum {
-    /* Frames waiting in one socket: at CLIENT_SEND_BYTES_MAX each, 64 MiB at most. */
-    SEND_FRAMES_MAX = 256,
-    RECEIVE_FRAMES_MAX = 4096,
-    /* Answers may be packed more generously than requests; beyond this it is no answer. */
-    RECEIVE_BYTES_MAX = 2 * CLIENT_FRAME_BYTES_MAX,
-    HEARTBEAT_INTERVAL_MS = 1000,
-    HEARTBEAT_TIMEOUT_MS = 3000,
-    CONNECT_TIMEOUT_MS = 500,
-    HANDSHAKE_TIMEOUT_MS = 1000,
-    RECONNECT_MIN_MS = 50,
-    RECONNECT_MAX_MS = 500
-};
-
-static bool socket_configure(void *socket)
-{
-    static const struct {
-        int name;
-        int value;
-    } options[] = {
-        {ZMQ_LINGER, 0},
-        /* Nothing is queued for a node that is not there: then it is known to be unsent. */
-        {ZMQ_IMMEDIATE, 1},
-        {ZMQ_SNDHWM, SEND_FRAMES_MAX},
-        {ZMQ_RCVHWM, RECEIVE_FRAMES_MAX},
-        {ZMQ_CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS},
-        {ZMQ_HANDSHAKE_IVL, HANDSHAKE_TIMEOUT_MS},
-        {ZMQ_RECONNECT_IVL, RECONNECT_MIN_MS},
-        {ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS},
-        {ZMQ_HEARTBEAT_IVL, HEARTBEAT_INTERVAL_MS},
-        {ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS},
-        {ZMQ_HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS},
-    };
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
-        if (zmq_setsockopt(socket, options[i].name, &options[i].value, sizeof options[i].value))
-            return false;
-    }
-    int64_t bytes_max = RECEIVE_BYTES_MAX;
-    return zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &bytes_max, sizeof bytes_max) == 0;
-}
 
 static int socket_open(struct conclave_client *client, struct client_connection *connection,
                        struct conclave_error *error)
@@ -63,7 +23,8 @@ static int socket_open(struct conclave_client *client, struct client_connection 
     int fd = -1;
     size_t fd_bytes = sizeof fd;
     int code = CONCLAVE_OK;
-    if (!socket_configure(socket) || zmq_getsockopt(socket, ZMQ_FD, &fd, &fd_bytes))
+    if (!client_socket_configure(socket, &client_socket_operations) ||
+        zmq_getsockopt(socket, ZMQ_FD, &fd, &fd_bytes))
         code = error_set(error, CONCLAVE_INTERNAL, "cannot set up a socket: %s",
                          zmq_strerror(zmq_errno()));
     else if (zmq_connect(socket, connection->endpoint))
@@ -92,16 +53,6 @@ static void socket_close(struct conclave_client *client, struct client_connectio
     connection->socket = NULL;
 }
 
-static int check_endpoint(const char *endpoint, bool own_context, struct conclave_error *error)
-{
-    int code = endpoint_check(endpoint, error);
-    if (!code && own_context && strncmp(endpoint, "inproc://", strlen("inproc://")) == 0)
-        code = error_set(error, CONCLAVE_INVALID,
-                         "endpoint '%s' needs the ZeroMQ context of the node that serves it",
-                         endpoint);
-    return code;
-}
-
 int connection_obtain(struct conclave_client *client, const char *endpoint,
                       uint32_t *ret_connection, struct conclave_error *error)
 {
@@ -111,7 +62,7 @@ int connection_obtain(struct conclave_client *client, const char *endpoint,
             return CONCLAVE_OK;
         }
     }
-    int code = check_endpoint(endpoint, client->owns_context, error);
+    int code = client_endpoint_check(endpoint, client->owns_context, error);
     if (code != CONCLAVE_OK)
         return code;
     if (client->connection_count == CLIENT_CONNECTIONS_MAX)
@@ -124,6 +75,8 @@ int connection_obtain(struct conclave_client *client, const char *endpoint,
     if (code != CONCLAVE_OK)
         return code;
     *ret_connection = client->connection_count++;
+    if (client->streams)
+        stream_link_learn(client->streams, endpoint);
     return CONCLAVE_OK;
 }
 
@@ -149,11 +102,7 @@ void connection_recreate(struct conclave_client *client, uint32_t index)
 
 bool connection_writable(const struct client_connection *connection)
 {
-    int events = 0;
-    size_t bytes = sizeof events;
-    return connection->socket &&
-           zmq_getsockopt(connection->socket, ZMQ_EVENTS, &events, &bytes) == 0 &&
-           (events & ZMQ_POLLOUT);
+    return connection->socket && client_socket_writable(connection->socket);
 }
 
 bool connection_send(struct client_connection *connection, struct buf *frame, uint64_t now_ns)

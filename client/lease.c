@@ -4,25 +4,23 @@
 
 #include <string.h>
 
-static int command_call(struct conclave_client *client, const struct kv_command *command,
-                        uint32_t timeout_ms, struct conclave_op *op)
+static void command_call(struct conclave_client *client, const struct kv_command *command,
+                         uint32_t timeout_ms, struct conclave_op *op)
 {
     struct pack pack;
     struct conclave_op wanted = {.kind = CONCLAVE_OP_PROPOSE, .timeout_ms = timeout_ms};
     pack_init(&pack, CONCLAVE_KV_OVERHEAD);
     kv_command_pack(&pack, command);
     request_call(client, wanted, &pack, op);
-    return op->code;
 }
 
 /* Grant and renew. */
 static int lease_call(struct conclave_client *client, const struct kv_command *command,
-                      uint32_t timeout_ms, struct kv_lease_answer *ret)
+                      uint32_t timeout_ms, uint64_t *ret_lease, uint64_t *ret_ttl_ms)
 {
     struct conclave_op op;
-    int code = command_call(client, command, timeout_ms, &op);
-    if (!code)
-        code = kv_lease_answer_decode(op.reply, op.reply_bytes, ret);
+    command_call(client, command, timeout_ms, &op);
+    int code = conclave_lease_decode(&op, ret_lease, ret_ttl_ms);
     conclave_op_release(&op);
     return code;
 }
@@ -30,43 +28,84 @@ static int lease_call(struct conclave_client *client, const struct kv_command *c
 int conclave_lease_grant(struct conclave_client *client, uint64_t ttl_ms, uint32_t timeout_ms,
                          uint64_t *ret_lease)
 {
-    struct kv_lease_answer answer;
-    if (ttl_ms == 0)
-        return CONCLAVE_INVALID;
     const struct kv_command command = {.opcode = KV_LEASE_GRANT, .ttl_ms = ttl_ms};
-    int code = lease_call(client, &command, timeout_ms, &answer);
-    if (!code)
-        *ret_lease = answer.lease;
-    return code;
+    return ttl_ms ? lease_call(client, &command, timeout_ms, ret_lease, NULL) : CONCLAVE_INVALID;
 }
 
 int conclave_lease_renew(struct conclave_client *client, uint64_t lease, uint32_t timeout_ms,
                          uint64_t *ret_ttl_ms)
 {
-    struct kv_lease_answer answer;
-    if (lease == 0)
-        return CONCLAVE_INVALID;
     const struct kv_command command = {.opcode = KV_LEASE_RENEW, .lease = lease};
-    int code = lease_call(client, &command, timeout_ms, &answer);
-    if (!code && ret_ttl_ms)
-        *ret_ttl_ms = answer.ttl_ms;
-    return code;
+    return lease ? lease_call(client, &command, timeout_ms, NULL, ret_ttl_ms) : CONCLAVE_INVALID;
 }
 
 int conclave_lease_revoke(struct conclave_client *client, uint64_t lease, uint32_t timeout_ms,
                           uint64_t *ret_deleted)
 {
     struct conclave_op op;
-    struct kv_outcome outcome;
     if (lease == 0)
         return CONCLAVE_INVALID;
     const struct kv_command command = {.opcode = KV_LEASE_REVOKE, .lease = lease};
-    int code = command_call(client, &command, timeout_ms, &op);
+    command_call(client, &command, timeout_ms, &op);
+    int code = conclave_lease_decode_revoke(&op, ret_deleted);
+    conclave_op_release(&op);
+    return code;
+}
+
+/* --- For conclave_client_submit --------------------------------------------------------------- */
+
+static int encode(void *buffer, size_t capacity, const struct kv_command *command,
+                  size_t *ret_bytes)
+{
+    struct pack pack;
+    struct buf buf;
+    int code = request_begin_fixed(&pack, &buf, buffer, capacity, 0);
+    if (code)
+        return code;
+    kv_command_pack(&pack, command);
+    *ret_bytes = pack.bytes;
+    return CONCLAVE_OK;
+}
+
+int conclave_lease_encode_grant(void *buffer, size_t capacity, uint64_t ttl_ms, size_t *ret_bytes)
+{
+    const struct kv_command command = {.opcode = KV_LEASE_GRANT, .ttl_ms = ttl_ms};
+    return ttl_ms ? encode(buffer, capacity, &command, ret_bytes) : CONCLAVE_INVALID;
+}
+
+int conclave_lease_encode_renew(void *buffer, size_t capacity, uint64_t lease, size_t *ret_bytes)
+{
+    const struct kv_command command = {.opcode = KV_LEASE_RENEW, .lease = lease};
+    return lease ? encode(buffer, capacity, &command, ret_bytes) : CONCLAVE_INVALID;
+}
+
+int conclave_lease_encode_revoke(void *buffer, size_t capacity, uint64_t lease, size_t *ret_bytes)
+{
+    const struct kv_command command = {.opcode = KV_LEASE_REVOKE, .lease = lease};
+    return lease ? encode(buffer, capacity, &command, ret_bytes) : CONCLAVE_INVALID;
+}
+
+int conclave_lease_decode(const struct conclave_op *op, uint64_t *ret_lease, uint64_t *ret_ttl_ms)
+{
+    struct kv_lease_answer answer;
+    int code = op->code;
     if (!code)
-        code = kv_outcome_decode(op.reply, op.reply_bytes, &outcome);
+        code = kv_lease_answer_decode(op->reply, op->reply_bytes, &answer);
+    if (!code && ret_lease)
+        *ret_lease = answer.lease;
+    if (!code && ret_ttl_ms)
+        *ret_ttl_ms = answer.ttl_ms;
+    return code;
+}
+
+int conclave_lease_decode_revoke(const struct conclave_op *op, uint64_t *ret_deleted)
+{
+    struct kv_outcome outcome;
+    int code = op->code;
+    if (!code)
+        code = kv_outcome_decode(op->reply, op->reply_bytes, &outcome);
     if (!code && ret_deleted)
         *ret_deleted = outcome.value;
-    conclave_op_release(&op);
     return code;
 }
 

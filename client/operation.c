@@ -391,6 +391,19 @@ static int unsent_code(const struct conclave_client *client, const struct table_
     return leader_known ? CONCLAVE_TIMEOUT : CONCLAVE_NO_LEADER;
 }
 
+/* Takes an entry out of whatever it is in. */
+static void operation_withdraw(struct conclave_client *client, uint32_t index)
+{
+    struct table_entry *entry = table_at(&client->table, index);
+    if (entry->state == TABLE_SENT)
+        operation_unsend(client, entry);
+    else if (entry->state == TABLE_QUEUED)
+        list_remove(client, &client->queue_head, &client->queue_tail, index);
+    else if (entry->state == TABLE_HELD)
+        list_remove(client, &client->held_head, &client->held_tail, index);
+    entry->state = TABLE_WAITING;
+}
+
 void operations_expire(struct conclave_client *client, uint64_t now_ns)
 {
     uint32_t index;
@@ -402,20 +415,28 @@ void operations_expire(struct conclave_client *client, uint64_t now_ns)
             operation_queue(client, index);
             continue;
         }
-        int code;
-        if (entry->state == TABLE_SENT) {
+        int code = unsent_code(client, entry);
+        if (entry->state == TABLE_SENT)
             code = op_changes(entry->op->kind) ? CONCLAVE_UNKNOWN : CONCLAVE_TIMEOUT; /* rule 44 */
-            operation_unsend(client, entry);
-        } else {
-            code = unsent_code(client, entry);
-            if (entry->state == TABLE_QUEUED)
-                list_remove(client, &client->queue_head, &client->queue_tail, index);
-            if (entry->state == TABLE_HELD)
-                list_remove(client, &client->held_head, &client->held_tail, index);
-            entry->state = TABLE_WAITING;
-        }
+        operation_withdraw(client, index);
         operation_done(client, index, code, now_ns);
     }
+}
+
+void operation_cancel(struct conclave_client *client, struct conclave_op *op)
+{
+    if (op->state != CLIENT_OP_CALLED)
+        return;
+    for (uint32_t i = 0; i < client->table.capacity; i++) {
+        struct table_entry *entry = table_at(&client->table, i);
+        if (entry->state == TABLE_FREE || entry->op != op)
+            continue;
+        operation_withdraw(client, i);
+        session_finish(client, entry);
+        table_remove(&client->table, i);
+        break;
+    }
+    op->state = CLIENT_OP_IDLE;
 }
 
 void operations_drop(struct conclave_client *client)

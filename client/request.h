@@ -1,5 +1,6 @@
 /* client/request.h - what the functions that speak to the built-in machine share: packing into a
- * caller's buffer, and asking and waiting. The client's thread, or any for packing. */
+ * caller's buffer, asking and waiting, asking and going on. The client's thread, or any for
+ * packing. */
 #ifndef CLIENT_REQUEST_H
 #define CLIENT_REQUEST_H
 
@@ -23,5 +24,25 @@ CONCLAVE_MUST_USE int request_begin_fixed(struct pack *pack, struct buf *buf, vo
  * *op, also why there is none: the caller releases it. */
 void request_call(struct conclave_client *client, struct conclave_op wanted, struct pack *pack,
                   struct conclave_op *op);
+
+/* --- Asking and going on ----------------------------------------------------------------------
+ */
+
+/* One operation under way beside others; all zeros: none. */
+struct request {
+    struct conclave_op op;
+    struct buf *body;
+    bool started;
+};
+
+/* Sends what is packed, which it takes. What cannot be sent has ended with its code at once. */
+void request_start(struct conclave_client *client, struct request *request,
+                   enum conclave_op_kind kind, struct pack *pack, uint32_t timeout_ms);
+
+/* True if it was started and has ended: op.code, op.reply. request_clear makes it ready again. */
+bool request_has_ended(const struct request *request);
+
+/* Forgets it, also while it is under way. */
+void request_clear(struct conclave_client *client, struct request *request);
 
 #endif

@@ -2,33 +2,58 @@
 
 #include "base/clock.h"
 #include "base/fatal.h"
+#include "client/client.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define MS_NS UINT64_C(1000000)
 
+enum {
+    KEEP_PART = 4, /* less than one in so many of a frame is copied */
+    WAIT_MS_MAX = 1000
+};
+
 /* --- Life ------------------------------------------------------------------------------------- */
+
+/* The link of the client, which may have none yet, or an own one. */
+static int link_obtain(const struct client_stream_options *options, struct client_stream *stream,
+                       struct stream_link **ret_link, struct conclave_error *error)
+{
+    if (options->client) {
+        stream->client = options->client;
+        *ret_link = client_streams(options->client);
+        return CONCLAVE_OK;
+    }
+    stream->owns_link = true;
+    return stream_link_open(options->endpoints, options->context, ret_link, error);
+}
 
 int client_stream_create(const struct client_stream_options *options,
                          struct client_stream **ret_stream, struct conclave_error *error)
 {
     struct client_stream *stream = mem_zalloc(sizeof *stream);
+    struct stream_link *link = NULL;
     stream->kind = options->kind;
     stream->position = options->position;
-    stream->spec = buf_copy(options->spec.data, options->spec.bytes);
-    if (options->state_spec.bytes)
-        stream->state_spec = buf_copy(options->state_spec.data, options->state_spec.bytes);
+    stream->user = options->user;
+    stream->quiet = options->quiet;
     stream->state_wanted = options->state_first;
-    stream->window_bytes =
-        options->window_bytes ? options->window_bytes : STREAM_WINDOW_BYTES_DEFAULT;
     stream->tail = stream->whole = &stream->first;
-    int code = stream_link_init(stream, options->endpoints, options->context, error);
+    stream->window_bytes = options->window_bytes ? options->window_bytes
+                           : options->client     ? STREAM_WINDOW_BYTES_SHARED
+                                                 : STREAM_WINDOW_BYTES_DEFAULT;
+    int code = link_obtain(options, stream, &link, error);
+    if (!code && stream_link_add(link, stream))
+        code = error_set(error, CONCLAVE_BUSY, "this client has %d watches and subscriptions",
+                         STREAM_CONNECTION_MAX);
     if (code) {
         client_stream_destroy(stream);
         return code;
     }
+    stream->spec = buf_copy(options->spec.data, options->spec.bytes);
+    if (options->state_spec.bytes)
+        stream->state_spec = buf_copy(options->state_spec.data, options->state_spec.bytes);
     *ret_stream = stream;
     return CONCLAVE_OK;
 }
@@ -45,7 +70,11 @@ void client_stream_destroy(struct client_stream *stream)
 {
     if (!stream)
         return;
-    stream_link_deinit(stream);
+    struct stream_link *link = stream->link;
+    if (link)
+        stream_link_remove(link, stream);
+    if (stream->owns_link)
+        stream_link_destroy(link);
     for (struct stream_held *held = stream->first, *next; held; held = next) {
         next = held->next;
         held_free(held);
@@ -58,16 +87,50 @@ void client_stream_destroy(struct client_stream *stream)
 
 /* --- Taking frames ---------------------------------------------------------------------------- */
 
-static struct stream_held *hold(struct client_stream *stream, const struct stream_frame *frame,
-                                size_t bytes, struct buf *owner)
+/* The last one that was taken, of at least one: `next` is its first member. */
+static struct stream_held *newest(const struct client_stream *stream)
+{
+    return (struct stream_held *)(void *)stream->tail;
+}
+
+/* Of a large frame for many a small part is copied: what one leaves unread does not keep it all. */
+static void hold_items(struct stream_held *held, size_t bytes, struct buf *owner)
+{
+    if (bytes >= owner->bytes / KEEP_PART) {
+        held->owner = buf_ref(owner);
+        return;
+    }
+    held->owner = buf_copy(held->frame.items.data, held->frame.items.bytes);
+    held->frame.items.data = held->owner->data;
+}
+
+/* `owner` NULL: it has no items. */
+static void hold(struct client_stream *stream, const struct stream_frame *frame, size_t bytes,
+                 struct buf *owner)
 {
     struct stream_held *held = mem_zalloc(sizeof *held);
     held->frame = *frame;
     held->bytes = bytes;
-    held->owner = owner ? buf_ref(owner) : NULL;
+    if (owner)
+        hold_items(held, bytes, owner);
+    else
+        held->frame.items = (struct slice){0};
     *stream->tail = held;
     stream->tail = &held->next;
-    return held;
+}
+
+/* Of marks that nobody takes the last one is enough. */
+static void hold_progress(struct client_stream *stream, const struct stream_frame *frame)
+{
+    if (!stream->first || newest(stream)->frame.type != STREAM_PROGRESS) {
+        hold(stream, frame, 0, NULL);
+        return;
+    }
+    struct stream_held *last = newest(stream);
+    uint64_t ask = frame->ask ? frame->ask : last->frame.ask;
+    last->frame = *frame;
+    last->frame.ask = ask;
+    last->frame.items = (struct slice){0};
 }
 
 /* Everything that was taken may be handed out. */
@@ -88,29 +151,74 @@ static void drop_parts(struct client_stream *stream)
     }
 }
 
-static void take_frame(struct client_stream *stream, const struct stream_frame *frame, size_t bytes,
-                       struct buf *owner)
+size_t stream_held_bytes(const struct client_stream *stream)
+{
+    size_t bytes = 0;
+    for (const struct stream_held *held = stream->first; held; held = held->next)
+        bytes += held->bytes;
+    return bytes;
+}
+
+void stream_restart(struct client_stream *stream)
+{
+    if (stream->phase == STREAM_BEGAN)
+        stream->link->begun_count--;
+    stream->phase = STREAM_WAITS;
+    drop_parts(stream);
+    stream_enqueue(stream, STREAM_TALKS);
+}
+
+void stream_fail(struct client_stream *stream, int code)
+{
+    if (stream->phase == STREAM_BEGAN)
+        stream->link->begun_count--;
+    stream->phase = STREAM_WAITS;
+    drop_parts(stream);
+    stream_dequeue(stream, STREAM_TALKS);
+    if (!stream->failed)
+        stream->failed = code;
+    if (!stream->quiet)
+        stream_enqueue(stream, STREAM_READY);
+}
+
+static void take_begun(struct client_stream *stream, const struct stream_frame *frame,
+                       uint64_t now_ns)
+{
+    struct stream_link *link = stream->link;
+    if (stream->phase != STREAM_BEGAN)
+        link->begun_count++;
+    stream->phase = STREAM_BEGAN;
+    link->begun_ns = now_ns;
+    link->pause_ms = 0;
+    link->reason = CONCLAVE_OK;
+    if (!stream->state_wanted)
+        stream->position = frame->position;
+    if (!stream->delivered && !stream->first && !stream->state_wanted)
+        stream->delivered = frame->position;
+    if (stream->state_under_way) { /* elsewhere: from the beginning */
+        hold(stream, &(struct stream_frame){.type = STREAM_RESYNC}, 0, NULL);
+        stream->state_under_way = false;
+    }
+    if (stream->ask != stream->asked_told)
+        stream_enqueue(stream, STREAM_TALKS);
+}
+
+/* False: it is a part of a position that goes on, or nothing. */
+static bool take(struct client_stream *stream, const struct stream_frame *frame, size_t bytes,
+                 struct buf *owner, uint64_t now_ns)
 {
     switch (frame->type) {
     case STREAM_BEGUN:
-        if (!stream->state_wanted)
-            stream->position = frame->position;
-        if (!stream->delivered && !stream->first && !stream->state_wanted)
-            stream->delivered = frame->position;
-        if (stream->state_under_way) { /* elsewhere: from the beginning */
-            hold(stream, &(struct stream_frame){.type = STREAM_RESYNC}, 0, NULL)->resync = true;
-            make_whole(stream);
-            stream->state_under_way = false;
-        }
-        return;
+        take_begun(stream, frame, now_ns);
+        return true;
     case STREAM_EVENTS:
         hold(stream, frame, bytes, owner);
         if (frame->more) {
             stream->granted_base += bytes; /* it cannot be handed out before the rest comes */
-            return;
+            return false;
         }
         stream->position = frame->position;
-        break;
+        return true;
     case STREAM_STATE:
         hold(stream, frame, bytes, owner);
         stream->state_under_way = frame->more;
@@ -118,83 +226,58 @@ static void take_frame(struct client_stream *stream, const struct stream_frame *
             stream->position = frame->position;
             stream->state_wanted = false;
         }
-        break;
+        return true;
     case STREAM_PROGRESS:
         if (*stream->whole)
-            return; /* in the middle of a position */
-        hold(stream, frame, 0, owner);
+            return false; /* in the middle of a position */
+        hold_progress(stream, frame);
         if (!stream->state_wanted)
             stream->position = frame->position;
-        break;
+        return true;
     case STREAM_RESYNC:
         drop_parts(stream);
-        hold(stream, frame, 0, owner);
+        hold(stream, frame, 0, NULL);
         stream->state_wanted = stream->state_spec != NULL;
         stream->state_under_way = false;
-        break;
+        return true;
     default:
-        return; /* of a later revision */
+        return false; /* of a later revision */
     }
-    make_whole(stream);
 }
 
-/* A code that another node would answer too. */
-static bool is_final(int code)
+/* Says how much more may come, once it is worth it. */
+static void grant(struct client_stream *stream)
 {
-    return code == CONCLAVE_INVALID || code == CONCLAVE_MALFORMED || code == CONCLAVE_TOO_LARGE ||
-           code == CONCLAVE_DENIED || code == CONCLAVE_VERSION;
+    if (stream->phase == STREAM_BEGAN &&
+        stream->granted_base + stream->window_bytes - stream->granted_told >=
+            stream->window_bytes / 2)
+        stream_enqueue(stream, STREAM_TALKS);
 }
 
-static void end(struct client_stream *stream, int code, uint64_t now_ns)
-{
-    if (is_final(code))
-        stream->failed = code;
-    drop_parts(stream);
-    stream_link_leave(stream, code ? code : CONCLAVE_NOT_FOUND, now_ns);
-}
-
-void stream_take_reply(struct client_stream *stream, const struct client_reply *reply,
-                       struct buf *owner, uint64_t now_ns)
+void stream_take_frame(struct client_stream *stream, struct slice body, struct buf *owner,
+                       uint64_t now_ns)
 {
     struct stream_frame frame;
-    if (stream->phase != LINK_ASKED && stream->phase != LINK_BEGUN)
-        return; /* the rest of a frame in which it was left */
-    if (reply->id != stream->id) {
-        if (reply->id == 0) /* a frame of ours could not be read */
-            end(stream, reply->code, now_ns);
-        else if (reply->code == CONCLAVE_OK && reply->body.bytes)
-            stream_link_say(stream, CLIENT_OP_UNSUBSCRIBE, reply->id, NULL, now_ns);
-        return;
-    }
-    if (reply->code != CONCLAVE_OK || !reply->body_is_bin || reply->body.bytes == 0) {
-        /* As the answer to a SUBSCRIBE it is said by a node that knew all that was committed. Later
-         * it may be the subscription that the node knows no more: then it is asked for again. */
-        if (reply->code == CONCLAVE_NOT_FOUND && stream->kind == STREAM_TOPIC &&
-            stream->phase == LINK_ASKED)
-            stream->failed = reply->code;
-        end(stream, reply->code, now_ns);
-        return;
-    }
-    int code = stream_frame_decode(reply->body, &frame);
-    if (code) {
-        end(stream, code, now_ns);
+    if (stream_frame_decode(body, &frame)) {
+        stream_talk_leave(stream->link, stream->id);
+        stream_fail(stream, CONCLAVE_MALFORMED);
         return;
     }
     if (frame.number != stream->number + 1) { /* one was lost: begin again behind what came */
-        end(stream, CONCLAVE_NOT_FOUND, now_ns);
+        stream_talk_leave(stream->link, stream->id);
+        stream_restart(stream);
         return;
     }
     stream->number = frame.number;
-    if (frame.type == STREAM_BEGUN) {
-        stream->phase = LINK_BEGUN;
-        stream->since_ns = now_ns;
-        stream->pause_ms = 0;
-        stream->reason = CONCLAVE_OK;
-    }
-    take_frame(stream, &frame, reply->body.bytes, owner);
+    if (take(stream, &frame, body.bytes, owner, now_ns))
+        make_whole(stream);
+    else
+        grant(stream);
+    if (client_stream_is_ready(stream) && !stream->quiet)
+        stream_enqueue(stream, STREAM_READY);
     if (frame.type == STREAM_PROGRESS && frame.age_ms > STREAM_AGE_MS_MAX &&
-        stream->endpoint_count > 1)
-        stream_link_leave(stream, CONCLAVE_STALE, now_ns);
+        stream->link->endpoint_count > 1)
+        stream_link_leave(stream->link, CONCLAVE_STALE, now_ns);
 }
 
 /* --- Handing out ------------------------------------------------------------------------------ */
@@ -218,6 +301,12 @@ static void finish_front(struct client_stream *stream)
     stream->open = false;
     held_free(stream->finished);
     stream->finished = held;
+    grant(stream);
+}
+
+bool client_stream_is_ready(const struct client_stream *stream)
+{
+    return stream->whole != &stream->first || stream->failed;
 }
 
 /* Takes the next thing out of what is whole. False: there is nothing. */
@@ -267,24 +356,49 @@ bool client_stream_peek(const struct client_stream *stream, struct slice *ret_va
     return true;
 }
 
+int client_stream_take(struct client_stream *stream, struct client_stream_piece *ret)
+{
+    if (hand_out(stream, ret))
+        return CONCLAVE_OK;
+    return stream->failed ? stream->failed : CONCLAVE_TIMEOUT;
+}
+
+static bool step(struct client_stream *stream, uint64_t now_ns)
+{
+    return stream->client ? client_step(stream->client) : stream_link_step(stream->link, now_ns);
+}
+
+static void wait_for_more(struct client_stream *stream, uint64_t until_ns, uint64_t now_ns)
+{
+    if (stream->client) {
+        client_wait(stream->client, until_ns);
+        return;
+    }
+    zmq_pollitem_t items[STREAM_LINK_ITEMS];
+    int count = stream_link_items(stream->link, items);
+    uint64_t due_ns = stream_link_due_ns(stream->link);
+    if (until_ns < due_ns)
+        due_ns = until_ns;
+    uint64_t wait_ms = due_ns <= now_ns ? 0 : (due_ns - now_ns + MS_NS - 1) / MS_NS;
+    if (wait_ms > WAIT_MS_MAX)
+        wait_ms = WAIT_MS_MAX;
+    (void)zmq_poll(items, count, (long)wait_ms); /* a signal may end it: the caller looks again */
+}
+
 int client_stream_next(struct client_stream *stream, uint32_t timeout_ms,
                        struct client_stream_piece *ret)
 {
     uint64_t now_ns = clock_now_ns(), deadline_ns = now_ns + timeout_ms * MS_NS;
     for (;;) {
-        if (hand_out(stream, ret))
-            return CONCLAVE_OK;
-        if (stream->failed)
-            return stream->failed;
-        bool came = stream_link_step(stream, now_ns);
-        if (came && hand_out(stream, ret))
-            return CONCLAVE_OK;
-        if (stream->failed)
-            return stream->failed;
-        if (now_ns >= deadline_ns)
-            return CONCLAVE_TIMEOUT;
+        int code = client_stream_take(stream, ret);
+        if (code != CONCLAVE_TIMEOUT)
+            return code;
+        bool came = step(stream, now_ns);
+        code = client_stream_take(stream, ret);
+        if (code != CONCLAVE_TIMEOUT || now_ns >= deadline_ns)
+            return code;
         if (!came)
-            stream_link_wait(stream, deadline_ns, now_ns);
+            wait_for_more(stream, deadline_ns, now_ns);
         now_ns = clock_now_ns();
     }
 }
@@ -292,6 +406,8 @@ int client_stream_next(struct client_stream *stream, uint32_t timeout_ms,
 void client_stream_ask(struct client_stream *stream)
 {
     stream->ask++;
+    if (stream->phase == STREAM_BEGAN)
+        stream_enqueue(stream, STREAM_TALKS);
 }
 
 uint64_t client_stream_position(const struct client_stream *stream)
@@ -301,15 +417,17 @@ uint64_t client_stream_position(const struct client_stream *stream)
 
 int client_stream_fd(const struct client_stream *stream)
 {
-    return stream->epoll;
+    return stream->link ? stream->link->epoll : -1;
+}
+
+void *client_stream_user(const struct client_stream *stream)
+{
+    return stream->user;
 }
 
 const char *client_stream_describe(struct client_stream *stream)
 {
-    static const char *const phases[] = {"no connection", "connecting", "asked", "subscribed"};
-    bool left = stream->reason && stream->phase != LINK_BEGUN;
-    snprintf(stream->text, sizeof stream->text, "%s (%s%s%s)", stream->endpoints[stream->at],
-             phases[stream->phase], left ? "; the last node: " : "",
-             left ? conclave_code_text(stream->reason) : "");
-    return stream->text;
+    static const char *const phases[] = {"not asked yet", "asked", "subscribed", "refused for now"};
+    return stream->link ? stream_link_describe(stream->link, phases[stream->phase])
+                        : "its client is gone";
 }

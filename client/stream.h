@@ -1,41 +1,30 @@
 /* client/stream.h - one subscription (codec/stream.h) of any kind, at whichever node serves it.
  *
- *     connecting ──SUBSCRIBE──> asked ──BEGUN──> begun ──> ...
- *         ^                       │                │  lost, silent, cut off, refused
- *         └──── next endpoint ────┴────────────────┘
- *
  * What comes is checked for its numbers, held back until a position is whole, and handed out one
  * value at a time; credit is granted as it is. On another node it goes on behind the last whole
- * position. What the values are is known to the caller alone. Files: stream.c (what is taken and
- * handed out), stream_link.c (the connection). One thread at a time. */
+ * position. What the values are is known to the caller alone. The connection, which many may share,
+ * is client/stream_link.h. One thread at a time. */
 #ifndef CLIENT_STREAM_H
 #define CLIENT_STREAM_H
 
-#include "base/buf.h"
-#include "base/error.h"
-#include "base/prng.h"
-#include "codec/client.h"
-#include "codec/stream.h"
+#include "client/stream_link.h"
 
 enum {
-    STREAM_ENDPOINTS_MAX = 64,
     STREAM_WINDOW_BYTES_DEFAULT = 1 << 20,
-    STREAM_KEEP_ALIVE_MS = STREAM_LIFETIME_MS / 3,
-    STREAM_BEGIN_MS = 3000, /* no BEGUN: another node is asked */
-    STREAM_SILENCE_MS = 3 * STREAM_PROGRESS_MS,
-    STREAM_AGE_MS_MAX = 8000, /* what a node knows is older: it is cut off */
-    STREAM_PAUSE_MIN_MS = 20, /* before the next node, after one that failed */
-    STREAM_PAUSE_MAX_MS = 500
+    STREAM_WINDOW_BYTES_SHARED = 64 << 10 /* where thousands share a connection */
 };
 
 struct client_stream_options {
+    struct conclave_client *client; /* its connection for streams is shared; NULL: an own one, to */
     const char *endpoints;
     void *context; /* NULL: own */
+    void *user;    /* of the caller; not touched */
+    bool quiet;    /* not among those that stream_link_ready tells */
     uint64_t kind, position;
     struct slice spec;       /* copied, as the next one */
     struct slice state_spec; /* asks for the state first; empty: there is no such thing */
     bool state_first;
-    uint32_t window_bytes;
+    uint32_t window_bytes; /* 0: the default */
 };
 
 enum client_stream_what {
@@ -56,7 +45,7 @@ struct client_stream_piece {
 
 struct client_stream;
 
-/* Errors: INVALID, NO_MEMORY. */
+/* Errors: INVALID, NO_MEMORY, BUSY (the client has STREAM_CONNECTION_MAX). */
 MUST_USE int client_stream_create(const struct client_stream_options *options,
                                   struct client_stream **ret_stream, struct conclave_error *error);
 void client_stream_destroy(struct client_stream *stream);
@@ -65,46 +54,54 @@ void client_stream_destroy(struct client_stream *stream);
 MUST_USE int client_stream_next(struct client_stream *stream, uint32_t timeout_ms,
                                 struct client_stream_piece *ret);
 
+/* The same of what has come already: nothing is sent or received. */
+MUST_USE int client_stream_take(struct client_stream *stream, struct client_stream_piece *ret);
+
 /* The next event of the frame at hand, without taking it; false: there is none. */
 bool client_stream_peek(const struct client_stream *stream, struct slice *ret_value);
+
+/* client_stream_take has something to say. */
+bool client_stream_is_ready(const struct client_stream *stream);
 
 void client_stream_ask(struct client_stream *stream);
 uint64_t client_stream_position(const struct client_stream *stream);
 int client_stream_fd(const struct client_stream *stream);
+void *client_stream_user(const struct client_stream *stream);
 const char *client_stream_describe(struct client_stream *stream);
 
 /* --- The inside --------------------------------------------------------------------------------
  */
 
-enum stream_link_phase { LINK_PAUSED, LINK_CONNECTING, LINK_ASKED, LINK_BEGUN };
-
 /* A frame that was taken, and not handed out to its end. */
 struct stream_held {
     struct stream_held *next;
-    struct buf *owner; /* one reference: the ZeroMQ message that it is in */
+    struct buf *owner; /* one reference: what the items are in */
     struct stream_frame frame;
     size_t bytes; /* of the body: what it costs */
-    bool resync;  /* made here: the state begins anew */
+};
+
+enum client_stream_phase {
+    STREAM_WAITS,  /* to say SUBSCRIBE */
+    STREAM_ASKED,  /* said */
+    STREAM_BEGAN,  /* BEGUN came */
+    STREAM_RESTING /* refused; until the next look */
 };
 
 struct client_stream {
-    void *context;
-    bool owns_context;
-    int epoll;
-    struct prng prng;
-    char endpoints[STREAM_ENDPOINTS_MAX][CONCLAVE_ENDPOINT_BYTES_MAX + 1];
-    uint32_t endpoint_count, at;
+    struct stream_link *link; /* NULL: it is gone */
+    struct conclave_client *client;
+    bool owns_link, quiet;
+    void *user;
+    struct {
+        struct client_stream *next, **at; /* at NULL: not in the queue */
+    } places[STREAM_QUEUES];
 
-    /* The connection. */
-    void *socket, *monitor; /* NULL: none now */
-    enum stream_link_phase phase;
-    uint64_t since_ns, heard_ns, spoken_ns; /* since when in the phase */
-    uint64_t pause_ms;
-    uint64_t id; /* of the subscription at hand */
+    /* At the node. */
+    enum client_stream_phase phase;
+    uint32_t slot;
+    uint64_t id; /* 0: never subscribed */
     uint64_t number;
-    uint32_t monitors;
-    int reason; /* why the last node was left; 0: not */
-    char text[1024];
+    uint64_t asked_ns, heard_ns;
 
     /* The subscription. */
     uint64_t kind;
@@ -127,27 +124,18 @@ struct client_stream {
     int failed;                   /* for good */
 };
 
-/* stream.c */
-void stream_take_reply(struct client_stream *stream, const struct client_reply *reply,
-                       struct buf *owner, uint64_t now_ns);
+/* A frame for it, which is in these bytes. */
+void stream_take_frame(struct client_stream *stream, struct slice body, struct buf *owner,
+                       uint64_t now_ns);
 
-/* stream_link.c */
-MUST_USE int stream_link_init(struct client_stream *stream, const char *endpoints, void *context,
-                              struct conclave_error *error);
-void stream_link_deinit(struct client_stream *stream);
+/* Of what was taken and is not handed out. */
+size_t stream_held_bytes(const struct client_stream *stream);
 
-/* Leaves the node, for this reason; the next one is tried after a pause, or at once. */
-void stream_link_leave(struct client_stream *stream, int reason, uint64_t now_ns);
+/* Its node is left, or it begins again there: what was not whole is dropped, and it says SUBSCRIBE
+ * when it can. */
+void stream_restart(struct client_stream *stream);
 
-/* Connects, subscribes, grants, receives, looks at the time; does not wait. True: something came.
- */
-bool stream_link_step(struct client_stream *stream, uint64_t now_ns);
-
-/* Waits until there may be something, at most until then. */
-void stream_link_wait(struct client_stream *stream, uint64_t until_ns, uint64_t now_ns);
-
-/* An operation of the subscription at hand; dropped if there is no connection. */
-void stream_link_say(struct client_stream *stream, uint32_t type, uint64_t id, struct pack *body,
-                     uint64_t now_ns);
+/* It ends for good with this code, behind what is whole. */
+void stream_fail(struct client_stream *stream, int code);
 
 #endif

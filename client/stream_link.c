@@ -1,8 +1,10 @@
-#include "client/stream.h"
+#include "client/stream_link.h"
 
 #include "base/clock.h"
 #include "base/fatal.h"
-#include "transport/endpoint.h"
+#include "base/list.h"
+#include "client/socket.h"
+#include "client/stream.h"
 #include "transport/frame.h"
 
 #include <errno.h>
@@ -11,136 +13,214 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
-#include <zmq.h>
 
 #define MS_NS UINT64_C(1000000)
 
-enum {
-    RECEIVE_FRAMES_MAX = 64, /* of one step */
-    HEARTBEAT_INTERVAL_MS = 1000,
-    HEARTBEAT_TIMEOUT_MS = 3000,
-    CONNECT_TIMEOUT_MS = 1000,
-    RECONNECT_MS = 100, /* before that the socket is closed: another node is tried */
-    WAIT_MAX_MS = 1000
-};
+enum { RECEIVE_FRAMES_MAX = 64 }; /* of one step */
 
 /* What says that the node cannot be reached. */
 enum { LOST_EVENTS = ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CONNECT_RETRIED };
 
-static int add_endpoint(struct client_stream *stream, const char *text, size_t bytes,
-                        struct conclave_error *error)
+/* --- Life ------------------------------------------------------------------------------------- */
+
+struct stream_link *stream_link_create(void *context, int epoll)
 {
-    char endpoint[CONCLAVE_ENDPOINT_BYTES_MAX + 2]; /* one too long is seen as too long */
-    size_t kept = bytes < sizeof endpoint ? bytes : sizeof endpoint - 1;
-    memcpy(endpoint, text, kept);
-    endpoint[kept] = '\0';
-    int code = endpoint_check(endpoint, error);
-    if (!code && stream->owns_context && strncmp(endpoint, "inproc://", strlen("inproc://")) == 0)
-        code = error_set(error, CONCLAVE_INVALID,
-                         "endpoint '%s' needs the ZeroMQ context of the node that serves it",
-                         endpoint);
-    if (!code && stream->endpoint_count == STREAM_ENDPOINTS_MAX)
-        code = error_set(error, CONCLAVE_INVALID, "more than %d endpoints", STREAM_ENDPOINTS_MAX);
-    if (code)
-        return code;
-    memcpy(stream->endpoints[stream->endpoint_count++], endpoint, kept + 1);
+    struct stream_link *link = mem_zalloc(sizeof *link);
+    link->context = context;
+    link->epoll = epoll;
+    prng_init(&link->prng, prng_entropy());
+    /* Of an earlier connection nothing is taken for an answer in a later one. */
+    link->attempts = prng_below(&link->prng, UINT64_C(1) << 36);
+    for (int kind = 0; kind < STREAM_QUEUES; kind++)
+        link->queues[kind].tail = &link->queues[kind].first;
+    return link;
+}
+
+void stream_link_learn(struct stream_link *link, const char *endpoint)
+{
+    for (uint32_t i = 0; i < link->endpoint_count; i++)
+        if (strcmp(link->endpoints[i], endpoint) == 0)
+            return;
+    if (link->endpoint_count < STREAM_ENDPOINTS_MAX)
+        memcpy(link->endpoints[link->endpoint_count++], endpoint, strlen(endpoint) + 1);
+}
+
+static int open_own(struct stream_link *link, struct conclave_error *error)
+{
+    if (link->epoll < 0) {
+        link->epoll = epoll_create1(EPOLL_CLOEXEC);
+        if (link->epoll < 0)
+            return error_set_errno(error, CONCLAVE_NO_MEMORY, errno, "cannot wait for sockets");
+        link->owns_epoll = true;
+    }
+    if (!link->context) {
+        link->context = client_context_open();
+        if (!link->context)
+            return error_set(error, CONCLAVE_NO_MEMORY, "cannot make a ZeroMQ context");
+        link->owns_context = true;
+    }
     return CONCLAVE_OK;
 }
 
-int stream_link_init(struct client_stream *stream, const char *endpoints, void *context,
+struct learning {
+    struct stream_link *link;
+    struct conclave_error *error;
+};
+
+static int learn_one(void *arg, const char *endpoint)
+{
+    struct learning *learning = arg;
+    int code = client_endpoint_check(endpoint, learning->link->owns_context, learning->error);
+    if (!code)
+        stream_link_learn(learning->link, endpoint);
+    return code;
+}
+
+int stream_link_open(const char *endpoints, void *context, struct stream_link **ret_link,
                      struct conclave_error *error)
 {
-    stream->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (stream->epoll < 0)
-        return error_set_errno(error, CONCLAVE_NO_MEMORY, errno, "cannot wait for sockets");
-    stream->context = context;
-    if (!context) {
-        stream->context = zmq_ctx_new();
-        if (!stream->context)
-            return error_set(error, CONCLAVE_NO_MEMORY, "cannot make a ZeroMQ context");
-        stream->owns_context = true;
-        zmq_ctx_set(stream->context, ZMQ_BLOCKY, 0);
+    struct stream_link *link = stream_link_create(context, -1);
+    struct learning learning = {link, error};
+    int code = open_own(link, error);
+    if (!code)
+        code = client_endpoints_each(endpoints, learn_one, &learning, error);
+    if (code) {
+        stream_link_destroy(link);
+        return code;
     }
-    for (const char *at = endpoints; *at;) {
-        size_t bytes = strcspn(at, ",");
-        int code = bytes ? add_endpoint(stream, at, bytes, error) : CONCLAVE_OK;
-        if (code)
-            return code;
-        at += bytes;
-        at += *at == ',';
-    }
-    if (stream->endpoint_count == 0)
-        return error_set(error, CONCLAVE_INVALID, "no endpoint given: name at least one node");
-    prng_init(&stream->prng, prng_entropy());
-    /* Any of them, so that those who watch are spread over the nodes. */
-    stream->at = (uint32_t)prng_below(&stream->prng, stream->endpoint_count);
-    stream->id = prng_below(&stream->prng, UINT64_C(1) << 40);
-    stream->phase = LINK_PAUSED;
+    *ret_link = link;
     return CONCLAVE_OK;
 }
 
-static void watch_fd(const struct client_stream *stream, void *socket, int operation)
+static void disconnect(struct stream_link *link)
 {
-    int fd = -1;
-    size_t bytes = sizeof fd;
-    if (zmq_getsockopt(socket, ZMQ_FD, &fd, &bytes) == 0)
-        epoll_ctl(stream->epoll, operation, fd, &(struct epoll_event){.events = EPOLLIN});
-}
-
-static void disconnect(struct client_stream *stream)
-{
-    void *sockets[] = {stream->monitor, stream->socket};
-    if (stream->socket)
-        zmq_socket_monitor(stream->socket, NULL, 0);
+    void *sockets[] = {link->monitor, link->socket};
+    if (link->socket)
+        zmq_socket_monitor(link->socket, NULL, 0);
     for (size_t i = 0; i < 2; i++) {
         if (!sockets[i])
             continue;
-        watch_fd(stream, sockets[i], EPOLL_CTL_DEL);
+        client_socket_watch(sockets[i], link->epoll, EPOLL_CTL_DEL);
         zmq_close(sockets[i]);
     }
-    stream->socket = stream->monitor = NULL;
+    link->socket = link->monitor = NULL;
 }
 
-void stream_link_deinit(struct client_stream *stream)
+void stream_link_destroy(struct stream_link *link)
 {
-    disconnect(stream);
-    if (stream->owns_context && stream->context)
-        zmq_ctx_term(stream->context);
-    if (stream->epoll >= 0)
-        close(stream->epoll);
+    if (!link)
+        return;
+    disconnect(link);
+    for (uint32_t slot = 0; slot < link->slot_count; slot++) {
+        struct client_stream *stream = link->slots[slot];
+        if (!stream)
+            continue;
+        stream_fail(stream, CONCLAVE_STOPPING);
+        stream_link_remove(link, stream);
+    }
+    if (link->owns_context)
+        client_context_close(link->context);
+    if (link->owns_epoll)
+        close(link->epoll);
+    free(link->slots);
+    free(link->free_slots.items);
+    free(link->leaving.items);
+    free(link);
 }
 
-static bool socket_configure(void *socket)
+/* --- Streams ---------------------------------------------------------------------------------- */
+
+void stream_enqueue(struct client_stream *stream, enum stream_queue_kind kind)
 {
-    static const struct {
-        int name;
-        int value;
-    } options[] = {
-        {ZMQ_LINGER, 0},
-        {ZMQ_IMMEDIATE, 1},
-        {ZMQ_CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS},
-        {ZMQ_HANDSHAKE_IVL, CONNECT_TIMEOUT_MS},
-        {ZMQ_RECONNECT_IVL, RECONNECT_MS},
-        {ZMQ_HEARTBEAT_IVL, HEARTBEAT_INTERVAL_MS},
-        {ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS},
-        {ZMQ_HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS},
-    };
-    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++)
-        if (zmq_setsockopt(socket, options[i].name, &options[i].value, sizeof options[i].value))
-            return false;
-    int64_t bytes_max = 2 * (int64_t)CLIENT_FRAME_BYTES_MAX;
-    return zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &bytes_max, sizeof bytes_max) == 0;
+    struct stream_queue *queue = &stream->link->queues[kind];
+    if (stream->places[kind].at)
+        return;
+    stream->places[kind].next = NULL;
+    stream->places[kind].at = queue->tail;
+    *queue->tail = stream;
+    queue->tail = &stream->places[kind].next;
 }
+
+void stream_dequeue(struct client_stream *stream, enum stream_queue_kind kind)
+{
+    struct client_stream *next = stream->places[kind].next, **at = stream->places[kind].at;
+    if (!at)
+        return;
+    *at = next;
+    if (next)
+        next->places[kind].at = at;
+    else
+        stream->link->queues[kind].tail = at;
+    stream->places[kind].at = NULL;
+}
+
+static void slots_grow(struct stream_link *link)
+{
+    uint32_t count = link->slot_count ? link->slot_count * 2 : 8;
+    link->slots = mem_realloc(link->slots, count * sizeof(struct client_stream *));
+    for (uint32_t slot = count; slot-- > link->slot_count;) { /* the lowest is taken first */
+        link->slots[slot] = NULL;
+        LIST_RESERVE(&link->free_slots);
+        link->free_slots.items[link->free_slots.count++] = slot;
+    }
+    link->slot_count = count;
+}
+
+int stream_link_add(struct stream_link *link, struct client_stream *stream)
+{
+    if (link->stream_count == STREAM_CONNECTION_MAX)
+        return CONCLAVE_BUSY;
+    if (link->free_slots.count == 0)
+        slots_grow(link);
+    stream->slot = link->free_slots.items[--link->free_slots.count];
+    link->slots[stream->slot] = stream;
+    link->stream_count++;
+    stream->link = link;
+    stream_enqueue(stream, STREAM_TALKS);
+    return CONCLAVE_OK;
+}
+
+void stream_link_remove(struct stream_link *link, struct client_stream *stream)
+{
+    if (stream->phase == STREAM_BEGAN)
+        link->begun_count--;
+    if (stream->phase == STREAM_BEGAN || stream->phase == STREAM_ASKED)
+        stream_talk_leave(link, stream->id);
+    for (int kind = 0; kind < STREAM_QUEUES; kind++)
+        stream_dequeue(stream, (enum stream_queue_kind)kind);
+    link->slots[stream->slot] = NULL;
+    LIST_RESERVE(&link->free_slots);
+    link->free_slots.items[link->free_slots.count++] = stream->slot;
+    link->stream_count--;
+    stream->phase = STREAM_WAITS;
+    stream->link = NULL;
+    stream->client = NULL;
+}
+
+struct client_stream *stream_link_ready(struct stream_link *link)
+{
+    struct client_stream *stream;
+    while ((stream = link->queues[STREAM_READY].first)) {
+        stream_dequeue(stream, STREAM_READY);
+        if (!client_stream_is_ready(stream))
+            continue;
+        stream_enqueue(stream, STREAM_READY); /* until there is nothing left, in turn with others */
+        return stream;
+    }
+    return NULL;
+}
+
+/* --- The connection --------------------------------------------------------------------------- */
 
 /* Tells when the connection breaks: without it a node that was killed would be silent only. */
-static void *monitor_open(struct client_stream *stream)
+static void *monitor_open(struct stream_link *link)
 {
     char address[64];
-    snprintf(address, sizeof address, "inproc://conclave-stream-%p-%u", (void *)stream,
-             stream->monitors++);
-    if (zmq_socket_monitor(stream->socket, address, LOST_EVENTS))
+    snprintf(address, sizeof address, "inproc://conclave-stream-%p-%u", (void *)link,
+             link->monitors++);
+    if (zmq_socket_monitor(link->socket, address, LOST_EVENTS))
         return NULL;
-    void *monitor = zmq_socket(stream->context, ZMQ_PAIR);
+    void *monitor = zmq_socket(link->context, ZMQ_PAIR);
     if (monitor && zmq_connect(monitor, address)) {
         zmq_close(monitor);
         return NULL;
@@ -148,100 +228,54 @@ static void *monitor_open(struct client_stream *stream)
     return monitor;
 }
 
-static void link_connect(struct client_stream *stream, uint64_t now_ns)
+static void connect_next(struct stream_link *link, uint64_t now_ns)
 {
-    stream->phase = LINK_CONNECTING;
-    stream->since_ns = stream->heard_ns = now_ns;
-    stream->socket = zmq_socket(stream->context, ZMQ_DEALER);
-    if (!stream->socket || !socket_configure(stream->socket)) {
-        stream_link_leave(stream, CONCLAVE_NO_MEMORY, now_ns);
+    /* Any of them at first, so that those who watch are spread over the nodes. */
+    if (link->monitors == 0)
+        link->at = (uint32_t)prng_below(&link->prng, link->endpoint_count);
+    link->phase = LINK_CONNECTING;
+    link->since_ns = link->heard_ns = link->spoken_ns = now_ns;
+    link->begun_ns = 0;
+    link->socket = zmq_socket(link->context, ZMQ_DEALER);
+    if (!link->socket || !client_socket_configure(link->socket, &client_socket_stream)) {
+        stream_link_leave(link, CONCLAVE_NO_MEMORY, now_ns);
         return;
     }
-    stream->monitor = monitor_open(stream);
-    if (zmq_connect(stream->socket, stream->endpoints[stream->at])) {
-        stream_link_leave(stream, CONCLAVE_UNREACHABLE, now_ns);
+    link->monitor = monitor_open(link);
+    if (zmq_connect(link->socket, link->endpoints[link->at])) {
+        stream_link_leave(link, CONCLAVE_UNREACHABLE, now_ns);
         return;
     }
-    watch_fd(stream, stream->socket, EPOLL_CTL_ADD);
-    if (stream->monitor)
-        watch_fd(stream, stream->monitor, EPOLL_CTL_ADD);
+    client_socket_watch(link->socket, link->epoll, EPOLL_CTL_ADD);
+    if (link->monitor)
+        client_socket_watch(link->monitor, link->epoll, EPOLL_CTL_ADD);
 }
 
-void stream_link_leave(struct client_stream *stream, int reason, uint64_t now_ns)
+void stream_link_leave(struct stream_link *link, int reason, uint64_t now_ns)
 {
-    disconnect(stream); /* which the node sees with the next frame that it sends */
-    stream->at = (stream->at + 1) % stream->endpoint_count;
-    stream->reason = reason;
+    bool served = link->begun_ns > 0;
+    disconnect(link); /* which the node sees with the next frame that it sends */
+    link->at = (link->at + 1) % link->endpoint_count;
+    link->reason = reason;
     /* From a node that has served there is no waiting; over those that refuse it grows. */
-    bool served = stream->phase == LINK_BEGUN;
     if (!served)
-        stream->pause_ms = stream->pause_ms ? stream->pause_ms * 2 : STREAM_PAUSE_MIN_MS;
-    if (stream->pause_ms > STREAM_PAUSE_MAX_MS)
-        stream->pause_ms = STREAM_PAUSE_MAX_MS;
-    stream->phase = LINK_PAUSED;
-    stream->since_ns = now_ns;
-}
-
-void stream_link_say(struct client_stream *stream, uint32_t type, uint64_t id, struct pack *body,
-                     uint64_t now_ns)
-{
-    struct pack pack;
-    if (!stream->socket)
-        return;
-    pack_init(&pack, 64 + (body ? body->bytes : 0));
-    client_request_pack(&pack, 1);
-    struct client_op op = {.id = id, .type = type};
-    if (body)
-        op.body = (struct slice){body->buf->data, body->bytes};
-    client_op_pack(&pack, &op);
-    if (frame_send(stream->socket, pack_take(&pack), false))
-        stream->spoken_ns = now_ns;
-}
-
-static void say_subscribe(struct client_stream *stream, uint64_t now_ns)
-{
-    bool state = stream->state_wanted && stream->state_spec;
-    const struct buf *spec = state ? stream->state_spec : stream->spec;
-    struct pack body;
-    pack_init(&body, 64 + spec->bytes);
-    stream->id++;
-    stream->number = 0;
-    stream->asked_told = stream->asked_answered; /* what was not answered is asked again */
-    stream->granted_base = 0;
-    stream->granted_told = stream->window_bytes;
-    stream_subscribe_pack(&body, &(struct stream_subscribe){.kind = stream->kind,
-                                                            .position = stream->position,
-                                                            .granted = stream->granted_told,
-                                                            .spec = {spec->data, spec->bytes}});
-    stream_link_say(stream, CLIENT_OP_SUBSCRIBE, stream->id, &body, now_ns);
-    pack_deinit(&body);
-    stream->phase = LINK_ASKED;
-    stream->since_ns = now_ns;
-}
-
-/* Grants what was handed out, asks what is to be asked, and says that it is there. */
-static void say_credit(struct client_stream *stream, uint64_t now_ns)
-{
-    uint64_t granted = stream->granted_base + stream->window_bytes;
-    bool asks = stream->ask != stream->asked_told;
-    if (granted - stream->granted_told < stream->window_bytes / 2 && !asks &&
-        now_ns - stream->spoken_ns < STREAM_KEEP_ALIVE_MS * MS_NS)
-        return;
-    struct pack body;
-    pack_init(&body, 32);
-    stream_credit_pack(&body, &(struct stream_credit){granted, asks ? stream->ask : 0});
-    stream_link_say(stream, CLIENT_OP_CREDIT, stream->id, &body, now_ns);
-    pack_deinit(&body);
-    stream->granted_told = granted;
-    stream->asked_told = stream->ask;
+        link->pause_ms = link->pause_ms ? link->pause_ms * 2 : STREAM_PAUSE_MIN_MS;
+    if (link->pause_ms > STREAM_PAUSE_MAX_MS)
+        link->pause_ms = STREAM_PAUSE_MAX_MS;
+    link->phase = LINK_PAUSED;
+    link->since_ns = now_ns;
+    link->leaving.count = 0;
+    for (uint32_t slot = 0; slot < link->slot_count; slot++)
+        if (link->slots[slot] && !link->slots[slot]->failed)
+            stream_restart(link->slots[slot]);
 }
 
 /* True if the connection is reported as broken. */
-static bool link_broken(const struct client_stream *stream)
+static bool is_broken(const struct stream_link *link)
 {
     bool broken = false, more = false;
     struct buf *part;
-    while (stream->monitor && (part = frame_receive(stream->monitor, &more))) {
+    while (link->monitor && (part = frame_receive(link->monitor, &more))) {
         uint16_t event;
         if (more && part->bytes >= sizeof event) {
             memcpy(&event, part->data, sizeof event);
@@ -252,79 +286,137 @@ static bool link_broken(const struct client_stream *stream)
     return broken;
 }
 
-static bool receive(struct client_stream *stream, uint64_t now_ns)
+static bool receive(struct stream_link *link, uint64_t now_ns)
 {
     bool came = false, more;
     struct buf *frame;
     for (int i = 0;
-         i < RECEIVE_FRAMES_MAX && stream->socket && (frame = frame_receive(stream->socket, &more));
+         i < RECEIVE_FRAMES_MAX && link->socket && (frame = frame_receive(link->socket, &more));
          i++) {
-        struct client_reader reader;
-        struct client_reply reply;
         came = true;
-        stream->heard_ns = now_ns;
-        int got = client_reply_begin(&reader, frame->data, frame->bytes) ? -1 : 1;
-        while (got == 1 && (got = client_reply_next(&reader, &reply)) == 1)
-            stream_take_reply(stream, &reply, frame, now_ns);
-        if (got < 0)
-            stream_link_leave(stream, CONCLAVE_MALFORMED, now_ns);
+        link->heard_ns = now_ns;
+        stream_talk_receive(link, frame, now_ns);
         buf_unref(frame);
     }
     return came;
 }
 
-static bool writable(const struct client_stream *stream)
+/* --- Time ------------------------------------------------------------------------------------- */
+
+static uint64_t later(uint64_t a_ns, uint64_t b_ns)
 {
-    int events = 0;
-    size_t bytes = sizeof events;
-    return zmq_getsockopt(stream->socket, ZMQ_EVENTS, &events, &bytes) == 0 &&
-           (events & ZMQ_POLLOUT);
+    return a_ns > b_ns ? a_ns : b_ns;
 }
 
-/* When the phase has lasted too long. */
-static uint64_t phase_due_ns(const struct client_stream *stream)
+/* Looks at the time of each stream. Nothing that came waits to be read: what is silent is silent.
+ */
+static void look(struct stream_link *link, uint64_t now_ns)
 {
-    switch (stream->phase) {
-    case LINK_PAUSED:
-        return stream->since_ns + stream->pause_ms * MS_NS;
-    case LINK_BEGUN:
-        return stream->heard_ns + STREAM_SILENCE_MS * MS_NS;
-    default:
-        return stream->since_ns + STREAM_BEGIN_MS * MS_NS;
+    link->look_ns = now_ns + STREAM_LOOK_MS * MS_NS;
+    for (uint32_t slot = 0; slot < link->slot_count && link->phase == LINK_UP; slot++) {
+        struct client_stream *stream = link->slots[slot];
+        if (!stream || stream->failed)
+            continue;
+        if (stream->phase == STREAM_RESTING) {
+            stream_restart(stream);
+        } else if (stream->phase == STREAM_ASKED) {
+            /* While others begin, a node that has many is not given up. */
+            if (now_ns >= later(stream->asked_ns, link->begun_ns) + STREAM_BEGIN_MS * MS_NS)
+                stream_link_leave(link, CONCLAVE_TIMEOUT, now_ns);
+        } else if (stream->phase == STREAM_BEGAN &&
+                   now_ns >= stream->heard_ns + STREAM_SILENCE_MS * MS_NS) {
+            /* Others are heard: the node has this one no more. */
+            stream_talk_leave(link, stream->id);
+            stream_restart(stream);
+        }
     }
 }
 
-bool stream_link_step(struct client_stream *stream, uint64_t now_ns)
+/* Any subscription's word keeps all of them. */
+static void keep_alive(struct stream_link *link, uint64_t now_ns)
+{
+    if (link->begun_count == 0 || now_ns < link->spoken_ns + STREAM_KEEP_ALIVE_MS * MS_NS)
+        return;
+    for (uint32_t slot = 0; slot < link->slot_count; slot++) {
+        struct client_stream *stream = link->slots[slot];
+        if (stream && stream->phase == STREAM_BEGAN) {
+            stream_enqueue(stream, STREAM_TALKS);
+            return;
+        }
+    }
+}
+
+/* When the phase has lasted too long. */
+static uint64_t phase_due_ns(const struct stream_link *link)
+{
+    if (link->stream_count == 0)
+        return UINT64_MAX;
+    if (link->phase == LINK_PAUSED)
+        return link->since_ns + link->pause_ms * MS_NS;
+    if (link->phase == LINK_CONNECTING)
+        return link->since_ns + STREAM_BEGIN_MS * MS_NS;
+    return link->begun_count ? link->heard_ns + STREAM_SILENCE_MS * MS_NS : UINT64_MAX;
+}
+
+uint64_t stream_link_due_ns(const struct stream_link *link)
+{
+    uint64_t due_ns = phase_due_ns(link);
+    if (link->phase != LINK_UP || link->stream_count == 0)
+        return due_ns;
+    uint64_t spoken_ns = link->spoken_ns + STREAM_KEEP_ALIVE_MS * MS_NS;
+    if (link->look_ns < due_ns)
+        due_ns = link->look_ns;
+    return link->begun_count && spoken_ns < due_ns ? spoken_ns : due_ns;
+}
+
+bool stream_link_step(struct stream_link *link, uint64_t now_ns)
 {
     bool came = false;
-    if (stream->phase == LINK_PAUSED && now_ns >= phase_due_ns(stream))
-        link_connect(stream, now_ns);
-    if (stream->phase == LINK_CONNECTING && writable(stream))
-        say_subscribe(stream, now_ns);
-    if (stream->socket)
-        came = receive(stream, now_ns);
-    if (stream->phase == LINK_BEGUN)
-        say_credit(stream, now_ns);
-    if (stream->phase != LINK_PAUSED && link_broken(stream))
-        stream_link_leave(stream, CONCLAVE_UNREACHABLE, now_ns);
-    else if (stream->phase != LINK_PAUSED && now_ns >= phase_due_ns(stream))
-        stream_link_leave(stream, CONCLAVE_TIMEOUT, now_ns);
+    if (link->phase == LINK_PAUSED && now_ns >= phase_due_ns(link))
+        connect_next(link, now_ns);
+    /* Before anything is read: what a socket receives that connected anew by itself is of another
+     * connection, which has none of the subscriptions. */
+    if (link->phase != LINK_PAUSED && is_broken(link))
+        stream_link_leave(link, CONCLAVE_UNREACHABLE, now_ns);
+    if (link->phase == LINK_CONNECTING && client_socket_writable(link->socket)) {
+        link->phase = LINK_UP;
+        link->since_ns = link->heard_ns = now_ns;
+        link->look_ns = now_ns + STREAM_LOOK_MS * MS_NS;
+    }
+    if (link->phase == LINK_UP) {
+        stream_talk(link, now_ns);
+        came = receive(link, now_ns);
+    }
+    if (link->phase == LINK_UP && !came && now_ns >= link->look_ns)
+        look(link, now_ns);
+    if (link->phase != LINK_PAUSED && !came && now_ns >= phase_due_ns(link))
+        stream_link_leave(link, CONCLAVE_TIMEOUT, now_ns);
+    if (link->phase == LINK_UP) {
+        keep_alive(link, now_ns);
+        stream_talk(link, now_ns);
+    }
     return came;
 }
 
-void stream_link_wait(struct client_stream *stream, uint64_t until_ns, uint64_t now_ns)
+int stream_link_items(const struct stream_link *link, zmq_pollitem_t items[STREAM_LINK_ITEMS])
 {
-    uint64_t due_ns = phase_due_ns(stream);
-    if (stream->phase == LINK_BEGUN && stream->spoken_ns + STREAM_KEEP_ALIVE_MS * MS_NS < due_ns)
-        due_ns = stream->spoken_ns + STREAM_KEEP_ALIVE_MS * MS_NS;
-    if (until_ns < due_ns)
-        due_ns = until_ns;
-    uint64_t wait_ms = due_ns <= now_ns ? 0 : (due_ns - now_ns + MS_NS - 1) / MS_NS;
-    if (wait_ms > WAIT_MAX_MS)
-        wait_ms = WAIT_MAX_MS;
-    short wanted = stream->phase == LINK_CONNECTING ? ZMQ_POLLIN | ZMQ_POLLOUT : ZMQ_POLLIN;
-    zmq_pollitem_t items[2] = {{.socket = stream->socket, .events = wanted},
-                               {.socket = stream->monitor, .events = ZMQ_POLLIN}};
-    int count = !stream->socket ? 0 : stream->monitor ? 2 : 1;
-    (void)zmq_poll(items, count, (long)wait_ms); /* a signal may end it: the caller looks again */
+    int count = 0;
+    bool sends = link->phase == LINK_CONNECTING || link->leaving.count > 0 ||
+                 link->queues[STREAM_TALKS].first;
+    if (link->socket)
+        items[count++] = (zmq_pollitem_t){
+            .socket = link->socket, .events = (short)(ZMQ_POLLIN | (sends ? ZMQ_POLLOUT : 0))};
+    if (link->monitor)
+        items[count++] = (zmq_pollitem_t){.socket = link->monitor, .events = ZMQ_POLLIN};
+    return count;
+}
+
+const char *stream_link_describe(struct stream_link *link, const char *state)
+{
+    static const char *const phases[] = {"no connection", "connecting", NULL};
+    const char *phase = phases[link->phase] ? phases[link->phase] : state;
+    bool left = link->reason && link->begun_ns == 0;
+    snprintf(link->text, sizeof link->text, "%s (%s%s%s)", link->endpoints[link->at], phase,
+             left ? "; the last node: " : "", left ? conclave_code_text(link->reason) : "");
+    return link->text;
 }

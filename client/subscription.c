@@ -12,19 +12,18 @@ struct conclave_subscription {
 
 void conclave_subscription_options_init(struct conclave_subscription_options *options)
 {
-    *options = (struct conclave_subscription_options){.size = sizeof *options,
-                                                      .window_bytes = STREAM_WINDOW_BYTES_DEFAULT};
+    *options = (struct conclave_subscription_options){.size = sizeof *options};
 }
 
 int conclave_subscription_create(const struct conclave_subscription_options *options,
                                  struct conclave_subscription **ret_subscription,
                                  struct conclave_error *error)
 {
-    if (!options || options->size != sizeof *options || !options->endpoints ||
+    if (!options || options->size != sizeof *options || (!options->endpoints && !options->client) ||
         options->topic_bytes == 0)
         return error_set(error, CONCLAVE_INVALID,
                          "subscription options: use conclave_subscription_options_init, set "
-                         "endpoints and topic");
+                         "client or endpoints, and topic");
     if (options->topic_bytes > CONCLAVE_TOPIC_BYTES_MAX)
         return error_set(error, CONCLAVE_TOO_LARGE, "a topic's name has at most %d bytes",
                          CONCLAVE_TOPIC_BYTES_MAX);
@@ -33,16 +32,16 @@ int conclave_subscription_create(const struct conclave_subscription_options *opt
     pack_init(&spec, 0);
     topic_spec_pack(&spec, &(struct topic_spec){.name = {options->topic, options->topic_bytes},
                                                 .id = options->id});
-    int code = client_stream_create(
-        &(struct client_stream_options){.endpoints = options->endpoints,
-                                        .context = options->zmq_context,
-                                        .kind = STREAM_TOPIC,
-                                        .position = options->sequence,
-                                        .spec = {spec.buf->data, spec.bytes},
-                                        .window_bytes = options->window_bytes
-                                                            ? options->window_bytes
-                                                            : STREAM_WINDOW_BYTES_DEFAULT},
-        &stream, error);
+    int code =
+        client_stream_create(&(struct client_stream_options){.client = options->client,
+                                                             .user = options->user,
+                                                             .endpoints = options->endpoints,
+                                                             .context = options->zmq_context,
+                                                             .kind = STREAM_TOPIC,
+                                                             .position = options->sequence,
+                                                             .spec = {spec.buf->data, spec.bytes},
+                                                             .window_bytes = options->window_bytes},
+                             &stream, error);
     pack_deinit(&spec);
     if (code)
         return code;

@@ -114,6 +114,38 @@ static void query_call(struct conclave_client *client, const struct topic_query 
     request_call(client, wanted, &pack, op);
 }
 
+static int query_encode(void *buffer, size_t capacity, const struct topic_query *query,
+                        size_t *ret_bytes)
+{
+    struct pack pack;
+    struct buf buf;
+    int code = name_check(query->name);
+    if (!code)
+        code = request_begin_fixed(&pack, &buf, buffer, capacity, query->name.bytes);
+    if (code)
+        return code;
+    topic_query_pack(&pack, query);
+    *ret_bytes = pack.bytes;
+    return CONCLAVE_OK;
+}
+
+int conclave_topic_encode_info(void *buffer, size_t capacity, const void *name, size_t name_bytes,
+                               size_t *ret_bytes)
+{
+    struct topic_query query = {.opcode = TOPIC_INFO, .name = request_slice(name, name_bytes)};
+    return query_encode(buffer, capacity, &query, ret_bytes);
+}
+
+int conclave_topic_decode_info(const struct conclave_op *op, struct conclave_topic_info *ret_info)
+{
+    struct topic_info info;
+    uint64_t revision, clock_ms;
+    int code = op->code;
+    if (!code)
+        code = topic_info_answer_decode(op->reply, op->reply_bytes, &revision, &clock_ms, &info);
+    return code ? code : info_of(&info, clock_ms, ret_info);
+}
+
 int conclave_topic_info(struct conclave_client *client, const void *name, size_t name_bytes,
                         uint32_t timeout_ms, struct conclave_topic_info *ret_info)
 {
@@ -122,14 +154,8 @@ int conclave_topic_info(struct conclave_client *client, const void *name, size_t
     if (code)
         return code;
     struct conclave_op op;
-    struct topic_info info;
-    uint64_t revision, clock_ms;
     query_call(client, &query, timeout_ms, &op);
-    code = op.code;
-    if (!code)
-        code = topic_info_answer_decode(op.reply, op.reply_bytes, &revision, &clock_ms, &info);
-    if (!code)
-        code = info_of(&info, clock_ms, ret_info);
+    code = conclave_topic_decode_info(&op, ret_info);
     conclave_op_release(&op);
     return code;
 }
@@ -327,16 +353,7 @@ int conclave_topic_encode_read(void *buffer, size_t capacity, const void *name, 
                                uint32_t page_bytes, size_t *ret_bytes)
 {
     struct topic_query query = read_query(name, name_bytes, from, position, limit, page_bytes);
-    struct pack pack;
-    struct buf buf;
-    int code = name_check(query.name);
-    if (!code)
-        code = request_begin_fixed(&pack, &buf, buffer, capacity, query.name.bytes);
-    if (code)
-        return code;
-    topic_query_pack(&pack, &query);
-    *ret_bytes = pack.bytes;
-    return CONCLAVE_OK;
+    return query_encode(buffer, capacity, &query, ret_bytes);
 }
 
 int conclave_topic_decode_read(const struct conclave_op *op,

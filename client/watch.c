@@ -13,17 +13,16 @@ struct conclave_watch {
 
 void conclave_watch_options_init(struct conclave_watch_options *options)
 {
-    *options = (struct conclave_watch_options){.size = sizeof *options,
-                                               .window_bytes = STREAM_WINDOW_BYTES_DEFAULT};
+    *options = (struct conclave_watch_options){.size = sizeof *options};
 }
 
 /* --- Life ------------------------------------------------------------------------------------- */
 
 static int check(const struct conclave_watch_options *options, struct conclave_error *error)
 {
-    if (!options || options->size != sizeof *options || !options->endpoints)
+    if (!options || options->size != sizeof *options || (!options->endpoints && !options->client))
         return error_set(error, CONCLAVE_INVALID,
-                         "watch options: use conclave_watch_options_init, set endpoints");
+                         "watch options: use conclave_watch_options_init, set client or endpoints");
     if (options->key_bytes > CONCLAVE_KEY_BYTES_MAX || options->end_bytes > KV_BOUND_BYTES_MAX)
         return error_set(error, CONCLAVE_TOO_LARGE, "a key has at most %d bytes",
                          CONCLAVE_KEY_BYTES_MAX);
@@ -71,7 +70,9 @@ int conclave_watch_create(const struct conclave_watch_options *options,
     watch_spec_pack(&state, &spec);
     struct client_stream *stream = NULL;
     code = client_stream_create(
-        &(struct client_stream_options){.endpoints = options->endpoints,
+        &(struct client_stream_options){.client = options->client,
+                                        .user = options->user,
+                                        .endpoints = options->endpoints,
                                         .context = options->zmq_context,
                                         .kind = STREAM_WATCH,
                                         .position = options->revision,

@@ -4,6 +4,41 @@
 
 #include <string.h>
 
+/* --- What is stored ----------------------------------------------------------------------------
+ */
+
+struct slice coord_key(struct slice name, uint64_t token, uint8_t *key)
+{
+    memcpy(key, name.data, name.bytes);
+    key[name.bytes] = 0;
+    for (unsigned i = 0; i < COORD_TOKEN_BYTES; i++)
+        key[name.bytes + 1 + i] = (uint8_t)(token >> (8 * (COORD_TOKEN_BYTES - 1 - i)));
+    return (struct slice){key, name.bytes + 1 + COORD_TOKEN_BYTES};
+}
+
+bool coord_key_is_of(struct slice key, struct slice name, uint64_t *ret_token)
+{
+    uint64_t token = 0;
+    if (key.bytes != name.bytes + 1 + COORD_TOKEN_BYTES || key.data[name.bytes] != 0 ||
+        memcmp(key.data, name.data, name.bytes) != 0)
+        return false;
+    for (unsigned i = 0; i < COORD_TOKEN_BYTES; i++)
+        token = token << 8 | key.data[name.bytes + 1 + i];
+    *ret_token = token;
+    return true;
+}
+
+int coord_stored_read(struct slice stored, uint64_t *ret_slots, struct slice *ret_value)
+{
+    if (stored.bytes < COORD_SLOTS_BYTES)
+        return CONCLAVE_CORRUPT;
+    *ret_slots = (uint64_t)stored.data[0] << 8 | stored.data[1];
+    *ret_value = (struct slice){stored.data + COORD_SLOTS_BYTES, stored.bytes - COORD_SLOTS_BYTES};
+    return CONCLAVE_OK;
+}
+
+/* --- Commands and queries --------------------------------------------------------------------- */
+
 bool coord_is_command(uint64_t opcode)
 {
     return opcode >= COORD_ENQUEUE && opcode <= COORD_PROCLAIM;

@@ -37,6 +37,27 @@ enum {
     COORD_ENTRY_FRAME_BYTES = 1 + 9 + 9 + 3 + 9
 };
 
+/* --- What is stored ---------------------------------------------------------------------------
+ *
+ * An entry is a key of space 1, `name 00 token` (8 bytes, big-endian), whose value is the number of
+ * slots (2, big-endian) and the caller's own: whoever watches a queue finds it so. */
+
+enum {
+    COORD_SPACE = 1,
+    COORD_TOKEN_BYTES = 8,
+    COORD_KEY_BYTES_MAX = CONCLAVE_QUEUE_NAME_BYTES_MAX + 1 + COORD_TOKEN_BYTES,
+    COORD_SLOTS_BYTES = 2
+};
+
+/* The key of an entry into key[], which has room for COORD_KEY_BYTES_MAX. */
+struct slice coord_key(struct slice name, uint64_t token, uint8_t *key);
+
+/* Whether it is a key of this queue; *ret_token then. No name has a zero byte. */
+bool coord_key_is_of(struct slice key, struct slice name, uint64_t *ret_token);
+
+/* The caller's own value of what is stored; CORRUPT: it is too short. */
+MUST_USE int coord_stored_read(struct slice stored, uint64_t *ret_slots, struct slice *ret_value);
+
 bool coord_is_command(uint64_t opcode);
 bool coord_is_query(uint64_t opcode);
 

@@ -31,6 +31,8 @@ enum {
     STREAM_LIFETIME_MS = 30000,
     /* One with nothing to tell says so after so long. */
     STREAM_PROGRESS_MS = 3000,
+    /* Subscriptions of one connection, at most. */
+    STREAM_CONNECTION_MAX = 16384,
 
     /* Events or items of one frame, at most, unless the first one alone is larger. */
     STREAM_FRAME_BYTES = 128 << 10,

@@ -57,6 +57,24 @@ conclave_lease_info(struct conclave_client *client, uint64_t lease, uint32_t tim
                     int (*key)(void *arg, const void *key, size_t key_bytes), void *arg,
                     struct conclave_lease_info *ret_info);
 
+/* --- For conclave_client_submit ----------------------------------------------------------------
+ *
+ * As those of conclave_kv.h: a buffer of CONCLAVE_KV_OVERHEAD bytes (conclave_kv.h) suffices. All
+ * are of the kind CONCLAVE_OP_PROPOSE. Any thread. */
+
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_lease_encode_grant(void *buffer, size_t capacity,
+                                                               uint64_t ttl_ms, size_t *ret_bytes);
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_lease_encode_renew(void *buffer, size_t capacity,
+                                                               uint64_t lease, size_t *ret_bytes);
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_lease_encode_revoke(void *buffer, size_t capacity,
+                                                                uint64_t lease, size_t *ret_bytes);
+
+/* Of grant and renew. What is NULL is not told. Returns op->code, or MALFORMED. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_lease_decode(const struct conclave_op *op,
+                                                         uint64_t *ret_lease, uint64_t *ret_ttl_ms);
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_lease_decode_revoke(const struct conclave_op *op,
+                                                                uint64_t *ret_deleted);
+
 #ifdef __cplusplus
 }
 #endif

@@ -70,6 +70,15 @@ CONCLAVE_API CONCLAVE_MUST_USE int conclave_topic_info(struct conclave_client *c
                                                        uint32_t timeout_ms,
                                                        struct conclave_topic_info *ret_info);
 
+/* For conclave_client_submit, CONCLAVE_OP_READ. The bytes of the name and CONCLAVE_KV_OVERHEAD
+ * suffice. Any thread. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_topic_encode_info(void *buffer, size_t capacity,
+                                                              const void *name, size_t name_bytes,
+                                                              size_t *ret_bytes);
+/* Returns op->code, or MALFORMED. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_topic_decode_info(const struct conclave_op *op,
+                                                              struct conclave_topic_info *ret_info);
+
 /* All topics in the order of their names, one after the other to `topic`, which must not use the
  * client; a value other than 0 ends the list early (with CONCLAVE_OK). */
 CONCLAVE_API CONCLAVE_MUST_USE int
@@ -173,21 +182,24 @@ conclave_topic_decode_read(const struct conclave_op *op,
 /* --- Subscribing ------------------------------------------------------------------------------
  *
  * A subscription runs from a sequence through what there is into what comes, without a seam, served
- * by any node; it goes on at another one by itself, each message once and none left out. It has a
- * connection of its own and works only inside its calls; one thread at a time. What is not taken is
- * not sent: a slow reader costs nobody anything. */
+ * by any node; it goes on at another one by itself, each message once and none left out. It shares
+ * the connection of its client's watches and subscriptions, or has one of its own, and works only
+ * inside calls; one thread at a time. What is not taken is not sent: a slow reader costs nobody
+ * anything. */
 
 struct conclave_subscription;
 
 struct conclave_subscription_options {
-    size_t size;           /* set by conclave_subscription_options_init */
-    const char *endpoints; /* as of a client */
-    void *zmq_context;     /* NULL: own */
+    size_t size;                    /* set by conclave_subscription_options_init */
+    struct conclave_client *client; /* as of a watch, and the next three */
+    const char *endpoints;
+    void *zmq_context;
+    void *user;
     const void *topic;
     size_t topic_bytes;
     uint64_t id;       /* of the topic, so that one made anew is not taken for it; 0: whichever */
     uint64_t sequence; /* the first message wanted; 0: from now on */
-    uint32_t window_bytes; /* what may be on its way; 0: 1 MiB */
+    uint32_t window_bytes; /* what may be on its way; 0: 1 MiB, of a client's 64 KiB */
 };
 
 CONCLAVE_API void conclave_subscription_options_init(struct conclave_subscription_options *options);

@@ -1,10 +1,15 @@
 /* conclave_watch.h - being told what happens to keys, as it happens and in order.
  *
  * A watch tells every change of the keys that it is about, once, in the order of their revisions,
- * from the revision that is asked for on; what one command did comes together. It holds a
- * connection of its own to one of the nodes, and goes on at another one, from where it was, when
- * that one dies, is cut off or is slow: nothing is lost or told twice. A program that was stopped
- * goes on itself with conclave_watch_position.
+ * from the revision that is asked for on; what one command did comes together. It is served by one
+ * of the nodes, and goes on at another one, from where it was, when that one dies, is cut off or is
+ * slow: nothing is lost or told twice. A program that was stopped goes on itself with
+ * conclave_watch_position.
+ *
+ * All watches of a client (and its subscriptions, conclave_topic.h) share one connection to one
+ * node, each with its own place and credit: 10,000 of them are a matter of course. Which of them
+ * have something to hand out is told by conclave_client_ready. A watch without a client has a
+ * connection of its own.
  *
  * The nodes keep the last changes only (100,000, and no more than 64 MiB). Who wants older ones is
  * told RESYNC, then STATE for each key that there is, then SYNCED, and then what happens. A watch
@@ -24,9 +29,14 @@ extern "C" {
 #endif
 
 struct conclave_watch_options {
-    size_t size;           /* set by conclave_watch_options_init */
+    size_t size; /* set by conclave_watch_options_init */
+
+    /* Shares the connection of this client, whose thread uses it, and which outlives it. NULL: a
+     * connection of its own, by the next two. */
+    struct conclave_client *client;
     const char *endpoints; /* comma-separated client endpoints, at least one node of the cluster */
     void *zmq_context;     /* NULL: own; needed for inproc:// endpoints */
+    void *user;            /* for conclave_client_ready; not touched */
 
     /* What is watched: one key; with `prefix` all that begin with it (no bytes: all there are); or,
      * with `range`, those from `key` (included) to `end` (not included; NULL: no end). */
@@ -41,7 +51,8 @@ struct conclave_watch_options {
     bool no_puts;
     bool no_deletes;       /* nor expired keys */
     bool previous;         /* with what was there before */
-    uint32_t window_bytes; /* 1 MiB; what a node may send ahead. It is memory of this process */
+    uint32_t window_bytes; /* what a node may send ahead: memory of this process. 0: 1 MiB, of a
+                              client's 64 KiB */
 };
 
 /* Sets every field to its default. Any thread. */
@@ -50,7 +61,7 @@ CONCLAVE_API void conclave_watch_options_init(struct conclave_watch_options *opt
 struct conclave_watch;
 
 /* Copies what the options point to. Connects in the background. Errors: INVALID (endpoint, empty
- * key), TOO_LARGE, NO_MEMORY. */
+ * key), TOO_LARGE, NO_MEMORY, BUSY (a client has 16,384 watches and subscriptions). */
 CONCLAVE_API CONCLAVE_MUST_USE int
 conclave_watch_create(const struct conclave_watch_options *options,
                       struct conclave_watch **ret_watch, struct conclave_error *error);
@@ -95,9 +106,11 @@ struct conclave_watch_event {
     bool asked;      /* PROGRESS: all that was committed when conclave_watch_ask was called last */
 };
 
-/* The next event; waits for it up to timeout_ms. Errors: TIMEOUT: there was none, also if no node
+/* The next event; waits for it up to timeout_ms; meanwhile the client, if it is one's, does all its
+ * work. Errors: TIMEOUT: there was none, also if no node
  * can be reached (conclave_watch_describe tells); for good: INVALID (the nodes have another state
- * machine), TOO_LARGE, MALFORMED (a node says what cannot be read). */
+ * machine), TOO_LARGE, MALFORMED (a node says what cannot be read), STOPPING (its client was
+ * destroyed). */
 CONCLAVE_API CONCLAVE_MUST_USE int conclave_watch_next(struct conclave_watch *watch,
                                                        uint32_t timeout_ms,
                                                        struct conclave_watch_event *ret_event);
@@ -110,8 +123,9 @@ CONCLAVE_API void conclave_watch_ask(struct conclave_watch *watch);
  * begun, or is in the middle of STATE: begin as before. */
 CONCLAVE_API uint64_t conclave_watch_position(const struct conclave_watch *watch);
 
-/* Becomes readable when conclave_watch_next may have something to do (edge-triggered, as ZMQ_FD:
- * call it with timeout 0 until it returns TIMEOUT after each event and at least every 100 ms). */
+/* Of a client: that of conclave_client_fd. Becomes readable when conclave_watch_next may have
+ * something to do (edge-triggered, as ZMQ_FD: call it with timeout 0 until it returns TIMEOUT after
+ * each event and at least every 100 ms). */
 CONCLAVE_API int conclave_watch_fd(const struct conclave_watch *watch);
 
 /* Where it is and what came of it, for a diagnostic: "tcp://127.0.0.1:7502 (watching)". Valid until

@@ -4,37 +4,17 @@
 #include "machine/kv_lease.h"
 #include "machine/kv_reply.h"
 
-enum { SLOTS_BYTES = 2, TOKEN_BYTES = 8 };
-
 /* --- Keys ------------------------------------------------------------------------------------- */
 
 struct entry_key {
-    uint8_t bytes[CONCLAVE_KEY_BYTES_MAX];
-    size_t used;
+    uint8_t bytes[COORD_KEY_BYTES_MAX];
 };
-_Static_assert(CONCLAVE_QUEUE_NAME_BYTES_MAX + 1 + TOKEN_BYTES <= CONCLAVE_KEY_BYTES_MAX,
-               "an entry's key is a key");
+_Static_assert((int)COORD_KEY_BYTES_MAX <= (int)CONCLAVE_KEY_BYTES_MAX, "an entry's key is a key");
+_Static_assert((int)COORD_SPACE == (int)KV_SPACE_COORD, "entries are in the space that is told");
 
 static struct slice key_of(struct entry_key *key, struct slice name, uint64_t token)
 {
-    uint64_t big = htobe64(token);
-    memcpy(key->bytes, name.data, name.bytes);
-    key->bytes[name.bytes] = 0;
-    memcpy(key->bytes + name.bytes + 1, &big, sizeof big);
-    key->used = name.bytes + 1 + sizeof big;
-    return (struct slice){key->bytes, key->used};
-}
-
-/* Whether it is a key of this queue; *ret_token then. No name has a zero byte. */
-static bool is_of(struct slice key, struct slice name, uint64_t *ret_token)
-{
-    if (key.bytes != name.bytes + 1 + TOKEN_BYTES || key.data[name.bytes] != 0 ||
-        memcmp(key.data, name.data, name.bytes) != 0)
-        return false;
-    uint64_t big;
-    memcpy(&big, key.data + name.bytes + 1, sizeof big);
-    *ret_token = be64toh(big);
-    return true;
+    return coord_key(name, token, key->bytes);
 }
 
 /* rc. What is stored of an entry. */
@@ -45,17 +25,9 @@ static int entry_read(struct slice stored, uint64_t token, struct coord_entry *r
     int rc = kv_record_read(stored, &record);
     if (rc)
         return rc;
-    struct slice value = kv_record_value(stored);
-    if (value.bytes < SLOTS_BYTES)
-        return CONCLAVE_CORRUPT;
-    *ret_slots = (uint64_t)value.data[0] << 8 | value.data[1];
     *ret = (struct coord_entry){
-        .token = token,
-        .lease = record.lease,
-        .value = {value.data + SLOTS_BYTES, value.bytes - SLOTS_BYTES},
-        .revision = record.mod_revision,
-    };
-    return 0;
+        .token = token, .lease = record.lease, .revision = record.mod_revision};
+    return coord_stored_read(kv_record_value(stored), ret_slots, &ret->value);
 }
 
 /* --- The queue -------------------------------------------------------------------------------- */
@@ -68,7 +40,7 @@ static int queue_seek(struct tables_cursor *cursor, struct slice name, uint64_t 
     struct slice key = key_of(&room, name, token + 1), stored;
     uint64_t found;
     int rc = tables_cursor_move(cursor, TABLES_FROM, &key, &stored);
-    if (!rc && !is_of(key, name, &found))
+    if (!rc && !coord_key_is_of(key, name, &found))
         rc = CONCLAVE_NOT_FOUND;
     return rc ? rc : entry_read(stored, found, ret, ret_slots);
 }
@@ -90,7 +62,7 @@ static int place_of(struct tables_tx *tx, struct slice name, uint64_t token, uin
     rc = tables_cursor_move(&cursor, TABLES_AT, &key, NULL);
     while (!rc && ahead < slots) {
         rc = tables_cursor_move(&cursor, TABLES_PREVIOUS, &key, NULL);
-        if (rc || !is_of(key, name, &found))
+        if (rc || !coord_key_is_of(key, name, &found))
             break;
         ahead++;
     }
@@ -140,7 +112,7 @@ static int entry_of_lease(struct kv_batch *batch, uint64_t lease, struct slice n
         return rc;
     rc = tables_cursor_move(&cursor, TABLES_FROM, &key, NULL);
     if (!rc && (key.bytes < 9 || memcmp(key.data, bytes, 9) != 0 ||
-                !is_of((struct slice){key.data + 9, key.bytes - 9}, name, ret_token)))
+                !coord_key_is_of((struct slice){key.data + 9, key.bytes - 9}, name, ret_token)))
         *ret_token = 0;
     tables_cursor_close(&cursor);
     return rc == CONCLAVE_NOT_FOUND ? 0 : rc;
@@ -164,12 +136,12 @@ static int slots_of(struct kv_batch *batch, struct slice name, bool *ret_found, 
 static int entry_put(struct kv_batch *batch, struct slice key, uint64_t slots, struct slice value,
                      uint64_t lease, const struct kv_found *found)
 {
-    uint8_t bytes[SLOTS_BYTES + CONCLAVE_QUEUE_VALUE_BYTES_MAX];
+    uint8_t bytes[COORD_SLOTS_BYTES + CONCLAVE_QUEUE_VALUE_BYTES_MAX];
     bytes[0] = (uint8_t)(slots >> 8);
     bytes[1] = (uint8_t)slots;
     if (value.bytes)
-        memcpy(bytes + SLOTS_BYTES, value.data, value.bytes);
-    struct slice stored = {bytes, SLOTS_BYTES + value.bytes};
+        memcpy(bytes + COORD_SLOTS_BYTES, value.data, value.bytes);
+    struct slice stored = {bytes, COORD_SLOTS_BYTES + value.bytes};
     if (kv_change_over_quota(batch, key.bytes, stored.bytes, found)) {
         kv_reply_revision(batch, CONCLAVE_QUOTA);
         return CONCLAVE_QUOTA;

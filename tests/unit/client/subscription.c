@@ -1,111 +1,163 @@
-/* A subscription to a topic against a node that says what the test tells it to. */
-#include "codec/client.h"
-#include "codec/stream.h"
+/* Subscriptions to a topic at a node that says what the test tells it to. */
 #include "conclave_topic.h"
+#include "stage.h"
+
+#include "codec/topic.h"
 
 #include <criterion/criterion.h>
-#include <zmq.h>
+#include <string.h>
 
-static void *context, *router;
-static struct conclave_subscription *subscription;
-static uint8_t client[256];
-static size_t client_bytes;
+struct scene {
+    struct stage stage;
+    struct conclave_subscription *subscription;
+    struct stage_op op;
+};
 
-static void setup(void)
+static void scene_open(struct scene *scene, uint64_t sequence)
 {
     struct conclave_subscription_options options;
     struct conclave_error error;
-    context = zmq_ctx_new();
-    router = zmq_socket(context, ZMQ_ROUTER);
-    cr_assert_eq(zmq_bind(router, "inproc://node"), 0);
+    memset(scene, 0, sizeof *scene);
+    stage_open(&scene->stage, 20000);
     conclave_subscription_options_init(&options);
-    options.endpoints = "inproc://node";
-    options.zmq_context = context;
+    options.client = scene->stage.client;
     options.topic = "t";
     options.topic_bytes = 1;
-    options.sequence = 5;
-    cr_assert_eq(conclave_subscription_create(&options, &subscription, &error), CONCLAVE_OK);
+    options.sequence = sequence;
+    cr_assert_eq(conclave_subscription_create(&options, &scene->subscription, &error), CONCLAVE_OK,
+                 "%s", error.message);
+    scene->op = stage_hear(&scene->stage, CLIENT_OP_SUBSCRIBE);
+    cr_assert_eq(stage_subscribe(&scene->op).kind, STREAM_TOPIC);
+    cr_assert_eq(stage_subscribe(&scene->op).position, sequence);
+    stage_begun(&scene->stage, &scene->op);
 }
 
-static void teardown(void)
+static void scene_close(struct scene *scene)
 {
-    conclave_subscription_destroy(subscription);
-    zmq_close(router);
-    zmq_ctx_term(context);
+    conclave_subscription_destroy(scene->subscription);
+    stage_close(&scene->stage);
 }
 
-TestSuite(subscription, .init = setup, .fini = teardown);
-
-static int silence(uint32_t timeout_ms)
+static void say_message(struct scene *scene, uint64_t sequence, const char *data)
 {
-    struct conclave_subscription_event event;
-    int code = conclave_subscription_next(subscription, timeout_ms, &event);
-    cr_assert_neq(code, CONCLAVE_OK);
+    struct pack items;
+    pack_init(&items, 0);
+    topic_item_pack(&items, &(struct topic_item){.sequence = sequence,
+                                                 .revision = 100 + sequence,
+                                                 .time_ms = 7,
+                                                 .message = {.data = stage_text(data)}});
+    stage_frame(&scene->stage, &scene->op,
+                (struct stream_frame){.type = STREAM_EVENTS,
+                                      .position = sequence + 1,
+                                      .count = 1,
+                                      .items = {items.buf->data, items.bytes}});
+    pack_deinit(&items);
+}
+
+/* What comes next, whatever it is. */
+static int next(struct scene *scene, struct conclave_subscription_event *ret)
+{
+    int code;
+    STAGE_UNTIL(&scene->stage, (code = conclave_subscription_next(scene->subscription, 0, ret)) !=
+                                   CONCLAVE_TIMEOUT);
     return code;
 }
 
-/* The id of the next SUBSCRIBE, which is for the message of that sequence. */
-static uint64_t hear_subscribe(uint64_t sequence)
+static void expect_message(struct scene *scene, uint64_t sequence, const char *data)
 {
-    uint8_t frame[4096];
-    struct client_reader reader;
-    struct client_op op;
-    struct stream_subscribe subscribe;
-    do {
-        int got;
-        do {
-            cr_assert_eq(silence(1), CONCLAVE_TIMEOUT);
-            got = zmq_recv(router, client, sizeof client, ZMQ_DONTWAIT);
-        } while (got < 0);
-        client_bytes = (size_t)got;
-        got = zmq_recv(router, frame, sizeof frame, 0);
-        cr_assert_eq(client_request_begin(&reader, frame, (size_t)got), CONCLAVE_OK);
-        cr_assert_eq(client_request_next(&reader, &op), 1);
-    } while (op.type != CLIENT_OP_SUBSCRIBE);
-    cr_assert_eq(stream_subscribe_decode(op.body, &subscribe), CONCLAVE_OK);
-    cr_assert_eq(subscribe.position, sequence);
-    return op.id;
+    struct conclave_subscription_event event;
+    cr_assert_eq(next(scene, &event), CONCLAVE_OK);
+    cr_assert_eq(event.kind, CONCLAVE_SUBSCRIPTION_MESSAGE);
+    cr_assert_eq(event.message.sequence, sequence);
+    cr_assert_eq(event.message.revision, 100 + sequence);
+    cr_assert(event.message.bytes == strlen(data) &&
+              memcmp(event.message.data, data, event.message.bytes) == 0);
 }
 
-static void reply(uint64_t id, int code, const void *body, size_t bytes)
+Test(subscription, hands_out_each_message_and_goes_on_at_another_connection)
 {
-    struct pack pack;
-    pack_init(&pack, 0);
-    client_reply_pack_begin(&pack, 1);
-    client_reply_pack_bin(&pack, id, code, body, bytes);
-    zmq_send(router, client, client_bytes, ZMQ_SNDMORE);
-    zmq_send(router, pack.buf->data, pack.bytes, 0);
-    pack_deinit(&pack);
+    struct scene scene;
+    scene_open(&scene, 4);
+    say_message(&scene, 4, "four");
+    say_message(&scene, 5, "five");
+    expect_message(&scene, 4, "four");
+    expect_message(&scene, 5, "five");
+    stage_reply(&scene.stage, &scene.op, CONCLAVE_STOPPING, "", 0);
+    scene.op = stage_hear(&scene.stage, CLIENT_OP_SUBSCRIBE);
+    cr_assert_eq(stage_subscribe(&scene.op).position, 6);
+    stage_begun(&scene.stage, &scene.op);
+    say_message(&scene, 6, "six");
+    expect_message(&scene, 6, "six");
+    scene_close(&scene);
 }
 
-static void say_begun(uint64_t id)
+Test(subscription, a_message_that_is_left_out_is_never_passed_over)
 {
-    struct pack pack;
-    pack_init(&pack, 0);
-    stream_frame_pack(&pack, &(struct stream_frame){.number = 1,
-                                                    .type = STREAM_BEGUN,
-                                                    .position = 5,
-                                                    .lifetime_ms = STREAM_LIFETIME_MS});
-    reply(id, CONCLAVE_OK, pack.buf->data, pack.bytes);
-    pack_deinit(&pack);
+    struct scene scene;
+    struct conclave_subscription_event event;
+    scene_open(&scene, 4);
+    say_message(&scene, 4, "four");
+    say_message(&scene, 6, "six");
+    expect_message(&scene, 4, "four");
+    cr_assert_eq(next(&scene, &event), CONCLAVE_MALFORMED);
+    scene_close(&scene);
 }
 
-Test(subscription, ends_where_its_topic_is_not_there)
+Test(subscription, what_retention_dropped_is_told)
 {
-    reply(hear_subscribe(5), CONCLAVE_NOT_FOUND, "", 0);
-    cr_assert_eq(silence(10000), CONCLAVE_NOT_FOUND);
-    cr_assert_eq(silence(0), CONCLAVE_NOT_FOUND, "for good");
+    struct scene scene;
+    struct conclave_subscription_event event;
+    scene_open(&scene, 4);
+    stage_frame(&scene.stage, &scene.op,
+                (struct stream_frame){.type = STREAM_RESYNC, .position = 4, .oldest = 9});
+    say_message(&scene, 9, "nine");
+    cr_assert_eq(next(&scene, &event), CONCLAVE_OK);
+    cr_assert_eq(event.kind, CONCLAVE_SUBSCRIPTION_DROPPED);
+    cr_assert_eq(event.dropped_first, 4);
+    cr_assert_eq(event.dropped_last, 8);
+    expect_message(&scene, 9, "nine");
+    scene_close(&scene);
 }
 
 /* A node that was restarted, or that ended it because nothing was heard for long, says so when it
  * is granted credit: that is no word about the topic. */
 Test(subscription, of_which_a_node_knows_no_more_begins_again)
 {
-    uint64_t id = hear_subscribe(5);
-    say_begun(id);
-    reply(id, CONCLAVE_NOT_FOUND, "", 0);
-    uint64_t again = hear_subscribe(5);
-    cr_assert_neq(again, id);
-    reply(again, CONCLAVE_NOT_FOUND, "", 0);
-    cr_assert_eq(silence(10000), CONCLAVE_NOT_FOUND, "and then the topic is gone");
+    struct scene scene;
+    struct conclave_subscription_event event;
+    scene_open(&scene, 4);
+    say_message(&scene, 4, "four");
+    stage_reply(&scene.stage, &scene.op, CONCLAVE_NOT_FOUND, "", 0);
+    struct stage_op again = stage_hear(&scene.stage, CLIENT_OP_SUBSCRIBE);
+    cr_assert_neq(again.id, scene.op.id);
+    cr_assert_eq(stage_subscribe(&again).position, 5);
+    expect_message(&scene, 4, "four");
+    stage_reply(&scene.stage, &again, CONCLAVE_NOT_FOUND, "", 0);
+    cr_assert_eq(next(&scene, &event), CONCLAVE_NOT_FOUND, "and then the topic is gone");
+    cr_assert_eq(conclave_subscription_next(scene.subscription, 0, &event), CONCLAVE_NOT_FOUND,
+                 "for good");
+    scene_close(&scene);
+}
+
+Test(subscription, checks_its_options)
+{
+    struct conclave_subscription_options options;
+    struct conclave_subscription *subscription = NULL;
+    char name[CONCLAVE_TOPIC_BYTES_MAX + 1] = "";
+    conclave_subscription_options_init(&options);
+    options.topic = "t";
+    options.topic_bytes = 1;
+    cr_assert_eq(conclave_subscription_create(&options, &subscription, NULL), CONCLAVE_INVALID,
+                 "nobody to ask");
+    options.endpoints = "tcp://127.0.0.1:1";
+    options.topic_bytes = 0;
+    cr_assert_eq(conclave_subscription_create(&options, &subscription, NULL), CONCLAVE_INVALID);
+    options.topic = name;
+    options.topic_bytes = sizeof name;
+    cr_assert_eq(conclave_subscription_create(&options, &subscription, NULL), CONCLAVE_TOO_LARGE);
+    options.topic_bytes--;
+    cr_assert_eq(conclave_subscription_create(&options, &subscription, NULL), CONCLAVE_OK);
+    cr_assert_geq(conclave_subscription_fd(subscription), 0);
+    conclave_subscription_destroy(subscription);
+    conclave_subscription_destroy(NULL);
 }

@@ -6,6 +6,7 @@
 #include "codec/watch.h"
 
 #include <criterion/criterion.h>
+#include <string.h>
 
 static struct pack pack;
 
@@ -137,4 +138,47 @@ Test(queue, nothing_that_comes_is_believed)
         }
         pack.buf->data[at] = before;
     }
+}
+
+Test(queue, an_entry_that_expired_is_told_as_documented)
+{
+    uint8_t key[COORD_KEY_BYTES_MAX];
+    watch_event_pack(&pack, &(struct watch_event){.kind = WATCH_EXPIRE,
+                                                  .key = coord_key(text("l"), 280, key),
+                                                  .revision = 301});
+    struct pack frame;
+    pack_init(&frame, 0);
+    stream_frame_pack(&frame, &(struct stream_frame){.number = 2,
+                                                     .type = STREAM_EVENTS,
+                                                     .position = 302,
+                                                     .count = 1,
+                                                     .items = {pack.buf->data, pack.bytes}});
+    pack_deinit(&pack);
+    pack = frame;
+    EXPECT("\x95\x02\x02\xcd\x01\x2e\xc2\x91\x96\x03\xc4\x0a\x6c\x00\x00\x00\x00\x00\x00\x00\x01"
+           "\x18\xc0\xcd\x01\x2d\x00\x00");
+}
+
+Test(queue, a_key_is_of_the_queue_that_it_was_made_for_alone)
+{
+    uint8_t room[COORD_KEY_BYTES_MAX];
+    uint64_t token = 0;
+    struct slice key = coord_key(text("lock"), UINT64_C(0x0102030405060708), room);
+    cr_assert(coord_key_is_of(key, text("lock"), &token));
+    cr_assert_eq(token, UINT64_C(0x0102030405060708));
+    cr_assert_not(coord_key_is_of(key, text("loc"), &token));
+    cr_assert_not(coord_key_is_of(key, text("luck"), &token));
+    key.bytes--;
+    cr_assert_not(coord_key_is_of(key, text("lock"), &token));
+    cr_assert_not(coord_key_is_of((struct slice){0}, text("lock"), &token));
+}
+
+Test(queue, what_is_stored_of_an_entry_has_its_slots_in_front)
+{
+    uint64_t slots = 0;
+    struct slice value;
+    cr_assert_eq(coord_stored_read(text("\001\002me"), &slots, &value), CONCLAVE_OK);
+    cr_assert_eq(slots, 258);
+    cr_assert(value.bytes == 2 && memcmp(value.data, "me", 2) == 0);
+    cr_assert_eq(coord_stored_read(text("\001"), &slots, &value), CONCLAVE_CORRUPT);
 }
