@@ -234,10 +234,12 @@ static bool read_all(struct args *args, const struct args_command *commands,
         char *text = argv[i];
         bool own = args->command && args->command->own_flags;
         if (!own && !flags_ended && text[0] == '-' && text[1]) {
-            if (strcmp(text, "--") == 0)
+            if (strcmp(text, "--") == 0) {
                 flags_ended = true;
-            else if (!(text[1] == '-' ? read_long : read_short)(args, argc, argv, &i, error))
+                args->plain_count = args->operand_count;
+            } else if (!(text[1] == '-' ? read_long : read_short)(args, argc, argv, &i, error)) {
                 return false;
+            }
         } else if (!args->command) {
             const struct args_command *command = args_find_command(commands, text, error);
             if (!command)
@@ -247,6 +249,8 @@ static bool read_all(struct args *args, const struct args_command *commands,
             args->operands[args->operand_count++] = text;
         }
     }
+    if (!flags_ended)
+        args->plain_count = args->operand_count;
     return true;
 }
 

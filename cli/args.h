@@ -49,6 +49,7 @@ struct args {
     size_t flag_count;
     char **operands; /* argv's own strings */
     size_t operand_count;
+    size_t plain_count;       /* of them, in front of --; all of them without it */
     struct args_given *given; /* every flag that was given, in order */
     size_t given_count;
     bool help, version;

@@ -3,21 +3,17 @@
 #include "cli/connect.h"
 #include "cli/hold.h"
 #include "cli/output.h"
-#include "cli/signals.h"
 #include "cli/text.h"
 
-#include <stdlib.h>
 #include <string.h>
-#include <time.h>
-#include <unistd.h>
 
-enum { OBSERVE_MS = 200 }; /* between two looks */
+enum { LOOK_MS = 5000 }; /* between two looks whether anybody still reads */
 
 const struct args_flag cmd_elect_flags[] = {
-    {"ttl", 0, "DURATION", "10s", false, "not heard of for so long, the lead is lost"},
+    HOLD_FLAGS,
     {"timeout", 't', "DURATION", NULL, false, "how long to stand for election (without end)"},
     {"observe", 0, NULL, NULL, false,
-     "print the value of who leads, and of each one who does next"},
+     "print token and value of who leads, and of each one who does next"},
     {"count", 'n', "N", NULL, false, "with --observe: end after N of them"},
     {"no-wait", 0, NULL, NULL, false, "with --observe: print who leads now; nobody exits with 1"},
     {0}};
@@ -25,57 +21,77 @@ const struct args_flag cmd_elect_flags[] = {
 /* --- Observing ---------------------------------------------------------------------------------
  */
 
-struct observer {
+struct observing {
     const struct args *args;
     const char *name;
-    bool json, leads; /* somebody was found */
-    uint64_t token, revision;
-    uint64_t printed;
-    int exit_code;
+    struct conclave_client *client;
+    struct conclave_observer *observer;
+    uint64_t left; /* lines to print; UINT64_MAX: no end */
 };
 
-static int take(void *arg, const struct conclave_queue_entry *entry)
+static int print(const struct observing *observing, const struct conclave_queue_entry *entry)
 {
-    struct observer *observer = arg;
-    observer->leads = true;
-    if (entry->token == observer->token && entry->revision == observer->revision)
-        return 1;
-    observer->token = entry->token;
-    observer->revision = entry->revision;
-    observer->printed++;
-    if (observer->json) {
-        observer->exit_code = output_line(
-            json_pack("{s:o, s:o, s:o, s:o}", "election",
-                      output_bytes(observer->name, strlen(observer->name)), "value",
-                      output_bytes(entry->value, entry->value_bytes), "token",
-                      output_uint(entry->token), "revision", output_uint(entry->revision)));
-    } else {
+    if (args_on(observing->args, "json"))
+        return output_line(json_pack(
+            "{s:o, s:o, s:o, s:o}", "election",
+            output_bytes(observing->name, strlen(observing->name)), "value",
+            entry->token ? output_bytes(entry->value, entry->value_bytes) : json_null(), "token",
+            output_uint(entry->token), "revision", output_uint(entry->revision)));
+    if (entry->token) {
+        printf("%llu ", (unsigned long long)entry->token);
         fwrite(entry->value, 1, entry->value_bytes, stdout);
         putchar('\n');
     }
-    return 1; /* the first one leads */
+    return 0;
 }
 
-static int observe(const struct args *args, struct observer *observer, uint64_t count)
+static int take(struct observing *observing, const struct conclave_queue_entry *entry)
 {
-    struct conclave_client *client = NULL;
-    struct timespec pause = {.tv_nsec = OBSERVE_MS * 1000000L};
-    bool once = args_on(args, "no-wait");
-    int exit_code = connect_open(args, NULL, &client);
-    while (exit_code == 0) {
-        observer->leads = false;
-        int code =
-            conclave_queue_list(client, observer->name, strlen(observer->name), 0, take, observer);
-        exit_code = code ? connect_error(args, client, code) : observer->exit_code;
-        output_flush();
-        if (exit_code || output_failed() || once || (count && observer->printed >= count))
-            break;
-        nanosleep(&pause, NULL);
+    int exit_code = print(observing, entry);
+    output_flush();
+    if (entry->token && observing->left != UINT64_MAX)
+        observing->left--;
+    if (entry->token || !args_on(observing->args, "no-wait"))
+        return exit_code;
+    return output_error(args_on(observing->args, "json"), CONCLAVE_NOT_FOUND, NULL, NULL,
+                        "nobody leads '%s'", observing->name);
+}
+
+/* The first one is waited for as long as any answer, the others without end. */
+static int observe_loop(struct observing *observing, uint32_t timeout_ms)
+{
+    struct conclave_queue_entry entry;
+    int code = conclave_observer_next(observing->observer, timeout_ms, &entry), exit_code = 0;
+    if (code)
+        return connect_error(observing->args, observing->client, code);
+    exit_code = take(observing, &entry);
+    while (exit_code == 0 && observing->left > 0 && !output_failed()) {
+        code = conclave_observer_next(observing->observer, LOOK_MS, &entry);
+        if (code == CONCLAVE_OK)
+            exit_code = take(observing, &entry);
+        else if (code != CONCLAVE_TIMEOUT)
+            exit_code = connect_error(observing->args, observing->client, code);
     }
-    conclave_client_destroy(client);
-    if (exit_code == 0 && once && !observer->leads)
-        return output_error(observer->json, CONCLAVE_NOT_FOUND, NULL, NULL, "nobody leads '%s'",
-                            observer->name);
+    return exit_code;
+}
+
+static int observe(const struct args *args, uint64_t count)
+{
+    struct observing observing = {.args = args, .name = args->operands[0], .left = count};
+    uint32_t timeout_ms = 0;
+    if (args_on(args, "no-wait"))
+        observing.left = 1;
+    int exit_code = connect_timeout(args, &timeout_ms);
+    if (exit_code == 0)
+        exit_code = connect_open(args, NULL, &observing.client);
+    if (exit_code == 0) {
+        int code = conclave_observer_create(observing.client, observing.name,
+                                            strlen(observing.name), &observing.observer);
+        exit_code = code ? connect_error(args, observing.client, code)
+                         : observe_loop(&observing, timeout_ms);
+    }
+    conclave_observer_destroy(observing.observer);
+    conclave_client_destroy(observing.client);
     return exit_code;
 }
 
@@ -98,43 +114,33 @@ static int announce(const struct hold *hold, const struct conclave_lock *lock)
 static int lead(struct hold *hold, const struct conclave_lock_options *options, uint32_t wait_ms)
 {
     struct conclave_lock *lock = NULL;
-    int exit_code = connect_open(hold->args, NULL, &hold->client);
-    if (exit_code == 0) {
-        int code = conclave_lock_acquire(hold->client, hold->name, strlen(hold->name), options,
-                                         wait_ms, &lock);
-        exit_code = code ? hold_failed(hold, code) : announce(hold, lock);
-        output_flush();
-        if (lock)
-            exit_code = hold_run(hold, lock);
-    }
-    conclave_client_destroy(hold->client);
-    return exit_code;
+    int code = conclave_lock_begin(hold->client, hold->name, strlen(hold->name), options, &lock);
+    if (code)
+        return connect_error(hold->args, hold->client, code);
+    int exit_code = hold_wait(hold, lock, wait_ms);
+    if (exit_code)
+        return exit_code;
+    exit_code = announce(hold, lock);
+    output_flush();
+    return exit_code ? exit_code : hold_run(hold, lock);
 }
 
-static int stand(const struct args *args, const char *name)
+static int stand(const struct args *args)
 {
-    bool json = args_on(args, "json");
-    struct hold hold = {.args = args, .name = name};
+    struct hold hold = {.args = args, .what = "lead of", .name = args->operands[0], .signals = -1};
     struct conclave_lock_options options;
     uint32_t wait_ms = CONCLAVE_LOCK_FOREVER;
     conclave_lock_options_init(&options);
     options.value = args->operands[1];
     options.value_bytes = strlen(args->operands[1]);
-    int exit_code = hold_ttl(args, &options.ttl_ms);
+    int exit_code = hold_options(&hold, &options.ttl_ms);
     if (exit_code == 0 && args_value(args, "timeout"))
         exit_code = connect_timeout(args, &wait_ms);
-    if (exit_code != 0)
-        return exit_code;
-    hold.signals = signals_open(true); /* before there is any other thread */
-    if (args->operand_count > 2)
-        hold.command = hold_command(args, 2);
-    if (hold.signals < 0 || (args->operand_count > 2 && !hold.command))
-        exit_code = output_error(json, CONCLAVE_NO_MEMORY, NULL, NULL, "out of memory");
-    else
+    if (exit_code == 0)
+        exit_code = hold_open(&hold, 2);
+    if (exit_code == 0)
         exit_code = lead(&hold, &options, wait_ms);
-    if (hold.signals >= 0)
-        close(hold.signals);
-    free(hold.command);
+    hold_close(&hold);
     return exit_code;
 }
 
@@ -142,7 +148,7 @@ int cmd_elect_run(const struct args *args)
 {
     bool json = args_on(args, "json"), observes = args_on(args, "observe");
     const char *text = args_value(args, "count");
-    uint64_t count = 0;
+    uint64_t count = UINT64_MAX;
     if (observes != (args->operand_count == 1))
         return output_error(json, CONCLAVE_INVALID, NULL,
                             "conclave elect NAME VALUE [-- CMD], or conclave elect NAME --observe",
@@ -150,8 +156,5 @@ int cmd_elect_run(const struct args *args)
     if (text && (!text_uint_parse(text, INT64_MAX, &count) || count == 0))
         return output_error(json, CONCLAVE_INVALID, NULL, NULL, "--count: '%.40s' is not a number",
                             text);
-    if (!observes)
-        return stand(args, args->operands[0]);
-    struct observer observer = {.args = args, .name = args->operands[0], .json = json};
-    return observe(args, &observer, count);
+    return observes ? observe(args, count) : stand(args);
 }

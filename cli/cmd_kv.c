@@ -34,19 +34,6 @@ const struct args_flag cmd_del_flags[] = {
     {"quiet", 'q', NULL, NULL, false, "say nothing about a missing key, only exit with 1"},
     {0}};
 
-/* Refuses keys that no node would take, before any is asked. Returns an exit code or 0. */
-static int check_key(bool json, const char *key)
-{
-    size_t bytes = strlen(key);
-    if (bytes == 0)
-        return output_error(json, CONCLAVE_INVALID, NULL, NULL, "a key cannot be empty");
-    if (bytes > CONCLAVE_KEY_BYTES_MAX)
-        return output_error(json, CONCLAVE_TOO_LARGE, NULL, NULL,
-                            "the key has %zu bytes; the limit is %d", bytes,
-                            CONCLAVE_KEY_BYTES_MAX);
-    return 0;
-}
-
 /* A flag that is a number; *ret stays as it is if it is not given. */
 static int number_flag(const struct args *args, const char *name, const char *what, uint64_t *ret)
 {
@@ -108,7 +95,7 @@ int cmd_put_run(const struct args *args)
     struct conclave_kv_put_options options;
     struct value value = {0};
     struct conclave_client *client = NULL;
-    int exit_code = check_key(json, key);
+    int exit_code = value_check_name(json, "key", key, CONCLAVE_KEY_BYTES_MAX);
     if (exit_code == 0)
         exit_code = put_options(args, &options);
     if (exit_code == 0)
@@ -179,7 +166,7 @@ int cmd_get_run(const struct args *args)
     struct conclave_client *client = NULL;
     const char *stale = args_value(args, "stale");
     uint32_t max_age_ms = 0;
-    int exit_code = check_key(json, key);
+    int exit_code = value_check_name(json, "key", key, CONCLAVE_KEY_BYTES_MAX);
     if (exit_code == 0 && stale && !text_duration_parse(stale, &max_age_ms))
         exit_code =
             output_error(json, CONCLAVE_INVALID, NULL, "write a number with its unit: 500ms, 2s",
@@ -296,7 +283,7 @@ int cmd_del_run(const struct args *args)
                             "'del' needs a key or a prefix%s", key ? ", not both" : "");
     int exit_code = revision_flag(args, &wanted);
     if (exit_code == 0 && key)
-        exit_code = check_key(json, key);
+        exit_code = value_check_name(json, "key", key, CONCLAVE_KEY_BYTES_MAX);
     if (exit_code == 0 && prefix && wanted != CONCLAVE_KV_ANY)
         exit_code = output_error(json, CONCLAVE_INVALID, NULL, NULL,
                                  "--if-rev belongs to one key, not to a prefix");
@@ -304,7 +291,7 @@ int cmd_del_run(const struct args *args)
         exit_code = output_error(json, CONCLAVE_INVALID, NULL, NULL,
                                  "--prev belongs to one key, not to a prefix");
     if (exit_code == 0 && prefix && *prefix)
-        exit_code = check_key(json, prefix);
+        exit_code = value_check_name(json, "key", prefix, CONCLAVE_KEY_BYTES_MAX);
     if (exit_code == 0 && prefix)
         exit_code = confirm(args, prefix);
     struct conclave_client *client = NULL;

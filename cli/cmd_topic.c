@@ -3,6 +3,7 @@
 #include "cli/connect.h"
 #include "cli/output.h"
 #include "cli/text.h"
+#include "cli/value.h"
 #include "conclave_topic.h"
 
 #include <stdlib.h>
@@ -178,18 +179,6 @@ static int delete (const struct args *args, struct conclave_client *client, cons
         json_pack("{s:o, s:b}", "topic", output_bytes(name, strlen(name)), "deleted", true));
 }
 
-static int check_name(bool json, const char *name)
-{
-    size_t bytes = strlen(name);
-    if (bytes == 0)
-        return output_error(json, CONCLAVE_INVALID, NULL, NULL, "a topic's name cannot be empty");
-    if (bytes > CONCLAVE_TOPIC_BYTES_MAX)
-        return output_error(json, CONCLAVE_TOO_LARGE, NULL, NULL,
-                            "the topic's name has %zu bytes; the limit is %d", bytes,
-                            CONCLAVE_TOPIC_BYTES_MAX);
-    return 0;
-}
-
 int cmd_topic_run(const struct args *args)
 {
     static const struct {
@@ -207,7 +196,8 @@ int cmd_topic_run(const struct args *args)
     if (is_list != !name)
         return output_error(json, CONCLAVE_INVALID, NULL, NULL, "'topic %s' %s", args->operands[0],
                             is_list ? "takes no name" : "needs the name of a topic");
-    int exit_code = name ? check_name(json, name) : 0;
+    int exit_code =
+        name ? value_check_name(json, "topic's name", name, CONCLAVE_TOPIC_BYTES_MAX) : 0;
     struct conclave_client *client = NULL;
     if (exit_code == 0)
         exit_code = connect_open(args, NULL, &client);

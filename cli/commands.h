@@ -19,6 +19,10 @@ int cmd_ls_run(const struct args *args);
 extern const struct args_flag cmd_lock_flags[];
 int cmd_lock_run(const struct args *args);
 
+/* cmd_presence.c */
+extern const struct args_flag cmd_presence_flags[];
+int cmd_presence_run(const struct args *args);
+
 /* cmd_elect.c */
 extern const struct args_flag cmd_elect_flags[];
 int cmd_elect_run(const struct args *args);

@@ -112,18 +112,33 @@ static const struct args_command commands[] = {
      "number\n"
      "that rises with every holder: whatever the lock guards should refuse a lower one than it "
      "saw,\n"
-     "for no lock by itself keeps out a holder that slept. When the lock is lost CMD is stopped "
-     "and\n"
-     "the exit code is 125; else it is CMD's own.",
+     "for no lock by itself keeps out a holder that slept. When nothing was heard of the cluster "
+     "for\n"
+     "--ttl less --grace CMD is told to end, and at the end of --ttl it is killed: before anybody "
+     "else\n"
+     "can hold the lock. The exit code is then 125; else it is CMD's own.",
      "  conclave lock backup --timeout 1m -- tar cf backup.tar data\n  conclave lock backup --list",
      false, cmd_lock_run},
     {"elect", "NAME [VALUE [-- CMD [ARG...]]]", 1, 1000, cmd_elect_flags,
      "Stand for election, or see who leads",
      "Prints the token when it leads and goes on until a signal, or runs CMD as 'lock' does. "
      "Others\n"
-     "see VALUE with --observe. When the lead is lost the exit code is 125.",
+     "see VALUE with --observe: a line with token and value for each who leads, and for each new "
+     "value.\n"
+     "When the lead is lost the exit code is 125.",
      "  conclave elect primary host-7 -- ./serve-as-primary\n  conclave elect primary --observe",
      false, cmd_elect_run},
+    {"presence", "join|ls|watch GROUP [NAME] [-- CMD [ARG...]]", 2, 1000, cmd_presence_flags,
+     "Be in a group, or see who is",
+     "  join GROUP [NAME]   until a signal, or while CMD runs as with 'lock'; prints the token.\n"
+     "                      Without NAME it is the host's and the number of the process\n"
+     "  ls GROUP            token, name and value of each who is there, in the order of joining\n"
+     "  watch GROUP         a line for each who is there (join), and then for each who joins,\n"
+     "                      leaves, changes, or was not heard of for its --ttl (expire)\n"
+     "A group is a queue that everybody holds: it shares its name with no lock or election.",
+     "  conclave presence join workers host-7 --value 10.0.0.7 -- ./work\n"
+     "  conclave presence watch workers --json",
+     false, cmd_presence_run},
     {"topic", "create|delete|ls|info [NAME]", 1, 2, cmd_topic_flags, "Make and show topics",
      "  create NAME    with what --retain and --dedup say; one that has the same settings is fine\n"
      "  delete NAME    with all its messages; asks on a terminal, else --yes is needed\n"

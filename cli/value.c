@@ -57,3 +57,14 @@ int value_take(const struct args *args, const char *text, struct value *ret)
                                  CONCLAVE_VALUE_BYTES_MAX);
     return exit_code;
 }
+
+int value_check_name(bool json, const char *what, const char *name, int limit)
+{
+    size_t bytes = strlen(name);
+    if (bytes == 0)
+        return output_error(json, CONCLAVE_INVALID, NULL, NULL, "a %s cannot be empty", what);
+    if (bytes > (size_t)limit)
+        return output_error(json, CONCLAVE_TOO_LARGE, NULL, NULL,
+                            "the %s has %zu bytes; the limit is %d", what, bytes, limit);
+    return 0;
+}

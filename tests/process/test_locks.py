@@ -3,6 +3,7 @@
 import json
 import signal
 import subprocess
+import time
 import unittest
 
 import cluster
@@ -112,15 +113,53 @@ class Locks(SharedClusterTest):
         second = self.start("elect", "boss", "two", "--", *FOREVER)
         self.wait_queued("boss", 2)
         observer = self.start("elect", "boss", "--observe", "-n", "2")
-        self.assertEqual(observer.stdout.readline(), b"one\n")
+        self.assertEqual(observer.stdout.readline(), b"%d one\n" % token)
         self.assertEqual(self.end(leader), 0)
-        self.assertGreater(int(second.stdout.readline()), token)
-        self.assertEqual(observer.communicate(timeout=60 * cluster.PATIENCE)[0], b"two\n")
+        later = int(second.stdout.readline())
+        self.assertGreater(later, token)
+        self.assertEqual(observer.communicate(timeout=60 * cluster.PATIENCE)[0], b"%d two\n" % later)
         done = self.run_program("elect", "boss", "--observe", "--no-wait", "--json")
         self.assertEqual(json.loads(done.stdout)["value"], "two")
         self.assertEqual(self.end(second), 128 + signal.SIGTERM)
         done = self.run_program("elect", "boss", "--observe", "--no-wait")
         self.assertEqual((done.returncode, done.stdout), (1, b""))
+
+    def test_presence(self):
+        watch = self.start("presence", "watch", "crew", "--json")
+        self.assertEqual(json.loads(watch.stdout.readline())["type"], "synced")
+        ann = self.start("presence", "join", "crew", "ann", "--value", "10.0.0.1")
+        token = int(ann.stdout.readline())
+        bob = self.start("presence", "join", "--ttl", "1s", "crew", "bob", "--", *FOREVER)
+        later = int(bob.stdout.readline())
+        self.assertGreater(later, token)
+        done = self.run_program("presence", "ls", "crew", "--json")
+        members = [json.loads(line) for line in done.stdout.splitlines()]
+        self.assertEqual([(m["token"], m["name"], m["value"]) for m in members],
+                         [(token, "ann", "10.0.0.1"), (later, "bob", "")])
+        done = self.run_program("presence", "watch", "crew", "-n", "2")
+        self.assertEqual([line.split() for line in done.stdout.splitlines()],
+                         [[b"join", b"%d" % token, b"ann", b"10.0.0.1"], [b"join", b"%d" % later, b"bob"]])
+        self.assertEqual(self.end(ann), 0)
+        self.end(bob, signal.SIGKILL)
+        told = [json.loads(watch.stdout.readline()) for _ in range(4)]
+        self.assertEqual([(t["type"], t["name"]) for t in told],
+                         [("join", "ann"), ("join", "bob"), ("leave", "ann"), ("expire", "bob")])
+        unnamed = self.run_program("presence", "join", "crew", "--", "true")
+        self.assertEqual(unnamed.returncode, 0, unnamed.stderr)
+        self.assertEqual(json.loads(watch.stdout.readline())["type"], "join")
+        done = self.run_program("lock", "crew", "--", "true")
+        self.assertEqual(done.returncode, 0, "nobody is there: the name is free")
+        for arguments in (["join"], ["join", "g", "n", "more"], ["ls"], ["ls", "g", "x"], ["be", "g"],
+                          ["watch", "g", "-n", "0"]):
+            self.assertEqual(self.run_program("presence", *arguments).returncode, 2, arguments)
+
+    def test_who_waits_can_be_told_to_end(self):
+        holder, _ = self.hold("patience")
+        waiting = self.start("lock", "patience", "--timeout", "600s", "--", "true")
+        self.wait_queued("patience", 2)
+        self.assertEqual(self.end(waiting), 128 + signal.SIGTERM)
+        self.wait_queued("patience", 1)
+        self.end(holder)
 
     def test_a_client_of_another_language(self):
         with wire.Connection(self.cluster.wait_leader().client) as connection:
@@ -145,20 +184,65 @@ class Locks(SharedClusterTest):
 
 
 class Nodes(ClusterTest):
-    def start_lock(self, name, *flags):
+    def start_program(self, *arguments):
         process = subprocess.Popen(
-            [PROGRAM, "lock", "-e", self.cluster.endpoints, *flags, name, "--", *FOREVER],
+            [PROGRAM, *arguments[:1], "-e", self.cluster.endpoints, *arguments[1:]],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.cluster.processes.append(process)
+        return process
+
+    def start_lock(self, name, *flags, command=FOREVER):
+        process = self.start_program("lock", *flags, name, "--", *command)
         return process, int(process.stdout.readline())
+
+    def test_a_program_is_stopped_before_the_lease_of_its_lock_can_end(self):
+        """Nobody answers: one is told to end and does, the other one has to be killed. Neither goes on
+        for as long as the lease lasts, counted from when the last renewal can have been sent."""
+        ttl = 2 * cluster.PATIENCE
+        beat = "echo $CONCLAVE_LOCK_TOKEN; while :; do date +%s.%N; sleep 0.05; done"
+        deaf = "trap 'echo told' TERM; " + beat
+        self.start_cluster()
+        self.cluster.wait_leader()
+        flags = ["--ttl", f"{ttl * 1000:.0f}ms", "--grace", f"{ttl * 250:.0f}ms"]
+        mild, _ = self.start_lock("mild", *flags, command=["sh", "-c", beat])
+        hard, token = self.start_lock("hard", *flags, command=["sh", "-c", deaf])
+        for node in self.cluster.nodes:
+            node.pause()
+        paused = time.time()
+        done = cluster.run("lock", "-e", self.cluster.endpoints, "other", "--timeout", "200ms", "--", "true")
+        self.assertIn(done.returncode, (3, 4), "nobody can be asked: that is not 'others hold'")
+        beats, errors = mild.communicate(timeout=60 * cluster.PATIENCE)
+        self.assertEqual(mild.returncode, 125)
+        self.assertIn(b"the lock 'mild' was lost, and the program stopped", errors)
+        self.assertLess(float(beats.split()[-1]), paused + ttl)
+        beats = hard.communicate(timeout=60 * cluster.PATIENCE)[0].split()
+        self.assertEqual(hard.returncode, 125)
+        self.assertEqual(beats.count(b"told"), 1, "it is told before it is killed")
+        last = max(float(word) for word in beats if word != b"told")
+        for node in self.cluster.nodes:
+            node.resume()
+        done = cluster.run("lock", "-e", self.cluster.endpoints, "hard", "--timeout", "60s", "--", "sh", "-c",
+                           "date +%s.%N; echo $CONCLAVE_LOCK_TOKEN")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        began, next_token = done.stdout.split()
+        self.assertGreater(float(began), last)
+        self.assertGreater(int(next_token), token)
 
     def test_a_lock_lives_through_a_change_of_leader_and_is_lost_without_a_majority(self):
         self.start_cluster()
         self.cluster.wait_leader()
         holder, token = self.start_lock("l", "--ttl", "4s")
+        first, first_token = self.start_lock("e", "--value", "one")
+        observer = self.start_program("elect", "e", "--observe", "-n", "2")
+        self.assertEqual(observer.stdout.readline(), b"%d one\n" % first_token)
+        second = self.start_program("lock", "e", "--timeout", "600s", "--value", "two", "--", *FOREVER)
         leader = self.cluster.wait_leader()
         leader.kill()
         self.cluster.wait_leader(self.cluster.others(leader))
+        first.terminate()
+        next_token = int(second.stdout.readline())
+        self.assertEqual(observer.communicate(timeout=60 * cluster.PATIENCE)[0],
+                         b"%d two\n" % next_token, "whichever node was lost")
         done = cluster.run("lock", "-e", self.cluster.endpoints, "l", "--timeout", "5s", "--",
                            "true")
         self.assertEqual(done.returncode, 1, "it is held on, by renewals at the next leader")
