@@ -264,6 +264,8 @@ static void draw_rich(struct knobs *knobs, const struct prng *prng)
         knobs->txn_chance = PICK(&own, 150, 400, 800);
     if (knobs->txn_chance)
         knobs->past_chance = PICK(&own, 0, 300);
+    if (knobs->txn_chance)
+        knobs->history_changes = (uint32_t)PICK(&own, 0, 0, 1, 4, 20);
     if (prng_below(&own, 3) > 0) {
         knobs->topics_rich = true;
         knobs->topic_chance = PICK(&own, 200, 500);

@@ -142,7 +142,9 @@ struct knobs {
     bool rich;             /* there are commands that no history is searched with */
     bool topics_rich;      /* batches, retention, topics that go; see draw_rich */
     struct topic_settings topics[SIM_TOPICS];
-    uint64_t txn_chance;   /* a command is a transaction of several keys */
+    uint64_t txn_chance; /* a command is a transaction of several keys */
+    uint32_t
+        history_changes;   /* what the history keeps, once somebody has said so; 0: nobody does */
     uint64_t past_chance;  /* a read is of a part of the keys, or of an earlier revision */
     uint32_t locker_count; /* clients that queue for locks; 0: none */
     uint64_t lock_ttl_ms_max, lock_slots;

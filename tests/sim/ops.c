@@ -182,6 +182,11 @@ static void kv_pack(struct pack *pack, const struct op *op, uint64_t first)
     case OP_REVOKE:
         command.opcode = KV_LEASE_REVOKE;
         break;
+    case OP_SETTINGS:
+        command.opcode = KV_SETTINGS;
+        command.settings.given[KV_SETTING_CHANGES] = true;
+        command.settings.values[KV_SETTING_CHANGES] = op->limit;
+        break;
     default:
         ASSERT(op->kind == OP_DELETE_RANGE);
         command.opcode = KV_DELETE_RANGE;

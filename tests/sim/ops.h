@@ -34,8 +34,9 @@ enum op_kind {
     OP_PUBLISH,
     OP_TOPIC_DELETE,
     OP_TOPIC_READ,
-    OP_TXN,     /* of several compares and steps */
-    OP_ENQUEUE, /* of queues, as the next ones */
+    OP_TXN,      /* of several compares and steps */
+    OP_SETTINGS, /* how many changes the history keeps */
+    OP_ENQUEUE,  /* of queues, as the next ones */
     OP_LEAVE,
     OP_PROCLAIM,
     OP_PLACE,
@@ -91,7 +92,8 @@ struct op {
     uint32_t cell, cell_end; /* the key; of a DELETE_RANGE the first one and the one behind; of a
                                 RANGE too, unless the end is 0: all. The topic, the queue */
     uint32_t pad;            /* PUT, PUBLISH: bytes added to the value */
-    uint32_t limit;          /* RANGE, TOPIC_READ: items at most; 0: all. PUBLISH: messages */
+    uint32_t limit;          /* RANGE, TOPIC_READ: items at most; 0: all. PUBLISH: messages.
+                                SETTINGS: changes */
     uint64_t epoch;          /* which request of its client it belongs to */
     uint64_t first;          /* the attempt that it repeats; its own number if it is the first */
     bool conditional;

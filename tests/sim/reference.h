@@ -149,6 +149,7 @@ struct reference {
     RAFT_LIST(struct reference_session, sessions); /* the one used longest ago first */
     RAFT_LIST(struct reference_entry, entries);    /* items[index]; item 0 is the empty state */
     uint32_t places_from;                          /* all before are gone */
+    uint64_t kept; /* the fewest changes that the history was ever to keep; 0: it was never told */
     struct reference_at at;
     struct reference_counts counts;
 };

@@ -151,6 +151,10 @@ struct reference_reply reference_command_apply(struct reference *reference, stru
         return delete_range(reference, &command);
     case KV_TXN:
         return reference_txn_apply(reference, &command.txn);
+    case KV_SETTINGS:
+        if (!reference->kept || command.settings.values[KV_SETTING_CHANGES] < reference->kept)
+            reference->kept = command.settings.values[KV_SETTING_CHANGES];
+        return reference_outcome(CONCLAVE_OK, reference->revision, 0);
     case KV_LEASE_GRANT:
     case KV_LEASE_RENEW:
     case KV_LEASE_REVOKE:

@@ -167,6 +167,8 @@
     X(TXN_REFUSED, "transactions refused for one of their steps")                       \
     X(TXN_PUBLISHED, "transactions that changed keys and published")                    \
     X(READ_PAST, "reads of an earlier revision")                                        \
+    X(READ_COMPACTED, "reads of a revision that is not kept any more")                  \
+    X(WATCH_RESYNC, "watchers told that changes are not kept any more")                 \
     X(TOPIC_READ, "reads of messages")                                                  \
     X(TOPIC_TRIMMED, "publishes given up by retention")                                 \
     X(TOPIC_DELETED, "topics deleted")                                                  \

@@ -168,6 +168,7 @@ Test(ops, every_command_carries_its_number)
         {.kind = OP_PUBLISH, .message_id = 7, .pad = 9},
         {.kind = OP_PUBLISH, .conditional = true, .session = 5, .sequence = 3},
         {.kind = OP_TOPIC_DELETE, .cell = 1},
+        {.kind = OP_SETTINGS, .limit = 3},
         {.kind = OP_ENQUEUE, .lease = 300, .slots = 3},
         {.kind = OP_LEAVE, .cell = 1, .token = 300},
         {.kind = OP_PROCLAIM, .token = 300, .session = 5, .sequence = 3}};

@@ -315,9 +315,11 @@ static bool told_keys(struct world *world, struct sim_watcher *watcher, const st
 {
     struct watcher *state = &watcher->watcher;
     uint64_t events = state->events, states = state->states, answered = state->answered;
+    uint64_t resyncs = state->resyncs;
     bool goes_on = watcher_take(state, (struct slice){body->data, body->bytes});
     world->report.marks[SIM_MARK_WATCH_EVENT] += state->events - events;
     world->report.marks[SIM_MARK_WATCH_STATE] += state->states - states;
+    world->report.marks[SIM_MARK_WATCH_RESYNC] += state->resyncs - resyncs;
     if (state->answered != answered && state->answered)
         report_mark(&world->report, SIM_MARK_WATCH_ASKED);
     if (state->wrong)

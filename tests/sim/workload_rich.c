@@ -156,6 +156,8 @@ void workload_rich(struct world *world, const struct client *client, struct op *
         *op = draw_topic(world, client);
     if (knobs_chance(&world->prng, knobs->txn_chance))
         *op = draw_txn(world, client);
+    if (knobs->history_changes && world_draw(world, 0, 29) == 0)
+        *op = (struct op){.kind = OP_SETTINGS, .limit = knobs->history_changes};
 }
 
 void workload_rich_read(struct world *world, const struct client *client, struct op *op)
@@ -192,7 +194,8 @@ void workload_rich_answered(struct world *world, struct client *client, const st
     if (op->kind == OP_TXN && op->code != CONCLAVE_OK)
         report_mark(report, SIM_MARK_TXN_REFUSED);
     if (op_is_read(op) && op->revision_at)
-        report_mark(report, SIM_MARK_READ_PAST);
+        report_mark(report,
+                    op->code == CONCLAVE_COMPACTED ? SIM_MARK_READ_COMPACTED : SIM_MARK_READ_PAST);
     if (op->kind == OP_TOPIC_READ && op->end > op->from)
         report_mark(report, SIM_MARK_TOPIC_READ);
     if (op->kind == OP_TOPIC_DELETE && op->value)
