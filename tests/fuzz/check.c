@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool within(struct slice slice, const void *data, size_t bytes)
+bool check_within(struct slice slice, const void *data, size_t bytes)
 {
     const uint8_t *start = data;
     return slice.bytes == 0 || (slice.data >= start && slice.bytes <= bytes &&
@@ -37,7 +37,7 @@ static void check_entries(const struct raft_message *message, const struct buf *
         ASSERT(entry->id.term >= last.term && entry->id.term <= message->term);
         ASSERT(entry->kind <= RAFT_ENTRY_SESSION);
         ASSERT(entry->origin.client == 0 && entry->origin.request == 0);
-        ASSERT(within(entry->payload, frame->data, frame->bytes));
+        ASSERT(check_within(entry->payload, frame->data, frame->bytes));
         ASSERT(entry->buf == (entry->payload.bytes ? frame : NULL));
         last = entry->id;
     }
@@ -141,7 +141,7 @@ static bool check_request(const uint8_t *data, size_t bytes)
     while ((got = client_request_next(&reader, &op)) == 1) {
         ASSERT(++count <= CLIENT_OPS_PER_FRAME_MAX);
         ASSERT(op.id < UINT64_C(1) << 53);
-        ASSERT(within(op.body, data, bytes));
+        ASSERT(check_within(op.body, data, bytes));
         check_op(&op);
     }
     int after = client_request_next(&reader, &op);
@@ -159,7 +159,7 @@ static bool check_reply(const uint8_t *data, size_t bytes)
     while ((got = client_reply_next(&reader, &reply)) == 1) {
         ASSERT(reply.id < UINT64_C(1) << 53);
         ASSERT(reply.code >= 0);
-        ASSERT(within(reply.body, data, bytes));
+        ASSERT(check_within(reply.body, data, bytes));
         if (!reply.body_is_bin) {
             struct cursor cursor;
             cursor_init(&cursor, reply.body.data, reply.body.bytes);
@@ -228,10 +228,12 @@ bool check_bytes(enum sample_kind kind, const uint8_t *data, size_t bytes)
     uint8_t *copy = mem_alloc(bytes);
     if (bytes)
         memcpy(copy, data, bytes);
-    bool accepted = kind == SAMPLE_REQUEST  ? check_request(copy, bytes)
-                    : kind == SAMPLE_REPLY  ? check_reply(copy, bytes)
-                    : kind == SAMPLE_STATUS ? check_status(copy, bytes)
-                                            : check_redirect(copy, bytes);
+    static bool (*const checks[SAMPLE_KINDS])(const uint8_t *, size_t) = {
+        [SAMPLE_REQUEST] = check_request,     [SAMPLE_REPLY] = check_reply,
+        [SAMPLE_REDIRECT] = check_redirect,   [SAMPLE_STATUS] = check_status,
+        [SAMPLE_SUBSCRIBE] = check_subscribe, [SAMPLE_CREDIT] = check_credit,
+        [SAMPLE_FRAME] = check_frame};
+    bool accepted = checks[kind](copy, bytes);
     free(copy);
     return accepted;
 }

@@ -12,4 +12,12 @@
  * so that a sanitizer sees every read beyond them. */
 bool check_bytes(enum sample_kind kind, const uint8_t *data, size_t bytes);
 
+/* The same for what belongs to subscriptions (check_stream.c); called by it. */
+bool check_subscribe(const uint8_t *data, size_t bytes);
+bool check_credit(const uint8_t *data, size_t bytes);
+bool check_frame(const uint8_t *data, size_t bytes);
+
+/* Whether the bytes of the slice, if it has any, are among those. */
+bool check_within(struct slice slice, const void *data, size_t bytes);
+
 #endif

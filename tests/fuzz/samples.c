@@ -1,6 +1,9 @@
 #include "samples.h"
 
 #include "base/fatal.h"
+#include "codec/stream.h"
+#include "codec/topic.h"
+#include "codec/watch.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -249,6 +252,98 @@ static struct buf *repair_answer(enum peer_repair_result result)
     return frame;
 }
 
+/* --- Subscriptions ---------------------------------------------------------------------------- */
+
+static struct slice slice_of(const char *text)
+{
+    return (struct slice){(const uint8_t *)text, strlen(text)};
+}
+
+static struct buf *subscribe(enum stream_kind kind)
+{
+    struct pack spec, pack;
+    pack_init(&spec, 0);
+    pack_init(&pack, 0);
+    if (kind == STREAM_WATCH)
+        watch_spec_pack(&spec, &(struct watch_spec){.bounds = {slice_of("k"), slice_of("l"), false},
+                                                    .what = WATCH_INITIAL | WATCH_PREVIOUS,
+                                                    .space = 1});
+    else
+        topic_spec_pack(&spec, &(struct topic_spec){slice_of("jobs"), 7});
+    stream_subscribe_pack(
+        &pack, &(struct stream_subscribe){kind, 301, 65536, {spec.buf->data, spec.bytes}});
+    pack_deinit(&spec);
+    return pack_take(&pack);
+}
+
+static struct buf *credit(uint64_t ask)
+{
+    struct pack pack;
+    pack_init(&pack, 0);
+    stream_credit_pack(&pack, &(struct stream_credit){131072, ask});
+    return pack_take(&pack);
+}
+
+static struct buf *stream_frame(enum stream_frame_type type)
+{
+    struct pack pack;
+    pack_init(&pack, 0);
+    stream_frame_pack(&pack, &(struct stream_frame){.number = 4,
+                                                    .type = type,
+                                                    .position = 310,
+                                                    .lifetime_ms = 30000,
+                                                    .age_ms = 4,
+                                                    .ask = 5,
+                                                    .oldest = 400});
+    return pack_take(&pack);
+}
+
+static struct buf *frame_of_events(void)
+{
+    struct pack items, pack;
+    const struct kv_item previous = {.value = slice_of("old"), .mod_revision = 8, .version = 2};
+    pack_init(&items, 0);
+    pack_init(&pack, 0);
+    watch_event_pack(&items, &(struct watch_event){.kind = WATCH_PUT,
+                                                   .key = slice_of("k1"),
+                                                   .value = slice_of("hi"),
+                                                   .revision = 300,
+                                                   .version = 1});
+    watch_event_pack(&items, &(struct watch_event){.kind = WATCH_DELETE,
+                                                   .key = slice_of("k2"),
+                                                   .revision = 301,
+                                                   .has_previous = true,
+                                                   .previous = previous});
+    stream_frame_pack(&pack, &(struct stream_frame){.number = 2,
+                                                    .type = STREAM_EVENTS,
+                                                    .position = 302,
+                                                    .count = 2,
+                                                    .items = {items.buf->data, items.bytes}});
+    pack_deinit(&items);
+    return pack_take(&pack);
+}
+
+static struct buf *frame_of_messages(void)
+{
+    struct pack items, pack;
+    pack_init(&items, 0);
+    pack_init(&pack, 0);
+    for (uint64_t i = 0; i < 3; i++)
+        topic_item_pack(&items,
+                        &(struct topic_item){.sequence = 7 + i,
+                                             .revision = 300,
+                                             .time_ms = 5000,
+                                             .message = {slice_of("hi"), slice_of(i ? "m1" : "")}});
+    stream_frame_pack(&pack, &(struct stream_frame){.number = 2,
+                                                    .type = STREAM_EVENTS,
+                                                    .position = 10,
+                                                    .more = true,
+                                                    .count = 3,
+                                                    .items = {items.buf->data, items.bytes}});
+    pack_deinit(&items);
+    return pack_take(&pack);
+}
+
 /* --- All of them ------------------------------------------------------------------------------ */
 
 size_t samples_make(struct sample samples[SAMPLES_MAX])
@@ -280,6 +375,15 @@ size_t samples_make(struct sample samples[SAMPLES_MAX])
         {"reply", SAMPLE_REPLY, reply()},
         {"redirect", SAMPLE_REDIRECT, redirect_body()},
         {"status", SAMPLE_STATUS, status_body()},
+        {"subscription to keys", SAMPLE_SUBSCRIBE, subscribe(STREAM_WATCH)},
+        {"subscription to a topic", SAMPLE_SUBSCRIBE, subscribe(STREAM_TOPIC)},
+        {"credit", SAMPLE_CREDIT, credit(0)},
+        {"credit that asks", SAMPLE_CREDIT, credit(5)},
+        {"begun", SAMPLE_FRAME, stream_frame(STREAM_BEGUN)},
+        {"progress", SAMPLE_FRAME, stream_frame(STREAM_PROGRESS)},
+        {"resync", SAMPLE_FRAME, stream_frame(STREAM_RESYNC)},
+        {"events of keys", SAMPLE_FRAME, frame_of_events()},
+        {"events of a topic", SAMPLE_FRAME, frame_of_messages()},
     };
     _Static_assert(sizeof all <= SAMPLES_MAX * sizeof all[0], "room for all samples");
     memcpy(samples, all, sizeof all);

@@ -7,11 +7,15 @@
 #include "codec/peer.h"
 
 enum sample_kind {
-    SAMPLE_PEER,     /* a frame between nodes */
-    SAMPLE_REQUEST,  /* a client's frame */
-    SAMPLE_REPLY,    /* a node's answer */
-    SAMPLE_REDIRECT, /* the body of a reply that names the leader */
-    SAMPLE_STATUS    /* the body of an answer to STATUS */
+    SAMPLE_PEER,      /* a frame between nodes */
+    SAMPLE_REQUEST,   /* a client's frame */
+    SAMPLE_REPLY,     /* a node's answer */
+    SAMPLE_REDIRECT,  /* the body of a reply that names the leader */
+    SAMPLE_STATUS,    /* the body of an answer to STATUS */
+    SAMPLE_SUBSCRIBE, /* bodies of what clients say of subscriptions */
+    SAMPLE_CREDIT,
+    SAMPLE_FRAME, /* a frame of a subscription */
+    SAMPLE_KINDS
 };
 
 struct sample {
@@ -20,7 +24,7 @@ struct sample {
     struct buf *bytes;
 };
 
-enum { SAMPLES_MAX = 32 };
+enum { SAMPLES_MAX = 48 };
 
 /* Fills samples[] and answers their number. They are always the same. */
 size_t samples_make(struct sample samples[SAMPLES_MAX]);

@@ -1,16 +1,13 @@
 /* Subscriptions to topics: from history into what comes, each message once and none left out; what
  * was dropped is said; a topic that is gone ends them. */
-#include "actors/stream_hub.h"
+#include "stream_room.h"
+
 #include "base/prng.h"
 #include "codec/topic.h"
-#include "machine/kv.h"
-#include "machine/reply.h"
-#include "machine/tables_memory.h"
 #include "machine/topic.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { READERS_MAX = 16 };
 
@@ -22,92 +19,21 @@ struct reader {
 };
 
 struct room {
-    struct tables *tables;
-    struct kv *kv;
-    const struct conclave_machine_ops *ops;
-    struct stream_hub *hub;
-    struct meter *all, *meter;
-    uint64_t index, now_us;
-    struct conclave_reply_sink sink;
+    struct stream_room of;
     struct reader readers[READERS_MAX];
 };
-
-static struct slice text(const char *name)
-{
-    return (struct slice){(const uint8_t *)name, strlen(name)};
-}
 
 static struct room *room_create(void)
 {
     struct room *room = calloc(1, sizeof *room);
-    struct conclave_machine_env env = {.dir = "-", .cluster_id = 1, .node_id = 1};
-    uint64_t applied;
-    room->tables = tables_memory_create();
-    room->kv = kv_create_in(room->tables);
-    room->ops = kv_machine_ops();
-    cr_assert_eq(room->ops->open(room->kv, &env, &applied, NULL), CONCLAVE_OK);
-    struct feed feeds[STREAM_KINDS] = {
-        [STREAM_WATCH] = kv_watch_feed(room->kv), [STREAM_TOPIC] = kv_topic_feed(room->kv)};
-    room->hub = stream_hub_create(feeds);
-    room->all = meter_create(NULL);
-    room->meter = meter_create(room->all);
-    room->now_us = 1000000;
+    stream_room_init(&room->of);
     return room;
 }
 
 static void room_destroy(struct room *room)
 {
-    reply_sink_clear(&room->sink);
-    stream_hub_destroy(room->hub);
-    kv_destroy(room->kv);
-    tables_destroy(room->tables);
-    meter_unref(room->meter);
-    meter_unref(room->all);
+    stream_room_deinit(&room->of);
     free(room);
-}
-
-static int apply(struct room *room, struct pack *pack)
-{
-    struct conclave_reply_sink *reply = &room->sink;
-    struct conclave_command entry = {++room->index, 1, pack->buf->data, pack->bytes};
-    reply_sink_clear(reply);
-    cr_assert_eq(room->ops->apply(room->kv, &entry, 1, room->index, &reply), CONCLAVE_OK);
-    stream_hub_applied(room->hub);
-    pack_deinit(pack);
-    return reply->code;
-}
-
-/* The topic's id. */
-static uint64_t create(struct room *room, const char *name, uint64_t count_max)
-{
-    struct pack pack;
-    struct topic_settings settings = {.count_max = count_max};
-    pack_init(&pack, 0);
-    topic_create_pack(&pack, text(name), &settings);
-    cr_assert_eq(apply(room, &pack), CONCLAVE_OK);
-    return kv_revision(room->kv);
-}
-
-static void drop(struct room *room, const char *name)
-{
-    struct pack pack;
-    pack_init(&pack, 0);
-    topic_delete_pack(&pack, text(name));
-    cr_assert_eq(apply(room, &pack), CONCLAVE_OK);
-}
-
-/* Each message is so many bytes. */
-static void publish(struct room *room, const char *name, uint32_t count, size_t bytes)
-{
-    static uint8_t data[200000];
-    struct topic_publish wanted = {.name = text(name), .count = count};
-    struct pack pack;
-    pack_init(&pack, 0);
-    topic_publish_begin(&pack, &wanted);
-    for (uint32_t i = 0; i < count; i++)
-        topic_publish_data(&pack, (struct slice){data, bytes});
-    topic_publish_ids(&pack, &wanted);
-    cr_assert_eq(apply(room, &pack), CONCLAVE_OK);
 }
 
 static void subscribe(struct room *room, uint32_t i, const char *name, uint64_t id,
@@ -116,14 +42,14 @@ static void subscribe(struct room *room, uint32_t i, const char *name, uint64_t 
     struct pack spec, body;
     room->readers[i] = (struct reader){.next = position, .granted = granted};
     pack_init(&spec, 0);
-    topic_spec_pack(&spec, &(struct topic_spec){text(name), id});
+    topic_spec_pack(&spec, &(struct topic_spec){slice_of(name), id});
     pack_init(&body, 0);
     stream_subscribe_pack(&body, &(struct stream_subscribe){.kind = STREAM_TOPIC,
                                                             .position = position,
                                                             .granted = granted,
                                                             .spec = {spec.buf->data, spec.bytes}});
-    stream_hub_subscribe(room->hub, i + 1, 1, room->meter,
-                         (struct slice){body.buf->data, body.bytes}, room->now_us);
+    stream_hub_subscribe(room->of.hub, i + 1, 1, room->of.meter,
+                         (struct slice){body.buf->data, body.bytes}, room->of.now_us);
     pack_deinit(&spec);
     pack_deinit(&body);
 }
@@ -134,8 +60,8 @@ static void grant(struct room *room, uint32_t i, uint64_t bytes)
     room->readers[i].granted += bytes;
     pack_init(&pack, 0);
     stream_credit_pack(&pack, &(struct stream_credit){room->readers[i].granted, 0});
-    stream_hub_credit(room->hub, i + 1, 1, (struct slice){pack.buf->data, pack.bytes},
-                      room->now_us);
+    stream_hub_credit(room->of.hub, i + 1, 1, (struct slice){pack.buf->data, pack.bytes},
+                      room->of.now_us);
     pack_deinit(&pack);
 }
 
@@ -178,7 +104,7 @@ static void take(struct reader *reader, struct slice body)
 
 static uint32_t deliver(struct room *room)
 {
-    struct stream_outputs *outputs = stream_hub_outputs(room->hub);
+    struct stream_outputs *outputs = stream_hub_outputs(room->of.hub);
     uint32_t count = outputs->count;
     for (uint32_t i = 0; i < outputs->count; i++) {
         const struct stream_output *output = &outputs->items[i];
@@ -195,29 +121,29 @@ static uint32_t deliver(struct room *room)
 
 static void run(struct room *room)
 {
-    stream_hub_fresh(room->hub, room->now_us);
+    stream_hub_fresh(room->of.hub, room->of.now_us);
     do {
-        stream_hub_turn(room->hub, room->now_us);
-    } while (deliver(room) > 0 || stream_hub_due_us(room->hub) == 0);
+        stream_hub_turn(room->of.hub, room->of.now_us);
+    } while (deliver(room) > 0 || stream_hub_due_us(room->of.hub) == 0);
 }
 
 Test(stream_topics, run_from_history_into_what_comes_without_a_seam)
 {
     struct room *room = room_create();
-    create(room, "t", 0);
-    create(room, "other", 0);
-    publish(room, "t", 3, 10);
+    stream_room_create(&room->of, "t", 0);
+    stream_room_create(&room->of, "other", 0);
+    stream_room_publish(&room->of, "t", 3, 10);
     subscribe(room, 0, "t", 0, 1, 1 << 20);
     subscribe(room, 1, "t", 0, 0, 1 << 20);
     subscribe(room, 2, "t", 0, 6, 1 << 20);
-    publish(room, "t", 1, 10);
+    stream_room_publish(&room->of, "t", 1, 10);
     run(room);
     cr_assert_eq(room->readers[0].next, 5);
     cr_assert_eq(room->readers[1].next, 5, "from now on");
     cr_assert_eq(room->readers[2].next, 6, "it waits for the sixth");
-    publish(room, "other", 5, 10);
-    publish(room, "t", 4, 10);
-    publish(room, "t", 1, 10);
+    stream_room_publish(&room->of, "other", 5, 10);
+    stream_room_publish(&room->of, "t", 4, 10);
+    stream_room_publish(&room->of, "t", 1, 10);
     run(room);
     for (int i = 0; i < 3; i++)
         cr_assert_eq(room->readers[i].next, 10);
@@ -227,9 +153,9 @@ Test(stream_topics, run_from_history_into_what_comes_without_a_seam)
 Test(stream_topics, send_no_more_than_was_granted_and_large_messages_alone)
 {
     struct room *room = room_create();
-    create(room, "t", 0);
+    stream_room_create(&room->of, "t", 0);
     for (int i = 0; i < 10; i++)
-        publish(room, "t", i % 2 ? 1 : 5, i % 2 ? 200000 : 50000);
+        stream_room_publish(&room->of, "t", i % 2 ? 1 : 5, i % 2 ? 200000 : 50000);
     subscribe(room, 0, "t", 0, 1, 1);
     for (unsigned grants = 0; room->readers[0].next < 31; grants++) {
         struct reader *reader = &room->readers[0];
@@ -244,17 +170,17 @@ Test(stream_topics, send_no_more_than_was_granted_and_large_messages_alone)
 Test(stream_topics, say_what_was_dropped_before_it_was_told)
 {
     struct room *room = room_create();
-    create(room, "t", 3);
+    stream_room_create(&room->of, "t", 3);
     subscribe(room, 0, "t", 0, 1, 0);
     run(room);
-    publish(room, "t", 10, 10);
+    stream_room_publish(&room->of, "t", 10, 10);
     run(room);
     cr_assert_eq(room->readers[0].next, 1);
     grant(room, 0, 1 << 20);
     run(room);
     cr_assert_eq(room->readers[0].resyncs, 1);
     cr_assert_eq(room->readers[0].next, 11);
-    publish(room, "t", 1, 10);
+    stream_room_publish(&room->of, "t", 1, 10);
     run(room);
     cr_assert_eq(room->readers[0].next, 12);
     room_destroy(room);
@@ -263,22 +189,22 @@ Test(stream_topics, say_what_was_dropped_before_it_was_told)
 Test(stream_topics, end_with_their_topic)
 {
     struct room *room = room_create();
-    uint64_t id = create(room, "t", 0);
+    uint64_t id = stream_room_create(&room->of, "t", 0);
     subscribe(room, 0, "none", 0, 1, 1 << 20);
     subscribe(room, 1, "t", id, 1, 1 << 20);
     subscribe(room, 2, "t", id + 1, 1, 1 << 20);
     subscribe(room, 3, "", 0, 1, 1 << 20);
-    publish(room, "t", 5, 10);
+    stream_room_publish(&room->of, "t", 5, 10);
     run(room);
     cr_assert_eq(room->readers[0].ended, CONCLAVE_NOT_FOUND);
     cr_assert_eq(room->readers[2].ended, CONCLAVE_NOT_FOUND, "another one of that name");
     cr_assert_eq(room->readers[3].ended, CONCLAVE_INVALID);
     cr_assert_eq(room->readers[1].next, 6);
-    drop(room, "t");
-    create(room, "t", 0);
-    publish(room, "t", 2, 10);
+    stream_room_drop(&room->of, "t");
+    stream_room_create(&room->of, "t", 0);
+    stream_room_publish(&room->of, "t", 2, 10);
     for (int i = 0; i < 5 && !room->readers[1].ended; i++) {
-        room->now_us += 1000000; /* when it would be told of its progress, at the latest */
+        room->of.now_us += 1000000; /* when it would be told of its progress, at the latest */
         run(room);
     }
     cr_assert_eq(room->readers[1].ended, CONCLAVE_NOT_FOUND);
@@ -298,22 +224,23 @@ Test(stream_topics, hear_of_many_topics_at_once)
         names[i][1] = (char)('0' + i / 10);
         names[i][2] = (char)('0' + i % 10);
         names[i][3] = 0;
-        create(room, names[i], 0);
+        stream_room_create(&room->of, names[i], 0);
     }
     for (uint32_t i = 0; i < READERS_MAX; i++)
         subscribe(room, i, names[TOPICS - 1 - i], 0, 1, 1 << 20);
     run(room);
     for (int i = 0; i < TOPICS; i++) {
-        struct topic_publish wanted = {.name = text(names[i]), .count = 1};
+        struct topic_publish wanted = {.name = slice_of(names[i]), .count = 1};
         pack_init(&packs[i], 0);
         topic_publish_begin(&packs[i], &wanted);
-        topic_publish_data(&packs[i], text("m"));
+        topic_publish_data(&packs[i], slice_of("m"));
         topic_publish_ids(&packs[i], &wanted);
         commands[i] =
-            (struct conclave_command){++room->index, 1, packs[i].buf->data, packs[i].bytes};
+            (struct conclave_command){++room->of.index, 1, packs[i].buf->data, packs[i].bytes};
     }
-    cr_assert_eq(room->ops->apply(room->kv, commands, TOPICS, room->index, NULL), CONCLAVE_OK);
-    stream_hub_applied(room->hub);
+    cr_assert_eq(room->of.ops->apply(room->of.kv, commands, TOPICS, room->of.index, NULL),
+                 CONCLAVE_OK);
+    stream_hub_applied(room->of.hub);
     run(room);
     for (uint32_t i = 0; i < READERS_MAX; i++)
         cr_assert_eq(room->readers[i].next, 2);
@@ -330,7 +257,7 @@ Test(stream_topics, keep_their_promises_at_random)
     struct prng prng;
     prng_init(&prng, 5);
     for (int i = 0; i < 3; i++)
-        create(room, names[i], i == 2 ? 20 : 0);
+        stream_room_create(&room->of, names[i], i == 2 ? 20 : 0);
     for (int step = 0; step < 5000; step++) {
         uint32_t i = (uint32_t)prng_below(&prng, READERS_MAX);
         const char *name = names[i % 3];
@@ -348,8 +275,8 @@ Test(stream_topics, keep_their_promises_at_random)
             run(room);
             break;
         default:
-            publish(room, names[prng_below(&prng, 3)], 1 + (uint32_t)prng_below(&prng, 4),
-                    prng_below(&prng, 200));
+            stream_room_publish(&room->of, names[prng_below(&prng, 3)],
+                                1 + (uint32_t)prng_below(&prng, 4), prng_below(&prng, 200));
         }
     }
     for (uint32_t i = 0; i < READERS_MAX; i++)
