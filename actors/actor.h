@@ -24,6 +24,7 @@ enum actor_id {
     ACTOR_SEGMENTS,
     ACTOR_SNAPSHOT,
     ACTOR_MACHINE,
+    ACTOR_FEED, /* runs at nodes with a feed alone */
     ACTOR_COUNT
 };
 
@@ -75,5 +76,6 @@ extern const struct actor_ops log_writer_ops;
 extern const struct actor_ops segment_helper_ops;
 extern const struct actor_ops snapshot_helper_ops;
 extern const struct actor_ops machine_actor_ops;
+extern const struct actor_ops feed_actor_ops;
 
 #endif

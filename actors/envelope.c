@@ -91,6 +91,12 @@ void envelope_destroy(struct envelope *envelope)
     case ENVELOPE_STREAMS:
         stream_outputs_clear(&envelope->streams.outputs);
         break;
+    case ENVELOPE_INTERESTS:
+        heard_list_clear(&envelope->interests);
+        break;
+    case ENVELOPE_BROADCAST:
+        broadcast_list_clear(&envelope->broadcast);
+        break;
     case ENVELOPE_REPLY:
         reply_list_clear(&envelope->reply);
         break;
@@ -197,4 +203,22 @@ void stream_outputs_clear(struct stream_outputs *outputs)
         buf_unref(outputs->items[i].body);
     free(outputs->items);
     *outputs = (struct stream_outputs){0};
+}
+
+void heard_list_clear(struct heard_list *list)
+{
+    for (uint32_t i = 0; i < list->count; i++)
+        buf_unref(list->items[i]);
+    free(list->items);
+    *list = (struct heard_list){0};
+}
+
+void broadcast_list_clear(struct broadcast_list *list)
+{
+    for (uint32_t i = 0; i < list->count; i++) {
+        buf_unref(list->items[i].topic);
+        buf_unref(list->items[i].items);
+    }
+    free(list->items);
+    *list = (struct broadcast_list){0};
 }

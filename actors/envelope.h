@@ -83,6 +83,10 @@ enum envelope_type {
     ENVELOPE_SUBSCRIPTIONS, /* what clients say of theirs */
     ENVELOPE_STREAMS,       /* what they are told */
 
+    /* feed -> state machine -> feed */
+    ENVELOPE_INTERESTS, /* which topics subscribers of the feed want */
+    ENVELOPE_BROADCAST, /* their messages */
+
     /* raft, log-writer, state machine -> network */
     ENVELOPE_SEND,
     ENVELOPE_REPLY,
@@ -156,6 +160,24 @@ struct stream_request {
 
 struct stream_requests {
     struct stream_request *items;
+    uint32_t count, capacity;
+};
+
+/* What subscribers of the feed said, as transport/publisher.h hands it out. */
+struct heard_list {
+    struct buf **items;
+    uint32_t count, capacity;
+};
+
+/* Messages of one topic that follow each other, for the feed. */
+struct broadcast_piece {
+    struct buf *topic; /* one reference: the name and its terminator */
+    struct buf *items; /* one reference: as topic_item_pack writes them */
+    uint32_t count;
+};
+
+struct broadcast_list {
+    struct broadcast_piece *items;
     uint32_t count, capacity;
 };
 
@@ -256,6 +278,8 @@ struct envelope {
             struct stream_outputs outputs;
             uint32_t taken; /* so many of the requests were heard */
         } streams;
+        struct heard_list interests;
+        struct broadcast_list broadcast;
         struct {
             raft_node_id leader; /* 0: not known */
             uint64_t term;
@@ -287,5 +311,7 @@ void query_clear(struct query *query);
 void query_list_clear(struct query_list *list);
 void stream_requests_clear(struct stream_requests *requests);
 void stream_outputs_clear(struct stream_outputs *outputs);
+void heard_list_clear(struct heard_list *list);
+void broadcast_list_clear(struct broadcast_list *list);
 
 #endif

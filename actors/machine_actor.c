@@ -2,6 +2,7 @@
  * answers queries once everything that linearizability asks for has been applied. The only thread
  * that calls the machine. */
 #include "actors/machine_apply.h"
+#include "actors/machine_broadcast.h"
 #include "actors/machine_queries.h"
 #include "actors/machine_snapshot.h"
 #include "actors/machine_streams.h"
@@ -9,11 +10,18 @@
 #include "base/clock.h"
 #include "base/fatal.h"
 #include "base/list.h"
+#include "machine/kv.h"
 #include "machine/reply.h"
 #include "machine/session_layer.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+/* Taken from the inbox while something else was waited for; come first. */
+struct stash {
+    struct envelope **items;
+    uint32_t next, count, capacity;
+};
 
 struct machine {
     const struct conclave_machine_ops *ops;
@@ -23,14 +31,12 @@ struct machine {
     struct machine_snapshot snapshot;
     struct raft_id install; /* what it is to become after the backlog; index 0: nothing */
 
-    struct { /* taken from the inbox while waiting for the end of a snapshot; come first */
-        struct envelope **items;
-        uint32_t next, count, capacity;
-    } stash;
+    struct stash stash;
 
     uint64_t due_ms; /* as the network knows it */
     struct machine_queries queries;
     struct machine_streams streams;
+    struct machine_broadcast broadcast;
     struct reply_list replies; /* gathered, sent once a wake-up */
 };
 
@@ -75,6 +81,8 @@ static int machine_open(struct actor *actor, struct conclave_error *error)
               (unsigned long long)applied);
     actor->state = machine;
     machine_streams_start(node, &machine->streams);
+    if (node->feed[0])
+        machine_broadcast_init(&machine->broadcast, machine->streams.hub, kv_topic_feed(node->kv));
     node->recovered.revision = revision(actor);
     return CONCLAVE_OK;
 }
@@ -128,26 +136,55 @@ static int machine_start(struct actor *actor, struct conclave_error *error)
     return CONCLAVE_OK;
 }
 
+static void stash_add(struct stash *stash, struct envelope *envelope)
+{
+    LIST_RESERVE(stash);
+    stash->items[stash->count++] = envelope;
+}
+
+static void stash_clear(struct stash *stash)
+{
+    while (stash->next < stash->count)
+        envelope_destroy(stash->items[stash->next++]);
+    free(stash->items);
+    *stash = (struct stash){0};
+}
+
+/* OK, or STOPPING: the node ends before. */
+static int await_repair(struct actor *actor, struct stash *early)
+{
+    for (;;) {
+        inbox_wait(&actor->inbox, -1);
+        for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
+            enum envelope_type type = envelope->type;
+            if (type == ENVELOPE_INTERESTS) {
+                stash_add(early, envelope);
+                continue;
+            }
+            envelope_destroy(envelope);
+            if (type == ENVELOPE_STOP || type == ENVELOPE_QUIT)
+                return CONCLAVE_STOPPING;
+            if (type == ENVELOPE_REPAIRED)
+                return CONCLAVE_OK;
+            /* Another node may want a snapshot that turns out to be damaged here, too. */
+            ASSERT(type == ENVELOPE_SNAPSHOT_WANTED);
+        }
+    }
+}
+
 /* A damaged log or snapshot: waits until it is whole, opens the machine, and lets raft begin.
  * STOPPING: the node ends before. */
 static int open_late(struct actor *actor, struct conclave_error *error)
 {
-    bool repaired = false;
-    while (!repaired) {
-        inbox_wait(&actor->inbox, -1);
-        for (struct envelope *envelope; !repaired && (envelope = inbox_receive(&actor->inbox));) {
-            enum envelope_type type = envelope->type;
-            envelope_destroy(envelope);
-            if (type == ENVELOPE_STOP || type == ENVELOPE_QUIT)
-                return CONCLAVE_STOPPING;
-            /* Another node may want a snapshot that turns out to be damaged here, too. */
-            ASSERT(type == ENVELOPE_REPAIRED || type == ENVELOPE_SNAPSHOT_WANTED);
-            repaired = type == ENVELOPE_REPAIRED;
-        }
-    }
-    int code = machine_open(actor, error);
-    if (code)
+    struct stash early = {0}; /* what subscribers of the feed want */
+    int code = await_repair(actor, &early);
+    if (!code)
+        code = machine_open(actor, error);
+    if (code) {
+        stash_clear(&early);
         return code;
+    }
+    ((struct machine *)actor->state)->stash = early;
     struct envelope *start = node_start_envelope(actor->node);
     actor_send(actor, ACTOR_RAFT, &start);
     return CONCLAVE_OK;
@@ -199,8 +236,7 @@ static void await_snapshot(struct actor *actor)
                 envelope_destroy(envelope);
                 continue;
             }
-            LIST_RESERVE(&machine->stash);
-            machine->stash.items[machine->stash.count++] = envelope;
+            stash_add(&machine->stash, envelope);
         }
     }
 }
@@ -264,6 +300,9 @@ static int drain(struct actor *actor)
             break;
         case ENVELOPE_SUBSCRIPTIONS:
             machine_streams_take(&machine->streams, envelope);
+            break;
+        case ENVELOPE_INTERESTS:
+            machine_broadcast_hear(&machine->broadcast, &envelope->interests);
             break;
         case ENVELOPE_QUERY:
             machine_queries_add(&machine->queries, envelope);
@@ -336,6 +375,7 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
         if (waits)
             machine_queries_refuse(actor, &machine->queries, &machine->replies);
         flush_replies(actor);
+        machine_broadcast_step(actor, &machine->broadcast);
         if (!ended)
             machine_streams_step(actor, &machine->streams, machine->queries.fresh_us);
         if (ended == ENVELOPE_STOP) {
@@ -354,10 +394,9 @@ static void machine_stop(struct actor *actor)
     if (!machine)
         return;
     machine_queries_deinit(&machine->queries);
+    machine_broadcast_deinit(&machine->broadcast);
     machine_streams_deinit(&machine->streams);
-    while (machine->stash.next < machine->stash.count)
-        envelope_destroy(machine->stash.items[machine->stash.next++]);
-    free(machine->stash.items);
+    stash_clear(&machine->stash);
     machine_snapshot_deinit(&machine->snapshot);
     reply_list_clear(&machine->replies);
     if (machine->ops->close)

@@ -131,6 +131,7 @@ static void status_of_repair(struct actor *actor, client_handle client, uint64_t
     status->pid = (uint64_t)getpid();
     status->uptime_ms = (clock_now_us() - node->started_us) / 1000;
     snprintf(status->version, sizeof status->version, "%s", conclave_version());
+    memcpy(status->feed, node->feed, sizeof status->feed);
     client_status_members(status, network->members);
     network_stage_reply(&network->clients, client,
                         (struct staged_reply){.request = request,

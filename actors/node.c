@@ -20,7 +20,7 @@ static const struct actor_ops *const ACTORS[ACTOR_COUNT] = {
     [ACTOR_TIMER] = &timer_actor_ops,        [ACTOR_NETWORK] = &network_actor_ops,
     [ACTOR_RAFT] = &raft_actor_ops,          [ACTOR_LOG_WRITER] = &log_writer_ops,
     [ACTOR_SEGMENTS] = &segment_helper_ops,  [ACTOR_MACHINE] = &machine_actor_ops,
-    [ACTOR_SNAPSHOT] = &snapshot_helper_ops,
+    [ACTOR_SNAPSHOT] = &snapshot_helper_ops, [ACTOR_FEED] = &feed_actor_ops,
 };
 
 /* --- Create ----------------------------------------------------------------------------------- */
@@ -51,13 +51,17 @@ static int check_options(const struct conclave_options *options, struct conclave
                          "snapshot-bytes and snapshot-entries must be above 0");
     if (options->inflight_bytes_max < UINT64_C(2) * CONCLAVE_COMMAND_BYTES_MAX)
         return error_set(error, CONCLAVE_INVALID, "inflight-max must be at least 2 MiB");
-    const char *const endpoints[] = {options->listen, options->listen_client};
-    for (size_t i = 0; i < 2; i++) {
+    const char *const endpoints[] = {options->listen, options->listen_client, options->feed};
+    for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints; i++) {
         int code = endpoints[i] ? endpoint_check(endpoints[i], error) : CONCLAVE_OK;
         if (code)
             return code;
     }
     const struct conclave_machine_ops *machine = options->machine;
+    if (machine && options->feed)
+        return error_set(error, CONCLAVE_INVALID,
+                         "a feed tells of the topics of the built-in state machine: a node with "
+                         "another one has none");
     if (machine &&
         (machine->size != sizeof *machine || !machine->open || !machine->apply || !machine->query))
         return error_set(error, CONCLAVE_INVALID,
@@ -104,6 +108,7 @@ int conclave_node_create(const struct conclave_options *options, struct conclave
     node->options.data_dir = copy_text(options->data_dir);
     node->options.listen = copy_text(options->listen);
     node->options.listen_client = copy_text(options->listen_client);
+    node->options.feed = copy_text(options->feed);
     node->logger = (struct logger){
         .write = options->log, .arg = options->log_arg, .level = options->log_level};
     if (!options->machine) {
@@ -198,8 +203,9 @@ static int choose_endpoints(struct node *node, struct conclave_error *error)
     const char *client = node->options.listen_client ? node->options.listen_client : self->client;
     snprintf(node->listen, sizeof node->listen, "%s", listen);
     snprintf(node->listen_client, sizeof node->listen_client, "%s", client);
-    const char *const endpoints[] = {listen, client};
-    for (size_t i = 0; i < 2; i++)
+    snprintf(node->feed, sizeof node->feed, "%s", node->options.feed ? node->options.feed : "");
+    const char *const endpoints[] = {listen, client, node->feed};
+    for (size_t i = 0; i < sizeof endpoints / sizeof *endpoints; i++)
         if (!node->options.expose_plaintext && !endpoint_is_local(endpoints[i]))
             return error_set(
                 error, CONCLAVE_INVALID,
@@ -218,6 +224,8 @@ static int start_actors(struct node *node, struct conclave_error *error)
                                          ACTOR_NETWORK,  ACTOR_RAFT,    ACTOR_TIMER};
     for (size_t i = 0; !code && i < sizeof rest / sizeof *rest; i++)
         code = start_actor(node, rest[i], error);
+    if (!code && node->feed[0])
+        code = start_actor(node, ACTOR_FEED, error);
     return code;
 }
 
@@ -255,6 +263,8 @@ static void finish(struct node *node)
     static const enum actor_id order[] = {ACTOR_RAFT, ACTOR_TIMER, ACTOR_LOG_WRITER, ACTOR_MACHINE};
     for (size_t i = 0; i < sizeof order / sizeof *order; i++)
         actor_join(&node->actors[order[i]]);
+    send_to(node, ACTOR_FEED, ENVELOPE_STOP); /* behind what the machine applied last */
+    actor_join(&node->actors[ACTOR_FEED]);
     send_to(node, ACTOR_SNAPSHOT, ENVELOPE_STOP); /* behind the machine: it ends its snapshots */
     actor_join(&node->actors[ACTOR_SNAPSHOT]);
     send_to(node, ACTOR_SEGMENTS, ENVELOPE_STOP);
@@ -309,9 +319,10 @@ int conclave_node_start(struct conclave_node *handle, struct conclave_error *err
     node->running = true;
     begin(node);
     log_event(&node->logger, CONCLAVE_LOG_INFO, "node", "started",
-              "name=%s cluster=%016llx peers=%s clients=%s", node->identity.name,
+              "name=%s cluster=%016llx peers=%s clients=%s feed=%s", node->identity.name,
               (unsigned long long)node->identity.cluster_id, node->listen,
-              node->listen_client[0] ? node->listen_client : "none");
+              node->listen_client[0] ? node->listen_client : "none",
+              node->feed[0] ? node->feed : "none");
     return CONCLAVE_OK;
 }
 
@@ -389,6 +400,7 @@ void conclave_node_destroy(struct conclave_node *handle)
     free((void *)(uintptr_t)node->options.data_dir);
     free((void *)(uintptr_t)node->options.listen);
     free((void *)(uintptr_t)node->options.listen_client);
+    free((void *)(uintptr_t)node->options.feed);
     free(handle);
 }
 

@@ -42,6 +42,7 @@ struct node {
     char peer[CONCLAVE_ENDPOINT_BYTES_MAX + 1]; /* where the others reach this node */
     char listen[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
     char listen_client[CONCLAVE_ENDPOINT_BYTES_MAX + 1]; /* "": none */
+    char feed[CONCLAVE_ENDPOINT_BYTES_MAX + 1];          /* "": none */
     uint64_t started_us;
     struct io_file *lock;
     struct kv *kv; /* the built-in machine, if the node made one; else NULL */

@@ -125,6 +125,7 @@ static void fill_status(struct actor *actor, struct envelope **envelope)
     status->pid = (uint64_t)getpid();
     status->uptime_ms = (clock_now_us() - node->started_us) / 1000;
     snprintf(status->version, sizeof status->version, "%s", conclave_version());
+    memcpy(status->feed, node->feed, sizeof status->feed);
     status->serving = leader && self->serving_told;
     client_status_members(status, configuration);
     status->applied = raft_applied(self->raft);

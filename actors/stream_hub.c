@@ -433,9 +433,15 @@ static void touch_stream(void *arg, struct stream_index_entry *entry)
 static void touch(void *arg, uint8_t space, struct slice name, uint64_t from, uint64_t end)
 {
     struct touching *touching = arg;
+    struct stream_hub *hub = touching->hub;
+    unsigned kind = touching->kind;
     touching->from = from;
     touching->end = end;
-    stream_index_find(touching->hub->index, touching->kind, space, name, touch_stream, touching);
+    if (hub->listeners[kind].touch)
+        hub->listeners[kind].touch(hub->listeners[kind].arg, space, name, from, end);
+    if (hub->live[kind] == 0)
+        return;
+    stream_index_find(hub->index, kind, space, name, touch_stream, touching);
 }
 
 /* What changed is not known: everything has to be looked at. */
@@ -455,7 +461,7 @@ void stream_hub_applied(struct stream_hub *hub)
         const struct feed *feed = &hub->feeds[kind];
         if (!feed->ops)
             continue;
-        if (hub->live[kind] == 0) {
+        if (!stream_is_wanted(hub, kind)) {
             feed->ops->skip(feed->arg);
             continue;
         }
@@ -464,6 +470,16 @@ void stream_hub_applied(struct stream_hub *hub)
         if (feed->ops->changes(feed->arg, touch, &touching))
             touch_all(hub, kind);
     }
+}
+
+void stream_hub_listen(struct stream_hub *hub, enum stream_kind kind, feed_touch told, void *arg)
+{
+    const struct feed *feed = &hub->feeds[kind];
+    /* What was changed before is not for who comes now. */
+    if (feed->ops && !stream_is_wanted(hub, kind))
+        feed->ops->skip(feed->arg);
+    hub->listeners[kind].touch = told;
+    hub->listeners[kind].arg = arg;
 }
 
 /* Progress where nothing was told for a while; ends what is over. */

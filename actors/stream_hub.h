@@ -87,6 +87,10 @@ bool stream_hub_wants_read(struct stream_hub *hub, uint64_t now_us);
 /* After each apply and each installed snapshot. */
 void stream_hub_applied(struct stream_hub *hub);
 
+/* Somebody beside the subscriptions is told what changed, by each stream_hub_applied, one kind
+ * each; NULL: nobody. More changes at once than the machine names are told to nobody. */
+void stream_hub_listen(struct stream_hub *hub, enum stream_kind kind, feed_touch told, void *arg);
+
 /* Makes frames, up to the bounds of a turn. */
 void stream_hub_turn(struct stream_hub *hub, uint64_t now_us);
 

@@ -76,6 +76,10 @@ struct stream_hub {
     struct feed feeds[STREAM_KINDS];
     struct stream_index *index;
     uint32_t live[STREAM_KINDS];
+    struct { /* touch NULL: nobody */
+        feed_touch touch;
+        void *arg;
+    } listeners[STREAM_KINDS];
     struct stream_link **buckets;
     uint32_t bucket_count;
     uint32_t count; /* streams */
@@ -90,6 +94,12 @@ struct stream_hub {
     uint64_t blocked_us;   /* when those without room are tried again */
     uint64_t now_us;       /* as told last */
 };
+
+/* Whether anybody wants to know what changes. */
+static inline bool stream_is_wanted(const struct stream_hub *hub, unsigned kind)
+{
+    return hub->live[kind] > 0 || hub->listeners[kind].touch;
+}
 
 /* It may have something to be told. */
 void stream_wake(struct stream_hub *hub, struct stream *stream);

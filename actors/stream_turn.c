@@ -77,7 +77,7 @@ static bool go_live(struct stream_hub *hub, struct stream *stream, uint64_t posi
     stream->open = false;
     stream->hit_count = 0;
     /* What was changed before is not named again by the feed, for the first one. */
-    if (hub->live[stream->kind] == 0)
+    if (!stream_is_wanted(hub, stream->kind))
         feed->ops->skip(feed->arg);
     stream_enter_index(hub, stream);
     if (position < next)

@@ -26,15 +26,15 @@ static json_t *text_or_null(const char *text)
 
 static json_t *node_json(const struct conclave_node_status *node)
 {
-    return json_pack("{s:s, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o}",
-                     "name", node->name, "id", output_uint(node->id), "role",
-                     *node->role ? node->role : "unknown", "voter", node->voter, "term",
-                     output_uint(node->term), "commit", output_uint(node->commit), "applied",
-                     output_uint(node->applied), "pid",
-                     node->pid > 0 ? json_integer(node->pid) : json_null(), "client",
-                     text_or_null(node->client), "peer", text_or_null(node->peer), "repair",
-                     text_or_null(node->repair), "healthy", node->healthy, "audited",
-                     output_uint(node->audited), "deviating", text_or_null(node->deviating));
+    return json_pack(
+        "{s:s, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "name",
+        node->name, "id", output_uint(node->id), "role", *node->role ? node->role : "unknown",
+        "voter", node->voter, "term", output_uint(node->term), "commit", output_uint(node->commit),
+        "applied", output_uint(node->applied), "pid",
+        node->pid > 0 ? json_integer(node->pid) : json_null(), "client", text_or_null(node->client),
+        "peer", text_or_null(node->peer), "repair", text_or_null(node->repair), "healthy",
+        node->healthy, "audited", output_uint(node->audited), "deviating",
+        text_or_null(node->deviating), "feed", text_or_null(node->feed));
 }
 
 static int print_json(const struct conclave_status *status)
@@ -85,6 +85,16 @@ static void print_table(const struct conclave_status *status)
                number(node, node->applied, applied), number(node, (uint64_t)node->pid, pid), client,
                node->client, node->peer);
     }
+    const char *before = "\nfeed of ";
+    for (size_t i = 0; i < status->node_count; i++) {
+        const struct conclave_node_status *node = &status->nodes[i];
+        if (!*node->feed)
+            continue;
+        printf("%s%s at %s", before, node->name, node->feed);
+        before = ", ";
+    }
+    if (*before == ',')
+        printf("\n");
     for (size_t i = 0; i < status->node_count; i++) {
         const struct conclave_node_status *node = &status->nodes[i];
         if (*node->deviating)

@@ -16,6 +16,7 @@
 struct layout {
     const char *dir;
     unsigned nodes, peer_port, client_port; /* ports of the first node; the others follow */
+    unsigned feed_port;                     /* likewise, not part of the directory; 0: none */
     char token[17];                         /* told apart from any other cluster on these ports */
 };
 

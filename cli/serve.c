@@ -28,6 +28,8 @@ const struct args_flag cmd_serve_flags[] = {
     {"data", 'd', "DIR", NULL, true, "the node's data directory, made by init or join"},
     {"listen", 0, "ENDPOINT", NULL, true, "bind here for peers (its own member's address)"},
     {"listen-client", 0, "ENDPOINT", NULL, true, "bind here for clients (the same)"},
+    {"feed", 0, "ENDPOINT", NULL, true,
+     "bind here for plain ZeroMQ SUB sockets, which get the messages of topics (nowhere)"},
     SERVE_TUNING_FLAGS,
     {"priority", 0, "N", NULL, true,
      "0 to 100: a node of lower priority leads while none of higher can (100)"},
@@ -137,6 +139,7 @@ static int read_options(const struct args *args, struct server *server)
     options->data_dir = args_value(args, "data");
     options->listen = args_value(args, "listen");
     options->listen_client = args_value(args, "listen-client");
+    options->feed = args_value(args, "feed");
     options->expose_plaintext = args_on(args, "expose-plaintext");
     options->on_fatal = on_fatal;
     options->on_fatal_arg = server;
@@ -188,13 +191,15 @@ static void print_ready(const struct args *args, const struct server *server,
         peer = server->options.listen;
     if (server->options.listen_client)
         client_endpoint = server->options.listen_client;
+    const char *feed = server->options.feed;
     if (args_on(args, "json"))
-        output_line(json_pack("{s:s, s:s, s:s, s:s, s:i}", "node", server->info.name, "cluster",
-                              server->info.cluster, "client", client_endpoint, "peer", peer, "pid",
-                              (int)getpid()));
+        output_line(json_pack("{s:s, s:s, s:s, s:s, s:s?, s:i}", "node", server->info.name,
+                              "cluster", server->info.cluster, "client", client_endpoint, "peer",
+                              peer, "feed", feed, "pid", (int)getpid()));
     else
-        printf("%s of cluster %s is ready: clients at %s, peers at %s, pid %d\n", server->info.name,
-               server->info.cluster, client_endpoint, peer, (int)getpid());
+        printf("%s of cluster %s is ready: clients at %s, peers at %s%s%s, pid %d\n",
+               server->info.name, server->info.cluster, client_endpoint, peer,
+               feed ? ", feed at " : "", feed ? feed : "", (int)getpid());
     output_flush();
 }
 

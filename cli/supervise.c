@@ -125,6 +125,7 @@ _Noreturn static void become_child(const struct supervise_child *child, pid_t pa
     /* One address for all nodes of a machine can only be a mistake. */
     unsetenv("CONCLAVE_LISTEN");        /* NOLINT(concurrency-mt-unsafe): one thread after fork */
     unsetenv("CONCLAVE_LISTEN_CLIENT"); /* NOLINT(concurrency-mt-unsafe) */
+    unsetenv("CONCLAVE_FEED");          /* NOLINT(concurrency-mt-unsafe) */
     signals_unblock();
     /* By its path, so that the process has the program's name; if the file has been replaced, by
      * the link to what runs here. */

@@ -26,6 +26,8 @@ const struct args_flag cmd_up_flags[] = {
     {"dir", 0, "DIR", "conclave-data", false, "holds a data directory for each node"},
     {"peer-port", 0, "PORT", "7401", false, "the first node's port for the others"},
     {"client-port", 0, "PORT", "7501", false, "the first node's port for clients"},
+    {"feed-port", 0, "PORT", "7601", false,
+     "the first node's port for plain ZeroMQ SUB sockets; 0: none"},
     {"no-restart", 0, NULL, NULL, false, "leave a node down that was killed"},
     SERVE_TUNING_FLAGS,
     {"log-format", 0, "FORMAT", "logfmt", true,
@@ -58,6 +60,25 @@ static int number_flag(const struct args *args, const char *name, uint64_t min, 
     return 0;
 }
 
+static int check_ports(const struct layout *layout, bool json)
+{
+    const struct {
+        const char *what;
+        unsigned port;
+    } ports[] = {{"peers", layout->peer_port},
+                 {"clients", layout->client_port},
+                 {"the feed", layout->feed_port}};
+    for (size_t i = 0; i < 3; i++)
+        for (size_t k = 0; k < i; k++)
+            if (ports[i].port && ports[k].port < ports[i].port + layout->nodes &&
+                ports[i].port < ports[k].port + layout->nodes)
+                return output_error(json, CONCLAVE_INVALID, NULL, NULL,
+                                    "ports %u… for %s and %u… for %s overlap with %u nodes",
+                                    ports[k].port, ports[k].what, ports[i].port, ports[i].what,
+                                    layout->nodes);
+    return 0;
+}
+
 static int read_layout(const struct args *args, struct layout *layout)
 {
     bool json = args_on(args, "json");
@@ -68,13 +89,12 @@ static int read_layout(const struct args *args, struct layout *layout)
     if (exit_code == 0)
         exit_code =
             number_flag(args, "client-port", 1, 65535 - layout->nodes, &layout->client_port);
+    if (exit_code == 0)
+        exit_code = number_flag(args, "feed-port", 0, 65535 - layout->nodes, &layout->feed_port);
+    if (exit_code == 0)
+        exit_code = check_ports(layout, json);
     if (exit_code != 0)
         return exit_code;
-    if (layout->peer_port < layout->client_port + layout->nodes &&
-        layout->client_port < layout->peer_port + layout->nodes)
-        return output_error(json, CONCLAVE_INVALID, NULL, NULL,
-                            "ports %u… for peers and %u… for clients overlap with %u nodes",
-                            layout->peer_port, layout->client_port, layout->nodes);
     const char *format = args_value(args, "log-format");
     if (strcmp(format, "logfmt") != 0 && strcmp(format, "json") != 0)
         return output_error(json, CONCLAVE_INVALID, NULL, NULL,
@@ -111,6 +131,11 @@ static void fill_child(struct up *up, unsigned index)
     argv[count++] = keep(up, "log-format", args_value(up->args, "log-format"));
     if (up->supervisor->json)
         argv[count++] = keep(up, "--json", NULL);
+    if (up->layout.feed_port) {
+        char feed[32];
+        snprintf(feed, sizeof feed, "tcp://127.0.0.1:%u", up->layout.feed_port + index);
+        argv[count++] = keep(up, "feed", feed);
+    }
     for (const char *const *name = serve_tuning; *name; name++)
         if (args_source(up->args, *name) == ARGS_GIVEN)
             argv[count++] = keep(up, *name, args_value(up->args, *name));
@@ -140,9 +165,11 @@ static void print_ready_json(const struct up *up)
     json_t *nodes = json_array();
     for (size_t i = 0; i < up->status.node_count; i++) {
         const struct conclave_node_status *node = &up->status.nodes[i];
-        json_array_append_new(nodes, json_pack("{s:s, s:s, s:s, s:o, s:b}", "name", node->name,
-                                               "client", node->client, "peer", node->peer, "pid",
-                                               json_integer(node->pid), "healthy", node->healthy));
+        json_array_append_new(nodes,
+                              json_pack("{s:s, s:s, s:s, s:s?, s:o, s:b}", "name", node->name,
+                                        "client", node->client, "peer", node->peer, "feed",
+                                        *node->feed ? node->feed : NULL, "pid",
+                                        json_integer(node->pid), "healthy", node->healthy));
     }
     output_line(json_pack("{s:s, s:s, s:s, s:o, s:o}", "cluster", up->status.cluster, "leader",
                           up->status.leader, "endpoints", up->endpoints, "data",
@@ -159,6 +186,9 @@ static void print_ready(const struct up *up)
         printf("  endpoints: %s (where the commands look by themselves)\n", up->endpoints);
     else
         printf("  endpoints: %s\n", up->endpoints);
+    if (up->layout.feed_port)
+        printf("  feed: tcp://127.0.0.1:%u and %u more, for plain ZeroMQ SUB sockets\n",
+               up->layout.feed_port, up->layout.nodes - 1);
     printf("\nTry, in another terminal:\n\n");
     if (strcmp(up->endpoints, CONNECT_ENDPOINTS_DEFAULT) != 0)
         printf("  export CONCLAVE_ENDPOINTS=%s\n", up->endpoints);

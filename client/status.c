@@ -91,6 +91,7 @@ static void answer_merge(struct conclave_client *client, const struct client_sta
         node->applied = answer->applied;
         node->last_index = answer->last_index;
         node->audited = answer->audited;
+        text_copy(node->feed, sizeof node->feed, answer->feed);
         text_copy(node->deviating, sizeof node->deviating, answer->deviating);
         node->revision = answer->revision;
         node->pid = answer->pid <= INT64_MAX ? (int64_t)answer->pid : 0;

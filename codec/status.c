@@ -49,6 +49,7 @@ static const struct field status_fields[] = {
     FIELD(client_status, FIELD_UINT, uptime_ms),
     FIELD(client_status, FIELD_UINT, audited),
     FIELD(client_status, FIELD_TEXT, deviating),
+    FIELD(client_status, FIELD_TEXT, feed),
     {"members", FIELD_MEMBERS, offsetof(struct client_status, members), 0},
 };
 

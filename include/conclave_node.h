@@ -136,6 +136,9 @@ struct conclave_options {
     const char *data_dir;
     const char *listen;        /* where to bind for peers; NULL: own member's `peer` */
     const char *listen_client; /* where to bind for clients; NULL: own member's `client` */
+    const char *feed; /* where to bind a socket to which plain ZeroMQ SUB sockets connect, for the
+                         messages of topics (docs/protocol.md, The feed); NULL: none. Of the
+                         built-in machine alone */
     bool expose_plaintext;     /* allow listening beyond loopback without encryption */
 
     uint32_t election_timeout_ms; /* 500; elections start after one to two of these of silence */

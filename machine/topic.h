@@ -13,7 +13,7 @@
 #include "machine/topic_record.h"
 
 /* Which topics got messages, and which ones: for those who subscribe (machine/topic_feed.h). */
-enum { TOPIC_TOUCHED_MAX = 64 };
+enum { TOPIC_TOUCHED_MAX = 256 };
 struct topic_touched {
     bool too_many; /* of them: any topic may have changed */
     uint32_t count;

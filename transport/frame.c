@@ -77,15 +77,21 @@ static void unref_from_zmq(void *data, void *hint)
 
 bool frame_send(void *socket, struct buf *frame, bool more)
 {
-    if (frame->bytes <= FRAME_COPY_BYTES_MAX) {
-        bool sent = frame_send_bytes(socket, frame->data, frame->bytes, more);
+    return frame_send_slice(socket, frame, (struct slice){frame->data, frame->bytes}, more);
+}
+
+bool frame_send_slice(void *socket, struct buf *frame, struct slice part, bool more)
+{
+    if (part.bytes <= FRAME_COPY_BYTES_MAX) {
+        bool sent = frame_send_bytes(socket, part.data, part.bytes, more);
         buf_unref(frame);
         return sent;
     }
     zmq_msg_t message;
-    int failed = zmq_msg_init_data(&message, frame->data, frame->bytes, unref_from_zmq, frame);
-    ASSERT(!failed);           /* only ENOMEM */
-    TSAN_RELEASE(frame->data); /* inproc: the receiver reads these very bytes */
+    void *data = frame->data + (part.data - frame->data);
+    int failed = zmq_msg_init_data(&message, data, part.bytes, unref_from_zmq, frame);
+    ASSERT(!failed);    /* only ENOMEM */
+    TSAN_RELEASE(data); /* inproc: the receiver reads these very bytes */
     TSAN_RELEASE(frame);
     if (send_part(&message, socket, ZMQ_DONTWAIT | (more ? ZMQ_SNDMORE : 0)) < 0) {
         zmq_msg_close(&message); /* calls unref_from_zmq */

@@ -22,6 +22,9 @@ struct buf *frame_receive_from(struct source *source, bool *ret_more);
  * False: not sent, the pipe is full or there is nobody (ROUTER: unknown routing id). */
 bool frame_send(void *socket, struct buf *frame, bool more);
 
+/* As frame_send with a part of the bytes of the frame. */
+bool frame_send_slice(void *socket, struct buf *frame, struct slice part, bool more);
+
 /* As frame_send with copied bytes: for routing ids. */
 bool frame_send_bytes(void *socket, const void *data, size_t bytes, bool more);
 

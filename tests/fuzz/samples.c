@@ -201,6 +201,7 @@ void sample_status(struct client_status *status)
         .uptime_ms = 86400000,
         .audited = 65536,
         .deviating = "n3",
+        .feed = "tcp://127.0.0.1:7601",
         .version = "0.1.0",
         .serving = true,
         .member_count = 2,

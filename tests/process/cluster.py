@@ -111,6 +111,7 @@ class Node:
         self.data = os.path.join(cluster.dir, name)
         self.peer_port = free_port()
         self.client_port = free_port()
+        self.feed_port = free_port() if cluster.feeds else None
         self.log = os.path.join(cluster.dir, f"{name}.log")
         self.process = None
 
@@ -122,10 +123,16 @@ class Node:
     def client(self):
         return f"tcp://127.0.0.1:{self.client_port}"
 
+    @property
+    def feed(self):
+        return f"tcp://127.0.0.1:{self.feed_port}"
+
     def start(self, *arguments, env=None, wrapper=()):
         assert self.process is None or self.process.poll() is not None
         environment = {k: v for k, v in os.environ.items() if not k.startswith("CONCLAVE_")}
         environment.update(env or {})
+        if self.feed_port:
+            environment["CONCLAVE_FEED"] = self.feed
         with open(self.log, "ab") as log:
             log.write(f"---- start of {self.name}\n".encode())
             log.flush()
@@ -180,10 +187,11 @@ class Node:
 class Cluster:
     """A cluster of `count` nodes n1, n2, ... As a context manager it cleans up after itself."""
 
-    def __init__(self, count=3, options=(), token=None):
+    def __init__(self, count=3, options=(), token=None, feeds=False):
         self.dir = tempfile.mkdtemp(prefix="conclave-test-")
         self.options = list(options)
         self.token = token
+        self.feeds = feeds
         self.processes = []
         self.nodes = [Node(self, f"n{i + 1}") for i in range(count)]
 
@@ -306,6 +314,7 @@ class SharedClusterTest(unittest.TestCase):
     """One running cluster, self.cluster, for all cases: each uses names of its own."""
 
     nodes = 3
+    feeds = False
 
     @classmethod
     def prepare(cls):
@@ -313,7 +322,7 @@ class SharedClusterTest(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.cluster = Cluster(cls.nodes).__enter__()
+        cls.cluster = Cluster(cls.nodes, feeds=cls.feeds).__enter__()
         try:
             cls.cluster.start()
             cls.prepare()

@@ -186,6 +186,7 @@ class Up(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.dir, True)
         self.first = free_ports(3)
         self.client = free_ports(3)
+        self.feed = free_ports(3)
         self.endpoints = ",".join(f"tcp://127.0.0.1:{self.client + i}" for i in range(3))
 
     def start(self):
@@ -193,7 +194,8 @@ class Up(unittest.TestCase):
         self.addCleanup(self.log.close)
         self.up = subprocess.Popen(
             [PROGRAM, "up", "-n", "3", "--dir", os.path.join(self.dir, "data"),
-             "--peer-port", str(self.first), "--client-port", str(self.client)],
+             "--peer-port", str(self.first), "--client-port", str(self.client),
+             "--feed-port", str(self.feed)],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.addCleanup(self.end, self.up)
         wait_until(lambda: run("health", "--endpoints", self.endpoints).returncode == 0,

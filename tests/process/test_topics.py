@@ -1,17 +1,25 @@
 """Topics: by the program, by a client written from docs/protocol.md, and while leaders are killed."""
 
 import json
+import os
 import subprocess
+import sys
 import unittest
+
+import msgpack
+import zmq
 
 import cluster
 import wire
 from cluster import PROGRAM, QUICK, ClusterTest, SharedClusterTest, wait_until
 
+EXAMPLE = os.path.join(os.path.dirname(__file__), "..", "..", "examples", "feed.py")
 MESSAGES = 300 if QUICK else 1500
 
 
 class Commands(SharedClusterTest):
+    feeds = True
+
     def run_ok(self, *arguments, data=None):
         done = self.cluster.run(*arguments, data=data)
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -188,6 +196,47 @@ class Commands(SharedClusterTest):
                 self.assertEqual([sequence for sequence, _ in told], list(range(2, last + 1)))
                 self.assertEqual(told[:2] + told[-1:],
                                  [(2, b"b"), (3, b"c"), (last, node.name.encode())])
+
+
+    def test_plain_subscribers_follow_a_topic_at_every_node(self):
+        self.run_ok("topic", "create", "feed")
+        self.run_ok("pub", "feed", "before")
+        told = {}
+        for node in self.cluster.nodes:
+            self.assertEqual(node.status()["feed"], node.feed)
+            sub = zmq.Context.instance().socket(zmq.SUB)
+            self.addCleanup(sub.close, 0)
+            sub.setsockopt(zmq.RCVHWM, 0)
+            sub.setsockopt(zmq.SUBSCRIBE, b"feed\0")
+            sub.connect(node.feed)
+            told[sub] = []
+        example = subprocess.Popen(
+            [sys.executable, EXAMPLE, self.cluster.nodes[0].feed, self.cluster.nodes[1].client,
+             "feed", "1", "3000"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.cluster.processes.append(example)
+
+        def came(last):
+            for sub, messages in told.items():
+                while sub.poll(0):
+                    name, header, data = sub.recv_multipart()
+                    self.assertEqual(name, b"feed\0")
+                    messages.append((*msgpack.unpackb(header), data))
+            return all(messages and messages[-1][0] == last for messages in told.values())
+
+        wait_until(lambda: came(int(self.run_ok("pub", "feed", "live"))), "the subscriptions")
+        data = b"".join(b"line %d\n" % i for i in range(3000))
+        first = int(self.run_ok("pub", "feed", "-", "--lines", data=data).split()[0])
+        last = int(self.run_ok("pub", "feed", "the last", "--id", "one"))
+        wait_until(lambda: came(last), "the last message")
+        for messages in told.values():
+            self.assertEqual([m[0] for m in messages], list(range(messages[0][0], last + 1)))
+            lines = [m[-1] for m in messages if first <= m[0] < last]
+            self.assertEqual(lines, data.splitlines())
+            self.assertEqual(messages[-1][3:], (b"one", b"the last"))
+        seen = [line.split(b" ", 1) for line in
+                example.communicate(timeout=60 * cluster.PATIENCE)[0].splitlines()]
+        self.assertEqual([int(sequence) for sequence, _ in seen], list(range(1, 3001)))
+        self.assertEqual((seen[0][1], seen[first - 1][1]), (b"before", b"line 0"))
 
 
 class Killed(ClusterTest):

@@ -37,6 +37,7 @@ Test(status, carries_every_field)
     cr_assert_eq(got.uptime_ms, 86400000);
     cr_assert_eq(got.audited, 65536);
     cr_assert_str_eq(got.deviating, "n3");
+    cr_assert_str_eq(got.feed, "tcp://127.0.0.1:7601");
     cr_assert_str_eq(got.version, "0.1.0");
     cr_assert(got.serving);
     cr_assert_eq(got.member_count, 2);
