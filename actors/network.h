@@ -1,7 +1,6 @@
 /* actors/network.h - the network actor's own state, shared by its files: network_actor.c (the
- * loop), network_peers.c (frames of the other nodes), network_clients.c, network_admin.c and
- * network_replies.c (requests of clients, and the answers), network_audit.c (whether the nodes
- * applied the same).
+ * loop), network_peers.c (frames of the other nodes), network_audit.c (whether the nodes applied
+ * the same), and those of actors/network_clients.h.
  * Network's thread only. */
 #ifndef ACTORS_NETWORK_H
 #define ACTORS_NETWORK_H

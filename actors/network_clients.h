@@ -1,6 +1,7 @@
 /* actors/network_clients.h - the clients' side of the network actor, shared by network_clients.c
- * (requests are read, and commands and queries taken in), network_admin.c (what is asked about the
- * node itself) and network_replies.c (answers). What the other files call is in network.h.
+ * (requests are read and handed on), network_take.c (commands and queries are taken in),
+ * network_clock.c (cluster time), network_admin.c (what is asked about the node itself) and
+ * network_replies.c (answers). What the other files call is in network.h.
  * Network's thread only. */
 #ifndef ACTORS_NETWORK_CLIENTS_H
 #define ACTORS_NETWORK_CLIENTS_H
@@ -9,6 +10,8 @@
 #include "actors/pending.h"
 #include "codec/client.h"
 #include "transport/clients.h"
+
+struct network;
 
 enum { CLIENT_PORTS = 2 }; /* tag 0: threads of the host (inproc); tag 1: everybody (tcp, ipc) */
 
@@ -90,6 +93,14 @@ void network_stage_reply(struct client_side *side, client_handle client, struct 
 /* An answer of the node itself; `text` is static. */
 void network_answer(struct client_side *side, client_handle client, uint64_t request, int code,
                     const char *text);
+
+/* Takes one operation of a request in; its body points into the frame. */
+void network_take_op(struct actor *actor, client_handle client, const struct client_op *op,
+                     struct buf *frame);
+
+/* The leader: cluster time, if what was taken in needs it and it is due. */
+void network_add_clock(const struct network *network, struct client_side *side,
+                       struct raft_batch *batch);
 
 /* Raft and then the state machine fill the status in; it comes back as network_take_status. */
 void network_ask_status(struct actor *actor, client_handle client, uint64_t request);

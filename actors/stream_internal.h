@@ -1,5 +1,6 @@
 /* actors/stream_internal.h - the inside of struct stream_hub, shared by its files: stream_hub.c
- * (who is there, what they ask), stream_turn.c (what they are told). */
+ * (who is there), stream_asked.c (what they ask), stream_work.c (when it is whose turn),
+ * stream_turn.c (what they are told). */
 #ifndef ACTORS_STREAM_INTERNAL_H
 #define ACTORS_STREAM_INTERNAL_H
 
@@ -128,6 +129,25 @@ struct stream_budget {
  * was ended and is gone. */
 bool stream_serve(struct stream_hub *hub, struct stream *stream, struct stream_budget *budget);
 
+/* NULL: there is none. */
+struct stream_client *stream_client_find(const struct stream_hub *hub, uint64_t client);
+struct stream *stream_find(const struct stream_hub *hub, uint64_t client, uint64_t id);
+
+/* Makes it if it is not there; the meter is then its. */
+struct stream_client *stream_client_obtain(struct stream_hub *hub, uint64_t handle,
+                                           struct meter *meter, uint64_t now_us);
+
+/* Of one without subscriptions. */
+void stream_client_free(struct stream_hub *hub, struct stream_client *client);
+
+/* Those without a subscription are forgotten when nothing uses them any more. */
+void stream_client_end_if_empty(struct stream_hub *hub, struct stream_client *client);
+
+/* A new one. */
+void stream_link_insert(struct stream_hub *hub, struct stream_link *link);
+
 void stream_queue_init(struct stream_queue *queue);
+void stream_queue_push(struct stream_queue *queue, struct stream_client *client);
+void stream_queue_remove(struct stream_queue *queue, const struct stream_client *client);
 
 #endif
