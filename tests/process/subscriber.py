@@ -23,12 +23,13 @@ class Ended(Exception):
 
 class Watch:
     """One subscription at one node. What is whole is in `events`, in order; `position` is where to
-    go on."""
+    go on. One that is granted nothing at first gets nothing until `grant` is called."""
 
     def __init__(self, endpoint, start, end, what=0, position=0, granted=1 << 20, connection=None):
         self.connection = connection or wire.Connection(endpoint)
         self.owns = connection is None
         self.granted, self.spent, self.number = granted, 0, 0
+        self.generous = granted > 0
         self.position, self.begun, self.asks, self.answered = position, False, 0, 0
         self.events, self.part, self.state, self.resyncs = [], [], None, 0
         self.progress = []
@@ -45,6 +46,7 @@ class Watch:
 
     def grant(self, more=0, ask=False):
         self.granted += more
+        self.generous |= more > 0
         self.asks += ask
         self.say(CREDIT, wire.pack([self.granted, self.asks] if ask else [self.granted]))
 
@@ -94,7 +96,7 @@ class Watch:
             self.connection.replies.pop(reply[0], None)
             if reply[0] == self.id:
                 self.take(reply[1], reply[2])
-        if self.begun and self.granted - self.spent < 1 << 19:
+        if self.begun and self.generous and self.granted - self.spent < 1 << 19:
             self.grant(1 << 20)
 
     def poll_until(self, condition, what, timeout=30.0):

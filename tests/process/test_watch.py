@@ -89,9 +89,50 @@ class Protocol(SharedClusterTest):
             self.put(b"g/%d" % i, b"v" * 5000)
         fast.catch_up()
         self.assertEqual(len(fast.events), 100)
-        self.assertEqual(slow.events, [])
+        slow.poll(0.1)
+        self.assertEqual((slow.events, slow.spent), ([], 0))
+        slow.grant(1 << 20)
         slow.catch_up()
         self.assertEqual(slow.events, fast.events)
+
+    def test_who_is_too_far_behind_is_told_the_state_and_others_do_not_wait(self):
+        def keep(changes):
+            done = self.cluster.run("store", "--history", str(changes))
+            self.assertEqual(done.returncode, 0, done.stderr)
+
+        first = self.put(b"r/0", b"before")
+        self.put(b"r/gone", b"before")
+        keep(200)
+        self.addCleanup(keep, 100000)
+        stalled = [self.watch(b"r/", b"r0", granted=0, node=n) for n in self.cluster.nodes]
+        fast = [self.watch(b"r/", b"r0", node=n) for n in self.cluster.nodes]
+        for watch in stalled + fast:
+            watch.poll_until(lambda w: w.begun, "begun")
+        self.delete_range(b"r/gone", b"r/gone\0")
+        for number in range(0, 500, 50):
+            puts = [(wire.PROPOSE, wire.put_command(b"r/%d" % (i % 10), b"%d" % i))
+                    for i in range(number, number + 50)]
+            for code, _ in self.writer.call(puts, 20 * cluster.PATIENCE):
+                self.assertEqual(code, wire.OK)
+            for watch in fast:
+                watch.catch_up()
+        for watch in fast:
+            self.assertEqual([e[2] for e in watch.events[1:]], [b"%d" % i for i in range(500)])
+            self.assertEqual(watch.resyncs, 0)
+        for watch in stalled:
+            watch.grant(1 << 20)
+            watch.catch_up()
+            self.assertEqual(watch.resyncs, 1)
+            self.assertEqual({key: item[1] for key, item in watch.state.items()},
+                             {b"r/%d" % i: b"%d" % (490 + i) for i in range(10)})
+            self.assertEqual(watch.events, [])
+        last = self.put(b"r/3", b"after")
+        late = self.watch(b"r/", b"r0", position=first)
+        for watch in [*stalled, late]:
+            watch.catch_up()
+            self.assertGreater(watch.position, last)
+        self.assertEqual([e[2:4] for e in stalled[0].events], [[b"after", last]])
+        self.assertEqual((late.resyncs, late.state[b"r/3"][1]), (1, b"after"))
 
     def test_thousands_on_one_connection_each_hear_of_their_own(self):
         count = 3000
