@@ -14,6 +14,7 @@ void topic_batch_init(struct topic_batch *batch, struct tables_tx *tx)
     batch->clock_ms = batch->lag_ms = 0;
     batch->newest = batch->oldest = (struct tables_cursor){0};
     batch->loaded = batch->changed = batch->none_dead = false;
+    batch->tail.loaded = batch->tail.changed = false;
     batch->name_bytes = 0;
 }
 
@@ -30,11 +31,12 @@ static struct slice kept_name(const struct topic_batch *batch)
 
 int topic_batch_flush(struct topic_batch *batch)
 {
-    if (!batch->changed)
-        return 0;
+    int rc = topic_tail_flush(batch);
+    if (rc || !batch->changed)
+        return rc;
     struct topic_key key = topic_name_key(kept_name(batch));
     void *room = NULL;
-    int rc = tables_put(batch->tx, TABLE_TOPICS, topic_key_slice(&key), TOPIC_RECORD_BYTES, &room);
+    rc = tables_put(batch->tx, TABLE_TOPICS, topic_key_slice(&key), TOPIC_RECORD_BYTES, &room);
     if (rc)
         return rc;
     topic_numbers_write(room, &batch->record, TOPIC_RECORD_BYTES);
@@ -56,7 +58,7 @@ int topic_load(struct topic_batch *batch, struct slice name)
     int rc = topic_batch_flush(batch);
     if (rc)
         return rc;
-    batch->loaded = false;
+    batch->loaded = batch->tail.loaded = false;
     struct topic_key key = topic_name_key(name);
     struct slice stored = {0};
     rc = tables_get(batch->tx, TABLE_TOPICS, topic_key_slice(&key), &stored);
@@ -140,7 +142,7 @@ static int delete (struct topic_batch *batch, uint64_t *revision,
     if (rc)
         return rc;
     topic_note_effect(reply, &batch->record, sizeof batch->record);
-    batch->loaded = batch->none_dead = false;
+    batch->loaded = batch->tail.loaded = batch->none_dead = false;
     struct topic_key key = topic_name_key(command->name);
     rc = tables_erase(batch->tx, TABLE_TOPICS, topic_key_slice(&key));
     struct topic_key dead = topic_key_tagged(TOPIC_TAG_DEAD);

@@ -23,8 +23,17 @@ struct topic_touched {
     } items[TOPIC_TOUCHED_MAX];
 };
 
+/* The newest block of the topic at hand while messages are joined to it. */
+struct topic_tail {
+    bool loaded; /* `bytes` holds it */
+    bool stored; /* some of it is in the table */
+    bool changed;
+    uint8_t bytes[TOPIC_JOIN_BYTES];
+};
+
 /* One apply. The record of the topic that was used last is kept here, and stored when another one
- * is used or the batch ends: thousands of publishes in one batch store it once. */
+ * is used or the batch ends: thousands of publishes in one batch store it once. So it is with its
+ * newest block, as long as that is small. */
 struct topic_batch {
     struct tables_tx *tx;
     uint64_t clock_ms;
@@ -35,6 +44,7 @@ struct topic_batch {
     size_t name_bytes;
     uint8_t name[CONCLAVE_TOPIC_BYTES_MAX];
     struct topic_record record;
+    struct topic_tail tail;        /* of the record's topic */
     struct topic_touched *touched; /* NULL: nobody wants to know */
 };
 

@@ -12,6 +12,9 @@ MUST_USE int topic_load(struct topic_batch *batch, struct slice name);
 /* rc. Opens a cursor of the batch over the blocks unless it is. */
 MUST_USE int topic_blocks_open(struct topic_batch *batch, struct tables_cursor *cursor);
 
+/* Stores the newest block as far as it is kept in the batch; before blocks are looked for. */
+MUST_USE int topic_tail_flush(struct topic_batch *batch);
+
 /* For the audit: what was found where a command changes something. */
 void topic_note_effect(struct conclave_reply_sink *reply, const void *data, size_t bytes);
 void topic_answer(struct conclave_reply_sink *reply, int code, uint64_t revision, uint64_t number);

@@ -57,15 +57,18 @@ static int sort_out(struct topic_batch *batch, struct publish *publish,
     return 0;
 }
 
+/* --- Entries -----------------------------------------------------------------------------------
+ */
+
 static size_t entry_bytes(const struct topic_message *message)
 {
     return TOPIC_ENTRY_BYTES + message->id.bytes + message->data.bytes;
 }
 
-static uint8_t *entry_write(uint8_t *at, const struct topic_message *message)
+static uint8_t *entry_write(uint8_t *at, const struct topic_message *message, uint64_t step)
 {
-    uint32_t data_bytes = htole32((uint32_t)message->data.bytes);
-    memcpy(at, &data_bytes, sizeof data_bytes);
+    uint32_t head = htole32((uint32_t)message->data.bytes | (uint32_t)step << TOPIC_DATA_BITS);
+    memcpy(at, &head, sizeof head);
     at[4] = (uint8_t)message->id.bytes;
     at += TOPIC_ENTRY_BYTES;
     if (message->id.bytes)
@@ -76,7 +79,134 @@ static uint8_t *entry_write(uint8_t *at, const struct topic_message *message)
     return at + message->data.bytes;
 }
 
-/* rc. Appends messages as one block. */
+/* --- The newest block, as long as it is small --------------------------------------------------
+ */
+
+int topic_tail_flush(struct topic_batch *batch)
+{
+    struct topic_tail *tail = &batch->tail;
+    const struct topic_record *record = &batch->record;
+    struct topic_key key = topic_block_key(record->id, record->tail_begin);
+    void *room = NULL;
+    if (!tail->changed)
+        return 0;
+    int rc = topic_blocks_open(batch, &batch->newest);
+    batch->newest.append = !tail->stored; /* of the topic that was created last it is */
+    if (!rc)
+        rc = tables_cursor_put(&batch->newest, topic_key_slice(&key), record->tail_bytes, &room);
+    if (rc)
+        return rc;
+    uint64_t count = record->end - record->tail_begin;
+    topic_numbers_write(tail->bytes + offsetof(struct topic_block, count), &count, sizeof count);
+    memcpy(room, tail->bytes, record->tail_bytes);
+    tail->changed = false;
+    tail->stored = true;
+    return 0;
+}
+
+/* How large a block may be to be joined to. */
+static uint64_t join_bytes_max(const struct topic_record *record)
+{
+    uint64_t share = record->bytes_max / TOPIC_JOIN_SHARE;
+    return record->bytes_max && share < TOPIC_JOIN_BYTES ? share : TOPIC_JOIN_BYTES;
+}
+
+/* Whether messages of so many bytes may be joined to the newest block. */
+static bool tail_takes(const struct topic_batch *batch, size_t bytes, uint64_t revision)
+{
+    const struct topic_record *record = &batch->record;
+    return record->tail_begin && record->tail_ms == topic_stamp_ms(batch) &&
+           revision - record->tail_revision <= TOPIC_STEP_MAX &&
+           record->tail_bytes + bytes <= join_bytes_max(record);
+}
+
+/* rc. */
+static int tail_load(struct topic_batch *batch)
+{
+    struct topic_key key = topic_block_key(batch->record.id, batch->record.tail_begin);
+    struct slice stored = {0};
+    if (batch->tail.loaded)
+        return 0;
+    int rc = tables_get(batch->tx, TABLE_MESSAGES, topic_key_slice(&key), &stored);
+    if (rc == CONCLAVE_NOT_FOUND ||
+        (!rc && (stored.bytes != batch->record.tail_bytes || stored.bytes > TOPIC_JOIN_BYTES)))
+        rc = CONCLAVE_CORRUPT;
+    if (rc)
+        return rc;
+    memcpy(batch->tail.bytes, stored.data, stored.bytes);
+    batch->tail.loaded = batch->tail.stored = true;
+    return 0;
+}
+
+/* Puts messages of so many bytes behind what the newest block holds in the batch. */
+static void tail_add(struct topic_batch *batch, const struct publish *publish, size_t bytes,
+                     uint64_t revision)
+{
+    struct topic_record *record = &batch->record;
+    uint8_t *at = batch->tail.bytes + record->tail_bytes;
+    for (uint32_t i = 0; i < publish->fresh_count; i++)
+        at = entry_write(at, &publish->fresh[i], i ? 0 : revision - record->tail_revision);
+    record->end += publish->fresh_count;
+    record->bytes += bytes;
+    record->tail_bytes += bytes;
+    record->tail_revision = revision;
+    ASSERT(at == batch->tail.bytes + record->tail_bytes);
+    batch->tail.changed = true;
+}
+
+/* rc. */
+static int tail_join(struct topic_batch *batch, const struct publish *publish, size_t bytes,
+                     uint64_t revision)
+{
+    struct topic_record *record = &batch->record;
+    int rc = tail_load(batch);
+    if (rc)
+        return rc;
+    bool oldest = record->head_end == record->end; /* it is the only one */
+    tail_add(batch, publish, bytes, revision);
+    if (oldest) {
+        record->head_end = record->end;
+        record->head_bytes = record->tail_bytes;
+    }
+    return 0;
+}
+
+/* --- Blocks ----------------------------------------------------------------------------------- */
+
+/* If there was no block, it is the oldest one too. */
+static void note_block(struct topic_batch *batch, size_t bytes)
+{
+    struct topic_record *record = &batch->record;
+    if (record->head_end == 0) {
+        record->head_end = record->end;
+        record->head_bytes = bytes;
+        record->head_ms = topic_stamp_ms(batch);
+    }
+}
+
+/* rc. Messages become a block to which others may be joined; it is stored later. */
+static int tail_begin(struct topic_batch *batch, const struct publish *publish, size_t bytes,
+                      uint64_t revision)
+{
+    struct topic_record *record = &batch->record;
+    struct topic_block block = {revision, topic_stamp_ms(batch), 0};
+    int rc = topic_tail_flush(batch); /* the one before it */
+    if (rc)
+        return rc;
+    topic_numbers_write(batch->tail.bytes, &block, sizeof block);
+    batch->tail.loaded = true;
+    batch->tail.stored = false;
+    record->tail_begin = record->end;
+    record->tail_bytes = sizeof block;
+    record->tail_ms = block.time_ms;
+    record->tail_revision = revision;
+    record->bytes += sizeof block;
+    tail_add(batch, publish, bytes, revision);
+    note_block(batch, record->tail_bytes);
+    return 0;
+}
+
+/* rc. Appends messages as one block, to which nothing is joined. */
 static int block_append(struct topic_batch *batch, const struct topic_message *messages,
                         uint32_t count, size_t bytes, uint64_t revision)
 {
@@ -90,23 +220,23 @@ static int block_append(struct topic_batch *batch, const struct topic_message *m
     topic_numbers_write(room, &block, sizeof block);
     uint8_t *at = (uint8_t *)room + sizeof block;
     for (uint32_t i = 0; i < count; i++)
-        at = entry_write(at, &messages[i]);
+        at = entry_write(at, &messages[i], 0);
     ASSERT(at == (uint8_t *)room + bytes);
     record->end += count;
     record->bytes += bytes;
-    if (record->head_end == 0) {
-        record->head_end = record->end;
-        record->head_bytes = bytes;
-        record->head_ms = topic_stamp_ms(batch);
-    }
+    note_block(batch, bytes);
     return 0;
 }
 
 /* rc. */
-static int append(struct topic_batch *batch, struct publish *publish, uint64_t revision)
+static int append_blocks(struct topic_batch *batch, struct publish *publish, uint64_t revision)
 {
-    int rc = topic_blocks_open(batch, &batch->newest);
+    int rc = topic_tail_flush(batch);
+    if (!rc)
+        rc = topic_blocks_open(batch, &batch->newest);
     batch->newest.append = true; /* of the topic that was created last it is */
+    batch->tail.loaded = false;
+    batch->record.tail_begin = 0;
     for (uint32_t at = 0, count = 0; !rc && at < publish->fresh_count; at += count) {
         size_t bytes = sizeof(struct topic_block) + entry_bytes(&publish->fresh[at]);
         for (count = 1; at + count < publish->fresh_count; count++) {
@@ -120,6 +250,23 @@ static int append(struct topic_batch *batch, struct publish *publish, uint64_t r
     }
     return rc;
 }
+
+/* rc. */
+static int append(struct topic_batch *batch, struct publish *publish, uint64_t revision)
+{
+    size_t bytes = 0, most = join_bytes_max(&batch->record);
+    for (uint32_t i = 0; i < publish->fresh_count && bytes <= most; i++)
+        bytes += entry_bytes(&publish->fresh[i]);
+    if (tail_takes(batch, bytes, revision))
+        return tail_join(batch, publish, bytes, revision);
+    if (sizeof(struct topic_block) + bytes > most)
+        return append_blocks(batch, publish, revision);
+    publish->blocks = 1;
+    return tail_begin(batch, publish, bytes, revision);
+}
+
+/* --- All of it ---------------------------------------------------------------------------------
+ */
 
 /* The topic at hand got messages from `first` on. */
 static void touch(struct topic_batch *batch, uint64_t first)

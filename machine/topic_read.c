@@ -20,7 +20,9 @@ static int block_take(struct topic_walk *walk, struct slice key, struct slice va
         return CONCLAVE_NOT_FOUND;
     walk->block = value;
     walk->at = sizeof walk->head;
-    return topic_numbers_read(value, &walk->head, sizeof walk->head);
+    int rc = topic_numbers_read(value, &walk->head, sizeof walk->head);
+    walk->block_revision = walk->head.revision;
+    return rc;
 }
 
 /* The block that holds the sequence: the last one that begins at or before it. */
@@ -71,13 +73,15 @@ int topic_walk_next(struct topic_walk *walk, struct topic_item *ret)
         return CONCLAVE_NOT_FOUND;
     int rc = block_reach(walk);
     while (!rc && !found) {
-        rc = topic_entry_read(walk->block, &walk->at, &message);
+        uint32_t step = 0;
+        rc = topic_entry_read(walk->block, &walk->at, &message, &step);
+        walk->block_revision += step;
         found = walk->block_sequence++ == walk->sequence;
     }
     if (rc)
         return rc;
     *ret = (struct topic_item){.sequence = walk->sequence++,
-                               .revision = walk->head.revision,
+                               .revision = walk->block_revision,
                                .time_ms = walk->head.time_ms,
                                .message = message};
     return 0;

@@ -16,6 +16,7 @@ struct topic_walk {
     struct slice block;      /* the one at hand; empty: none */
     struct topic_block head; /* its */
     uint64_t block_sequence; /* of its entry at `at` */
+    uint64_t block_revision; /* of the entry before that */
     size_t at;
 };
 

@@ -7,11 +7,14 @@
  *                                           began there brought: length (1), bytes
  *                 'x' topic                 empty: deleted, and its rest is still to be erased
  *     messages    topic sequence            a block: struct topic_block, then count times
- *                                           data bytes (4), id bytes (1), id, data
+ *                                           data bytes and step (4), id bytes (1), id, data
  *
  * `topic` is the id of a topic, the revision that created it: a name that is used again is another
  * topic. `sequence` in a key is that of the first message of the block. A block holds messages of
- * one publish: at most TOPIC_BLOCK_BYTES, or a single one. */
+ * one publish, at most TOPIC_BLOCK_BYTES or a single one; or of several that came in the same
+ * moment of cluster time, at most TOPIC_JOIN_BYTES: then the step of a message says by how much its
+ * revision is above that of the one before it. What is joined follows from the log alone, wherever
+ * the batches of a node end. */
 #ifndef MACHINE_TOPIC_RECORD_H
 #define MACHINE_TOPIC_RECORD_H
 
@@ -22,8 +25,14 @@
 #include <endian.h>
 
 enum {
-    TOPIC_BLOCK_BYTES = 32 << 10,
+    TOPIC_BLOCK_BYTES = (32 << 10) - 16, /* eight pages of LMDB with their header */
+    TOPIC_JOIN_BYTES = 2014,             /* half a page, with what LMDB keeps beside it */
+    TOPIC_JOIN_SHARE = 16, /* nor more than such a part of what the topic may hold: whole blocks go
+                              when it holds too much */
     TOPIC_ENTRY_BYTES = 5, /* before id and data */
+    TOPIC_DATA_BITS = 20,
+    TOPIC_STEP_BITS = 11, /* behind them */
+    TOPIC_STEP_MAX = (1 << TOPIC_STEP_BITS) - 1,
     TOPIC_KEY_BYTES_MAX = 1 + 8 + CONCLAVE_TOPIC_BYTES_MAX,
 
     TOPIC_TAG_NAME = 't',
@@ -43,6 +52,9 @@ struct topic_record {
     uint64_t head_end, head_bytes, head_ms;
     uint64_t order_end; /* as head_end: the oldest entry 'o' ends here */
     uint64_t order_ms;
+    /* The newest block, while more may be joined to it: where it begins (0: to none), its bytes,
+     * its time, the revision of its last message. */
+    uint64_t tail_begin, tail_bytes, tail_ms, tail_revision;
 };
 enum { TOPIC_RECORD_BYTES = sizeof(struct topic_record) };
 
@@ -144,15 +156,19 @@ static inline bool topic_block_is(struct slice key, uint64_t topic, uint64_t *re
     return true;
 }
 
+_Static_assert(CONCLAVE_VALUE_BYTES_MAX < 1 << TOPIC_DATA_BITS, "steps have the other bits");
+
 /* Reads the message at *at inside a block and moves behind it. CORRUPT: there is none. */
 MUST_USE static inline int topic_entry_read(struct slice block, size_t *at,
-                                            struct topic_message *ret)
+                                            struct topic_message *ret, uint32_t *ret_step)
 {
     if (block.bytes - *at < TOPIC_ENTRY_BYTES)
         return CONCLAVE_CORRUPT;
     uint32_t data_bytes;
     memcpy(&data_bytes, block.data + *at, sizeof data_bytes);
     data_bytes = le32toh(data_bytes);
+    *ret_step = data_bytes >> TOPIC_DATA_BITS & TOPIC_STEP_MAX;
+    data_bytes &= (1u << TOPIC_DATA_BITS) - 1;
     size_t id_bytes = block.data[*at + 4], left = block.bytes - *at - TOPIC_ENTRY_BYTES;
     if (left < id_bytes || left - id_bytes < data_bytes)
         return CONCLAVE_CORRUPT;

@@ -24,6 +24,7 @@ static int head_read(struct topic_record *record, int rc, struct slice key, stru
     uint64_t sequence = 0;
     if (rc == CONCLAVE_NOT_FOUND || (!rc && !topic_block_is(key, record->id, &sequence))) {
         record->head_end = record->head_bytes = record->head_ms = 0;
+        record->tail_begin = 0;
         record->first = record->end;
         return 0;
     }
@@ -64,7 +65,9 @@ int topic_trim(struct topic_batch *batch, uint32_t blocks_max, struct conclave_r
         record->first = record->end - record->count_max; /* exact, wherever blocks end */
     if (!head_is_behind(batch))
         return 0;
-    int rc = topic_blocks_open(batch, &batch->oldest);
+    int rc = topic_tail_flush(batch);
+    if (!rc)
+        rc = topic_blocks_open(batch, &batch->oldest);
     if (rc)
         return rc;
     struct topic_key from = topic_block_key(record->id, 0);

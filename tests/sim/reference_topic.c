@@ -8,9 +8,12 @@
 #include <string.h>
 
 enum {
-    BLOCK_BYTES = 24,         /* what a publish costs in bytes that count */
+    BLOCK_BYTES = 24,         /* what a block costs in bytes that count */
     MESSAGE_BYTES = 5,        /* and each of its messages, beside data and id */
-    BLOCKS_TRIMMED = 16 + 2,  /* that go with a publish, at most */
+    JOINED_BYTES = 2014,      /* a block may have, if several publishes share it */
+    JOINED_SHARE = 16,        /* and no more than such a part of the topic's limit */
+    JOINED_STEP = 2047,       /* of revisions, from one of its messages to the next */
+    BLOCKS_TRIMMED = 16,      /* that go with a publish, at most, and two for one that it brings */
     BATCH_MAX = SIM_BATCH_MAX /* messages */
 };
 
@@ -113,12 +116,12 @@ static uint64_t duplicate_of(const struct reference *reference, const struct ref
 }
 
 /* What goes by retention, the oldest first. */
-static void trim(struct reference *reference, struct reference_topic *topic)
+static void trim(struct reference *reference, struct reference_topic *topic, int blocks)
 {
     const struct topic_settings *settings = &topic->settings;
     if (settings->count_max && topic->end - topic->first > settings->count_max)
         topic->first = topic->end - settings->count_max;
-    for (int i = 0; i < BLOCKS_TRIMMED && topic->head < topic->blocks.count; i++) {
+    for (int i = 0; i < blocks && topic->head < topic->blocks.count; i++) {
         const struct reference_block *block = &topic->blocks.items[topic->head];
         bool too_many = settings->bytes_max && topic->bytes > settings->bytes_max &&
                         topic->head + 1 < topic->blocks.count;
@@ -165,6 +168,23 @@ static void sort_out(const struct reference *reference, const struct reference_t
     }
 }
 
+/* The newest block, if what came is to share it; NULL: it gets one of its own. */
+static struct reference_block *shared(const struct reference_topic *topic,
+                                      const struct reference_block *with, uint64_t revision)
+{
+    const struct topic_settings *settings = &topic->settings;
+    uint64_t most = JOINED_BYTES;
+    if (settings->bytes_max && settings->bytes_max / JOINED_SHARE < most)
+        most = settings->bytes_max / JOINED_SHARE;
+    if (topic->head == topic->blocks.count)
+        return NULL;
+    struct reference_block *newest = &topic->blocks.items[topic->blocks.count - 1];
+    uint64_t last = topic->messages.items[with->first - 2].revision;
+    bool fits = newest->bytes + with->bytes - BLOCK_BYTES <= most;
+    return fits && newest->time_ms == with->time_ms && revision - last <= JOINED_STEP ? newest
+                                                                                      : NULL;
+}
+
 static void append(struct reference *reference, struct reference_topic *topic,
                    const struct sorted *sorted, uint64_t revision)
 {
@@ -185,10 +205,17 @@ static void append(struct reference *reference, struct reference_topic *topic,
                                        .term = reference->at.term};
     }
     block.end = topic->end;
-    topic->bytes += block.bytes;
-    LIST_RESERVE(&topic->blocks);
-    topic->blocks.items[topic->blocks.count++] = block;
-    trim(reference, topic);
+    struct reference_block *newest = shared(topic, &block, revision);
+    if (newest) {
+        topic->bytes += block.bytes - BLOCK_BYTES;
+        newest->bytes += block.bytes - BLOCK_BYTES;
+        newest->end = block.end;
+    } else {
+        topic->bytes += block.bytes;
+        LIST_RESERVE(&topic->blocks);
+        topic->blocks.items[topic->blocks.count++] = block;
+    }
+    trim(reference, topic, newest ? BLOCKS_TRIMMED : BLOCKS_TRIMMED + 2);
 }
 
 uint64_t reference_publish(struct reference *reference, struct reference_topic *topic,
