@@ -150,7 +150,7 @@ struct conclave_node_status {
     char client[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
     char peer[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
     char feed[CONCLAVE_ENDPOINT_BYTES_MAX + 1]; /* where plain SUB sockets connect; "": nowhere */
-    bool voter;           /* false: a learner */
+    bool voter;                                 /* false: a learner */
     uint64_t incarnation; /* of its data directory; 0: the cluster does not know it yet */
     bool answered;        /* it answered this request */
     bool healthy;         /* it answered, and knows a leader */

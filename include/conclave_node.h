@@ -139,7 +139,7 @@ struct conclave_options {
     const char *feed; /* where to bind a socket to which plain ZeroMQ SUB sockets connect, for the
                          messages of topics (docs/protocol.md, The feed); NULL: none. Of the
                          built-in machine alone */
-    bool expose_plaintext;     /* allow listening beyond loopback without encryption */
+    bool expose_plaintext; /* allow listening beyond loopback without encryption */
 
     uint32_t election_timeout_ms; /* 500; elections start after one to two of these of silence */
     uint32_t heartbeat_ms;        /* 100; at most a third of the election timeout */
