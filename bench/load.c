@@ -246,6 +246,8 @@ static void carry_out(const struct order *order, struct measure *measure, struct
     uint32_t count = one ? 1 : order->load->options->threads;
     if (count > order->load->clients)
         count = order->load->clients;
+    if (count == 0)
+        count = 1;
     uint64_t measure_ns;
     if (crew_make(&crew, count) && crew_brief(&crew, order, measure, &measure_ns)) {
         run(&crew, order->watch, measure, measure_ns);
