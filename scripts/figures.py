@@ -35,6 +35,13 @@ def say(text):
     print(time.strftime("%H:%M:%S ") + text, flush=True)
 
 
+def host_times():
+    """(idle, all) of the machine's processors so far: idle is also what waits for the disk."""
+    with open("/proc/stat", encoding="ascii") as file:
+        times = [int(number) for number in file.readline().split()[1:9]]
+    return times[3] + times[4], sum(times)
+
+
 class Lab:
     """What all figures use: the program, its scale, and the commands that were given."""
 
@@ -48,11 +55,16 @@ class Lab:
         """A report of bench --json."""
         words = [str(word) for word in words]
         self.commands.append("conclave bench " + " ".join(words))
+        before = host_times()
         done = subprocess.run([self.program, "bench", *words, "--json", "--dir", tempfile.gettempdir()],
                               capture_output=True, check=False)
         if not done.stdout.strip() or (done.returncode != 0 and not may_fail):
             raise RuntimeError(f"{self.commands[-1]}: exit {done.returncode}, {done.stderr.decode()}")
-        return json.loads(done.stdout)
+        idle, total = (after - since for after, since in zip(host_times(), before))
+        report = json.loads(done.stdout)
+        for result in report.get("results", []):
+            result["host_busy"] = 1 - idle / max(total, 1)
+        return report
 
     def note(self, text):
         self.commands.append(text)
@@ -79,6 +91,9 @@ def limited_by(result, cores):
     if nodes + generator > 0.85 * cores:
         return (f"processors: nodes {nodes:.2f} and load generator {generator:.2f} of {cores} cores; "
                 f"inside the leader {stage_sentence(result)} takes longest")
+    if result["host_busy"] > 0.85:
+        return (f"processors: other programs had what nodes and load generator, {nodes + generator:.2f} of {cores} cores, "
+                "did not")
     return f"{stage_sentence(result)}: {nodes + generator:.2f} of {cores} cores computed"
 
 
