@@ -10,7 +10,7 @@
 struct client_socket_options {
     int connect_ms, handshake_ms;       /* given up after so long */
     int reconnect_ms, reconnect_max_ms; /* max 0: always the same pause */
-    int send_frames, receive_frames;    /* high-water marks */
+    int send_frames;                    /* high-water mark */
 };
 
 extern const struct client_socket_options client_socket_operations; /* of commands and queries */

@@ -61,8 +61,7 @@ int clients_create(void *context, const char *listen, unsigned tag, struct meter
     socket_set_int(clients->router.socket, ZMQ_RCVHWM, CLIENTS_RECEIVE_HWM);
     socket_set_int(clients->router.socket, ZMQ_SNDHWM, CLIENTS_SEND_HWM);
     socket_set_int64(clients->router.socket, ZMQ_MAXMSGSIZE, CLIENTS_FRAME_BYTES_MAX);
-    socket_set_int(clients->router.socket, ZMQ_HEARTBEAT_IVL, 5000);
-    socket_set_int(clients->router.socket, ZMQ_HEARTBEAT_TIMEOUT, 15000);
+    socket_set_receiving(clients->router.socket);
     socket_set_int(clients->router.socket, ZMQ_HANDSHAKE_IVL, 5000);
     socket_set_int(clients->router.socket, ZMQ_BACKLOG, 1024);
     socket_set_int(clients->router.socket, ZMQ_LINGER, 500); /* last replies of a clean stop */

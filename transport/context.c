@@ -32,6 +32,15 @@ void socket_set_int(void *socket, int option, int value)
     ASSERT(!failed);
 }
 
+void socket_set_receiving(void *socket)
+{
+    socket_set_int(socket, ZMQ_TCP_KEEPALIVE, 1);
+    socket_set_int(socket, ZMQ_TCP_KEEPALIVE_IDLE, 10);
+    socket_set_int(socket, ZMQ_TCP_KEEPALIVE_INTVL, 5);
+    socket_set_int(socket, ZMQ_TCP_KEEPALIVE_CNT, 2);
+    socket_set_int(socket, ZMQ_TCP_MAXRT, 20000); /* likewise while something is on its way */
+}
+
 void socket_set_int64(void *socket, int option, int64_t value)
 {
     int failed = zmq_setsockopt(socket, option, &value, sizeof value);

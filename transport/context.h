@@ -16,4 +16,10 @@ void context_destroy(void *context);
 void socket_set_int(void *socket, int option, int value);
 void socket_set_int64(void *socket, int option, int64_t value);
 
+/* For a socket that is bound and receives: TCP finds out who is gone without a word, in some 20 s.
+ * ZMTP heartbeats of this side must not: where as many frames wait as RCVHWM lets, libzmq 4.3.4
+ * stops to read the connection, and if it breaks then, the next heartbeat, or the next PING among
+ * what was read, ends the process (`Assertion failed: !_io_error`). */
+void socket_set_receiving(void *socket);
+
 #endif

@@ -29,12 +29,11 @@ struct peers {
     uint64_t monitors_made; /* their addresses are never used twice */
 };
 
-/* What both directions share: notice a dead peer in about a second, wait for nothing at close. */
+/* What both directions share: a dead peer is noticed in about a second, by the heartbeats of the
+ * side that connected and the TTL that they carry; and nothing is waited for at close. */
 static void set_liveness(void *socket)
 {
     socket_set_int(socket, ZMQ_LINGER, 0);
-    socket_set_int(socket, ZMQ_HEARTBEAT_IVL, 300);
-    socket_set_int(socket, ZMQ_HEARTBEAT_TIMEOUT, 1000);
     socket_set_int(socket, ZMQ_HANDSHAKE_IVL, 1000);
     socket_set_int64(socket, ZMQ_MAXMSGSIZE, PEERS_FRAME_BYTES_MAX);
 }
@@ -52,7 +51,10 @@ int peers_create(void *context, const char *listen, uint64_t seed, struct peers 
                          zmq_strerror(zmq_errno()));
     }
     set_liveness(peers->router.socket);
-    socket_set_int(peers->router.socket, ZMQ_RCVHWM, PEERS_RECEIVE_HWM);
+    socket_set_receiving(peers->router.socket);
+    /* No bound on the frames that wait: see socket_set_receiving. Members send no more than their
+     * own bounds let them, and frames of others are dropped as fast as they come. */
+    socket_set_int(peers->router.socket, ZMQ_RCVHWM, 0);
     int code = endpoint_bind(peers->router.socket, listen, "peers (--listen)", error);
     if (code) {
         peers_destroy(peers);
@@ -108,6 +110,8 @@ static void link_watch(struct peers *peers, struct link *link)
 static void set_sending(void *dealer, int high_water_mark)
 {
     set_liveness(dealer);
+    socket_set_int(dealer, ZMQ_HEARTBEAT_IVL, 300);
+    socket_set_int(dealer, ZMQ_HEARTBEAT_TIMEOUT, 1000);
     socket_set_int(dealer, ZMQ_IMMEDIATE, 1);
     socket_set_int(dealer, ZMQ_SNDHWM, high_water_mark);
     socket_set_int(dealer, ZMQ_RECONNECT_IVL, 50);

@@ -20,7 +20,6 @@ enum {
     PEERS_SILENCE_US = 3000000, /* after this long without a sign a link is made anew */
     PEERS_SEND_HWM = 256,       /* frames queued to one peer */
     PEERS_BULK_HWM = 8,         /* likewise of bulk data */
-    PEERS_RECEIVE_HWM = 1000,
     PEERS_LINKS_MAX = CONCLAVE_MEMBERS_MAX + 8, /* and nodes that are no members now */
     PEERS_SOURCES_MAX = 1 + PEERS_LINKS_MAX
 };

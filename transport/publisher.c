@@ -21,8 +21,7 @@ int publisher_create(void *context, const char *listen, struct publisher **ret_p
                          zmq_strerror(zmq_errno()));
     socket_set_int(socket, ZMQ_SNDHWM, PUBLISHER_SEND_HWM);
     socket_set_int64(socket, ZMQ_MAXMSGSIZE, PUBLISHER_HEARD_BYTES_MAX);
-    socket_set_int(socket, ZMQ_HEARTBEAT_IVL, 5000);
-    socket_set_int(socket, ZMQ_HEARTBEAT_TIMEOUT, 15000);
+    socket_set_receiving(socket); /* subscriptions */
     socket_set_int(socket, ZMQ_HANDSHAKE_IVL, 5000);
     socket_set_int(socket, ZMQ_BACKLOG, 1024);
     socket_set_int(socket, ZMQ_LINGER, 500); /* what was applied last before a clean stop */

@@ -127,10 +127,18 @@ class Nemesis:
         new.start(wrapper=self.cluster.wrapper(new))
         done = self.cluster.run("member", "remove", old.name, "--yes", "--timeout", "20s")
         self.say(f"remove {old.name}: exit {done.returncode} {done.stderr.decode().strip()}")
-        if done.returncode == 0:
+        if done.returncode == 0 or not self.is_member(old):  # what was not answered may have been done
             self.cluster.nodes.remove(old)
             old.kill()
             self.cluster.gone.append(old)
+
+    def is_member(self, node):
+        """As soon as a majority can tell."""
+        others = [other for other in self.cluster.nodes if other is not node]
+        done = cluster.wait_until(lambda: (ran := self.cluster.run("member", "ls", "--json", "--timeout", "5s",
+                                                                   through=others)).returncode == 0 and ran,
+                                  "a list of the members", 60)
+        return f'"{node.name}"'.encode() in done.stdout
 
     # ------------------------------------------------------------ the network
 

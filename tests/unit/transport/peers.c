@@ -2,10 +2,16 @@
 
 #include "transport/context.h"
 
+#include "base/fatal.h"
+
 #include <criterion/criterion.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 #include <zmq.h>
 
@@ -146,5 +152,64 @@ Test(peers, broken_connection_is_noticed_once)
     cr_assert(peers_lost(one, &id));
     cr_assert_eq(id, 3);
     cr_assert_not(peers_lost(one, &id));
+    unlink(path);
+}
+
+static void take_bytes(int fd, size_t count)
+{
+    char bytes[256];
+    cr_assert_leq(count, sizeof bytes);
+    for (ssize_t got; count > 0; count -= (size_t)got) {
+        got = read(fd, bytes, count);
+        cr_assert_gt(got, 0);
+    }
+}
+
+/* Connects, speaks ZMTP 3 as far as it must, and sends so many frames of one byte, and a PING. */
+static int connect_and_send(const char *path, size_t count)
+{
+    static const char ready[] = "\x04\x1c\x05READY\x0bSocket-Type\0\0\0\x06"
+                                "DEALER";
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    char greeting[64] = "\xff\0\0\0\0\0\0\0\1\x7f\3\0NULL";
+    uint8_t header[2];
+    memcpy(address.sun_path, path, strlen(path));
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    cr_assert_eq(write(fd, greeting, sizeof greeting), (ssize_t)sizeof greeting);
+    take_bytes(fd, sizeof greeting);
+    cr_assert_eq(write(fd, ready, sizeof ready - 1), (ssize_t)sizeof ready - 1);
+    cr_assert_eq(recv(fd, header, sizeof header, MSG_WAITALL), (ssize_t)sizeof header);
+    take_bytes(fd, header[1]);
+    static const char ping[] = "\x04\x07\x04PING\0\0";
+    size_t bytes = count * 3 + sizeof ping - 1;
+    char *frames = mem_zalloc(bytes);
+    for (size_t i = 0; i < count; i++)
+        frames[3 * i + 1] = 1;
+    memcpy(frames + count * 3, ping, sizeof ping - 1);
+    cr_assert_eq(write(fd, frames, bytes), (ssize_t)bytes);
+    free(frames);
+    return fd;
+}
+
+/* libzmq 4.3.4 ends the process when a connection broke while more had come over it than has room,
+ * and a heartbeat is due on it, or a PING is among what was read. */
+Test(peers, connection_that_breaks_while_much_of_it_waits_stops_nobody)
+{
+    struct peers *three;
+    enum { FRAMES = 2000 };
+    struct source *sources[PEERS_SOURCES_MAX];
+    char path[64], endpoint[80];
+    snprintf(path, sizeof path, "/tmp/conclave-peers-%d", (int)getpid());
+    snprintf(endpoint, sizeof endpoint, "ipc://%s", path);
+    cr_assert_eq(peers_create(context, endpoint, 3, &three, NULL), CONCLAVE_OK);
+    int fd = connect_and_send(path, FRAMES);
+    cr_assert_eq(peers_sources(three, sources), 1);
+    sources_wait(sources, 1, 5000); /* the first ones are there, and with them all that have room */
+    close(fd);
+    poll(NULL, 0, 700); /* nothing tells that no heartbeat is due any more */
+    for (uint32_t i = 0; i < FRAMES; i++)
+        buf_unref(receive(three));
+    peers_destroy(three);
     unlink(path);
 }
