@@ -11,6 +11,7 @@ void machine_streams_start(const struct node *node, struct machine_streams *stre
     if (node->kv) {
         feeds[STREAM_WATCH] = kv_watch_feed(node->kv);
         feeds[STREAM_TOPIC] = kv_topic_feed(node->kv);
+        feeds[STREAM_GROUP] = kv_group_feed(node->kv);
     }
     streams->hub = stream_hub_create(feeds);
 }

@@ -46,6 +46,32 @@ static inline bool fields_end(struct fields *fields)
     return cursor_done(&fields->cursor);
 }
 
+/* An array whose elements are read later: how many, and a cursor at the first one. */
+static inline struct cursor fields_elements(struct fields *fields, uint32_t *ret_count)
+{
+    struct cursor inside;
+    struct slice raw = cursor_raw(fields_next(fields));
+    cursor_init(&inside, raw.data, raw.bytes);
+    *ret_count = cursor_array(&inside);
+    if (!cursor_ok(&inside))
+        cursor_fail(&fields->cursor);
+    return inside;
+}
+
+/* An array inside another, as fields; to be ended by fields_inner_end, which skips what is left of
+ * it and moves the outer cursor behind it: a bad one makes that bad. */
+static inline struct fields fields_inner(struct cursor *cursor)
+{
+    struct fields fields = {*cursor, 0};
+    fields.left = cursor_array(&fields.cursor);
+    return fields;
+}
+static inline void fields_inner_end(struct fields *fields, struct cursor *cursor)
+{
+    (void)fields_end(fields);
+    *cursor = fields->cursor;
+}
+
 static inline uint64_t fields_uint_or(struct fields *fields, uint64_t absent)
 {
     return fields_given(fields) ? cursor_uint(fields_next(fields)) : absent;

@@ -22,7 +22,7 @@
 #include "base/error.h"
 #include "base/pack.h"
 
-enum stream_kind { STREAM_WATCH = 1, STREAM_TOPIC = 2, STREAM_KINDS = 3 };
+enum stream_kind { STREAM_WATCH = 1, STREAM_TOPIC = 2, STREAM_GROUP = 3, STREAM_KINDS = 4 };
 
 enum {
     STREAM_SPEC_BYTES_MAX = 2048, /* two bounds of 481 bytes, and options */

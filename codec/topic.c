@@ -52,29 +52,17 @@ static int settings_check(const struct topic_settings *settings)
     return fits ? CONCLAVE_OK : CONCLAVE_TOO_LARGE;
 }
 
-/* An array, as a cursor at its first element. */
-static struct cursor fields_array(struct fields *fields, uint32_t *ret_count)
-{
-    struct cursor inside;
-    struct slice raw = cursor_raw(fields_next(fields));
-    cursor_init(&inside, raw.data, raw.bytes);
-    *ret_count = cursor_array(&inside);
-    if (!cursor_ok(&inside))
-        cursor_fail(&fields->cursor);
-    return inside;
-}
-
 static struct topic_messages fields_messages(struct fields *fields, struct topic_command *command)
 {
     struct topic_messages messages = {0};
     uint32_t ids = 0;
-    messages.data = fields_array(fields, &messages.count);
+    messages.data = fields_elements(fields, &messages.count);
     command->expected = fields_given(fields);
     if (command->expected)
         command->expect = cursor_uint(fields_next(fields));
     messages.have_ids = fields_given(fields);
     if (messages.have_ids)
-        messages.ids = fields_array(fields, &ids);
+        messages.ids = fields_elements(fields, &ids);
     if (messages.have_ids && ids != messages.count)
         cursor_fail(&fields->cursor);
     return messages;

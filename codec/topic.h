@@ -16,7 +16,8 @@
  *              read     [revision, clock_ms, first, end, next, [message, ...]]
  *     spec     subscription [name, id?]       codec/stream.h, kind 2; its events are messages
  *     info               [name, id, first, end, bytes, count, bytes, age_ms, dedup_ms, dedup_count]
- *     message            [sequence, revision, time_ms, data, id]
+ *     message            [sequence, revision, time_ms, data, id, origin?]
+ *     origin             [topic, group, sequence, deliveries]
  *
  * The rules are those of codec/kv.h, whose row of opcodes this is. Decoding allocates nothing; the
  * slices point into the bytes read. Any thread; pure functions. */
@@ -45,8 +46,12 @@ enum {
     /* What an answer holds beside its messages: array 1, five numbers of 9, array 5. */
     TOPIC_READ_FRAME_BYTES = 1 + 5 * 9 + 5,
     TOPIC_READ_BYTES_MAX = CONCLAVE_COMMAND_BYTES_MAX - TOPIC_READ_FRAME_BYTES,
-    /* What a message holds beside its data: array 1, three numbers of 9, two headers, the id. */
-    TOPIC_MESSAGE_FRAME_BYTES = 1 + 3 * 9 + 5 + 2 + CONCLAVE_MESSAGE_ID_BYTES_MAX,
+    /* Of a dead letter's origin: array 1, two names, two numbers of 9. */
+    TOPIC_ORIGIN_BYTES_MAX = 1 + 2 * (2 + CONCLAVE_TOPIC_BYTES_MAX) + 2 * 9,
+    /* What a message holds beside its data: array 1, three numbers of 9, two headers, the id, an
+       origin. */
+    TOPIC_MESSAGE_FRAME_BYTES =
+        1 + 3 * 9 + 5 + 2 + CONCLAVE_MESSAGE_ID_BYTES_MAX + TOPIC_ORIGIN_BYTES_MAX,
 
     TOPIC_LIST_LIMIT_MAX = 1000,
     /* Of one info: array 1, name 2, nine numbers of 9. */
@@ -87,8 +92,19 @@ struct topic_command {
 
 struct topic_message {
     struct slice data;
-    struct slice id; /* empty: none */
+    struct slice id;     /* empty: none */
+    struct slice origin; /* one MessagePack value; empty: none */
 };
+
+/* Where a dead letter comes from (codec/group.h). */
+struct topic_origin {
+    struct slice topic, group;
+    uint64_t sequence;   /* in that topic */
+    uint64_t deliveries; /* there, in vain */
+};
+void topic_origin_pack(struct pack *pack, const struct topic_origin *origin);
+/* Errors: MALFORMED. */
+MUST_USE int topic_origin_decode(struct slice bytes, struct topic_origin *ret);
 
 /* Errors: MALFORMED, INVALID (empty name; no message), TOO_LARGE (name, a message, an id, their
  * number, a window). Everything in it has been checked: messages are read without failure. */

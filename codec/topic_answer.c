@@ -3,31 +3,6 @@
 
 #include "codec/fields.h"
 
-/* An array inside another, as fields; to be ended by inner_end. */
-static struct fields inner_begin(struct cursor *cursor)
-{
-    struct fields fields = {*cursor, 0};
-    fields.left = cursor_array(&fields.cursor);
-    return fields;
-}
-
-/* Skips what is left of it and moves the outer cursor behind it; a bad one makes that bad. */
-static void inner_end(struct fields *fields, struct cursor *cursor)
-{
-    fields_end(fields);
-    *cursor = fields->cursor;
-}
-
-/* An array whose elements are read later: count and a cursor at the first one. */
-static void fields_elements(struct fields *fields, uint32_t *ret_count, struct cursor *ret)
-{
-    struct slice raw = cursor_raw(fields_next(fields));
-    cursor_init(ret, raw.data, raw.bytes);
-    *ret_count = cursor_array(ret);
-    if (!cursor_ok(ret))
-        cursor_fail(&fields->cursor);
-}
-
 /* --- Publish ---------------------------------------------------------------------------------- */
 
 void topic_published_pack(struct pack *pack, const struct topic_published *published,
@@ -49,13 +24,13 @@ void topic_published_pack(struct pack *pack, const struct topic_published *publi
 
 static struct topic_duplicate duplicate_read(struct cursor *cursor)
 {
-    struct fields fields = inner_begin(cursor);
+    struct fields fields = fields_inner(cursor);
     uint64_t place = cursor_uint(fields_next(&fields));
     struct topic_duplicate duplicate = {.sequence = cursor_uint(fields_next(&fields))};
     if (place >= CONCLAVE_PUBLISH_MAX)
         cursor_fail(&fields.cursor);
     duplicate.place = (uint32_t)place;
-    inner_end(&fields, cursor);
+    fields_inner_end(&fields, cursor);
     return duplicate;
 }
 
@@ -67,7 +42,7 @@ int topic_published_decode(const void *data, size_t bytes, struct topic_publishe
     published.first = cursor_uint(fields_next(&fields));
     published.count = cursor_uint(fields_next(&fields));
     if (fields_given(&fields))
-        fields_elements(&fields, &published.duplicate_count, &published.duplicates);
+        published.duplicates = fields_elements(&fields, &published.duplicate_count);
     if (!fields_end(&fields))
         return CONCLAVE_MALFORMED;
     struct cursor check = published.duplicates;
@@ -104,7 +79,7 @@ void topic_info_pack(struct pack *pack, const struct topic_info *info)
 
 static struct topic_info info_read(struct cursor *cursor)
 {
-    struct fields fields = inner_begin(cursor);
+    struct fields fields = fields_inner(cursor);
     struct topic_info info = {.name = cursor_bin(fields_next(&fields))};
     info.id = cursor_uint(fields_next(&fields));
     info.first = cursor_uint(fields_next(&fields));
@@ -115,7 +90,7 @@ static struct topic_info info_read(struct cursor *cursor)
     info.settings.age_ms = cursor_uint(fields_next(&fields));
     info.settings.dedup_ms = cursor_uint(fields_next(&fields));
     info.settings.dedup_count = cursor_uint(fields_next(&fields));
-    inner_end(&fields, cursor);
+    fields_inner_end(&fields, cursor);
     return info;
 }
 
@@ -164,7 +139,7 @@ int topic_list_answer_begin(const void *data, size_t bytes, struct topic_list_an
     fields_begin(&fields, data, bytes);
     struct topic_list_answer answer = {.revision = cursor_uint(fields_next(&fields))};
     answer.clock_ms = cursor_uint(fields_next(&fields));
-    fields_elements(&fields, &answer.count, &answer.infos);
+    answer.infos = fields_elements(&fields, &answer.count);
     if (fields_given(&fields))
         answer.next = cursor_bin(fields_next(&fields));
     if (!fields_end(&fields))
@@ -192,12 +167,35 @@ size_t topic_item_bytes(const struct topic_item *item)
     const struct topic_message *message = &item->message;
     size_t id = message->id.bytes ? bin_header_bytes(message->id.bytes) + message->id.bytes : 1;
     return 1 + uint_bytes(item->sequence) + uint_bytes(item->revision) + uint_bytes(item->time_ms) +
-           bin_header_bytes(message->data.bytes) + message->data.bytes + id;
+           bin_header_bytes(message->data.bytes) + message->data.bytes + id + message->origin.bytes;
+}
+
+void topic_origin_pack(struct pack *pack, const struct topic_origin *origin)
+{
+    pack_array(pack, 4);
+    pack_bin(pack, origin->topic.data, origin->topic.bytes);
+    pack_bin(pack, origin->group.data, origin->group.bytes);
+    pack_uint(pack, origin->sequence);
+    pack_uint(pack, origin->deliveries);
+}
+
+int topic_origin_decode(struct slice bytes, struct topic_origin *ret)
+{
+    struct fields fields;
+    fields_begin(&fields, bytes.data, bytes.bytes);
+    struct topic_origin origin = {.topic = cursor_bin(fields_next(&fields))};
+    origin.group = cursor_bin(fields_next(&fields));
+    origin.sequence = cursor_uint(fields_next(&fields));
+    origin.deliveries = cursor_uint(fields_next(&fields));
+    if (!fields_end(&fields))
+        return CONCLAVE_MALFORMED;
+    *ret = origin;
+    return CONCLAVE_OK;
 }
 
 void topic_item_pack(struct pack *pack, const struct topic_item *item)
 {
-    pack_array(pack, 5);
+    pack_array(pack, item->message.origin.bytes ? 6 : 5);
     pack_uint(pack, item->sequence);
     pack_uint(pack, item->revision);
     pack_uint(pack, item->time_ms);
@@ -206,6 +204,8 @@ void topic_item_pack(struct pack *pack, const struct topic_item *item)
         pack_bin(pack, item->message.id.data, item->message.id.bytes);
     else
         pack_nil(pack);
+    if (item->message.origin.bytes)
+        pack_raw(pack, item->message.origin.data, item->message.origin.bytes);
 }
 
 void topic_read_answer_pack(struct pack *pack, const struct topic_read_answer *answer,
@@ -230,7 +230,7 @@ int topic_read_answer_begin(const void *data, size_t bytes, struct topic_read_an
     answer.first = cursor_uint(fields_next(&fields));
     answer.end = cursor_uint(fields_next(&fields));
     answer.next = cursor_uint(fields_next(&fields));
-    fields_elements(&fields, &answer.count, &answer.items);
+    answer.items = fields_elements(&fields, &answer.count);
     if (!fields_end(&fields))
         return CONCLAVE_MALFORMED;
     *ret = answer;
@@ -239,14 +239,16 @@ int topic_read_answer_begin(const void *data, size_t bytes, struct topic_read_an
 
 int topic_item_read(struct cursor *cursor, struct topic_item *ret)
 {
-    struct fields fields = inner_begin(cursor);
+    struct fields fields = fields_inner(cursor);
     struct topic_item item = {.sequence = cursor_uint(fields_next(&fields))};
     item.revision = cursor_uint(fields_next(&fields));
     item.time_ms = cursor_uint(fields_next(&fields));
     item.message.data = cursor_bin(fields_next(&fields));
     if (fields_given(&fields))
         item.message.id = cursor_bin(fields_next(&fields));
-    inner_end(&fields, cursor);
+    if (fields_given(&fields))
+        item.message.origin = cursor_raw(fields_next(&fields));
+    fields_inner_end(&fields, cursor);
     if (!cursor_ok(cursor))
         return CONCLAVE_MALFORMED;
     *ret = item;

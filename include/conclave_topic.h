@@ -142,6 +142,14 @@ enum conclave_from {
     CONCLAVE_FROM_NEW = 5       /* behind the newest; no position */
 };
 
+/* Where a dead letter comes from (conclave_group.h). */
+struct conclave_topic_origin {
+    const void *topic, *group; /* topic NULL: it is no dead letter */
+    size_t topic_bytes, group_bytes;
+    uint64_t sequence;   /* in that topic */
+    uint64_t deliveries; /* there, in vain */
+};
+
 /* A message as it is read. The bytes are valid during the call that hands it out. */
 struct conclave_topic_message {
     uint64_t sequence, revision, time_ms;
@@ -149,6 +157,7 @@ struct conclave_topic_message {
     size_t bytes;
     const void *id; /* NULL: none */
     size_t id_bytes;
+    struct conclave_topic_origin origin;
 };
 
 struct conclave_topic_page {

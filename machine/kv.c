@@ -4,6 +4,8 @@
 #include "codec/coord.h"
 #include "codec/kv.h"
 #include "machine/coord.h"
+#include "machine/group.h"
+#include "machine/group_feed.h"
 #include "machine/kv_command.h"
 #include "machine/kv_deadline.h"
 #include "machine/kv_expire.h"
@@ -28,6 +30,7 @@ struct kv {
     struct kv_sessions sessions;
     struct kv_watch watch;
     struct topic_feed topic_feed;
+    struct group_feed group_feed;
 };
 
 struct kv *kv_create_in(struct tables *tables)
@@ -36,6 +39,7 @@ struct kv *kv_create_in(struct tables *tables)
     kv->tables = tables;
     kv_watch_init(&kv->watch, tables, &kv->state);
     topic_feed_init(&kv->topic_feed, tables, &kv->clock_ms);
+    group_feed_init(&kv->group_feed, tables);
     return kv;
 }
 
@@ -77,6 +81,11 @@ struct feed kv_watch_feed(struct kv *kv)
 struct feed kv_topic_feed(struct kv *kv)
 {
     return topic_feed_as_feed(&kv->topic_feed);
+}
+
+struct feed kv_group_feed(struct kv *kv)
+{
+    return group_feed_as_feed(&kv->group_feed);
 }
 
 uint64_t kv_revision(const struct kv *kv)
@@ -264,6 +273,7 @@ static int kv_apply_batch(struct kv *kv, const struct conclave_command *commands
     topic_batch_init(&batch.topics, &batch.tx);
     kv_history_init(&batch.history, &batch.tx);
     batch.topics.touched = &kv->topic_feed.touched;
+    batch.topics.waiting = &kv->group_feed.touched;
     rc = kv_fill_batch(kv, &batch, commands, count, replies);
     kv_batch_close(&batch);
     if (rc) {
@@ -307,6 +317,8 @@ static void kv_query(void *machine, const void *data, size_t bytes,
     uint64_t opcode = topic_opcode_peek(data, bytes);
     if (coord_is_query(opcode))
         coord_query_answer(kv->tables, kv->state.revision, data, bytes, reply);
+    else if (group_is_query(opcode))
+        group_query_answer(kv->tables, kv->state.revision, clock_ms, data, bytes, reply);
     else if (topic_is_query(opcode))
         topic_query_answer(kv->tables, kv->state.revision, clock_ms, data, bytes, reply);
     else
@@ -362,6 +374,7 @@ static int kv_restore(void *machine, uint64_t index, struct conclave_snapshot_so
     ASSERT(kv->open);
     int code = kv_snapshot_restore(kv->tables, index, source, restore_sessions, kv);
     topic_feed_reset(&kv->topic_feed);
+    group_feed_reset(&kv->group_feed);
     return code ? code : load_state(kv);
 }
 
@@ -369,7 +382,12 @@ static bool kv_frees(const void *data, size_t bytes)
 {
     struct kv_command command;
     struct topic_command topic;
-    if (topic_opcode_peek(data, bytes) == TOPIC_DELETE)
+    struct group_command group;
+    uint64_t opcode = topic_opcode_peek(data, bytes);
+    if (group_is_command(opcode))
+        return group_command_decode(data, bytes, &group) == CONCLAVE_OK &&
+               (opcode == GROUP_DELETE || opcode == GROUP_ACK);
+    if (opcode == TOPIC_DELETE)
         return topic_command_decode(data, bytes, &topic) == CONCLAVE_OK;
     return kv_command_decode(data, bytes, &command) == CONCLAVE_OK &&
            (command.opcode == KV_DELETE || command.opcode == KV_DELETE_RANGE ||

@@ -65,5 +65,6 @@ uint64_t kv_revision(const struct kv *kv);
 /* The changes of keys (machine/kv_watch.h), to be used while it is open. State-machine thread. */
 struct feed kv_watch_feed(struct kv *kv);
 struct feed kv_topic_feed(struct kv *kv);
+struct feed kv_group_feed(struct kv *kv);
 
 #endif

@@ -36,6 +36,7 @@ struct kv_batch {
     uint64_t clock_lag_ms; /* and how much of it may not be written yet */
     bool expiring;         /* a lease ends: the records of what it holds go all at once */
     struct topic_batch topics;
+    bool groups_buried; /* of deleted groups nothing is left: it has been looked at */
 
     /* The command at hand. */
     uint64_t index;                    /* its entry's */

@@ -2,8 +2,10 @@
 
 #include "base/fatal.h"
 #include "codec/coord.h"
+#include "codec/group.h"
 #include "codec/kv.h"
 #include "machine/coord.h"
+#include "machine/group.h"
 #include "machine/kv_lease.h"
 #include "machine/kv_reply.h"
 #include "machine/kv_txn.h"
@@ -94,20 +96,35 @@ static int settings_apply(struct kv_batch *batch, const struct kv_settings *sett
     return rc;
 }
 
+/* What the topics' own code does not know of: the groups of one that is deleted. */
+static int topic_apply(struct kv_batch *batch, const struct conclave_command *entry,
+                       struct conclave_reply_sink *reply)
+{
+    struct topic_command command;
+    if (topic_opcode_peek(entry->data, entry->bytes) == TOPIC_DELETE &&
+        topic_command_decode(entry->data, entry->bytes, &command) == CONCLAVE_OK) {
+        int rc = group_topic_deleted(batch, command.name);
+        if (rc)
+            return rc;
+    }
+    return topic_command_apply(&batch->topics, &batch->state.revision, entry->data, entry->bytes,
+                               reply);
+}
+
 int kv_command_apply(struct kv_batch *batch, const struct conclave_command *entry,
                      struct conclave_reply_sink *reply)
 {
     struct kv_command command;
-    if (topic_is_command(topic_opcode_peek(entry->data, entry->bytes))) {
-        return topic_command_apply(&batch->topics, &batch->state.revision, entry->data,
-                                   entry->bytes, reply);
-    }
-    if (coord_is_command(topic_opcode_peek(entry->data, entry->bytes))) {
+    uint64_t opcode = topic_opcode_peek(entry->data, entry->bytes);
+    if (topic_is_command(opcode))
+        return topic_apply(batch, entry, reply);
+    if (coord_is_command(opcode) || group_is_command(opcode)) {
         batch->index = entry->index;
         batch->reply = reply;
         if (reply)
             reply->effect = 0; /* it may be tried again */
-        return coord_command_apply(batch, entry->data, entry->bytes);
+        return coord_is_command(opcode) ? coord_command_apply(batch, entry->data, entry->bytes)
+                                        : group_command_apply(batch, entry->data, entry->bytes);
     }
     int code = kv_command_decode(entry->data, entry->bytes, &command);
     if (code) {

@@ -15,12 +15,12 @@
 
 #include "machine/tables.h"
 
-enum kv_deadline_kind { KV_DEADLINE_LEASE = 1 };
+enum kv_deadline_kind { KV_DEADLINE_LEASE = 1, KV_DEADLINE_GROUP = 2 };
 
 struct kv_deadline {
     uint64_t ms;
     enum kv_deadline_kind kind;
-    uint64_t number; /* a lease's */
+    uint64_t number; /* a lease's, or the id of a group */
 };
 
 MUST_USE int kv_deadline_set(struct tables_tx *tx, const struct kv_deadline *deadline);

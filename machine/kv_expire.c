@@ -1,5 +1,6 @@
 #include "machine/kv_expire.h"
 
+#include "machine/group.h"
 #include "machine/kv_deadline.h"
 #include "machine/kv_lease.h"
 
@@ -8,6 +9,8 @@ static int carry_out(struct kv_batch *batch, const struct kv_deadline *due)
     switch (due->kind) {
     case KV_DEADLINE_LEASE:
         return kv_lease_expire(batch, due->number);
+    case KV_DEADLINE_GROUP:
+        return group_expire(batch, due->number);
     }
     return CONCLAVE_CORRUPT;
 }

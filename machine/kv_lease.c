@@ -1,6 +1,7 @@
 #include "machine/kv_lease.h"
 
 #include "base/fatal.h"
+#include "machine/group.h"
 #include "machine/kv_deadline.h"
 #include "machine/kv_reply.h"
 
@@ -105,6 +106,17 @@ static struct slice place_of(struct place *room, uint64_t id, enum kv_space spac
     return (struct slice){room->bytes, PLACE_BYTES + key.bytes};
 }
 
+int kv_lease_join(struct kv_batch *batch, uint64_t id, uint64_t group)
+{
+    uint8_t place[PLACE_BYTES + sizeof group];
+    const uint64_t lease = htobe64(id), number = htobe64(group);
+    memcpy(place, &lease, sizeof lease);
+    place[sizeof lease] = GROUP_ATTACHED;
+    memcpy(place + PLACE_BYTES, &number, sizeof number);
+    return tables_put_bytes(&batch->tx, TABLE_ATTACHED, (struct slice){place, sizeof place},
+                            (struct slice){0});
+}
+
 int kv_lease_attach(struct kv_batch *batch, uint64_t id, enum kv_space space, struct slice key)
 {
     struct place room;
@@ -134,11 +146,20 @@ int kv_lease_detach(struct kv_batch *batch, uint64_t id, enum kv_space space, st
     return lease_write(batch, &lease);
 }
 
-/* Deletes one key that ends with the lease. */
+static bool is_group(struct slice place)
+{
+    return place.bytes == PLACE_BYTES + sizeof(uint64_t) &&
+           place.data[PLACE_BYTES - 1] == GROUP_ATTACHED;
+}
+
+/* Deletes one key that ends with the lease, or ends its part in a group. */
 static int end_key(struct kv_batch *batch, struct slice place, enum kv_change_kind kind)
 {
     struct kv_found found;
     uint8_t key[CONCLAVE_KEY_BYTES_MAX];
+    if (is_group(place))
+        return group_lease_ended(batch, topic_number_at(place.data + PLACE_BYTES),
+                                 topic_number_at(place.data));
     if (place.bytes <= PLACE_BYTES || place.bytes > PLACE_BYTES + sizeof key ||
         place.data[PLACE_BYTES - 1] >= KV_SPACES)
         return CONCLAVE_CORRUPT;
@@ -165,10 +186,10 @@ int kv_lease_end(struct kv_batch *batch, const struct kv_lease *lease, enum kv_c
     rc = tables_cursor_move(&cursor, TABLES_FROM, &place, NULL);
     while (!rc && place.bytes > prefix.bytes &&
            memcmp(place.data, prefix.data, prefix.bytes) == 0) {
+        deleted += !is_group(place);
         rc = end_key(batch, place, kind);
         if (!rc)
             rc = tables_cursor_erase(&cursor);
-        deleted++;
         if (!rc)
             rc = tables_cursor_move(&cursor, TABLES_NEXT, &place, NULL);
     }

@@ -6,7 +6,8 @@
  * the key alone ("ttl"), which goes with the key and is in no list.
  *
  *     leases     number (8, big-endian) -> ttl_ms, deadline_ms, keys held, flags; 8 bytes each
- *     attached   number (8, big-endian), space (1), key -> nothing
+ *     attached   number (8, big-endian), space (1), key -> nothing; in the place of a space
+ *                GROUP_ATTACHED: the key is the id (8, big-endian) of a group (machine/group.h)
  *     deadlines  machine/kv_deadline.h
  *
  * Functions return what those of machine/kv_change.h do. State-machine thread. */
@@ -45,6 +46,9 @@ MUST_USE int kv_lease_attach(struct kv_batch *batch, uint64_t id, enum kv_space 
                              struct slice key);
 MUST_USE int kv_lease_detach(struct kv_batch *batch, uint64_t id, enum kv_space space,
                              struct slice key);
+
+/* For machine/group.c: it has become a member of that work group, which is told of its end. */
+MUST_USE int kv_lease_join(struct kv_batch *batch, uint64_t id, uint64_t group);
 
 /* For machine/kv_expire.c: its time is over. */
 MUST_USE int kv_lease_expire(struct kv_batch *batch, uint64_t id);

@@ -29,6 +29,7 @@ enum table {
     TABLE_DEADLINES, /* what ends by cluster time, the earliest first */
     TABLE_TOPICS,
     TABLE_MESSAGES,
+    TABLE_GROUPS, /* machine/group_record.h */
     TABLES
 };
 

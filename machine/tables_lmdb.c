@@ -43,7 +43,8 @@ static const char STATE_KEY[] = "state"; /* in the main database */
 static const char *const NAMES[TABLES] = {
     [TABLE_KEYS] = "keys",           [TABLE_SESSIONS] = "sessions", [TABLE_HISTORY] = "history",
     [TABLE_COORD] = "coord",         [TABLE_LEASES] = "leases",     [TABLE_ATTACHED] = "attached",
-    [TABLE_DEADLINES] = "deadlines", [TABLE_TOPICS] = "topics",     [TABLE_MESSAGES] = "messages"};
+    [TABLE_DEADLINES] = "deadlines", [TABLE_TOPICS] = "topics",     [TABLE_MESSAGES] = "messages",
+    [TABLE_GROUPS] = "groups"};
 
 enum {
     FILE_MODE = 0600,

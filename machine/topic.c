@@ -10,7 +10,7 @@
 void topic_batch_init(struct topic_batch *batch, struct tables_tx *tx)
 {
     batch->tx = tx;
-    batch->touched = NULL;
+    batch->touched = batch->waiting = NULL;
     batch->clock_ms = batch->lag_ms = 0;
     batch->newest = batch->oldest = (struct tables_cursor){0};
     batch->loaded = batch->changed = batch->none_dead = false;

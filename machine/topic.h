@@ -12,7 +12,8 @@
 
 #include "machine/topic_record.h"
 
-/* Which topics got messages, and which ones: for those who subscribe (machine/topic_feed.h). */
+/* Which topics got messages, and which ones: for those who subscribe (machine/topic_feed.h), and
+ * for members of groups that wait (machine/group_feed.h). */
 enum { TOPIC_TOUCHED_MAX = 256 };
 struct topic_touched {
     bool too_many; /* of them: any topic may have changed */
@@ -44,8 +45,8 @@ struct topic_batch {
     size_t name_bytes;
     uint8_t name[CONCLAVE_TOPIC_BYTES_MAX];
     struct topic_record record;
-    struct topic_tail tail;        /* of the record's topic */
-    struct topic_touched *touched; /* NULL: nobody wants to know */
+    struct topic_tail tail;                  /* of the record's topic */
+    struct topic_touched *touched, *waiting; /* NULL: nobody wants to know */
 };
 
 /* When something happens now: the latest that it can be, so that nothing is ever too old early. */

@@ -23,6 +23,14 @@ void topic_answer(struct conclave_reply_sink *reply, int code, uint64_t revision
 MUST_USE int topic_publish(struct topic_batch *batch, uint64_t *revision,
                            struct topic_command *command, struct conclave_reply_sink *reply);
 
+/* Publishes a dead letter there. Its id is not compared: nothing may keep it back. */
+MUST_USE int topic_publish_letter(struct topic_batch *batch, uint64_t *revision,
+                                  const struct topic_message *message,
+                                  struct conclave_reply_sink *reply);
+
+/* Notes that the topic got messages. */
+void topic_touch(struct topic_touched *touched, struct slice name, uint64_t first, uint64_t end);
+
 /* --- topic_dedup.c: of batch->record, which compares ids ---------------------------------------
  */
 

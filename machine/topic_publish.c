@@ -62,18 +62,31 @@ static int sort_out(struct topic_batch *batch, struct publish *publish,
 
 static size_t entry_bytes(const struct topic_message *message)
 {
-    return TOPIC_ENTRY_BYTES + message->id.bytes + message->data.bytes;
+    size_t origin = message->origin.bytes ? TOPIC_ENTRY_ORIGIN_BYTES + message->origin.bytes : 0;
+    return TOPIC_ENTRY_BYTES + message->id.bytes + origin + message->data.bytes;
+}
+
+static uint8_t *origin_write(uint8_t *at, struct slice origin)
+{
+    uint16_t bytes = htole16((uint16_t)origin.bytes);
+    ASSERT(origin.bytes <= TOPIC_ORIGIN_BYTES_MAX);
+    memcpy(at, &bytes, sizeof bytes);
+    memcpy(at + sizeof bytes, origin.data, origin.bytes);
+    return at + sizeof bytes + origin.bytes;
 }
 
 static uint8_t *entry_write(uint8_t *at, const struct topic_message *message, uint64_t step)
 {
-    uint32_t head = htole32((uint32_t)message->data.bytes | (uint32_t)step << TOPIC_DATA_BITS);
+    uint32_t head = htole32((uint32_t)message->data.bytes | (uint32_t)step << TOPIC_DATA_BITS |
+                            (message->origin.bytes ? TOPIC_ENTRY_ORIGIN : 0));
     memcpy(at, &head, sizeof head);
     at[4] = (uint8_t)message->id.bytes;
     at += TOPIC_ENTRY_BYTES;
     if (message->id.bytes)
         memcpy(at, message->id.data, message->id.bytes);
     at += message->id.bytes;
+    if (message->origin.bytes)
+        at = origin_write(at, message->origin);
     if (message->data.bytes)
         memcpy(at, message->data.data, message->data.bytes);
     return at + message->data.bytes;
@@ -268,13 +281,11 @@ static int append(struct topic_batch *batch, struct publish *publish, uint64_t r
 /* --- All of it ---------------------------------------------------------------------------------
  */
 
-/* The topic at hand got messages from `first` on. */
-static void touch(struct topic_batch *batch, uint64_t first)
+void topic_touch(struct topic_touched *touched, struct slice name, uint64_t first, uint64_t end)
 {
-    struct topic_touched *touched = batch->touched;
     uint32_t i = touched->count;
-    while (i > 0 && (touched->items[i - 1].name_bytes != batch->name_bytes ||
-                     memcmp(touched->items[i - 1].name, batch->name, batch->name_bytes) != 0))
+    while (i > 0 && (touched->items[i - 1].name_bytes != name.bytes ||
+                     memcmp(touched->items[i - 1].name, name.data, name.bytes) != 0))
         i--;
     if (i == 0 && touched->count == TOPIC_TOUCHED_MAX) {
         touched->too_many = true;
@@ -283,12 +294,22 @@ static void touch(struct topic_batch *batch, uint64_t first)
     if (i == 0) {
         i = ++touched->count;
         touched->items[i - 1].from = first;
-        touched->items[i - 1].name_bytes = (uint8_t)batch->name_bytes;
-        memcpy(touched->items[i - 1].name, batch->name, batch->name_bytes);
+        touched->items[i - 1].name_bytes = (uint8_t)name.bytes;
+        memcpy(touched->items[i - 1].name, name.data, name.bytes);
     }
     if (first < touched->items[i - 1].from) /* it was made anew */
         touched->items[i - 1].from = first;
-    touched->items[i - 1].end = batch->record.end;
+    touched->items[i - 1].end = end;
+}
+
+/* The topic at hand got messages from `first` on. */
+static void touch(struct topic_batch *batch, uint64_t first)
+{
+    struct slice name = {batch->name, batch->name_bytes};
+    if (batch->touched)
+        topic_touch(batch->touched, name, first, batch->record.end);
+    if (batch->waiting)
+        topic_touch(batch->waiting, name, first, batch->record.end);
 }
 
 /* rc. What is new goes to the end of the topic, and what has to go for it is erased. */
@@ -306,9 +327,16 @@ static int take(struct topic_batch *batch, struct publish *publish, uint64_t *re
     if (!rc) /* more than what came: it catches up */
         rc = topic_trim(batch, 16 + 2 * publish->blocks, reply);
     *revision += !rc;
-    if (!rc && batch->touched)
+    if (!rc)
         touch(batch, first);
     return rc;
+}
+
+int topic_publish_letter(struct topic_batch *batch, uint64_t *revision,
+                         const struct topic_message *message, struct conclave_reply_sink *reply)
+{
+    struct publish publish = {.fresh = &publish.one, .fresh_count = 1, .one = *message};
+    return take(batch, &publish, revision, reply);
 }
 
 static void publish_answer(const struct topic_batch *batch, const struct publish *publish,

@@ -105,37 +105,6 @@ static int list_answer(const struct query *query)
 /* --- Read --------------------------------------------------------------------------------------
  */
 
-/* Where to begin. */
-static int start_of(const struct query *query, const struct topic_record *record, uint64_t first,
-                    uint64_t *ret)
-{
-    uint64_t position = query->asked->position, clock_ms = query->clock_ms;
-    *ret = first;
-    switch (query->asked->start) {
-    case CONCLAVE_FROM_SEQUENCE: /* behind the newest one is waited for */
-        *ret = position > first ? position : first;
-        return 0;
-    case CONCLAVE_FROM_FIRST:
-        return 0;
-    case CONCLAVE_FROM_LAST:
-        position += position == 0;
-        *ret = record->end - first > position ? record->end - position : first;
-        return 0;
-    case CONCLAVE_FROM_AGO:
-        position = clock_ms > position ? clock_ms - position : 0;
-        break;
-    case CONCLAVE_FROM_TIME:
-        break;
-    case CONCLAVE_FROM_NEW:
-        *ret = record->end;
-        return 0;
-    }
-    int rc = topic_time_find(query->tx, record, position, ret);
-    if (*ret < first)
-        *ret = first;
-    return rc;
-}
-
 static int read_walk(const struct query *query, struct topic_walk *walk, struct pack *items,
                      struct topic_read_answer *answer)
 {
@@ -162,7 +131,8 @@ static int read_answer(const struct query *query, const struct topic_record *rec
     struct pack items, pack;
     int rc = topic_first(query->tx, record, query->clock_ms, &answer.first);
     if (!rc)
-        rc = start_of(query, record, answer.first, &answer.next);
+        rc = topic_start(query->tx, record, query->clock_ms, query->asked->start,
+                         query->asked->position, answer.first, &answer.next);
     if (!rc)
         rc = topic_walk_begin(&walk, query->tx, record, answer.next);
     if (rc)

@@ -120,3 +120,32 @@ int topic_first(struct tables_tx *tx, const struct topic_record *record, uint64_
         return 0;
     return topic_time_find(tx, record, clock_ms - record->age_ms + 1, ret_sequence);
 }
+
+int topic_start(struct tables_tx *tx, const struct topic_record *record, uint64_t clock_ms,
+                enum conclave_from from, uint64_t position, uint64_t first, uint64_t *ret_sequence)
+{
+    *ret_sequence = first;
+    switch (from) {
+    case CONCLAVE_FROM_SEQUENCE: /* behind the newest one is waited for */
+        *ret_sequence = position > first ? position : first;
+        return 0;
+    case CONCLAVE_FROM_FIRST:
+        return 0;
+    case CONCLAVE_FROM_LAST:
+        position += position == 0;
+        *ret_sequence = record->end - first > position ? record->end - position : first;
+        return 0;
+    case CONCLAVE_FROM_AGO:
+        position = clock_ms > position ? clock_ms - position : 0;
+        break;
+    case CONCLAVE_FROM_TIME:
+        break;
+    case CONCLAVE_FROM_NEW:
+        *ret_sequence = record->end;
+        return 0;
+    }
+    int rc = topic_time_find(tx, record, position, ret_sequence);
+    if (*ret_sequence < first)
+        *ret_sequence = first;
+    return rc;
+}

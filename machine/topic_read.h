@@ -37,6 +37,12 @@ MUST_USE int topic_time_find(struct tables_tx *tx, const struct topic_record *re
 MUST_USE int topic_first(struct tables_tx *tx, const struct topic_record *record, uint64_t clock_ms,
                          uint64_t *ret_sequence);
 
+/* Where to begin by what conclave_topic.h says; `first` is that of topic_first. Behind the newest
+ * one where a sequence that did not come yet is asked for. */
+MUST_USE int topic_start(struct tables_tx *tx, const struct topic_record *record, uint64_t clock_ms,
+                         enum conclave_from from, uint64_t position, uint64_t first,
+                         uint64_t *ret_sequence);
+
 /* Sets the answer to a query whose opcode topic_is_query knows, whatever happens. */
 void topic_query_answer(struct tables *tables, uint64_t revision, uint64_t clock_ms,
                         const void *data, size_t bytes, struct conclave_reply_sink *reply);

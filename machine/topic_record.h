@@ -7,7 +7,9 @@
  *                                           began there brought: length (1), bytes
  *                 'x' topic                 empty: deleted, and its rest is still to be erased
  *     messages    topic sequence            a block: struct topic_block, then count times
- *                                           data bytes and step (4), id bytes (1), id, data
+ *                                           data bytes and step (4), id bytes (1), id, data; with
+ *                                           the top bit of the first: before data, origin bytes (2)
+ *                                           and an origin (codec/topic.h)
  *
  * `topic` is the id of a topic, the revision that created it: a name that is used again is another
  * topic. `sequence` in a key is that of the first message of the block. A block holds messages of
@@ -33,6 +35,7 @@ enum {
     TOPIC_DATA_BITS = 20,
     TOPIC_STEP_BITS = 11, /* behind them */
     TOPIC_STEP_MAX = (1 << TOPIC_STEP_BITS) - 1,
+    TOPIC_ENTRY_ORIGIN_BYTES = 2,
     TOPIC_KEY_BYTES_MAX = 1 + 8 + CONCLAVE_TOPIC_BYTES_MAX,
 
     TOPIC_TAG_NAME = 't',
@@ -65,6 +68,10 @@ struct topic_block {
 struct topic_id_record {
     uint64_t sequence, time_ms;
 };
+
+#define TOPIC_ENTRY_ORIGIN (UINT32_C(1) << 31)
+_Static_assert(TOPIC_DATA_BITS + TOPIC_STEP_BITS == 31, "the top bit is free");
+_Static_assert(CONCLAVE_VALUE_BYTES_MAX < 1 << TOPIC_DATA_BITS, "steps have the other bits");
 
 /* All of these are rows of uint64_t: swapped where the machine is not little-endian. */
 static inline void topic_numbers_write(void *stored, const void *numbers, size_t bytes)
@@ -156,7 +163,22 @@ static inline bool topic_block_is(struct slice key, uint64_t topic, uint64_t *re
     return true;
 }
 
-_Static_assert(CONCLAVE_VALUE_BYTES_MAX < 1 << TOPIC_DATA_BITS, "steps have the other bits");
+/* Of a message that has one: takes it from the front of what is behind its id. CORRUPT: it does not
+ * fit. */
+MUST_USE static inline int topic_origin_read(struct slice *rest, struct slice *ret)
+{
+    uint16_t bytes;
+    if (rest->bytes < sizeof bytes)
+        return CONCLAVE_CORRUPT;
+    memcpy(&bytes, rest->data, sizeof bytes);
+    bytes = le16toh(bytes);
+    if (rest->bytes - sizeof bytes < bytes)
+        return CONCLAVE_CORRUPT;
+    *ret = (struct slice){rest->data + sizeof bytes, bytes};
+    rest->data += sizeof bytes + bytes;
+    rest->bytes -= sizeof bytes + bytes;
+    return CONCLAVE_OK;
+}
 
 /* Reads the message at *at inside a block and moves behind it. CORRUPT: there is none. */
 MUST_USE static inline int topic_entry_read(struct slice block, size_t *at,
@@ -168,13 +190,20 @@ MUST_USE static inline int topic_entry_read(struct slice block, size_t *at,
     memcpy(&data_bytes, block.data + *at, sizeof data_bytes);
     data_bytes = le32toh(data_bytes);
     *ret_step = data_bytes >> TOPIC_DATA_BITS & TOPIC_STEP_MAX;
+    bool has_origin = data_bytes & TOPIC_ENTRY_ORIGIN;
     data_bytes &= (1u << TOPIC_DATA_BITS) - 1;
     size_t id_bytes = block.data[*at + 4], left = block.bytes - *at - TOPIC_ENTRY_BYTES;
-    if (left < id_bytes || left - id_bytes < data_bytes)
+    if (left < id_bytes)
         return CONCLAVE_CORRUPT;
     const uint8_t *id = block.data + *at + TOPIC_ENTRY_BYTES;
-    *ret = (struct topic_message){.data = {id + id_bytes, data_bytes}, .id = {id, id_bytes}};
-    *at += TOPIC_ENTRY_BYTES + id_bytes + data_bytes;
+    struct topic_message message = {.data = {id + id_bytes, left - id_bytes}, .id = {id, id_bytes}};
+    if (has_origin && topic_origin_read(&message.data, &message.origin))
+        return CONCLAVE_CORRUPT;
+    if (message.data.bytes < data_bytes)
+        return CONCLAVE_CORRUPT;
+    message.data.bytes = data_bytes;
+    *ret = message;
+    *at = (size_t)(message.data.data - block.data) + data_bytes;
     return CONCLAVE_OK;
 }
 

@@ -17,7 +17,7 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 
 PUBLIC = ["conclave.h", "conclave_base.h", "conclave_client.h", "conclave_machine.h", "conclave_node.h",
-          "conclave_kv.h", "conclave_lease.h", "conclave_lock.h", "conclave_presence.h",
+          "conclave_kv.h", "conclave_lease.h", "conclave_lock.h", "conclave_group.h", "conclave_presence.h",
           "conclave_topic.h", "conclave_txn.h", "conclave_watch.h"]
 BASE = ["base/*"] + PUBLIC
 MODEL = ["raft/message.h", "raft/entries.h", "raft/configuration.h"]
@@ -30,7 +30,7 @@ LAYERS = {
     "codec": BASE + MODEL,
     "storage": BASE + MODEL,
     # The built-in key-value machine and the client speak one encoding: codec/kv*.h, codec/topic.h.
-    "machine": BASE + ["codec/kv*.h", "codec/session.h", "codec/topic.h", "codec/coord.h", "codec/watch.h"],
+    "machine": BASE + ["codec/kv*.h", "codec/session.h", "codec/topic.h", "codec/group.h", "codec/coord.h", "codec/watch.h"],
     "transport": BASE,
     "client": BASE + ["codec/*", "transport/*"],
     "actors": BASE + ["raft/*", "codec/*", "storage/*", "machine/*", "transport/*", "client/*"],

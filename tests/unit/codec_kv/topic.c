@@ -111,7 +111,8 @@ Test(topic, answers_are_as_documented)
     EXPECT("\x93\xcd\x01\x2c\xcd\x13\x88\x9a\xc4\x01\x74\x07\x03\x08\xcc\xc8\x05\x00\x00\x00\x00");
     struct pack items;
     pack_init(&items, 0);
-    topic_item_pack(&items, &(struct topic_item){7, 300, 4000, {text("hi"), text("m1")}});
+    topic_item_pack(&items,
+                    &(struct topic_item){7, 300, 4000, {.data = text("hi"), .id = text("m1")}});
     topic_read_answer_pack(
         &pack,
         &(struct topic_read_answer){

@@ -9,6 +9,7 @@
 #include "machine/tables_lmdb.h"
 #include "machine/tables_memory.h"
 #include "rig.h"
+#include "twins_groups.h"
 
 #include "base/fatal.h"
 #include "base/prng.h"
@@ -43,8 +44,9 @@ static struct {
     struct session_input inputs[BATCH_MAX];
     struct buf *bytes[BATCH_MAX];
     size_t count;
-    uint64_t waits;    /* applies that found no room at first */
-    struct buf *state; /* of the session table, after the last batch */
+    uint64_t waits;           /* applies that found no room at first */
+    struct buf *state;        /* of the session table, after the last batch */
+    struct group_record seen; /* sums of what the groups had counted after the last batch */
 } w;
 
 static uint64_t below(uint64_t bound)
@@ -217,6 +219,10 @@ static void draw_command(struct pack *pack)
 {
     if (below(3) == 0) {
         draw_topic_command(pack);
+        return;
+    }
+    if (below(4) == 0) {
+        twins_draw_group(&w.prng, w.twins[MEMORY].tables, pack);
         return;
     }
     static uint8_t value[3000];
@@ -437,6 +443,7 @@ static void nothing_is_left_behind(struct twin *twin)
 Test(twins, are_the_same_over_kills_growth_full_disks_and_restores, .timeout = 240)
 {
     uint64_t waits = 0;
+    struct group_record seen = {0};
     for (uint64_t seed = 1; seed <= 5; seed++) {
         setup(seed);
         for (int step = 0; step < STEPS; step++) {
@@ -447,11 +454,19 @@ Test(twins, are_the_same_over_kills_growth_full_disks_and_restores, .timeout = 2
                 reopen();
             if (below(20) == 0)
                 exchange();
-            for (int i = 0; i < BOTH; i++)
+            for (int i = 0; i < BOTH; i++) {
                 nothing_is_left_behind(&w.twins[i]);
+                twins_groups_add_up(w.twins[i].tables, &w.seen);
+            }
+            seen.acked += w.seen.acked;
+            seen.dead_letters += w.seen.dead_letters;
+            seen.lost += w.seen.lost;
+            seen.redelivered += w.seen.redelivered;
         }
         waits += w.waits;
         teardown();
     }
     cr_assert_gt(waits, 50, "a full disk was waited for");
+    cr_assert(seen.acked && seen.dead_letters && seen.lost && seen.redelivered,
+              "groups came to everything that can happen to a message");
 }
