@@ -1,6 +1,7 @@
 /* Subscriptions to topics (conclave_topic.h), over client/stream.h. */
 #include "base/fatal.h"
 #include "client/stream.h"
+#include "client/topic_message.h"
 #include "codec/topic.h"
 
 #include <stdlib.h>
@@ -64,22 +65,16 @@ static int take_message(struct conclave_subscription *subscription, struct slice
                         struct conclave_subscription_event *ret)
 {
     struct topic_item item;
+    struct conclave_topic_message message;
     struct cursor cursor;
     cursor_init(&cursor, value.data, value.bytes);
     /* Each message follows the one before: else nobody could tell what was lost. */
-    if (topic_item_read(&cursor, &item) ||
+    if (topic_item_read(&cursor, &item) || topic_message_of(&item, &message) ||
         (subscription->next && item.sequence != subscription->next))
         return CONCLAVE_MALFORMED;
     subscription->next = item.sequence + 1;
-    *ret = (struct conclave_subscription_event){
-        .kind = CONCLAVE_SUBSCRIPTION_MESSAGE,
-        .message = {.sequence = item.sequence,
-                    .revision = item.revision,
-                    .time_ms = item.time_ms,
-                    .data = item.message.data.data,
-                    .bytes = item.message.data.bytes,
-                    .id = item.message.id.bytes ? item.message.id.data : NULL,
-                    .id_bytes = item.message.id.bytes}};
+    *ret = (struct conclave_subscription_event){.kind = CONCLAVE_SUBSCRIPTION_MESSAGE,
+                                                .message = message};
     return CONCLAVE_OK;
 }
 

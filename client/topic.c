@@ -1,6 +1,7 @@
 /* The topic functions of libconclave's client. */
 #include "codec/topic.h"
 #include "client/request.h"
+#include "client/topic_message.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -375,14 +376,9 @@ int conclave_topic_decode_read(const struct conclave_op *op,
                                        .end = answer.end,
                                        .next = answer.next};
     while ((more = topic_read_answer_next(&answer, &item)) == 1) {
-        const struct topic_message *read = &item.message;
-        struct conclave_topic_message handed = {.sequence = item.sequence,
-                                                .revision = item.revision,
-                                                .time_ms = item.time_ms,
-                                                .data = read->data.data,
-                                                .bytes = read->data.bytes,
-                                                .id = read->id.bytes ? read->id.data : NULL,
-                                                .id_bytes = read->id.bytes};
+        struct conclave_topic_message handed;
+        if (topic_message_of(&item, &handed))
+            return CONCLAVE_MALFORMED;
         page.count++;
         if (message(arg, &handed)) {
             page.next = item.sequence + 1;

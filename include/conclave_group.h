@@ -119,9 +119,7 @@ conclave_group_list_pending(struct conclave_client *client, const void *topic, s
 struct conclave_group_member;
 
 struct conclave_group_member_options {
-    size_t size;           /* set by conclave_group_member_options_init */
-    const char *endpoints; /* as of a client: by these it waits */
-    void *zmq_context;     /* NULL: own */
+    size_t size; /* set by conclave_group_member_options_init */
     const void *topic, *group;
     size_t topic_bytes, group_bytes;
     uint32_t ttl_ms;   /* 10000, at least 500; not heard of for so long it has lost what it held */
