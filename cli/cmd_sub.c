@@ -2,14 +2,13 @@
 #include "cli/child.h"
 #include "cli/commands.h"
 #include "cli/connect.h"
+#include "cli/message.h"
 #include "cli/output.h"
+#include "cli/sub_group.h"
 #include "cli/text.h"
 #include "conclave_topic.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -23,6 +22,10 @@ const struct args_flag cmd_sub_flags[] = {
     {"no-wait", 0, NULL, NULL, false, "end when all that is there was printed"},
     {"null", '0', NULL, NULL, false, "end messages with a zero byte instead of a newline"},
     {"exec", 0, "CMD", NULL, false, "run CMD by the shell for each message, in order"},
+    {"group", 0, "NAME", NULL, false, "share the messages with the other members of a work group"},
+    {"ack", 0, NULL, NULL, false, "a message is done when it was printed, or CMD exits with 0"},
+    {"retry", 0, "DURATION", "1s", false, "when a message that CMD failed on is handed out again"},
+    {"ttl", 0, "DURATION", "10s", false, "not heard of for so long a member loses what it holds"},
     {0}};
 
 struct sub {
@@ -40,42 +43,11 @@ struct sub {
 /* --- One message -------------------------------------------------------------------------------
  */
 
-static bool write_all(int fd, const char *data, size_t bytes)
-{
-    while (bytes > 0) {
-        ssize_t n = write(fd, data, bytes);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return false;
-        data += n;
-        bytes -= (size_t)n;
-    }
-    return true;
-}
-
 /* Runs the command with the bytes on its standard input. Returns its exit code. */
 static int execute(const struct sub *sub, const struct conclave_topic_message *message)
 {
-    static char shell[] = "/bin/sh", flag[] = "-c";
-    char sequence[48], revision[48], id[16 + CONCLAVE_MESSAGE_ID_BYTES_MAX];
-    char *command = strdup(sub->exec);
-    char *argv[] = {shell, flag, command, NULL};
-    char *extra[] = {sequence, revision, id, NULL};
-    int ends[2], status = 0;
-    snprintf(sequence, sizeof sequence, "CONCLAVE_SEQUENCE=%" PRIu64, message->sequence);
-    snprintf(revision, sizeof revision, "CONCLAVE_REVISION=%" PRIu64, message->revision);
-    snprintf(id, sizeof id, "CONCLAVE_ID=%.*s", (int)message->id_bytes,
-             message->id ? (const char *)message->id : "");
-    output_flush();
-    pid_t child = -1;
-    if (command && pipe2(ends, O_CLOEXEC) == 0) {
-        child = child_start(argv, extra, ends[0]);
-        if (child > 0) /* it need not read them */
-            (void)write_all(ends[1], message->data, message->bytes);
-        close(ends[1]);
-    }
-    free(command);
+    int status = 0;
+    pid_t child = message_run(sub->exec, message, 0);
     if (child < 0)
         return output_error(sub->json, CONCLAVE_IO, NULL, NULL, "cannot run a command: %s",
                             strerrordesc_np(errno));
@@ -86,17 +58,7 @@ static int execute(const struct sub *sub, const struct conclave_topic_message *m
 
 static int print(const struct sub *sub, const struct conclave_topic_message *message)
 {
-    if (sub->json)
-        return output_line(json_pack(
-            "{s:o, s:o, s:o, s:o, s:o, s:o*}", "topic",
-            output_bytes(sub->topic, strlen(sub->topic)), "sequence",
-            output_uint(message->sequence), "revision", output_uint(message->revision), "time_ms",
-            output_uint(message->time_ms), "data", output_bytes(message->data, message->bytes),
-            "id", message->id ? output_bytes(message->id, message->id_bytes) : NULL));
-    if (message->bytes > 0)
-        fwrite(message->data, 1, message->bytes, stdout);
-    putchar(sub->null ? '\0' : '\n');
-    return 0;
+    return message_print(&(struct message_style){sub->topic, sub->json, sub->null}, message, 0);
 }
 
 /* Messages were dropped before they were read: said, never passed over. */
@@ -207,25 +169,6 @@ static int run(struct sub *sub)
     }
 }
 
-/* --from. */
-static bool read_from(const char *text, struct sub *sub)
-{
-    static const struct {
-        const char *name;
-        enum conclave_from from;
-    } names[] = {
-        {"first", CONCLAVE_FROM_FIRST}, {"last", CONCLAVE_FROM_LAST}, {"new", CONCLAVE_FROM_NEW}};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        sub->from = names[i].from;
-        if (strcmp(text, names[i].name) == 0)
-            return true;
-    }
-    sub->from = *text == '-' ? CONCLAVE_FROM_AGO : CONCLAVE_FROM_SEQUENCE;
-    if (*text == '-')
-        return text_long_duration_parse(text + 1, &sub->position);
-    return text_uint_parse(text, INT64_MAX, &sub->position) && sub->position > 0;
-}
-
 int cmd_sub_run(const struct args *args)
 {
     struct sub sub = {.args = args,
@@ -234,9 +177,14 @@ int cmd_sub_run(const struct args *args)
                       .json = args_on(args, "json"),
                       .null = args_on(args, "null"),
                       .wait = !args_on(args, "no-wait")};
+    if (args_value(args, "group"))
+        return sub_group_run(args);
+    if (args_on(args, "ack"))
+        return output_error(sub.json, CONCLAVE_INVALID, NULL, "name one with --group",
+                            "--ack is for members of a group");
     const char *from = args_value(args, "from"), *count = args_value(args, "count");
     int exit_code = 0;
-    if (!read_from(from, &sub))
+    if (!message_from_parse(from, &sub.from, &sub.position))
         exit_code =
             output_error(sub.json, CONCLAVE_INVALID, NULL, "first, last, new, a sequence or -1h",
                          "--from: '%.40s' is no place in a topic", from);

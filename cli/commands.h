@@ -42,6 +42,10 @@ int cmd_txn_run(const struct args *args);
 extern const struct args_flag cmd_topic_flags[];
 int cmd_topic_run(const struct args *args);
 
+/* cmd_group.c */
+extern const struct args_flag cmd_group_flags[];
+int cmd_group_run(const struct args *args);
+
 /* cmd_pub.c */
 extern const struct args_flag cmd_pub_flags[];
 int cmd_pub_run(const struct args *args);

@@ -145,6 +145,19 @@ static const struct args_command commands[] = {
      "  ls             every topic\n"
      "  info NAME      one of them; a missing one exits with 1",
      "  conclave topic create jobs --retain 1GiB,7d,1000000 --dedup 2m", false, cmd_topic_run},
+    {"group", "create|delete|info|ls|pending TOPIC [NAME]", 2, 3, cmd_group_flags,
+     "Make and show work groups: members that share a topic",
+     "  create TOPIC NAME    one that has the same settings is fine, and stays where it is\n"
+     "  delete TOPIC NAME    asks on a terminal, else --yes is needed; the messages stay\n"
+     "  info TOPIC NAME      one of them; a missing one exits with 1\n"
+     "  ls TOPIC             all of a topic: how many messages wait for it, are held by members, "
+     "come\n"
+     "                       again, are done, were moved to --dead, and were dropped before that\n"
+     "  pending TOPIC NAME   what is held: sequence, deliveries, time left, member\n"
+     "'conclave sub TOPIC --group NAME --ack' is a member.",
+     "  conclave group create jobs workers --from first --ack-time 1m\n"
+     "  conclave group create jobs workers --deliveries 5 --dead jobs.dead",
+     false, cmd_group_run},
     {"pub", "TOPIC DATA|-|@FILE", 2, 2, cmd_pub_flags, "Publish a message",
      "Prints its sequence once a majority has it on disk. With an --id that was published before\n"
      "it prints that one's and publishes nothing. With --lines every line is a message, in order,\n"
@@ -155,9 +168,18 @@ static const struct args_command commands[] = {
      "Each message's bytes and a newline, or a zero byte with --null. --exec runs a command for\n"
      "each, with the bytes on its standard input and CONCLAVE_SEQUENCE, _REVISION and _ID in its\n"
      "environment; one that fails ends it with its exit code. Messages that were dropped before\n"
-     "they were read are reported.",
-     "  conclave sub jobs --from first -n 10\n  conclave sub jobs --from -1h --exec 'wc -c'", false,
-     cmd_sub_run},
+     "they were read are reported.\n"
+     "With --group each message goes to one member of a work group ('conclave group'). With --ack "
+     "it\n"
+     "is done when it was printed, or CMD exited with 0; else, and when the member is not heard "
+     "of,\n"
+     "it is handed out again: CMD has CONCLAVE_DELIVERIES. Without --ack it is done when it is\n"
+     "handed out. A signal gives back what is not done. The exit code is that of the last CMD "
+     "that\n"
+     "failed.",
+     "  conclave sub jobs --from first -n 10\n  conclave sub jobs --from -1h --exec 'wc -c'\n"
+     "  conclave sub jobs --group workers --ack --exec ./work",
+     false, cmd_sub_run},
     {"watch", "KEY", 1, 1, cmd_watch_flags, "Tell what happens to keys, as it happens",
      "A line of JSON for each event, in order and none left out, whichever node dies:\n"
      "  put, delete, expire   with key, value and revision; those of one command have one "

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import unittest
@@ -144,6 +145,87 @@ class Commands(SharedClusterTest):
         self.assertEqual(done.returncode, 1)
         self.assertEqual(self.run_ok("get", "both/k").rstrip(), b"v")
         self.assertEqual(self.cluster.run("txn", "--then", "pub both").returncode, 2)
+
+    def member(self, topic, *arguments):
+        """A member of the group "g" as a process of its own."""
+        process = subprocess.Popen(
+            [PROGRAM, "sub", topic, "--group", "g", "--ack", *arguments, "-e",
+             self.cluster.endpoints],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.cluster.processes.append(process)
+        return process
+
+    def make_group(self, topic, count, *arguments):
+        self.run_ok("topic", "create", topic)
+        self.run_ok("pub", topic, "-", "--lines",
+                    data=b"".join(b"%d\n" % i for i in range(1, count + 1)))
+        self.run_ok("group", "create", topic, "g", "--from", "first", *arguments)
+
+    def group_info(self, topic):
+        info, = self.lines("group", "info", topic, "g")
+        self.assertEqual(info["next"] - info["start"],
+                         sum(info[place] for place in ("acked", "dead_letters", "lost", "held",
+                                                       "delayed", "ready")))
+        return info
+
+    def test_a_group_hands_each_message_to_one_member(self):
+        self.make_group("shared", 600)
+        members = [self.member("shared", "-n", "250", "--json") for _ in range(2)]
+        told = [json.loads(line) for member in members
+                for line in member.communicate(timeout=60 * cluster.PATIENCE)[0].splitlines()]
+        self.assertEqual(len({line["sequence"] for line in told}), 500)
+        waiting = self.member("shared", "-n", "101")
+        for i in range(1, 101):
+            self.assertTrue(waiting.stdout.readline(), "what the others gave back, and the rest")
+        self.run_ok("pub", "shared", "comes")
+        self.assertEqual(waiting.communicate(timeout=60 * cluster.PATIENCE)[0], b"comes\n")
+        wait_until(lambda: self.group_info("shared")["members"] == 0, "all of them have left")
+        info = self.group_info("shared")
+        self.assertEqual((info["acked"], info["waiting"], info["held"]), (601, 0, 0))
+        self.assertEqual(self.lines("group", "ls", "shared"), [info])
+
+    def test_a_group_moves_what_a_command_failed_on_too_often(self):
+        self.run_ok("topic", "create", "hard.dead")
+        self.make_group("hard", 3, "--deliveries", "2", "--dead", "hard.dead")
+        member = self.member("hard", "-n", "4", "--retry", "0s", "--exec",
+                             "echo $CONCLAVE_SEQUENCE $CONCLAVE_DELIVERIES $(cat); "
+                             "[ $CONCLAVE_SEQUENCE != 2 ] || exit 9")
+        out = member.communicate(timeout=60 * cluster.PATIENCE)[0]
+        self.assertEqual(out, b"1 1 1\n2 1 2\n2 2 2\n3 1 3\n")
+        self.assertEqual(member.returncode, 9, "that of the last one that failed")
+        dead = json.loads(self.run_ok("sub", "hard.dead", "--from", "first", "-n", "1", "--json"))
+        self.assertEqual((dead["data"], dead["origin"]),
+                         ("2", {"topic": "hard", "group": "g", "sequence": 2, "deliveries": 2}))
+        info = self.group_info("hard")
+        self.assertEqual((info["acked"], info["dead_letters"]), (2, 1))
+        for wrong in (["group", "create", "hard", "x", "--deliveries", "2"],
+                      ["group", "create", "hard", "g"], ["group", "info", "hard"],
+                      ["group", "delete", "hard", "g"], ["sub", "hard", "--ack"],
+                      ["sub", "hard", "--group", "g", "--from", "first"]):
+            self.assertEqual(self.cluster.run(*wrong).returncode, 2, wrong)
+        self.run_ok("group", "delete", "hard", "g", "--yes")
+        for missing in (["group", "info", "hard", "g"], ["group", "ls", "none"],
+                        ["sub", "hard", "--group", "g", "--ack"]):
+            self.assertEqual(self.cluster.run(*missing).returncode, 1, missing)
+
+    def test_a_group_gets_back_what_a_member_held_that_died_or_was_told_to_stop(self):
+        self.make_group("back", 2, "--ack-time", "1h")
+        killed = self.member("back", "--ttl", "500ms", "--exec", "echo got; exec sleep 600")
+        self.assertEqual(killed.stdout.readline(), b"got\n")
+        stopped = self.member("back", "--exec", "echo got; exec sleep 600")
+        self.assertEqual(stopped.stdout.readline(), b"got\n")
+        pending = self.lines("group", "pending", "back", "g")
+        self.assertEqual([line["sequence"] for line in pending], [1, 2])
+        self.assertEqual(len({line["lease"] for line in pending}), 2)
+        killed.kill()
+        stopped.send_signal(signal.SIGINT)
+        self.assertEqual(stopped.wait(60 * cluster.PATIENCE), 130, "the command's end, by a signal")
+        heir = self.member("back", "-n", "2", "--json")
+        told = [json.loads(line)
+                for line in heir.communicate(timeout=60 * cluster.PATIENCE)[0].splitlines()]
+        self.assertEqual(sorted((line["sequence"], line["deliveries"]) for line in told),
+                         [(1, 2), (2, 2)])
+        wait_until(lambda: self.group_info("back")["members"] == 0, "no member is left")
 
     def test_a_client_of_another_language(self):
         with wire.Connection(self.cluster.wait_leader().client) as connection:
