@@ -310,7 +310,7 @@ def figure_memory(lab):
         leader = running.leader()
         rows = [memory_row("at rest", running, leader)]
         lab.bench("put", "--target", running.endpoints, "--ops", keys, "--keys", keys, "--clients", 256)
-        running.wait_caught_up()
+        running.wait_caught_up(timeout=300)
         rows.append(memory_row(f"{keys} keys of 128 bytes", running, leader))
         down = running.others(leader)[0]
         down.kill()
@@ -321,7 +321,7 @@ def figure_memory(lab):
         rows[-1]["puts"] = result["acked"]
         began = time.monotonic()
         down.start()
-        running.wait_caught_up()
+        running.wait_caught_up(timeout=300)
         rows.append(memory_row("the follower back", running, leader))
         rows[-1]["caught_up_s"] = round(time.monotonic() - began, 2)
     return {"rows": rows, "environment": environment, "charts": [],
