@@ -1,7 +1,7 @@
 /* The client's key-value functions against the machine, behind a client that calls it at once. */
+#include "client_stub.h"
 #include "conclave_kv.h"
 #include "conclave_topic.h"
-#include "rig.h"
 
 #include "codec/topic.h"
 
@@ -9,16 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-struct conclave_client {
-    struct rig *rig;
-    unsigned calls;
-    unsigned live;       /* replies held */
-    unsigned fail_after; /* this many calls the client fails; 0: never */
-    int code;            /* with this code */
-    uint32_t timeout_ms; /* of the last operation */
-};
-
-static struct conclave_client *the_client; /* for conclave_op_release, which does not name one */
+struct conclave_client *the_client;
 
 int conclave_client_call(struct conclave_client *client, struct conclave_op *op)
 {
@@ -57,17 +48,6 @@ void conclave_op_release(struct conclave_op *op)
     op->reply_owner = NULL;
     op->reply = NULL;
     op->reply_bytes = 0;
-}
-
-static struct conclave_client client_setup(void)
-{
-    return (struct conclave_client){.rig = rig_create()};
-}
-
-static void client_teardown(struct conclave_client *client)
-{
-    cr_assert_eq(client->live, 0, "every reply is released");
-    rig_destroy(client->rig);
 }
 
 Test(client, puts_gets_and_deletes)
