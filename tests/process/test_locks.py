@@ -107,6 +107,16 @@ class Locks(SharedClusterTest):
         self.assertEqual(holder.wait(60 * cluster.PATIENCE), 125)
         self.assertIn(b"was lost", holder.stderr.read())
 
+    def test_a_holder_whose_entry_is_taken_away_is_told_at_once(self):
+        holder, _ = self.hold("taken", "--ttl", "600s", "--grace", "1s")
+        waiting = self.start("lock", "taken", "--timeout", "600s", "--", *FOREVER)
+        self.wait_queued("taken", 2)
+        done = self.run_program("lease", "revoke", str(self.entries("taken")[0]["lease"]))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(holder.wait(60 * cluster.PATIENCE), 125, "long before its time is over")
+        self.assertGreater(int(waiting.stdout.readline()), 0)
+        self.end(waiting)
+
     def test_elections(self):
         leader = self.start("elect", "boss", "one")
         token = int(leader.stdout.readline())
