@@ -172,6 +172,51 @@ Test(history, may_be_nothing_at_all)
     rig_destroy(rig);
 }
 
+enum { IN_ONE_APPLY = 12 };
+
+/* Puts so many values in one apply. */
+static void put_at_once(struct rig *rig, uint32_t count)
+{
+    struct conclave_command commands[IN_ONE_APPLY];
+    struct pack packs[IN_ONE_APPLY];
+    for (uint32_t i = 0; i < count; i++) {
+        char value[16];
+        (void)snprintf(value, sizeof value, "%u", i);
+        pack_init(&packs[i], 0);
+        kv_command_pack(&packs[i], &(struct kv_command){
+                                       .opcode = KV_PUT, .key = text("a"), .value = text(value)});
+        commands[i] =
+            (struct conclave_command){++rig->index, 1, packs[i].buf->data, packs[i].bytes};
+    }
+    cr_assert_eq(rig->ops->apply(rig->kv, commands, count, rig->index, NULL), CONCLAVE_OK);
+    for (uint32_t i = 0; i < count; i++)
+        pack_deinit(&packs[i]);
+}
+
+/* Where an apply ends, nobody sees: neither how much is kept, nor what was. */
+Test(history, is_the_same_however_commands_are_applied)
+{
+    struct rig *rigs[] = {rig_create(), rig_create()};
+    for (int i = 0; i < 2; i++)
+        set(rigs[i], KV_SETTING_CHANGES, 2);
+    put_at_once(rigs[0], IN_ONE_APPLY);
+    for (uint32_t i = 0; i < IN_ONE_APPLY; i++) {
+        char value[16];
+        (void)snprintf(value, sizeof value, "%u", i);
+        rig_put(rigs[1], "a", value);
+    }
+    struct kv_usage one = usage(rigs[0]), other = usage(rigs[1]);
+    cr_assert_eq(one.history_changes, other.history_changes);
+    cr_assert_eq(one.history_bytes, other.history_bytes);
+    cr_assert_eq(one.compacted, other.compacted);
+    for (int i = 0; i < 2; i++) {
+        expect_at(rigs[i], "a", IN_ONE_APPLY - 2, "9");
+        expect_at(rigs[i], "a", IN_ONE_APPLY - 1, "10");
+        expect_at(rigs[i], "a", IN_ONE_APPLY, "11");
+        rig_destroy(rigs[i]);
+    }
+}
+
 Test(history, keeps_no_more_bytes_than_it_is_told)
 {
     struct rig *rig = rig_create();
