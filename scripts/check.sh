@@ -28,8 +28,10 @@ lint)
 asan)
     group=test
     build=build-asan
-    # gcc's flow warnings misfire on instrumented code; the plain build has them as errors.
+    # gcc's flow warnings misfire on instrumented code; the plain build has them as errors. Little
+    # optimised and with line numbers alone it compiles in half the time and runs nearly as fast.
     options="$options -Db_sanitize=address,undefined -Db_lundef=false -Dwerror=false"
+    options="$options -Doptimization=1 -Dc_args=-g1"
     suites='--suite unit --suite sim --suite quick'
     ;;
 tsan)
