@@ -183,6 +183,13 @@ struct broadcast_list {
 
 struct session_snapshot;
 
+enum space_of {
+    SPACE_LOG,     /* the log's disk nears its end */
+    SPACE_STORE,   /* what the state machine keeps does: what is left is for deletes */
+    SPACE_MACHINE, /* it cannot go on */
+    SPACES
+};
+
 struct envelope {
     enum envelope_type type;
     union {
@@ -197,8 +204,8 @@ struct envelope {
         struct raft_messages received;
         raft_node_id peer_down;
         struct {
-            bool full;    /* or has room again */
-            bool machine; /* the state machine cannot go on; else the log's disk nears its end */
+            bool full; /* or has room again */
+            enum space_of of;
         } space;
         struct {
             raft_node_id peer;
@@ -226,6 +233,7 @@ struct envelope {
         struct {
             uint64_t index;
             uint64_t revision; /* for status */
+            bool quota;        /* likewise: it is used up */
         } applied;
         struct {
             struct session_snapshot *snapshot; /* the state machine's, until SNAPSHOT_DONE */

@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { ROOM_MS = 50 /* how often it is asked for its room at most */ };
+
 /* Taken from the inbox while something else was waited for; come first. */
 struct stash {
     struct envelope **items;
@@ -33,7 +35,12 @@ struct machine {
 
     struct stash stash;
 
-    uint64_t due_ms; /* as the network knows it */
+    uint64_t due_ms;       /* as the network knows it */
+    uint64_t due_clock_ms; /* cluster time as of when it was told */
+    struct {
+        bool lacking, asked; /* there was little the last time; something was applied since */
+        uint64_t next_us;    /* when to look again at the earliest */
+    } room;
     struct machine_queries queries;
     struct machine_streams streams;
     struct machine_broadcast broadcast;
@@ -87,7 +94,8 @@ static int machine_open(struct actor *actor, struct conclave_error *error)
     return CONCLAVE_OK;
 }
 
-/* When cluster time has to be in the log the next time, for who leads. */
+/* When cluster time has to be in the log the next time, for who leads. What is due and did not end
+ * with the time that passed last, since that was enough for one apply, is told each time. */
 static int tell_due(struct actor *actor, struct conclave_error *error)
 {
     struct machine *machine = actor->state;
@@ -96,12 +104,53 @@ static int tell_due(struct actor *actor, struct conclave_error *error)
     if (code)
         return error_set(error, code, "the state machine's deadlines cannot be read: %s",
                          conclave_code_text(code));
-    if (due_ms == machine->due_ms)
+    uint64_t clock_ms = session_table_clock_ms(session_layer_table(machine->sessions));
+    if (due_ms == machine->due_ms && (due_ms > 0 || clock_ms == machine->due_clock_ms))
         return CONCLAVE_OK;
     machine->due_ms = due_ms;
+    machine->due_clock_ms = clock_ms;
     struct envelope *due = envelope_create(ENVELOPE_DUE);
     due->due_ms = due_ms;
     actor_send(actor, ACTOR_NETWORK, &due);
+    return CONCLAVE_OK;
+}
+
+static void tell_lacking(struct actor *actor, bool lacking)
+{
+    struct machine *machine = actor->state;
+    static const enum actor_id told[] = {ACTOR_RAFT, ACTOR_NETWORK};
+    if (lacking == machine->room.lacking)
+        return;
+    machine->room.lacking = lacking;
+    log_event(&actor->node->logger, lacking ? CONCLAVE_LOG_ERROR : CONCLAVE_LOG_INFO,
+              actor->ops->name, lacking ? "little_room" : "enough_room", "reason=\"%s\"",
+              lacking ? "the state machine's disk is nearly full: nothing but reads and deletes is "
+                        "taken; delete something, or free some space"
+                      : "everything is taken again");
+    for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
+        struct envelope *space = envelope_create(ENVELOPE_SPACE);
+        space->space.full = lacking;
+        space->space.of = SPACE_STORE;
+        actor_send(actor, told[i], &space);
+    }
+}
+
+/* While something is applied, and as long as there is little, looks now and then whether the
+ * machine has room left for those who delete. */
+static int check_room(struct actor *actor, struct conclave_error *error)
+{
+    struct machine *machine = actor->state;
+    uint64_t now_us = clock_now_us();
+    if (!(machine->room.asked || machine->room.lacking) || now_us < machine->room.next_us ||
+        machine_apply_waits(&machine->apply))
+        return CONCLAVE_OK;
+    int code = session_layer_reserve(machine->sessions, machine->room.lacking);
+    if (code && code != CONCLAVE_NO_SPACE)
+        return error_set(error, code, "the state machine's room cannot be read: %s",
+                         conclave_code_text(code));
+    machine->room.asked = false;
+    machine->room.next_us = now_us + (uint64_t)ROOM_MS * 1000;
+    tell_lacking(actor, code == CONCLAVE_NO_SPACE);
     return CONCLAVE_OK;
 }
 
@@ -197,6 +246,7 @@ static void tell_applied(struct actor *actor)
     struct envelope *applied = envelope_create(ENVELOPE_APPLIED);
     applied->applied.index = machine->apply.applied;
     applied->applied.revision = revision(actor);
+    applied->applied.quota = session_layer_quota(machine->sessions);
     actor_send(actor, ACTOR_RAFT, &applied);
 }
 
@@ -208,6 +258,7 @@ static int apply_backlog(struct actor *actor, struct conclave_error *error)
         machine_apply_run(actor, &machine->apply, &machine->snapshot, &machine->replies, error);
     if (code || machine->apply.applied == before)
         return code;
+    machine->room.asked = true;
     trace_reached(&actor->node->trace, machine->apply.applied, TRACE_APPLIED);
     machine_streams_applied(&machine->streams);
     tell_applied(actor);
@@ -338,9 +389,14 @@ static long sooner(long first, long second)
     return first < 0 || (second >= 0 && second < first) ? second : first;
 }
 
+static long room_wait_ms(const struct machine *machine)
+{
+    return machine->room.asked || machine->room.lacking ? ROOM_MS : -1;
+}
+
 static long wait_ms(const struct machine *machine)
 {
-    return sooner(machine_apply_wait_ms(&machine->apply),
+    return sooner(sooner(machine_apply_wait_ms(&machine->apply), room_wait_ms(machine)),
                   sooner(machine_queries_wait_ms(&machine->queries),
                          machine_streams_wait_ms(&machine->streams)));
 }
@@ -364,6 +420,8 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
             code = install(actor, error);
         if (!code && !ended)
             code = tell_due(actor, error);
+        if (!code && !ended)
+            code = check_room(actor, error);
         if (code || ended)
             end_snapshot(actor);
         if (code || ended == ENVELOPE_QUIT)

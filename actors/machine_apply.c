@@ -153,7 +153,7 @@ static void tell_room(struct actor *actor, struct machine_apply *apply, bool wai
     for (size_t i = 0; i < sizeof told / sizeof *told; i++) {
         struct envelope *space = envelope_create(ENVELOPE_SPACE);
         space->space.full = waits;
-        space->space.machine = true;
+        space->space.of = SPACE_MACHINE;
         actor_send(actor, told[i], &space);
     }
 }

@@ -116,12 +116,10 @@ static int drain(struct actor *actor, uint64_t now_us)
             break;
         case ENVELOPE_DUE:
             network->clients.due_ms = envelope->due_ms;
+            network->clients.overdue = envelope->due_ms == 0;
             break;
         case ENVELOPE_SPACE:
-            if (envelope->space.machine)
-                network->clients.machine_full = envelope->space.full;
-            else
-                network->clients.disk_full = envelope->space.full;
+            network->clients.full[envelope->space.of] = envelope->space.full;
             break;
         case ENVELOPE_DRAIN:
             drain_clients(actor);

@@ -47,9 +47,10 @@ struct kept_frame {
 struct client_side {
     struct clients *ports[CLIENT_PORTS]; /* NULL: not listening there */
     struct pending *pending;
-    bool draining;     /* new work is refused: the node is stopping */
-    bool disk_full;    /* a leader refuses commands, but for those that give space back */
-    bool machine_full; /* it refuses all of them: they would wait behind what has no room */
+    bool draining; /* new work is refused: the node is stopping */
+    /* A leader refuses commands, but for those that give space back; where the state machine
+     * cannot go on all of them: they would wait behind what has no room. */
+    bool full[SPACES];
     bool leads;
     const struct conclave_machine_ops *machine;
 
@@ -85,6 +86,7 @@ struct client_side {
 
     uint64_t clock_us; /* leader: up to when cluster time is in the log (SESSION_CLOCK) */
     uint64_t due_ms; /* of cluster time, until something ends in the machine; UINT64_MAX: nothing */
+    bool overdue;    /* more of it is due than could end: as soon as time passes again */
 };
 
 /* Stages a reply for the end of the wake-up. Takes over the body. */

@@ -64,14 +64,15 @@ static void take_work(struct client_side *side, client_handle client, const stru
         return;
     }
     bool changes = op->type == CLIENT_OP_PROPOSE || in_session;
-    if (changes && side->disk_full && side->leads && !gives_space_back(side, op)) {
+    bool full = side->full[SPACE_LOG] || side->full[SPACE_STORE];
+    if (changes && full && side->leads && !gives_space_back(side, op)) {
         network_answer(
             side, client, op->id, CONCLAVE_NO_SPACE,
             "this node's disk is nearly full: it takes nothing but reads and deletes until there "
             "is room; not applied");
         return;
     }
-    if (changes && side->machine_full && side->leads) {
+    if (changes && side->full[SPACE_MACHINE] && side->leads) {
         network_answer(side, client, op->id, CONCLAVE_NO_SPACE,
                        "the disk of this node's state machine is full: it takes nothing but reads "
                        "until there is room; not applied");

@@ -94,6 +94,11 @@ static void add_read(struct actor *actor, struct query_list *queries)
     actor_send(actor, ACTOR_MACHINE, &query);
 }
 
+static bool is_full(const struct raft_actor *self)
+{
+    return self->full[SPACE_LOG] || self->full[SPACE_STORE] || self->full[SPACE_MACHINE];
+}
+
 /* Answered without the state machine, which may be busy for long. */
 static void fill_status(struct actor *actor, struct envelope **envelope)
 {
@@ -130,6 +135,8 @@ static void fill_status(struct actor *actor, struct envelope **envelope)
     client_status_members(status, configuration);
     status->applied = raft_applied(self->raft);
     status->revision = self->revision;
+    status->quota_full = self->quota;
+    status->disk_full = is_full(self);
     actor_send(actor, ACTOR_NETWORK, envelope);
 }
 
@@ -168,7 +175,7 @@ static void add_start(struct actor *actor, struct raft_start *start)
     *start = (struct raft_start){0};
     event->start.members = actor->node->recovered.boot; /* read-only by now */
     self->started = true;
-    if (self->disk_full || self->machine_full)
+    if (is_full(self))
         add_event(self, RAFT_EVENT_DISK_FULL)->disk_full = true;
 }
 
@@ -203,10 +210,9 @@ static void take(struct actor *actor, struct envelope **envelope)
         self->handover = HANDOVER_WANTED;
         break;
     case ENVELOPE_SPACE:
-        *(e->space.machine ? &self->machine_full : &self->disk_full) = e->space.full;
+        self->full[e->space.of] = e->space.full;
         if (self->started)
-            add_event(self, RAFT_EVENT_DISK_FULL)->disk_full =
-                self->disk_full || self->machine_full;
+            add_event(self, RAFT_EVENT_DISK_FULL)->disk_full = is_full(self);
         break;
     case ENVELOPE_PEER_SEEN: {
         struct raft_event *event = add_event(self, RAFT_EVENT_PEER_SEEN);
@@ -227,6 +233,7 @@ static void take(struct actor *actor, struct envelope **envelope)
     case ENVELOPE_APPLIED:
         add_event(self, RAFT_EVENT_APPLIED)->applied = e->applied.index;
         self->revision = e->applied.revision;
+        self->quota = e->applied.quota;
         break;
     case ENVELOPE_SNAPSHOT_TAKEN:
         add_event(self, RAFT_EVENT_SNAPSHOT_TAKEN)->snapshot_taken = e->snapshot_id;

@@ -51,9 +51,9 @@ struct raft_actor {
     bool leads;
     bool serving_told;
     bool started;      /* START was taken: events may follow */
-    bool disk_full;    /* as the segment helper last said */
-    bool machine_full; /* as the state machine did */
-    uint64_t revision; /* as the state machine last said, for status */
+    bool full[SPACES]; /* as the segment helper and the state machine last said */
+    uint64_t revision; /* as the state machine last said, for status, */
+    bool quota;        /* and whether the quota is used up */
 };
 
 /* Carries out everything in actor->output and clears it. */

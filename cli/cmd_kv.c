@@ -38,8 +38,14 @@ const struct args_flag cmd_del_flags[] = {
 static int number_flag(const struct args *args, const char *name, const char *what, uint64_t *ret)
 {
     const char *text = args_value(args, name);
-    if (!text || text_uint_parse(text, INT64_MAX, ret))
+    uint64_t number = 0;
+    if (!text)
         return 0;
+    bool zero = strcmp(name, "if-rev") == 0; /* stands for a key that is not there */
+    if (text_uint_parse(text, INT64_MAX, &number) && (number > 0 || zero)) {
+        *ret = number;
+        return 0;
+    }
     return output_error(args_on(args, "json"), CONCLAVE_INVALID, NULL, NULL,
                         "--%s: '%.40s' is not a %s", name, text, what);
 }
@@ -64,9 +70,11 @@ static int put_options(const struct args *args, struct conclave_kv_put_options *
     if (exit_code == 0 && ttl && !text_long_duration_parse(ttl, &options->ttl_ms))
         exit_code = output_error(json, CONCLAVE_INVALID, NULL, "write a number with its unit: 30s",
                                  "--ttl: '%.40s' is not a duration", ttl);
-    if (exit_code == 0 && ttl && options->ttl_ms == 0)
-        exit_code =
-            output_error(json, CONCLAVE_INVALID, NULL, NULL, "--ttl: a key needs some time");
+    if (exit_code == 0 && ttl)
+        exit_code = text_ttl_fault(options->ttl_ms)
+                        ? output_error(json, CONCLAVE_INVALID, NULL, NULL, "--ttl: %s",
+                                       text_ttl_fault(options->ttl_ms))
+                        : 0;
     if (exit_code == 0 && ttl && args_value(args, "lease"))
         exit_code = output_error(json, CONCLAVE_INVALID, NULL, "leave one of them out",
                                  "--ttl and --lease are two ways for a key to end");
@@ -191,7 +199,7 @@ int cmd_get_run(const struct args *args)
         } else if (code == CONCLAVE_NOT_FOUND) {
             exit_code = missing(args, key);
         } else {
-            exit_code = connect_error(args, client, code);
+            exit_code = connect_past_error(args, client, code, revision);
         }
     }
     conclave_client_destroy(client);
@@ -262,9 +270,14 @@ static int confirm(const struct args *args, const char *prefix)
         return 0;
     if (!isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
         return output_error(json, CONCLAVE_INVALID, NULL, "add --yes",
-                            "deleting every key that begins with '%s' needs a confirmation",
+                            *prefix
+                                ? "deleting every key that begins with '%s' needs a confirmation"
+                                : "deleting every key%s needs a confirmation",
                             prefix);
-    fprintf(stderr, "Delete every key that begins with '%s'? [y/N] ", prefix);
+    if (*prefix)
+        fprintf(stderr, "Delete every key that begins with '%s'? [y/N] ", prefix);
+    else
+        fprintf(stderr, "Delete every key? [y/N] ");
     char answer[16] = "";
     if (fgets(answer, sizeof answer, stdin) && (answer[0] == 'y' || answer[0] == 'Y'))
         return 0;
@@ -282,6 +295,9 @@ int cmd_del_run(const struct args *args)
                             "conclave del KEY, or conclave del --prefix P --yes",
                             "'del' needs a key or a prefix%s", key ? ", not both" : "");
     int exit_code = revision_flag(args, &wanted);
+    if (exit_code == 0 && wanted == CONCLAVE_KV_ABSENT)
+        exit_code = output_error(json, CONCLAVE_INVALID, NULL, NULL,
+                                 "--if-rev: 0 is a key that does not exist: nothing to delete");
     if (exit_code == 0 && key)
         exit_code = value_check_name(json, "key", key, CONCLAVE_KEY_BYTES_MAX);
     if (exit_code == 0 && prefix && wanted != CONCLAVE_KV_ANY)

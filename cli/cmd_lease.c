@@ -116,6 +116,10 @@ static int read_number(const struct args *args, const char *text, bool duration,
 {
     bool read = text && (duration ? text_long_duration_parse(text, ret)
                                   : text_uint_parse(text, INT64_MAX, ret));
+    const char *fault = read && duration ? text_ttl_fault(*ret) : NULL;
+    if (fault)
+        return output_error(args_on(args, "json"), CONCLAVE_INVALID, NULL, NULL, "lease grant: %s",
+                            fault);
     if (read && *ret > 0)
         return 0;
     return output_error(args_on(args, "json"), CONCLAVE_INVALID, NULL,

@@ -69,7 +69,7 @@ static int read_options(const struct args *args, struct conclave_kv_list_options
         return output_error(json, CONCLAVE_INVALID, NULL, NULL,
                             "--limit: '%.40s' is not a number of keys", limit);
     const char *rev = args_value(args, "rev");
-    if (rev && !text_uint_parse(rev, INT64_MAX, &options->revision))
+    if (rev && (!text_uint_parse(rev, INT64_MAX, &options->revision) || options->revision == 0))
         return output_error(json, CONCLAVE_INVALID, NULL, NULL, "--rev: '%.40s' is not a revision",
                             rev);
     int exit_code = bound(json, "the prefix", args->operand_count > 0 ? args->operands[0] : NULL,
@@ -93,7 +93,8 @@ int cmd_ls_run(const struct args *args)
         exit_code = connect_open(args, NULL, &client);
     if (exit_code == 0) {
         int code = conclave_kv_list(client, &options, print_item, &listing, NULL);
-        exit_code = code == CONCLAVE_OK ? listing.exit_code : connect_error(args, client, code);
+        exit_code = code == CONCLAVE_OK ? listing.exit_code
+                                        : connect_past_error(args, client, code, options.revision);
     }
     conclave_client_destroy(client);
     return exit_code;

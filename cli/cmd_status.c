@@ -27,14 +27,42 @@ static json_t *text_or_null(const char *text)
 static json_t *node_json(const struct conclave_node_status *node)
 {
     return json_pack(
-        "{s:s, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o}", "name",
+        "{s:s, s:o, s:s, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:o, s:o, s:b}", "name",
         node->name, "id", output_uint(node->id), "role", *node->role ? node->role : "unknown",
         "voter", node->voter, "term", output_uint(node->term), "commit", output_uint(node->commit),
         "applied", output_uint(node->applied), "pid",
         node->pid > 0 ? json_integer(node->pid) : json_null(), "client", text_or_null(node->client),
         "peer", text_or_null(node->peer), "repair", text_or_null(node->repair), "healthy",
         node->healthy, "audited", output_uint(node->audited), "deviating",
-        text_or_null(node->deviating), "feed", text_or_null(node->feed));
+        text_or_null(node->deviating), "feed", text_or_null(node->feed), "disk_full",
+        node->disk_full);
+}
+
+/* What somebody should do something about, though everything serves. */
+static json_t *alarms_json(const struct conclave_status *status)
+{
+    json_t *alarms = json_array();
+    if (status->quota_full)
+        json_array_append_new(alarms, json_pack("{s:s}", "alarm", "quota"));
+    for (size_t i = 0; i < status->node_count; i++)
+        if (status->nodes[i].disk_full)
+            json_array_append_new(
+                alarms, json_pack("{s:s, s:s}", "alarm", "disk", "node", status->nodes[i].name));
+    return alarms;
+}
+
+static void print_alarms(const struct conclave_status *status, const char *before)
+{
+    if (status->quota_full)
+        printf("%sthe quota is used up: what needs more room is refused; delete something, or "
+               "raise it "
+               "('conclave store')\n",
+               before);
+    for (size_t i = 0; i < status->node_count; i++)
+        if (status->nodes[i].disk_full)
+            printf(
+                "%sthe disk of %s is nearly full: as the leader it takes reads and deletes only\n",
+                before, status->nodes[i].name);
 }
 
 static int print_json(const struct conclave_status *status)
@@ -42,9 +70,10 @@ static int print_json(const struct conclave_status *status)
     json_t *nodes = json_array();
     for (size_t i = 0; i < status->node_count; i++)
         json_array_append_new(nodes, node_json(&status->nodes[i]));
-    return output_line(json_pack("{s:s, s:o, s:o, s:o}", "cluster", status->cluster, "leader",
+    return output_line(json_pack("{s:s, s:o, s:o, s:o, s:o}", "cluster", status->cluster, "leader",
                                  text_or_null(status->leader), "revision",
-                                 output_uint(status->revision), "nodes", nodes));
+                                 output_uint(status->revision), "alarms", alarms_json(status),
+                                 "nodes", nodes));
 }
 
 static const char *health_word(const struct conclave_node_status *node)
@@ -104,6 +133,7 @@ static void print_table(const struct conclave_status *status)
     for (size_t i = 0; i < status->node_count; i++)
         if (*status->nodes[i].repair)
             printf("\n%s is being repaired: %s\n", status->nodes[i].name, status->nodes[i].repair);
+    print_alarms(status, "\n");
 }
 
 static int by_name(const void *a, const void *b)
@@ -218,11 +248,13 @@ static int judge(const struct args *args, const struct conclave_status *status)
         return output_error(json, CONCLAVE_NO_LEADER, status->leader,
                             "'conclave status' shows the nodes", "%s is not healthy", unready);
     if (json)
-        return output_line(json_pack("{s:b, s:s, s:o, s:o}", "healthy", 1, "leader", status->leader,
-                                     "nodes", output_uint(health.nodes), "nodes_healthy",
-                                     output_uint(health.healthy)));
+        return output_line(json_pack("{s:b, s:s, s:o, s:o, s:o}", "healthy", 1, "leader",
+                                     status->leader, "nodes", output_uint(health.nodes),
+                                     "nodes_healthy", output_uint(health.healthy), "alarms",
+                                     alarms_json(status)));
     printf("healthy: %s leads, %zu of %zu nodes are healthy\n", status->leader, health.healthy,
            health.nodes);
+    print_alarms(status, "alarm: ");
     return 0;
 }
 

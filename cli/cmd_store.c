@@ -8,7 +8,8 @@
 #include <string.h>
 
 const struct args_flag cmd_store_flags[] = {
-    {"quota", 0, "SIZE", NULL, false, "bytes that keys may take; 0B: any number"},
+    {"quota", 0, "SIZE", NULL, false,
+     "bytes that keys, leases and topics may take; 0B: any number"},
     {"history", 0, "N", NULL, false, "changes that are kept, 1048576 at most"},
     {"history-size", 0, "SIZE", NULL, false, "bytes that they may take"},
     {"history-age", 0, "DURATION", NULL, false, "older ones go; 0s: any age"},
@@ -46,23 +47,27 @@ static int read_settings(const struct args *args, struct conclave_kv_settings *s
     return 0;
 }
 
+/* What was refused last still would be, or there is no room at all. */
 static bool is_full(const struct conclave_kv_usage *usage)
 {
-    return usage->settings.quota_bytes && usage->bytes >= usage->settings.quota_bytes;
+    return usage->settings.quota_bytes &&
+           (usage->refused_bytes > 0 ||
+            usage->bytes + usage->topic_bytes >= usage->settings.quota_bytes);
 }
 
 static int print_json(const struct conclave_kv_usage *usage)
 {
     const struct conclave_kv_settings *settings = &usage->settings;
     return output_line(json_pack(
-        "{s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:{s:o, s:o, s:o, s:o, s:o}}", "revision",
-        output_uint(usage->revision), "readable_from", output_uint(usage->compacted), "keys",
-        output_uint(usage->keys), "bytes", output_uint(usage->bytes), "leases",
-        output_uint(usage->leases), "quota", output_uint(settings->quota_bytes), "full",
-        is_full(usage), "history", "changes", output_uint(usage->history_changes), "bytes",
-        output_uint(usage->history_bytes), "changes_max", output_uint(settings->history_changes),
-        "bytes_max", output_uint(settings->history_bytes), "age_ms_max",
-        output_uint(settings->history_age_ms)));
+        "{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b, s:o, s:{s:o, s:o, s:o, s:o, s:o}}",
+        "revision", output_uint(usage->revision), "readable_from", output_uint(usage->compacted),
+        "keys", output_uint(usage->keys), "bytes", output_uint(usage->bytes), "leases",
+        output_uint(usage->leases), "topics", output_uint(usage->topics), "topic_bytes",
+        output_uint(usage->topic_bytes), "quota", output_uint(settings->quota_bytes), "full",
+        is_full(usage), "refused_bytes", output_uint(usage->refused_bytes), "history", "changes",
+        output_uint(usage->history_changes), "bytes", output_uint(usage->history_bytes),
+        "changes_max", output_uint(settings->history_changes), "bytes_max",
+        output_uint(settings->history_bytes), "age_ms_max", output_uint(settings->history_age_ms)));
 }
 
 static void print_text(const struct conclave_kv_usage *usage)
@@ -70,12 +75,14 @@ static void print_text(const struct conclave_kv_usage *usage)
     const struct conclave_kv_settings *settings = &usage->settings;
     printf("revision  %llu, readable from %llu on\n", (unsigned long long)usage->revision,
            (unsigned long long)usage->compacted);
-    printf("keys      %llu of %llu bytes", (unsigned long long)usage->keys,
-           (unsigned long long)usage->bytes);
+    printf("keys      %llu and %llu leases, of %llu bytes\n", (unsigned long long)usage->keys,
+           (unsigned long long)usage->leases, (unsigned long long)usage->bytes);
+    printf("topics    %llu of %llu bytes\n", (unsigned long long)usage->topics,
+           (unsigned long long)usage->topic_bytes);
     if (settings->quota_bytes)
-        printf(", the quota is %llu%s", (unsigned long long)settings->quota_bytes,
-               is_full(usage) ? ": full" : "");
-    printf("\nleases    %llu\n", (unsigned long long)usage->leases);
+        printf("quota     %llu of %llu bytes%s\n",
+               (unsigned long long)(usage->bytes + usage->topic_bytes),
+               (unsigned long long)settings->quota_bytes, is_full(usage) ? ": full" : "");
     printf("history   %llu of %llu changes, %llu of %llu bytes",
            (unsigned long long)usage->history_changes,
            (unsigned long long)settings->history_changes, (unsigned long long)usage->history_bytes,

@@ -1,4 +1,4 @@
-/* cli/cmd_topic.c - topic: create, delete, ls, info. */
+/* cli/cmd_topic.c - topic: create, delete, trim, ls, info. */
 #include "cli/commands.h"
 #include "cli/connect.h"
 #include "cli/output.h"
@@ -179,23 +179,49 @@ static int delete (const struct args *args, struct conclave_client *client, cons
         json_pack("{s:o, s:b}", "topic", output_bytes(name, strlen(name)), "deleted", true));
 }
 
+/* The second operand is the sequence. */
+static int trim(const struct args *args, struct conclave_client *client, const char *name)
+{
+    bool json = args_on(args, "json");
+    const char *text = args->operand_count > 2 ? args->operands[2] : "";
+    uint64_t sequence, first = 0;
+    if (!text_uint_parse(text, INT64_MAX, &sequence))
+        return output_error(json, CONCLAVE_INVALID, NULL, "conclave topic trim jobs 1000",
+                            "topic trim: '%.40s' is not the sequence of a message", text);
+    int code = conclave_topic_trim(client, name, strlen(name), sequence, 0, &first);
+    if (code == CONCLAVE_NOT_FOUND)
+        return missing(args, name);
+    if (code != CONCLAVE_OK)
+        return connect_error(args, client, code);
+    if (json)
+        return output_line(json_pack("{s:o, s:o}", "topic", output_bytes(name, strlen(name)),
+                                     "first", output_uint(first)));
+    printf("%llu\n", (unsigned long long)first);
+    return 0;
+}
+
 int cmd_topic_run(const struct args *args)
 {
     static const struct {
         const char *name;
         int (*run)(const struct args *, struct conclave_client *, const char *);
-    } actions[] = {{"create", create}, {"delete", delete}, {"info", info}};
+    } actions[] = {{"create", create}, {"delete", delete}, {"info", info}, {"trim", trim}};
+    enum { ACTIONS = sizeof actions / sizeof *actions };
     bool json = args_on(args, "json"), is_list = strcmp(args->operands[0], "ls") == 0;
     const char *name = args->operand_count > 1 ? args->operands[1] : NULL;
     size_t i = 0;
-    while (i < 3 && strcmp(args->operands[0], actions[i].name) != 0)
+    while (i < ACTIONS && strcmp(args->operands[0], actions[i].name) != 0)
         i++;
-    if (i == 3 && !is_list)
-        return output_error(json, CONCLAVE_INVALID, NULL, "it is create, delete, ls or info",
+    if (i == ACTIONS && !is_list)
+        return output_error(json, CONCLAVE_INVALID, NULL, "it is create, delete, trim, ls or info",
                             "'topic %.40s' is not a command", args->operands[0]);
     if (is_list != !name)
         return output_error(json, CONCLAVE_INVALID, NULL, NULL, "'topic %s' %s", args->operands[0],
                             is_list ? "takes no name" : "needs the name of a topic");
+    bool trims = !is_list && actions[i].run == trim;
+    if (args->operand_count > 2 && !trims)
+        return output_error(json, CONCLAVE_INVALID, NULL, NULL, "'topic %s' takes one name",
+                            args->operands[0]);
     int exit_code =
         name ? value_check_name(json, "topic's name", name, CONCLAVE_TOPIC_BYTES_MAX) : 0;
     struct conclave_client *client = NULL;

@@ -73,6 +73,14 @@ static const char *hint_for(int code)
     case CONCLAVE_VERSION:
     case CONCLAVE_MALFORMED:
         return "is that the client endpoint of a node of this version? Peers use another port";
+    case CONCLAVE_QUOTA:
+        return "delete something, or raise the quota: 'conclave store' shows what takes how much";
+    case CONCLAVE_NO_SPACE:
+        return "nothing was changed; reads and deletes go on: 'conclave status' names the node";
+    case CONCLAVE_COMPACTED:
+        return "'conclave store' shows from which revision on the past can be read, and how much "
+               "is "
+               "kept";
     default:
         return NULL;
     }
@@ -122,4 +130,14 @@ int connect_error(const struct args *args, struct conclave_client *client, int c
                                  conclave_code_text(code));
     free(status);
     return exit_code;
+}
+
+int connect_past_error(const struct args *args, struct conclave_client *client, int code,
+                       uint64_t revision)
+{
+    if (code != CONCLAVE_STALE || revision == 0)
+        return connect_error(args, client, code);
+    return output_error(
+        args_on(args, "json"), code, NULL, "'conclave store' shows the revision that there is",
+        "--rev: the store has not got to revision %llu yet", (unsigned long long)revision);
 }

@@ -73,20 +73,32 @@ static const struct args_command commands[] = {
     {"del", "[KEY]", 0, 1, cmd_del_flags, "Delete a key, or all with a prefix",
      "A missing key exits with 1. With --prefix the number of deleted keys is printed.",
      "  conclave del greeting\n  conclave del --prefix user/ --yes", false, cmd_del_run},
-    {"txn", "", 0, 0, cmd_txn_flags, "Compare keys and change them, all at once or not at all",
+    {"txn", "[-|@FILE]", 0, 1, cmd_txn_flags, "Compare and change, all at once or not at all",
      "If every --if holds the --then steps are carried out, else the --else steps: as one "
      "revision.\n"
      "  --if    rev(K)=N  create(K)=N  version(K)=N  lease(K)=N  value(K)=V, also != < >;\n"
-     "          exists(K), absent(K)\n"
+     "          exists(K), absent(K); of topics seq(T)=N, its last sequence (0: none), "
+     "topic(T)=N,\n"
+     "          its id, topic(T), it exists, no-topic(T)\n"
      "  --then, --else\n"
      "          put K V [ttl=30s|lease=N], get K, del K, del-prefix P, ls P,\n"
      "          pub TOPIC MESSAGE [id=ID]\n"
      "Each may be given several times. A word with spaces stands in \"double quotes\", where \\\"\n"
-     "and \\\\ are a quote and a backslash. What each step did is printed, a line each; exits with "
-     "1\n"
-     "if the --else steps were carried out.",
+     "and \\\\ are a quote and a backslash, and \\xNN any byte. What each step did is printed, a "
+     "line\n"
+     "each; exits with 1 if the --else steps were carried out.\n"
+     "With - or @FILE, or without flags on a pipe, all of it is read as JSON:\n"
+     "  {\"if\":[COMPARE, ...], \"then\":[STEP, ...], \"else\":[STEP, ...]}\n"
+     "each a string as above, or an object: "
+     "{\"compare\":\"rev\",\"key\":K,\"op\":\"=\",\"to\":N},\n"
+     "{\"compare\":\"seq\",\"topic\":T,\"to\":N}, "
+     "{\"do\":\"put\",\"key\":K,\"value\":V,\"ttl\":\"30s\"},\n"
+     "{\"do\":\"get\",\"key\":K}, {\"do\":\"ls\",\"prefix\":P,\"limit\":N},\n"
+     "{\"do\":\"pub\",\"topic\":T,\"data\":D,\"id\":I}. A string may be {\"b64\":\"...\"}, any "
+     "bytes.",
      "  conclave txn --if 'absent(lock)' --then 'put lock me ttl=30s' --else 'get lock'\n"
-     "  conclave txn --if 'rev(a)=7' --then 'put a x' --then 'del b'",
+     "  conclave txn --if 'rev(a)=7' --if 'seq(log)=4' --then 'put a x' --then 'pub log \"a x\"'\n"
+     "  conclave txn --json < transaction.json",
      false, cmd_txn_run},
     {"store", "", 0, 0, cmd_store_flags, "Show how large the store is, set what it may be and keep",
      "With a --quota puts that would take more are refused with exit code 7, deletes are taken, "
@@ -139,12 +151,17 @@ static const struct args_command commands[] = {
      "  conclave presence join workers host-7 --value 10.0.0.7 -- ./work\n"
      "  conclave presence watch workers --json",
      false, cmd_presence_run},
-    {"topic", "create|delete|ls|info [NAME]", 1, 2, cmd_topic_flags, "Make and show topics",
+    {"topic", "create|delete|trim|ls|info [NAME [N]]", 1, 3, cmd_topic_flags,
+     "Make and show topics",
      "  create NAME    with what --retain and --dedup say; one that has the same settings is fine\n"
      "  delete NAME    with all its messages; asks on a terminal, else --yes is needed\n"
+     "  trim NAME N    drops the messages before sequence N, and prints the first one that is "
+     "left\n"
      "  ls             every topic\n"
      "  info NAME      one of them; a missing one exits with 1",
-     "  conclave topic create jobs --retain 1GiB,7d,1000000 --dedup 2m", false, cmd_topic_run},
+     "  conclave topic create jobs --retain 1GiB,7d,1000000 --dedup 2m\n"
+     "  conclave topic trim jobs 1000",
+     false, cmd_topic_run},
     {"group", "create|delete|info|ls|pending TOPIC [NAME]", 2, 3, cmd_group_flags,
      "Make and show work groups: members that share a topic",
      "  create TOPIC NAME    one that has the same settings is fine, and stays where it is\n"

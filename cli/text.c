@@ -58,6 +58,14 @@ bool text_long_duration_parse(const char *text, uint64_t *ret_ms)
     return with_unit(text, units, sizeof units / sizeof units[0], INT64_MAX / 4, ret_ms);
 }
 
+const char *text_ttl_fault(uint64_t ms)
+{
+    const uint64_t ms_max = UINT64_C(10) * 366 * 86400000; /* docs/protocol.md, Leases */
+    if (ms == 0)
+        return "it needs some time";
+    return ms > ms_max ? "it is longer than ten years" : NULL;
+}
+
 bool text_duration_parse(const char *text, uint32_t *ret_ms)
 {
     uint64_t ms;
@@ -138,6 +146,48 @@ char *text_base64(const void *data, size_t bytes)
     }
     *out = '\0';
     return text;
+}
+
+static int base64_digit(char c)
+{
+    if (c >= 'A' && c <= 'Z')
+        return c - 'A';
+    if (c >= 'a' && c <= 'z')
+        return c - 'a' + 26;
+    if (c >= '0' && c <= '9')
+        return c - '0' + 52;
+    if (c == '+')
+        return 62;
+    return c == '/' ? 63 : -1;
+}
+
+char *text_base64_decode(const char *text, size_t length, size_t *ret_bytes)
+{
+    size_t padding = 0, used = 0;
+    while (padding < 2 && padding < length && text[length - 1 - padding] == '=')
+        padding++;
+    char *data = length % 4 == 0 ? malloc(length / 4 * 3 + 1) : NULL;
+    uint32_t group = 0;
+    for (size_t i = 0; data && i < length; i++) {
+        int digit = i < length - padding ? base64_digit(text[i]) : 0;
+        if (digit < 0) {
+            free(data);
+            return NULL;
+        }
+        group = group << 6 | (uint32_t)digit;
+        if (i % 4 != 3)
+            continue;
+        data[used++] = (char)(group >> 16 & 0xff);
+        data[used++] = (char)(group >> 8 & 0xff);
+        data[used++] = (char)(group & 0xff);
+    }
+    /* Bits that stand for nothing have to be 0: one text for the same bytes. */
+    if (data && (group & ((1u << 8 * padding) - 1))) {
+        free(data);
+        return NULL;
+    }
+    *ret_bytes = used - padding;
+    return data;
 }
 
 /* The length of the printable sequence at the start of the bytes; 0 if there is none. */

@@ -15,6 +15,9 @@ bool text_duration_parse(const char *text, uint32_t *ret_ms);
 /* The same and days, "7d", of any length. */
 bool text_long_duration_parse(const char *text, uint64_t *ret_ms);
 
+/* What is wrong with it as a time to live; NULL: nothing. */
+const char *text_ttl_fault(uint64_t ms);
+
 /* "512B", "64KiB", "16MiB", "1GiB", "2TiB" as bytes. False if it is none of them. */
 bool text_size_parse(const char *text, uint64_t *ret_bytes);
 
@@ -31,6 +34,10 @@ bool text_is_utf8(const void *data, size_t bytes);
 /* Base64 (RFC 4648, padded) of the bytes as a C string that the caller frees; NULL without memory.
  */
 char *text_base64(const void *data, size_t bytes);
+
+/* The bytes that padded base64 stands for, which the caller frees; NULL: it is none, or there is no
+ * memory. */
+char *text_base64_decode(const char *text, size_t length, size_t *ret_bytes);
 
 /* Writes the bytes so that they stay on one line and can be told apart: printable UTF-8 as it is,
  * control characters, bytes that are not UTF-8 and the backslash itself as \xNN. */

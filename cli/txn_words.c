@@ -2,49 +2,116 @@
 
 #include "cli/text.h"
 
+#include <stdio.h>
 #include <string.h>
+
+/* --- Words ------------------------------------------------------------------------------------ */
+
+static int digit_of(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* What a backslash in quotes stands for; *at moves to its last character. */
+static char escape_take(const char **at)
+{
+    const char *text = *at;
+    if (text[1] == 'x' && digit_of(text[2]) >= 0 && digit_of(text[3]) >= 0) {
+        *at += 3;
+        return (char)(digit_of(text[2]) << 4 | digit_of(text[3]));
+    }
+    *at += 1;
+    return text[1];
+}
 
 /* Ends the word that begins at `from` and writes it without quotes; where the rest begins, or NULL:
  * a quote is not closed. */
-static char *word_take(char *from)
+static char *word_take(char *from, struct txn_bytes *ret)
 {
     char *to = from;
+    const char *at = from;
     bool quoted = false;
-    for (; *from && (quoted || *from != ' '); from++) {
-        if (*from == '"') {
+    for (; *at && (quoted || *at != ' '); at++) {
+        if (*at == '"')
             quoted = !quoted;
-            continue;
-        }
-        if (quoted && *from == '\\' && from[1])
-            from++;
-        *to++ = *from;
+        else if (quoted && *at == '\\' && at[1])
+            *to++ = escape_take(&at);
+        else
+            *to++ = *at;
     }
     if (quoted)
         return NULL;
-    char *rest = *from ? from + 1 : from;
+    char *rest = from + (at - from) + (*at != '\0');
     *to = '\0';
+    *ret = (struct txn_bytes){from, (size_t)(to - from)};
     return rest;
 }
 
-int txn_words(char *text, char *words[TXN_WORDS_MAX])
+int txn_words(char *text, struct txn_bytes words[TXN_WORDS_MAX])
 {
     int count = 0;
     for (text += strspn(text, " "); *text; text += strspn(text, " ")) {
         if (count == TXN_WORDS_MAX)
-            return -1;
-        words[count++] = text;
-        text = word_take(text);
+            return TXN_WORDS_MANY;
+        text = word_take(text, &words[count++]);
         if (!text)
-            return -1;
+            return TXN_WORDS_QUOTE;
     }
     return count;
 }
 
-/* --- Compares --------------------------------------------------------------------------------- */
+/* --- Names ------------------------------------------------------------------------------------ */
 
-/* Behind the key's parenthesis: what is left of the operator is the operand; NULL: there is none.
- */
-static const char *operator_take(const char *text, enum conclave_txn_how *ret)
+const char *const txn_compare_names[] = {"rev",   "create",   "version", "lease",
+                                         "value", "exists",   "absent",  "seq",
+                                         "topic", "no-topic", NULL};
+
+static bool is_word(const char *name, size_t bytes, const char *word)
+{
+    return strlen(word) == bytes && memcmp(name, word, bytes) == 0;
+}
+
+bool txn_what_find(const char *name, size_t bytes, enum conclave_txn_what *ret)
+{
+    static const struct {
+        const char *name;
+        enum conclave_txn_what what;
+    } names[] = {{"rev", CONCLAVE_TXN_MOD_REVISION}, {"create", CONCLAVE_TXN_CREATE_REVISION},
+                 {"version", CONCLAVE_TXN_VERSION},  {"lease", CONCLAVE_TXN_LEASE},
+                 {"seq", CONCLAVE_TXN_SEQUENCE},     {"topic", CONCLAVE_TXN_TOPIC}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!is_word(name, bytes, names[i].name))
+            continue;
+        *ret = names[i].what;
+        return true;
+    }
+    return false;
+}
+
+bool txn_exists_find(const char *name, size_t bytes, struct txn_compare *ret)
+{
+    static const struct {
+        const char *name;
+        enum conclave_txn_what what;
+        enum conclave_txn_how how; /* than 0 */
+    } names[] = {{"exists", CONCLAVE_TXN_VERSION, CONCLAVE_TXN_GREATER},
+                 {"absent", CONCLAVE_TXN_VERSION, CONCLAVE_TXN_EQUAL},
+                 {"topic", CONCLAVE_TXN_TOPIC, CONCLAVE_TXN_GREATER},
+                 {"no-topic", CONCLAVE_TXN_TOPIC, CONCLAVE_TXN_EQUAL}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (!is_word(name, bytes, names[i].name))
+            continue;
+        *ret = (struct txn_compare){.what = names[i].what, .how = names[i].how};
+        return true;
+    }
+    return false;
+}
+
+const char *txn_how_take(const char *text, enum conclave_txn_how *ret)
 {
     static const struct {
         const char *text;
@@ -63,126 +130,148 @@ static const char *operator_take(const char *text, enum conclave_txn_how *ret)
     return NULL;
 }
 
+bool txn_refuse_word(struct txn_build *build, const char *what, const char *word,
+                     const char *const *words)
+{
+    size_t count = 0;
+    while (words[count])
+        count++;
+    const char *meant = text_nearest(word, words, count);
+    if (meant)
+        return txn_build_refuse(build, "there is no %s '%.40s'; did you mean '%s'?", what, word,
+                                meant);
+    return txn_build_refuse(build, "there is no %s '%.40s'", what, word);
+}
+
+/* --- Compares --------------------------------------------------------------------------------- */
+
 /* The parenthesis that ends the key: the first one that an operator follows, or the last byte. */
 static const char *key_end(const char *key)
 {
     enum conclave_txn_how how;
     for (const char *end = strchr(key, ')'); end; end = strchr(end + 1, ')'))
-        if (!end[1] || operator_take(end + 1, &how))
+        if (!end[1] || txn_how_take(end + 1, &how))
             return end;
     return NULL;
 }
 
-bool txn_compare_parse(struct conclave_txn *txn, const char *text)
+static bool refuse_name(struct txn_build *build, const char *name, size_t bytes)
 {
-    static const struct {
-        const char *name;
-        enum conclave_txn_what what;
-    } names[] = {{"rev", CONCLAVE_TXN_MOD_REVISION},
-                 {"create", CONCLAVE_TXN_CREATE_REVISION},
-                 {"version", CONCLAVE_TXN_VERSION},
-                 {"lease", CONCLAVE_TXN_LEASE}};
+    char word[41];
+    snprintf(word, sizeof word, "%.*s", (int)(bytes < 40 ? bytes : 40), name);
+    return txn_refuse_word(build, "compare", word, txn_compare_names);
+}
+
+static bool operand_take(struct txn_build *build, const char *text, struct txn_compare *compare)
+{
+    const char *operand = txn_how_take(text, &compare->how);
+    if (compare->of_value)
+        compare->value = (struct txn_bytes){operand, strlen(operand)};
+    else if (!text_uint_parse(operand, INT64_MAX, &compare->number))
+        return txn_build_refuse(build, "'%.40s' is not a number", operand);
+    return true;
+}
+
+bool txn_compare_parse(struct txn_build *build, const char *text)
+{
+    struct txn_compare compare = {0};
     size_t length = strcspn(text, "(");
-    if (!text[length])
+    const char *key = text[length] ? text + length + 1 : NULL, *end = key ? key_end(key) : NULL;
+    if (!end)
+        return txn_build_refuse(build, "'%.80s' is no compare", text);
+    bool bare = !end[1], exists = txn_exists_find(text, length, &compare);
+    compare.of_value = is_word(text, length, "value");
+    bool known = compare.of_value || txn_what_find(text, length, &compare.what);
+    if (!known && !exists)
+        return refuse_name(build, text, length);
+    if (bare && !exists)
+        return txn_build_refuse(build, "%.*s(...) needs something to be compared with", (int)length,
+                                text);
+    if (!bare && !known)
+        return txn_build_refuse(build, "%.*s(...) is compared with nothing", (int)length, text);
+    compare.name = (struct txn_bytes){key, (size_t)(end - key)};
+    if (!bare && !operand_take(build, end + 1, &compare))
         return false;
-    const char *key = text + length + 1, *end = key_end(key);
-    enum conclave_txn_how how;
-    if (!end || end == key)
-        return false;
-    size_t key_bytes = (size_t)(end - key);
-    if (!end[1]) {
-        bool exists = length == 6 && strncmp(text, "exists", length) == 0;
-        if (!exists && (length != 6 || strncmp(text, "absent", length) != 0))
-            return false;
-        conclave_txn_compare(txn, CONCLAVE_TXN_VERSION,
-                             exists ? CONCLAVE_TXN_GREATER : CONCLAVE_TXN_EQUAL, key, key_bytes, 0);
-        return true;
-    }
-    const char *operand = operator_take(end + 1, &how);
-    if (length == 5 && strncmp(text, "value", length) == 0) {
-        conclave_txn_compare_value(txn, how, key, key_bytes, operand, strlen(operand));
-        return true;
-    }
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        uint64_t number;
-        if (strlen(names[i].name) != length || strncmp(text, names[i].name, length) != 0)
-            continue;
-        if (!text_uint_parse(operand, INT64_MAX, &number))
-            return false;
-        conclave_txn_compare(txn, names[i].what, how, key, key_bytes, number);
-        return true;
-    }
-    return false;
+    return txn_build_compare(build, &compare);
 }
 
 /* --- Steps ------------------------------------------------------------------------------------ */
 
-static bool put_parse(struct conclave_txn *txn, enum conclave_txn_list list, char **words,
-                      int count)
+/* "NAME=", and what is behind it. */
+static bool option_take(struct txn_bytes word, const char *name, const char **ret)
 {
-    uint64_t lease = 0, ttl_ms = 0;
-    if (count < 3 || count > 4)
+    size_t length = strlen(name);
+    if (word.bytes < length || memcmp(word.data, name, length) != 0)
         return false;
-    if (count == 4 && strncmp(words[3], "ttl=", 4) == 0) {
-        if (!text_long_duration_parse(words[3] + 4, &ttl_ms) || ttl_ms == 0)
-            return false;
-    } else if (count == 4) {
-        if (strncmp(words[3], "lease=", 6) != 0 ||
-            !text_uint_parse(words[3] + 6, INT64_MAX, &lease) || lease == 0)
-            return false;
+    *ret = word.data + length;
+    return true;
+}
+
+static bool put_option(struct txn_build *build, struct txn_bytes word, struct txn_step *step)
+{
+    const char *text;
+    if (option_take(word, "ttl=", &text)) {
+        if (text_long_duration_parse(text, &step->ttl_ms))
+            return !text_ttl_fault(step->ttl_ms) ||
+                   txn_build_refuse(build, "ttl: %s", text_ttl_fault(step->ttl_ms));
+        return txn_build_refuse(build, "ttl: '%.40s' is not a duration, as 30s is", text);
     }
-    conclave_txn_put(txn, list, words[1], strlen(words[1]), words[2], strlen(words[2]), lease,
-                     ttl_ms);
+    if (option_take(word, "lease=", &text)) {
+        if (text_uint_parse(text, INT64_MAX, &step->lease) && step->lease)
+            return true;
+        return txn_build_refuse(build, "lease: '%.40s' is not the number of a lease", text);
+    }
+    return txn_build_refuse(build,
+                            "'%.40s' is one word too many: put a value with spaces in double "
+                            "quotes, or say ttl= or lease=",
+                            word.data);
+}
+
+static bool options_take(struct txn_build *build, const struct txn_bytes *words, int count,
+                         struct txn_step *step)
+{
+    const char *id;
+    for (int i = 0; i < count; i++) {
+        if (step->verb == TXN_PUT) {
+            if (!put_option(build, words[i], step))
+                return false;
+            continue;
+        }
+        if (step->verb != TXN_PUB || !option_take(words[i], "id=", &id))
+            return txn_build_refuse(build,
+                                    "'%.40s' is one word too many: words with spaces stand "
+                                    "in double quotes",
+                                    words[i].data);
+        step->id = (struct txn_bytes){id, words[i].bytes - (size_t)(id - words[i].data)};
+    }
     return true;
 }
 
-/* All keys that begin with the word. */
-static void prefix_add(struct conclave_txn *txn, enum conclave_txn_list list, const char *prefix,
-                       bool deletes)
+bool txn_step_parse(struct txn_build *build, enum conclave_txn_list list, char *text)
 {
-    uint8_t end[CONCLAVE_KEY_BYTES_MAX];
-    size_t bytes = strlen(prefix), kept = bytes < sizeof end ? bytes : sizeof end;
-    size_t end_bytes = conclave_kv_prefix_end(prefix, kept, end);
-    const void *to = end_bytes ? end : NULL;
-    if (deletes)
-        conclave_txn_delete_range(txn, list, prefix, bytes, to, end_bytes);
-    else
-        conclave_txn_range(txn, list, prefix, bytes, to, end_bytes, 0);
-}
-
-static bool publish_parse(struct conclave_txn *txn, enum conclave_txn_list list, char **words,
-                          int count)
-{
-    bool has_id = count == 4 && strncmp(words[3], "id=", 3) == 0;
-    if (count != 3 + has_id)
-        return false;
-    struct conclave_message message = {.data = words[2],
-                                       .bytes = strlen(words[2]),
-                                       .id = has_id ? words[3] + 3 : NULL,
-                                       .id_bytes = has_id ? strlen(words[3] + 3) : 0};
-    conclave_txn_publish(txn, list, words[1], strlen(words[1]), &message);
-    return true;
-}
-
-bool txn_step_parse(struct conclave_txn *txn, enum conclave_txn_list list, char *text)
-{
-    char *words[TXN_WORDS_MAX];
+    struct txn_bytes words[TXN_WORDS_MAX];
+    struct txn_step step = {0};
     int count = txn_words(text, words);
-    if (count < 2)
-        return false;
-    if (strcmp(words[0], "put") == 0)
-        return put_parse(txn, list, words, count);
-    if (strcmp(words[0], "pub") == 0)
-        return publish_parse(txn, list, words, count);
-    if (count != 2)
-        return false;
-    if (strcmp(words[0], "get") == 0)
-        conclave_txn_get(txn, list, words[1], strlen(words[1]));
-    else if (strcmp(words[0], "del") == 0)
-        conclave_txn_delete(txn, list, words[1], strlen(words[1]));
-    else if (strcmp(words[0], "del-prefix") == 0 || strcmp(words[0], "ls") == 0)
-        prefix_add(txn, list, words[1], words[0][0] == 'd');
-    else
-        return false;
-    return true;
+    if (count == TXN_WORDS_QUOTE)
+        return txn_build_refuse(build, "a double quote is not closed");
+    if (count == TXN_WORDS_MANY)
+        return txn_build_refuse(build, "too many words: those with spaces stand in double quotes");
+    if (count == 0)
+        return txn_build_refuse(build, "the step is empty");
+    while (txn_verbs[step.verb] && strcmp(words[0].data, txn_verbs[step.verb]) != 0)
+        step.verb++;
+    if (step.verb == TXN_VERBS)
+        return txn_refuse_word(build, "step", words[0].data, txn_verbs);
+    int wanted = step.verb == TXN_PUT || step.verb == TXN_PUB ? 3 : 2;
+    if (count < wanted)
+        return txn_build_refuse(build, "'%s' needs %s", txn_verbs[step.verb],
+                                step.verb == TXN_PUT   ? "a key and a value"
+                                : step.verb == TXN_PUB ? "a topic and a message"
+                                : step.verb == TXN_LS || step.verb == TXN_DEL_PREFIX ? "a prefix"
+                                                                                     : "a key");
+    step.name = words[1];
+    if (wanted == 3)
+        step.value = words[2];
+    return options_take(build, words + wanted, count - wanted, &step) &&
+           txn_build_step(build, list, &step);
 }

@@ -9,8 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Reads a whole file or standard input, one byte more than a value may have at most. */
-static int value_read(bool json, const char *path, struct value *ret)
+int value_read(bool json, const char *path, size_t bytes_max, struct value *ret)
 {
     bool from_stdin = strcmp(path, "-") == 0;
     const char *name = from_stdin ? "standard input" : path;
@@ -18,7 +17,7 @@ static int value_read(bool json, const char *path, struct value *ret)
     if (fd < 0)
         return output_error(json, CONCLAVE_INVALID, NULL, NULL, "cannot open %s: %s", name,
                             strerrordesc_np(errno));
-    size_t size = CONCLAVE_VALUE_BYTES_MAX + 1, used = 0;
+    size_t size = bytes_max + 1, used = 0;
     ssize_t n = 0;
     char *data = malloc(size);
     if (data) {
@@ -48,9 +47,9 @@ int value_take(const struct args *args, const char *text, struct value *ret)
     int exit_code = 0;
     *ret = (struct value){text, strlen(text), NULL};
     if (!literal && strcmp(text, "-") == 0)
-        exit_code = value_read(json, "-", ret);
+        exit_code = value_read(json, "-", CONCLAVE_VALUE_BYTES_MAX, ret);
     else if (!literal && text[0] == '@')
-        exit_code = value_read(json, text + 1, ret);
+        exit_code = value_read(json, text + 1, CONCLAVE_VALUE_BYTES_MAX, ret);
     if (exit_code == 0 && ret->bytes > CONCLAVE_VALUE_BYTES_MAX)
         exit_code = output_error(json, CONCLAVE_TOO_LARGE, NULL, NULL,
                                  "the value is larger than the limit of %d bytes",

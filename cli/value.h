@@ -19,4 +19,7 @@ int value_take(const struct args *args, const char *text, struct value *ret);
  * limit. `what` says of what it is ("key"). Returns an exit code or 0. */
 int value_check_name(bool json, const char *what, const char *name, int limit);
 
+/* Reads a whole file, or standard input ("-"); of what is longer one byte more than `bytes_max`. */
+int value_read(bool json, const char *path, size_t bytes_max, struct value *ret);
+
 #endif

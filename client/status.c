@@ -24,6 +24,7 @@ struct status_collector {
     uint32_t answer_count;
     uint64_t first_answer_ns;
     uint64_t leader_term; /* of the answer that `leader` was taken from */
+    uint64_t applied;     /* of the one that `quota_full` was */
 };
 
 /* Copies text that fits: both sides' sizes come from the same limits. */
@@ -94,6 +95,8 @@ static void answer_merge(struct conclave_client *client, const struct client_sta
         text_copy(node->feed, sizeof node->feed, answer->feed);
         text_copy(node->deviating, sizeof node->deviating, answer->deviating);
         node->revision = answer->revision;
+        node->quota_full = answer->quota_full;
+        node->disk_full = answer->disk_full;
         node->pid = answer->pid <= INT64_MAX ? (int64_t)answer->pid : 0;
         node->answered = true;
         node->healthy = answer->leader[0] != '\0' && answer->serving;
@@ -101,6 +104,10 @@ static void answer_merge(struct conclave_client *client, const struct client_sta
     members_merge(client, answer);
     if (answer->revision > status->revision)
         status->revision = answer->revision;
+    if (answer->applied >= collector->applied) { /* those who are as far say the same */
+        collector->applied = answer->applied;
+        status->quota_full = answer->quota_full;
+    }
     /* In one term all who know the leader name the same; one of a later term knows better. */
     if (answer->term > collector->leader_term ||
         (answer->term == collector->leader_term && answer->leader[0] != '\0')) {

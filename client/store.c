@@ -29,6 +29,9 @@ int conclave_kv_usage(struct conclave_client *client, uint32_t timeout_ms,
         .history_changes = usage.history_changes,
         .history_bytes = usage.history_bytes,
         .leases = usage.leases,
+        .topics = usage.topics,
+        .topic_bytes = usage.topic_bytes,
+        .refused_bytes = usage.refused,
     };
     return CONCLAVE_OK;
 }

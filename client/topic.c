@@ -84,6 +84,23 @@ int conclave_topic_delete(struct conclave_client *client, const void *name, size
     return code;
 }
 
+int conclave_topic_trim(struct conclave_client *client, const void *name, size_t name_bytes,
+                        uint64_t sequence, uint32_t timeout_ms, uint64_t *ret_first)
+{
+    struct slice topic = request_slice(name, name_bytes);
+    int code = name_check(topic);
+    if (code)
+        return code;
+    struct pack pack;
+    uint64_t first;
+    pack_init(&pack, name_bytes + CONCLAVE_KV_OVERHEAD);
+    topic_trim_pack(&pack, topic, sequence);
+    code = number_call(client, &pack, timeout_ms, &first);
+    if (!code && ret_first)
+        *ret_first = first;
+    return code;
+}
+
 /* MALFORMED: a name of more bytes than any. */
 static int info_of(const struct topic_info *info, uint64_t clock_ms,
                    struct conclave_topic_info *ret)

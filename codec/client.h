@@ -123,7 +123,7 @@ struct client_status_member {
 /* What one node says of itself: the body of the answer to STATUS, a bin that holds a map with these
  * names as keys ("cluster", "name", "id", "role", "term", "leader", "commit", "applied",
  * "last_index", "durable_index", "revision", "pid", "version", "repair", "serving", "uptime_ms",
- * "audited", "deviating", "feed", "members").
+ * "audited", "deviating", "feed", "quota_full", "disk_full", "members").
  * Unknown keys are skipped when reading. */
 struct client_status {
     uint64_t cluster_id;
@@ -138,7 +138,9 @@ struct client_status {
     uint64_t audited; /* up to here a majority, and this node, are known to have applied the same */
     char deviating[CONCLAVE_NAME_BYTES_MAX + 1]; /* a member that did not; "": none is known */
     char feed[CONCLAVE_ENDPOINT_BYTES_MAX + 1];  /* "": none */
-    char repair[CLIENT_REPAIR_BYTES_MAX + 1];    /* role "repair": what is missing; else "" */
+    bool quota_full; /* something was refused for the quota, and still would be */
+    bool disk_full;  /* as the leader it takes nothing but reads and deletes */
+    char repair[CLIENT_REPAIR_BYTES_MAX + 1]; /* role "repair": what is missing; else "" */
     bool serving; /* leader known, and what was committed when it learned so is applied */
     uint32_t member_count;
     struct client_status_member members[CONCLAVE_MEMBERS_MAX];

@@ -3,7 +3,7 @@
 #include "codec/fields.h"
 #include "codec/kv_internal.h"
 
-enum { INFO_FIELDS = 4, USAGE_FIELDS = 5 };
+enum { INFO_FIELDS = 4, USAGE_FIELDS = 8 };
 
 int kv_ttl_check(uint64_t ttl_ms)
 {
@@ -215,6 +215,9 @@ void kv_usage_pack(struct pack *pack, const struct kv_usage *usage)
     pack_uint(pack, usage->history_changes);
     pack_uint(pack, usage->history_bytes);
     pack_uint(pack, usage->leases);
+    pack_uint(pack, usage->topics);
+    pack_uint(pack, usage->topic_bytes);
+    pack_uint(pack, usage->refused);
 }
 
 /* So many numbers in an array of their own, and whatever a later version appended. */
@@ -245,6 +248,9 @@ int kv_usage_decode(const void *data, size_t bytes, struct kv_usage *ret)
     usage.history_changes = used[2];
     usage.history_bytes = used[3];
     usage.leases = used[4];
+    usage.topics = used[5];
+    usage.topic_bytes = used[6];
+    usage.refused = used[7];
     *ret = usage;
     return CONCLAVE_OK;
 }

@@ -9,7 +9,8 @@
  *              lease's keys        [revision, info, [[space, key], ...], next?]
  *              usage               [revision, compacted, clock_ms,
  *                                   [changes, bytes, age_ms, quota],
- *                                   [keys, bytes, history changes, history bytes, leases]]
+ *                                   [keys, bytes, history changes, history bytes, leases,
+ *                                    topics, topic bytes, refused]]
  *     info                         [lease, ttl_ms, left_ms, keys]
  *
  * Decoding allocates nothing; slices point into the bytes read. Any thread; pure functions. */
@@ -73,6 +74,8 @@ struct kv_usage {
     uint64_t clock_ms;
     uint64_t settings[KV_SETTING_COUNT];
     uint64_t keys, bytes, history_changes, history_bytes, leases;
+    uint64_t topics, topic_bytes;
+    uint64_t refused; /* bytes that the quota had, and has, no room for; 0: no alarm */
 };
 void kv_usage_pack(struct pack *pack, const struct kv_usage *usage);
 MUST_USE int kv_usage_decode(const void *data, size_t bytes, struct kv_usage *ret);

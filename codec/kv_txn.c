@@ -67,9 +67,10 @@ int kv_txn_next_compare(struct kv_txn_reader *reader, struct kv_compare *ret)
         return -CONCLAVE_MALFORMED;
     if (what >= KV_COMPARE_WHATS || how >= KV_COMPARE_HOWS || compare.key.bytes == 0)
         return -CONCLAVE_INVALID;
-    if (compare.key.bytes > CONCLAVE_KEY_BYTES_MAX)
-        return -CONCLAVE_TOO_LARGE;
     compare.what = (enum kv_compare_what)what;
+    if (compare.key.bytes >
+        (kv_compare_is_of_topic(compare.what) ? CONCLAVE_TOPIC_BYTES_MAX : CONCLAVE_KEY_BYTES_MAX))
+        return -CONCLAVE_TOO_LARGE;
     compare.how = (enum kv_compare_how)how;
     *ret = compare;
     return 1;

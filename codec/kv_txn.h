@@ -1,7 +1,7 @@
 /* codec/kv_txn.h - transactions: compares, then one of two lists of steps.
  *
  *     transaction  [5, [compare, ...], [step, ...], [step, ...]]
- *     compare      [what, how, key, operand]
+ *     compare      [what, how, key or topic, operand]
  *     step         a put, delete, delete range (without condition), get, range, or a publish to a
  *                  topic (codec/topic.h, without an expected sequence), as by itself
  *     answer       [revision, held, [[code, answer?], ...]]
@@ -28,10 +28,18 @@ enum kv_compare_what {
     KV_COMPARE_REVISION = 0, /* modify revision; 0: there is no such key */
     KV_COMPARE_CREATE = 1,   /* create revision; likewise, and so the next one */
     KV_COMPARE_VERSION = 2,
-    KV_COMPARE_VALUE = 3, /* in the order of memcmp; of a missing key only != holds */
-    KV_COMPARE_LEASE = 4, /* 0: it has none */
+    KV_COMPARE_VALUE = 3,    /* in the order of memcmp; of a missing key only != holds */
+    KV_COMPARE_LEASE = 4,    /* 0: it has none */
+    KV_COMPARE_SEQUENCE = 5, /* of a topic's last message; 0: none was ever published */
+    KV_COMPARE_TOPIC = 6,    /* a topic's id; 0: there is no such topic */
     KV_COMPARE_WHATS
 };
+
+/* Whether it names a topic, not a key. */
+static inline bool kv_compare_is_of_topic(enum kv_compare_what what)
+{
+    return what == KV_COMPARE_SEQUENCE || what == KV_COMPARE_TOPIC;
+}
 
 enum kv_compare_how {
     KV_COMPARE_EQUAL = 0,
@@ -44,7 +52,7 @@ enum kv_compare_how {
 struct kv_compare {
     enum kv_compare_what what;
     enum kv_compare_how how;
-    struct slice key;
+    struct slice key;   /* or the name of a topic */
     uint64_t number;    /* all but VALUE */
     struct slice value; /* VALUE */
 };

@@ -50,6 +50,8 @@ static const struct field status_fields[] = {
     FIELD(client_status, FIELD_UINT, audited),
     FIELD(client_status, FIELD_TEXT, deviating),
     FIELD(client_status, FIELD_TEXT, feed),
+    FIELD(client_status, FIELD_BOOL, quota_full),
+    FIELD(client_status, FIELD_BOOL, disk_full),
     {"members", FIELD_MEMBERS, offsetof(struct client_status, members), 0},
 };
 

@@ -12,7 +12,7 @@ uint64_t topic_opcode_peek(const void *data, size_t bytes)
 
 bool topic_is_command(uint64_t opcode)
 {
-    return opcode >= TOPIC_CREATE && opcode <= TOPIC_PUBLISH;
+    return (opcode >= TOPIC_CREATE && opcode <= TOPIC_PUBLISH) || opcode == TOPIC_TRIM;
 }
 
 bool topic_is_query(uint64_t opcode)
@@ -106,6 +106,8 @@ int topic_command_decode(const void *data, size_t bytes, struct topic_command *r
         command.settings = fields_settings(&fields);
     if (opcode == TOPIC_PUBLISH)
         command.messages = fields_messages(&fields, &command);
+    if (opcode == TOPIC_TRIM)
+        command.sequence = cursor_uint(fields_next(&fields));
     if (!fields_end(&fields))
         return CONCLAVE_MALFORMED;
 
@@ -136,6 +138,14 @@ void topic_delete_pack(struct pack *pack, struct slice name)
     pack_array(pack, 2);
     pack_uint(pack, TOPIC_DELETE);
     pack_bin(pack, name.data, name.bytes);
+}
+
+void topic_trim_pack(struct pack *pack, struct slice name, uint64_t sequence)
+{
+    pack_array(pack, 3);
+    pack_uint(pack, TOPIC_TRIM);
+    pack_bin(pack, name.data, name.bytes);
+    pack_uint(pack, sequence);
 }
 
 void topic_publish_begin(struct pack *pack, const struct topic_publish *publish)

@@ -3,11 +3,13 @@
  *     command  create   [24, name, count?, bytes?, age_ms?, dedup_ms?, dedup_count?]
  *              delete   [25, name]
  *              publish  [26, name, [data, ...], expect?, [id, ...]?]
+ *              trim     [48, name, sequence]
  *     query    info     [80, name]
  *              list     [81, from?, limit?]
  *              read     [82, name, start?, position?, limit?, bytes?]
  *     answer   create   [revision, id]
  *              delete   [revision, deleted]
+ *              trim     [revision, first]
  *              publish  [revision, first, count, [[place, sequence], ...]?]
  *              NOT_FOUND, COMPARE_FAILED, EXISTS
  *                       [revision, number]
@@ -33,6 +35,7 @@ enum topic_opcode {
     TOPIC_CREATE = 24,
     TOPIC_DELETE = 25,
     TOPIC_PUBLISH = 26,
+    TOPIC_TRIM = 48,
     TOPIC_INFO = 80,
     TOPIC_LIST = 81,
     TOPIC_READ = 82
@@ -87,7 +90,8 @@ struct topic_command {
     struct topic_settings settings; /* CREATE */
     struct topic_messages messages; /* PUBLISH, and below */
     bool expected;
-    uint64_t expect; /* the sequence of the topic's last message; 0: there was none yet */
+    uint64_t expect;   /* the sequence of the topic's last message; 0: there was none yet */
+    uint64_t sequence; /* TRIM: of the first message that is kept */
 };
 
 struct topic_message {
@@ -116,6 +120,7 @@ struct topic_message topic_messages_next(struct topic_messages *messages);
 /* Fields that an opcode does not have are not looked at. Limits are the decoder's business. */
 void topic_create_pack(struct pack *pack, struct slice name, const struct topic_settings *settings);
 void topic_delete_pack(struct pack *pack, struct slice name);
+void topic_trim_pack(struct pack *pack, struct slice name, uint64_t sequence);
 
 /* A publish is packed piece by piece: begin, the data of each message, ids, and where there are
  * some the id of each message (empty: it has none). */

@@ -154,12 +154,15 @@ struct conclave_node_status {
     uint64_t incarnation; /* of its data directory; 0: the cluster does not know it yet */
     bool answered;        /* it answered this request */
     bool healthy;         /* it answered, and knows a leader */
+    bool quota_full; /* by what it applied: something was refused for the quota, and would be now */
+    bool disk_full;  /* of its log or its state machine: as the leader it takes reads and deletes */
 };
 
 struct conclave_status {
     char cluster[17];                         /* cluster id, 16 hexadecimal digits */
     char leader[CONCLAVE_NAME_BYTES_MAX + 1]; /* "" if nobody knows one */
     uint64_t revision;                        /* the highest that a node reported */
+    bool quota_full;                          /* by the node that has applied most */
     size_t node_count;
     struct conclave_node_status nodes[CONCLAVE_MEMBERS_MAX];
 };

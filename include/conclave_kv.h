@@ -188,7 +188,7 @@ struct conclave_kv_settings {
     uint64_t history_changes; /* at most 1,048,576 */
     uint64_t history_bytes;
     uint64_t history_age_ms; /* of cluster time; 0: any */
-    uint64_t quota_bytes;    /* that keys may take; 0: any number */
+    uint64_t quota_bytes;    /* that keys, leases and topics may take; 0: any number */
 };
 
 /* As a field of the settings that are to be set: leave it as it is. */
@@ -199,9 +199,12 @@ struct conclave_kv_usage {
     uint64_t compacted; /* the oldest revision that can be read */
     uint64_t clock_ms;  /* cluster time */
     struct conclave_kv_settings settings;
-    uint64_t keys,
-        bytes; /* what the quota counts: a key's bytes, its value's and 32; a lease: 96 */
+    /* What the quota counts: a key's bytes, its value's and 32; a lease: 96; */
+    uint64_t keys, bytes;
     uint64_t history_changes, history_bytes, leases;
+    /* and a topic: its name's, 128, and its messages as they are stored. */
+    uint64_t topics, topic_bytes;
+    uint64_t refused_bytes; /* what was refused last, and still would be; 0: there is no alarm */
 };
 
 CONCLAVE_API CONCLAVE_MUST_USE int conclave_kv_usage(struct conclave_client *client,

@@ -53,6 +53,14 @@ CONCLAVE_API CONCLAVE_MUST_USE int conclave_topic_delete(struct conclave_client 
                                                          const void *name, size_t name_bytes,
                                                          uint32_t timeout_ms, bool *ret_deleted);
 
+/* Drops the messages before `sequence`, at most all; who reads them afterwards is told that they
+ * are gone. *ret_first, which may be NULL, is the first one that is kept now, or the sequence that
+ * the next one gets. Errors: NOT_FOUND, INVALID, TOO_LARGE. */
+CONCLAVE_API CONCLAVE_MUST_USE int conclave_topic_trim(struct conclave_client *client,
+                                                       const void *name, size_t name_bytes,
+                                                       uint64_t sequence, uint32_t timeout_ms,
+                                                       uint64_t *ret_first);
+
 struct conclave_topic_info {
     uint8_t name[CONCLAVE_TOPIC_BYTES_MAX];
     size_t name_bytes;

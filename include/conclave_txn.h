@@ -1,9 +1,9 @@
 /* conclave_txn.h - the transactions of libconclave's client.
  *
- * A transaction compares keys, and carries out one of two lists of steps, which change keys and
- * publish to topics (conclave_topic.h): all at once, as one
- * revision of the store, or nothing at all. It is written step by step, committed once or more
- * often, and freed. A step that cannot be taken (INVALID, TOO_LARGE) is told by the commit.
+ * A transaction compares keys and topics, and carries out one of two lists of steps, which change
+ * keys and publish to topics (conclave_topic.h): all at once, as one revision of the store, or
+ * nothing at all. It is written step by step, committed once or more often, and freed. A step that
+ * cannot be taken (INVALID, TOO_LARGE) is told by the commit.
  *
  *     struct conclave_txn *txn = conclave_txn_create();
  *     conclave_txn_compare(txn, CONCLAVE_TXN_VERSION, CONCLAVE_TXN_EQUAL, "a", 1, 0);
@@ -41,7 +41,10 @@ enum conclave_txn_what {
     CONCLAVE_TXN_MOD_REVISION = 0, /* of a missing key all numbers are 0 */
     CONCLAVE_TXN_CREATE_REVISION = 1,
     CONCLAVE_TXN_VERSION = 2, /* above 0: the key exists */
-    CONCLAVE_TXN_LEASE = 4
+    CONCLAVE_TXN_LEASE = 4,
+    /* Of a topic, whose name stands in the place of the key; of a missing one they are 0. */
+    CONCLAVE_TXN_SEQUENCE = 5, /* of its last message; 0: none was ever published */
+    CONCLAVE_TXN_TOPIC = 6     /* its id, which no other topic ever has; above 0: it exists */
 };
 
 enum conclave_txn_how {

@@ -2,6 +2,7 @@
 
 #include "codec/coord.h"
 #include "machine/kv_lease.h"
+#include "machine/kv_quota.h"
 #include "machine/kv_reply.h"
 
 /* --- Keys ------------------------------------------------------------------------------------- */
@@ -142,7 +143,7 @@ static int entry_put(struct kv_batch *batch, struct slice key, uint64_t slots, s
     if (value.bytes)
         memcpy(bytes + COORD_SLOTS_BYTES, value.data, value.bytes);
     struct slice stored = {bytes, COORD_SLOTS_BYTES + value.bytes};
-    if (kv_change_over_quota(batch, key.bytes, stored.bytes, found)) {
+    if (!kv_quota_takes(&batch->state, kv_change_growth(key.bytes, stored.bytes, found))) {
         kv_reply_revision(batch, CONCLAVE_QUOTA);
         return CONCLAVE_QUOTA;
     }

@@ -2,7 +2,7 @@
 
 #include "base/fatal.h"
 #include "codec/coord.h"
-#include "codec/kv.h"
+#include "codec/kv_txn.h"
 #include "machine/coord.h"
 #include "machine/group.h"
 #include "machine/group_feed.h"
@@ -10,6 +10,7 @@
 #include "machine/kv_deadline.h"
 #include "machine/kv_expire.h"
 #include "machine/kv_query.h"
+#include "machine/kv_quota.h"
 #include "machine/kv_record.h"
 #include "machine/kv_snapshot.h"
 #include "machine/kv_watch.h"
@@ -91,6 +92,16 @@ struct feed kv_group_feed(struct kv *kv)
 uint64_t kv_revision(const struct kv *kv)
 {
     return kv->open ? kv->state.revision : 0;
+}
+
+int kv_reserve(struct kv *kv, bool lacking)
+{
+    return tables_reserve(kv->tables, lacking);
+}
+
+bool kv_quota_is_used_up(const struct kv *kv)
+{
+    return kv->open && kv_quota_alarm(&kv->state);
 }
 
 int kv_due(struct kv *kv, uint64_t *ret_ms)
@@ -241,6 +252,7 @@ static int kv_fill_batch(struct kv *kv, struct kv_batch *batch,
     struct kv_clock clock = clock_now(kv);
     batch->clock_ms = kv->clock_ms = clock.now_ms;
     batch->clock_lag_ms = clock.lag_ms;
+    batch->expire_work = clock.expire_work;
     batch->topics.clock_ms = clock.now_ms;
     batch->topics.lag_ms = clock.lag_ms;
     batch->reply = clock.passed;
@@ -274,6 +286,8 @@ static int kv_apply_batch(struct kv *kv, const struct conclave_command *commands
     kv_history_init(&batch.history, &batch.tx);
     batch.topics.touched = &kv->topic_feed.touched;
     batch.topics.waiting = &kv->group_feed.touched;
+    batch.topics.topics = &batch.state.topics;
+    batch.topics.bytes = &batch.state.topic_bytes;
     rc = kv_fill_batch(kv, &batch, commands, count, replies);
     kv_batch_close(&batch);
     if (rc) {
@@ -378,6 +392,18 @@ static int kv_restore(void *machine, uint64_t index, struct conclave_snapshot_so
     return code ? code : load_state(kv);
 }
 
+/* It deletes and reads. */
+static bool list_frees(const struct kv_txn_list *list)
+{
+    struct kv_txn_reader reader;
+    struct kv_step step;
+    kv_txn_begin(&reader, list);
+    while (kv_txn_next_step(&reader, &step) == 1)
+        if (step.publishes || (!step.reads && step.command.opcode == KV_PUT))
+            return false;
+    return true;
+}
+
 static bool kv_frees(const void *data, size_t bytes)
 {
     struct kv_command command;
@@ -387,11 +413,22 @@ static bool kv_frees(const void *data, size_t bytes)
     if (group_is_command(opcode))
         return group_command_decode(data, bytes, &group) == CONCLAVE_OK &&
                (opcode == GROUP_DELETE || opcode == GROUP_ACK);
-    if (opcode == TOPIC_DELETE)
+    if (opcode == TOPIC_DELETE || opcode == TOPIC_TRIM)
         return topic_command_decode(data, bytes, &topic) == CONCLAVE_OK;
-    return kv_command_decode(data, bytes, &command) == CONCLAVE_OK &&
-           (command.opcode == KV_DELETE || command.opcode == KV_DELETE_RANGE ||
-            command.opcode == KV_LEASE_REVOKE || command.opcode == KV_SETTINGS);
+    if (kv_command_decode(data, bytes, &command))
+        return false;
+    switch (command.opcode) {
+    case KV_DELETE:
+    case KV_DELETE_RANGE:
+    case KV_LEASE_REVOKE:
+    case KV_LEASE_RENEW: /* takes nothing, and without it locks would be lost */
+    case KV_SETTINGS:
+        return true;
+    case KV_TXN:
+        return list_frees(&command.txn.then) && list_frees(&command.txn.otherwise);
+    default:
+        return false;
+    }
 }
 
 const struct conclave_machine_ops *kv_machine_ops(void)

@@ -21,7 +21,8 @@ struct conclave_reply_sink;
 /* Cluster time as the command at hand finds it. */
 struct kv_clock {
     uint64_t now_ms;
-    uint64_t lag_ms; /* so much may not be written yet */
+    uint64_t lag_ms;      /* so much may not be written yet */
+    uint32_t expire_work; /* what one passing may end (machine/kv_expire.h); 0: the default */
     /* It passed with an entry behind the last apply: whose reply; its effect is what ended then.
      * NULL: it stands. */
     struct conclave_reply_sink *passed;
@@ -58,6 +59,12 @@ void kv_keep_sessions(struct kv *kv, struct kv_sessions sessions);
 /* How much cluster time there is until something ends (0: it is over); UINT64_MAX: nothing does.
  * Open. A code of the tables. */
 MUST_USE int kv_due(struct kv *kv, uint64_t *ret_ms);
+
+/* Whether there is room for deletes, as tables_reserve. Open. */
+MUST_USE int kv_reserve(struct kv *kv, bool lacking);
+
+/* Whether something was refused for the quota, and still would be. */
+bool kv_quota_is_used_up(const struct kv *kv);
 
 /* The revision of the last applied change. State-machine thread. */
 uint64_t kv_revision(const struct kv *kv);

@@ -69,13 +69,6 @@ uint64_t kv_change_growth(size_t key_bytes, size_t value_bytes, const struct kv_
     return after > before ? after - before : 0;
 }
 
-bool kv_change_over_quota(const struct kv_batch *batch, size_t key_bytes, size_t value_bytes,
-                          const struct kv_found *old)
-{
-    uint64_t growth = kv_change_growth(key_bytes, value_bytes, old);
-    return batch->state.quota && growth && batch->state.bytes + growth > batch->state.quota;
-}
-
 static void write_record(void *room, const struct kv_record *record, struct slice value)
 {
     kv_record_write(room, record);

@@ -34,6 +34,7 @@ struct kv_batch {
     struct kv_state state; /* after what was applied so far */
     uint64_t clock_ms;     /* cluster time */
     uint64_t clock_lag_ms; /* and how much of it may not be written yet */
+    uint32_t expire_work;  /* what one passing of time may end; 0: KV_EXPIRE_WORK */
     bool expiring;         /* a lease ends: the records of what it holds go all at once */
     struct topic_batch topics;
     bool groups_buried; /* of deleted groups nothing is left: it has been looked at */
@@ -74,10 +75,6 @@ MUST_USE int kv_change_find(struct kv_batch *batch, enum kv_space space, struct 
 
 /* By how many bytes more than now a key would count if that much were put: 0 where it shrinks. */
 uint64_t kv_change_growth(size_t key_bytes, size_t value_bytes, const struct kv_found *old);
-
-/* Whether the quota leaves no room for a value of so many bytes in the place of `old`. */
-bool kv_change_over_quota(const struct kv_batch *batch, size_t key_bytes, size_t value_bytes,
-                          const struct kv_found *old);
 
 /* Puts a value; `old` is what kv_change_find just found there. `lease`: one that there is, which
  * the key ends with from now on; 0: none. */

@@ -7,6 +7,7 @@
 #include "machine/coord.h"
 #include "machine/group.h"
 #include "machine/kv_lease.h"
+#include "machine/kv_quota.h"
 #include "machine/kv_reply.h"
 #include "machine/kv_txn.h"
 #include "machine/kv_write.h"
@@ -96,25 +97,32 @@ static int settings_apply(struct kv_batch *batch, const struct kv_settings *sett
     return rc;
 }
 
-/* What the topics' own code does not know of: the groups of one that is deleted. */
+/* A command about a topic, which knows of the quota what room it leaves, and nothing of the groups
+ * of one that is deleted. */
 static int topic_apply(struct kv_batch *batch, const struct conclave_command *entry,
                        struct conclave_reply_sink *reply)
 {
     struct topic_command command;
+    int rc = 0;
     if (topic_opcode_peek(entry->data, entry->bytes) == TOPIC_DELETE &&
-        topic_command_decode(entry->data, entry->bytes, &command) == CONCLAVE_OK) {
-        int rc = group_topic_deleted(batch, command.name);
-        if (rc)
-            return rc;
-    }
-    return topic_command_apply(&batch->topics, &batch->state.revision, entry->data, entry->bytes,
-                               reply);
+        topic_command_decode(entry->data, entry->bytes, &command) == CONCLAVE_OK)
+        rc = group_topic_deleted(batch, command.name);
+    if (rc)
+        return rc;
+    batch->topics.room = kv_quota_room(&batch->state);
+    batch->topics.refused = 0;
+    rc = topic_command_apply(&batch->topics, &batch->state.revision, entry->data, entry->bytes,
+                             reply);
+    if (batch->topics.refused)
+        batch->state.refused = batch->topics.refused;
+    return rc;
 }
 
 int kv_command_apply(struct kv_batch *batch, const struct conclave_command *entry,
                      struct conclave_reply_sink *reply)
 {
     struct kv_command command;
+    kv_quota_settle(&batch->state);
     uint64_t opcode = topic_opcode_peek(entry->data, entry->bytes);
     if (topic_is_command(opcode))
         return topic_apply(batch, entry, reply);

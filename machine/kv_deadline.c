@@ -16,7 +16,7 @@ static struct slice key_of(uint8_t room[KEY_BYTES], const struct kv_deadline *de
 int kv_deadline_set(struct tables_tx *tx, const struct kv_deadline *deadline)
 {
     uint8_t room[KEY_BYTES];
-    return tables_put_bytes(tx, TABLE_DEADLINES, key_of(room, deadline), (struct slice){0});
+    return tables_put_bytes(tx, TABLE_DEADLINES, key_of(room, deadline), deadline->note);
 }
 
 int kv_deadline_clear(struct tables_tx *tx, const struct kv_deadline *deadline)
@@ -29,12 +29,12 @@ int kv_deadline_clear(struct tables_tx *tx, const struct kv_deadline *deadline)
 int kv_deadline_first(struct tables_tx *tx, struct kv_deadline *ret)
 {
     struct tables_cursor cursor;
-    struct slice key = {0};
+    struct slice key = {0}, note = {0};
     int rc = tables_cursor_open(tx, TABLE_DEADLINES, &cursor);
     if (rc)
         return rc;
-    rc = tables_cursor_move(&cursor, TABLES_FROM, &key, NULL);
-    if (!rc && key.bytes != KEY_BYTES)
+    rc = tables_cursor_move(&cursor, TABLES_FROM, &key, &note);
+    if (!rc && (key.bytes != KEY_BYTES || note.bytes > KV_DEADLINE_NOTE_BYTES_MAX))
         rc = CONCLAVE_CORRUPT;
     if (!rc) {
         uint64_t ms, number;
@@ -42,7 +42,8 @@ int kv_deadline_first(struct tables_tx *tx, struct kv_deadline *ret)
         memcpy(&number, key.data + sizeof ms + 1, sizeof number);
         *ret = (struct kv_deadline){.ms = be64toh(ms),
                                     .kind = (enum kv_deadline_kind)key.data[sizeof ms],
-                                    .number = be64toh(number)};
+                                    .number = be64toh(number),
+                                    .note = note};
     }
     tables_cursor_close(&cursor);
     return rc;

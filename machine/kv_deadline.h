@@ -1,8 +1,9 @@
 /* machine/kv_deadline.h - what ends by cluster time, in the order in which it does.
  *
- * The table holds, under time in ms (8), kind (1) and number (8), big-endian, nothing. Whoever sets
- * a deadline keeps its time, to clear it. What is due is carried out when cluster time passes, as
- * an entry of the log, in the order of the table (machine/kv_expire.c).
+ * The table holds, under time in ms (8), kind (1) and number (8), big-endian, a note of whoever set
+ * it: a topic's name. Whoever sets a deadline keeps its time, to clear it. What is due is carried
+ * out when cluster time passes, as an entry of the log, in the order of the table
+ * (machine/kv_expire.c).
  *
  * Cluster time is what leaders measured and wrote into the log; it is never ahead of real time, but
  * it may be behind by what is not written yet, up to a bound (codec/session_clock.h). A deadline
@@ -15,12 +16,20 @@
 
 #include "machine/tables.h"
 
-enum kv_deadline_kind { KV_DEADLINE_LEASE = 1, KV_DEADLINE_GROUP = 2 };
+enum kv_deadline_kind {
+    KV_DEADLINE_LEASE = 1,
+    KV_DEADLINE_GROUP = 2,
+    KV_DEADLINE_TOPIC = 3, /* messages of a topic are too old; the note is its name */
+    KV_DEADLINE_REST = 4   /* what a deleted topic has left */
+};
+
+enum { KV_DEADLINE_NOTE_BYTES_MAX = 255 };
 
 struct kv_deadline {
     uint64_t ms;
     enum kv_deadline_kind kind;
-    uint64_t number; /* a lease's, or the id of a group */
+    uint64_t number;   /* a lease's; the id of a group or topic */
+    struct slice note; /* borrowed from the table where it was found there */
 };
 
 MUST_USE int kv_deadline_set(struct tables_tx *tx, const struct kv_deadline *deadline);

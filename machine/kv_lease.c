@@ -3,6 +3,7 @@
 #include "base/fatal.h"
 #include "machine/group.h"
 #include "machine/kv_deadline.h"
+#include "machine/kv_quota.h"
 #include "machine/kv_reply.h"
 
 enum { LEASE_WORDS = 4, PLACE_BYTES = 8 + 1 };
@@ -202,12 +203,15 @@ int kv_lease_end(struct kv_batch *batch, const struct kv_lease *lease, enum kv_c
     return rc ? rc : kv_change_end(batch);
 }
 
-int kv_lease_expire(struct kv_batch *batch, uint64_t id)
+int kv_lease_expire(struct kv_batch *batch, uint64_t id, uint32_t *work)
 {
     struct kv_lease lease;
-    uint64_t deleted;
+    uint64_t deleted = 0;
     int rc = lease_held(batch, id, &lease);
-    return rc ? rc : kv_lease_end(batch, &lease, KV_CHANGE_EXPIRE, &deleted);
+    if (!rc)
+        rc = kv_lease_end(batch, &lease, KV_CHANGE_EXPIRE, &deleted);
+    *work -= 1 + deleted < *work ? 1 + (uint32_t)deleted : *work;
+    return rc;
 }
 
 /* --- Commands --------------------------------------------------------------------------------- */
@@ -227,7 +231,7 @@ static void answer(struct kv_batch *batch, const struct kv_lease *lease)
 int kv_lease_grant_apply(struct kv_batch *batch, uint64_t ttl_ms)
 {
     struct kv_lease lease;
-    if (batch->state.quota && batch->state.bytes + KV_LEASE_BYTES > batch->state.quota) {
+    if (!kv_quota_takes(&batch->state, KV_LEASE_BYTES)) {
         kv_reply_revision(batch, CONCLAVE_QUOTA);
         return 0;
     }

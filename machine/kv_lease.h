@@ -50,8 +50,8 @@ MUST_USE int kv_lease_detach(struct kv_batch *batch, uint64_t id, enum kv_space 
 /* For machine/group.c: it has become a member of that work group, which is told of its end. */
 MUST_USE int kv_lease_join(struct kv_batch *batch, uint64_t id, uint64_t group);
 
-/* For machine/kv_expire.c: its time is over. */
-MUST_USE int kv_lease_expire(struct kv_batch *batch, uint64_t id);
+/* For machine/kv_expire.c: its time is over. *work goes down by 1 and its keys, to 0 at least. */
+MUST_USE int kv_lease_expire(struct kv_batch *batch, uint64_t id, uint32_t *work);
 
 /* --- Commands: they answer batch->reply --------------------------------------------------------
  */

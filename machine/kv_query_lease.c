@@ -1,6 +1,7 @@
 #include "machine/kv_query_lease.h"
 
 #include "machine/kv_lease.h"
+#include "machine/kv_quota.h"
 
 static uint32_t limit_of(const struct kv_query *query)
 {
@@ -137,6 +138,9 @@ void kv_usage_run(const struct kv_view *view, struct pack *pack)
         .history_changes = state->history_changes,
         .history_bytes = state->history_bytes,
         .leases = state->leases,
+        .topics = state->topics,
+        .topic_bytes = state->topic_bytes,
+        .refused = kv_quota_alarm(state) ? state->refused : 0,
     };
     kv_usage_pack(pack, &usage);
 }

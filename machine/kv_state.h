@@ -21,12 +21,15 @@ struct kv_state {
     uint64_t compacted;       /* the history of revisions up to here is not whole any more */
     uint64_t history_changes; /* kept */
     uint64_t history_bytes;
-    uint64_t keys, bytes; /* what quotas count: keys of all spaces, with what belongs to them */
+    uint64_t keys, bytes;        /* keys of all spaces, with what belongs to them, and leases */
     uint64_t leases, last_lease; /* how many there are, and the number of the one granted last */
 
     /* Settings. */
     uint64_t changes_max, bytes_max, age_ms_max; /* of the history; age 0: any */
     uint64_t quota;                              /* of bytes; 0: none */
+
+    uint64_t topics, topic_bytes; /* how many there are; they and their messages */
+    uint64_t refused;             /* bytes that the quota had no room for; 0: machine/kv_quota.h */
 };
 
 enum { KV_STATE_WORDS = sizeof(struct kv_state) / sizeof(uint64_t) };

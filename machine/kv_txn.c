@@ -2,6 +2,7 @@
 
 #include "base/fatal.h"
 #include "machine/kv_query.h"
+#include "machine/kv_quota.h"
 #include "machine/kv_reply.h"
 #include "machine/kv_write.h"
 #include "machine/topic_internal.h"
@@ -26,7 +27,12 @@ static bool order_holds(enum kv_compare_how how, int order)
     return false;
 }
 
-static bool compare_holds(const struct kv_compare *compare, const struct kv_found *found)
+static bool number_holds(const struct kv_compare *compare, uint64_t number)
+{
+    return order_holds(compare->how, (number > compare->number) - (number < compare->number));
+}
+
+static bool key_holds(const struct kv_compare *compare, const struct kv_found *found)
 {
     const struct kv_record *record = &found->record; /* all zero: there is no such key */
     uint64_t number = 0;
@@ -48,10 +54,36 @@ static bool compare_holds(const struct kv_compare *compare, const struct kv_foun
             return compare->how == KV_COMPARE_UNEQUAL;
         return order_holds(compare->how,
                            tables_compare(kv_record_value(found->stored), compare->value));
+    case KV_COMPARE_SEQUENCE:
+    case KV_COMPARE_TOPIC:
     case KV_COMPARE_WHATS:
-        ASSERT(!"the decoder knows them all");
+        ASSERT(!"a compare of a key");
     }
-    return order_holds(compare->how, (number > compare->number) - (number < compare->number));
+    return number_holds(compare, number);
+}
+
+/* rc. */
+static int compare_key(struct kv_batch *batch, const struct kv_compare *compare, bool *ret_holds)
+{
+    struct kv_found found;
+    int rc = kv_change_find(batch, KV_SPACE_USER, compare->key, &found);
+    if (!rc)
+        *ret_holds = key_holds(compare, &found);
+    return rc;
+}
+
+/* rc. Of a topic that is not there all numbers are 0. */
+static int compare_topic(struct kv_batch *batch, const struct kv_compare *compare, bool *ret_holds)
+{
+    const struct topic_record *record = &batch->topics.record;
+    int rc = topic_load(&batch->topics, compare->key);
+    if (rc && rc != CONCLAVE_NOT_FOUND)
+        return rc;
+    uint64_t number = 0;
+    if (!rc)
+        number = compare->what == KV_COMPARE_TOPIC ? record->id : record->end - 1;
+    *ret_holds = number_holds(compare, number);
+    return 0;
 }
 
 /* rc. */
@@ -59,45 +91,65 @@ static int compare_all(struct kv_batch *batch, const struct kv_txn_list *list, b
 {
     struct kv_txn_reader reader;
     struct kv_compare compare;
-    struct kv_found found;
+    int rc = 0;
     *ret_held = true;
     kv_txn_begin(&reader, list);
-    while (*ret_held && kv_txn_next_compare(&reader, &compare) == 1) {
-        int rc = kv_change_find(batch, KV_SPACE_USER, compare.key, &found);
-        if (rc)
-            return rc;
-        *ret_held = compare_holds(&compare, &found);
-    }
-    return 0;
+    while (!rc && *ret_held && kv_txn_next_compare(&reader, &compare) == 1)
+        rc = kv_compare_is_of_topic(compare.what) ? compare_topic(batch, &compare, ret_held)
+                                                  : compare_key(batch, &compare, ret_held);
+    return rc;
 }
 
 /* --- Steps ------------------------------------------------------------------------------------ */
 
-/* rc. Whether every put may be carried out; the quota for all of them together. */
+/* rc. Whether a publish may be carried out. */
+static int check_publish(struct kv_batch *batch, const struct topic_command *command, int *ret_code)
+{
+    uint64_t growth = 0;
+    int rc = topic_load(&batch->topics, command->name);
+    if (rc == CONCLAVE_NOT_FOUND) {
+        *ret_code = CONCLAVE_NOT_FOUND;
+        return 0;
+    }
+    if (!rc && kv_quota_room(&batch->state) < TOPIC_GROWTH_MAX)
+        rc = topic_publish_growth(&batch->topics, command, kv_change_revision(batch), &growth);
+    if (!rc && !kv_quota_takes(&batch->state, growth))
+        *ret_code = CONCLAVE_QUOTA;
+    if (*ret_code == CONCLAVE_OK)
+        batch->state.topic_bytes += growth;
+    return rc;
+}
+
+/* rc. */
+static int check_step(struct kv_batch *batch, const struct kv_step *step, int *ret_code)
+{
+    struct kv_found found;
+    if (step->publishes)
+        return check_publish(batch, &step->topic, ret_code);
+    if (step->reads || step->command.opcode != KV_PUT)
+        return 0;
+    int rc = kv_change_find(batch, KV_SPACE_USER, step->command.key, &found);
+    if (!rc)
+        rc = kv_write_check(batch, &step->command, &found, ret_code);
+    if (!rc && *ret_code == CONCLAVE_OK)
+        batch->state.bytes += kv_write_growth(&step->command, &found);
+    return rc;
+}
+
+/* rc. Whether every step may be carried out; the quota for all of them together. */
 static int check_steps(struct kv_batch *batch, const struct kv_txn_list *list, int *ret_code)
 {
     struct kv_txn_reader reader;
     struct kv_step step;
-    uint64_t bytes = batch->state.bytes;
+    uint64_t bytes = batch->state.bytes, topic_bytes = batch->state.topic_bytes;
     int rc = 0;
     kv_txn_begin(&reader, list);
-    while (!rc && *ret_code == CONCLAVE_OK && kv_txn_next_step(&reader, &step) == 1) {
-        struct kv_found found;
-        if (step.publishes) {
-            rc = topic_load(&batch->topics, step.topic.name);
-            *ret_code = rc == CONCLAVE_NOT_FOUND ? CONCLAVE_NOT_FOUND : *ret_code;
-            rc = rc == CONCLAVE_NOT_FOUND ? 0 : rc;
-            continue;
-        }
-        if (step.reads || step.command.opcode != KV_PUT)
-            continue;
-        rc = kv_change_find(batch, KV_SPACE_USER, step.command.key, &found);
-        if (!rc)
-            rc = kv_write_check(batch, &step.command, &found, ret_code);
-        batch->state.bytes +=
-            kv_change_growth(step.command.key.bytes, step.command.value.bytes, &found);
-    }
+    while (!rc && *ret_code == CONCLAVE_OK && kv_txn_next_step(&reader, &step) == 1)
+        rc = check_step(batch, &step, ret_code);
+    if (batch->state.refused && *ret_code == CONCLAVE_QUOTA) /* what those before it need, too */
+        batch->state.refused += batch->state.bytes - bytes + batch->state.topic_bytes - topic_bytes;
     batch->state.bytes = bytes;
+    batch->state.topic_bytes = topic_bytes;
     return rc;
 }
 
@@ -195,6 +247,7 @@ static int step_publish(struct kv_batch *batch, struct topic_command *command,
     struct conclave_reply_sink sink = {0};
     uint64_t revision = batch->state.revision; /* topics count on by themselves */
     int rc = topic_load(&batch->topics, command->name);
+    batch->topics.room = UINT64_MAX; /* for all steps together there is enough */
     if (!rc)
         rc = topic_publish(&batch->topics, &revision, command, &sink);
     if (!rc) {

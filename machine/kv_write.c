@@ -2,14 +2,23 @@
 
 #include "base/fatal.h"
 #include "machine/kv_lease.h"
+#include "machine/kv_quota.h"
 #include "machine/kv_reply.h"
+
+uint64_t kv_write_growth(const struct kv_command *command, const struct kv_found *found)
+{
+    if (command->opcode != KV_PUT)
+        return 0;
+    return kv_change_growth(command->key.bytes, command->value.bytes, found) +
+           (command->ttl_ms && !found->record.lease ? KV_LEASE_BYTES : 0);
+}
 
 int kv_write_check(struct kv_batch *batch, const struct kv_command *command,
                    const struct kv_found *found, int *ret_code)
 {
     if (command->opcode != KV_PUT)
         return 0;
-    if (kv_change_over_quota(batch, command->key.bytes, command->value.bytes, found)) {
+    if (!kv_quota_takes(&batch->state, kv_write_growth(command, found))) {
         *ret_code = CONCLAVE_QUOTA;
         return 0;
     }

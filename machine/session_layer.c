@@ -148,8 +148,10 @@ static int save(void *arg, const struct session_sink *sink)
 static struct kv_clock clock_now(void *arg)
 {
     const struct session_layer *layer = arg;
+    const struct session_limits limits = session_table_limits(layer->table);
     return (struct kv_clock){.now_ms = session_table_clock_ms(layer->table),
-                             .lag_ms = session_table_limits(layer->table).clock_lag_ms,
+                             .lag_ms = limits.clock_lag_ms,
+                             .expire_work = limits.expire_work,
                              .passed = layer->clock_passed};
 }
 
@@ -418,6 +420,16 @@ int session_layer_due(const struct session_layer *layer, uint64_t *ret_ms)
 {
     *ret_ms = UINT64_MAX;
     return layer->kv ? kv_due(layer->kv, ret_ms) : CONCLAVE_OK;
+}
+
+int session_layer_reserve(const struct session_layer *layer, bool lacking)
+{
+    return layer->kv ? kv_reserve(layer->kv, lacking) : CONCLAVE_OK;
+}
+
+bool session_layer_quota(const struct session_layer *layer)
+{
+    return layer->kv && kv_quota_is_used_up(layer->kv);
 }
 
 /* --- Snapshots -------------------------------------------------------------------------------- */

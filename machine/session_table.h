@@ -54,6 +54,7 @@ struct session_limits {
     uint64_t slots;
     uint64_t body_bytes, bodies_bytes;
     uint32_t audit_entries; /* a mark of the audit every so many; 0: AUDIT_INTERVAL */
+    uint32_t expire_work;   /* of the key-value machine (machine/kv_expire.h); 0: the default */
 };
 
 enum session_slot_state { SLOT_FREE, SLOT_PENDING, SLOT_KEPT, SLOT_FORGOTTEN };

@@ -69,6 +69,7 @@ struct tables_ops {
     void (*destroy)(struct tables *tables);
     int (*sync)(struct tables *tables);
     int (*grow)(struct tables *tables);
+    int (*reserve)(struct tables *tables, bool lacking); /* NULL: there is always room */
     int (*begin_anew)(struct tables *tables);
     int (*trust)(struct tables *tables);
 
@@ -158,6 +159,14 @@ MUST_USE static inline int tables_sync(struct tables *tables)
 MUST_USE static inline int tables_grow(struct tables *tables)
 {
     return tables->ops->grow(tables);
+}
+
+/* Whether there is room left for deletes, which is made if it can be: views may end then. No
+ * transaction is open. `lacking`: there was none, so that some more is wanted. NO_SPACE: there is
+ * little; changes can go on while they find any. */
+MUST_USE static inline int tables_reserve(struct tables *tables, bool lacking)
+{
+    return tables->ops->reserve ? tables->ops->reserve(tables, lacking) : CONCLAVE_OK;
 }
 
 /* Throws everything away. Nothing that is committed from here on is found by an open, until

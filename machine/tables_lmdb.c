@@ -20,7 +20,7 @@
  * set after a full sync and durably taken back before the next change: with it any boot may trust
  * the tables.
  *
- * The file is allocated as far as the map goes, and both grow by lmdb_grow(). A sparse map of
+ * The file is allocated as far as the map goes, and both grow (tables_lmdb_room.c). A sparse map of
  * some large size would be simpler, but writing into a hole on a full disk is a SIGBUS in the
  * middle of the host program. This way a full disk is an error code before anything is touched, and
  * there is no largest size. */
@@ -48,14 +48,8 @@ static const char *const NAMES[TABLES] = {
 
 enum {
     FILE_MODE = 0600,
-    MAP_BYTES_MIN = 16 << 20,   /* a new store */
-    GROW_BYTES_MAX = 256 << 20, /* the file doubles up to this step: allocating it may take a while
-                                   on file systems that write zeros for it */
-    GROW_BYTES_MIN = 1 << 20,   /* less than this is a full disk */
-
-    /* Room for changes while a view is being read. */
-    SLACK_BYTES_MIN = 4 << 20,
-    SLACK_BYTES_MAX = 1 << 30
+    MAP_BYTES_MIN = 16 << 20, /* a new store */
+    SLACK_BYTES_MIN = 4 << 20 /* room for changes while a view is being read */
 };
 
 /* On disk, little-endian; `note` as long as the machine's note is. */
@@ -95,8 +89,7 @@ int lmdb_code(int rc)
     }
 }
 
-/* Where there is no transaction to do once more. */
-static int public_code(int rc)
+int lmdb_public_code(int rc)
 {
     return rc == MDB_MAP_FULL ? CONCLAVE_NO_SPACE : lmdb_code(rc);
 }
@@ -184,14 +177,6 @@ static int load(struct lmdb *lmdb)
     return rc;
 }
 
-/* rc. Allocates the file up to `bytes`; what is allocated already stays. */
-static int allocate(const struct lmdb *lmdb, size_t bytes)
-{
-    mdb_filehandle_t fd;
-    int rc = mdb_env_get_fd(lmdb->env, &fd);
-    return rc ? rc : posix_fallocate(fd, 0, (off_t)bytes);
-}
-
 /* rc. MDB_INVALID if the file ends before its last page. */
 static int check_length(const struct lmdb *lmdb, size_t file_bytes)
 {
@@ -237,7 +222,7 @@ static int open_env(struct lmdb *lmdb)
     if (!rc)
         rc = check_length(lmdb, file_bytes);
     if (!rc)
-        rc = allocate(lmdb, lmdb->map_bytes);
+        rc = lmdb_allocate(lmdb, lmdb->map_bytes);
     if (!rc)
         rc = mdb_reader_check(lmdb->env, NULL); /* slots of killed processes pin old pages */
     if (!rc)
@@ -299,8 +284,8 @@ static int lmdb_open(struct tables *tables, const struct conclave_machine_env *e
     if (rc == 0)
         return CONCLAVE_OK;
     deinit(lmdb);
-    return error_set(error, public_code(rc), "cannot open the key-value store in %s: %s", env->dir,
-                     mdb_strerror(rc));
+    return error_set(error, lmdb_public_code(rc), "cannot open the key-value store in %s: %s",
+                     env->dir, mdb_strerror(rc));
 }
 
 static void lmdb_close(struct tables *tables)
@@ -325,12 +310,12 @@ static int lmdb_begin_anew(struct tables *tables)
     tables->state = (struct tables_state){0};
     if (!rc)
         rc = open_env(lmdb);
-    return public_code(rc);
+    return lmdb_public_code(rc);
 }
 
 static int lmdb_trust(struct tables *tables)
 {
-    return public_code(tables_owner_write(&lmdb_of(tables)->owner, false));
+    return lmdb_public_code(tables_owner_write(&lmdb_of(tables)->owner, false));
 }
 
 static int lmdb_sync(struct tables *tables)
@@ -343,50 +328,7 @@ static int lmdb_sync(struct tables *tables)
         rc = tables_owner_write(&lmdb->owner, true);
     if (!rc)
         lmdb->clean = true;
-    return public_code(rc);
-}
-
-/* --- Growing ---------------------------------------------------------------------------------- */
-
-int lmdb_grow(struct tables *tables)
-{
-    struct lmdb *lmdb = lmdb_of(tables);
-    /* Pages that a view reads are not used again while it lasts, so the next one gets more room to
-     * begin with. */
-    if (lmdb_end_view(lmdb) && lmdb->slack_bytes < SLACK_BYTES_MAX)
-        lmdb->slack_bytes *= 2;
-    size_t step = lmdb->map_bytes < GROW_BYTES_MAX ? lmdb->map_bytes : GROW_BYTES_MAX;
-    int rc = allocate(lmdb, lmdb->map_bytes + step);
-    while (public_code(rc) == CONCLAVE_NO_SPACE && step > GROW_BYTES_MIN) {
-        step /= 2;
-        rc = allocate(lmdb, lmdb->map_bytes + step);
-    }
-    if (!rc)
-        rc = mdb_env_set_mapsize(lmdb->env, lmdb->map_bytes + step);
-    if (!rc)
-        lmdb->map_bytes += step;
-    return public_code(rc);
-}
-
-int lmdb_make_room(struct lmdb *lmdb)
-{
-    MDB_envinfo info;
-    MDB_stat stat;
-    int rc = mdb_env_info(lmdb->env, &info);
-    if (!rc)
-        rc = mdb_env_stat(lmdb->env, &stat);
-    if (rc)
-        return public_code(rc);
-    size_t used = (info.me_last_pgno + 1) * stat.ms_psize;
-    if (lmdb->reading)
-        mdb_txn_reset(lmdb->read);
-    lmdb->reading = false;
-    while (lmdb->map_bytes - used < lmdb->slack_bytes) {
-        int code = lmdb_grow(&lmdb->tables);
-        if (code)
-            return code;
-    }
-    return CONCLAVE_OK;
+    return lmdb_public_code(rc);
 }
 
 struct tables *tables_lmdb_create(void)
@@ -397,6 +339,7 @@ struct tables *tables_lmdb_create(void)
         .destroy = lmdb_destroy,
         .sync = lmdb_sync,
         .grow = lmdb_grow,
+        .reserve = lmdb_reserve,
         .begin_anew = lmdb_begin_anew,
         .trust = lmdb_trust,
         .begin = lmdb_begin,

@@ -1,6 +1,7 @@
 /* machine/tables_lmdb_internal.h - the LMDB environment, shared by the files that implement
- * machine/tables_lmdb.h: tables_lmdb.c (files, opening, growth) and tables_lmdb_tx.c (transactions,
- * cursors, views). Functions that say "rc" return 0, an LMDB code or an errno. */
+ * machine/tables_lmdb.h: tables_lmdb.c (files, opening), tables_lmdb_room.c (growth) and
+ * tables_lmdb_tx.c (transactions, cursors, views). Functions that say "rc" return 0, an LMDB code
+ * or an errno. */
 #ifndef MACHINE_TABLES_LMDB_INTERNAL_H
 #define MACHINE_TABLES_LMDB_INTERNAL_H
 
@@ -41,6 +42,12 @@ static inline struct lmdb *lmdb_of(struct tables *tables)
 /* What tables.h says for an rc. */
 int lmdb_code(int rc);
 
+/* The same where there is no transaction to do once more. */
+int lmdb_public_code(int rc);
+
+/* rc. Allocates the file up to so many bytes; what is allocated already stays. */
+int lmdb_allocate(const struct lmdb *lmdb, size_t bytes);
+
 /* rc. */
 int lmdb_state_write(const struct lmdb *lmdb, MDB_txn *txn, const struct tables_state *state);
 
@@ -52,6 +59,7 @@ MUST_USE int lmdb_make_room(struct lmdb *lmdb);
 
 /* The functions of tables.h. */
 int lmdb_grow(struct tables *tables);
+int lmdb_reserve(struct tables *tables, bool lacking);
 int lmdb_begin(struct tables *tables, struct tables_tx *ret_tx);
 int lmdb_commit(struct tables_tx *tx, const struct tables_state *state);
 void lmdb_abort(struct tables_tx *tx);

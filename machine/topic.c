@@ -11,6 +11,9 @@ void topic_batch_init(struct topic_batch *batch, struct tables_tx *tx)
 {
     batch->tx = tx;
     batch->touched = batch->waiting = NULL;
+    batch->topics = batch->bytes = NULL;
+    batch->room = UINT64_MAX;
+    batch->refused = 0;
     batch->clock_ms = batch->lag_ms = 0;
     batch->newest = batch->oldest = (struct tables_cursor){0};
     batch->loaded = batch->changed = batch->none_dead = false;
@@ -95,6 +98,19 @@ void topic_answer(struct conclave_reply_sink *reply, int code, uint64_t revision
     reply_sink_take(reply, code, pack_take(&pack));
 }
 
+bool topic_room_takes(struct topic_batch *batch, uint64_t growth)
+{
+    if (growth <= batch->room)
+        return true;
+    batch->refused = growth;
+    return false;
+}
+
+static uint64_t own_bytes(const struct topic_batch *batch)
+{
+    return TOPIC_BYTES + batch->name_bytes;
+}
+
 static bool same_settings(const struct topic_record *record, const struct topic_settings *settings)
 {
     return record->count_max == settings->count_max && record->bytes_max == settings->bytes_max &&
@@ -114,6 +130,10 @@ static int create(struct topic_batch *batch, uint64_t *revision,
     }
     if (rc != CONCLAVE_NOT_FOUND)
         return rc;
+    if (!topic_room_takes(batch, TOPIC_BYTES + command->name.bytes)) {
+        topic_answer(reply, CONCLAVE_QUOTA, *revision, 0);
+        return 0;
+    }
     batch->record = (struct topic_record){.id = ++*revision,
                                           .count_max = settings->count_max,
                                           .bytes_max = settings->bytes_max,
@@ -124,11 +144,14 @@ static int create(struct topic_batch *batch, uint64_t *revision,
                                           .end = 1};
     keep(batch, command->name);
     batch->changed = true;
+    topic_count(batch->topics, 1);
+    topic_count(batch->bytes, (int64_t)own_bytes(batch));
     topic_answer(reply, CONCLAVE_OK, *revision, batch->record.id);
     return 0;
 }
 
-/* What it held is erased bit by bit (topic_bury): it may be millions of messages. */
+/* What it held is erased bit by bit (topic_bury), by later commands and as time passes: it may be
+ * millions of messages. */
 static int delete (struct topic_batch *batch, uint64_t *revision,
                    const struct topic_command *command, struct conclave_reply_sink *reply)
 {
@@ -143,16 +166,40 @@ static int delete (struct topic_batch *batch, uint64_t *revision,
         return rc;
     topic_note_effect(reply, &batch->record, sizeof batch->record);
     batch->loaded = batch->tail.loaded = batch->none_dead = false;
+    topic_count(batch->topics, -1);
+    topic_count(batch->bytes, -(int64_t)(own_bytes(batch) + batch->record.bytes));
     struct topic_key key = topic_name_key(command->name);
     rc = tables_erase(batch->tx, TABLE_TOPICS, topic_key_slice(&key));
-    struct topic_key dead = topic_key_tagged(TOPIC_TAG_DEAD);
-    topic_key_add_number(&dead, batch->record.id);
     if (!rc)
-        rc = tables_put_bytes(batch->tx, TABLE_TOPICS, topic_key_slice(&dead), (struct slice){0});
+        rc = topic_deadline_clear(batch);
+    batch->changed = false; /* what is kept is not to be stored any more */
+    if (!rc)
+        rc = topic_die(batch);
     if (rc)
         return rc;
     topic_answer(reply, CONCLAVE_OK, ++*revision, 1);
     return 0;
+}
+
+/* Messages before the sequence go: the blocks of many of them bit by bit. */
+static int trim(struct topic_batch *batch, uint64_t *revision, const struct topic_command *command,
+                struct conclave_reply_sink *reply)
+{
+    enum { BLOCKS_MAX = 256 }; /* at once */
+    struct topic_record *record = &batch->record;
+    uint64_t wanted = command->sequence < record->end ? command->sequence : record->end;
+    uint32_t blocks = BLOCKS_MAX;
+    if (wanted <= record->first) {
+        topic_answer(reply, CONCLAVE_OK, *revision, record->first);
+        return 0;
+    }
+    topic_note_effect(reply, record, sizeof *record);
+    record->first = wanted;
+    batch->changed = true;
+    int rc = topic_trim(batch, &blocks, reply);
+    if (!rc)
+        topic_answer(reply, CONCLAVE_OK, ++*revision, record->first);
+    return rc;
 }
 
 int topic_command_apply(struct topic_batch *batch, uint64_t *revision, const void *data,
@@ -179,5 +226,8 @@ int topic_command_apply(struct topic_batch *batch, uint64_t *revision, const voi
         topic_answer(reply, CONCLAVE_NOT_FOUND, *revision, 0);
         return 0;
     }
-    return rc ? rc : topic_publish(batch, revision, &command, reply);
+    if (rc)
+        return rc;
+    return command.opcode == TOPIC_TRIM ? trim(batch, revision, &command, reply)
+                                        : topic_publish(batch, revision, &command, reply);
 }

@@ -47,6 +47,11 @@ struct topic_batch {
     struct topic_record record;
     struct topic_tail tail;                  /* of the record's topic */
     struct topic_touched *touched, *waiting; /* NULL: nobody wants to know */
+
+    /* For quotas (machine/kv_quota.h). */
+    uint64_t *topics, *bytes; /* how many there are, and what they take; NULL: nobody counts */
+    uint64_t room;            /* what the command at hand may add */
+    uint64_t refused;         /* what it would have added; 0: it was not refused for that */
 };
 
 /* When something happens now: the latest that it can be, so that nothing is ever too old early. */

@@ -278,6 +278,32 @@ static int append(struct topic_batch *batch, struct publish *publish, uint64_t r
     return tail_begin(batch, publish, bytes, revision);
 }
 
+/* What is stored beside the entries: nothing, if they are joined to the newest block. That they can
+ * be joined to one which comes before them in the same transaction is not looked at. */
+int topic_publish_growth(struct topic_batch *batch, const struct topic_command *command,
+                         uint64_t revision, uint64_t *ret)
+{
+    struct topic_messages messages = command->messages;
+    bool compared = messages.have_ids && batch->record.dedup_ms;
+    size_t all = 0, heads = 0, block = TOPIC_BLOCK_BYTES; /* of the one at hand: full */
+    for (uint32_t left = messages.count; left > 0; left--) {
+        struct topic_message message = topic_messages_next(&messages);
+        uint64_t sequence = 0;
+        int rc = compared && message.id.bytes ? topic_dedup_find(batch, message.id, &sequence) : 0;
+        if (rc)
+            return rc;
+        if (sequence)
+            continue;
+        size_t bytes = entry_bytes(&message);
+        bool next = block + bytes > TOPIC_BLOCK_BYTES;
+        block = bytes + (next ? sizeof(struct topic_block) : block);
+        heads += next ? sizeof(struct topic_block) : 0;
+        all += bytes;
+    }
+    *ret = all + (tail_takes(batch, all, revision) ? 0 : heads);
+    return 0;
+}
+
 /* --- All of it ---------------------------------------------------------------------------------
  */
 
@@ -316,16 +342,18 @@ static void touch(struct topic_batch *batch, uint64_t first)
 static int take(struct topic_batch *batch, struct publish *publish, uint64_t *revision,
                 struct conclave_reply_sink *reply)
 {
-    uint64_t first = batch->record.end;
+    uint64_t first = batch->record.end, bytes = batch->record.bytes;
     topic_note_effect(reply, &batch->record, sizeof batch->record);
     batch->changed = true;
     int rc = append(batch, publish, *revision + 1);
+    topic_count(batch->bytes, (int64_t)(batch->record.bytes - bytes));
     if (!rc && publish->have_ids)
         rc = topic_dedup_order(batch, publish->fresh, publish->fresh_count, first);
     if (!rc && batch->record.dedup_ms)
         rc = topic_dedup_expire(batch);
-    if (!rc) /* more than what came: it catches up */
-        rc = topic_trim(batch, 16 + 2 * publish->blocks, reply);
+    uint32_t blocks = 16 + 2 * publish->blocks; /* more than what came: it catches up */
+    if (!rc)
+        rc = topic_trim(batch, &blocks, reply);
     *revision += !rc;
     if (!rc)
         touch(batch, first);
@@ -369,12 +397,22 @@ int topic_publish(struct topic_batch *batch, uint64_t *revision, struct topic_co
             return 0;
         }
     }
+    uint64_t growth = 0;
+    int rc = 0;
+    if (batch->room < TOPIC_GROWTH_MAX)
+        rc = topic_publish_growth(batch, command, *revision + 1, &growth);
+    if (rc)
+        return rc;
+    if (!topic_room_takes(batch, growth)) {
+        topic_answer(reply, CONCLAVE_QUOTA, *revision, 0);
+        return 0;
+    }
     struct publish publish = {.fresh = &publish.one};
     if (messages->count > 1)
         publish.fresh = mem_alloc(messages->count * sizeof *publish.fresh);
     if (messages->have_ids)
         publish.duplicates = mem_alloc(messages->count * sizeof *publish.duplicates);
-    int rc = sort_out(batch, &publish, messages);
+    rc = sort_out(batch, &publish, messages);
     if (!rc && publish.fresh_count)
         rc = take(batch, &publish, revision, reply);
     if (!rc)

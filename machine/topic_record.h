@@ -5,7 +5,8 @@
  *                 'i' topic id              struct topic_id_record: where this message id was seen
  *                 'o' topic sequence        time (8), end (8), then the ids that the publish which
  *                                           began there brought: length (1), bytes
- *                 'x' topic                 empty: deleted, and its rest is still to be erased
+ *                 'x' topic                 its deadline (8): deleted, and its rest is still to be
+ *                                           erased
  *     messages    topic sequence            a block: struct topic_block, then count times
  *                                           data bytes and step (4), id bytes (1), id, data; with
  *                                           the top bit of the first: before data, origin bytes (2)
@@ -58,6 +59,7 @@ struct topic_record {
     /* The newest block, while more may be joined to it: where it begins (0: to none), its bytes,
      * its time, the revision of its last message. */
     uint64_t tail_begin, tail_bytes, tail_ms, tail_revision;
+    uint64_t due_ms; /* its deadline's: nothing is too old before (topic_retention.c); 0: none */
 };
 enum { TOPIC_RECORD_BYTES = sizeof(struct topic_record) };
 

@@ -298,20 +298,33 @@ class Disk(ClusterTest):
         self.start_with_shim()
         node = self.cluster.nodes[0]
         self.cluster.put("kept", b"value")
+        self.cluster.put("goes", b"value")
         self.shimmed(node)
         self.break_disk(node, "store")
         taken = self.fill_store()
-        self.assertIn('"no_room"', node.log_text())
-        self.assertTrue(node.running)
+        self.assertIn('"little_room"', node.log_text())
+        self.assertNotIn('"no_room"', node.log_text())
+        self.assertTrue(self.cluster.status()["nodes"][0]["disk_full"])
+        # What is left is for those who delete, and for leases.
+        self.assertLessEqual({b"large%03d" % n for n in taken}, set(self.cluster.keys("large")))
+        self.assertEqual(self.cluster.run("del", "goes").returncode, 0)
+        self.assertEqual(self.cluster.run("txn", "--if", "exists(kept)", "--then", "del none").returncode, 0)
+        self.assertEqual(self.cluster.run("put", "new", "x", "--timeout", "1s").returncode, 7)
+        # More at once than is left for it: it waits, and nobody who needs it is answered.
+        self.cluster.run("del", "--prefix", "large", "--yes", "--timeout", "1s")
+        wait_until(lambda: '"no_room"' in node.log_text(), "it waits for room")
         done = self.cluster.run("get", "kept", "--timeout", "1s")
         self.assertNotEqual(done.returncode, 1, "what may not be applied is not answered")
         self.assertEqual(self.cluster.run("del", "kept", "--timeout", "1s").returncode, 7)
+        self.assertTrue(node.running)
         os.unlink(self.trigger)
         # Nobody does anything: it finds the room by itself, and what waited is applied.
         self.cluster.put("new", b"value")
         self.assertEqual(self.cluster.get("kept"), b"value")
-        self.assertLessEqual({b"large%03d" % n for n in taken}, set(self.cluster.keys("large")))
+        self.assertEqual(self.cluster.keys("large"), [])
         self.assertIn('"has_room"', node.log_text())
+        self.assertIn('"enough_room"', node.log_text())
+        self.assertFalse(self.cluster.status()["nodes"][0]["disk_full"])
         self.assertEqual(node.stop(), 0)
 
     def test_full_store_of_the_leader_hands_the_lead_over_and_heals(self):
@@ -323,12 +336,13 @@ class Disk(ClusterTest):
         self.break_disk(full, "store")
         writer = self.write(50)
         value = os.urandom(500000)
-        for number in range(200):
-            if '"no_room"' in full.log_text():
-                break
-            self.cluster.put(f"large{number:03}", value)
-        self.assertIn('"no_room"', full.log_text())
-        wait_until(lambda: self.cluster.leader() in others, "another one leads")
+        for sign in ('"little_room"', '"no_room"'):
+            for number in range(200):
+                if sign in full.log_text():
+                    break
+                self.cluster.put(f"large{number:03}", value)
+            self.assertIn(sign, full.log_text())
+            wait_until(lambda: self.cluster.leader() in others, "another one leads")
         self.write(100, writer)
         self.assertTrue(full.running)
         os.unlink(self.trigger)

@@ -68,8 +68,46 @@ class Commands(SharedClusterTest):
         answer = self.run_json(0, "txn", "--if", "value(t/b)=1", "--if", "version(t/b)<2", "--then",
                                "del t/b", "--then", "ls t/")[0]
         self.assertTrue(answer["held"])
-        self.assertEqual(answer["steps"][0], {"deleted": 1})
+        self.assertEqual(answer["steps"][0], {"do": "del", "key": "t/b", "deleted": 1})
         self.assertEqual([item["key"] for item in answer["steps"][1]["items"]], ["t/a"])
+
+    def run_text(self, code, text, *arguments):
+        """A transaction as JSON on standard input."""
+        if not isinstance(text, str):
+            text = json.dumps(text)
+        done = self.cluster.run("txn", *arguments, "--json", data=text.encode())
+        self.assertEqual(done.returncode, code, done.stderr)
+        return json.loads(done.stdout or done.stderr)
+
+    def test_a_transaction_may_be_json(self):
+        binary = {"b64": "AP8="}
+        answer = self.run_text(0, {"if": ["absent(j/a)", {"compare": "topic", "topic": "j/none", "to": 0}],
+                                   "then": [{"do": "put", "key": "j/a", "value": binary}, "put j/b \"x \\x00\"",
+                                            {"do": "ls", "prefix": "j/", "limit": 1}],
+                                   "else": ["get j/a"]})
+        self.assertTrue(answer["held"])
+        self.assertEqual(answer["steps"][0], {"do": "put", "key": "j/a", "revision": answer["revision"], "previous": 0})
+        self.assertEqual(answer["steps"][2]["items"][0]["value"], binary)
+        self.assertTrue(answer["steps"][2]["more"])
+        self.assertEqual(self.run_code(0, "get", "j/a"), b"\0\xff")
+        self.assertEqual(self.run_code(0, "get", "j/b"), b"x \0")
+        answer = self.run_text(1, {"if": [{"compare": "value", "key": "j/a", "op": "!=", "to": binary}],
+                                   "else": [{"do": "get", "key": "j/missing"}]}, "-")
+        self.assertEqual(answer["steps"], [{"do": "get", "key": "j/missing", "item": None}])
+        for text, place in (("", "line 1"), ("{}", "needs a step"), ({"then": ["steal a"]}, "then[0]: "),
+                            ({"then": ["put a 1", {"do": "put", "key": "a", "value": ""}]}, "then[1]: ")):
+            self.assertIn(place, self.run_text(2, text)["error"]["message"])
+        self.run_text(2, {"then": ["get a"]}, "-", "--then", "get a")
+        self.assertEqual(self.run_text(1, {"then": ["pub j/none x"]})["error"]["code"], "NOT_FOUND")
+
+    def test_a_transaction_compares_topics(self):
+        self.run_code(1, "txn", "--if", "topic(seen)", "--then", "get a")
+        self.run_code(0, "topic", "create", "seen")
+        for expected in (0, 1):
+            self.run_code(0, "txn", "--if", "topic(seen)", "--if", f"seq(seen)={expected}", "--then", "pub seen m")
+            self.run_code(1, "txn", "--if", f"seq(seen)={expected}", "--then", "pub seen m")
+        self.run_code(0, "topic", "delete", "seen", "--yes")
+        self.run_code(0, "txn", "--if", "no-topic(seen)", "--if", "seq(seen)=0", "--then", "get a")
 
     def test_the_store_tells_its_size_and_keeps_its_quota(self):
         used = self.run_json(0, "store")[0]
@@ -77,9 +115,35 @@ class Commands(SharedClusterTest):
         self.assertEqual(used["history"]["changes_max"], 100000)
         full = self.run_json(0, "store", "--quota", f"{used['bytes'] + 40}B")[0]
         self.assertEqual(full["quota"], used["bytes"] + 40)
+        self.assertEqual(self.run_json(0, "status")[0]["alarms"], [])
         self.assertEqual(self.run_json(7, "put", "quota", "x" * 100)[0]["error"]["code"], "QUOTA")
+        self.assertTrue(self.run_json(0, "store")[0]["full"])
+        self.assertEqual(self.run_json(0, "status")[0]["alarms"], [{"alarm": "quota"}])
+        self.assertEqual(self.run_json(0, "health")[0]["alarms"], [{"alarm": "quota"}])
+        self.assertIn(b"quota", self.run_code(0, "status"))
+        self.assertEqual(self.run_json(7, "topic", "create", "quota")[0]["error"]["code"], "QUOTA")
         self.run_code(0, "store", "--quota", "0B")
         self.run_code(0, "put", "quota", "x" * 100)
+        self.assertEqual(self.run_json(0, "status")[0]["alarms"], [])
+
+    def test_topics_count_in_the_quota(self):
+        self.run_code(0, "topic", "create", "counted")
+        used = self.run_json(0, "store")[0]
+        room = used["bytes"] + used["topic_bytes"] + 3 * (24 + 5 + 3000)  # each too large to share a block
+        self.run_code(0, "store", "--quota", f"{room}B")
+        for _ in range(3):
+            self.run_code(0, "pub", "counted", "x" * 3000)
+        self.assertEqual(self.run_json(7, "pub", "counted", "x")[0]["error"]["code"], "QUOTA")
+        self.assertEqual(self.run_code(0, "topic", "trim", "counted", "3"), b"3\n")
+        self.run_code(0, "pub", "counted", "x")
+        self.run_code(0, "topic", "delete", "counted", "--yes")
+        self.run_code(0, "store", "--quota", "0B")
+
+    def test_messages_that_are_too_old_go_though_nobody_publishes(self):
+        self.run_code(0, "topic", "create", "aged", "--retain", "300ms")
+        self.run_code(0, "pub", "aged", "message")
+        wait_until(lambda: self.run_json(0, "topic", "info", "aged")[0]["bytes"] == 0, "it is gone")
+        self.assertEqual(self.run_json(0, "topic", "info", "aged")[0]["last"], 1)
 
     def test_wrong_usage_is_told_before_a_node_is_asked(self):
         for wrong in (["put", "a", "b", "--ttl", "soon"], ["put", "a", "b", "--ttl", "1s", "--lease", "1"],

@@ -135,7 +135,7 @@ class Commands(SharedClusterTest):
         result, = self.lines("txn", "--if", "absent(both/k)", "--then", "pub both x id=one",
                              "--then", "put both/k v", "--else", "pub both never")
         self.assertTrue(result["held"])
-        self.assertEqual(result["steps"][0], {"sequence": 1, "duplicate": False})
+        self.assertEqual(result["steps"][0], {"do": "pub", "topic": "both", "sequence": 1, "duplicate": False})
         message, = self.lines("sub", "both", "--from", "first", "--no-wait")
         self.assertEqual((message["data"], message["id"]), ("x", "one"))
         self.assertEqual(message["revision"], result["revision"])

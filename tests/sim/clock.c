@@ -26,7 +26,7 @@ void clock_add(struct world *world, struct node *node, struct raft_batch *batch)
         raft_batch_add(batch, entry);
 }
 
-/* As the network actor has it. */
+/* As the network actor has it, but for its hurry when more is due than could end. */
 static uint64_t tick_us(const struct world *world, const struct node *node)
 {
     if (!node->up || raft_role(node->raft) != RAFT_LEADER || node->due_ms == UINT64_MAX)

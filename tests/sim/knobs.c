@@ -195,6 +195,7 @@ static void draw_leases(struct knobs *knobs, struct prng *prng)
     if (knobs->clock_step_us > step_us)
         knobs->clock_step_us = step_us;
     limits->clock_lag_ms = (knobs->clock_step_us + 999) / 1000;
+    limits->expire_work = (uint32_t)PICK(prng, 0, 1, 3);
 }
 
 static void draw_ttl(struct knobs *knobs, const struct prng *prng)
@@ -318,6 +319,8 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     draw_ttl(knobs, prng);
     draw_topic(knobs, prng);
     draw_rich(knobs, prng);
+    if (knobs->topics_rich) /* their deadlines count too, which the reference knows nothing of */
+        knobs->sessions.expire_work = 0;
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if (!knobs->on[i])
             knobs->chance[i] = 0;

@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+enum { EXPIRE_WORK = 1024 };
+
 void fold_lease(struct reference_fold *fold, uint64_t id, uint64_t ttl_ms, uint64_t left_ms,
                 uint64_t keys)
 {
@@ -24,6 +26,12 @@ struct reference_lease *reference_lease(struct reference *reference, uint64_t id
     return NULL;
 }
 
+/* Nothing, of one that is due and waits for its turn. */
+static uint64_t left_ms(const struct reference *reference, const struct reference_lease *lease)
+{
+    return lease->deadline_ms > reference->clock_ms ? lease->deadline_ms - reference->clock_ms : 0;
+}
+
 static uint64_t held(const struct reference *reference, uint64_t id)
 {
     uint64_t count = 0;
@@ -37,7 +45,7 @@ void reference_leases_fold(struct reference_fold *fold, const struct reference *
     for (uint32_t i = 0; i < reference->leases.count; i++) {
         const struct reference_lease *lease = &reference->leases.items[i];
         if (!lease->of_key)
-            fold_lease(fold, lease->id, lease->ttl_ms, lease->deadline_ms - reference->clock_ms,
+            fold_lease(fold, lease->id, lease->ttl_ms, left_ms(reference, lease),
                        held(reference, lease->id));
     }
 }
@@ -132,12 +140,16 @@ static const struct reference_lease *first_due(const struct reference *reference
     return first;
 }
 
+/* A lease and each of its keys count 1; once so many have ended the rest waits for more time. */
 void reference_expire(struct reference *reference)
 {
-    for (const struct reference_lease *due; (due = first_due(reference));) {
+    uint64_t work = reference->limits.expire_work ? reference->limits.expire_work : EXPIRE_WORK;
+    uint64_t done = 0;
+    for (const struct reference_lease *due; done < work && (due = first_due(reference));) {
         struct reference_end end = {.lease = *due};
         end.places = reference_places_held(reference, end.lease.id);
         end.keys = lease_end(reference, end.lease.id);
+        done += 1 + end.keys; /* and places */
         LIST_RESERVE(&reference->ends);
         reference->ends.items[reference->ends.count++] = end;
     }

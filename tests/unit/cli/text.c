@@ -136,3 +136,24 @@ Test(text, finds_the_nearest_word_or_none)
     cr_expect_str_eq(text_nearest("sevre", all, 4), "serve");
     cr_expect_null(text_nearest("xylophone", all, 4));
 }
+
+Test(text, base64_is_read_back_and_nothing_else_is)
+{
+    static const char *const bad[] = {"A",    "AA",   "AAA",  "A===", "=AAA",  "AA=A",
+                                      "AB==", "AAB=", "AA A", "AA-_", "AAAA=", "===="};
+    uint8_t data[40];
+    for (size_t bytes = 0; bytes < sizeof data; bytes++) {
+        size_t back_bytes = 99;
+        data[bytes] = (uint8_t)(bytes * 37);
+        char *text = text_base64(data, bytes);
+        char *back = text_base64_decode(text, strlen(text), &back_bytes);
+        cr_assert(back && back_bytes == bytes);
+        cr_assert_eq(memcmp(back, data, bytes), 0);
+        free(text);
+        free(back);
+    }
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        size_t bytes;
+        cr_assert_null(text_base64_decode(bad[i], strlen(bad[i]), &bytes), "%s", bad[i]);
+    }
+}

@@ -122,10 +122,12 @@ Test(documented, leases_and_settings)
                                             .bytes = 70,
                                             .history_changes = 100,
                                             .history_bytes = 6400,
-                                            .leases = 1});
+                                            .leases = 1,
+                                            .topics = 1,
+                                            .topic_bytes = 400});
     EXPECT(
         "\x95\xcd\x01\x2c\xcc\xc8\xcd\xea\x60\x94\xce\x00\x01\x86\xa0\xce\x04\x00\x00\x00\x00\x00"
-        "\x95\x02\x46\x64\xcd\x19\x00\x01");
+        "\x98\x02\x46\x64\xcd\x19\x00\x01\x01\xcd\x01\x90\x00");
     pack_deinit(&items);
     pack_deinit(&pack);
 }
@@ -175,4 +177,58 @@ Test(documented, transactions)
     pack_deinit(&then);
     pack_deinit(&otherwise);
     pack_deinit(&pack);
+}
+
+Test(documented, transactions_over_topics)
+{
+    struct pack pack, compares, then;
+    pack_init(&pack, 0);
+    pack_init(&compares, 0);
+    pack_init(&then, 0);
+    kv_compare_pack(&compares, &(struct kv_compare){.what = KV_COMPARE_TOPIC,
+                                                    .how = KV_COMPARE_GREATER,
+                                                    .key = text("t"),
+                                                    .number = 0});
+    kv_compare_pack(&compares, &(struct kv_compare){
+                                   .what = KV_COMPARE_SEQUENCE, .key = text("t"), .number = 7});
+    const struct topic_publish publish = {.name = text("t"), .count = 1};
+    topic_publish_begin(&then, &publish);
+    topic_publish_data(&then, text("hi"));
+    topic_publish_ids(&then, &publish);
+    const struct kv_command command = {
+        .opcode = KV_TXN,
+        .txn = {.compares = {2, {compares.buf->data, compares.bytes}},
+                .then = {1, {then.buf->data, then.bytes}}}};
+    kv_command_pack(&pack, &command);
+    EXPECT("\x94\x05\x92\x94\x06\x03\xc4\x01\x74\x00\x94\x05\x00\xc4\x01\x74\x07"
+           "\x91\x93\x1a\xc4\x01\x74\x91\xc4\x02\x68\x69\x90");
+    pack_deinit(&compares);
+    pack_deinit(&then);
+    pack_deinit(&pack);
+}
+
+/* The name of a topic is shorter than a key. */
+Test(documented, limits_of_what_is_compared)
+{
+    static const struct {
+        enum kv_compare_what what;
+        size_t bytes;
+    } limits[] = {{KV_COMPARE_VERSION, CONCLAVE_KEY_BYTES_MAX},
+                  {KV_COMPARE_SEQUENCE, CONCLAVE_TOPIC_BYTES_MAX},
+                  {KV_COMPARE_TOPIC, CONCLAVE_TOPIC_BYTES_MAX}};
+    static const uint8_t name[CONCLAVE_KEY_BYTES_MAX + 1];
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        for (size_t bytes = limits[i].bytes; bytes <= limits[i].bytes + 1; bytes++) {
+            struct pack compares;
+            struct kv_txn_reader reader;
+            struct kv_compare read;
+            pack_init(&compares, 0);
+            kv_compare_pack(&compares,
+                            &(struct kv_compare){.what = limits[i].what, .key = {name, bytes}});
+            kv_txn_begin(&reader, &(struct kv_txn_list){1, {compares.buf->data, compares.bytes}});
+            cr_assert_eq(kv_txn_next_compare(&reader, &read),
+                         bytes > limits[i].bytes ? -CONCLAVE_TOO_LARGE : 1);
+            pack_deinit(&compares);
+        }
+    }
 }

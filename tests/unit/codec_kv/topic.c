@@ -54,6 +54,8 @@ Test(topic, commands_are_as_documented)
     EXPECT("\x97\x18\xc4\x01\x74\x00\xce\x00\x10\x00\x00\x00\xce\x00\x01\xd4\xc0\x00");
     topic_delete_pack(&pack, text("t"));
     EXPECT("\x92\x19\xc4\x01\x74");
+    topic_trim_pack(&pack, text("t"), 7);
+    EXPECT("\x93\x30\xc4\x01\x74\x07");
     publish("t", data, NULL, 1, NULL);
     EXPECT("\x93\x1a\xc4\x01\x74\x91\xc4\x02\x68\x69");
     publish("t", data, NULL, 1, &seven);

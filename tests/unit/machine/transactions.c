@@ -76,6 +76,57 @@ static int run(struct rig *rig, struct draft *draft, struct kv_txn_answer *ret)
     return code;
 }
 
+/* --- Topics ------------------------------------------------------------------------------------
+ */
+
+static void create_topic(struct rig *rig, const char *name)
+{
+    struct pack pack;
+    pack_init(&pack, 0);
+    topic_create_pack(&pack, text(name), &(struct topic_settings){.dedup_ms = 1000});
+    cr_assert_eq(rig_command_bytes(rig, pack.buf->data, pack.bytes), CONCLAVE_OK);
+    pack_deinit(&pack);
+}
+
+/* A message with the id "i". */
+static void step_publish(struct draft *draft, const char *name, const char *data, bool with_id)
+{
+    struct topic_publish publish = {.name = text(name), .count = 1, .have_ids = with_id};
+    draft->txn.then.count++;
+    topic_publish_begin(&draft->then, &publish);
+    topic_publish_data(&draft->then, text(data));
+    topic_publish_ids(&draft->then, &publish);
+    if (with_id)
+        topic_publish_id(&draft->then, text("i"));
+}
+
+static struct topic_published published_next(struct kv_txn_answer *answer)
+{
+    struct kv_step_answer step_answer;
+    struct topic_published published;
+    cr_assert_eq(kv_txn_answer_next(answer, &step_answer), 1);
+    cr_assert_eq(step_answer.code, CONCLAVE_OK);
+    cr_assert_eq(topic_published_decode(step_answer.body.data, step_answer.body.bytes, &published),
+                 0);
+    return published;
+}
+
+static uint64_t topic_end(struct rig *rig, const char *name)
+{
+    struct topic_info info;
+    uint64_t revision, clock_ms;
+    struct pack pack;
+    pack_init(&pack, 0);
+    topic_query_pack(&pack, &(struct topic_query){.opcode = TOPIC_INFO, .name = text(name)});
+    reply_sink_clear(&rig->sink);
+    rig->ops->query(rig->kv, pack.buf->data, pack.bytes, &rig->sink);
+    pack_deinit(&pack);
+    cr_assert_eq(topic_info_answer_decode(rig->sink.body->data, rig->sink.body->bytes, &revision,
+                                          &clock_ms, &info),
+                 CONCLAVE_OK);
+    return info.end;
+}
+
 Test(transactions, carry_out_one_list_or_the_other)
 {
     static const struct {
@@ -205,6 +256,28 @@ Test(transactions, are_refused_as_a_whole_for_one_put_that_would_be)
     rig_destroy(rig);
 }
 
+Test(transactions, share_the_quota_between_all_of_their_steps)
+{
+    struct rig *rig = rig_create();
+    struct kv_txn_answer answer;
+    create_topic(rig, "t");
+    struct kv_command quota = {.opcode = KV_SETTINGS};
+    quota.settings.given[KV_SETTING_QUOTA] = true;
+    const uint64_t needed = (1 + 32 + 1) + 2 * (24 + 5 + 1), own = 128 + 1;
+    for (uint64_t room = needed - 1; room <= needed; room++) {
+        quota.settings.values[KV_SETTING_QUOTA] = own + room;
+        cr_assert_eq(rig_command(rig, &quota), CONCLAVE_OK);
+        struct draft *draft = draft_create();
+        step_put(draft, true, "a", "1");
+        step_publish(draft, "t", "m", false);
+        step_publish(draft, "t", "m", false);
+        cr_assert_eq(run(rig, draft, &answer), room < needed ? CONCLAVE_QUOTA : CONCLAVE_OK);
+        cr_assert_eq(topic_end(rig, "t"), room < needed ? 1 : 3);
+        cr_assert_eq(kv_quota_is_used_up(rig->kv), room < needed);
+    }
+    rig_destroy(rig);
+}
+
 Test(transactions, change_no_key_twice)
 {
     static const struct kv_command others[] = {
@@ -277,55 +350,66 @@ Test(transactions, answer_too_large_where_a_read_has_no_room)
     rig_destroy(rig);
 }
 
-/* --- Topics ------------------------------------------------------------------------------------
- */
-
-static void create_topic(struct rig *rig, const char *name)
+Test(transactions, compare_topics_by_their_last_sequence_and_their_id)
 {
-    struct pack pack;
-    pack_init(&pack, 0);
-    topic_create_pack(&pack, text(name), &(struct topic_settings){.dedup_ms = 1000});
-    cr_assert_eq(rig_command_bytes(rig, pack.buf->data, pack.bytes), CONCLAVE_OK);
-    pack_deinit(&pack);
+    static const struct {
+        enum kv_compare_what what;
+        enum kv_compare_how how;
+        const char *topic;
+        uint64_t number;
+        bool holds;
+    } cases[] = {
+        {KV_COMPARE_SEQUENCE, KV_COMPARE_EQUAL, "t", 2, true},
+        {KV_COMPARE_SEQUENCE, KV_COMPARE_EQUAL, "t", 1, false},
+        {KV_COMPARE_SEQUENCE, KV_COMPARE_EQUAL, "t", 3, false},
+        {KV_COMPARE_SEQUENCE, KV_COMPARE_GREATER, "t", 1, true},
+        {KV_COMPARE_SEQUENCE, KV_COMPARE_LESS, "t", 2, false},
+        {KV_COMPARE_SEQUENCE, KV_COMPARE_UNEQUAL, "t", 2, false},
+        {KV_COMPARE_SEQUENCE, KV_COMPARE_EQUAL, "empty", 0, true},
+        {KV_COMPARE_SEQUENCE, KV_COMPARE_EQUAL, "missing", 0, true},
+        {KV_COMPARE_TOPIC, KV_COMPARE_EQUAL, "t", 1, true},
+        {KV_COMPARE_TOPIC, KV_COMPARE_EQUAL, "t", 2, false},
+        {KV_COMPARE_TOPIC, KV_COMPARE_EQUAL, "empty", 2, true},
+        {KV_COMPARE_TOPIC, KV_COMPARE_GREATER, "empty", 0, true},
+        {KV_COMPARE_TOPIC, KV_COMPARE_GREATER, "missing", 0, false},
+        {KV_COMPARE_TOPIC, KV_COMPARE_EQUAL, "missing", 0, true},
+        {KV_COMPARE_TOPIC, KV_COMPARE_EQUAL, "k", 0, true}, /* a key of that name is no topic */
+    };
+    struct rig *rig = rig_create();
+    struct kv_txn_answer answer;
+    create_topic(rig, "t");
+    create_topic(rig, "empty");
+    rig_put(rig, "k", "v");
+    for (int i = 0; i < 2; i++) {
+        struct draft *draft = draft_create();
+        step_publish(draft, "t", "m", false);
+        cr_assert_eq(run(rig, draft, &answer), CONCLAVE_OK);
+    }
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct draft *draft = draft_create();
+        compare(draft, cases[i].what, cases[i].how, cases[i].topic, cases[i].number);
+        step_get(draft, "k");
+        cr_assert_eq(run(rig, draft, &answer), CONCLAVE_OK);
+        cr_assert_eq(answer.held, cases[i].holds, "case %zu", i);
+        cr_assert_eq(answer.count, cases[i].holds);
+    }
+    rig_destroy(rig);
 }
 
-/* A message with the id "i". */
-static void step_publish(struct draft *draft, const char *name, const char *data, bool with_id)
+Test(transactions, publish_only_behind_the_sequence_that_they_compare)
 {
-    struct topic_publish publish = {.name = text(name), .count = 1, .have_ids = with_id};
-    draft->txn.then.count++;
-    topic_publish_begin(&draft->then, &publish);
-    topic_publish_data(&draft->then, text(data));
-    topic_publish_ids(&draft->then, &publish);
-    if (with_id)
-        topic_publish_id(&draft->then, text("i"));
-}
-
-static struct topic_published published_next(struct kv_txn_answer *answer)
-{
-    struct kv_step_answer step_answer;
-    struct topic_published published;
-    cr_assert_eq(kv_txn_answer_next(answer, &step_answer), 1);
-    cr_assert_eq(step_answer.code, CONCLAVE_OK);
-    cr_assert_eq(topic_published_decode(step_answer.body.data, step_answer.body.bytes, &published),
-                 0);
-    return published;
-}
-
-static uint64_t topic_end(struct rig *rig, const char *name)
-{
-    struct topic_info info;
-    uint64_t revision, clock_ms;
-    struct pack pack;
-    pack_init(&pack, 0);
-    topic_query_pack(&pack, &(struct topic_query){.opcode = TOPIC_INFO, .name = text(name)});
-    reply_sink_clear(&rig->sink);
-    rig->ops->query(rig->kv, pack.buf->data, pack.bytes, &rig->sink);
-    pack_deinit(&pack);
-    cr_assert_eq(topic_info_answer_decode(rig->sink.body->data, rig->sink.body->bytes, &revision,
-                                          &clock_ms, &info),
-                 CONCLAVE_OK);
-    return info.end;
+    struct rig *rig = rig_create();
+    struct kv_txn_answer answer;
+    create_topic(rig, "t");
+    for (int i = 0; i < 4; i++) { /* each is tried twice, as by two who saw the same */
+        struct draft *draft = draft_create();
+        compare(draft, KV_COMPARE_SEQUENCE, KV_COMPARE_EQUAL, "t", (uint64_t)i / 2);
+        step_publish(draft, "t", "m", false);
+        cr_assert_eq(run(rig, draft, &answer), CONCLAVE_OK);
+        cr_assert_eq(answer.held, i % 2 == 0);
+    }
+    cr_assert_eq(topic_end(rig, "t"), 3);
+    rig_destroy(rig);
 }
 
 Test(transactions, change_keys_and_publish_as_one_revision)

@@ -88,7 +88,8 @@ static void twin_open(struct twin *twin)
                                                  .clock_step_max_ms = 30000,
                                                  .slots = 600,
                                                  .body_bytes = 64 << 10,
-                                                 .bodies_bytes = 3000};
+                                                 .bodies_bytes = 3000,
+                                                 .expire_work = 3};
     struct conclave_error error = {0};
     uint64_t applied = 0;
     twin->kv = kv_create_in(twin->tables);
@@ -170,7 +171,11 @@ static void draw_topic_command(struct pack *pack)
                                     .count = 1 + (uint32_t)below(5),
                                     .expect = below(10) ? NULL : &expect,
                                     .have_ids = below(2)};
-    uint64_t what = below(60);
+    uint64_t what = below(62);
+    if (what > 59) {
+        topic_trim_pack(pack, publish.name, below(200));
+        return;
+    }
     if (what == 0)
         topic_delete_pack(pack, publish.name);
     if (what > 0 && what < 8)
@@ -187,9 +192,15 @@ static void draw_topic_command(struct pack *pack)
     }
 }
 
-/* If the first key is there, it goes, with its neighbours; else both are put. */
+/* If the first key is there (and a topic has, or has not, some messages), it goes, with its
+ * neighbours; else both are put. */
 static void draw_transaction(struct pack *pack)
 {
+    uint8_t topic = (uint8_t)('t' + below(5));
+    const struct kv_compare of_topic = {.what = below(2) ? KV_COMPARE_SEQUENCE : KV_COMPARE_TOPIC,
+                                        .how = below(2) ? KV_COMPARE_GREATER : KV_COMPARE_LESS,
+                                        .key = {&topic, 1},
+                                        .number = below(2) * below(100)};
     uint8_t key = (uint8_t)('a' + below(24)), end = (uint8_t)(key + 2);
     struct pack compares, then, otherwise;
     pack_init(&compares, 0);
@@ -198,6 +209,9 @@ static void draw_transaction(struct pack *pack)
     kv_compare_pack(&compares, &(struct kv_compare){.what = KV_COMPARE_VERSION,
                                                     .how = KV_COMPARE_GREATER,
                                                     .key = {&key, 1}});
+    uint32_t compare_count = 1 + (uint32_t)below(2);
+    if (compare_count > 1)
+        kv_compare_pack(&compares, &of_topic);
     kv_query_pack(&then, &(struct kv_query){.opcode = KV_GET, .key = {&key, 1}});
     kv_command_pack(&then, &(struct kv_command){.opcode = KV_DELETE_RANGE,
                                                 .bounds = {{&key, 1}, {&end, 1}, false}});
@@ -206,7 +220,7 @@ static void draw_transaction(struct pack *pack)
     kv_command_pack(&otherwise, &(struct kv_command){.opcode = KV_PUT, .key = {&end, 1}});
     const struct kv_command command = {
         .opcode = KV_TXN,
-        .txn = {.compares = {1, {compares.buf->data, compares.bytes}},
+        .txn = {.compares = {compare_count, {compares.buf->data, compares.bytes}},
                 .then = {2, {then.buf->data, then.bytes}},
                 .otherwise = {2, {otherwise.buf->data, otherwise.bytes}}}};
     kv_command_pack(pack, &command);
@@ -251,6 +265,8 @@ static void draw_command(struct pack *pack)
         command = (struct kv_command){.opcode = KV_SETTINGS};
         command.settings.given[KV_SETTING_CHANGES] = true;
         command.settings.values[KV_SETTING_CHANGES] = below(400);
+        command.settings.given[KV_SETTING_QUOTA] = true;
+        command.settings.values[KV_SETTING_QUOTA] = below(2) * 20000;
     }
     if (what == 9)
         draw_transaction(pack);
