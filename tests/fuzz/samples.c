@@ -330,11 +330,11 @@ static struct buf *frame_of_messages(void)
     pack_init(&items, 0);
     pack_init(&pack, 0);
     for (uint64_t i = 0; i < 3; i++)
-        topic_item_pack(&items,
-                        &(struct topic_item){.sequence = 7 + i,
-                                             .revision = 300,
-                                             .time_ms = 5000,
-                                             .message = {slice_of("hi"), slice_of(i ? "m1" : "")}});
+        topic_item_pack(&items, &(struct topic_item){.sequence = 7 + i,
+                                                     .revision = 300,
+                                                     .time_ms = 5000,
+                                                     .message = {.data = slice_of("hi"),
+                                                                 .id = slice_of(i ? "m1" : "")}});
     stream_frame_pack(&pack, &(struct stream_frame){.number = 2,
                                                     .type = STREAM_EVENTS,
                                                     .position = 10,
