@@ -161,7 +161,7 @@ Test(lock, who_waits_asks_nothing_until_the_entry_ahead_goes)
 {
     struct scene scene;
     scene_wait(&scene);
-    for (int i = 0; i < 100; i++)
+    for (int i = 0; i < 20; i++)
         stage_turn(&scene.stage);
     cr_assert_eq(scene.stage.count, 0, "nothing was asked");
     say_gone(&scene.stage, &scene.ahead, AHEAD, WATCH_DELETE);
