@@ -13,18 +13,28 @@ def segments(data):
     return sorted(glob.glob(os.path.join(data, "wal", "*.wal")))
 
 
-def used_bytes(path):
-    """Where the last byte that is not zero ends; all behind it is room to be written."""
-    with open(path, "rb") as file:
-        return len(file.read().rstrip(b"\0"))
+def records(data):
+    """The records of a segment, in order: offset, kind, term, index and bytes of each. What stood in the
+    file in an earlier life, when it was another segment, is told by its lower index."""
+    before = struct.unpack_from("<Q", data, 80)[0] if len(data) > HEADER_BYTES else 0
+    at = HEADER_BYTES
+    while data[:8] != bytes(8) and at + 48 <= len(data):
+        size, offset = struct.unpack_from("<II", data, at + 16)
+        term, index = struct.unpack_from("<QQ", data, at + 32)
+        size = 48 + (size + 7) // 8 * 8
+        if offset != at or index < before or at + size > len(data):
+            break
+        yield at, data[at + 28], term, index, size
+        at += size
 
 
 def last_segment(data):
     """The newest segment that holds anything, and how many of its bytes are used."""
     for path in reversed(segments(data)):
-        used = used_bytes(path)
-        if used > HEADER_BYTES:
-            return path, used
+        with open(path, "rb") as file:
+            found = list(records(file.read()))
+        if found:
+            return path, found[-1][0] + found[-1][4]
     raise AssertionError(f"no segment with records in {data}")
 
 
@@ -32,13 +42,7 @@ def entries(path):
     """Where the entries of a segment stand: offset, term and index of each, in order."""
     with open(path, "rb") as file:
         data = file.read()
-    at, found = HEADER_BYTES, []
-    while at + 48 <= len(data) and data[at:at + 8] != bytes(8):
-        size, kind = struct.unpack_from("<I", data, at + 16)[0], data[at + 28]
-        if kind == 2:
-            found.append((at, *struct.unpack_from("<QQ", data, at + 32)))
-        at += 48 + (size + 7) // 8 * 8
-    return found
+    return [(at, term, index) for at, kind, term, index, _ in records(data) if kind == 2]
 
 
 def flip(path, offset):
