@@ -79,9 +79,9 @@ static void print_text(const struct conclave_kv_usage *usage)
            (unsigned long long)usage->leases, (unsigned long long)usage->bytes);
     printf("topics    %llu of %llu bytes\n", (unsigned long long)usage->topics,
            (unsigned long long)usage->topic_bytes);
+    uint64_t used = usage->bytes + usage->topic_bytes;
     if (settings->quota_bytes)
-        printf("quota     %llu of %llu bytes%s\n",
-               (unsigned long long)(usage->bytes + usage->topic_bytes),
+        printf("quota     %llu of %llu bytes%s\n", (unsigned long long)used,
                (unsigned long long)settings->quota_bytes, is_full(usage) ? ": full" : "");
     printf("history   %llu of %llu changes, %llu of %llu bytes",
            (unsigned long long)usage->history_changes,

@@ -25,7 +25,8 @@ static bool keep(struct txn_json *json, char *data)
     struct made *made = data ? malloc(sizeof *made) : NULL;
     if (!made) {
         free(data);
-        return txn_build_refuse(json->build, "out of memory");
+        (void)txn_build_refuse(json->build, "out of memory");
+        return false;
     }
     *made = (struct made){json->made, data};
     json->made = made;

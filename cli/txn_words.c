@@ -20,9 +20,11 @@ static int digit_of(char c)
 static char escape_take(const char **at)
 {
     const char *text = *at;
-    if (text[1] == 'x' && digit_of(text[2]) >= 0 && digit_of(text[3]) >= 0) {
+    int high = text[1] == 'x' ? digit_of(text[2]) : -1;
+    int low = high >= 0 ? digit_of(text[3]) : -1;
+    if (low >= 0) {
         *at += 3;
-        return (char)(digit_of(text[2]) << 4 | digit_of(text[3]));
+        return (char)(high * 16 + low);
     }
     *at += 1;
     return text[1];
