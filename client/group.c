@@ -169,11 +169,11 @@ struct list {
 
 static int list_page(struct list *list, const struct conclave_op *op)
 {
-    struct group_list_answer answer;
+    struct list_answer answer;
     struct group_info info;
     struct conclave_group_info handed;
     int more = 0;
-    int code = group_list_answer_begin(op->reply, op->reply_bytes, &answer);
+    int code = list_answer_begin(op->reply, op->reply_bytes, &answer);
     if (code)
         return code;
     while (!list->stopped && (more = group_list_answer_next(&answer, &info)) == 1) {

@@ -190,11 +190,11 @@ struct list {
 
 static int list_page(struct list *list, const struct conclave_op *op)
 {
-    struct topic_list_answer answer;
+    struct list_answer answer;
     struct topic_info info;
     struct conclave_topic_info handed;
     int more = 0;
-    int code = topic_list_answer_begin(op->reply, op->reply_bytes, &answer);
+    int code = list_answer_begin(op->reply, op->reply_bytes, &answer);
     if (code)
         return code;
     while (!list->stopped && (more = topic_list_answer_next(&answer, &info)) == 1) {

@@ -176,18 +176,10 @@ void group_info_answer_pack(struct pack *pack, uint64_t revision, uint64_t clock
 MUST_USE int group_info_answer_decode(const void *data, size_t bytes, uint64_t *ret_revision,
                                       uint64_t *ret_clock_ms, struct group_info *ret);
 
-/* A list of infos, of pending messages, or of messages; packed from items that are packed one after
- * the other, read with begin, then next. */
-struct group_list_answer {
-    uint64_t revision, clock_ms;
-    struct slice next; /* `from` of the query that goes on; empty: nothing is left */
-    uint32_t count;
-    struct cursor infos;
-};
-void group_list_answer_pack(struct pack *pack, const struct group_list_answer *answer,
-                            struct slice infos);
-MUST_USE int group_list_answer_begin(const void *data, size_t bytes, struct group_list_answer *ret);
-MUST_USE int group_list_answer_next(struct group_list_answer *answer, struct group_info *ret);
+/* Lists of infos (codec/list_answer.h), of pending messages, or of messages; packed from items that
+ * are packed one after the other, read with begin, then next: 1 and *ret, 0 at the end, -1 if the
+ * rest is malformed. */
+MUST_USE int group_list_answer_next(struct list_answer *answer, struct group_info *ret);
 
 struct group_pending_answer {
     uint64_t revision, clock_ms;

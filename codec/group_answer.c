@@ -151,36 +151,7 @@ int group_info_answer_decode(const void *data, size_t bytes, uint64_t *ret_revis
     return CONCLAVE_OK;
 }
 
-void group_list_answer_pack(struct pack *pack, const struct group_list_answer *answer,
-                            struct slice infos)
-{
-    pack_array(pack, 4);
-    pack_uint(pack, answer->revision);
-    pack_uint(pack, answer->clock_ms);
-    pack_array(pack, answer->count);
-    pack_raw(pack, infos.data, infos.bytes);
-    if (answer->next.bytes)
-        pack_bin(pack, answer->next.data, answer->next.bytes);
-    else
-        pack_nil(pack);
-}
-
-int group_list_answer_begin(const void *data, size_t bytes, struct group_list_answer *ret)
-{
-    struct fields fields;
-    fields_begin(&fields, data, bytes);
-    struct group_list_answer answer = {.revision = cursor_uint(fields_next(&fields))};
-    answer.clock_ms = cursor_uint(fields_next(&fields));
-    answer.infos = fields_elements(&fields, &answer.count);
-    if (fields_given(&fields))
-        answer.next = cursor_bin(fields_next(&fields));
-    if (!fields_end(&fields))
-        return CONCLAVE_MALFORMED;
-    *ret = answer;
-    return CONCLAVE_OK;
-}
-
-int group_list_answer_next(struct group_list_answer *answer, struct group_info *ret)
+int group_list_answer_next(struct list_answer *answer, struct group_info *ret)
 {
     if (answer->count == 0)
         return cursor_ok(&answer->infos) ? 0 : -1;

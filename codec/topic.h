@@ -29,6 +29,7 @@
 #include "base/cursor.h"
 #include "base/error.h"
 #include "base/pack.h"
+#include "codec/list_answer.h"
 #include "conclave_topic.h"
 
 enum topic_opcode {
@@ -197,19 +198,8 @@ void topic_info_answer_pack(struct pack *pack, uint64_t revision, uint64_t clock
 MUST_USE int topic_info_answer_decode(const void *data, size_t bytes, uint64_t *ret_revision,
                                       uint64_t *ret_clock_ms, struct topic_info *ret);
 
-/* Packed from infos that are packed one after the other; read with begin, then next. */
-struct topic_list_answer {
-    uint64_t revision, clock_ms;
-    struct slice next; /* `from` of the query that goes on; empty: nothing is left */
-    uint32_t count;
-    struct cursor infos;
-};
-void topic_list_answer_pack(struct pack *pack, const struct topic_list_answer *answer,
-                            struct slice infos);
-/* Errors: MALFORMED. */
-MUST_USE int topic_list_answer_begin(const void *data, size_t bytes, struct topic_list_answer *ret);
 /* 1 and *ret, 0 at the end, -1 if the rest is malformed. */
-MUST_USE int topic_list_answer_next(struct topic_list_answer *answer, struct topic_info *ret);
+MUST_USE int topic_list_answer_next(struct list_answer *answer, struct topic_info *ret);
 
 /* A message as it is read. */
 struct topic_item {

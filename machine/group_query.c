@@ -49,7 +49,7 @@ static int info_run(const struct query *query, const struct group *group)
  */
 
 static int list_walk(const struct query *query, struct tables_cursor *cursor, struct pack *infos,
-                     struct group_list_answer *answer)
+                     struct list_answer *answer)
 {
     struct topic_key from = group_key(GROUP_TAG_NAME, query->topic.id);
     size_t prefix = from.used;
@@ -78,7 +78,7 @@ static int list_walk(const struct query *query, struct tables_cursor *cursor, st
 
 static int list_run(const struct query *query)
 {
-    struct group_list_answer answer = {.revision = query->revision, .clock_ms = query->clock_ms};
+    struct list_answer answer = {.revision = query->revision, .clock_ms = query->clock_ms};
     struct tables_cursor cursor;
     struct pack infos;
     int rc = tables_cursor_open(query->tx, TABLE_GROUPS, &cursor);
@@ -87,7 +87,7 @@ static int list_run(const struct query *query)
     pack_init(&infos, READ_CAPACITY);
     rc = list_walk(query, &cursor, &infos, &answer);
     if (!rc)
-        group_list_answer_pack(query->pack, &answer, (struct slice){infos.buf->data, infos.bytes});
+        list_answer_pack(query->pack, &answer, (struct slice){infos.buf->data, infos.bytes});
     pack_deinit(&infos);
     tables_cursor_close(&cursor);
     return rc;

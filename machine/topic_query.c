@@ -52,7 +52,7 @@ static int info_answer(const struct query *query, const struct topic_record *rec
  */
 
 static int list_walk(const struct query *query, struct tables_cursor *cursor, struct pack *infos,
-                     struct topic_list_answer *answer)
+                     struct list_answer *answer)
 {
     struct topic_key from = topic_key_tagged(TOPIC_TAG_NAME);
     struct slice key = {from.bytes, 1}, stored;
@@ -84,7 +84,7 @@ static int list_walk(const struct query *query, struct tables_cursor *cursor, st
 
 static int list_answer(const struct query *query)
 {
-    struct topic_list_answer answer = {.revision = query->revision, .clock_ms = query->clock_ms};
+    struct list_answer answer = {.revision = query->revision, .clock_ms = query->clock_ms};
     struct tables_cursor cursor;
     struct pack infos, pack;
     int rc = tables_cursor_open(query->tx, TABLE_TOPICS, &cursor);
@@ -94,7 +94,7 @@ static int list_answer(const struct query *query)
     rc = list_walk(query, &cursor, &infos, &answer);
     if (!rc) {
         pack_init(&pack, infos.bytes + CONCLAVE_TOPIC_BYTES_MAX + TOPIC_READ_FRAME_BYTES);
-        topic_list_answer_pack(&pack, &answer, (struct slice){infos.buf->data, infos.bytes});
+        list_answer_pack(&pack, &answer, (struct slice){infos.buf->data, infos.bytes});
         reply_sink_take(query->reply, CONCLAVE_OK, pack_take(&pack));
     }
     pack_deinit(&infos);

@@ -139,8 +139,8 @@ Test(group, answers_to_queries_are_as_documented)
     group_info_answer_pack(&pack, 300, 5000, &info);
     EXPECT("\x93\xcd\x01\x2c\xcd\x13\x88\xdc\x00\x12\xc4\x01\x67\x28\x01\x09\x0a\x02\x01\x00\x04"
            "\x01\x00\x03\x02\xcd\xea\x60\xcd\x04\x00\xce\x00\x01\x00\x00\x05\xc4\x01\x64");
-    group_list_answer_pack(&pack, &(struct group_list_answer){.revision = 300, .clock_ms = 5000},
-                           packed(&items));
+    list_answer_pack(&pack, &(struct list_answer){.revision = 300, .clock_ms = 5000},
+                     packed(&items));
     EXPECT("\x94\xcd\x01\x2c\xcd\x13\x88\x90\xc0");
     group_pending_pack(&items, &(struct conclave_group_pending){3, 2, 7, 59000});
     group_pending_answer_pack(
@@ -293,7 +293,7 @@ static uint64_t read_all(const uint8_t *data, size_t bytes)
     struct group_fetch_answer fetched;
     struct group_settle_answer settled;
     struct group_info info;
-    struct group_list_answer list;
+    struct list_answer list;
     struct group_pending_answer pending;
     struct group_messages_answer messages;
     struct conclave_group_run run;
@@ -313,7 +313,7 @@ static uint64_t read_all(const uint8_t *data, size_t bytes)
         sum += settled.missing.total;
     if (!group_info_answer_decode(data, bytes, &a, &b, &info))
         sum += info.name.bytes + info.dead.bytes;
-    if (!group_list_answer_begin(data, bytes, &list))
+    if (!list_answer_begin(data, bytes, &list))
         while (group_list_answer_next(&list, &info) == 1)
             sum += info.end;
     if (!group_pending_answer_begin(data, bytes, &pending))
@@ -345,8 +345,8 @@ static void sample(unsigned which)
         return;
     case 3:
         group_info_pack(&items, &info);
-        group_list_answer_pack(&pack, &(struct group_list_answer){.count = 1, .next = text("n")},
-                               packed(&items));
+        list_answer_pack(&pack, &(struct list_answer){.count = 1, .next = text("n")},
+                         packed(&items));
         return;
     case 4:
         group_pending_pack(&items, &(struct conclave_group_pending){3, 2, 7, 59000});

@@ -90,7 +90,7 @@ static void make_more(void)
 static const char *list(const char *from, uint64_t limit)
 {
     static char out[256];
-    struct group_list_answer answer;
+    struct list_answer answer;
     struct group_info info;
     struct pack pack;
     size_t used = 0;
@@ -102,7 +102,7 @@ static const char *list(const char *from, uint64_t limit)
             .opcode = GROUP_LIST, .topic = text("t"), .group = text(from), .limit = limit},
         0);
     cr_assert_eq(group_rig_bytes(rig, &pack, true), CONCLAVE_OK);
-    cr_assert_eq(group_list_answer_begin(rig->sink.body->data, rig->sink.body->bytes, &answer), 0);
+    cr_assert_eq(list_answer_begin(rig->sink.body->data, rig->sink.body->bytes, &answer), 0);
     out[0] = '\0';
     while ((more = group_list_answer_next(&answer, &info)) == 1)
         used += (size_t)snprintf(out + used, sizeof out - used, "%.*s ", (int)info.name.bytes,

@@ -120,10 +120,10 @@ Test(topics, are_listed_in_the_order_of_their_names_page_by_page)
     for (size_t i = 0; i < 3; i++)
         cr_assert_eq(topic_rig_create_topic(rig, names[i], plain), CONCLAVE_OK);
     struct topic_query query = {.opcode = TOPIC_LIST, .limit = 2};
-    struct topic_list_answer answer;
+    struct list_answer answer;
     struct topic_info info;
     cr_assert_eq(topic_rig_query(rig, &query), CONCLAVE_OK);
-    cr_assert_eq(topic_list_answer_begin(rig->sink.body->data, rig->sink.body->bytes, &answer), 0);
+    cr_assert_eq(list_answer_begin(rig->sink.body->data, rig->sink.body->bytes, &answer), 0);
     cr_assert_eq(topic_list_answer_next(&answer, &info), 1);
     cr_assert_eq(info.name.data[0], 'a');
     cr_assert_eq(info.id, 2);
@@ -132,7 +132,7 @@ Test(topics, are_listed_in_the_order_of_their_names_page_by_page)
     cr_assert_eq(answer.next.data[0], 'c');
     query.name = (struct slice){(const uint8_t *)"c", 1};
     cr_assert_eq(topic_rig_query(rig, &query), CONCLAVE_OK);
-    cr_assert_eq(topic_list_answer_begin(rig->sink.body->data, rig->sink.body->bytes, &answer), 0);
+    cr_assert_eq(list_answer_begin(rig->sink.body->data, rig->sink.body->bytes, &answer), 0);
     cr_assert_eq(topic_list_answer_next(&answer, &info), 1);
     cr_assert_eq(info.name.data[0], 'c');
     cr_assert_eq(answer.next.bytes, 0);
