@@ -2,8 +2,7 @@
 
 #include "codec/fields.h"
 
-void list_answer_pack(struct pack *pack, const struct list_answer *answer,
-                            struct slice infos)
+void list_answer_pack(struct pack *pack, const struct list_answer *answer, struct slice infos)
 {
     pack_array(pack, 4);
     pack_uint(pack, answer->revision);

@@ -1,6 +1,6 @@
 /* codec/list_answer.h - a page of a list of topics or of groups: `[revision, clock, [info, ...],
- * next]`. Packed from infos that are packed one after the other; read with begin, then with the next
- * of what it is a list of. Pure; any thread. */
+ * next]`. Packed from infos that are packed one after the other; read with begin, then with the
+ * next of what it is a list of. Pure; any thread. */
 #ifndef CODEC_LIST_ANSWER_H
 #define CODEC_LIST_ANSWER_H
 
