@@ -250,16 +250,32 @@ static void tell_applied(struct actor *actor)
     actor_send(actor, ACTOR_RAFT, &applied);
 }
 
+static void flush_replies(struct actor *actor)
+{
+    struct machine *machine = actor->state;
+    if (!machine->replies.count)
+        return;
+    struct envelope *reply = envelope_create(ENVELOPE_REPLY);
+    reply->reply = machine->replies;
+    reply->reply.traced = trace_is_applied(&actor->node->trace);
+    machine->replies = (struct reply_list){0};
+    actor_send(actor, ACTOR_NETWORK, &reply);
+}
+
 static int apply_backlog(struct actor *actor, struct conclave_error *error)
 {
     struct machine *machine = actor->state;
-    uint64_t before = machine->apply.applied;
-    int code =
-        machine_apply_run(actor, &machine->apply, &machine->snapshot, &machine->replies, error);
-    if (code || machine->apply.applied == before)
+    struct machine_apply *apply = &machine->apply;
+    uint64_t before = apply->applied;
+    int code = CONCLAVE_OK;
+    while (!code && machine_apply_ready(apply)) {
+        code = machine_apply_step(actor, apply, &machine->snapshot, &machine->replies, error);
+        trace_reached(&actor->node->trace, apply->applied, TRACE_APPLIED);
+        flush_replies(actor);
+    }
+    if (code || apply->applied == before)
         return code;
     machine->room.asked = true;
-    trace_reached(&actor->node->trace, machine->apply.applied, TRACE_APPLIED);
     machine_streams_applied(&machine->streams);
     tell_applied(actor);
     return CONCLAVE_OK;
@@ -369,18 +385,6 @@ static int drain(struct actor *actor)
         envelope_destroy(envelope);
     }
     return ended;
-}
-
-static void flush_replies(struct actor *actor)
-{
-    struct machine *machine = actor->state;
-    if (!machine->replies.count)
-        return;
-    struct envelope *reply = envelope_create(ENVELOPE_REPLY);
-    reply->reply = machine->replies;
-    reply->reply.traced = trace_is_applied(&actor->node->trace);
-    machine->replies = (struct reply_list){0};
-    actor_send(actor, ACTOR_NETWORK, &reply);
 }
 
 /* The shorter of two waits; -1: for ever. */

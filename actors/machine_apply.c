@@ -9,8 +9,10 @@
 #include <string.h>
 
 enum {
-    /* Commands in one apply call: bounds the call's memory and how long a query waits behind it. */
-    APPLY_COMMANDS_MAX = SESSION_INPUTS_MAX,
+    /* Commands in one apply call: bounds the call's memory, and how long the first of many answers
+     * and a query wait. While the clients that are answered ask for more, the rest is applied; a
+     * thousand that were answered at once would have every other thread wait, again and again. */
+    APPLY_COMMANDS_MAX = SESSION_INPUTS_MAX / 8,
     RETRY_MS = 500 /* how often a machine without room is asked again */
 };
 
@@ -181,23 +183,27 @@ static int call(struct actor *actor, struct machine_apply *apply, struct conclav
     return CONCLAVE_OK;
 }
 
-int machine_apply_run(struct actor *actor, struct machine_apply *apply,
-                      struct machine_snapshot *snapshot, struct reply_list *replies,
-                      struct conclave_error *error)
+bool machine_apply_ready(const struct machine_apply *apply)
 {
-    if (apply->waits && clock_now_us() - apply->tried_us < (uint64_t)RETRY_MS * 1000)
-        return CONCLAVE_OK;
-    while (apply->waits || apply->taken.entry_count > 0 || apply->backlog.count > 0) {
+    if (apply->waits)
+        return clock_now_us() - apply->tried_us >= (uint64_t)RETRY_MS * 1000;
+    return apply->taken.entry_count > 0 || apply->backlog.count > 0;
+}
+
+int machine_apply_step(struct actor *actor, struct machine_apply *apply,
+                       struct machine_snapshot *snapshot, struct reply_list *replies,
+                       struct conclave_error *error)
+{
+    while (machine_apply_ready(apply)) {
         if (!apply->waits && apply->taken.entry_count == 0)
             take(apply);
         if (!apply->waits)
             gather(apply, snapshot, replies);
         if (apply->last_index) {
             int code = call(actor, apply, error);
-            if (code || apply->waits)
-                return code;
-            answer(apply, replies);
-            continue;
+            if (!code && !apply->waits)
+                answer(apply, replies);
+            return code;
         }
         raft_runs_clear(&apply->taken);
     }

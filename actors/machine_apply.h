@@ -43,11 +43,15 @@ void machine_apply_deinit(struct machine_apply *apply);
 /* Takes the entries of an APPLY over. */
 void machine_apply_add(struct machine_apply *apply, struct envelope *envelope);
 
-/* Applies all that was added, as if it had come in one piece; answers go to `replies`. OK too if
- * it waits for room: machine_apply_waits. Another code: the machine's, and the node stops. */
-MUST_USE int machine_apply_run(struct actor *actor, struct machine_apply *apply,
-                               struct machine_snapshot *snapshot, struct reply_list *replies,
-                               struct conclave_error *error);
+/* Something was added that is not applied yet, or it is time to look for room again. */
+bool machine_apply_ready(const struct machine_apply *apply);
+
+/* Applies the next part of what was added, wherever the pieces ended in which it came; answers go
+ * to `replies`. OK too if it waits for room: machine_apply_waits. Another code: the machine's, and
+ * the node stops. */
+MUST_USE int machine_apply_step(struct actor *actor, struct machine_apply *apply,
+                                struct machine_snapshot *snapshot, struct reply_list *replies,
+                                struct conclave_error *error);
 
 /* A call found no room: part of it may be applied, sessions and machine are between two states, and
  * neither may be asked for a snapshot. */

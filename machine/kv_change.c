@@ -94,9 +94,7 @@ int kv_change_put(struct kv_batch *batch, enum kv_space space, struct slice key,
     state->keys += !existed;
     state->bytes += bytes + (existed ? 0 : key.bytes);
     state->bytes -= old->stored.bytes;
-    rc = tables_cursor_put(&batch->keys[space], key, bytes, &room);
-    if (!rc)
-        write_record(room, &new, value);
+    rc = tables_cursor_put_bytes(&batch->keys[space], key, (struct slice){room, bytes});
     uint64_t before = old->record.lease;
     if (!rc && before && before != lease)
         rc = kv_lease_detach(batch, before, space, key);

@@ -26,6 +26,30 @@ static int open_cursor(struct kv_history *history)
     return rc;
 }
 
+static uint8_t *put_bytes(uint8_t *at, const void *data, size_t bytes)
+{
+    if (bytes)
+        memcpy(at, data, bytes);
+    return at + bytes;
+}
+
+static uint8_t *put_u32(uint8_t *at, size_t value)
+{
+    uint32_t le = htole32((uint32_t)value);
+    return put_bytes(at, &le, sizeof le);
+}
+
+static uint8_t *put_u64(uint8_t *at, uint64_t value)
+{
+    uint64_t le = htole64(value);
+    return put_bytes(at, &le, sizeof le);
+}
+
+static void put_front(uint8_t *block, uint32_t count, uint64_t revision)
+{
+    put_u64(put_u32(put_u32(block, count), 0), revision);
+}
+
 static void make_room(struct kv_history *history, size_t bytes)
 {
     if (history->capacity >= bytes)
@@ -49,12 +73,16 @@ static int load(struct kv_history *history)
     history->used = 0;
     if (rc || block.bytes >= KV_HISTORY_BLOCK_BYTES)
         return 0;
-    if (name.bytes != sizeof history->name)
+    struct kv_history_front front;
+    rc = kv_history_front_read(block, &front);
+    if (rc || name.bytes != sizeof history->name)
         return CONCLAVE_CORRUPT;
     make_room(history, block.bytes);
     memcpy(history->name, name.data, name.bytes);
     memcpy(history->block, block.data, block.bytes);
     history->used = block.bytes;
+    history->count = front.count;
+    history->revision = front.revision;
     return 0;
 }
 
@@ -67,28 +95,10 @@ int kv_history_flush(struct kv_history *history)
     int rc = tables_cursor_put(&history->cursor, name, history->used, &room);
     if (rc)
         return rc;
+    put_front(history->block, history->count, history->revision);
     memcpy(room, history->block, history->used);
     history->dirty = false;
     return 0;
-}
-
-static uint8_t *put_bytes(uint8_t *at, const void *data, size_t bytes)
-{
-    if (bytes)
-        memcpy(at, data, bytes);
-    return at + bytes;
-}
-
-static uint8_t *put_u32(uint8_t *at, size_t value)
-{
-    uint32_t le = htole32((uint32_t)value);
-    return put_bytes(at, &le, sizeof le);
-}
-
-static uint8_t *put_u64(uint8_t *at, uint64_t value)
-{
-    uint64_t le = htole64(value);
-    return put_bytes(at, &le, sizeof le);
 }
 
 int kv_history_append(struct kv_history *history, struct kv_state *state,
@@ -103,8 +113,11 @@ int kv_history_append(struct kv_history *history, struct kv_state *state,
     }
     if (rc)
         return rc;
-    if (history->used == 0)
+    if (history->used == 0) {
         (void)kv_history_name(history->name, change->revision, change->sub);
+        history->used = KV_HISTORY_FRONT_BYTES;
+        history->count = 0;
+    }
     make_room(history, history->used + bytes);
     uint8_t *at = put_u32(history->block + history->used, bytes);
     at = put_u64(at, change->revision);
@@ -118,6 +131,8 @@ int kv_history_append(struct kv_history *history, struct kv_state *state,
     at = put_bytes(at, change->key.data, change->key.bytes);
     *ret_after = put_bytes(at, change->before.data, change->before.bytes);
     history->used += bytes;
+    history->count++;
+    history->revision = change->revision;
     history->dirty = true;
     state->history_changes++;
     state->history_bytes += bytes;
@@ -152,37 +167,71 @@ static bool is_too_much(const struct kv_state *state, const struct limit *limit,
     return change->clock_ms < limit->clock_ms;
 }
 
-/* How much of the block in front goes: *ret_cut bytes. */
-static int measure(struct slice block, struct kv_state *state, struct limit *limit, size_t *ret_cut,
-                   struct kv_change *ret_next)
+/* How the front of the history is taken off. */
+struct cut {
+    struct kv_history_front front; /* of the block that is in front */
+    size_t bytes;                  /* that go from behind the block's front */
+    uint32_t count;
+    struct kv_change next; /* what is left of the block begins with it */
+};
+
+/* All of the block goes, which is known without looking at its changes: most often, since history
+ * is long and what is at its end has left the caches long ago. */
+static bool goes_unread(struct slice block, struct kv_state *state, struct limit *limit,
+                        const struct kv_history_front *front)
+{
+    uint64_t bytes = block.bytes - KV_HISTORY_FRONT_BYTES;
+    if (!limit->by_size || front->count > limit->budget || front->count > state->history_changes ||
+        bytes > state->history_bytes)
+        return false;
+    if (state->history_changes - front->count < state->changes_max &&
+        state->history_bytes - bytes < state->bytes_max)
+        return false;
+    state->compacted = front->revision;
+    state->history_changes -= front->count;
+    state->history_bytes -= bytes;
+    limit->budget -= front->count;
+    return true;
+}
+
+/* How much of the block in front goes. NOT_FOUND: all of it. */
+static int measure(struct slice block, struct kv_state *state, struct limit *limit, struct cut *cut)
 {
     size_t bytes = 0;
-    *ret_cut = 0;
-    while (kv_history_change_read(block, *ret_cut, ret_next, &bytes) == CONCLAVE_OK) {
-        if (!is_too_much(state, limit, ret_next))
+    *cut = (struct cut){0};
+    int rc = kv_history_front_read(block, &cut->front);
+    if (rc)
+        return rc;
+    if (goes_unread(block, state, limit, &cut->front))
+        return CONCLAVE_NOT_FOUND;
+    while (!(rc = kv_history_change_read(block, KV_HISTORY_FRONT_BYTES + cut->bytes, &cut->next,
+                                         &bytes))) {
+        if (!is_too_much(state, limit, &cut->next))
             return CONCLAVE_OK;
-        state->compacted = ret_next->revision;
+        state->compacted = cut->next.revision;
         state->history_changes--;
         state->history_bytes -= bytes;
         limit->budget--;
-        *ret_cut += bytes;
+        cut->bytes += bytes;
+        cut->count++;
     }
-    return *ret_cut == block.bytes ? CONCLAVE_NOT_FOUND : CONCLAVE_CORRUPT;
+    return rc;
 }
 
 /* Takes the front off a block: what is left of it is named by what it begins with now. */
-static int cut_block(struct kv_history *history, struct slice block, size_t cut,
-                     const struct kv_change *next)
+static int cut_block(struct kv_history *history, struct slice block, const struct cut *cut)
 {
-    size_t left = block.bytes - cut;
+    size_t left = block.bytes - cut->bytes;
     uint8_t name[KV_HISTORY_NAME_BYTES];
     void *room = NULL;
+    (void)kv_history_name(name, cut->next.revision, cut->next.sub); /* lies in the block */
     uint8_t *copy = mem_alloc(left); /* the table's own goes with the name */
-    memcpy(copy, block.data + cut, left);
+    put_front(copy, cut->front.count - cut->count, cut->front.revision);
+    memcpy(copy + KV_HISTORY_FRONT_BYTES, block.data + KV_HISTORY_FRONT_BYTES + cut->bytes,
+           left - KV_HISTORY_FRONT_BYTES);
     int rc = tables_cursor_erase(&history->cursor);
     if (!rc)
-        rc = tables_cursor_put(&history->cursor, kv_history_name(name, next->revision, next->sub),
-                               left, &room);
+        rc = tables_cursor_put(&history->cursor, (struct slice){name, sizeof name}, left, &room);
     if (!rc)
         memcpy(room, copy, left);
     free(copy);
@@ -193,17 +242,16 @@ static int cut_block(struct kv_history *history, struct slice block, size_t cut,
 static int shorten(struct kv_history *history, struct kv_state *state, struct limit *limit)
 {
     struct slice name = {0}, block;
-    struct kv_change next;
+    struct cut cut;
     int rc = kv_history_flush(history);
     if (!rc)
         rc = open_cursor(history);
     if (!rc)
         rc = tables_cursor_move(&history->cursor, TABLES_FROM, &name, &block);
     while (!rc) {
-        size_t cut = 0;
-        rc = measure(block, state, limit, &cut, &next);
+        rc = measure(block, state, limit, &cut);
         if (!rc)
-            return cut ? cut_block(history, block, cut, &next) : 0;
+            return cut.bytes ? cut_block(history, block, &cut) : 0;
         if (rc != CONCLAVE_NOT_FOUND)
             return rc;
         rc = tables_cursor_erase(&history->cursor);

@@ -3,7 +3,8 @@
  * Changes lie one behind the other in blocks, so that one put into the table stores many of them. A
  * block is named by its first change: revision (8 bytes, big-endian) and the number of the change
  * within it (4, big-endian, from 0). It takes changes as long as they fit into one page of the
- * store; a change that is larger than that has a block of its own. A change is
+ * store; a change that is larger than that has a block of its own. In front are how many changes it
+ * has (4), nothing (4) and the revision of the last of them (8): a block may go unread. A change is
  *
  *     bytes of all of it (4), revision (8), number within the revision (4), space (1), kind (1),
  * key bytes (2), bytes of the record before it (4), cluster time in ms (8), key, the record that
@@ -30,6 +31,7 @@ enum kv_change_kind { KV_CHANGE_PUT = 1, KV_CHANGE_DELETE = 2, KV_CHANGE_EXPIRE 
 
 enum {
     KV_HISTORY_NAME_BYTES = 12,
+    KV_HISTORY_FRONT_BYTES = 16, /* of a block */
     KV_HISTORY_HEADER_BYTES = 32,
     KV_HISTORY_BLOCK_BYTES = 4080, /* with LMDB's header of 16 bytes: one page */
     KV_HISTORY_STEP = 512,         /* changes that are erased after one command, at most */
@@ -55,6 +57,8 @@ struct kv_history {
     uint8_t name[KV_HISTORY_NAME_BYTES];
     uint8_t *block;
     size_t used, capacity; /* used 0: the next change begins a block */
+    uint32_t count;        /* of the changes in it */
+    uint64_t revision;     /* of the last one */
 };
 
 void kv_history_init(struct kv_history *history, struct tables_tx *tx);
@@ -99,6 +103,13 @@ MUST_USE int kv_history_next(struct kv_history_reader *reader, struct kv_change 
 /* The change at `at` of a block; *ret_bytes is its size. NOT_FOUND: the block ends there. */
 MUST_USE int kv_history_change_read(struct slice block, size_t at, struct kv_change *ret,
                                     size_t *ret_bytes);
+
+/* What stands in front of a block. CORRUPT. */
+struct kv_history_front {
+    uint32_t count;
+    uint64_t revision; /* of the last change */
+};
+MUST_USE int kv_history_front_read(struct slice block, struct kv_history_front *ret);
 
 /* What a block is named that begins with this change. */
 struct slice kv_history_name(uint8_t name[KV_HISTORY_NAME_BYTES], uint64_t revision, uint32_t sub);

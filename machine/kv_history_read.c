@@ -24,11 +24,19 @@ static uint64_t read_u64(const uint8_t *at)
     return le64toh(value);
 }
 
+int kv_history_front_read(struct slice block, struct kv_history_front *ret)
+{
+    if (block.bytes < KV_HISTORY_FRONT_BYTES)
+        return CONCLAVE_CORRUPT;
+    *ret = (struct kv_history_front){read_u32(block.data), read_u64(block.data + 8)};
+    return CONCLAVE_OK;
+}
+
 int kv_history_change_read(struct slice block, size_t at, struct kv_change *ret, size_t *ret_bytes)
 {
     if (at == block.bytes)
         return CONCLAVE_NOT_FOUND;
-    if (block.bytes - at < KV_HISTORY_HEADER_BYTES)
+    if (block.bytes < at || block.bytes - at < KV_HISTORY_HEADER_BYTES)
         return CONCLAVE_CORRUPT;
     const uint8_t *from = block.data + at;
     size_t bytes = read_u32(from), before_bytes = read_u32(from + 20);
@@ -71,9 +79,9 @@ int kv_history_next(struct kv_history_reader *reader, struct kv_change *ret)
     if (rc == CONCLAVE_NOT_FOUND) {
         struct slice name = {0};
         rc = tables_cursor_move(&reader->cursor, TABLES_NEXT, &name, &reader->block);
-        reader->at = 0;
+        reader->at = KV_HISTORY_FRONT_BYTES;
         if (!rc)
-            rc = kv_history_change_read(reader->block, 0, ret, &bytes);
+            rc = kv_history_change_read(reader->block, reader->at, ret, &bytes);
     }
     reader->at += bytes;
     return rc;
@@ -101,7 +109,7 @@ int kv_history_seek(struct kv_history_reader *reader, uint64_t revision, uint32_
 {
     uint8_t name[KV_HISTORY_NAME_BYTES];
     int rc = find_block(reader, kv_history_name(name, revision, sub));
-    reader->at = 0;
+    reader->at = KV_HISTORY_FRONT_BYTES;
     do {
         if (!rc)
             rc = kv_history_next(reader, ret);

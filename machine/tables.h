@@ -94,6 +94,8 @@ struct tables_ops {
                        struct slice *ret_value);
     int (*cursor_put)(struct tables_cursor *cursor, struct slice key, size_t bytes,
                       void **ret_room);
+    /* NULL: cursor_put, and a copy. */
+    int (*cursor_put_bytes)(struct tables_cursor *cursor, struct slice key, struct slice value);
     int (*cursor_erase)(struct tables_cursor *cursor);
 };
 
@@ -294,6 +296,24 @@ MUST_USE static inline int tables_cursor_put(struct tables_cursor *cursor, struc
                                              size_t bytes, void **ret_room)
 {
     int rc = cursor->tx->tables->ops->cursor_put(cursor, key, bytes, ret_room);
+    cursor->placed = rc == 0;
+    cursor->erased = false;
+    return rc;
+}
+
+/* The same with a copy of a value, which is not the table's; fastest where it stands on the key. */
+MUST_USE static inline int tables_cursor_put_bytes(struct tables_cursor *cursor, struct slice key,
+                                                   struct slice value)
+{
+    const struct tables_ops *ops = cursor->tx->tables->ops;
+    void *room = NULL;
+    if (!ops->cursor_put_bytes) {
+        int rc = tables_cursor_put(cursor, key, value.bytes, &room);
+        if (!rc && value.bytes)
+            memcpy(room, value.data, value.bytes);
+        return rc;
+    }
+    int rc = ops->cursor_put_bytes(cursor, key, value);
     cursor->placed = rc == 0;
     cursor->erased = false;
     return rc;

@@ -357,6 +357,7 @@ struct tables *tables_lmdb_create(void)
         .cursor_close = lmdb_cursor_close,
         .cursor_move = lmdb_cursor_move,
         .cursor_put = lmdb_cursor_put,
+        .cursor_put_bytes = lmdb_cursor_put_bytes,
         .cursor_erase = lmdb_cursor_erase,
     };
     struct lmdb *lmdb = mem_zalloc(sizeof *lmdb);

@@ -77,6 +77,7 @@ void lmdb_cursor_close(struct tables_cursor *cursor);
 int lmdb_cursor_move(struct tables_cursor *cursor, enum tables_move move, struct slice *key,
                      struct slice *ret_value);
 int lmdb_cursor_put(struct tables_cursor *cursor, struct slice key, size_t bytes, void **ret_room);
+int lmdb_cursor_put_bytes(struct tables_cursor *cursor, struct slice key, struct slice value);
 int lmdb_cursor_erase(struct tables_cursor *cursor);
 
 #endif

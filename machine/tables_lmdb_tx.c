@@ -230,7 +230,30 @@ int lmdb_cursor_put(struct tables_cursor *cursor, struct slice key, size_t bytes
     return lmdb_code(rc);
 }
 
+/* The key that it stands on need not be looked for. */
+static bool stands_on(const struct tables_cursor *cursor, const MDB_val *name)
+{
+    MDB_val there;
+    return cursor->placed && !cursor->erased && !cursor->met_end &&
+           mdb_cursor_get(cursor->handle, &there, NULL, MDB_GET_CURRENT) == 0 &&
+           there.mv_size == name->mv_size &&
+           memcmp(there.mv_data, name->mv_data, name->mv_size) == 0;
+}
+
+int lmdb_cursor_put_bytes(struct tables_cursor *cursor, struct slice key, struct slice value)
+{
+    MDB_val name = val_of(key), data = val_of(value);
+    if (stands_on(cursor, &name))
+        return lmdb_code(mdb_cursor_put(cursor->handle, &name, &data, MDB_CURRENT));
+    void *room = NULL;
+    int rc = lmdb_cursor_put(cursor, key, value.bytes, &room);
+    if (!rc && value.bytes)
+        memcpy(room, value.data, value.bytes);
+    return rc;
+}
+
 int lmdb_cursor_erase(struct tables_cursor *cursor)
 {
+    cursor->met_end = true; /* it may have been the last */
     return lmdb_code(mdb_cursor_del(cursor->handle, 0));
 }

@@ -158,6 +158,23 @@ Test(history, keeps_as_many_changes_as_it_is_told_and_says_what_is_gone)
     rig_destroy(rig);
 }
 
+Test(history, lets_whole_blocks_go_and_no_change_too_many)
+{
+    struct rig *rig = rig_create();
+    struct kv_item item;
+    set(rig, KV_SETTING_CHANGES, 400);
+    for (int i = 0; i < 4000; i++)
+        rig_put(rig, i % 2 ? "a" : "b", "a value of some length, so that blocks are soon full");
+    struct kv_usage used = usage(rig);
+    cr_assert(used.history_changes >= 400 && used.history_changes <= 450, "%lu",
+              used.history_changes);
+    cr_assert_eq(used.compacted, 4000 - used.history_changes);
+    cr_assert_eq(get_at(rig, "a", used.compacted, &item), CONCLAVE_OK);
+    cr_assert(item.mod_revision == used.compacted || item.mod_revision == used.compacted - 1);
+    cr_assert_eq(get_at(rig, "a", used.compacted - 1, &item), CONCLAVE_COMPACTED);
+    rig_destroy(rig);
+}
+
 Test(history, may_be_nothing_at_all)
 {
     struct rig *rig = rig_create();

@@ -175,12 +175,24 @@ static void single_key(struct pair *pair, enum table table)
         same(values[FILES], values[MEMORY]);
 }
 
+/* The key that a move found, copied: changes move what a cursor points to. */
+struct place {
+    uint8_t key[TABLES_KEY_BYTES_MAX];
+    size_t bytes; /* 0: none yet */
+};
+
+static void keep_place(struct place *place, struct slice key)
+{
+    memcpy(place->key, key.data, key.bytes);
+    place->bytes = key.bytes;
+}
+
 /* One step of both cursors; false when they are nowhere. */
-static bool cursor_step(struct pair *pair, struct tables_cursor cursors[BOTH])
+static bool cursor_step(struct pair *pair, struct tables_cursor cursors[BOTH], struct place *place)
 {
     uint8_t buffer[TABLES_KEY_BYTES_MAX];
     struct slice key = key_draw(pair, buffer);
-    uint64_t what = below(pair, 8);
+    uint64_t what = below(pair, 10);
     enum tables_move move = (enum tables_move)below(pair, 5);
     if (!cursors[0].placed && (move == TABLES_NEXT || move == TABLES_PREVIOUS))
         move = below(pair, 2) ? TABLES_FROM : TABLES_LAST;
@@ -190,9 +202,16 @@ static bool cursor_step(struct pair *pair, struct tables_cursor cursors[BOTH])
         key.bytes = 0;
     if (what == 0 && (!cursors[0].placed || cursors[0].erased))
         what = 2;
+    bool copies = what > 7;
     if (what == 1 && key.bytes == 0)
         what = 2;
     size_t bytes = value_bytes_draw(pair);
+    uint8_t *value = malloc(bytes + 1);
+    memset(value, 'b', bytes);
+    if (copies && place->bytes && below(pair, 4)) /* most often where the cursors stand */
+        key = (struct slice){place->key, place->bytes};
+    if (copies && key.bytes == 0)
+        key = (struct slice){(const uint8_t *)"k", 1};
     int rcs[BOTH];
     struct slice keys[BOTH], values[BOTH] = {0};
     for (int i = 0; i < BOTH; i++) {
@@ -202,16 +221,20 @@ static bool cursor_step(struct pair *pair, struct tables_cursor cursors[BOTH])
             rcs[i] = tables_cursor_erase(&cursors[i]);
         else if (what == 1)
             rcs[i] = tables_cursor_put(&cursors[i], key, bytes, &room);
+        else if (copies)
+            rcs[i] = tables_cursor_put_bytes(&cursors[i], key, (struct slice){value, bytes});
         else
             rcs[i] = tables_cursor_move(&cursors[i], move, &keys[i], &values[i]);
         if (what == 1 && bytes)
             memset(room, 'c', bytes);
     }
     cr_assert_eq(rcs[FILES], rcs[MEMORY], "%d %d", rcs[FILES], rcs[MEMORY]);
-    cr_assert(rcs[FILES] == 0 || (what > 1 && rcs[FILES] == CONCLAVE_NOT_FOUND));
-    if (what > 1 && !rcs[FILES]) {
+    free(value);
+    cr_assert(rcs[FILES] == 0 || (what > 1 && !copies && rcs[FILES] == CONCLAVE_NOT_FOUND));
+    if (what > 1 && !copies && !rcs[FILES]) {
         same(keys[FILES], keys[MEMORY]);
         same(values[FILES], values[MEMORY]);
+        keep_place(place, keys[FILES]);
     }
     return rcs[FILES] == 0;
 }
@@ -219,9 +242,10 @@ static bool cursor_step(struct pair *pair, struct tables_cursor cursors[BOTH])
 static void walk(struct pair *pair, enum table table)
 {
     struct tables_cursor cursors[BOTH];
+    struct place place = {.bytes = 0};
     for (int i = 0; i < BOTH; i++)
         cr_assert_eq(tables_cursor_open(&pair->tx[i], table, &cursors[i]), CONCLAVE_OK);
-    for (uint64_t left = below(pair, 30); left > 0 && cursor_step(pair, cursors);)
+    for (uint64_t left = below(pair, 30); left > 0 && cursor_step(pair, cursors, &place);)
         left--;
     for (int i = 0; i < BOTH; i++)
         tables_cursor_close(&cursors[i]);
