@@ -3,7 +3,7 @@
 MESON ?= meson
 PREFIX ?= /usr/local
 
-.PHONY: all up test lint asan tsan valgrind coverage soak torture mutants node nightly format install clean help
+.PHONY: all up test lint asan tsan valgrind coverage soak torture mutants mutants-auto node nightly format install clean help
 .DEFAULT_GOAL := all
 
 all: build/build.ninja ## build everything but the tests, into build/
@@ -38,6 +38,10 @@ soak: ## the simulator on new seeds for HOURS=8; SEEDS=N instead, FIRST=S, REQUI
 torture: ## real nodes under kills, pauses, partitions, their histories checked; MINUTES=5, ARGS='--seed N'
 	@scripts/torture.sh --minutes $(or $(MINUTES),5) $(ARGS)
 
+mutants-auto: ## break every line by rule; says who notices. ARGS='raft/append.c --sample N --seeds N --list'
+	@scripts/setup.sh lint
+	@python3 tests/mutants/auto.py $(ARGS)
+
 node: ## fetch from npm what examples/node needs; from then on `make test` runs it too
 	@cd examples/node && npm install --no-audit --no-fund
 
@@ -62,7 +66,7 @@ clean: ## remove every build directory
 	@rm -rf build build-*
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
 # The packages are asked for before every build: cheap when nothing is missing.
 build/build.ninja: FORCE

@@ -157,8 +157,9 @@ def restore(before, tree):
             file.write(content)
 
 
-def copy_tree(source, target):
-    """Makes target equal to source; files that are equal are not touched, so builds stay short."""
+def copy_tree(source, target, rewritten=lambda path, content: content):
+    """Makes target equal to source; files that are equal are not touched, so builds stay short. What stands in
+    the copy of a file, by its path in the tree, may be something else."""
     for where, folders, files in os.walk(source):
         folders[:] = [folder for folder in folders if not NOT_TREE.match(folder)]
         to = os.path.join(target, os.path.relpath(where, source))
@@ -169,7 +170,7 @@ def copy_tree(source, target):
         for name in files:
             here, there = os.path.join(where, name), os.path.join(to, name)
             with open(here, "rb") as file:
-                content = file.read()
+                content = rewritten(os.path.relpath(here, source), file.read())
             if os.path.isfile(there):
                 with open(there, "rb") as file:
                     if file.read() == content:
