@@ -17,8 +17,8 @@
 
 enum { JOBS_MAX = 64, REPLAY_BYTES = 65536, SEED_SECONDS_MAX = 120 };
 
-/* What a worker process tells the others, in shared memory so that it survives a crash of it. */
-struct worker {
+/* What a runner process tells the others, in shared memory so that it survives a crash of it. */
+struct runner {
     uint64_t running; /* seed under way; 0: none, or its failure is counted */
     uint64_t next;    /* number of the seed after it, from 0 */
     struct summary summary;
@@ -26,7 +26,7 @@ struct worker {
 
 struct shared {
     atomic_bool stop;
-    struct worker workers[JOBS_MAX];
+    struct runner runners[JOBS_MAX];
 };
 
 /* For the signal handler: an assertion in the core ends as abort(), and the events that led to it
@@ -34,7 +34,7 @@ struct shared {
  * was not interrupted in the middle, and nothing else runs after it.
  * NOLINTBEGIN(bugprone-signal-handler,cert-sig30-c) */
 static struct world *current_world;
-static struct worker *current_worker;
+static struct runner *current_runner;
 
 static void print_death(FILE *out, int number)
 {
@@ -50,7 +50,7 @@ static void handle_death(int number)
     signal(number, SIG_DFL);
     if (current_world)
         world_remove_files(current_world);
-    struct summary *summary = current_worker ? &current_worker->summary : NULL;
+    struct summary *summary = current_runner ? &current_runner->summary : NULL;
     if (current_world && summary) {
         const char *rule = number == SIGALRM ? "does not end" : "dies of a signal";
         FILE *out = NULL;
@@ -60,7 +60,7 @@ static void handle_death(int number)
             print_death(out, number);
             fclose(out);
         }
-        current_worker->running = 0;
+        current_runner->running = 0;
         _exit(1);
     }
     if (current_world)
@@ -134,11 +134,11 @@ int batch_shrink(const struct batch_options *options, uint64_t seed)
     return failed ? 1 : 0;
 }
 
-static void worker_run_seed(struct worker *worker, uint64_t seed,
+static void runner_run_seed(struct runner *runner, uint64_t seed,
                             const struct batch_options *options)
 {
-    struct summary *summary = &worker->summary;
-    worker->running = seed;
+    struct summary *summary = &runner->summary;
+    runner->running = seed;
     struct world *world = world_create(seed, false);
     current_world = world;
     alarm(SEED_SECONDS_MAX);
@@ -158,53 +158,53 @@ static void worker_run_seed(struct worker *worker, uint64_t seed,
     }
     current_world = NULL;
     world_destroy(world);
-    worker->running = 0;
+    runner->running = 0;
 }
 
-static void worker_run(struct shared *shared, uint32_t number, const struct batch_options *options)
+static void runner_run(struct shared *shared, uint32_t number, const struct batch_options *options)
 {
-    struct worker *worker = &shared->workers[number];
-    current_worker = worker;
+    struct runner *runner = &shared->runners[number];
+    current_runner = runner;
     watch_for_death();
-    for (uint64_t i = worker->next; i < options->seeds; i += options->jobs) {
+    for (uint64_t i = runner->next; i < options->seeds; i += options->jobs) {
         if (atomic_load(&shared->stop) && !options->keep_going)
             return;
-        worker->next = i + options->jobs;
-        worker_run_seed(worker, options->first + i, options);
-        if (worker->summary.failed)
+        runner->next = i + options->jobs;
+        runner_run_seed(runner, options->first + i, options);
+        if (runner->summary.failed)
             atomic_store(&shared->stop, true);
     }
 }
 
-static pid_t worker_start(struct shared *shared, uint32_t number,
+static pid_t runner_start(struct shared *shared, uint32_t number,
                           const struct batch_options *options)
 {
     fflush(stdout);
     pid_t pid = fork();
     ASSERT(pid >= 0);
     if (pid == 0) {
-        worker_run(shared, number, options);
+        runner_run(shared, number, options);
         exit(0); /* not _exit: coverage and leaks are told at the exit */
     }
     return pid;
 }
 
-/* False: the worker ended in the middle, and its failure is counted. */
-static bool worker_wait(struct shared *shared, uint32_t number, pid_t pid)
+/* False: the runner ended in the middle, and its failure is counted. */
+static bool runner_wait(struct shared *shared, uint32_t number, pid_t pid)
 {
-    struct worker *worker = &shared->workers[number];
-    struct summary *summary = &worker->summary;
+    struct runner *runner = &shared->runners[number];
+    struct summary *summary = &runner->summary;
     int status = 0;
     if (waitpid(pid, &status, 0) == pid && WIFEXITED(status) && WEXITSTATUS(status) == 0)
         return true;
     atomic_store(&shared->stop, true);
     /* The handler of signals has counted it, or nobody has: a sanitizer ends the process itself. */
-    if (worker->running != 0 || summary->failed == 0) {
-        if (summary_fail(summary, worker->running, "ended its process"))
+    if (runner->running != 0 || summary->failed == 0) {
+        if (summary_fail(summary, runner->running, "ended its process"))
             snprintf(summary->text, sizeof summary->text,
-                     "seed %" PRIu64 " ended its process with status %#x\n", worker->running,
+                     "seed %" PRIu64 " ended its process with status %#x\n", runner->running,
                      (unsigned)status);
-        worker->running = 0;
+        runner->running = 0;
     }
     return false;
 }
@@ -266,16 +266,16 @@ int batch_run_many(const struct batch_options *options)
     uint64_t begin = clock_now_us();
     pid_t pids[JOBS_MAX];
     for (uint32_t i = 0; i < options->jobs; i++) {
-        shared->workers[i].next = i;
-        pids[i] = worker_start(shared, i, options);
+        shared->runners[i].next = i;
+        pids[i] = runner_start(shared, i, options);
     }
     struct summary *total = mem_zalloc(sizeof *total);
     for (uint32_t i = 0; i < options->jobs; i++) {
-        struct worker *worker = &shared->workers[i];
-        while (!worker_wait(shared, i, pids[i]) && options->keep_going &&
-               worker->next < options->seeds)
-            pids[i] = worker_start(shared, i, options); /* behind the seed that ended it */
-        summary_add(total, &worker->summary);
+        struct runner *runner = &shared->runners[i];
+        while (!runner_wait(shared, i, pids[i]) && options->keep_going &&
+               runner->next < options->seeds)
+            pids[i] = runner_start(shared, i, options); /* behind the seed that ended it */
+        summary_add(total, &runner->summary);
     }
     struct summary_times times = {.seconds = (double)(clock_now_us() - begin + 1) / 1e6,
                                   .cpu_seconds = cpu_seconds()};

@@ -125,8 +125,8 @@ static uint64_t calm_progress(const struct world *world)
            operator_pending(world);
 }
 
-/* Those who queue ask all the time, which looks like progress: they have to get in. A few of them
- * wait for one another, and for leases that nobody ends. */
+/* Those who queue and those who work ask all the time, which looks like progress: they have to get
+ * in, and done. A few of them wait for one another, and for leases that nobody ends. */
 static void calm_queues(struct world *world, const struct calm *calm)
 {
     const struct knobs *knobs = &world->knobs;
@@ -134,6 +134,11 @@ static void calm_queues(struct world *world, const struct calm *calm)
         200 * knobs->raft.election_timeout_us + 40000 * knobs->lock_ttl_ms_max + WATCH_PATIENCE_US;
     if (!lockers_rest(world) && world->now_us > calm->begin_us + patience_us)
         check_fail(&world->check, "who queues gets in", "healed at %" PRIu64 " us, and one waits",
+                   calm->begin_us);
+    patience_us = (200 + 4 * workers_messages(world)) * knobs->raft.election_timeout_us +
+                  40000 * knobs->worker_ttl_ms_max + WATCH_PATIENCE_US;
+    if (!workers_rest(world) && world->now_us > calm->begin_us + patience_us)
+        check_fail(&world->check, "a group gets done", "healed at %" PRIu64 " us, and one is not",
                    calm->begin_us);
 }
 
@@ -238,7 +243,8 @@ void world_calm(struct world *world)
         if (calm_altered(world, &calm))
             continue;
         if (calm_equal_states(world) && calm_members_rest(world) && watches_rest(world) &&
-            lockers_rest(world) && world->reference.leases.count == 0) { /* what is due ends */
+            lockers_rest(world) && workers_rest(world) &&
+            world->reference.leases.count == 0) { /* what is due ends */
             calm_stays(world);
             return;
         }

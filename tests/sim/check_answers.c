@@ -138,7 +138,8 @@ static const char *judge_topic(const struct judged *judged)
         return "there are not so many messages";
     for (uint64_t at = op->from; at < op->end; at++) {
         const struct reference_message *message = &topic->messages.items[at - 1];
-        hash = op_message_hash(hash, at, message->revision, message->id, message->value);
+        hash = op_message_hash(hash, at, message->revision, message->id, message->value,
+                               message->origin);
     }
     if (hash != op->content)
         return "the messages were other ones";

@@ -87,6 +87,9 @@ void check_machine_entry(struct world *world, struct node *node, const struct ra
         reference_apply_from(&world->reference, entry, proposed_us(world, entry));
         ends_check(world, index);
         watches_note(world);
+        if (!reference_groups_balance(&world->reference))
+            check_fail(check, "a group accounts for every message", "not after entry %" PRIu64,
+                       index);
     }
     const struct reference_entry *told = reference_at(&world->reference, index);
     if (node->altered)

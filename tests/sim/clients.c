@@ -19,7 +19,11 @@ static void op_end(struct world *world, uint64_t number, uint32_t node, enum op_
                                  .node = node,
                                  .v = {number, state, op->index, op->value, op->revision,
                                        (uint64_t)op->code, op->first, op->sequence}});
-    if (op->client > SIM_CLIENTS_MAX) {
+    if (op->client >= WORKER_FIRST) {
+        workers_answered(world, op);
+        return;
+    }
+    if (op->client >= LOCKER_FIRST) {
         lockers_answered(world, op);
         return;
     }

@@ -14,11 +14,12 @@
 #include <stdio.h>
 
 /* X(NAME, text): what is not a fault. Numbered after the faults. */
-#define SIM_ACTIONS(X)                       \
-    X(REQUEST, "requests of clients")        \
-    X(STRAY, "requests to replaced leaders") \
-    X(LOCK, "steps of those who queue")      \
-    X(CHANGE, "changes of the members asked for")
+#define SIM_ACTIONS(X)                            \
+    X(REQUEST, "requests of clients")             \
+    X(STRAY, "requests to replaced leaders")      \
+    X(LOCK, "steps of those who queue")           \
+    X(CHANGE, "changes of the members asked for") \
+    X(WORK, "steps of members of work groups")
 
 enum sim_action {
     SIM_ACTION_FIRST = SIM_FAULT_COUNT - 1,

@@ -282,6 +282,39 @@ static void draw_rich(struct knobs *knobs, const struct prng *prng)
     }
 }
 
+/* Work groups, one on each topic if there are two, or both on the one: small, so that members wait
+ * for one another, and with ack times that end within the run. */
+static void draw_groups(struct knobs *knobs, const struct prng *prng)
+{
+    struct prng own = *prng;
+    prng_init(&own, prng_next(&own) ^ 0x6666);
+    if (!knobs->rich || !knobs->topic_chance || prng_below(&own, 3) == 0)
+        return;
+    uint64_t timeout_ms = knobs->raft.election_timeout_us / 1000;
+    if (!knobs->ttl_chance)
+        draw_leases(knobs, &own);
+    knobs->worker_count = (uint32_t)prng_between(&own, 2, SIM_WORKERS_MAX);
+    knobs->worker_ttl_ms_max = timeout_ms * PICK(&own, 3, 10, 40);
+    bool less = prng_below(&own, 4) > 0; /* goes wrong: so more gets done */
+    for (int i = 0; i < SIM_FAULT_COUNT; i++)
+        knobs->on[i] &= !less || prng_below(&own, 4) == 0;
+    for (uint32_t i = 0; i < SIM_GROUPS; i++) {
+        struct group_knobs *group = &knobs->groups[i];
+        group->topic = knobs->topics_rich ? i % SIM_TOPICS : 0;
+        group->ack_ms = 1 + timeout_ms * PICK(&own, 1, 4, 8, 24) / 4;
+        group->deliveries_max = PICK(&own, 0, 1, 2, 5);
+        group->dead = group->deliveries_max ? (group->topic + 1) % SIM_TOPICS : SIM_TOPICS;
+        group->held_max = PICK(&own, 1, 3, 10);
+        group->pending_max = PICK(&own, 2, 8, 60);
+        group->start = (enum conclave_from)PICK(&own, CONCLAVE_FROM_FIRST, CONCLAVE_FROM_FIRST,
+                                                CONCLAVE_FROM_NEW, CONCLAVE_FROM_LAST,
+                                                CONCLAVE_FROM_SEQUENCE, CONCLAVE_FROM_TIME);
+        group->position = PICK(&own, 1, 3, 20);
+        if (group->start == CONCLAVE_FROM_TIME)
+            group->position *= 10 * timeout_ms;
+    }
+}
+
 uint64_t knobs_command_bytes(const struct knobs *knobs)
 {
     uint64_t bytes = COMMAND_BYTES_MAX + knobs->pad_max;
@@ -319,6 +352,7 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     draw_ttl(knobs, prng);
     draw_topic(knobs, prng);
     draw_rich(knobs, prng);
+    draw_groups(knobs, prng);
     if (knobs->topics_rich) /* their deadlines count too, which the reference knows nothing of */
         knobs->sessions.expire_work = 0;
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {

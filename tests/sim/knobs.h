@@ -31,7 +31,17 @@ enum {
     SIM_BATCH_MAX = 4, /* messages that are published together */
     SIM_QUEUES = 3,
     SIM_LOCKERS_MAX = 5,
+    SIM_GROUPS = 2,
+    SIM_WORKERS_MAX = 4,
     SIM_CHUNK_BYTES_MAX = 4096 /* of a snapshot on its way */
+};
+
+/* A work group, as all its members make it. */
+struct group_knobs {
+    uint32_t topic, dead; /* dead SIM_TOPICS: none */
+    uint64_t ack_ms, deliveries_max, held_max, pending_max;
+    enum conclave_from start;
+    uint64_t position;
 };
 
 enum { SIM_CHANGE_KINDS = 5 }; /* add, promote, remove, replace, nonsense */
@@ -148,6 +158,9 @@ struct knobs {
     uint64_t past_chance;  /* a read is of a part of the keys, or of an earlier revision */
     uint32_t locker_count; /* clients that queue for locks; 0: none */
     uint64_t lock_ttl_ms_max, lock_slots;
+    uint32_t worker_count; /* members of work groups; 0: there are none, and no groups */
+    uint64_t worker_ttl_ms_max;
+    struct group_knobs groups[SIM_GROUPS];
     uint32_t part_pad_max;        /* bytes added to a part of a command */
     uint64_t leader_guess_chance; /* a client asks the node that it takes for the leader */
 };

@@ -7,14 +7,10 @@
 #include <stdlib.h>
 
 enum {
-    STALLS_CHANCE = 40,      /* of each step of one who holds */
-    DIES_CHANCE = 8,         /* of each step, in thousandths */
-    OTHER_SLOTS_CHANCE = 60, /* of each enqueueing: another number than all others */
-    STRANGER_CHANCE = 100    /* of each request: any node is asked */
+    STALLS_CHANCE = 40,     /* of each step of one who holds */
+    DIES_CHANCE = 8,        /* of each step, in thousandths */
+    OTHER_SLOTS_CHANCE = 60 /* of each enqueueing: another number than all others */
 };
-
-/* Operations of lockers have numbers of clients of their own. */
-enum { LOCKER_FIRST = SIM_CLIENTS_MAX + 1 };
 
 static struct locker *locker_of(struct world *world, uint32_t client)
 {
@@ -130,10 +126,8 @@ static void enqueued(struct world *world, struct locker *locker, const struct op
                    number_of(world, locker) + 1, op->value, locker->floor);
     if (op->value > lockers->highest)
         lockers->highest = op->value;
-    if (op->awaited == 0) { /* an answer that comes again is that of the first time */
-        const struct reference_entry *told = reference_at(&world->reference, op->index);
-        bool again = told->verdict == REFERENCE_REPEATED;
-        lockers_granted(world, locker, again ? told->original : op->index);
+    if (op->awaited == 0) {
+        lockers_granted(world, locker, asker_applied(world, op));
         return;
     }
     report_mark(&world->report, SIM_MARK_LOCK_WAITED);
@@ -165,39 +159,13 @@ static void forget(struct locker *locker)
 {
     locker->state = LOCKER_IDLE;
     locker->claim = (struct locker_claim){0};
-    locker->first = 0;
-    locker->again = locker->held = false;
+    locker->held = false;
+    asker_forget(&locker->asker);
 }
 
 static void send(struct world *world, struct locker *locker, struct op op)
 {
-    uint32_t client = LOCKER_FIRST + number_of(world, locker);
-    if (knobs_chance(&world->prng, STRANGER_CHANCE))
-        locker->node = (uint32_t)world_draw(world, 0, world->node_count - 1);
-    bool numbered = locker->in_session && locker->session && !op_is_read(&op) &&
-                    op.kind != OP_OPEN && op.first == 0;
-    if (numbered) {
-        op.session = locker->session;
-        op.sequence = locker->next++;
-        op.acknowledged = op.sequence - 1;
-    }
-    uint64_t number = request_add(world, op, client, locker->node);
-    locker->first = world->ops.items[number].first;
-    locker->asked_us = world->now_us;
-    locker->again = false;
-    request_send(world, locker->node, number, 1);
-}
-
-/* Of a session: the same command. Else another one of the kind. */
-static void send_again(struct world *world, struct locker *locker)
-{
-    struct op again = op_again(&world->ops.items[locker->first]);
-    locker->node = (uint32_t)world_draw(world, 0, world->node_count - 1);
-    if (again.sequence)
-        report_mark(&world->report, SIM_MARK_COMMAND_SENT_AGAIN);
-    else
-        again.first = 0;
-    send(world, locker, again);
+    asker_send(world, &locker->asker, op);
 }
 
 static void begin(struct world *world, struct locker *locker)
@@ -211,7 +179,7 @@ static void begin(struct world *world, struct locker *locker)
     if (knobs_chance(&world->prng, OTHER_SLOTS_CHANCE))
         claim->slots = world_draw(world, 0, 3);
     claim->ttl_ms = world_draw(world, knobs->lock_ttl_ms_max / 4 + 1, knobs->lock_ttl_ms_max);
-    if (locker->in_session && locker->session == 0) {
+    if (locker->asker.in_session && locker->asker.session == 0) {
         locker->state = LOCKER_OPENING;
         send(world, locker, (struct op){.kind = OP_OPEN});
         return;
@@ -315,7 +283,7 @@ static void dies(struct world *world, struct locker *locker)
     report_mark(&world->report, SIM_MARK_LOCK_DIED);
     locker->ghost = locker->claim;
     forget(locker);
-    locker->session = 0;
+    locker->asker.session = 0;
 }
 
 void lockers_event(struct world *world, const struct sim_event *event)
@@ -335,7 +303,7 @@ void lockers_event(struct world *world, const struct sim_event *event)
     if (world->check.failed)
         return;
     if (world->calm && world_draw(world, 0, 3) > 0)
-        locker->node = world_leader(world);
+        locker->asker.node = world_leader(world);
     bool asks = world->calm || world->now_us >= world->quiet_until_us;
     if (!asks || (!world->calm && !world_grant(world, SIM_ACTION_LOCK)))
         return;
@@ -343,16 +311,8 @@ void lockers_event(struct world *world, const struct sim_event *event)
         dies(world, locker);
         return;
     }
-    if (locker->first && !locker->again &&
-        world->now_us < locker->asked_us + 3 * timeout_us + 2 * knobs->network_us_max)
-        return; /* it waits for the answer */
-    const struct op *op = locker->first ? &world->ops.items[locker->first] : NULL;
-    if (op && op->sequence && op->session == locker->session) {
-        send_again(world, locker);
-        return;
-    }
-    locker->first = 0;
-    next(world, locker);
+    if (asker_is_free(world, &locker->asker))
+        next(world, locker);
 }
 
 /* --- Answers ---------------------------------------------------------------------------------- */
@@ -381,8 +341,6 @@ static void done(struct world *world, struct locker *locker, const struct op *op
     uint64_t sent_us = world->ops.items[op->first].invoked_us;
     switch (op->kind) {
     case OP_OPEN:
-        locker->session = op->value;
-        locker->next = 1;
         locker->state = LOCKER_GRANTING;
         return;
     case OP_GRANT:
@@ -413,29 +371,9 @@ static void done(struct world *world, struct locker *locker, const struct op *op
 void lockers_answered(struct world *world, const struct op *op)
 {
     struct locker *locker = locker_of(world, op->client);
-    if (!locker || op->first != locker->first)
-        return; /* of somebody who has died, or that it gave up */
-    const struct node *node = &world->nodes[op->node];
-    uint32_t leader = node->up ? check_find(&world->check, raft_leader(node->raft)) : UINT32_MAX;
-    if (leader < world->node_count)
-        locker->node = leader;
-    if (op->state == OP_DENIED && op->code == CONCLAVE_BUSY) {
-        locker->again = true;
-        return;
-    }
-    if (op->state == OP_DENIED) { /* another session, and the command anew */
-        locker->session = 0;
-        locker->in_session &= world_draw(world, 0, 3) > 0;
-        locker->first = 0;
-        return;
-    }
-    if (op->state != OP_OK) {
-        locker->again = true;
-        return;
-    }
-    struct op answered = *op; /* operations move when one is added */
-    locker->first = 0;
-    done(world, locker, &answered);
+    struct op answer;
+    if (locker && asker_answered(world, &locker->asker, op, &answer))
+        done(world, locker, &answer);
 }
 
 /* --- Life ------------------------------------------------------------------------------------- */
@@ -447,7 +385,8 @@ void lockers_start(struct world *world)
         struct locker *locker = &world->lockers.all[i];
         locker->clock_rate =
             knobs->on[SIM_FAULT_CLOCK] ? world_draw(world, 800000, 1200000) : 1000000;
-        locker->in_session = knobs_chance(&world->prng, knobs->session_chance);
+        locker->asker.client = LOCKER_FIRST + i;
+        locker->asker.in_session = knobs_chance(&world->prng, knobs->session_chance);
         world_push(world, world_draw(world, 0, knobs->raft.election_timeout_us),
                    (struct sim_event){.kind = SIM_LOCKER, .node = i});
     }

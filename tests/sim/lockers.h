@@ -12,7 +12,7 @@
 #ifndef TESTS_SIM_LOCKERS_H
 #define TESTS_SIM_LOCKERS_H
 
-#include "tests/sim/ops.h"
+#include "tests/sim/asker.h"
 
 enum locker_state {
     LOCKER_IDLE,
@@ -35,15 +35,11 @@ struct locker_claim {
 
 struct locker {
     enum locker_state state;
+    struct asker asker;
     uint64_t clock_rate;
-    uint32_t node; /* that it asks */
     struct locker_claim claim;
     struct locker_claim ghost; /* of the client that died: nobody ends it but its time */
     uint64_t floor;            /* the highest token that anybody knew when it enqueued */
-    uint64_t first, asked_us;  /* the command or read under way: its first attempt; 0: none */
-    bool again;                /* it is known to need another attempt */
-    bool in_session;
-    uint64_t session, next;
     uint64_t hold_until_us;
     bool stalls; /* it stands still, while it holds */
     bool held;   /* this claim */

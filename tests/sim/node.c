@@ -346,7 +346,7 @@ void node_start(struct world *world, struct node *node)
     check_start(&world->check, index, node->incarnation, start.start.hard_state, found.base,
                 &start.start.entries, start.start.applied_index);
     node->clock_at_us = node->due_ms = UINT64_MAX;
-    watches_node_started(world, node);
+    hubs_node_started(world, node);
     node_step(world, node, &start, 1);
     audit_start(world, node);
 }
@@ -356,7 +356,7 @@ static void node_forget(struct node *node)
     for (uint32_t i = 0; i < node->inbox.count; i++)
         event_drop(&node->inbox.items[i]);
     node->inbox.count = 0;
-    watches_node_forgotten(node);
+    hubs_node_forgotten(node);
     node->reads.count = 0;
     node->reads_in_core = 0;
     node->fresh_us = node->fresh_index = 0;

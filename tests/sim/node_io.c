@@ -128,8 +128,8 @@ void node_add_read(struct node *node, struct node_read read)
 
 static void answer_read(struct world *world, struct node *node, const struct node_read *read)
 {
-    if (watches_read(read->op)) {
-        watches_confirmed(world, node, read->op);
+    if (hubs_read(read->op)) {
+        hubs_confirmed(world, node, read->op);
         return;
     }
     const struct op *op = &world->ops.items[read->op];
@@ -198,7 +198,7 @@ void node_applied(struct world *world, struct node *node)
     if (!node->up)
         return; /* it differs */
     clock_update(world, node);
-    watches_node_applied(world, node);
+    hubs_node_applied(world, node);
     node_answer_reads(world, node);
     report_event(&world->report, (struct record){.at_us = world->now_us,
                                                  .kind = RECORD_APPLIED,

@@ -116,7 +116,7 @@ static void output_reads(struct world *world, struct node *node)
                                      .node = world_index(world, node),
                                      .v = {result.read, (uint64_t)result.code, result.index}});
         node->reads_in_core--;
-        if (watches_read(result.read)) {
+        if (hubs_read(result.read)) {
             if (result.code == CONCLAVE_OK)
                 node_add_read(node, (struct node_read){.op = result.read, .index = result.index});
             continue;

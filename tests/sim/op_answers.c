@@ -180,9 +180,10 @@ static bool batch_decode(struct op *op, int code, struct slice body)
 }
 
 uint64_t op_message_hash(uint64_t hash, uint64_t sequence, uint64_t revision, uint64_t id,
-                         uint64_t value)
+                         uint64_t value, uint64_t origin)
 {
-    return hash_mix(hash_mix(hash_mix(hash_mix(hash, sequence), revision), id), value);
+    hash = hash_mix(hash_mix(hash_mix(hash_mix(hash, sequence), revision), id), value);
+    return hash_mix(hash, origin);
 }
 
 static bool topic_read_decode(struct op *op, int code, struct slice body)
@@ -203,7 +204,8 @@ static bool topic_read_decode(struct op *op, int code, struct slice body)
             return false;
         op->content = op_message_hash(op->content, item.sequence, item.revision,
                                       item.message.id.bytes ? item.message.id.data[0] : 0,
-                                      reference_value_hash(item.message.data));
+                                      reference_value_hash(item.message.data),
+                                      reference_origin_hash(item.message.origin));
     }
     return more == 0;
 }
@@ -290,6 +292,60 @@ static bool transaction_decode(struct op *op, int code, struct slice body)
     return kv_txn_answer_next(&answer, &step) == 0;
 }
 
+/* One more message that is handed out, or is not in hand. False: there are more than can be. */
+static bool handed_add(struct op *op, uint64_t first, uint64_t count, uint64_t deliveries)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        if (op->handed_count == SIM_HANDED_MAX)
+            return false;
+        op->handed[op->handed_count++] = (struct op_handed){first + i, deliveries};
+    }
+    return count > 0;
+}
+
+static bool fetch_decode(struct op *op, int code, struct slice body)
+{
+    struct group_fetch_answer answer;
+    struct conclave_group_run run;
+    if (code == CONCLAVE_NOT_FOUND || code == CONCLAVE_LEASE_EXPIRED)
+        return revision_decode(op, body);
+    if (code || group_fetch_answer_begin(body.data, body.bytes, &answer))
+        return false;
+    int more;
+    op->revision = answer.revision;
+    op->value = answer.lost;
+    op->granted_ms = answer.ack_ms;
+    op->handed_count = 0;
+    while ((more = group_fetch_answer_next(&answer, &run)) == 1)
+        if (run.first == 0 || run.deliveries == 0 ||
+            !handed_add(op, run.first, run.count, run.deliveries))
+            return false;
+    return more == 0 && op->handed_count <= op->limit;
+}
+
+/* An ack, nack or extend. */
+static bool settle_decode(struct op *op, int code, struct slice body)
+{
+    struct group_settle_answer answer;
+    uint64_t asked = 0;
+    if (code == CONCLAVE_NOT_FOUND || code == CONCLAVE_LEASE_EXPIRED)
+        return revision_decode(op, body);
+    if (code || group_settle_answer_decode(body.data, body.bytes, &answer))
+        return false;
+    op->revision = answer.revision;
+    op->value = answer.settled;
+    op->handed_count = 0;
+    for (uint32_t i = 0; i < answer.missing.count; i++) {
+        struct group_ranges *missing = &answer.missing;
+        struct conclave_group_range range = group_ranges_next(missing);
+        if (!handed_add(op, range.first, range.count, 0))
+            return false;
+    }
+    for (uint32_t i = 0; i < op->range_count; i++)
+        asked += op->ranges[i].count;
+    return op->value + op->handed_count == asked;
+}
+
 bool answer_decode(struct op *op, int code, struct slice body)
 {
     op->code = code;
@@ -317,6 +373,17 @@ bool answer_decode(struct op *op, int code, struct slice body)
         return op->limit ? batch_decode(op, code, body) : publish_decode(op, code, body);
     case OP_CREATE:
         return (code == CONCLAVE_OK || code == CONCLAVE_EXISTS) && revision_decode(op, body);
+    case OP_GROUP_CREATE:
+        return (code == CONCLAVE_OK || code == CONCLAVE_EXISTS || code == CONCLAVE_NOT_FOUND) &&
+               revision_decode(op, body);
+    case OP_GROUP_DELETE:
+        return code == CONCLAVE_OK && revision_decode(op, body);
+    case OP_FETCH:
+        return fetch_decode(op, code, body);
+    case OP_ACK:
+    case OP_NACK:
+    case OP_EXTEND:
+        return settle_decode(op, code, body);
     case OP_TOPIC_READ:
         return topic_read_decode(op, code, body);
     case OP_TXN:

@@ -73,7 +73,8 @@ static uint32_t letter_decode(struct slice name, const char *letters, uint32_t c
     return found ? (uint32_t)(found - letters) : count;
 }
 
-static const char topic_letters[SIM_TOPICS + 1] = "tu", queue_letters[SIM_QUEUES + 1] = "elp";
+static const char topic_letters[SIM_TOPICS + 1] = "tu", queue_letters[SIM_QUEUES + 1] = "elp",
+                                             group_letters[SIM_GROUPS + 1] = "gh";
 
 struct slice topic_encode(uint32_t topic)
 {
@@ -93,6 +94,16 @@ struct slice queue_encode(uint32_t queue)
 uint32_t queue_decode(struct slice name)
 {
     return letter_decode(name, queue_letters, SIM_QUEUES);
+}
+
+struct slice group_encode(uint32_t group)
+{
+    return (struct slice){(const uint8_t *)group_letters + group, 1};
+}
+
+uint32_t group_decode(struct slice name)
+{
+    return letter_decode(name, group_letters, SIM_GROUPS);
 }
 
 struct slice value_encode(uint64_t number, uint64_t bytes, uint8_t *room)
@@ -246,6 +257,33 @@ static void queue_pack(struct pack *pack, const struct op *op, uint64_t first)
                                                .token = op->token});
 }
 
+/* --- Work groups ------------------------------------------------------------------------------ */
+
+static void group_pack(struct pack *pack, const struct op *op)
+{
+    static const enum group_opcode opcodes[] = {GROUP_CREATE, GROUP_DELETE, GROUP_FETCH,
+                                                GROUP_ACK,    GROUP_NACK,   GROUP_EXTEND};
+    struct group_command command = {.opcode = opcodes[op->kind - OP_GROUP_CREATE],
+                                    .topic = topic_encode(op->cell),
+                                    .group = group_encode(op->cell_end),
+                                    .settings = {.ack_ms = op->group.ack_ms,
+                                                 .deliveries_max = op->group.deliveries_max,
+                                                 .held_max = op->group.held_max,
+                                                 .pending_max = op->group.pending_max},
+                                    .start = op->start,
+                                    .position = op->position,
+                                    .lease = op->lease,
+                                    .limit = op->limit,
+                                    .once = op->once,
+                                    .delay_ms = op->ttl_ms};
+    if (op->group.deliveries_max)
+        command.settings.dead = topic_encode(op->group.dead);
+    group_command_pack(pack, &command, op->range_count);
+    for (uint32_t i = 0; i < op->range_count; i++)
+        group_range_pack(pack, &op->ranges[i]);
+    group_command_end(pack, &command);
+}
+
 /* --- Transactions ----------------------------------------------------------------------------- */
 
 static void compare_pack(struct pack *pack, const struct op_compare *compare)
@@ -325,6 +363,8 @@ static void command_pack(struct pack *pack, const struct op *op, uint64_t first)
 {
     if (op->kind >= OP_CREATE && op->kind <= OP_TOPIC_DELETE)
         topic_pack(pack, op, first);
+    else if (op->kind >= OP_GROUP_CREATE)
+        group_pack(pack, op);
     else if (op->kind >= OP_ENQUEUE)
         queue_pack(pack, op, first);
     else if (op->kind == OP_TXN)
@@ -369,11 +409,13 @@ struct buf *command_encode(const struct op *op, uint64_t number)
         command_pack(&pack, op, first);
     else
         session_pack(&pack, op, first);
-    uint32_t missing = 0; /* optional fields: put has four, delete two */
+    uint32_t missing = 0; /* optional fields: put has four, delete two, fetch one */
     if (plain && op->kind == OP_PUT && !op_is_transaction(op))
         missing = op->ttl_ms ? 1 : op->lease ? 2 : 4u - op->conditional;
     if (plain && op->kind == OP_DELETE)
         missing = 2u - op->conditional;
+    if (plain && op->kind == OP_FETCH)
+        missing = 1u - op->once;
     number_append(&pack, 0, missing, number);
     return pack_take(&pack);
 }

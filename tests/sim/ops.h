@@ -14,6 +14,7 @@
 #define TESTS_SIM_OPS_H
 
 #include "base/error.h"
+#include "codec/group.h"
 #include "codec/kv_txn.h"
 #include "raft/entries.h"
 #include "tests/sim/knobs.h"
@@ -40,7 +41,13 @@ enum op_kind {
     OP_LEAVE,
     OP_PROCLAIM,
     OP_PLACE,
-    OP_QUEUE
+    OP_QUEUE,
+    OP_GROUP_CREATE, /* of work groups, as the next ones */
+    OP_GROUP_DELETE,
+    OP_FETCH,
+    OP_ACK,
+    OP_NACK,
+    OP_EXTEND
 };
 
 enum op_state {
@@ -77,6 +84,13 @@ struct op_compare {
     uint64_t number; /* VALUE: which put wrote it, with `pad` bytes behind */
 };
 
+/* A message that was handed out; of an ack, nack or extend: one that was not in hand. */
+struct op_handed {
+    uint64_t sequence, deliveries;
+};
+
+enum { SIM_RANGES_MAX = 4, SIM_HANDED_MAX = 12 };
+
 enum { SIM_COMPARES_MAX = 3, SIM_STEPS_MAX = 4 };
 
 struct op_txn {
@@ -90,9 +104,10 @@ struct op {
     enum op_state state;
     uint32_t client, node, incarnation;
     uint32_t cell, cell_end; /* the key; of a DELETE_RANGE the first one and the one behind; of a
-                                RANGE too, unless the end is 0: all. The topic, the queue */
+                                RANGE too, unless the end is 0: all. The topic, the queue; of a
+                                group the topic and the name */
     uint32_t pad;            /* PUT, PUBLISH: bytes added to the value */
-    uint32_t limit;          /* RANGE, TOPIC_READ: items at most; 0: all. PUBLISH: messages.
+    uint32_t limit;          /* RANGE, TOPIC_READ: items at most; 0: all. PUBLISH, FETCH: messages.
                                 SETTINGS: changes */
     uint64_t epoch;          /* which request of its client it belongs to */
     uint64_t first;          /* the attempt that it repeats; its own number if it is the first */
@@ -100,16 +115,20 @@ struct op {
     uint64_t condition; /* PUT, DELETE: the key's modify revision has to be this; 0: no such key.
                            PUBLISH: the sequence of the last message */
     uint64_t session, sequence, acknowledged; /* session 0: a plain command */
-    uint64_t lease;       /* PUT: that the key ends with, 0: none; RENEW, REVOKE */
-    uint64_t ttl_ms;      /* GRANT; PUT: the key has a lease of its own; 0: not */
+    uint64_t lease;       /* PUT: that the key ends with, 0: none; RENEW, REVOKE; the member */
+    uint64_t ttl_ms;      /* GRANT; PUT: the key has a lease of its own; 0: not. NACK: the delay */
     uint64_t message_id;  /* PUBLISH: duplicates are known by it; 0: none */
     uint64_t token;       /* LEAVE, PROCLAIM, PLACE: an entry of the queue */
     uint64_t slots;       /* ENQUEUE */
     uint64_t revision_at; /* GET, RANGE: as of then; 0: now */
-    uint64_t position;    /* TOPIC_READ: by what `start` says */
+    uint64_t position;    /* TOPIC_READ, GROUP_CREATE: by what `start` says */
     enum conclave_from start;
     const struct op_txn *txn;       /* TXN; of the operations */
     struct topic_settings settings; /* CREATE */
+    struct group_knobs group;       /* GROUP_CREATE */
+    bool once;                      /* FETCH: done when handed out */
+    uint32_t range_count;           /* ACK, NACK, EXTEND */
+    struct conclave_group_range ranges[SIM_RANGES_MAX];
     uint64_t max_age_us; /* reads: need not show more than what was committed so long ago */
 
     /* What became of it: everything from here on. */
@@ -128,14 +147,19 @@ struct op {
     uint64_t revision; /* OK: of the store, after the command or as read */
     uint64_t value; /* OK: the outcome's number; OPEN: the session; GRANT, RENEW: the lease; CREATE:
                       the topic's id; PUBLISH: the message's sequence, 0: there was one of its id;
-                      ENQUEUE, PROCLAIM, PLACE: the token; TXN: whether its compares held */
+                      ENQUEUE, PROCLAIM, PLACE: the token; TXN: whether its compares held; FETCH:
+                      how many were lost; ACK, NACK, EXTEND: how many were in hand */
     uint64_t awaited; /* OK: ENQUEUE, PLACE: the entry that has to go first; 0: it holds */
     uint64_t content; /* OK: QUEUE, TOPIC_READ: a hash of what was read; RANGE: the keys covered */
     uint64_t from, end;  /* OK: TOPIC_READ: the first message read, the one behind the last */
     uint64_t granted_ms; /* OK: GRANT, RENEW: its time */
     uint64_t reply;      /* OK: a hash over code and body; of the first attempt: of any answer */
     uint64_t committed;  /* index at which it was committed; 0: not known to be */
-    struct op_item items[SIM_KEYS]; /* OK: GET: items[0]; RANGE: all */
+    uint32_t handed_count;
+    union {
+        struct op_item items[SIM_KEYS];          /* OK: GET: items[0]; RANGE: all */
+        struct op_handed handed[SIM_HANDED_MAX]; /* OK: FETCH, ACK, NACK, EXTEND */
+    };
 };
 
 /* Operations are numbered from 1; number 0 is "no operation". */
@@ -207,11 +231,13 @@ enum {
 /* How many messages back duplicates of the plain topic are known; how many of each are compared. */
 enum { SIM_TOPIC_WINDOW = 5, SIM_TOPIC_TAIL = 16 };
 
-/* Names of topics; SIM_TOPICS if it is none of theirs. Of queues. */
+/* Names of topics; SIM_TOPICS if it is none of theirs. Of queues, of groups. */
 struct slice topic_encode(uint32_t topic);
 uint32_t topic_decode(struct slice name);
 struct slice queue_encode(uint32_t queue);
 uint32_t queue_decode(struct slice name);
+struct slice group_encode(uint32_t group);
+uint32_t group_decode(struct slice name);
 
 /* The payload of an operation that goes into the log. One reference. */
 struct buf *command_encode(const struct op *op, uint64_t number);
@@ -227,7 +253,7 @@ bool answer_decode(struct op *op, int code, struct slice body);
 
 /* A hash over messages that are read, one after the other. */
 uint64_t op_message_hash(uint64_t hash, uint64_t sequence, uint64_t revision, uint64_t id,
-                         uint64_t value);
+                         uint64_t value, uint64_t origin);
 
 /* A key, in a room of two bytes; its number, SIM_KEYS if it is none of theirs (or their end). */
 struct slice key_encode(uint32_t cell, uint8_t key[2]);

@@ -40,7 +40,8 @@ enum sim_event_kind {
     SIM_ASKED,    /* what watcher a says arrives: b = its operation, c = its id; ptr: a buf */
     SIM_TOLD,     /* a frame arrives at the watcher (in `node`): a = its id, ptr: a buf, or NULL */
     SIM_CLOCK,    /* the node, if it leads, may write cluster time into its log */
-    SIM_LOCKER    /* the client of this number (in `node`) that queues does something */
+    SIM_LOCKER,   /* the client of this number (in `node`) that queues does something */
+    SIM_WORKER    /* the member of a work group of this number (in `node`) does something */
 };
 
 struct sim_event {

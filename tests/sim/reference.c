@@ -63,6 +63,11 @@ uint64_t reference_value_hash(struct slice value)
     return hash_bytes(1, value.data, value.bytes) | 1;
 }
 
+uint64_t reference_origin_hash(struct slice origin)
+{
+    return origin.bytes ? reference_value_hash(origin) : 0;
+}
+
 uint64_t reference_body_hash(const void *body, size_t bytes)
 {
     return hash_bytes(1, body, bytes);
@@ -161,12 +166,17 @@ void reference_deinit(struct reference *reference)
         free(reference->topics.items[i].messages.items);
         free(reference->topics.items[i].blocks.items);
     }
+    for (uint32_t i = 0; i < reference->groups.count; i++) {
+        free(reference->groups.items[i].handed.items);
+        free(reference->groups.items[i].members.items);
+    }
     free(reference->sessions.items);
     free(reference->changes.items);
     free(reference->places.items);
     free(reference->leases.items);
     free(reference->ends.items);
     free(reference->topics.items);
+    free(reference->groups.items);
     free(reference->entries.items);
     *reference = (struct reference){0};
 }

@@ -1,6 +1,6 @@
 /* tests/sim/reference.h - what the replicated state has to be: the rules for client sessions, keys,
- * leases, transactions, queues and topics written down once more, as plainly as possible, and
- * applied to the committed entries.
+ * leases, transactions, queues, topics and work groups written down once more, as plainly as
+ * possible, and applied to the committed entries.
  *
  * It shares no code with machine/ but the wire forms. For every index it says which answer a
  * command gets, to the byte, and what the whole state is after it, as hashes; and of any earlier
@@ -11,6 +11,7 @@
 
 #include "base/pack.h"
 #include "codec/coord.h"
+#include "codec/group.h"
 #include "codec/kv.h"
 #include "codec/topic.h"
 #include "machine/session_table.h"
@@ -105,7 +106,9 @@ struct reference_place {
 
 struct reference_message {
     uint64_t sequence, revision, id;
-    uint64_t value; /* hash of its bytes */
+    uint64_t value;  /* hash of its bytes */
+    uint64_t bytes;  /* how many */
+    uint64_t origin; /* a dead letter: hash of where it comes from; 0: it is none */
     uint64_t time_ms, term;
 };
 
@@ -126,6 +129,33 @@ struct reference_topic {
     uint32_t head; /* the oldest block that is kept */
 };
 
+/* A message that a group handed out and that is not done. */
+struct reference_handed {
+    uint64_t sequence, deliveries;
+    uint64_t lease;       /* the member that has it; 0: none */
+    uint64_t deadline_ms; /* until then; nobody's: not before then */
+    bool ready;           /* nobody's, to be handed out again */
+    uint64_t term;        /* in which it was handed out last */
+};
+
+struct reference_member {
+    uint64_t lease;
+    bool ended; /* its lease has; what it has goes when cluster time passes next */
+};
+
+/* A work group; it stays here when it is deleted, by itself or with its topic. */
+struct reference_group {
+    uint32_t name;
+    uint32_t topic_name, dead; /* topics; dead SIM_TOPICS: none */
+    uint64_t id, topic;        /* topic: its id */
+    uint64_t created, deleted; /* indexes; deleted 0: it is there */
+    uint64_t ack_ms, deliveries_max, held_max, pending_max;
+    uint64_t start, next, acked, dead_letters, lost, redelivered, returned;
+    uint64_t due_ms;                            /* something happens then, or earlier; 0: never */
+    RAFT_LIST(struct reference_handed, handed); /* by rising sequence */
+    RAFT_LIST(struct reference_member, members);
+};
+
 /* Situations that are worth counting. */
 struct reference_counts {
     uint64_t ended_by_limit, ended_by_time, swept; /* sessions, sessions, answers */
@@ -134,6 +164,11 @@ struct reference_counts {
     uint64_t duplicates, duplicates_later;         /* of messages; in a later term */
     uint64_t trimmed;                              /* blocks */
     uint64_t handed_on;                            /* places that held because one ended */
+    uint64_t letters, letters_homeless;            /* dead letters; without a topic for them */
+    uint64_t handed_again, handed_again_later;     /* messages; under a later leader */
+    uint64_t members_ended;                        /* with something in hand */
+    uint64_t dropped;                              /* messages, before a group was done with them */
+    uint64_t full;                                 /* fetches that get less than there is */
 };
 
 struct reference {
@@ -143,6 +178,7 @@ struct reference {
     RAFT_LIST(struct reference_change, changes); /* all that there ever were */
     uint64_t last_lease;
     RAFT_LIST(struct reference_topic, topics);     /* by rising id */
+    RAFT_LIST(struct reference_group, groups);     /* by rising id */
     RAFT_LIST(struct reference_place, places);     /* by rising token */
     RAFT_LIST(struct reference_lease, leases);     /* by rising id */
     RAFT_LIST(struct reference_end, ends);         /* with the last entry applied */
@@ -188,6 +224,19 @@ const struct reference_topic *reference_topic_of(const struct reference *referen
 uint64_t reference_topic_first(const struct reference *reference,
                                const struct reference_topic *topic);
 
+/* The group of this name as of an index; NULL: there was none. */
+const struct reference_group *reference_group_at(const struct reference *reference, uint32_t topic,
+                                                 uint32_t name, uint64_t index);
+
+const struct reference_group *reference_group_of(const struct reference *reference, uint64_t id);
+
+/* What rises whenever there may be something new to fetch. */
+uint64_t reference_group_wake(const struct reference *reference,
+                              const struct reference_group *group);
+
+/* Every message of every group is where it can be, once: done, handed out, or still to come. */
+bool reference_groups_balance(const struct reference *reference);
+
 /* NULL: there never was such a place. */
 const struct reference_place *reference_place_of(const struct reference *reference, uint64_t token);
 
@@ -205,6 +254,9 @@ struct reference_fold {
 void fold_key(struct reference_fold *fold, uint32_t cell, const struct reference_key *key);
 void fold_topic(struct reference_fold *fold, uint64_t id, uint64_t first, uint64_t end);
 void fold_message(struct reference_fold *fold, const struct reference_message *message);
+void fold_group(struct reference_fold *fold, const struct group_info *info);
+/* Of what is handed out and not ready: of all of it the sum, in whatever order. */
+uint64_t fold_pending(const struct conclave_group_pending *pending);
 void fold_place(struct reference_fold *fold, const struct reference_place *place);
 void fold_lease(struct reference_fold *fold, uint64_t id, uint64_t ttl_ms, uint64_t left_ms,
                 uint64_t keys);
@@ -214,6 +266,7 @@ void fold_slot(struct reference_fold *fold, uint64_t sequence, bool forgotten, i
                uint64_t body);
 void fold_number(struct reference_fold *fold, uint64_t number);
 uint64_t reference_value_hash(struct slice value);
+uint64_t reference_origin_hash(struct slice origin); /* 0: none */
 
 /* --- Between the files of the reference --------------------------------------------------------
  */
@@ -267,6 +320,40 @@ struct reference_topic *reference_topic_find(struct reference *reference, struct
 /* Publishes what is new, as of a revision; the answer's body is packed. How many were new. */
 uint64_t reference_publish(struct reference *reference, struct reference_topic *topic,
                            struct topic_messages messages, uint64_t revision, struct pack *pack);
+
+/* Publishes a dead letter, as a revision of its own: a copy of this message. */
+void reference_letter(struct reference *reference, struct reference_topic *topic,
+                      const struct reference_message *message, struct slice origin);
+
+/* reference_group.c: a command about work groups. */
+struct reference_reply reference_group_apply(struct reference *reference, struct slice bytes);
+void reference_groups_fold(struct reference_fold *fold, const struct reference *reference,
+                           const struct reference_topic *topic);
+
+/* A topic is deleted; a lease ends. */
+void reference_groups_end(struct reference *reference, uint64_t topic);
+void reference_members_end(struct reference *reference, uint64_t lease);
+
+/* The group for which there is something to do by now; NULL: none. Does it. */
+struct reference_group *reference_group_due(struct reference *reference);
+void reference_group_expire(struct reference *reference, struct reference_group *group);
+
+/* How many messages a member has in hand; one is done. */
+uint64_t reference_group_held(const struct reference_group *group, uint64_t lease);
+void reference_handed_remove(struct reference_group *group, uint32_t at);
+
+/* Whether a message was delivered as often as it may be. */
+bool reference_is_exhausted(const struct reference_group *group, uint64_t deliveries);
+
+/* When what begins now ends, at the earliest; there is something to do then, at the latest. */
+uint64_t reference_group_end_of(const struct reference *reference, uint64_t ms);
+void reference_group_due_at(struct reference_group *group, uint64_t ms);
+
+/* reference_hand.c: a fetch; an ack, nack or extend. By a lease that there is. */
+struct reference_reply reference_fetch(struct reference *reference, struct reference_group *group,
+                                       const struct group_command *command);
+struct reference_reply reference_settle(struct reference *reference, struct reference_group *group,
+                                        struct group_command *command);
 
 /* reference_leases.c. NULL: there is no such lease. */
 struct reference_lease *reference_lease(struct reference *reference, uint64_t id);

@@ -142,6 +142,8 @@ struct reference_reply reference_command_apply(struct reference *reference, stru
     uint64_t opcode = topic_opcode_peek(bytes.data, bytes.bytes);
     if (topic_is_command(opcode))
         return reference_topic_apply(reference, bytes);
+    if (group_is_command(opcode))
+        return reference_group_apply(reference, bytes);
     if (coord_is_command(opcode))
         return reference_queue_apply(reference, bytes);
     struct kv_command command;

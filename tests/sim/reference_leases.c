@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { EXPIRE_WORK = 1024 };
+enum { EXPIRE_WORK = 1024, GROUP_WORK = 64 };
 
 void fold_lease(struct reference_fold *fold, uint64_t id, uint64_t ttl_ms, uint64_t left_ms,
                 uint64_t keys)
@@ -96,6 +96,7 @@ static uint64_t lease_end(struct reference *reference, uint64_t id)
             reference_erase(reference, i, reference->revision);
     }
     reference_places_end(reference, id, reference->revision);
+    reference_members_end(reference, id);
     lease_remove(reference, id);
     return deleted;
 }
@@ -140,17 +141,31 @@ static const struct reference_lease *first_due(const struct reference *reference
     return first;
 }
 
-/* A lease and each of its keys count 1; once so many have ended the rest waits for more time. */
+static uint64_t lease_expire(struct reference *reference, const struct reference_lease *due)
+{
+    struct reference_end end = {.lease = *due};
+    end.places = reference_places_held(reference, end.lease.id);
+    end.keys = lease_end(reference, end.lease.id);
+    LIST_RESERVE(&reference->ends);
+    reference->ends.items[reference->ends.count++] = end;
+    return 1 + end.keys; /* and places */
+}
+
+/* A lease and each of its keys count 1, a group more; once so many have ended the rest waits for
+ * more time. What is due at the same time: leases first. */
 void reference_expire(struct reference *reference)
 {
     uint64_t work = reference->limits.expire_work ? reference->limits.expire_work : EXPIRE_WORK;
-    uint64_t done = 0;
-    for (const struct reference_lease *due; done < work && (due = first_due(reference));) {
-        struct reference_end end = {.lease = *due};
-        end.places = reference_places_held(reference, end.lease.id);
-        end.keys = lease_end(reference, end.lease.id);
-        done += 1 + end.keys; /* and places */
-        LIST_RESERVE(&reference->ends);
-        reference->ends.items[reference->ends.count++] = end;
+    for (uint64_t done = 0; done < work;) {
+        const struct reference_lease *lease = first_due(reference);
+        struct reference_group *group = reference_group_due(reference);
+        if (!lease && !group)
+            return;
+        if (lease && (!group || lease->deadline_ms <= group->due_ms)) {
+            done += lease_expire(reference, lease);
+            continue;
+        }
+        reference_group_expire(reference, group);
+        done += GROUP_WORK;
     }
 }

@@ -10,6 +10,7 @@
 enum {
     BLOCK_BYTES = 24,         /* what a block costs in bytes that count */
     MESSAGE_BYTES = 5,        /* and each of its messages, beside data and id */
+    ORIGIN_BYTES = 2,         /* and an origin, beside itself */
     JOINED_BYTES = 2014,      /* a block may have, if several publishes share it */
     JOINED_SHARE = 16,        /* and no more than such a part of the topic's limit */
     JOINED_STEP = 2047,       /* of revisions, from one of its messages to the next */
@@ -23,6 +24,7 @@ void fold_message(struct reference_fold *fold, const struct reference_message *m
     fold_number(fold, message->revision);
     fold_number(fold, message->id);
     fold_number(fold, message->value);
+    fold_number(fold, message->origin);
 }
 
 void fold_topic(struct reference_fold *fold, uint64_t id, uint64_t first, uint64_t end)
@@ -62,6 +64,7 @@ void reference_topics_fold(struct reference_fold *fold, const struct reference *
         for (uint64_t at = end > first + SIM_TOPIC_TAIL ? end - SIM_TOPIC_TAIL : first; at < end;
              at++)
             fold_message(fold, &topic->messages.items[at - 1]);
+        reference_groups_fold(fold, reference, topic);
     }
 }
 
@@ -100,13 +103,14 @@ struct reference_topic *reference_topic_find(struct reference *reference, struct
 
 /* --- Publishing ------------------------------------------------------------------------------- */
 
-/* The sequence of the last message with that id, if it is within the window; 0: none. */
+/* The sequence of the last message with that id, if it is within the window; 0: none. Ids of dead
+ * letters are not compared. */
 static uint64_t duplicate_of(const struct reference *reference, const struct reference_topic *topic,
                              uint64_t id)
 {
     for (uint32_t i = topic->messages.count; id > 0 && i-- > 0;) {
         const struct reference_message *message = &topic->messages.items[i];
-        if (message->id != id)
+        if (message->id != id || message->origin)
             continue;
         bool within = reference->clock_ms < message->time_ms + topic->settings.dedup_ms &&
                       message->sequence + topic->settings.dedup_count >= topic->end;
@@ -185,25 +189,33 @@ static struct reference_block *shared(const struct reference_topic *topic,
                                                                                       : NULL;
 }
 
-static void append(struct reference *reference, struct reference_topic *topic,
-                   const struct sorted *sorted, uint64_t revision)
+/* What is to come behind the newest message: nothing yet. */
+static struct reference_block block_begin(const struct reference *reference,
+                                          const struct reference_topic *topic)
 {
-    struct reference_block block = {.first = topic->end,
+    return (struct reference_block){.first = topic->end,
                                     .bytes = BLOCK_BYTES,
                                     .time_ms =
                                         reference->clock_ms + reference->limits.clock_lag_ms};
-    for (uint32_t i = 0; i < sorted->fresh_count; i++) {
-        const struct topic_message *message = &sorted->fresh[i];
-        block.bytes += MESSAGE_BYTES + message->id.bytes + message->data.bytes;
-        LIST_RESERVE(&topic->messages);
-        topic->messages.items[topic->messages.count++] =
-            (struct reference_message){.sequence = topic->end++,
-                                       .revision = revision,
-                                       .id = id_of(message),
-                                       .value = reference_value_hash(message->data),
-                                       .time_ms = block.time_ms,
-                                       .term = reference->at.term};
-    }
+}
+
+/* The message is given by what it is: id, value, bytes, origin. */
+static void message_add(const struct reference *reference, struct reference_topic *topic,
+                        struct reference_block *block, struct reference_message message,
+                        uint64_t revision)
+{
+    block->bytes += MESSAGE_BYTES + (message.id ? 1u : 0u) + message.bytes;
+    message.sequence = topic->end++;
+    message.revision = revision;
+    message.time_ms = block->time_ms;
+    message.term = reference->at.term;
+    LIST_RESERVE(&topic->messages);
+    topic->messages.items[topic->messages.count++] = message;
+}
+
+static void block_end(struct reference *reference, struct reference_topic *topic,
+                      struct reference_block block, uint64_t revision)
+{
     block.end = topic->end;
     struct reference_block *newest = shared(topic, &block, revision);
     if (newest) {
@@ -216,6 +228,36 @@ static void append(struct reference *reference, struct reference_topic *topic,
         topic->blocks.items[topic->blocks.count++] = block;
     }
     trim(reference, topic, newest ? BLOCKS_TRIMMED : BLOCKS_TRIMMED + 2);
+}
+
+static void append(struct reference *reference, struct reference_topic *topic,
+                   const struct sorted *sorted, uint64_t revision)
+{
+    struct reference_block block = block_begin(reference, topic);
+    for (uint32_t i = 0; i < sorted->fresh_count; i++) {
+        const struct topic_message *message = &sorted->fresh[i];
+        message_add(reference, topic, &block,
+                    (struct reference_message){.id = id_of(message),
+                                               .value = reference_value_hash(message->data),
+                                               .bytes = message->data.bytes},
+                    revision);
+    }
+    block_end(reference, topic, block, revision);
+}
+
+void reference_letter(struct reference *reference, struct reference_topic *topic,
+                      const struct reference_message *message, struct slice origin)
+{
+    struct reference_block block = block_begin(reference, topic);
+    uint64_t revision = ++reference->revision;
+    block.bytes += ORIGIN_BYTES + origin.bytes;
+    message_add(reference, topic, &block,
+                (struct reference_message){.id = message->id,
+                                           .value = message->value,
+                                           .bytes = message->bytes,
+                                           .origin = reference_origin_hash(origin)},
+                revision);
+    block_end(reference, topic, block, revision);
 }
 
 uint64_t reference_publish(struct reference *reference, struct reference_topic *topic,
@@ -288,8 +330,10 @@ struct reference_reply reference_topic_apply(struct reference *reference, struct
     case TOPIC_CREATE:
         return create(reference, &command);
     case TOPIC_DELETE:
-        if (topic)
+        if (topic) {
             topic->deleted = ++reference->revision;
+            reference_groups_end(reference, topic->id);
+        }
         return reference_outcome(CONCLAVE_OK, reference->revision, topic != NULL);
     default:
         return topic ? publish(reference, topic, &command)

@@ -184,7 +184,25 @@
     X(LOCK_EXPIRED, "places that went with the time of their lease")                    \
     X(LOCK_LOST, "places lost by their clients")                                        \
     X(LOCK_FENCED, "holders that came too late with an old token")                      \
-    X(LOCK_DIED, "clients that died with a place in a queue")
+    X(LOCK_DIED, "clients that died with a place in a queue")                           \
+    X(HANDED, "messages handed to members of groups")                                   \
+    X(HANDED_ONCE, "messages done when they were handed out")                           \
+    X(HANDED_AGAIN, "messages handed out again")                                        \
+    X(HANDED_LATER, "messages handed out again under a later leader")                   \
+    X(HANDED_FULL, "fetches that get less than there is")                               \
+    X(ACKED, "messages acknowledged")                                                   \
+    X(NACKED, "messages given back")                                                    \
+    X(EXTENDED, "ack times extended")                                                   \
+    X(SETTLED_LATE, "messages that were not in hand any more")                          \
+    X(LETTER, "dead letters")                                                           \
+    X(LETTER_HOMELESS, "dead letters without a topic to go to")                         \
+    X(MEMBER_ENDED, "members that ended with messages in hand")                         \
+    X(WORKER_DIED, "members that died with messages in hand")                           \
+    X(GROUP_DROPPED, "messages dropped before their group was done with them")          \
+    X(GROUP_DELETED, "work groups deleted")                                             \
+    X(GROUP_WAITED, "waits for work groups begun")                                      \
+    X(GROUP_WOKEN, "waits for work groups that something came to")                      \
+    X(GROUP_WAIT_ENDED, "work groups deleted under one who waits")
 
 enum sim_mark {
 #define SIM_MARK_ENUM(name, text) SIM_MARK_##name,

@@ -43,9 +43,10 @@ MUST_USE int store_sync(struct store *store);
 MUST_USE int store_apply(struct store *store, const struct session_input *inputs, size_t count,
                          uint64_t last_index, struct conclave_reply_sink *const *replies);
 
-/* The changes of keys. Open, until it is closed. */
-struct feed store_topic_feed(struct store *store);
+/* The changes of keys, of topics, of groups. Open, until it is closed. */
 struct feed store_feed(struct store *store);
+struct feed store_topic_feed(struct store *store);
+struct feed store_group_feed(struct store *store);
 
 /* Asks a query; the answer is valid until the next one. */
 const struct conclave_reply_sink *store_query(struct store *store, struct slice query);

@@ -96,6 +96,7 @@ static void take_message(struct subscriber *subscriber, const struct topic_item 
     const struct reference_message *message = &topic->messages.items[sequence - 1];
     uint64_t id = item->message.id.bytes ? item->message.id.data[0] : 0;
     if (message->value != reference_value_hash(item->message.data) || message->id != id ||
+        message->origin != reference_origin_hash(item->message.origin) ||
         message->time_ms != item->time_ms)
         fail(subscriber, "a message was another one", sequence);
     if (message->revision != item->revision)

@@ -171,7 +171,15 @@ Test(ops, every_command_carries_its_number)
         {.kind = OP_SETTINGS, .limit = 3},
         {.kind = OP_ENQUEUE, .lease = 300, .slots = 3},
         {.kind = OP_LEAVE, .cell = 1, .token = 300},
-        {.kind = OP_PROCLAIM, .token = 300, .session = 5, .sequence = 3}};
+        {.kind = OP_PROCLAIM, .token = 300, .session = 5, .sequence = 3},
+        {.kind = OP_GROUP_CREATE, .group = {.ack_ms = 70000, .deliveries_max = 300, .dead = 1}},
+        {.kind = OP_GROUP_DELETE, .cell_end = 1},
+        {.kind = OP_FETCH, .lease = 300, .limit = 12},
+        {.kind = OP_FETCH, .lease = 300, .limit = 12, .once = true},
+        {.kind = OP_FETCH, .lease = 300, .limit = 3, .session = 5, .sequence = 3},
+        {.kind = OP_ACK, .lease = 3, .range_count = 2, .ranges = {{3, 1}, {300, 2}}},
+        {.kind = OP_NACK, .lease = 3, .range_count = 1, .ranges = {{3, 1}}, .ttl_ms = 70000},
+        {.kind = OP_EXTEND, .lease = 3, .session = 5, .sequence = 3}};
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         struct buf *buf = command_encode(&kinds[i], 0x1122334455 + i);
         uint64_t number;

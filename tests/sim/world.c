@@ -77,6 +77,7 @@ void world_destroy(struct world *world)
         free(world->clients[i].commands.items);
     watches_deinit(world);
     lockers_deinit(world);
+    hands_deinit(&world->hands);
     check_deinit(&world->check);
     reference_deinit(&world->reference);
     free(world->commits.items);
@@ -201,8 +202,10 @@ static void world_dispatch(struct world *world, const struct sim_event *event)
         audit_event(world, event);
         break;
     case SIM_HUB:
-    case SIM_WATCHER:
     case SIM_ASKED:
+        hubs_event(world, event);
+        break;
+    case SIM_WATCHER:
     case SIM_TOLD:
         watches_event(world, event);
         break;
@@ -211,6 +214,9 @@ static void world_dispatch(struct world *world, const struct sim_event *event)
         break;
     case SIM_LOCKER:
         lockers_event(world, event);
+        break;
+    case SIM_WORKER:
+        workers_event(world, event);
         break;
     case SIM_JOIN:
     case SIM_STOP:
@@ -268,6 +274,13 @@ static void world_marks(struct world *world)
     marks[SIM_MARK_TOPIC_TRIMMED] += counts->trimmed;
     marks[SIM_MARK_DUPLICATE_LATER] += counts->duplicates_later;
     marks[SIM_MARK_LOCK_HANDED] += counts->handed_on;
+    marks[SIM_MARK_HANDED_AGAIN] += counts->handed_again;
+    marks[SIM_MARK_HANDED_LATER] += counts->handed_again_later;
+    marks[SIM_MARK_HANDED_FULL] += counts->full;
+    marks[SIM_MARK_LETTER] += counts->letters;
+    marks[SIM_MARK_LETTER_HOMELESS] += counts->letters_homeless;
+    marks[SIM_MARK_MEMBER_ENDED] += counts->members_ended;
+    marks[SIM_MARK_GROUP_DROPPED] += counts->dropped;
 }
 
 static void world_check_history(struct world *world)
@@ -294,6 +307,7 @@ struct world_result world_run(struct world *world, uint64_t steps)
     operator_start(world);
     watches_start(world);
     lockers_start(world);
+    workers_start(world);
     for (uint32_t i = 0; i < world->node_count; i++)
         world_push(world, world_draw(world, 0, world->knobs.raft.election_timeout_us),
                    (struct sim_event){.kind = SIM_RESTART, .node = i});
@@ -351,6 +365,8 @@ void world_print_knobs(const struct world *world, FILE *out)
         fprintf(out, "[topics with retention]");
     if (knobs->locker_count)
         fprintf(out, "[%" PRIu32 " clients queue]", knobs->locker_count);
+    if (knobs->worker_count)
+        fprintf(out, "[%" PRIu32 " members of work groups]", knobs->worker_count);
     const char *separator = "";
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {
         if (!knobs->on[i])

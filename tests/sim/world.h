@@ -8,7 +8,8 @@
  *     node_io.c      its disk and its state machine at work
  *     network.c      messages: lost, repeated, late, cut off
  *     clients.c      operations: invoked, answered, resolved
- *     lockers.c      clients that queue; watches.c: those that watch and subscribe
+ *     lockers.c      clients that queue; workers.c: members of work groups
+ *     watches.c      those that watch, subscribe and wait; hubs.c: the nodes' side of it
  *     faults.c       crashes, restarts, pauses, partitions
  *     holds.c        links that deliver late
  *
@@ -35,6 +36,7 @@
 #include "tests/sim/storage.h"
 #include "tests/sim/store.h"
 #include "tests/sim/watches.h"
+#include "tests/sim/workers.h"
 
 /* A read that the core has confirmed and the state machine has not reached yet. */
 struct node_read {
@@ -157,6 +159,8 @@ struct world {
     struct client clients[SIM_CLIENTS_MAX];
     struct watches watches;
     struct lockers lockers;
+    struct worker workers[SIM_WORKERS_MAX];
+    struct hands hands;                /* what they were told */
     RAFT_LIST(struct change, changes); /* number - 1 */
     struct raft_configuration *configuration;
     struct buf *configuration_payload;
@@ -382,30 +386,34 @@ void check_machine_snapshot(struct world *world, struct node *node);
 void watches_start(struct world *world);
 void watches_deinit(struct world *world);
 
-/* SIM_HUB .. SIM_TOLD. */
-void watches_event(struct world *world, const struct sim_event *event);
+void watches_event(struct world *world, const struct sim_event *event); /* SIM_WATCHER, TOLD */
 
 /* The reference has applied another entry. */
 void watches_note(struct world *world);
-
-/* A node starts, and dies. */
-void watches_node_started(struct world *world, struct node *node);
-void watches_node_forgotten(struct node *node);
-
-/* It has applied something, or become a snapshot. */
-void watches_node_applied(struct world *world, struct node *node);
-
-/* Reads of the hubs have numbers of their own. True if this one is. */
-bool watches_read(uint64_t number);
-
-/* One was confirmed, and everything up to its index is applied. */
-void watches_confirmed(struct world *world, struct node *node, uint64_t number);
 
 /* A watcher that heard nothing begins again in half of it, by the true time. */
 enum { WATCH_PATIENCE_US = 8000000 };
 
 /* All of them were told everything. */
 bool watches_rest(const struct world *world);
+
+/* --- hubs.c ------------------------------------------------------------------------------------
+ */
+
+void hubs_event(struct world *world, const struct sim_event *event); /* SIM_HUB, ASKED */
+
+/* A node starts, and dies. */
+void hubs_node_started(struct world *world, struct node *node);
+void hubs_node_forgotten(struct node *node);
+
+/* It has applied something, or become a snapshot. */
+void hubs_node_applied(struct world *world, struct node *node);
+
+/* Reads of the hubs have numbers of their own. True if this one is. */
+bool hubs_read(uint64_t number);
+
+/* One was confirmed, and everything up to its index is applied. */
+void hubs_confirmed(struct world *world, struct node *node, uint64_t number);
 
 /* --- members.c ---------------------------------------------------------------------------------
  */
