@@ -15,6 +15,8 @@ why, one line each), or a hole.
     --sample N       that many of them, drawn by --seed S (1)
     --seeds N        of the simulator, from 1 on (300)
     --units-first    the cases before the seeds: who wants to know survivors alone is faster so
+    --cases N        of the unit tests, at most, for one mutant: the nearest (all)
+    --left           only what nothing noticed the last time
     --again          also those whose outcome is known from the last time, in the work directory
     --write          the table goes into docs/testing.md
 
@@ -31,6 +33,7 @@ import glob
 import hashlib
 import json
 import os
+import pickle
 import random
 import re
 import select
@@ -56,7 +59,7 @@ RECORD_BYTES = 1 << 16  # schemata.h: MUTANTS_MAX
 CPU_SECONDS = 3  # of one seed or case, or twenty times what it takes unmutated
 DATA_BYTES = 3 << 30
 WALL_TICKS = 120  # of a second each; a machine that stands still makes none
-SAVED_EVERY = 50
+SAVED_EVERY = 20
 
 
 class Ended:
@@ -142,6 +145,7 @@ class Record:
             with open(self.index, encoding="utf-8") as file:
                 self.seconds = json.load(file)
         self.items = collections.defaultdict(list)
+        self.mattering = collections.Counter()  # mutants, by item
 
     def take(self, items):
         began = time.monotonic()
@@ -166,6 +170,7 @@ class Record:
                 content = file.read(self.count + 1)
             for match in re.finditer(b"\1", content):
                 self.items[match.start()].append(item)
+                self.mattering[item] += 1
         self.save()
 
     def save(self):
@@ -190,7 +195,7 @@ class Build:
         self.tree, self.build = os.path.join(work, "tree"), os.path.join(work, "build")
         self.files, number = {}, 1
         for path in paths:
-            self.files[path] = operators.File(path, number)
+            self.files[path] = file_of(path, number, work)
             number = self.files[path].next
         self.count = number - 1
         if self.count >= RECORD_BYTES:
@@ -272,6 +277,10 @@ class Hunter:
             if record.program.name in modules_of(self.options.files):
                 record.take(record.program.items())
 
+    def is_left(self, mutant):
+        known = self.results.of(mutant, self.texts[mutant.path])
+        return len(known) > 1 and "seed" not in known and "case" not in known
+
     def seeds(self, mutant, result):
         """Runs those in which it changes anything, and that were not run yet."""
         known = result.get("seeds", 0)
@@ -291,14 +300,16 @@ class Hunter:
     def cases(self, mutant, result):
         if "case" in result:
             return
-        items = [(record.seconds[item], record, item) for record in self.units
-                 for item in record.items[mutant.number]]
-        for _, record, item in sorted(items, key=lambda each: each[0]):
+        stem = os.path.splitext(os.path.basename(mutant.path))[0]
+        items = [(record, item) for record in self.units for item in record.items[mutant.number]]
+        # The nearest first: those about the file, and those that do little else.
+        items.sort(key=lambda each: (each[1].split("/")[0] not in stem, each[0].mattering[each[1]]))
+        for record, item in items[:self.options.cases]:
             ended = record.program.run(item, {"MUTANT": str(mutant.number)}, record.cpu(item))
             if ended.code != 0:
                 result["case"] = item
                 return
-        result["cases"] = len(items)
+        result["cases"] = min(len(items), self.options.cases)
 
     def hunt(self, mutant):
         result = self.results.of(mutant, self.texts[mutant.path])
@@ -366,6 +377,8 @@ def parse():
     parser.add_argument("--seed", metavar="S", type=int, default=1)
     parser.add_argument("--seeds", metavar="N", type=int, default=300)
     parser.add_argument("--units-first", action="store_true")
+    parser.add_argument("--cases", metavar="N", type=int, default=sys.maxsize)
+    parser.add_argument("--left", action="store_true")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--write", action="store_true")
@@ -421,8 +434,24 @@ def hunt_all(hunter, mutants, reasons):
     return outcomes, complaints
 
 
+def file_of(path, number, work):
+    """operators.File, remembered: clang takes its time."""
+    with open(os.path.join(ROOT, path), "rb") as file, open(operators.__file__, "rb") as rules:
+        name = hashlib.sha256(file.read() + rules.read() + str(number).encode()).hexdigest()[:24]
+    remembered = os.path.join(work, "files", name)
+    if os.path.isfile(remembered):
+        with open(remembered, "rb") as file:
+            return pickle.load(file)
+    made = operators.File(path, number)
+    os.makedirs(os.path.dirname(remembered), exist_ok=True)
+    with open(remembered, "wb") as file:
+        pickle.dump(made, file)
+    return made
+
+
 def main():
     options = parse()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what is known is kept
     try:
         reasons = read_equivalent()
         build = Build(options.work, options.built)
@@ -435,6 +464,8 @@ def main():
                  if name.split(" | ")[0] in options.files and name not in names]
         build.make(options.jobs)
         hunter = Hunter(build, options, Results(options.work))
+        if options.left:
+            mutants = [mutant for mutant in mutants if hunter.is_left(mutant)]
         hunter.record()
         outcomes, complaints = hunt_all(hunter, mutants, reasons)
         text = table(outcomes)

@@ -18,7 +18,7 @@ of a file are not many files but one, in which each mutated expression asks whet
     return      0 or NULL for anything else; one more for a number; an error for success
 
 Left as they are: assertions, which are checks themselves; the texts of errors and traces; what stands in a
-macro's arguments, and constant expressions. And one microsecond more or less: nobody's clock is that good.
+macro's arguments, constant expressions, what only frees, and how much a list grows by. And one microsecond more or less: nobody's clock is that good.
 """
 
 import collections
@@ -37,6 +37,8 @@ ARITHMETIC = {"+": "-", "-": "+", "&": "|", "|": "&", "<<": ">>", ">>": "<<", "*
 BOUNDS = {"min": "max", "max": "min"}
 # Without these memory or descriptors are lost, which sanitizers see, or a line of a trace.
 NOT_DELETED = re.compile(r"(^|_)(free|unref|deinit|destroy|close|closedir|trace)$")
+# A list that is longer than it need be is a list.
+SIZE = re.compile(r"capacity\b")
 # What is only told.
 NOT_READ = re.compile(r"(^|_)(trace|error_set)$")
 TIME = re.compile(r"_us\b|timeout")
@@ -72,7 +74,8 @@ class File:
         self.names = collections.Counter()
         for node in self.tree(flags).get("inner", []):
             body = [child for child in node.get("inner", []) if child.get("kind") == "CompoundStmt"]
-            if node.get("kind") == "FunctionDecl" and body and self.is_here(node):
+            if node.get("kind") == "FunctionDecl" and body and self.is_here(node) and \
+                    not NOT_DELETED.search(node["name"]):
                 self.function = node["name"]
                 self.returned = node["type"]["qualType"].split("(")[0].strip()
                 self.statement(body[0])
@@ -352,6 +355,8 @@ class File:
         """A value that a variable gets."""
         name = re.sub(r"\bconst\b", "", kind.get("desugaredQualType", kind.get("qualType", ""))).strip()
         bare = self.bare(value)
+        if SIZE.search(target):
+            return
         if name in ("bool", "_Bool"):
             self.condition(value)
             return

@@ -208,6 +208,12 @@ bool check_may_lose(const struct check *check, uint32_t node);
 void check_configuration(struct check *check, uint32_t node,
                          const struct raft_configuration *configuration);
 
+/* Whom a core says that it follows (0: nobody), after check_step. */
+void check_followed(struct check *check, uint32_t node, raft_node_id leader);
+
+/* A core says, after check_step, that a configuration that it has committed is without it. */
+void check_removed(struct check *check, uint32_t node, uint64_t index);
+
 /* Part of check_step: the newest configuration in the log is in effect (Rule 29). */
 void check_config_index(struct check *check, uint32_t node);
 
@@ -222,6 +228,9 @@ void check_leader_changes(struct check *check, uint32_t node, const struct check
 /* A request of the operator is answered (NULL: of nobody); index 0: not by an entry. */
 void check_change(struct check *check, const struct change *change, uint32_t node, uint32_t life,
                   int code, uint64_t index);
+
+/* The entries that a core has in memory, by its own account, after check_step. */
+void check_entries(struct check *check, uint32_t node, const struct raft_runs *entries);
 
 /* --- check_flow.c: what a leader believes of its peers and sends to them -----------------------
  */

@@ -195,3 +195,50 @@ void check_configuration(struct check *check, uint32_t node,
                    "n%u acts by another configuration than %" PRIu64 ", the newest in its log",
                    node + 1, last->config_at);
 }
+
+/* A leader names itself, whoever campaigns nobody, and any other one a node that leads its term. */
+void check_followed(struct check *check, uint32_t node, raft_node_id leader)
+{
+    const struct check_node *at = &check->nodes[node];
+    enum raft_role role = at->view.role;
+    uint64_t found;
+    if (check->failed)
+        return;
+    if (role != RAFT_FOLLOWER) {
+        if (leader != (role == RAFT_LEADER ? at->id : 0))
+            check_fail(check, "who does not follow names no other leader",
+                       "n%u, in role %d, names %" PRIu64, node + 1, (int)role, leader);
+    } else if (leader != 0 && (leader == at->id ||
+                               !map_get(&check->leaders, at->view.hard_state.term, 0, &found) ||
+                               check->nodes[found >> 32].id != leader)) {
+        check_fail(check, "who is followed leads that term",
+                   "n%u follows %" PRIu64 " in term %" PRIu64, node + 1, leader,
+                   at->view.hard_state.term);
+    }
+}
+
+void check_removed(struct check *check, uint32_t node, uint64_t index)
+{
+    const struct check_node *at = &check->nodes[node];
+    uint32_t member = check_find(check, at->id); /* the first node of this id */
+    if (!check->failed && (index > at->view.commit ||
+                           !(check_config_at(check, &at->memory, index)->removed >> member & 1)))
+        check_fail(check, "who is told to be removed is",
+                   "n%u is told so by entry %" PRIu64 ", commit is %" PRIu64, node + 1, index,
+                   at->view.commit);
+}
+
+void check_entries(struct check *check, uint32_t node, const struct raft_runs *entries)
+{
+    const struct check_node *at = &check->nodes[node];
+    uint64_t base = at->view.base.index;
+    if (check->failed)
+        return;
+    uint64_t bytes =
+        check_log_bytes(&at->memory, at->memory.count) - check_log_bytes(&at->memory, base);
+    if (entries->entry_count != at->memory.count - base || entries->payload_bytes != bytes)
+        check_fail(
+            check, "a log knows its size",
+            "n%u counts %" PRIu64 " entries of %" PRIu64 " bytes, and has %" PRIu64 " of %" PRIu64,
+            node + 1, entries->entry_count, entries->payload_bytes, at->memory.count - base, bytes);
+}

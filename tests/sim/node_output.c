@@ -302,6 +302,13 @@ static void node_check(struct world *world, struct node *node, const struct chec
     check_step(&world->check, index, after);
     if (output_traces(node, RAFT_TRACE_CONFIG) > 0 || after->config_index != before.config_index)
         check_configuration(&world->check, index, raft_configuration(node->raft, NULL));
+    for (uint32_t i = 0; i < node->output.trace.count; i++) {
+        const struct raft_trace *trace = &node->output.trace.items[i];
+        if (trace->type == RAFT_TRACE_REMOVED)
+            check_removed(&world->check, index, trace->a);
+    }
+    check_followed(&world->check, index, raft_leader(node->raft));
+    check_entries(&world->check, index, raft_entries(node->raft));
     if (after->role == RAFT_LEADER)
         node_check_leader(world, node);
     view_marks(world, node, &before, after);

@@ -170,6 +170,81 @@ Test(checks_members, find_other_members_than_the_log_says)
     free(members);
 }
 
+Test(checks_members, find_who_is_followed_and_does_not_lead)
+{
+    good_cluster();
+    check_followed(&check, A, ids[A]);
+    check_followed(&check, B, ids[A]);
+    check_followed(&check, C, 0);
+    SILENT();
+    check_followed(&check, B, ids[C]);
+    SCREAMS("who is followed leads that term");
+}
+
+Test(checks_members, find_a_follower_of_itself)
+{
+    good_cluster();
+    check_followed(&check, B, ids[B]);
+    SCREAMS("who is followed leads that term");
+}
+
+Test(checks_members, find_a_leader_of_another_term)
+{
+    good_cluster();
+    check.nodes[B].view.hard_state.term = 3;
+    check_followed(&check, B, ids[A]);
+    SCREAMS("who is followed leads that term");
+}
+
+Test(checks_members, find_who_campaigns_and_names_a_leader)
+{
+    good_cluster();
+    check.nodes[B].view.role = RAFT_PRECANDIDATE;
+    check_followed(&check, B, 0);
+    SILENT();
+    check_followed(&check, B, ids[A]);
+    SCREAMS("who does not follow names no other leader");
+}
+
+Test(checks_members, find_a_leader_that_names_nobody)
+{
+    good_cluster();
+    check_followed(&check, A, 0);
+    SCREAMS("who does not follow names no other leader");
+}
+
+Test(checks_members, find_who_is_told_too_early_that_it_was_removed)
+{
+    hold(C, 2, config_make(2, 2, members_make(M(A) | M(B), 0, M(LEARNER), M(C))));
+    SILENT();
+    check.nodes[C].view.commit = 2;
+    check_removed(&check, C, 2);
+    SILENT();
+    check.nodes[C].view.commit = 1;
+    check_removed(&check, C, 2);
+    SCREAMS("who is told to be removed is");
+}
+
+Test(checks_members, find_who_is_told_that_it_was_removed_and_was_not)
+{
+    good_cluster();
+    check_removed(&check, C, 3);
+    SCREAMS("who is told to be removed is");
+}
+
+Test(checks_members, find_a_log_that_has_lost_count)
+{
+    good_cluster();
+    struct raft_runs entries = entries_make(1, 2, 3, 0);
+    entries.payload_bytes = check_log_bytes(&check.nodes[A].memory, 3);
+    check_entries(&check, A, &entries);
+    SILENT();
+    entries.payload_bytes++;
+    check_entries(&check, A, &entries);
+    SCREAMS("a log knows its size");
+    raft_runs_clear(&entries);
+}
+
 Test(checks_members, find_a_member_that_nobody_asked_for)
 {
     struct raft_configuration *members = members_make(VOTERS, 0, M(LEARNER), 0);

@@ -77,7 +77,11 @@ Test(audit, two_of_two_that_differ_have_no_majority)
 {
     begin(2);
     says(1, 1024, 7);
-    cr_assert_eq(says(2, 1024, 8), AUDIT_SPLIT);
+    struct audit_finding finding =
+        audit_note(&audit, &members, 2, (struct audit_mark){.index = 1024, .hash = 8});
+    cr_assert_eq(finding.verdict, AUDIT_SPLIT);
+    cr_assert(finding.deviating == 1 || finding.deviating == 2, "one of the two");
+    cr_assert_eq(finding.index, 1024);
     cr_assert_eq(audit_deviating(&audit, &members), 0, "nobody can say who is right");
 }
 
@@ -134,6 +138,22 @@ Test(audit, a_node_that_is_no_member_is_not_heard)
     cr_assert_eq(says(8, 1024, 9), AUDIT_OPEN);
     cr_assert_eq(says(9, 1024, 9), AUDIT_OPEN);
     cr_assert_eq(says(2, 1024, 7), AUDIT_AGREES);
+    cr_assert_eq(says(8, 1024, 7), AUDIT_OPEN, "nor told that it is right");
+}
+
+Test(audit, a_full_house_has_no_place_for_a_node_that_is_no_member)
+{
+    begin(CONCLAVE_MEMBERS_MAX);
+    for (raft_node_id id = 1; id <= CONCLAVE_MEMBERS_MAX; id++)
+        says(id, 1024, 7);
+    cr_assert_eq(audit.agreed, 1024);
+    members.members[0].id = 100; /* this node is a member no more, and keeps its place */
+    cr_assert_eq(says(100, 2048, 7), AUDIT_OPEN);
+    cr_assert_eq(says(1, 2048, 7), AUDIT_OPEN);
+    for (raft_node_id id = 2; id <= CONCLAVE_MEMBERS_MAX / 2 + 1; id++)
+        cr_assert_eq(says(id, 2048, 7), AUDIT_OPEN);
+    cr_assert_eq(says(CONCLAVE_MEMBERS_MAX / 2 + 2, 2048, 7), AUDIT_AGREES);
+    cr_assert_eq(audit.agreed, 2048);
 }
 
 Test(audit, a_mended_node_is_not_named_any_more)

@@ -111,9 +111,30 @@ Test(configuration, one_flipped_byte_never_does_harm)
 Test(configuration, a_huge_claimed_count_allocates_nothing)
 {
     static struct raft_configuration read;
-    const uint8_t huge[] = {0x93, 0x01, 0xc2, 0xdd, 0xff, 0xff, 0xff, 0xff};
+    const uint8_t huge[] = {0x94, 0x01, 0xc2, 0xdd, 0xff, 0xff, 0xff, 0xff};
     cr_assert_eq(raft_configuration_decode((struct slice){huge, sizeof huge}, &read),
                  CONCLAVE_MALFORMED);
+}
+
+Test(configuration, has_as_many_members_as_there_may_be_and_not_one_more)
+{
+    static struct raft_configuration full, read;
+    for (raft_node_id id = 1; id <= CONCLAVE_MEMBERS_MAX; id++)
+        member_add(&full, id, id == 1 ? RAFT_MEMBER_VOTER : RAFT_MEMBER_LEARNER);
+    cr_assert_eq(decode_code(&full), CONCLAVE_OK);
+    struct pack pack; /* nothing but the claim is wrong up to there */
+    pack_init(&pack, 64);
+    pack_array(&pack, 4);
+    pack_uint(&pack, 1);
+    pack_bool(&pack, false);
+    pack_array(&pack, CONCLAVE_MEMBERS_MAX + 1);
+    for (uint32_t i = 0; i <= CONCLAVE_MEMBERS_MAX; i++)
+        pack_array(&pack, 0);
+    pack_array(&pack, 0);
+    struct buf *buf = pack_take(&pack);
+    cr_assert_eq(raft_configuration_decode((struct slice){buf->data, buf->bytes}, &read),
+                 CONCLAVE_MALFORMED);
+    buf_unref(buf);
 }
 
 Test(configuration, needs_a_voter_and_unique_members)
@@ -235,6 +256,9 @@ Test(configuration, impossible_members_are_refused)
     wrong = good;
     wrong.members[1].id = UINT64_C(1) << 53;
     cr_assert_eq(decode_code(&wrong), CONCLAVE_MALFORMED, "an id that no language can hold");
+    wrong = good;
+    wrong.members[1].name[0] = '\0';
+    cr_assert_eq(decode_code(&wrong), CONCLAVE_MALFORMED, "nobody");
     wrong = good;
     wrong.members[1].peer[0] = '\0';
     cr_assert_eq(decode_code(&wrong), CONCLAVE_MALFORMED, "nowhere");

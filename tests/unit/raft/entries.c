@@ -131,6 +131,32 @@ Test(entries, are_cut_inside_a_run_and_across_runs)
     raft_runs_clear(&runs);
 }
 
+Test(entries, lose_their_front_inside_a_run_and_across_runs)
+{
+    struct raft_runs runs = {0};
+    append_new(&runs, 1, 4, 10);
+    append_new(&runs, 5, 4, 20);
+    append_new(&runs, 9, 2, 30);
+    raft_runs_drop_front(&runs, 0);
+    cr_assert_eq(runs.entry_count, 10, "nothing there to drop");
+    raft_runs_drop_front(&runs, 3);
+    cr_assert_eq(raft_runs_first(&runs).index, 4);
+    cr_assert_eq(runs.entry_count, 7);
+    cr_assert_eq(runs.payload_bytes, 10 + 4 * 20 + 2 * 30);
+    raft_runs_drop_front(&runs, 4);
+    cr_assert_eq(runs.count, 2, "a run that is used up goes");
+    cr_assert_eq(runs.payload_bytes, 4 * 20 + 2 * 30);
+    raft_runs_drop_front(&runs, 9);
+    cr_assert_eq(raft_runs_first(&runs).index, 10);
+    cr_assert_eq(runs.entry_count, 1);
+    cr_assert_eq(runs.payload_bytes, 30);
+    cr_assert_eq(raft_runs_find(&runs, 10)->id.index, 10);
+    raft_runs_drop_front(&runs, 10);
+    cr_assert_eq(runs.count, 0);
+    cr_assert_eq(runs.payload_bytes, 0);
+    raft_runs_clear(&runs);
+}
+
 Test(entries, moved_runs_leave_nothing_behind)
 {
     struct raft_runs from = {0};
