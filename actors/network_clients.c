@@ -65,13 +65,11 @@ static void refuse_frame(struct client_side *side, client_handle client, int cod
     network_answer(side, client, 0, code, conclave_code_text(code));
 }
 
-/* Moves bytes that lie in *buf behind the `used` ones of `own`. */
-static void move_bytes(struct buf *own, size_t *used, struct buf **buf, struct slice *bytes)
+/* Moves bytes behind the `used` ones of `own`. */
+static void move_bytes(struct buf *own, size_t *used, struct slice *bytes)
 {
     if (bytes->bytes)
         memcpy(own->data + *used, bytes->data, bytes->bytes);
-    buf_unref(*buf);
-    *buf = buf_ref(own);
     bytes->data = own->data + *used;
     *used += bytes->bytes;
 }
@@ -88,11 +86,10 @@ static void compact_proposals(struct client_side *side, uint32_t first, const st
         return;
     struct buf *own = buf_create(payload_bytes);
     size_t used = 0;
-    for (uint32_t i = first; i < side->proposals.count; i++) {
-        struct raft_entry *entry = &side->proposals.items[i];
-        move_bytes(own, &used, &entry->buf, &entry->payload);
-    }
-    buf_unref(own);
+    for (uint32_t i = first; i < side->proposals.count; i++)
+        move_bytes(own, &used, &side->proposals.items[i].payload);
+    buf_unref(side->proposals.items[first].buf); /* it held the frame for all */
+    side->proposals.items[first].buf = own;
 }
 
 /* The same for queries, which may have to wait for room for their answers; most frames are small
@@ -109,7 +106,9 @@ static void compact_queries(struct client_side *side, uint32_t first, const stru
     size_t used = 0;
     for (uint32_t i = first; i < side->queries.count; i++) {
         struct query *query = &side->queries.items[i];
-        move_bytes(own, &used, &query->buf, &query->body);
+        move_bytes(own, &used, &query->body);
+        buf_unref(query->buf);
+        query->buf = buf_ref(own);
     }
     buf_unref(own);
 }
@@ -121,6 +120,7 @@ static uint32_t take_request(struct actor *actor, client_handle client, struct b
     struct client_reader reader;
     uint32_t taken = 0;
     uint32_t first = network->clients.proposals.count;
+    network->clients.frame_first = first;
     uint32_t first_query = network->clients.queries.count;
     int code = client_request_begin(&reader, frame->data, frame->bytes);
     if (code) {

@@ -79,6 +79,7 @@ struct client_side {
         struct raft_entry *items;
         uint32_t count, capacity;
     } proposals;
+    uint32_t frame_first; /* where those of the frame at hand begin: that one holds it for all */
     struct query_list queries;
     struct stream_requests stream_requests;
     uint32_t stream_requests_on_the_way; /* to the state machine, and those above */

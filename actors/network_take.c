@@ -96,10 +96,11 @@ static void take_work(struct client_side *side, client_handle client, const stru
         return;
     }
     LIST_RESERVE(&side->proposals);
+    bool first = side->proposals.count == side->frame_first;
     side->timed |= is_timed(side, op);
     side->proposals.items[side->proposals.count++] =
         (struct raft_entry){.origin = origin,
-                            .buf = buf_ref(frame),
+                            .buf = first ? buf_ref(frame) : NULL,
                             .payload = op->body,
                             .kind = in_session ? RAFT_ENTRY_SESSION : RAFT_ENTRY_COMMAND};
 }

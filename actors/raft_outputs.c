@@ -8,9 +8,11 @@
 static void encode_messages(const struct node *node, struct raft_messages *messages,
                             struct outgoing_list *ret)
 {
+    struct peer_encoded last = {0};
     for (uint32_t i = 0; i < messages->count; i++) {
         const struct raft_message *message = messages->items[i];
-        outgoing_add(ret, message->to, peer_encode_raft(&node->peer_identity, message));
+        outgoing_add(ret, message->to,
+                     peer_encode_raft_after(&node->peer_identity, message, &last));
     }
     raft_messages_clear(messages);
 }

@@ -104,6 +104,12 @@ void pack_bin(struct pack *pack, const void *data, size_t bytes)
     template_bin_body(pack, data, bytes);
 }
 
+void pack_bin_header(struct pack *pack, size_t bytes)
+{
+    ASSERT(bytes <= UINT32_MAX);
+    template_bin(pack, bytes);
+}
+
 void pack_str(struct pack *pack, const char *text)
 {
     size_t bytes = strlen(text);

@@ -29,6 +29,7 @@ void pack_nil(struct pack *pack);
 void pack_array(struct pack *pack, uint32_t count);
 void pack_map(struct pack *pack, uint32_t count);
 void pack_bin(struct pack *pack, const void *data, size_t bytes); /* bytes <= UINT32_MAX */
+void pack_bin_header(struct pack *pack, size_t bytes);            /* the bytes follow as pack_raw */
 void pack_str(struct pack *pack, const char *text);
 void pack_raw(struct pack *pack, const void *data, size_t bytes); /* already packed */
 

@@ -95,6 +95,24 @@ static struct raft_entry read_entry(struct cursor *cursor)
     return entry;
 }
 
+/* As read_entry where the next one begins with the very bytes that stood before the payload of the
+ * one before it, `before`, which had nothing behind it: most often all entries of a message do. */
+static bool read_alike(struct cursor *cursor, const uint8_t *before_at,
+                       const struct raft_entry *before, struct raft_entry *ret)
+{
+    size_t header = (size_t)(before->payload.data - before_at);
+    size_t left = (size_t)(cursor->end - cursor->at);
+    if (left < header || left - header < before->payload.bytes ||
+        memcmp(cursor->at, before_at, header) != 0)
+        return false;
+    *ret = (struct raft_entry){
+        .id.term = before->id.term,
+        .payload = {.data = cursor->at + header, .bytes = before->payload.bytes},
+        .kind = before->kind};
+    cursor->at += header + before->payload.bytes;
+    return true;
+}
+
 /* Reads the entries that follow `last` into one batch. The terms of a log never decrease, and none
  * is above the term of the leader that sends them. */
 static int read_entries(struct cursor *cursor, struct buf *frame, struct raft_id last,
@@ -112,8 +130,15 @@ static int read_entries(struct cursor *cursor, struct buf *frame, struct raft_id
         return CONCLAVE_OK;
 
     struct raft_batch *batch = raft_batch_create(count);
+    const struct raft_entry *before = NULL;
+    const uint8_t *before_at = NULL;
+    bool held = false; /* the frame, by one of the entries: they all point into it */
     for (uint32_t i = 0; i < count; i++) {
-        struct raft_entry entry = read_entry(cursor);
+        struct raft_entry entry;
+        const uint8_t *at = cursor->at;
+        bool alike = before && read_alike(cursor, before_at, before, &entry);
+        if (!alike)
+            entry = read_entry(cursor);
         if (entry.id.term == 0 || entry.id.term < last.term || entry.id.term > term_max)
             cursor_fail(cursor);
         if (!cursor_ok(cursor)) {
@@ -121,8 +146,13 @@ static int read_entries(struct cursor *cursor, struct buf *frame, struct raft_id
             return CONCLAVE_MALFORMED;
         }
         entry.id.index = last.index + 1; /* Rule 16: contiguous from prev + 1, whatever was sent */
-        entry.buf = entry.payload.bytes ? buf_ref(frame) : NULL;
+        if (entry.payload.bytes && !held)
+            entry.buf = buf_ref(frame);
+        held = held || entry.payload.bytes;
         raft_batch_add(batch, entry);
+        bool last_field = entry.payload.data + entry.payload.bytes == cursor->at;
+        before = entry.payload.bytes && last_field ? &batch->entries[i] : NULL;
+        before_at = at;
         last = entry.id;
     }
     raft_runs_append(ret, batch, 0, count);

@@ -102,9 +102,22 @@ struct peer_frame {
     struct peer_repair repair;     /* REPAIR_ASK, REPAIR_ANSWER */
 };
 
+/* What was encoded last, borrowed: as long as it is passed on, message and frame must stay. All
+ * zero: nothing. */
+struct peer_encoded {
+    const struct raft_message *message;
+    const struct buf *frame;
+    size_t entries_at; /* of an append: where in the frame they begin */
+};
+
 /* One frame, one reference. A raft message must have from == identity->node_id. */
 struct buf *peer_encode_raft(const struct peer_identity *identity,
                              const struct raft_message *message);
+
+/* The same frame; entries that it has in common with the one before it are copied from there. *last
+ * is this one afterwards. */
+struct buf *peer_encode_raft_after(const struct peer_identity *identity,
+                                   const struct raft_message *message, struct peer_encoded *last);
 struct buf *peer_encode_hello(const struct peer_identity *identity, raft_node_id to,
                               const struct peer_hello *hello);
 struct buf *peer_encode_refused(const struct peer_identity *identity, raft_node_id to,

@@ -3,6 +3,8 @@
 #include "base/fatal.h"
 #include "base/pack.h"
 
+#include <string.h>
+
 enum {
     FIELDS_BYTES_MAX = 5 + 19 * 9, /* an array header and the fields of the longest message */
     HELLO_BYTES_MAX = FIELDS_BYTES_MAX + CONCLAVE_NAME_BYTES_MAX + 2 * CONCLAVE_ENDPOINT_BYTES_MAX,
@@ -28,6 +30,13 @@ static void pack_id(struct pack *pack, struct raft_id id)
     pack_uint(pack, id.index);
 }
 
+/* True if the bytes before the payloads of both are the same. */
+static bool alike(const struct raft_entry *before, const struct raft_entry *entry)
+{
+    return before && before->id.term == entry->id.term && before->kind == entry->kind &&
+           before->payload.bytes == entry->payload.bytes;
+}
+
 /* An entry's index is not written: it is prev.index + 1 and so on, so that a message whose entries
  * are not contiguous cannot be expressed (Rule 16). */
 static void pack_entries(struct pack *pack, struct raft_id prev, const struct raft_runs *runs)
@@ -35,21 +44,66 @@ static void pack_entries(struct pack *pack, struct raft_id prev, const struct ra
     ASSERT(runs->entry_count <= PEER_ENTRIES_MAX);
     pack_array(pack, (uint32_t)runs->entry_count);
     uint64_t index = prev.index;
+    const struct raft_entry *before = NULL;
+    uint8_t header[ENTRY_OVERHEAD_BYTES_MAX]; /* what stands before the payload of `before` */
+    size_t header_bytes = 0;
     struct raft_runs_iter iter = {0};
     for (const struct raft_entry *entry; (entry = raft_runs_next(runs, &iter));) {
         index++;
         ASSERT(entry->id.index == index);
-        pack_array(pack, 3);
-        pack_uint(pack, entry->id.term);
-        pack_uint(pack, entry->kind);
-        pack_bin(pack, entry->payload.data, entry->payload.bytes);
+        if (!alike(before, entry)) {
+            size_t at = pack->bytes;
+            pack_array(pack, 3);
+            pack_uint(pack, entry->id.term);
+            pack_uint(pack, entry->kind);
+            pack_bin_header(pack, entry->payload.bytes);
+            header_bytes = pack->bytes - at;
+            ASSERT(header_bytes <= sizeof header);
+            memcpy(header, pack->buf->data + at, header_bytes);
+        } else {
+            pack_raw(pack, header, header_bytes);
+        }
+        pack_raw(pack, entry->payload.data, entry->payload.bytes);
+        before = entry;
     }
     ASSERT(index == prev.index + runs->entry_count);
 }
 
-static void pack_raft(struct pack *pack, const struct raft_message *message)
+/* True if both are appends of the very same entries, as a leader sends them to several peers. */
+static bool same_entries(const struct raft_message *first, const struct raft_message *second)
+{
+    if (!first || first->type != RAFT_APPEND_REQUEST)
+        return false;
+    const struct raft_append_request *a = &first->append_request, *b = &second->append_request;
+    if (!raft_id_equal(a->prev, b->prev) || a->entries.count != b->entries.count)
+        return false;
+    for (uint32_t i = 0; i < a->entries.count; i++) {
+        const struct raft_run *x = &a->entries.items[i], *y = &b->entries.items[i];
+        if (x->batch != y->batch || x->first != y->first || x->count != y->count)
+            return false;
+    }
+    return true;
+}
+
+/* The entries are the end of the frame, and encoded once for all peers that get the same. */
+static void pack_append_request(struct pack *pack, const struct raft_message *message,
+                                struct peer_encoded *last)
 {
     const struct raft_append_request *request = &message->append_request;
+    pack_id(pack, request->prev);
+    pack_uint(pack, request->commit);
+    pack_uint(pack, request->round);
+    size_t at = pack->bytes;
+    if (same_entries(last->message, message))
+        pack_raw(pack, last->frame->data + last->entries_at, last->frame->bytes - last->entries_at);
+    else
+        pack_entries(pack, request->prev, &request->entries);
+    last->entries_at = at;
+}
+
+static void pack_raft(struct pack *pack, const struct raft_message *message,
+                      struct peer_encoded *last)
+{
     const struct raft_append_response *response = &message->append_response;
     pack_uint(pack, message->type);
     pack_uint(pack, message->term);
@@ -67,10 +121,7 @@ static void pack_raft(struct pack *pack, const struct raft_message *message)
         pack_uint(pack, message->vote_response.incarnation);
         break;
     case RAFT_APPEND_REQUEST:
-        pack_id(pack, request->prev);
-        pack_uint(pack, request->commit);
-        pack_uint(pack, request->round);
-        pack_entries(pack, request->prev, &request->entries);
+        pack_append_request(pack, message, last);
         break;
     case RAFT_APPEND_RESPONSE:
         pack_uint(pack, response->result);
@@ -97,6 +148,13 @@ static void pack_raft(struct pack *pack, const struct raft_message *message)
 struct buf *peer_encode_raft(const struct peer_identity *identity,
                              const struct raft_message *message)
 {
+    struct peer_encoded nothing = {0};
+    return peer_encode_raft_after(identity, message, &nothing);
+}
+
+struct buf *peer_encode_raft_after(const struct peer_identity *identity,
+                                   const struct raft_message *message, struct peer_encoded *last)
+{
     ASSERT(message->from == identity->node_id);
     uint32_t fields = peer_raft_fields(message->type);
     ASSERT(fields != PEER_RAFT_FIELDS_UNKNOWN);
@@ -108,8 +166,11 @@ struct buf *peer_encode_raft(const struct peer_identity *identity,
     struct pack pack;
     pack_init(&pack, capacity);
     pack_header(&pack, PEER_RAFT_FIELDS + fields, identity, message->to, PEER_FRAME_RAFT);
-    pack_raft(&pack, message);
-    return pack_take(&pack);
+    pack_raft(&pack, message, last);
+    struct buf *frame = pack_take(&pack);
+    last->message = message;
+    last->frame = frame;
+    return frame;
 }
 
 struct buf *peer_encode_audit(const struct peer_identity *identity, raft_node_id to,

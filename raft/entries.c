@@ -12,6 +12,8 @@ struct raft_batch *raft_batch_create(uint32_t capacity)
     atomic_init(&batch->refs, 1);
     batch->count = 0;
     batch->capacity = capacity;
+    batch->owners = 0;
+    batch->payload_bytes = 0;
     return batch;
 }
 
@@ -19,6 +21,9 @@ void raft_batch_add(struct raft_batch *batch, struct raft_entry entry)
 {
     ASSERT(batch->count < batch->capacity);
     batch->entries[batch->count++] = entry;
+    batch->payload_bytes += entry.payload.bytes;
+    if (entry.buf)
+        batch->owners = batch->count;
 }
 
 struct raft_batch *raft_batch_ref(struct raft_batch *batch)
@@ -38,7 +43,7 @@ void raft_batch_unref(struct raft_batch *batch)
     ASSERT(before > 0);
     if (before > 1)
         return;
-    for (uint32_t i = 0; i < batch->count; i++)
+    for (uint32_t i = 0; i < batch->owners; i++)
         buf_unref(batch->entries[i].buf);
     free(batch);
 }
@@ -51,6 +56,8 @@ static uint64_t run_first_index(const struct raft_run *run)
 static uint64_t entries_bytes(const struct raft_batch *batch, uint32_t first, uint32_t count)
 {
     uint64_t bytes = 0;
+    if (first == 0 && count == batch->count)
+        return batch->payload_bytes; /* nearly always */
     for (uint32_t i = first; i < first + count; i++)
         bytes += batch->entries[i].payload.bytes;
     return bytes;
@@ -129,31 +136,48 @@ const struct raft_entry *raft_runs_find(const struct raft_runs *runs, uint64_t i
     return &run->batch->entries[run->first + (uint32_t)(index - run_first_index(run))];
 }
 
+/* How much of a run, behind its first `skip` entries, goes into what is left of a slice: one entry
+ * at least if there is none in it yet. Returns where it ends. */
+static uint32_t run_take(const struct raft_run *run, uint32_t skip, bool first,
+                         uint64_t entries_max, uint64_t bytes_max, uint64_t *ret_bytes)
+{
+    uint64_t bytes = 0;
+    uint32_t end = skip;
+    bool whole = skip == 0 && run->count == run->batch->count;
+    if (whole && run->count <= entries_max && run->batch->payload_bytes <= bytes_max) {
+        *ret_bytes = run->batch->payload_bytes;
+        return run->count;
+    }
+    while (end < run->count) {
+        uint64_t size = run->batch->entries[run->first + end].payload.bytes;
+        bool more = end > skip || !first;
+        if (more && (end - skip >= entries_max || size > bytes_max || bytes > bytes_max - size))
+            break;
+        bytes += size;
+        end++;
+    }
+    *ret_bytes = bytes;
+    return end;
+}
+
 void raft_runs_slice(const struct raft_runs *runs, uint64_t index, uint64_t entries_max,
                      uint64_t bytes_max, struct raft_runs *to)
 {
     ASSERT(runs_hold(runs, index));
     uint32_t position = runs_position(runs, index);
     uint32_t skip = (uint32_t)(index - run_first_index(&runs->items[position]));
-    uint64_t entries = 0;
-    uint64_t bytes = 0;
+    bool first = true;
     for (; position < runs->count; position++, skip = 0) {
         const struct raft_run *run = &runs->items[position];
-        uint64_t run_bytes = 0;
-        uint32_t end = skip;
-        while (end < run->count) {
-            uint64_t size = run->batch->entries[run->first + end].payload.bytes;
-            if (entries > 0 && (entries >= entries_max || bytes + run_bytes + size > bytes_max))
-                break;
-            run_bytes += size;
-            entries++;
-            end++;
-        }
+        uint64_t bytes;
+        uint32_t end = run_take(run, skip, first, entries_max, bytes_max, &bytes);
         if (end > skip)
-            runs_push(to, run->batch, run->first + skip, end - skip, run_bytes);
-        bytes += run_bytes;
-        if (end < run->count)
+            runs_push(to, run->batch, run->first + skip, end - skip, bytes);
+        if (end < run->count || end - skip >= entries_max || bytes > bytes_max)
             return;
+        first = false;
+        entries_max -= end - skip;
+        bytes_max -= bytes;
     }
 }
 

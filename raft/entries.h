@@ -43,8 +43,9 @@ struct raft_origin {
 struct raft_entry {
     struct raft_id id;
     struct raft_origin origin;
-    struct buf *buf; /* one reference, owned by the batch; NULL if payload is empty or static */
-    struct slice payload; /* points into buf */
+    struct buf *buf; /* one reference, owned by the batch; NULL: the payload is empty, static, or
+                        in the buf of another entry of the batch */
+    struct slice payload; /* points into a buf of the batch */
     enum raft_entry_kind kind;
 };
 
@@ -52,6 +53,8 @@ struct raft_batch {
     atomic_uint refs;
     uint32_t count; /* entries filled */
     uint32_t capacity;
+    uint32_t owners;        /* entries behind the first so many have no buf */
+    uint64_t payload_bytes; /* of all of them */
     struct raft_entry entries[];
 };
 

@@ -47,9 +47,7 @@ static int batch_take(struct raft *raft, struct raft_batch *batch)
     /* Rule 25: or the target would never hold the whole log. */
     if (raft->transfer.target != 0)
         return CONCLAVE_HANDOVER;
-    uint64_t bytes = 0;
-    for (uint32_t i = 0; i < batch->count; i++)
-        bytes += batch->entries[i].payload.bytes;
+    uint64_t bytes = batch->payload_bytes;
     if (raft->uncommitted.bytes > 0 &&
         raft->uncommitted.bytes + bytes > raft->options.uncommitted_bytes_max)
         return CONCLAVE_BUSY;

@@ -31,6 +31,7 @@ static void check_entries(const struct raft_message *message, const struct buf *
     ASSERT(request->entries.entry_count <= PEER_ENTRIES_MAX);
     ASSERT(request->entries.entry_count <= frame->bytes / 4);
     struct raft_id last = request->prev;
+    bool held = false;
     struct raft_runs_iter iter = {0};
     for (const struct raft_entry *entry; (entry = raft_runs_next(&request->entries, &iter));) {
         ASSERT(entry->id.index == last.index + 1);
@@ -38,7 +39,9 @@ static void check_entries(const struct raft_message *message, const struct buf *
         ASSERT(entry->kind <= RAFT_ENTRY_SESSION);
         ASSERT(entry->origin.client == 0 && entry->origin.request == 0);
         ASSERT(check_within(entry->payload, frame->data, frame->bytes));
-        ASSERT(entry->buf == (entry->payload.bytes ? frame : NULL));
+        bool holds = entry->payload.bytes && !held; /* the frame, for all that follow */
+        ASSERT(entry->buf == (holds ? frame : NULL));
+        held = held || holds;
         last = entry->id;
     }
 }

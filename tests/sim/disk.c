@@ -46,8 +46,9 @@ static void disk_put(struct disk *disk, const struct raft_entry *entry)
     struct raft_entry *put = &disk->entries[disk->count++];
     *put = *entry;
     put->origin = (struct raft_origin){0};
-    if (put->buf)
-        buf_ref(put->buf);
+    /* Of its own: in its batch another entry may hold the bytes for all. */
+    put->buf = entry->payload.bytes ? buf_copy(entry->payload.data, entry->payload.bytes) : NULL;
+    put->payload.data = put->buf ? put->buf->data : NULL;
 }
 
 /* The log begins anew behind this entry. */

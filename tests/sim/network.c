@@ -2,8 +2,7 @@
 
 #include <string.h>
 
-/* The copy that a real network would make: payloads are immutable bytes and stay shared, but the
- * sender's batches do not, and origins, which are local to a node, do not cross. */
+/* The copy that a real network would make; origins, which are local to a node, do not cross. */
 static struct raft_message *message_copy(const struct raft_message *message)
 {
     struct raft_message *copy =
@@ -20,8 +19,8 @@ static struct raft_message *message_copy(const struct raft_message *message)
     for (const struct raft_entry *e; (e = raft_runs_next(entries, &it));) {
         struct raft_entry entry = *e;
         entry.origin = (struct raft_origin){0};
-        if (entry.buf)
-            buf_ref(entry.buf);
+        entry.buf = e->payload.bytes ? buf_copy(e->payload.data, e->payload.bytes) : NULL;
+        entry.payload.data = entry.buf ? entry.buf->data : NULL;
         raft_batch_add(batch, entry);
     }
     raft_runs_append(&copy->append_request.entries, batch, 0, batch->count);

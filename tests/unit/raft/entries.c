@@ -110,6 +110,52 @@ Test(entries, a_slice_has_one_entry_however_large)
     raft_runs_clear(&runs);
 }
 
+Test(entries, a_slice_of_whole_batches_keeps_to_its_limits)
+{
+    static const struct {
+        uint64_t index, entries_max, bytes_max, count;
+    } cases[] = {{1, 8, 80, 8}, {1, 9, 81, 8}, {1, 7, 80, 7}, {1, 8, 79, 7}, {1, 4, 80, 4},
+                 {1, 8, 40, 4}, {1, 8, 39, 3}, {5, 4, 40, 4}, {5, 3, 40, 3}, {1, 1, 1, 1}};
+    struct raft_runs runs = {0};
+    append_new(&runs, 1, 4, 10);
+    append_new(&runs, 5, 4, 10);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct raft_runs slice = {0};
+        raft_runs_slice(&runs, cases[i].index, cases[i].entries_max, cases[i].bytes_max, &slice);
+        cr_assert_eq(slice.entry_count, cases[i].count, "case %zu", i);
+        cr_assert_eq(slice.payload_bytes, 10 * cases[i].count, "case %zu", i);
+        raft_runs_clear(&slice);
+    }
+    raft_runs_clear(&runs);
+}
+
+Test(entries, nothing_comes_behind_one_that_is_too_large_for_the_slice)
+{
+    struct raft_runs runs = {0}, slice = {0};
+    append_new(&runs, 1, 1, 1000);
+    append_new(&runs, 2, 1, 0);
+    raft_runs_slice(&runs, 1, 10, 10, &slice);
+    cr_assert_eq(slice.entry_count, 1);
+    raft_runs_clear(&slice);
+    raft_runs_clear(&runs);
+}
+
+Test(entries, a_buffer_is_held_by_one_entry_for_all_that_lie_in_it)
+{
+    struct buf *shared = buf_create(8), *own = buf_create(4);
+    struct raft_batch *batch = raft_batch_create(4);
+    raft_batch_add(batch,
+                   (struct raft_entry){.buf = buf_ref(shared), .payload = {shared->data, 4}});
+    raft_batch_add(batch, (struct raft_entry){.payload = {shared->data + 4, 4}});
+    raft_batch_add(batch, (struct raft_entry){.buf = buf_ref(own), .payload = {own->data, 4}});
+    raft_batch_add(batch, (struct raft_entry){0});
+    raft_batch_unref(batch);
+    cr_assert_eq(atomic_load(&shared->refs), 1);
+    cr_assert_eq(atomic_load(&own->refs), 1);
+    buf_unref(shared);
+    buf_unref(own);
+}
+
 Test(entries, are_cut_inside_a_run_and_across_runs)
 {
     struct raft_runs runs = {0};
