@@ -27,13 +27,15 @@ static void look(struct source *source)
     source->quiet = !(events & ZMQ_POLLIN);
 }
 
-static int descriptor(const struct source *source)
+static int descriptor(struct source *source)
 {
-    int fd = -1;
-    size_t bytes = sizeof fd;
-    int failed = zmq_getsockopt(source->socket, ZMQ_FD, &fd, &bytes);
-    ASSERT(!failed);
-    return fd;
+    size_t bytes = sizeof source->fd;
+    if (!source->asked) {
+        int failed = zmq_getsockopt(source->socket, ZMQ_FD, &source->fd, &bytes);
+        ASSERT(!failed);
+        source->asked = true;
+    }
+    return source->fd;
 }
 
 void sources_wait(struct source *const sources[], size_t count, long timeout_ms)

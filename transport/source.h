@@ -16,6 +16,8 @@ enum { SOURCES_MAX = 64 };
 struct source {
     void *socket; /* NULL: there is none */
     bool quiet;   /* nothing to receive, unless the file descriptor says so */
+    bool asked;   /* for it: */
+    int fd;       /* which a socket keeps as long as it lives */
 };
 
 /* A receive without waiting found nothing. Call it before anything else changes errno. */
