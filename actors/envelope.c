@@ -1,5 +1,6 @@
 #include "actors/envelope.h"
 
+#include "actors/proposer.h"
 #include "base/fatal.h"
 #include "base/list.h"
 
@@ -64,6 +65,10 @@ void envelope_destroy(struct envelope *envelope)
         break;
     case ENVELOPE_PROPOSED:
         raft_batch_unref(envelope->proposed);
+        break;
+    case ENVELOPE_PROPOSER:
+        if (envelope->proposer)
+            proposer_link_end(envelope->proposer);
         break;
     case ENVELOPE_READ:
         query_list_clear(&envelope->read);

@@ -32,6 +32,9 @@ enum envelope_type {
     ENVELOPE_PEER_SEEN,
     ENVELOPE_CHANGE,
 
+    /* node -> network */
+    ENVELOPE_PROPOSER, /* the host made one: actors/proposer.h */
+
     /* raft -> log-writer -> raft; log-writer -> segment helper */
     ENVELOPE_PERSIST,
     ENVELOPE_PERSISTED,
@@ -181,6 +184,7 @@ struct broadcast_list {
     uint32_t count, capacity;
 };
 
+struct proposer_link;
 struct session_snapshot;
 
 enum space_of {
@@ -213,6 +217,7 @@ struct envelope {
         } peer_seen;
         struct raft_change *change; /* heap */
         struct raft_batch *proposed;
+        struct proposer_link *proposer; /* the node's side of it */
         struct query_list read;
         struct {
             uint64_t seq;

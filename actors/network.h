@@ -1,12 +1,14 @@
 /* actors/network.h - the network actor's own state, shared by its files: network_actor.c (the
  * loop), network_peers.c (frames of the other nodes), network_audit.c (whether the nodes applied
- * the same), and those of actors/network_clients.h.
+ * the same), network_proposers.c (proposers of the host) and those of actors/network_clients.h.
  * Network's thread only. */
 #ifndef ACTORS_NETWORK_H
 #define ACTORS_NETWORK_H
 
 #include "actors/network_clients.h"
 #include "actors/node.h"
+#include "actors/proposer.h"
+#include "conclave_propose.h"
 #include "raft/audit.h"
 #include "transport/peers.h"
 
@@ -23,9 +25,18 @@ struct peer_state {
     char endpoint[CONCLAVE_ENDPOINT_BYTES_MAX + 1]; /* "": not known */
 };
 
+struct network_proposer {
+    struct proposer_link *link;
+    struct reply_list replies; /* gathered, sent once a wake-up */
+};
+
 struct network {
     struct peers *peers;
     struct client_side clients;
+    struct {
+        struct network_proposer items[CONCLAVE_PROPOSERS_MAX];
+        uint32_t count;
+    } proposers;
 
     struct raft_configuration *members;             /* NULL until raft told */
     struct peer_state peer_states[PEERS_LINKS_MAX]; /* every member but this node, then guests */
@@ -69,6 +80,29 @@ void network_tend_links(struct actor *actor, uint64_t now_us);
 
 /* Reads what clients asked, and hands proposals and queries on as one batch each. */
 void network_receive_clients(struct actor *actor);
+
+/* A proposer that the host made; takes the node's side of the link over. */
+void network_take_proposer(struct network *network, struct proposer_link *link);
+
+/* What to wait for; returns how many, CONCLAVE_PROPOSERS_MAX at most. */
+size_t network_proposer_sources(struct network *network, struct source *ret_sources[]);
+
+/* Hands on what proposers took in, and lets go of those that were destroyed. */
+void network_receive_proposers(struct actor *actor);
+
+bool network_is_of_proposer(struct raft_origin origin);
+
+/* Takes the list over, which is then empty, if all in it are for one proposer that has none yet. */
+bool network_take_proposed(struct network *network, struct reply_list *list);
+
+/* One of a list; takes over the body. */
+void network_stage_proposed(struct network *network, struct reply *reply);
+
+/* Sends what was taken and staged. */
+void network_flush_proposed(struct network *network);
+
+/* The node ends. */
+void network_end_proposers(struct network *network);
 
 /* The leader: writes cluster time into the log when something is due. */
 void network_tick(struct actor *actor, uint64_t now_us);

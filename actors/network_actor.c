@@ -18,6 +18,7 @@ enum { KEPT_RETRY_US = 10000 };
 static void network_stop(struct actor *actor)
 {
     struct network *network = actor->state;
+    network_end_proposers(network);
     network_clients_stop(network);
     trace_drop(&actor->node->trace);
     peers_destroy(network->peers);
@@ -94,6 +95,10 @@ static int drain(struct actor *actor, uint64_t now_us)
             network_take_replies(actor, &envelope->reply);
             network->traced |= envelope->reply.traced;
             break;
+        case ENVELOPE_PROPOSER:
+            network_take_proposer(network, envelope->proposer);
+            envelope->proposer = NULL;
+            break;
         case ENVELOPE_STREAMS:
             network_take_streams(actor, envelope);
             break;
@@ -152,7 +157,7 @@ static long wait_ms(const struct network *network, uint64_t now_us)
 static void wait_for_work(struct actor *actor)
 {
     struct network *network = actor->state;
-    struct source *sources[1 + PEERS_SOURCES_MAX + CLIENT_PORTS];
+    struct source *sources[1 + PEERS_SOURCES_MAX + CLIENT_PORTS + CONCLAVE_PROPOSERS_MAX];
     _Static_assert(sizeof sources / sizeof *sources <= SOURCES_MAX, "all of them at once");
     size_t count = 0;
     sources[count++] = &actor->inbox.source;
@@ -160,6 +165,7 @@ static void wait_for_work(struct actor *actor)
     for (int i = 0; i < CLIENT_PORTS; i++)
         if (network->clients.ports[i])
             sources[count++] = clients_source(network->clients.ports[i]);
+    count += network_proposer_sources(network, sources + count);
     sources_wait(sources, count, wait_ms(network, clock_now_us()));
 }
 
@@ -189,9 +195,11 @@ static int network_run(struct actor *actor, struct conclave_error *error)
         if (code)
             return code; /* before anything more is answered */
         network_receive_clients(actor);
+        network_receive_proposers(actor);
         network_tick(actor, now_us);
         network_retry_replies(actor, now_us);
         network_flush_replies(actor, now_us);
+        network_flush_proposed(actor->state);
         tell_trace(actor);
         network_tend_links(actor, now_us);
         if (ended == ENVELOPE_STOP) {

@@ -106,10 +106,16 @@ static const char *reply_text(const struct reply *reply)
 void network_take_replies(struct actor *actor, struct reply_list *list)
 {
     struct network *network = actor->state;
+    if (network_take_proposed(network, list))
+        return;
     for (uint32_t i = 0; i < list->count; i++) {
         struct reply *reply = &list->items[i];
         client_handle client;
         uint64_t request;
+        if (network_is_of_proposer(reply->origin)) {
+            network_stage_proposed(network, reply);
+            continue;
+        }
         if (!pending_leave(network->clients.pending, reply->origin, &client, &request)) {
             buf_unref(reply->body); /* answered before */
             continue;

@@ -12,10 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-struct conclave_node {
-    struct node node;
-};
-
 static const struct actor_ops *const ACTORS[ACTOR_COUNT] = {
     [ACTOR_TIMER] = &timer_actor_ops,        [ACTOR_NETWORK] = &network_actor_ops,
     [ACTOR_RAFT] = &raft_actor_ops,          [ACTOR_LOG_WRITER] = &log_writer_ops,

@@ -65,8 +65,16 @@ struct node {
     bool running;
     bool serving; /* SERVING has come */
 
+    atomic_uint proposers;   /* links that one side or the other still has (actors/proposer.h) */
+    uint32_t proposers_made; /* the host's thread */
+
     _Atomic(bool) fatal;           /* some thread died; `failure` is being or has been written */
     struct conclave_error failure; /* of the first that died; read after the joins */
+};
+
+/* The handle of the public interface. */
+struct conclave_node {
+    struct node node;
 };
 
 /* What raft starts with: moves it out of node->recovered. */

@@ -5,6 +5,7 @@
  *     conclave_machine.h   state machines of one's own
  *     conclave_node.h      nodes
  *     conclave_client.h    clients, status, members
+ *     conclave_propose.h   proposing from within the process that runs the node
  * What clients say to the built-in machine is in conclave_kv.h, conclave_lease.h, conclave_txn.h,
  * conclave_watch.h, conclave_lock.h, conclave_presence.h and conclave_topic.h. */
 #ifndef CONCLAVE_H
@@ -14,5 +15,6 @@
 #include "conclave_client.h"
 #include "conclave_machine.h"
 #include "conclave_node.h"
+#include "conclave_propose.h"
 
 #endif

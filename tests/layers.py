@@ -18,7 +18,7 @@ COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 
 PUBLIC = ["conclave.h", "conclave_base.h", "conclave_client.h", "conclave_machine.h", "conclave_node.h",
           "conclave_kv.h", "conclave_lease.h", "conclave_lock.h", "conclave_group.h", "conclave_presence.h",
-          "conclave_topic.h", "conclave_txn.h", "conclave_watch.h"]
+          "conclave_propose.h", "conclave_topic.h", "conclave_txn.h", "conclave_watch.h"]
 BASE = ["base/*"] + PUBLIC
 MODEL = ["raft/message.h", "raft/entries.h", "raft/configuration.h"]
 
