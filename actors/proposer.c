@@ -207,16 +207,15 @@ void conclave_proposer_flush(struct conclave_proposer *proposer)
     if (count == 0)
         return;
     /* One buffer of the very size: it stays as long as the log needs it. */
-    struct buf *buf = proposer->data_bytes ? buf_copy(proposer->data, proposer->data_bytes) : NULL;
+    struct buf *buf = buf_copy(proposer->data, proposer->data_bytes);
     struct raft_batch *batch = raft_batch_create(count);
     size_t at = 0;
     for (uint32_t i = 0; i < count; i++) {
         const struct gathered *item = &proposer->gathered[i];
         struct raft_entry entry = {.origin = seat_origin(proposer, item->seat),
                                    .buf = i == 0 ? buf : NULL, /* for all */
+                                   .payload = {buf->data + at, item->bytes},
                                    .kind = RAFT_ENTRY_COMMAND};
-        if (item->bytes > 0)
-            entry.payload = (struct slice){buf->data + at, item->bytes};
         raft_batch_add(batch, entry);
         at += item->bytes;
     }

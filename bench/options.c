@@ -24,8 +24,8 @@ enum {
 #define RATE_MAX 1e9
 
 static const char *const workload_names[BENCH_WORKLOADS] = {
-    "put",        "get", "mixed", "txn",      "watch",  "lock",
-    "lock-queue", "pub", "sub",   "failover", "recover"};
+    "put",        "get", "mixed", "txn",     "watch",    "lock",
+    "lock-queue", "pub", "sub",   "propose", "failover", "recover"};
 enum flag {
     FLAG_CLIENTS = 256,
     FLAG_OPS,

@@ -24,6 +24,7 @@ enum bench_workload {
     BENCH_LOCK_QUEUE, /* all of them the same one */
     BENCH_PUB,
     BENCH_SUB,
+    BENCH_PROPOSE,
     BENCH_FAILOVER,
     BENCH_RECOVER,
     BENCH_WORKLOADS /* how many there are */

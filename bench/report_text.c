@@ -100,7 +100,10 @@ static void notes(const struct session *session, const struct result *result, FI
                 (unsigned long long)result->missed);
     if (*result->overloaded)
         fprintf(out, "%s: take care, %s\n", name, result->overloaded);
-    if (result->validated)
+    if (result->validated && result->workload == BENCH_PROPOSE)
+        fprintf(out, "%s: %llu acknowledged, warm-up and all; nodes that count otherwise: %llu\n",
+                name, (unsigned long long)result->read, (unsigned long long)result->mismatches);
+    else if (result->validated)
         fprintf(out, "%s: %llu read back, %llu mismatches\n", name,
                 (unsigned long long)result->read, (unsigned long long)result->mismatches);
     stages(name, result, out);

@@ -1,6 +1,7 @@
 #include "bench/result.h"
 
 #include "bench/lockers.h"
+#include "bench/proposers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -45,6 +46,10 @@ bool result_has(const struct result *result, enum figure figure)
         return result->workload == BENCH_WATCH || result->workload == BENCH_SUB;
     case FIGURE_REPLAY_PER_S:
         return result->workload == BENCH_SUB;
+    case FIGURE_CLIENT_P99_WORST_US:
+    case FIGURE_CLIENT_P99_MEDIAN_US:
+    case FIGURE_FAIRNESS:
+        return result->workload != BENCH_PROPOSE; /* they have one proposer */
     default:
         return true;
     }
@@ -72,6 +77,8 @@ static void fill_point(struct result *result, const struct bench_options *option
     bool locks = workload == BENCH_LOCK || workload == BENCH_LOCK_QUEUE;
     if (locks && !options->clients_given)
         result->clients = LOCKERS_DEFAULT;
+    if (workload == BENCH_PROPOSE && !options->clients_given)
+        result->clients = PROPOSERS_CLIENTS_DEFAULT;
     if (workload == BENCH_FAILOVER || workload == BENCH_RECOVER) {
         if (result->duration_ms == 0)
             result->duration_ms = DISTURBED_DURATION_MS;

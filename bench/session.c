@@ -68,6 +68,15 @@ static void run_load(struct session *session, struct target *target, struct resu
 /* --- One run of one target -----------------------------------------------------------------------
  */
 
+/* The load starts nodes of its own: no others run beside them. */
+static void stop_beside(struct target *target, bool *started, bool *filled)
+{
+    if (*started)
+        target_stop(target);
+    target->count = 0;
+    *started = *filled = false;
+}
+
 static void run_target(struct session *session, size_t index, uint32_t run)
 {
     struct target *target = &session->targets[index];
@@ -83,9 +92,14 @@ static void run_target(struct session *session, size_t index, uint32_t run)
             not_measured(result, why);
             continue;
         }
-        int code = started ? target_ready(target, session->stop, &error)
+        int code = CONCLAVE_OK;
+        if (result->workload == BENCH_PROPOSE) {
+            stop_beside(target, &started, &filled);
+        } else {
+            code = started ? target_ready(target, session->stop, &error)
                            : target_start(target, session->stop, &error);
-        started = started || code == CONCLAVE_OK;
+            started = started || code == CONCLAVE_OK;
+        }
         if (code == CONCLAVE_OK)
             run_load(session, target, result, run, &filled);
         else if (!*session->stop)

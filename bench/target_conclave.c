@@ -1,6 +1,7 @@
 /* The targets self and tcp: conclave, measured by the generators of this program. */
 #include "bench/lockers.h"
 #include "bench/process.h"
+#include "bench/proposers.h"
 #include "bench/target.h"
 
 #include <stdio.h>
@@ -165,14 +166,25 @@ static void read_stages(struct target *target, struct measure *measure)
 static void run_self(struct target *target, const struct load *load,
                      const struct measure_watch *watch, struct measure *measure)
 {
+    if (load->workload == BENCH_PROPOSE) {
+        proposers_run(load, watch, measure);
+        return;
+    }
     load_run(load, target->endpoints, watch, measure);
     if (measure->start_ns > 0)
         read_stages(target, measure);
 }
 
-static const char *refuses(const struct load *load)
+static const char *refuses_self(const struct load *load)
 {
-    return lockers_refuse(load);
+    const char *why = proposers_refuse(load, true);
+    return why ? why : lockers_refuse(load);
+}
+
+static const char *refuses_tcp(const struct load *load)
+{
+    const char *why = proposers_refuse(load, false);
+    return why ? why : lockers_refuse(load);
 }
 
 #define FSYNC_WHY "an acknowledgement means fdatasync on a majority"
@@ -192,7 +204,7 @@ const struct target_ops target_self = {
     .progress = progress,
     .fill = fill,
     .run = run_self,
-    .refuses = refuses,
+    .refuses = refuses_self,
 };
 
 const struct target_ops target_tcp = {
@@ -203,5 +215,5 @@ const struct target_ops target_tcp = {
     .look = look_tcp,
     .fill = fill,
     .run = run,
-    .refuses = refuses,
+    .refuses = refuses_tcp,
 };

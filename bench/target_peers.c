@@ -2,6 +2,7 @@
 #include "bench/loader.h"
 #include "bench/lockers.h"
 #include "bench/process.h"
+#include "bench/proposers.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,7 +66,8 @@ static const char *refuses(const struct load *load)
         return "recover is measured for conclave alone";
     if (load->options->read_level == BENCH_READ_LEASE && load_reads(load))
         return "it has no reads by lease";
-    return lockers_refuse(load);
+    const char *why = proposers_refuse(load, false);
+    return why ? why : lockers_refuse(load);
 }
 
 /* --- etcd ----------------------------------------------------------------------------------------

@@ -133,6 +133,17 @@ class Bench(BenchTest):
             self.assertGreater(result["p50_us"], 0)
         self.assertEqual((queue["validated"], queue["mismatches"]), (60, 0))
 
+    def test_proposals_are_counted_once_by_every_node(self):
+        result = self.report("propose", "--ops", "20000", "--clients", "500")["results"][0]
+        self.assertEqual((result["acked"], result["errors"], result["mismatches"]), (20000, 0, 0))
+        self.assertEqual((result["validated"], result["clients"]), (20000, 500))
+        self.assertGreater(result["p50_us"], 0)
+        self.assertEqual(os.listdir(self.dir), [], "it removes what it made")
+        done = self.bench("propose", "--target", "tcp://127.0.0.1:1", code=3)
+        self.assertIn(b"within the program", done.stderr)
+        done = self.bench("propose", "--value-size", "7", code=3)
+        self.assertIn(b"8 bytes", done.stderr)
+
     def test_model_is_fitted_to_reports_and_predicts(self):
         report = self.report("put", "--ops", "300", "--sweep=1,4,16", "--nodes", "1")
         with open(self.path("points.json"), "w", encoding="utf-8") as file:
