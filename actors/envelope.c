@@ -27,6 +27,7 @@ static bool owns_nothing(enum envelope_type type)
     case ENVELOPE_PEER_SEEN:
     case ENVELOPE_PERSISTED:
     case ENVELOPE_PREPARE_SEGMENT:
+    case ENVELOPE_TRICKLE:
     case ENVELOPE_REMOVE_SEGMENTS:
     case ENVELOPE_SNAPSHOT_WANTED:
     case ENVELOPE_SNAPSHOT_SETTLED:

@@ -39,6 +39,7 @@ enum envelope_type {
     ENVELOPE_PERSIST,
     ENVELOPE_PERSISTED,
     ENVELOPE_PREPARE_SEGMENT,
+    ENVELOPE_TRICKLE,
     ENVELOPE_REMOVE_SEGMENTS,
 
     /* A damaged log: node -> log-writer; network -> log-writer, or raft, of which another node's

@@ -275,6 +275,8 @@ static int log_writer_run(struct actor *actor, struct conclave_error *error)
                                       ? SEGMENT_RETRY_US / 1000
                                       : -1);
         int ended = drain(actor);
+        if (ended)
+            wal_press(writer->wal); /* the node waits for the helper, too */
         if (ended == ENVELOPE_QUIT)
             return CONCLAVE_OK;
         int code = CONCLAVE_OK;

@@ -17,7 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROOM_MS = 50 /* how often it is asked for its room at most */ };
+enum {
+    ROOM_MS = 50,   /* how often it is asked for its room at most */
+    TRICKLE_MS = 20 /* how often a part of its store is written to disk at most */
+};
 
 /* Taken from the inbox while something else was waited for; come first. */
 struct stash {
@@ -41,6 +44,7 @@ struct machine {
         bool lacking, asked; /* there was little the last time; something was applied since */
         uint64_t next_us;    /* when to look again at the earliest */
     } room;
+    uint64_t trickle_us; /* when the last part of the store was */
     struct machine_queries queries;
     struct machine_streams streams;
     struct machine_broadcast broadcast;
@@ -250,6 +254,18 @@ static void tell_applied(struct actor *actor)
     actor_send(actor, ACTOR_RAFT, &applied);
 }
 
+/* Only of the built-in machine is it known where its store is. */
+static void tell_changed(struct actor *actor)
+{
+    struct machine *machine = actor->state;
+    uint64_t now_us = clock_now_us();
+    if (!actor->node->kv || now_us < machine->trickle_us + (uint64_t)TRICKLE_MS * 1000)
+        return;
+    machine->trickle_us = now_us;
+    struct envelope *trickle = envelope_create(ENVELOPE_TRICKLE);
+    actor_send(actor, ACTOR_SEGMENTS, &trickle);
+}
+
 static void flush_replies(struct actor *actor)
 {
     struct machine *machine = actor->state;
@@ -278,6 +294,7 @@ static int apply_backlog(struct actor *actor, struct conclave_error *error)
     machine->room.asked = true;
     machine_streams_applied(&machine->streams);
     tell_applied(actor);
+    tell_changed(actor);
     return CONCLAVE_OK;
 }
 

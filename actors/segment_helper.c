@@ -1,10 +1,13 @@
 /* The log-writer's helper: prepares the next log segment (allocates and zeroes it, which is slow)
  * and removes those that are not needed any more, while the log-writer goes on writing. It also
  * watches the room on the disk: when there is too little for what may still have to be written, the
- * node takes no more commands (but for those that give space back) and had better not lead. */
+ * node takes no more commands (but for those that give space back) and had better not lead. And it
+ * has the built-in machine's store written to disk bit by bit. */
 #include "actors/node.h"
 #include "base/fatal.h"
+#include "machine/tables_trickle.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 /* How often the free space is looked at. */
@@ -13,18 +16,23 @@ enum { WATCH_MS = 1000 };
 struct segment_helper {
     bool no_segment; /* the next segment found no room */
     bool full;       /* as raft and the network were told */
+    struct tables_trickle trickle;
 };
 
 static int segments_start(struct actor *actor, struct conclave_error *error)
 {
     (void)error;
-    actor->state = mem_zalloc(sizeof(struct segment_helper));
+    struct segment_helper *helper = mem_zalloc(sizeof *helper);
+    helper->trickle.fd = -1;
+    actor->state = helper;
     return CONCLAVE_OK;
 }
 
 static void segments_stop(struct actor *actor)
 {
-    free(actor->state);
+    struct segment_helper *helper = actor->state;
+    tables_trickle_close(&helper->trickle);
+    free(helper);
 }
 
 /* A full disk, or no descriptor, is not fatal here: the log goes on in the segment it has, and asks
@@ -93,21 +101,36 @@ static int watch(struct actor *actor, struct conclave_error *error)
     return CONCLAVE_OK;
 }
 
+/* The state machine has changed its store. */
+static void trickle(struct actor *actor)
+{
+    struct segment_helper *helper = actor->state;
+    if (tables_trickle_step(&helper->trickle, actor->node->machine_dir))
+        log_event(&actor->node->logger, CONCLAVE_LOG_INFO, actor->ops->name, "no_trickle",
+                  "errno=%d reason=\"the store is written to disk when the kernel thinks fit\"",
+                  errno);
+}
+
 static int segments_run(struct actor *actor, struct conclave_error *error)
 {
     for (;;) {
+        bool changed = false;
         inbox_wait(&actor->inbox, WATCH_MS);
         for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
             enum envelope_type type = envelope->type;
             int code = CONCLAVE_OK;
             if (type == ENVELOPE_PREPARE_SEGMENT)
                 code = prepare(actor, error);
+            else if (type == ENVELOPE_TRICKLE)
+                changed = true;
             else if (type == ENVELOPE_REMOVE_SEGMENTS)
                 code = remove_segments(actor, envelope->segments, error);
             envelope_destroy(envelope);
             if (code || type == ENVELOPE_STOP || type == ENVELOPE_QUIT)
                 return code;
         }
+        if (changed)
+            trickle(actor);
         int code = watch(actor, error);
         if (code)
             return code;

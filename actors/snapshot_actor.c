@@ -32,8 +32,31 @@ struct writing {
     struct actor *actor;
     struct snapshot_writer *writer;
     uint64_t bytes;
+    uint64_t began_us, rested_cpu_us;
     struct conclave_error error;
 };
+
+enum {
+    REST_AFTER_US = 500,
+    REST_PARTS = 2, /* of rest for one of work */
+    REST_US_MAX = 20000,
+    REST_UNTIL_US = 30000000
+};
+
+/* Rests for twice as long as it worked: however low its priority is, who is woken on a CPU that is
+ * taken waits for some milliseconds, at each hop of an operation. Not for ever: what the log keeps,
+ * and what the machine's store cannot use again until the end of the snapshot, grows meanwhile. */
+static void give_way(struct writing *writing)
+{
+    uint64_t cpu_us = clock_thread_cpu_us(), worked_us = cpu_us - writing->rested_cpu_us;
+    if (worked_us < REST_AFTER_US)
+        return;
+    if (clock_now_us() - writing->began_us < REST_UNTIL_US) {
+        uint64_t rest_us = worked_us * REST_PARTS;
+        clock_pause_us(rest_us < REST_US_MAX ? rest_us : REST_US_MAX);
+    }
+    writing->rested_cpu_us = cpu_us;
+}
 
 static int write_piece(void *arg, const void *data, size_t bytes)
 {
@@ -44,6 +67,7 @@ static int write_piece(void *arg, const void *data, size_t bytes)
         return code;
     writing->bytes += bytes;
     look_around(writing->actor, 0);
+    give_way(writing);
     return helper->quit || helper->stop ? CONCLAVE_STOPPING : CONCLAVE_OK;
 }
 
@@ -52,7 +76,8 @@ static int write_snapshot(struct actor *actor, struct session_snapshot *snapshot
                           struct conclave_error *error)
 {
     const struct node *node = actor->node;
-    struct writing writing = {.actor = actor};
+    struct writing writing = {
+        .actor = actor, .began_us = clock_now_us(), .rested_cpu_us = clock_thread_cpu_us()};
     int code = snapshot_writer_create(node->io, node->options.data_dir, &node->identity, meta,
                                       &writing.writer, error);
     if (code)
@@ -224,5 +249,8 @@ static void helper_stop(struct actor *actor)
     free(helper);
 }
 
-const struct actor_ops snapshot_helper_ops = {
-    .name = "snapshot", .start = helper_start, .run = helper_run, .stop = helper_stop};
+const struct actor_ops snapshot_helper_ops = {.name = "snapshot",
+                                              .background = true,
+                                              .start = helper_start,
+                                              .run = helper_run,
+                                              .stop = helper_stop};

@@ -19,6 +19,21 @@ uint64_t clock_now_us(void)
     return clock_now_ns() / 1000u;
 }
 
+uint64_t clock_thread_cpu_us(void)
+{
+    struct timespec used;
+    int failed = clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    ASSERT(!failed);
+    return (uint64_t)used.tv_sec * 1000000u + (uint64_t)used.tv_nsec / 1000u;
+}
+
+void clock_pause_us(uint64_t us)
+{
+    const struct timespec pause = {.tv_sec = (time_t)(us / 1000000u),
+                                   .tv_nsec = (long)(us % 1000000u) * 1000};
+    (void)nanosleep(&pause, NULL); /* shorter after a signal */
+}
+
 void clock_boot_id(uint8_t ret_id[16])
 {
     memset(ret_id, 0, 16);

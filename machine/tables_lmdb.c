@@ -36,7 +36,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char DATA_FILE[] = "data.mdb";
+static const char DATA_FILE[] = TABLES_LMDB_FILE;
 static const char LOCK_FILE[] = "lock.mdb";
 
 static const char STATE_KEY[] = "state"; /* in the main database */

@@ -5,6 +5,8 @@
 
 #include "machine/tables.h"
 
+#define TABLES_LMDB_FILE "data.mdb" /* what grows with the tables */
+
 /* In the directory that open is told. Open fails with IO, NO_SPACE, NO_MEMORY. */
 struct tables *tables_lmdb_create(void);
 

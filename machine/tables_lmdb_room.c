@@ -25,10 +25,12 @@ int lmdb_allocate(const struct lmdb *lmdb, size_t bytes)
     return rc ? rc : posix_fallocate(fd, 0, (off_t)bytes);
 }
 
-/* rc. As much more of the file as there is, up to a step. */
-static int allocate_step(const struct lmdb *lmdb, size_t *ret_step)
+/* rc. As much more of the file as there is, up to a step, or to what is lacking. */
+static int allocate_step(const struct lmdb *lmdb, size_t lacking, size_t *ret_step)
 {
     size_t step = lmdb->map_bytes < GROW_BYTES_MAX ? lmdb->map_bytes : GROW_BYTES_MAX;
+    if (step < lacking)
+        step = (lacking + GROW_BYTES_MIN - 1) / GROW_BYTES_MIN * GROW_BYTES_MIN;
     int rc = lmdb_allocate(lmdb, lmdb->map_bytes + step);
     while (lmdb_public_code(rc) == CONCLAVE_NO_SPACE && step > GROW_BYTES_MIN) {
         step /= 2;
@@ -38,20 +40,26 @@ static int allocate_step(const struct lmdb *lmdb, size_t *ret_step)
     return rc;
 }
 
-int lmdb_grow(struct tables *tables)
+/* The map is made anew, and every page of it is looked up again when it is touched next: the more
+ * at once, the better. A public code. */
+static int grow_by(struct lmdb *lmdb, size_t lacking)
 {
-    struct lmdb *lmdb = lmdb_of(tables);
     size_t step = 0;
     /* Pages that a view reads are not used again while it lasts, so the next one gets more room to
      * begin with. */
     if (lmdb_end_view(lmdb) && lmdb->slack_bytes < SLACK_BYTES_MAX)
         lmdb->slack_bytes *= 2;
-    int rc = allocate_step(lmdb, &step);
+    int rc = allocate_step(lmdb, lacking, &step);
     if (!rc)
         rc = mdb_env_set_mapsize(lmdb->env, lmdb->map_bytes + step);
     if (!rc)
         lmdb->map_bytes += step;
     return lmdb_public_code(rc);
+}
+
+int lmdb_grow(struct tables *tables)
+{
+    return grow_by(lmdb_of(tables), 0);
 }
 
 /* rc. What lies behind the last page that was ever used. */
@@ -83,7 +91,7 @@ int lmdb_make_room(struct lmdb *lmdb)
     reading_end(lmdb);
     size_t used = lmdb->map_bytes - tail;
     while (lmdb->map_bytes - used < lmdb->slack_bytes) {
-        int code = lmdb_grow(&lmdb->tables);
+        int code = grow_by(lmdb, lmdb->slack_bytes - (lmdb->map_bytes - used));
         if (code)
             return code;
     }

@@ -36,6 +36,7 @@ struct wal *wal_new(const struct io *io, const char *wal_dir,
     wal->ahead.spares_max =
         options->spares_max < WAL_SPARES_MAX ? options->spares_max : WAL_SPARES_MAX;
     atomic_init(&wal->ahead.state, WAL_AHEAD_NONE);
+    atomic_init(&wal->ahead.pressing, false);
     ASSERT(pthread_mutex_init(&wal->ahead.mutex, NULL) == 0);
     return wal;
 }
@@ -275,6 +276,8 @@ static int write_part(struct wal *wal, const struct wal_part *part, struct concl
     uint64_t block = end / IO_BLOCK_BYTES * IO_BLOCK_BYTES;
     memcpy(wal->tail, wal->staged + part->start + (block - from), (size_t)(end - block));
     wal->file_end = to;
+    if (wal->file_end > wal->file_bytes / 2)
+        atomic_store_explicit(&wal->ahead.pressing, true, memory_order_relaxed);
     return CONCLAVE_OK;
 }
 

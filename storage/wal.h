@@ -66,6 +66,9 @@ bool wal_needs_attest(const struct wal *wal);
  * is there. */
 MUST_USE int wal_prepare_segment(struct wal *wal, struct conclave_error *error);
 
+/* Whoever is making a segment does not pause any more while it does. Any thread. */
+void wal_press(struct wal *wal);
+
 /* True if a helper should call wal_prepare_segment now. Owner thread. */
 bool wal_needs_segment(const struct wal *wal);
 

@@ -71,6 +71,7 @@ struct wal {
     struct {
         pthread_mutex_t mutex;
         atomic_int state;     /* enum wal_ahead_state; for looking without waiting */
+        atomic_bool pressing; /* the log needs the next segment soon, or waits for it */
         uint64_t sequence;    /* of the next segment */
         struct io_file *file; /* READY: open, segment_bytes long, zero or recycled, durable */
         bool recycled;

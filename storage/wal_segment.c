@@ -15,9 +15,11 @@ char *wal_segment_path(const char *wal_dir, uint64_t sequence)
 
 /* Makes a zero segment, durable under its name, and opens it. It may replace a prepared one that is
  * too small. A crash anywhere in between leaves next.tmp, or a segment without a header. */
-static int segment_make(const struct io *io, const char *dir, uint64_t sequence, uint64_t bytes,
+static int segment_make(struct wal *wal, uint64_t sequence, uint64_t bytes,
                         struct io_file **ret_file, struct conclave_error *error)
 {
+    const struct io *io = wal->io;
+    const char *dir = wal->dir;
     char *temporary = path_join(dir, WAL_TEMPORARY_NAME);
     char *path = wal_segment_path(dir, sequence);
     struct io_file *file = NULL;
@@ -29,7 +31,9 @@ static int segment_make(const struct io *io, const char *dir, uint64_t sequence,
     }
     if (code != CONCLAVE_OK)
         goto free_paths;
-    code = io->allocate(io->ctx, file, bytes, error);
+    code = io->allocate_gently != NULL
+               ? io->allocate_gently(io->ctx, file, bytes, &wal->ahead.pressing, error)
+               : io->allocate(io->ctx, file, bytes, error);
     if (code == CONCLAVE_OK) /* before the rename: a segment in its place is whole */
         code = io->sync(io->ctx, file, error);
     if (code == CONCLAVE_OK)
@@ -61,7 +65,12 @@ static int segment_take(struct wal *wal, uint64_t sequence, uint64_t bytes,
             return code;
     }
     *ret_recycled = false;
-    return segment_make(wal->io, wal->dir, sequence, bytes, ret_file, error);
+    return segment_make(wal, sequence, bytes, ret_file, error);
+}
+
+void wal_press(struct wal *wal)
+{
+    atomic_store(&wal->ahead.pressing, true);
 }
 
 int wal_segment_switch(struct wal *wal, uint64_t sequence, uint64_t capacity,
@@ -70,6 +79,7 @@ int wal_segment_switch(struct wal *wal, uint64_t sequence, uint64_t capacity,
     int code = CONCLAVE_OK;
     struct io_file *file = NULL;
     bool recycled = false;
+    wal_press(wal);
     pthread_mutex_lock(&wal->ahead.mutex);
     ASSERT(sequence == wal->ahead.sequence);
     if (wal->ahead.file != NULL && capacity > wal->segment_bytes) {
@@ -86,6 +96,7 @@ int wal_segment_switch(struct wal *wal, uint64_t sequence, uint64_t capacity,
     if (code == CONCLAVE_OK)
         wal->ahead.sequence = sequence + 1;
     atomic_store(&wal->ahead.state, WAL_AHEAD_NONE);
+    atomic_store(&wal->ahead.pressing, false);
     pthread_mutex_unlock(&wal->ahead.mutex);
     if (code != CONCLAVE_OK)
         return code;

@@ -1,0 +1,63 @@
+#include "machine/tables_trickle.h"
+
+#include "machine/tables_lmdb.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* A step's part of the file: a round takes no more than some 15 s with steps of 20 ms. */
+enum { STEP_BYTES_MIN = 1 << 20, ROUND_STEPS = 750 };
+
+static int open_file(struct tables_trickle *trickle, const char *dir)
+{
+    char path[4096];
+    int length = snprintf(path, sizeof path, "%s/%s", dir, TABLES_LMDB_FILE);
+    if (length < 0 || (size_t)length >= sizeof path)
+        return ENAMETOOLONG;
+    trickle->at = 0;
+    trickle->fd = open(path, O_RDWR | O_CLOEXEC);
+    return trickle->fd < 0 ? errno : 0;
+}
+
+static int write_part(struct tables_trickle *trickle)
+{
+    struct stat file;
+    if (fstat(trickle->fd, &file))
+        return errno;
+    uint64_t size = (uint64_t)file.st_size, step = size / ROUND_STEPS;
+    if (step < STEP_BYTES_MIN)
+        step = STEP_BYTES_MIN;
+    if (sync_file_range(trickle->fd, (off_t)trickle->at, (off_t)step, SYNC_FILE_RANGE_WRITE))
+        return errno;
+    trickle->at += step;
+    if (trickle->at >= size)
+        tables_trickle_close(trickle);
+    return 0;
+}
+
+int tables_trickle_step(struct tables_trickle *trickle, const char *dir)
+{
+    if (trickle->failed)
+        return CONCLAVE_OK;
+    int failed = trickle->fd < 0 ? open_file(trickle, dir) : 0;
+    if (failed == ENOENT)
+        return CONCLAVE_OK;
+    if (!failed)
+        failed = write_part(trickle);
+    if (!failed)
+        return CONCLAVE_OK;
+    tables_trickle_close(trickle);
+    trickle->failed = true;
+    errno = failed;
+    return CONCLAVE_IO;
+}
+
+void tables_trickle_close(struct tables_trickle *trickle)
+{
+    if (trickle->fd >= 0)
+        close(trickle->fd);
+    trickle->fd = -1;
+}

@@ -1,0 +1,30 @@
+/* machine/tables_trickle.h - writes what changed in the store's file to disk, bit by bit.
+ *
+ * The tables in LMDB are a cache of the log and need not be on disk before a clean stop. But the
+ * kernel writes pages that have been dirty for long (30 s as a rule) all at once: with three
+ * stores of 400 MB on one disk no fdatasync of a log came back for 400 ms. So each step has a small
+ * part of the file written, a little sooner than the kernel would. Nothing depends on it.
+ *
+ * Owned by one thread, which is not the one that changes the tables. */
+#ifndef MACHINE_TABLES_TRICKLE_H
+#define MACHINE_TABLES_TRICKLE_H
+
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* All zero but for `fd` -1: at the front. */
+struct tables_trickle {
+    int fd;      /* -1: to be opened, since the file may have been replaced */
+    uint64_t at; /* in the file */
+    bool failed; /* the file system cannot do it: there is nothing to be done */
+};
+
+/* The next part of the tables' file in this directory; from the front again behind the last. Does
+ * not wait for the disk. OK too if there is no such file; IO, once. */
+MUST_USE int tables_trickle_step(struct tables_trickle *trickle, const char *dir);
+
+void tables_trickle_close(struct tables_trickle *trickle);
+
+#endif
