@@ -253,6 +253,22 @@ Test(election, rule_19_a_vote_is_no_prevote_nor_the_other_way_round)
     cluster_deinit(&c);
 }
 
+Test(election, prevotes_of_an_earlier_attempt_do_not_count)
+{
+    cluster_setup(&c, 5, 1);
+    cluster_advance(&c, 2 * T_US);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(role(1), RAFT_PRECANDIDATE);
+    cluster_receive(&c, vote_response(RAFT_PREVOTE_RESPONSE, 2, 1, 1, 2, true));
+    cluster_advance(&c, T_US);
+    cluster_timeout(&c, 1);
+    cluster_receive(&c, vote_response(RAFT_PREVOTE_RESPONSE, 3, 1, 1, 2, true));
+    cr_assert_eq(role(1), RAFT_PRECANDIDATE, "node 2 may have heard of a leader since");
+    cluster_receive(&c, vote_response(RAFT_PREVOTE_RESPONSE, 2, 1, 1, 2, true));
+    cr_assert_eq(role(1), RAFT_CANDIDATE);
+    cluster_deinit(&c);
+}
+
 Test(election, votes_of_another_campaign_do_not_count)
 {
     cluster_setup(&c, 3, 1);

@@ -17,6 +17,7 @@ Test(hostile, messages_to_others_and_answers_of_strangers_are_ignored)
     cluster_receive(&c, vote_response(RAFT_VOTE_RESPONSE, 44, 1, 1, 1, true));
     cluster_receive(&c, vote_request(RAFT_VOTE_REQUEST, 1, 1, 9, id_of(9, 9)));
     cluster_receive(&c, append_accepted(44, 1, 1, 1, 0));
+    cr_assert_eq(c.nodes[1].code, CONCLAVE_OK);
     cr_assert_eq(raft_hard_state(c.nodes[1].raft).term, 1);
     cr_assert_eq(c.wire.count, 0);
     cr_assert_eq(c.nodes[1].persist_count, 0);
@@ -30,6 +31,7 @@ Test(hostile, terms_that_sums_could_overflow_are_ignored)
     cluster_receive(&c, vote_request(RAFT_PREVOTE_REQUEST, 2, 1, 0, id_of(9, 9)));
     cluster_receive(&c, append_request(2, 1, UINT64_MAX, id_of(1, 1), 0, NULL, 0));
     cluster_receive(&c, append_request(2, 1, 5, id_of(1, UINT64_MAX), 0, NULL, 0));
+    cr_assert_eq(c.nodes[1].code, CONCLAVE_OK);
     cr_assert_eq(raft_hard_state(c.nodes[1].raft).term, 1);
     cr_assert_eq(c.wire.count, 0);
     cluster_deinit(&c);

@@ -1,5 +1,6 @@
 /* Logs that begin behind a snapshot. */
 #include "cluster.h"
+#include "raft/internal.h"
 
 #include <criterion/criterion.h>
 #include <stdlib.h>
@@ -330,6 +331,57 @@ Test(snapshot, restart_behind_one_of_a_newer_term_is_in_that_term)
     cluster_deinit(&c);
 }
 
+/* Rule 1: the term is written down already, and in it the vote. */
+Test(snapshot, rule_1_restart_behind_one_of_the_own_term_keeps_the_vote)
+{
+    struct cluster c;
+    leave_behind(&c);
+    c.nodes[3].disk_snapshot = c.nodes[1].disk_snapshot;
+    (void)buf_ref(c.nodes[3].disk_snapshot.configuration);
+    struct raft_id last = c.nodes[3].disk_snapshot.last;
+    c.nodes[3].disk_hard = (struct raft_hard_state){.term = last.term, .vote = 2};
+    c.nodes[3].applied_index = last.index;
+    cluster_start_node(&c, 3);
+    cr_assert_eq(c.nodes[3].code, CONCLAVE_OK, "%s", c.nodes[3].error.message);
+    cr_assert_eq(raft_hard_state(c.nodes[3].raft).term, last.term);
+    cr_assert_eq(raft_hard_state(c.nodes[3].raft).vote, 2);
+    cr_assert_not(c.nodes[3].persists[0].hard_state_changed);
+    cluster_deinit(&c);
+}
+
+Test(snapshot, a_rejection_does_not_end_the_wait_for_one)
+{
+    struct cluster c;
+    leave_behind(&c);
+    cluster_start_node(&c, 3);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cr_assert(needs_snapshot(&c, 1, 3));
+    struct raft_peer_view before = {0}, after = {0};
+    cr_assert(raft_peer_view(c.nodes[1].raft, 3, &before));
+    cr_assert_gt(before.next, 2);
+    struct raft_message *rejected =
+        append_rejected(3, 1, raft_hard_state(c.nodes[1].raft).term, before.next - 1, id_of(1, 1));
+    rejected->append_response.life = before.life;
+    cluster_receive(&c, rejected);
+    cr_assert(needs_snapshot(&c, 1, 3));
+    cr_assert(raft_peer_view(c.nodes[1].raft, 3, &after));
+    cr_assert_eq(after.next, before.next);
+    cluster_deinit(&c);
+}
+
+Test(snapshot, one_that_was_taken_before_a_newer_one_came_counts_no_more)
+{
+    struct cluster c;
+    setup(&c, 10);
+    struct raft_id last = raft_last(c.nodes[3].raft);
+    cluster_snapshot(&c, 3, last.index, 0);
+    struct raft_event event = {.type = RAFT_EVENT_SNAPSHOT_TAKEN,
+                               .snapshot_taken = id_of(last.term, last.index - 3)};
+    cluster_step(&c, 3, &event, 1);
+    cr_assert_eq(c.nodes[3].raft->snapshot_index, last.index);
+    cluster_deinit(&c);
+}
+
 Test(snapshot, log_with_a_gap_before_it_does_not_start)
 {
     struct cluster c;
@@ -456,10 +508,17 @@ Test(snapshot, leader_whose_log_lacks_it_leads_no_longer)
     setup(&c, 3);
     struct raft_id last = raft_last(c.nodes[1].raft);
     uint64_t term = raft_hard_state(c.nodes[1].raft).term;
+    cluster_cut(&c, 1 << 1, 1 << 2 | 1 << 3);
+    cluster_propose(&c, 1, 3, 10);
     receive(&c, 1, id_of(term, last.index + 5));
     cr_assert_eq(raft_role(c.nodes[1].raft), RAFT_FOLLOWER);
     cr_assert_eq(raft_base(c.nodes[1].raft).index, last.index + 5);
     cr_assert_eq(c.nodes[1].install.index, last.index + 5);
+    cr_assert_eq(c.nodes[1].refused.count, 3, "Rule 44: they may be in it");
+    for (uint32_t i = 0; i < 3; i++) {
+        cr_assert_eq(c.nodes[1].refused.items[i].code, CONCLAVE_UNKNOWN);
+        cr_assert_eq(c.nodes[1].refused.items[i].origin.client, 7);
+    }
     cluster_deinit(&c);
 }
 

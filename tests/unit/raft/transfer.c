@@ -136,6 +136,9 @@ Test(transfer, is_refused_with_the_reason)
     three();
     transfer(2, 3);
     cr_assert_eq(result(2), CONCLAVE_NOT_LEADER);
+    node(2)->transfers.count = 0;
+    transfer(2, 2);
+    cr_assert_eq(result(2), CONCLAVE_NOT_LEADER, "it does not lead because it is asked to");
     cluster_deinit(&c);
 }
 
@@ -424,6 +427,31 @@ Test(transfer, a_lone_voter_keeps_its_office_on_any_disk)
     cluster_deinit(&c);
 }
 
+/* Nobody could do better: a learner does not vote. */
+Test(transfer, a_lone_voter_with_a_learner_keeps_its_office_too)
+{
+    cluster_init(&c, 1);
+    struct raft_member *learner = &c.configuration.members[c.configuration.member_count++];
+    *learner = c.configuration.members[0];
+    learner->id = 2;
+    learner->flags = RAFT_MEMBER_LEARNER;
+    learner->name[1] = '2';
+    learner->peer[0] = 'T';
+    cluster_start(&c, 1);
+    cluster_persist_all(&c, 1);
+    cr_assert_eq(role(1), RAFT_LEADER);
+    uint64_t led = raft_hard_state(node(1)->raft).term;
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    transfer(1, 0);
+    cr_assert_eq(result(1), CONCLAVE_INVALID);
+    cluster_propose(&c, 1, 1, 10);
+    cluster_advance(&c, 10 * T_US);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cr_assert_eq(role(1), RAFT_LEADER);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 0);
+    cluster_deinit(&c);
+}
+
 /* --- Priorities ---------------------------------------------------------------------------------
  */
 
@@ -463,6 +491,29 @@ Test(transfer, goes_to_a_higher_priority_that_has_kept_up)
     keep_up(led, 1, 100);
     cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
     cluster_deinit(&c);
+}
+
+/* Of two that are better, in either order, and by however little. */
+static void better_two(uint32_t second, uint32_t third, raft_node_id best)
+{
+    uint64_t led = lesser();
+    for (int i = 0; i < 21; i++) {
+        cluster_advance(&c, T_US / 2);
+        struct raft_message *message = append_accepted(3, 1, led, 2, 0);
+        message->append_response.priority = third;
+        cluster_receive(&c, message);
+        acknowledge(led, 2, second);
+    }
+    cr_assert_eq(raft_transfer_target(node(1)->raft), best);
+    cluster_deinit(&c);
+}
+
+Test(transfer, goes_to_the_highest_priority)
+{
+    better_two(60, 61, 3);
+    better_two(61, 60, 2);
+    better_two(51, 50, 2);
+    better_two(50, 51, 3);
 }
 
 Test(transfer, does_not_go_to_an_equal_or_lower_priority)
