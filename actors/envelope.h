@@ -39,7 +39,7 @@ enum envelope_type {
     ENVELOPE_PERSIST,
     ENVELOPE_PERSISTED,
     ENVELOPE_PREPARE_SEGMENT,
-    ENVELOPE_TRICKLE,
+    ENVELOPE_TRICKLE, /* from the state machine, too */
     ENVELOPE_REMOVE_SEGMENTS,
 
     /* A damaged log: node -> log-writer; network -> log-writer, or raft, of which another node's
@@ -256,6 +256,7 @@ struct envelope {
         } repair;
         char repair_state[CLIENT_REPAIR_BYTES_MAX + 1];
         uint64_t cut_index;
+        uint64_t used_bytes; /* TRICKLE: of the store's file */
         struct wal_range segments;
         struct {
             raft_node_id peer;

@@ -263,6 +263,7 @@ static void tell_changed(struct actor *actor)
         return;
     machine->trickle_us = now_us;
     struct envelope *trickle = envelope_create(ENVELOPE_TRICKLE);
+    trickle->used_bytes = kv_used_bytes(actor->node->kv);
     actor_send(actor, ACTOR_SEGMENTS, &trickle);
 }
 

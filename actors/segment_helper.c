@@ -102,10 +102,10 @@ static int watch(struct actor *actor, struct conclave_error *error)
 }
 
 /* The state machine has changed its store. */
-static void trickle(struct actor *actor)
+static void trickle(struct actor *actor, uint64_t used)
 {
     struct segment_helper *helper = actor->state;
-    if (tables_trickle_step(&helper->trickle, actor->node->machine_dir))
+    if (tables_trickle_step(&helper->trickle, actor->node->machine_dir, used))
         log_event(&actor->node->logger, CONCLAVE_LOG_INFO, actor->ops->name, "no_trickle",
                   "errno=%d reason=\"the store is written to disk when the kernel thinks fit\"",
                   errno);
@@ -115,6 +115,7 @@ static int segments_run(struct actor *actor, struct conclave_error *error)
 {
     for (;;) {
         bool changed = false;
+        uint64_t used = 0;
         inbox_wait(&actor->inbox, WATCH_MS);
         for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
             enum envelope_type type = envelope->type;
@@ -122,7 +123,7 @@ static int segments_run(struct actor *actor, struct conclave_error *error)
             if (type == ENVELOPE_PREPARE_SEGMENT)
                 code = prepare(actor, error);
             else if (type == ENVELOPE_TRICKLE)
-                changed = true;
+                used = envelope->used_bytes, changed = true;
             else if (type == ENVELOPE_REMOVE_SEGMENTS)
                 code = remove_segments(actor, envelope->segments, error);
             envelope_destroy(envelope);
@@ -130,7 +131,7 @@ static int segments_run(struct actor *actor, struct conclave_error *error)
                 return code;
         }
         if (changed)
-            trickle(actor);
+            trickle(actor, used);
         int code = watch(actor, error);
         if (code)
             return code;

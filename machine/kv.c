@@ -99,6 +99,11 @@ int kv_reserve(struct kv *kv, bool lacking)
     return tables_reserve(kv->tables, lacking);
 }
 
+uint64_t kv_used_bytes(struct kv *kv)
+{
+    return tables_used_bytes(kv->tables);
+}
+
 bool kv_quota_is_used_up(const struct kv *kv)
 {
     return kv->open && kv_quota_alarm(&kv->state);

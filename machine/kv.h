@@ -60,6 +60,9 @@ void kv_keep_sessions(struct kv *kv, struct kv_sessions sessions);
  * Open. A code of the tables. */
 MUST_USE int kv_due(struct kv *kv, uint64_t *ret_ms);
 
+/* As tables_used_bytes. Open. */
+uint64_t kv_used_bytes(struct kv *kv);
+
 /* Whether there is room for deletes, as tables_reserve. Open. */
 MUST_USE int kv_reserve(struct kv *kv, bool lacking);
 

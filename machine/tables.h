@@ -70,6 +70,7 @@ struct tables_ops {
     int (*sync)(struct tables *tables);
     int (*grow)(struct tables *tables);
     int (*reserve)(struct tables *tables, bool lacking); /* NULL: there is always room */
+    uint64_t (*used_bytes)(struct tables *tables);       /* NULL: there is no file */
     int (*begin_anew)(struct tables *tables);
     int (*trust)(struct tables *tables);
 
@@ -169,6 +170,12 @@ MUST_USE static inline int tables_grow(struct tables *tables)
 MUST_USE static inline int tables_reserve(struct tables *tables, bool lacking)
 {
     return tables->ops->reserve ? tables->ops->reserve(tables, lacking) : CONCLAVE_OK;
+}
+
+/* What of its file was ever used; 0: unknown, or there is none. */
+static inline uint64_t tables_used_bytes(struct tables *tables)
+{
+    return tables->ops->used_bytes ? tables->ops->used_bytes(tables) : 0;
 }
 
 /* Throws everything away. Nothing that is committed from here on is found by an open, until

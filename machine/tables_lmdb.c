@@ -340,6 +340,7 @@ struct tables *tables_lmdb_create(void)
         .sync = lmdb_sync,
         .grow = lmdb_grow,
         .reserve = lmdb_reserve,
+        .used_bytes = lmdb_used_bytes,
         .begin_anew = lmdb_begin_anew,
         .trust = lmdb_trust,
         .begin = lmdb_begin,

@@ -60,6 +60,7 @@ MUST_USE int lmdb_make_room(struct lmdb *lmdb);
 /* The functions of tables.h. */
 int lmdb_grow(struct tables *tables);
 int lmdb_reserve(struct tables *tables, bool lacking);
+uint64_t lmdb_used_bytes(struct tables *tables);
 int lmdb_begin(struct tables *tables, struct tables_tx *ret_tx);
 int lmdb_commit(struct tables_tx *tx, const struct tables_state *state);
 void lmdb_abort(struct tables_tx *tx);

@@ -75,6 +75,13 @@ static int tail_bytes(const struct lmdb *lmdb, size_t *ret)
     return rc;
 }
 
+uint64_t lmdb_used_bytes(struct tables *tables)
+{
+    const struct lmdb *lmdb = lmdb_of(tables);
+    size_t tail = 0;
+    return tail_bytes(lmdb, &tail) ? 0 : lmdb->map_bytes - tail;
+}
+
 static void reading_end(struct lmdb *lmdb)
 {
     if (lmdb->reading)

@@ -11,23 +11,38 @@
 /* A step's part of the file: a round takes no more than some 15 s with steps of 20 ms. */
 enum { STEP_BYTES_MIN = 1 << 20, ROUND_STEPS = 750 };
 
+enum { AHEAD_BYTES = 4 << 20 };
+
 static int open_file(struct tables_trickle *trickle, const char *dir)
 {
     char path[4096];
     int length = snprintf(path, sizeof path, "%s/%s", dir, TABLES_LMDB_FILE);
     if (length < 0 || (size_t)length >= sizeof path)
         return ENAMETOOLONG;
-    trickle->at = 0;
+    trickle->at = trickle->ahead = 0;
     trickle->fd = open(path, O_RDWR | O_CLOEXEC);
     return trickle->fd < 0 ? errno : 0;
 }
 
-static int write_part(struct tables_trickle *trickle)
+/* Only a hint: that there is no page yet is no failure. */
+static void go_ahead(struct tables_trickle *trickle, uint64_t used, uint64_t size)
+{
+    uint64_t from = trickle->ahead > used ? trickle->ahead : used, to = used + AHEAD_BYTES;
+    if (to > size)
+        to = size;
+    if (used == 0 || from + AHEAD_BYTES / 4 > to)
+        return;
+    (void)posix_fadvise(trickle->fd, (off_t)from, (off_t)(to - from), POSIX_FADV_WILLNEED);
+    trickle->ahead = to;
+}
+
+static int write_part(struct tables_trickle *trickle, uint64_t used)
 {
     struct stat file;
     if (fstat(trickle->fd, &file))
         return errno;
     uint64_t size = (uint64_t)file.st_size, step = size / ROUND_STEPS;
+    go_ahead(trickle, used, size);
     if (step < STEP_BYTES_MIN)
         step = STEP_BYTES_MIN;
     if (sync_file_range(trickle->fd, (off_t)trickle->at, (off_t)step, SYNC_FILE_RANGE_WRITE))
@@ -38,7 +53,7 @@ static int write_part(struct tables_trickle *trickle)
     return 0;
 }
 
-int tables_trickle_step(struct tables_trickle *trickle, const char *dir)
+int tables_trickle_step(struct tables_trickle *trickle, const char *dir, uint64_t used)
 {
     if (trickle->failed)
         return CONCLAVE_OK;
@@ -46,7 +61,7 @@ int tables_trickle_step(struct tables_trickle *trickle, const char *dir)
     if (failed == ENOENT)
         return CONCLAVE_OK;
     if (!failed)
-        failed = write_part(trickle);
+        failed = write_part(trickle, used);
     if (!failed)
         return CONCLAVE_OK;
     tables_trickle_close(trickle);

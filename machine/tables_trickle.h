@@ -16,14 +16,19 @@
 
 /* All zero but for `fd` -1: at the front. */
 struct tables_trickle {
-    int fd;      /* -1: to be opened, since the file may have been replaced */
-    uint64_t at; /* in the file */
-    bool failed; /* the file system cannot do it: there is nothing to be done */
+    int fd;         /* -1: to be opened, since the file may have been replaced */
+    uint64_t at;    /* in the file */
+    uint64_t ahead; /* so far there are pages for what is yet to come */
+    bool failed;    /* the file system cannot do it: there is nothing to be done */
 };
 
 /* The next part of the tables' file in this directory; from the front again behind the last. Does
- * not wait for the disk. OK too if there is no such file; IO, once. */
-MUST_USE int tables_trickle_step(struct tables_trickle *trickle, const char *dir);
+ * not wait for the disk. OK too if there is no such file; IO, once.
+ *
+ * Behind the first `used` bytes of the file it has the kernel make pages for the next few
+ * megabytes: zeroing a page costs more than a command that is the first to touch it, above all in a
+ * virtual machine. */
+MUST_USE int tables_trickle_step(struct tables_trickle *trickle, const char *dir, uint64_t used);
 
 void tables_trickle_close(struct tables_trickle *trickle);
 

@@ -37,12 +37,25 @@ Test(trickle, goes_through_the_file_and_begins_again, .fini = remove_file)
     make_file(2 * STEP_BYTES + 1);
     for (int round = 0; round < 2; round++) {
         for (uint64_t step = 1; step <= 2; step++) {
-            cr_assert_eq(tables_trickle_step(&trickle, dir), CONCLAVE_OK);
+            cr_assert_eq(tables_trickle_step(&trickle, dir, 0), CONCLAVE_OK);
             cr_assert(trickle.fd >= 0 && trickle.at == step * STEP_BYTES);
         }
-        cr_assert_eq(tables_trickle_step(&trickle, dir), CONCLAVE_OK);
+        cr_assert_eq(tables_trickle_step(&trickle, dir, 0), CONCLAVE_OK);
         cr_assert_eq(trickle.fd, -1, "the file is looked for again: it may be another");
     }
+    tables_trickle_close(&trickle);
+}
+
+Test(trickle, has_pages_made_for_what_is_to_come, .fini = remove_file)
+{
+    struct tables_trickle trickle = {.fd = -1};
+    make_file(6 * STEP_BYTES);
+    cr_assert_eq(tables_trickle_step(&trickle, dir, STEP_BYTES), CONCLAVE_OK);
+    cr_assert_eq(trickle.ahead, 5 * STEP_BYTES);
+    cr_assert_eq(tables_trickle_step(&trickle, dir, STEP_BYTES + 4096), CONCLAVE_OK);
+    cr_assert_eq(trickle.ahead, 5 * STEP_BYTES, "not for each page");
+    cr_assert_eq(tables_trickle_step(&trickle, dir, 5 * STEP_BYTES), CONCLAVE_OK);
+    cr_assert_eq(trickle.ahead, 6 * STEP_BYTES, "no further than the file goes");
     tables_trickle_close(&trickle);
 }
 
@@ -51,7 +64,7 @@ Test(trickle, waits_for_a_store_that_is_not_there_yet, .fini = remove_file)
     struct tables_trickle trickle = {.fd = -1};
     make_file(1);
     cr_assert_eq(unlink(file), 0);
-    cr_assert_eq(tables_trickle_step(&trickle, dir), CONCLAVE_OK);
+    cr_assert_eq(tables_trickle_step(&trickle, dir, 0), CONCLAVE_OK);
     cr_assert(!trickle.failed && trickle.fd == -1);
 }
 
@@ -60,7 +73,7 @@ Test(trickle, says_once_that_it_cannot, .fini = remove_file)
     struct tables_trickle trickle = {.fd = -1};
     make_file(1);
     cr_assert(unlink(file) == 0 && mkfifo(file, 0600) == 0); /* has no parts */
-    cr_assert_eq(tables_trickle_step(&trickle, dir), CONCLAVE_IO);
-    cr_assert_eq(tables_trickle_step(&trickle, dir), CONCLAVE_OK);
+    cr_assert_eq(tables_trickle_step(&trickle, dir, 0), CONCLAVE_IO);
+    cr_assert_eq(tables_trickle_step(&trickle, dir, 0), CONCLAVE_OK);
     cr_assert_eq(trickle.fd, -1);
 }
