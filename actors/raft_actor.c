@@ -172,6 +172,7 @@ static void add_start(struct actor *actor, struct raft_start *start)
     struct raft_actor *self = actor->state;
     struct raft_event *event = add_event(self, RAFT_EVENT_START);
     event->start = *start;
+    self->applied = start->applied_index;
     *start = (struct raft_start){0};
     event->start.members = actor->node->recovered.boot; /* read-only by now */
     self->started = true;
@@ -232,11 +233,12 @@ static void take(struct actor *actor, struct envelope **envelope)
     }
     case ENVELOPE_APPLIED:
         add_event(self, RAFT_EVENT_APPLIED)->applied = e->applied.index;
+        self->applied = e->applied.index;
         self->revision = e->applied.revision;
         self->quota = e->applied.quota;
         break;
     case ENVELOPE_SNAPSHOT_TAKEN:
-        add_event(self, RAFT_EVENT_SNAPSHOT_TAKEN)->snapshot_taken = e->snapshot_id;
+        self->snapshot_taken = e->snapshot_id;
         break;
     case ENVELOPE_SNAPSHOT_RECEIVED:
         add_event(self, RAFT_EVENT_SNAPSHOT_RECEIVED)->snapshot_received = e->snapshot;
@@ -257,6 +259,15 @@ static void take(struct actor *actor, struct envelope **envelope)
     default:
         ASSERT(!"an envelope that is not for raft");
     }
+}
+
+/* Behind the APPLIED of this drain. */
+static void add_snapshot_taken(struct raft_actor *self)
+{
+    if (self->snapshot_taken.index == 0 || self->snapshot_taken.index > self->applied)
+        return;
+    add_event(self, RAFT_EVENT_SNAPSHOT_TAKEN)->snapshot_taken = self->snapshot_taken;
+    self->snapshot_taken = (struct raft_id){0};
 }
 
 /* --- A clean stop ------------------------------------------------------------------------------
@@ -332,6 +343,7 @@ static int raft_actor_run(struct actor *actor, struct conclave_error *error)
         }
         if (ended == ENVELOPE_QUIT)
             return CONCLAVE_OK;
+        add_snapshot_taken(self);
         if (self->events.count) {
             int code = raft_step(self->raft, clock_now_us(), self->events.items, self->events.count,
                                  &self->output);

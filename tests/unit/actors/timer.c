@@ -22,6 +22,7 @@ static void setup(void)
     node->context = zmq_ctx_new();
     (void)snprintf(node->address, sizeof node->address, "inproc://timer-test-%d", (int)getpid());
     node->identity.node_id = 1;
+    node->peer_identity.node_id = 1;
     node->options.election_timeout_ms = 60000; /* nothing is due while a test runs */
     node->options.heartbeat_ms = 1000;
     for (int id = 0; id < ACTOR_COUNT; id++) {
@@ -217,4 +218,38 @@ Test(timer, goes_off_once_for_the_newest_deadline)
     actor_join(timer);
     cr_assert_null(inbox_receive(&node->actors[ACTOR_RAFT].inbox));
     outbox_close(&outbox);
+}
+
+/* --- What other threads say of snapshots --------------------------------------------------------
+ */
+
+TestSuite(raft_actor, .init = setup, .fini = teardown, .timeout = 60);
+
+/* All that the log has is committed, says its leader. */
+static struct envelope *commit_of_leader(void)
+{
+    struct envelope *received = envelope_create(ENVELOPE_RECEIVED);
+    struct raft_message *message = raft_message_create(RAFT_APPEND_REQUEST, 2, 1, 1);
+    message->append_request.prev = (struct raft_id){1, 1};
+    message->append_request.commit = 1;
+    raft_messages_add(&received->received, message);
+    return received;
+}
+
+Test(raft_actor, passes_a_snapshot_on_when_all_in_it_is_known_to_be_applied)
+{
+    uint64_t deadline_us, epoch;
+    struct actor *actor = raft_started(&deadline_us, &epoch);
+    const struct raft_actor *self = actor->state;
+    struct envelope *taken = envelope_create(ENVELOPE_SNAPSHOT_TAKEN);
+    struct envelope *applied = envelope_create(ENVELOPE_APPLIED);
+    taken->snapshot_id = (struct raft_id){1, 1};
+    applied->applied.index = 1;
+    raft_takes(actor, commit_of_leader());
+    raft_takes(actor, taken); /* the helper was faster than the state machine */
+    cr_assert_eq(self->snapshot_taken.index, 1);
+    raft_takes(actor, applied);
+    cr_assert_eq(self->snapshot_taken.index, 0);
+    cr_assert_eq(raft_applied(self->raft), 1);
+    actor->ops->stop(actor);
 }
