@@ -35,6 +35,8 @@ struct machine {
     struct machine_apply apply;
     struct machine_snapshot snapshot;
     struct raft_id install; /* what it is to become after the backlog; index 0: nothing */
+    bool install_waits;     /* it found no room: the old state is gone, and the new one not there */
+    uint64_t install_due_us; /* when to try again */
 
     struct stash stash;
 
@@ -50,6 +52,12 @@ struct machine {
     struct machine_broadcast broadcast;
     struct reply_list replies; /* gathered, sent once a wake-up */
 };
+
+/* What is committed cannot be applied for want of room. */
+static bool lacks_room(const struct machine *machine)
+{
+    return machine->install_waits || machine_apply_waits(&machine->apply);
+}
 
 /* What status shows. */
 static uint64_t revision(const struct actor *actor)
@@ -146,7 +154,7 @@ static int check_room(struct actor *actor, struct conclave_error *error)
     struct machine *machine = actor->state;
     uint64_t now_us = clock_now_us();
     if (!(machine->room.asked || machine->room.lacking) || now_us < machine->room.next_us ||
-        machine_apply_waits(&machine->apply))
+        lacks_room(machine))
         return CONCLAVE_OK;
     int code = session_layer_reserve(machine->sessions, machine->room.lacking);
     if (code && code != CONCLAVE_NO_SPACE)
@@ -163,7 +171,7 @@ static void tell_mark(struct actor *actor)
 {
     const struct machine *machine = actor->state;
     struct audit_mark mark;
-    if (machine_apply_waits(&machine->apply) || !session_layer_mark(machine->sessions, &mark))
+    if (lacks_room(machine) || !session_layer_mark(machine->sessions, &mark))
         return;
     struct envelope *audit = envelope_create(ENVELOPE_AUDIT);
     audit->audit.count = 1;
@@ -326,17 +334,28 @@ static void await_snapshot(struct actor *actor)
     }
 }
 
-/* Becomes the snapshot that raft has put in the place of the log's front. */
+/* Becomes the snapshot that raft has put in the place of the log's front. If there is no room for
+ * that it is tried again, from the beginning, until there is: the node goes on without a state,
+ * takes entries and votes, and answers nobody from the machine. */
 static int install(struct actor *actor, struct conclave_error *error)
 {
     struct machine *machine = actor->state;
-    if (!machine->install.index || machine_apply_waits(&machine->apply))
+    uint64_t began_us = clock_now_us();
+    if (!machine->install.index || machine_apply_waits(&machine->apply) ||
+        (machine->install_waits && began_us < machine->install_due_us))
         return CONCLAVE_OK;
     await_snapshot(actor); /* one of the state that goes */
     int code = machine_snapshot_install(actor, &machine->snapshot, machine->sessions,
                                         machine->install, error);
-    if (code)
+    machine->install_waits = code == CONCLAVE_NO_SPACE;
+    uint64_t ended_us = clock_now_us(); /* reading a large one takes a while */
+    machine->install_due_us =
+        ended_us + 4 * (ended_us - began_us) + (uint64_t)MACHINE_RETRY_MS * 1000;
+    if (code && code != CONCLAVE_NO_SPACE)
         return code;
+    machine_apply_tell_room(actor, &machine->apply, machine->install_waits);
+    if (machine->install_waits)
+        return CONCLAVE_OK;
     ASSERT(machine->install.index > machine->apply.applied);
     machine->apply.applied = machine->install.index;
     machine->install = (struct raft_id){0};
@@ -363,9 +382,8 @@ static int drain(struct actor *actor)
 {
     struct machine *machine = actor->state;
     int ended = 0;
-    for (struct envelope *envelope;
-         !ended && (!machine->install.index || machine_apply_waits(&machine->apply)) &&
-         (envelope = next_envelope(actor));) {
+    for (struct envelope *envelope; !ended && (!machine->install.index || lacks_room(machine)) &&
+                                    (envelope = next_envelope(actor));) {
         switch (envelope->type) {
         case ENVELOPE_INSTALL:
             machine->install = envelope->snapshot_id;
@@ -418,9 +436,39 @@ static long room_wait_ms(const struct machine *machine)
 
 static long wait_ms(const struct machine *machine)
 {
+    if (machine->install_waits) /* nothing else can be done meanwhile */
+        return MACHINE_RETRY_MS;
     return sooner(sooner(machine_apply_wait_ms(&machine->apply), room_wait_ms(machine)),
                   sooner(machine_queries_wait_ms(&machine->queries),
                          machine_streams_wait_ms(&machine->streams)));
+}
+
+/* What can be done with the state as it is: answers, news, a snapshot. */
+static void serve(struct actor *actor, bool ended)
+{
+    struct machine *machine = actor->state;
+    bool whole = !machine->install_waits;
+    if (!ended && !lacks_room(machine))
+        machine_snapshot_take(actor, &machine->snapshot, machine->sessions);
+    if (whole)
+        machine_queries_answer(actor, &machine->queries, machine->apply.applied, &machine->replies);
+    if (lacks_room(machine))
+        machine_queries_refuse(actor, &machine->queries, whole, &machine->replies);
+    flush_replies(actor);
+    if (!whole)
+        return;
+    machine_broadcast_step(actor, &machine->broadcast);
+    if (!ended)
+        machine_streams_step(actor, &machine->streams, machine->queries.fresh_us);
+}
+
+static int sync_machine(const struct machine *machine, struct conclave_error *error)
+{
+    int code = machine->ops->sync && !machine->install_waits ? machine->ops->sync(machine->arg)
+                                                             : CONCLAVE_OK;
+    return code ? error_set(error, code, "the state machine failed to sync: %s",
+                            conclave_code_text(code))
+                : CONCLAVE_OK;
 }
 
 static int machine_run(struct actor *actor, struct conclave_error *error)
@@ -440,7 +488,7 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
             code = apply_backlog(actor, error);
         if (!code && ended != ENVELOPE_QUIT)
             code = install(actor, error);
-        if (!code && !ended)
+        if (!code && !ended && !machine->install_waits)
             code = tell_due(actor, error);
         if (!code && !ended)
             code = check_room(actor, error);
@@ -448,22 +496,10 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
             end_snapshot(actor);
         if (code || ended == ENVELOPE_QUIT)
             return code;
-        bool waits = machine_apply_waits(&machine->apply);
-        if (!ended && !waits)
-            machine_snapshot_take(actor, &machine->snapshot, machine->sessions);
-        machine_queries_answer(actor, &machine->queries, machine->apply.applied, &machine->replies);
-        if (waits)
-            machine_queries_refuse(actor, &machine->queries, &machine->replies);
-        flush_replies(actor);
-        machine_broadcast_step(actor, &machine->broadcast);
-        if (!ended)
-            machine_streams_step(actor, &machine->streams, machine->queries.fresh_us);
+        serve(actor, ended != 0);
         if (ended == ENVELOPE_STOP) {
             machine_streams_end(actor, &machine->streams);
-            code = machine->ops->sync ? machine->ops->sync(machine->arg) : CONCLAVE_OK;
-            return code ? error_set(error, code, "the state machine failed to sync: %s",
-                                    conclave_code_text(code))
-                        : CONCLAVE_OK;
+            return sync_machine(machine, error);
         }
     }
 }

@@ -12,8 +12,7 @@ enum {
     /* Commands in one apply call: bounds the call's memory, and how long the first of many answers
      * and a query wait. While the clients that are answered ask for more, the rest is applied; a
      * thousand that were answered at once would have every other thread wait, again and again. */
-    APPLY_COMMANDS_MAX = SESSION_INPUTS_MAX / 8,
-    RETRY_MS = 500 /* how often a machine without room is asked again */
+    APPLY_COMMANDS_MAX = SESSION_INPUTS_MAX / 8
 };
 
 void machine_apply_init(struct machine_apply *apply, struct session_layer *sessions,
@@ -56,7 +55,7 @@ bool machine_apply_waits(const struct machine_apply *apply)
 
 long machine_apply_wait_ms(const struct machine_apply *apply)
 {
-    return apply->waits ? RETRY_MS : -1;
+    return apply->waits ? MACHINE_RETRY_MS : -1;
 }
 
 /* --- Gathering -------------------------------------------------------------------------------- */
@@ -139,12 +138,11 @@ static void answer(struct machine_apply *apply, struct reply_list *replies)
     }
 }
 
-/* Raft and the network treat this node as one whose disk is full. */
-static void tell_room(struct actor *actor, struct machine_apply *apply, bool waits)
+void machine_apply_tell_room(struct actor *actor, struct machine_apply *apply, bool waits)
 {
-    if (waits == apply->waits)
+    if (waits == apply->told)
         return;
-    apply->waits = waits;
+    apply->told = waits;
     log_event(&actor->node->logger, waits ? CONCLAVE_LOG_ERROR : CONCLAVE_LOG_INFO,
               actor->ops->name, waits ? "no_room" : "has_room", "applied=%llu reason=\"%s\"",
               (unsigned long long)apply->applied,
@@ -169,7 +167,8 @@ static int call(struct actor *actor, struct machine_apply *apply, struct conclav
                                                   apply->last_index, apply->sink_pointers);
     if (code == CONCLAVE_NO_SPACE) {
         apply->tried_us = clock_now_us();
-        tell_room(actor, apply, true);
+        apply->waits = true;
+        machine_apply_tell_room(actor, apply, true);
         return CONCLAVE_OK;
     }
     if (code)
@@ -178,7 +177,8 @@ static int call(struct actor *actor, struct machine_apply *apply, struct conclav
                          "because its state is not known any more",
                          (unsigned long long)apply->last_index, conclave_code_text(code));
     apply->applied = apply->last_index;
-    tell_room(actor, apply, false);
+    apply->waits = false;
+    machine_apply_tell_room(actor, apply, false);
     tell_marks(actor, apply);
     return CONCLAVE_OK;
 }
@@ -186,7 +186,7 @@ static int call(struct actor *actor, struct machine_apply *apply, struct conclav
 bool machine_apply_ready(const struct machine_apply *apply)
 {
     if (apply->waits)
-        return clock_now_us() - apply->tried_us >= (uint64_t)RETRY_MS * 1000;
+        return clock_now_us() - apply->tried_us >= (uint64_t)MACHINE_RETRY_MS * 1000;
     return apply->taken.entry_count > 0 || apply->backlog.count > 0;
 }
 

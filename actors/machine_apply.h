@@ -28,6 +28,7 @@ struct machine_apply {
     uint64_t last_index; /* up to where it goes; 0: there is none */
     bool waits;          /* it found no room */
     uint64_t tried_us;   /* when */
+    bool told;           /* the others that there is none */
 
     /* Scratch of one call; all have room for APPLY_COMMANDS_MAX. */
     struct session_input *inputs;
@@ -56,6 +57,13 @@ MUST_USE int machine_apply_step(struct actor *actor, struct machine_apply *apply
 /* A call found no room: part of it may be applied, sessions and machine are between two states, and
  * neither may be asked for a snapshot. */
 bool machine_apply_waits(const struct machine_apply *apply);
+
+/* Raft and the network treat this node as one whose disk is full, or no more: also of an
+ * installation that waits. */
+void machine_apply_tell_room(struct actor *actor, struct machine_apply *apply, bool waits);
+
+/* How often a machine without room is asked again. */
+enum { MACHINE_RETRY_MS = 500 };
 
 /* How long to wait for the inbox at most before it is run again; -1: for ever. */
 long machine_apply_wait_ms(const struct machine_apply *apply);

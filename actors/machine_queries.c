@@ -190,11 +190,11 @@ void machine_queries_answer(struct actor *actor, struct machine_queries *queries
 
 /* A stale read may be answered from what is applied, if that is known to be new enough. */
 static void answer_without(struct pass *pass, const struct machine_queries *queries,
-                           struct query *query, uint64_t now_us)
+                           struct query *query, bool readable, uint64_t now_us)
 {
     struct stalled_query stale = {
         .query = *query, .fresh_us = queries->fresh_us, .since_us = now_us};
-    if (query->stale && queries->fresh_us && reply_room_for_query(query->meter)) {
+    if (readable && query->stale && queries->fresh_us && reply_room_for_query(query->meter)) {
         answer_query(pass, &stale);
         return;
     }
@@ -204,7 +204,7 @@ static void answer_without(struct pass *pass, const struct machine_queries *quer
     query_clear(query);
 }
 
-void machine_queries_refuse(struct actor *actor, struct machine_queries *queries,
+void machine_queries_refuse(struct actor *actor, struct machine_queries *queries, bool readable,
                             struct reply_list *replies)
 {
     struct pass pass = {.actor = actor, .replies = replies};
@@ -214,7 +214,7 @@ void machine_queries_refuse(struct actor *actor, struct machine_queries *queries
         for (uint32_t k = 0; k < waiting->query.queries.count; k++) {
             struct query *query = &waiting->query.queries.items[k];
             if (!query->probe) /* else it has neither bytes nor a client */
-                answer_without(&pass, queries, query, now_us);
+                answer_without(&pass, queries, query, readable, now_us);
         }
         waiting->query.queries.count = 0; /* the references moved */
         envelope_destroy(waiting);

@@ -42,8 +42,8 @@ void machine_queries_answer(struct actor *actor, struct machine_queries *queries
                             struct reply_list *replies);
 
 /* The machine has no room for what they wait for: stale reads are answered from what there is if
- * that is new enough for them, all others are refused. */
-void machine_queries_refuse(struct actor *actor, struct machine_queries *queries,
+ * that is new enough for them and can be read, all others are refused. */
+void machine_queries_refuse(struct actor *actor, struct machine_queries *queries, bool readable,
                             struct reply_list *replies);
 
 /* How long to wait for the inbox at most before that is done again; -1: for ever. */

@@ -58,7 +58,7 @@ struct conclave_machine_env {
 
 /* The state machine's functions. `machine` is conclave_options.machine_arg. Functions return
  * CONCLAVE_OK or a code; any code from `open`, `apply`, `sync` or `restore` stops the node, loudly
- * (but for apply's NO_SPACE).
+ * (but for NO_SPACE of apply and restore).
  *
  * A machine that can take snapshots has all four functions for them; one that cannot has none of
  * the four, and the node keeps its whole log. Client sessions travel in the snapshots of every
@@ -113,9 +113,11 @@ struct conclave_machine_ops {
     /* Replaces the whole state by the one that the source delivers, of this or another node, and
      * records `index` as applied. Either all of it: a later open must find the new state with
      * `index`, or the old one with its index, or nothing with 0, even after a kill; so it makes the
-     * new state the valid one only when the source has ended. After a code the node stops and the
-     * state is not used again in this process; the next start opens it and restores again.
-     * Typical codes: those of the source; CORRUPT: not a state of this machine; NO_SPACE. */
+     * new state the valid one only when the source has ended. After a code the state
+     * is not used again in this process, and the node stops; the next start opens it and restores
+     * again. But for NO_SPACE while the node runs: then restore is called again, once in a while
+     * and from the beginning, until there is room, and nothing else but close meanwhile. Typical
+     * codes: those of the source; CORRUPT: not a state of this machine; NO_SPACE. */
     int (*restore)(void *machine, uint64_t index, struct conclave_snapshot_source *source);
 
     /* Whether a command gives space back (a delete), and is to be taken even while the disk is

@@ -291,6 +291,10 @@ int kv_snapshot_restore(struct tables *tables, uint64_t index,
         code = restore_batch(&restore, index);
     if (!code)
         code = tables_trust(tables);
+    if (code == CONCLAVE_NO_SPACE) { /* what there was is given back: the log needs it */
+        int emptied = tables_begin_anew(tables);
+        code = emptied ? emptied : code;
+    }
     free(restore.bytes);
     return code;
 }

@@ -349,6 +349,37 @@ class Disk(ClusterTest):
         self.cluster.wait_caught_up()
         self.assert_readable(writer, [full])
 
+    def test_full_store_that_is_to_become_a_snapshot_waits_and_heals(self):
+        self.options = ["--snapshot-entries", "100"]
+        self.start_with_shim()
+        full = self.follower()
+        self.shimmed(full)
+        writer = self.write(50)
+        self.cluster.wait_caught_up()
+        full.pause()
+        # More than is sent to it before it answers.
+        done = self.cluster.run("bench", "put", "--clients", "8", "--ops", "1400", "--value-size",
+                                "16384", "--json", timeout=120,
+                                through=self.cluster.others(full))
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        self.break_disk(full, "store")
+        full.resume()
+        wait_until(lambda: '"no_room"' in full.log_text(), "the installation waits for room")
+        wait_until(lambda: (full.status() or {}).get("disk_full"), "it says so")
+        # It has a vote and a log all the same: with one of the others it is a majority.
+        self.cluster.others(self.cluster.wait_leader(), full)[0].kill()
+        self.write(50, writer)
+        self.assertTrue(full.running)
+        self.assertNotIn('"restored"', full.log_text().split("---- start")[-1])
+        os.unlink(self.trigger)
+        for node in self.cluster.nodes:
+            if not node.running:
+                node.start()
+        self.cluster.wait_caught_up()
+        self.assert_readable(writer, [full])
+        self.assertIn('"has_room"', full.log_text())
+        self.assertEqual(full.stop(), 0)
+
     def test_disk_that_fails_writes_for_want_of_space_stops_the_node(self):
         self.start_with_shim()
         node = self.follower()

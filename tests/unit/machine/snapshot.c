@@ -7,8 +7,11 @@
 #include "machine/snapshot_stream.h"
 
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 struct stream {
     uint8_t *bytes;
@@ -145,4 +148,36 @@ Test(snapshot, cut_or_foreign_stream_is_refused_and_leaves_a_store_that_nobody_t
     }
     free(stream.bytes);
     rig_destroy(from);
+}
+
+/* The log of the node needs the room meanwhile, and the same process tries again. */
+Test(snapshot, a_restore_without_room_gives_it_back_and_is_made_again)
+{
+    struct rig *from = rig_create(), *to = rig_create();
+    put_many(from, 0, 100, 200000);
+    cr_assert_eq(rig_put(to, "gone", "x"), CONCLAVE_OK);
+    struct stream stream = take(from);
+    struct stat empty, file;
+    struct rlimit before, limit;
+    cr_assert_eq(stat(rig_path(to, "data.mdb"), &empty), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = before;
+    limit.rlim_cur = 20 << 20;
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    for (int times = 0; times < 2; times++) {
+        stream.at = 0;
+        cr_assert_eq(restore_from(to, 777, &stream), CONCLAVE_NO_SPACE);
+        cr_assert_eq(stat(rig_path(to, "data.mdb"), &file), 0);
+        cr_assert_leq(file.st_size, empty.st_size);
+    }
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+    stream.at = 0;
+    cr_assert_eq(restore_from(to, 777, &stream), CONCLAVE_OK);
+    char *dump = rig_dump(from);
+    rig_expect(to, dump);
+    free(dump);
+    free(stream.bytes);
+    rig_destroy(from);
+    rig_destroy(to);
 }
