@@ -253,6 +253,7 @@ struct envelope {
         struct {
             raft_node_id from;
             struct peer_repair frame;
+            struct raft_id known; /* to the segment helper: memory begins behind it */
         } repair;
         char repair_state[CLIENT_REPAIR_BYTES_MAX + 1];
         uint64_t cut_index;

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/fatal.h"
+#include "storage/wal_past.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -87,7 +88,7 @@ static void ask(struct asking *asking, const struct wal_want *want, uint64_t now
     struct envelope *send = envelope_create(ENVELOPE_SEND);
     for (uint32_t i = 0; i < asking->members->member_count; i++) {
         raft_node_id id = asking->members->members[i].id;
-        frame.snapshot = i == asking->helper;
+        frame.snapshot = i == asking->helper && want->anchor.index > 0;
         if (is_other(asking, i) && (!asking->giver || asking->giver == id))
             outgoing_add(&send->send, id, peer_encode_repair_ask(&node->peer_identity, id, &frame));
     }
@@ -155,7 +156,9 @@ static void tell_network(const struct asking *asking, const char *text)
     actor_send(asking->actor, ACTOR_NETWORK, &state);
 }
 
-/* Says now and then that it waits, and for what. CORRUPT: all others have said no. */
+/* Says now and then that it waits, and for what. CORRUPT: all others have said no, and that they
+ * lack what was written behind the damage does not mean that they lack what is lost: that was
+ * tried. */
 static int judge(struct asking *asking, const struct wal_want *want, bool snapshot_only,
                  uint64_t now_us, struct conclave_error *error)
 {
@@ -166,7 +169,7 @@ static int judge(struct asking *asking, const struct wal_want *want, bool snapsh
         absent += asking->said[i] == PEER_REPAIR_ABSENT ? 1 : 0;
     }
     describe(asking, want, snapshot_only, text, sizeof text);
-    if (absent == others)
+    if (absent == others && (!asking->repair || wal_repair_is_tried(asking->repair)))
         return error_set(error, CONCLAVE_CORRUPT,
                          "%s nothing was changed, and the node stops. Remove it from the cluster "
                          "and add it again with an empty directory",
@@ -184,9 +187,10 @@ static int judge(struct asking *asking, const struct wal_want *want, bool snapsh
 static int take_answer(struct asking *asking, raft_node_id from, const struct peer_repair *answer,
                        uint64_t now_us, struct conclave_error *error)
 {
+    enum peer_repair_result result = answer->result;
     if (answer->number != asking->number || !asking->repair)
         return CONCLAVE_OK;
-    if (answer->result == PEER_REPAIR_HERE) {
+    if (result == PEER_REPAIR_HERE) {
         struct wal_want before, after;
         if (!wal_repair_want(asking->repair, &before))
             return CONCLAVE_OK; /* it was asked for a snapshot */
@@ -197,42 +201,99 @@ static int take_answer(struct asking *asking, raft_node_id from, const struct pe
             memcmp(&before, &after, sizeof before) != 0) {
             asking->giver = from;
             want_changed(asking, now_us);
+            return CONCLAVE_OK;
         }
-        return CONCLAVE_OK;
+        result = PEER_REPAIR_LATER; /* it is of no use here */
     }
-    if (answer->result != PEER_REPAIR_COMPACTED)
+    if (result != PEER_REPAIR_COMPACTED)
         asking->turn_due = true;
-    if (!wal_repair_is_nearest(asking->repair) && answer->result != PEER_REPAIR_COMPACTED)
+    if (!wal_repair_is_nearest(asking->repair) && result != PEER_REPAIR_COMPACTED)
         return CONCLAVE_OK; /* to lack an anchor that is farther behind says little */
     for (uint32_t i = 0; i < asking->members->member_count; i++)
         if (asking->members->members[i].id == from)
-            asking->said[i] = answer->result;
+            asking->said[i] = result;
     return CONCLAVE_OK;
 }
 
 /* --- Giving ----------------------------------------------------------------------------------- */
 
-void log_repair_give(struct actor *actor, const struct envelope *envelope,
-                     const struct wal_supplier *log)
+static struct wal_want want_of(const struct envelope *ask)
 {
-    const struct peer_repair *wanted = &envelope->repair.frame;
-    const struct wal_want want = {
-        .prev = wanted->prev, .last = wanted->last, .anchor = wanted->anchor};
-    struct peer_repair answer = {.number = wanted->number};
-    answer.result = (enum peer_repair_result)wal_supply_from(log, &want, LOG_REPAIR_ANSWER_BYTES,
-                                                             &answer.prev, &answer.entries);
-    const raft_node_id to = envelope->repair.from;
+    const struct peer_repair *wanted = &ask->repair.frame;
+    return (struct wal_want){.prev = wanted->prev, .last = wanted->last, .anchor = wanted->anchor};
+}
+
+/* An ask has no entries. */
+static void hand_on(struct actor *actor, const struct envelope *ask, struct raft_id known,
+                    enum actor_id to)
+{
+    struct envelope *copy = envelope_create(ENVELOPE_REPAIR_ASK);
+    copy->repair.from = ask->repair.from;
+    copy->repair.frame = ask->repair.frame;
+    copy->repair.known = known;
+    actor_send(actor, to, &copy);
+}
+
+/* Sends the answer, and ends it. */
+static void answer_ask(struct actor *actor, const struct envelope *ask, struct peer_repair *answer)
+{
+    const raft_node_id to = ask->repair.from;
+    answer->number = ask->repair.frame.number;
     struct envelope *send = envelope_create(ENVELOPE_SEND);
     outgoing_add(&send->send, to,
-                 peer_encode_repair_answer(&actor->node->peer_identity, to, &answer));
-    raft_runs_clear(&answer.entries);
+                 peer_encode_repair_answer(&actor->node->peer_identity, to, answer));
+    raft_runs_clear(&answer->entries);
     actor_send(actor, ACTOR_NETWORK, &send);
-    if (!wanted->snapshot)
-        return;
-    struct envelope *gift = envelope_create(ENVELOPE_REPAIR_ASK);
-    gift->repair.from = to;
-    gift->repair.frame = *wanted; /* an ask has no entries */
-    actor_send(actor, ACTOR_SNAPSHOT, &gift);
+    if (ask->repair.frame.snapshot)
+        hand_on(actor, ask, (struct raft_id){0}, ACTOR_SNAPSHOT);
+}
+
+static void supply(const struct wal_supplier *log, const struct wal_want *want,
+                   struct peer_repair *ret)
+{
+    ret->result = (enum peer_repair_result)wal_supply_from(log, want, LOG_REPAIR_ANSWER_BYTES,
+                                                           &ret->prev, &ret->entries);
+}
+
+void log_repair_give(struct actor *actor, const struct envelope *ask,
+                     const struct wal_supplier *log)
+{
+    struct peer_repair answer = {0};
+    const struct wal_want want = want_of(ask);
+    supply(log, &want, &answer);
+    answer_ask(actor, ask, &answer);
+}
+
+void log_repair_give_running(struct actor *actor, const struct envelope *ask,
+                             const struct wal_supplier *log)
+{
+    struct peer_repair answer = {0};
+    const struct wal_want want = want_of(ask);
+    supply(log, &want, &answer);
+    if (answer.result == PEER_REPAIR_COMPACTED)
+        hand_on(actor, ask, log->base, ACTOR_SEGMENTS);
+    else
+        answer_ask(actor, ask, &answer);
+}
+
+void log_repair_give_past(struct actor *actor, const struct envelope *ask)
+{
+    const struct node *node = actor->node;
+    const struct wal_past past = {.io = node->io,
+                                  .dir = node->options.data_dir,
+                                  .identity = &node->identity,
+                                  .known = ask->repair.known};
+    const struct wal_want want = want_of(ask);
+    struct peer_repair answer = {0};
+    struct conclave_error error = {0};
+    enum wal_supply result = WAL_SUPPLY_COMPACTED;
+    int code = wal_past_supply(&past, &want, LOG_REPAIR_ANSWER_BYTES, &result, &answer.prev,
+                               &answer.entries, &error);
+    if (code != CONCLAVE_OK && code != CONCLAVE_NOT_FOUND)
+        log_event(&node->logger, CONCLAVE_LOG_WARN, actor->ops->name, "repair_unread",
+                  "reason=\"%s\"", error.message);
+    answer.result = (enum peer_repair_result)result;
+    answer_ask(actor, ask, &answer);
 }
 
 /* --- The loop --------------------------------------------------------------------------------- */

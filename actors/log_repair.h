@@ -21,4 +21,12 @@ MUST_USE int log_repair_run(struct actor *actor, struct wal_repair *repair,
 void log_repair_give(struct actor *actor, const struct envelope *ask,
                      const struct wal_supplier *log);
 
+/* The same for a running node's log as far as it is in memory. What is wanted from before that is
+ * for the segment helper: it takes reading. */
+void log_repair_give_running(struct actor *actor, const struct envelope *ask,
+                             const struct wal_supplier *log);
+
+/* Answers from the segments, or that nobody but a snapshot has it. The segment helper's thread. */
+void log_repair_give_past(struct actor *actor, const struct envelope *ask);
+
 #endif

@@ -163,7 +163,7 @@ static void give(struct actor *actor, const struct envelope *envelope)
         return;
     const struct wal_supplier log = {.log = raft_entries(self->raft),
                                      .base = raft_base(self->raft)};
-    log_repair_give(actor, envelope, &log);
+    log_repair_give_running(actor, envelope, &log);
 }
 
 /* Moves what storage recovered. */

@@ -2,21 +2,25 @@
  * and removes those that are not needed any more, while the log-writer goes on writing. It also
  * watches the room on the disk: when there is too little for what may still have to be written, the
  * node takes no more commands (but for those that give space back) and had better not lead. And it
- * has the built-in machine's store written to disk bit by bit. */
-#include "actors/node.h"
+ * has the built-in machine's store written to disk bit by bit, and reads what is left in old
+ * segments for a node that repairs its log: nobody else removes them. */
+#include "actors/log_repair.h"
 #include "base/fatal.h"
 #include "machine/tables_trickle.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-/* How often the free space is looked at. */
-enum { WATCH_MS = 1000 };
+/* How often the free space is looked at; how many nodes can be waiting for what is read. */
+enum { WATCH_MS = 1000, ASKS_MAX = 4 };
 
 struct segment_helper {
     bool no_segment; /* the next segment found no room */
     bool full;       /* as raft and the network were told */
     struct tables_trickle trickle;
+
+    /* What nodes in repair ask for, the newest of each. Whoever finds no place asks again. */
+    struct envelope *asks[ASKS_MAX];
 };
 
 static int segments_start(struct actor *actor, struct conclave_error *error)
@@ -32,6 +36,8 @@ static void segments_stop(struct actor *actor)
 {
     struct segment_helper *helper = actor->state;
     tables_trickle_close(&helper->trickle);
+    for (size_t i = 0; i < ASKS_MAX; i++)
+        envelope_destroy(helper->asks[i]);
     free(helper);
 }
 
@@ -111,28 +117,83 @@ static void trickle(struct actor *actor, uint64_t used)
                   errno);
 }
 
+/* --- Nodes in repair -------------------------------------------------------------------------- */
+
+/* Takes the ask over; it is kept in the place of an older one of the same node. */
+static void take_ask(struct segment_helper *helper, struct envelope *ask)
+{
+    size_t place = ASKS_MAX;
+    for (size_t i = 0; i < ASKS_MAX; i++) {
+        if (helper->asks[i] && helper->asks[i]->repair.from == ask->repair.from) {
+            envelope_destroy(helper->asks[i]);
+            helper->asks[i] = ask;
+            return;
+        }
+        if (!helper->asks[i])
+            place = i;
+    }
+    if (place < ASKS_MAX)
+        helper->asks[place] = ask;
+    else
+        envelope_destroy(ask);
+}
+
+/* One, so that the log-writer's next segment waits for no more than that. True if it was there. */
+static bool give_one(struct actor *actor)
+{
+    struct segment_helper *helper = actor->state;
+    for (size_t i = 0; i < ASKS_MAX; i++) {
+        struct envelope *ask = helper->asks[i];
+        if (!ask)
+            continue;
+        helper->asks[i] = NULL;
+        log_repair_give_past(actor, ask);
+        envelope_destroy(ask);
+        return true;
+    }
+    return false;
+}
+
+/* --- The loop --------------------------------------------------------------------------------- */
+
+/* Takes what has come. *ret_ended: to stop. */
+static int take_all(struct actor *actor, bool *ret_ended, struct conclave_error *error)
+{
+    bool changed = false;
+    uint64_t used = 0;
+    for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
+        enum envelope_type type = envelope->type;
+        int code = CONCLAVE_OK;
+        if (type == ENVELOPE_REPAIR_ASK) {
+            take_ask(actor->state, envelope);
+            continue;
+        }
+        if (type == ENVELOPE_PREPARE_SEGMENT)
+            code = prepare(actor, error);
+        else if (type == ENVELOPE_TRICKLE)
+            used = envelope->used_bytes, changed = true;
+        else if (type == ENVELOPE_REMOVE_SEGMENTS)
+            code = remove_segments(actor, envelope->segments, error);
+        envelope_destroy(envelope);
+        *ret_ended = type == ENVELOPE_STOP || type == ENVELOPE_QUIT;
+        if (code || *ret_ended)
+            return code;
+    }
+    if (changed)
+        trickle(actor, used);
+    return CONCLAVE_OK;
+}
+
 static int segments_run(struct actor *actor, struct conclave_error *error)
 {
+    bool more = false, ended = false;
     for (;;) {
-        bool changed = false;
-        uint64_t used = 0;
-        inbox_wait(&actor->inbox, WATCH_MS);
-        for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
-            enum envelope_type type = envelope->type;
-            int code = CONCLAVE_OK;
-            if (type == ENVELOPE_PREPARE_SEGMENT)
-                code = prepare(actor, error);
-            else if (type == ENVELOPE_TRICKLE)
-                used = envelope->used_bytes, changed = true;
-            else if (type == ENVELOPE_REMOVE_SEGMENTS)
-                code = remove_segments(actor, envelope->segments, error);
-            envelope_destroy(envelope);
-            if (code || type == ENVELOPE_STOP || type == ENVELOPE_QUIT)
-                return code;
-        }
-        if (changed)
-            trickle(actor, used);
-        int code = watch(actor, error);
+        inbox_wait(&actor->inbox, more ? 0 : WATCH_MS);
+        int code = take_all(actor, &ended, error);
+        if (code || ended)
+            return code;
+        more = give_one(actor);
+        code = watch(actor, error);
         if (code)
             return code;
     }

@@ -327,7 +327,8 @@ static int read_repair(struct frame_reader *reader, struct buf *frame, struct pe
         repair->last = cursor_uint(cursor);
         repair->anchor = read_id(cursor);
         repair->snapshot = cursor_bool(cursor);
-        if (repair->last < repair->prev.index || repair->last > repair->anchor.index)
+        if (repair->last < repair->prev.index ||
+            (repair->anchor.index > 0 && repair->last > repair->anchor.index))
             cursor_fail(cursor);
         return cursor_ok(cursor) ? CONCLAVE_OK : CONCLAVE_MALFORMED;
     }
@@ -335,7 +336,10 @@ static int read_repair(struct frame_reader *reader, struct buf *frame, struct pe
     if (result < PEER_REPAIR_HERE || result > PEER_REPAIR_LATER)
         cursor_fail(cursor);
     repair->result = (enum peer_repair_result)result;
-    repair->prev = read_id(cursor);
+    repair->prev.term = cursor_uint(cursor); /* 0: not known */
+    repair->prev.index = cursor_uint(cursor);
+    if (repair->prev.index == 0 && repair->prev.term > 0)
+        cursor_fail(cursor);
     return read_entries(cursor, frame, repair->prev, UINT64_MAX, &repair->entries);
 }
 

@@ -77,13 +77,14 @@ struct peer_repair {
     uint64_t number; /* of the ask; the answer repeats it */
 
     /* ASK: entries behind prev.index (the term is not sent) up to `last`, of a log that holds the
-     * anchor. prev.index <= last <= anchor.index. */
+     * anchor. prev.index <= last <= anchor.index; anchor {0, 0}: of any log. */
     uint64_t last;
     struct raft_id anchor;
     bool snapshot; /* the newest snapshot is wanted as well */
 
     enum peer_repair_result result; /* ANSWER */
-    struct raft_id prev;            /* ANSWER, HERE: what the sender has at that index */
+    struct raft_id prev;            /* ANSWER, HERE: what the sender has at that index; term 0 with
+                                     * an index: it does not know */
     struct raft_runs entries;       /* ANSWER, HERE: behind prev; owned by whoever decoded */
 };
 

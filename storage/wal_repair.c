@@ -1,10 +1,13 @@
 #include "storage/wal_repair.h"
 
 #include "base/fatal.h"
+#include "base/list.h"
 #include "storage/block.h"
 #include "storage/bytes.h"
 #include "storage/wal_evidence.h"
+#include "storage/wal_fill.h"
 #include "storage/wal_mend.h"
+#include "storage/wal_prove.h"
 #include "storage/wal_survey.h"
 
 #include <inttypes.h>
@@ -24,16 +27,29 @@ struct wal_repair {
     uint64_t step_back; /* how much farther, if the peer has something else there */
     uint64_t skip;      /* the anchor stands so much farther behind the hole than it could */
     struct raft_runs got;
-    uint64_t covered;  /* a snapshot here has all up to this index */
-    uint64_t doubtful; /* as it was found: for those who ask this log */
+    uint64_t covered; /* a snapshot here has all up to this index */
+
+    size_t proving;         /* this hole is asked for by its checksum alone; NONE */
+    bool farther;           /* with entries that may have replaced others before it */
+    bool tried;             /* all that can be asked for was, since something came last */
+    struct raft_runs proof; /* what has come for it */
+
+    /* For those who ask this log: what was found, and what was proved since. */
+    uint64_t doubtful;
+    struct {
+        struct wal_sure *items;
+        size_t count, capacity;
+    } sure;
 };
+
+static const size_t NONE = SIZE_MAX;
 
 /* --- What is missing -------------------------------------------------------------------------- */
 
-/* What this log has at an index: what a peer gave for an earlier hole, else what was found. */
+/* What this log has at an index: what a peer gave for a hole, else what was found. */
 static const struct raft_entry *own_entry(const struct wal_repair *repair, uint64_t index)
 {
-    for (size_t i = repair->at; i > 0; i--) {
+    for (size_t i = repair->survey.holes.count; i > 0; i--) {
         const struct raft_runs *filled = &repair->filled[i - 1];
         const struct raft_entry *entry =
             index <= repair->survey.holes.items[i - 1].last ? raft_runs_find(filled, index) : NULL;
@@ -93,7 +109,49 @@ static void advance(struct wal_repair *repair)
         repair->floor = survey->scan.base.index;
     repair->step_back = 1;
     repair->skip = 0;
+    repair->tried = false;
     raft_runs_clear(&repair->got);
+}
+
+static void add_sure(struct wal_repair *repair, uint64_t first, uint64_t last, uint64_t term)
+{
+    if (first > last)
+        return;
+    LIST_RESERVE(&repair->sure);
+    repair->sure.items[repair->sure.count++] =
+        (struct wal_sure){.first = first, .last = last, .term = term};
+}
+
+/* What others can be told of a hole: entries that were proved; those between two entries of one
+ * term, which are its leader's, as the two are; the last one, if a record behind the hole names it.
+ */
+static void add_hole_sure(struct wal_repair *repair, size_t number)
+{
+    const struct wal_hole *hole = &repair->survey.holes.items[number];
+    uint64_t last = hole->last < hole->behind.index ? hole->last : hole->behind.index;
+    if (hole->proved) {
+        struct raft_runs_iter iter = {0};
+        const struct raft_entry *entry;
+        while ((entry = raft_runs_next(&repair->filled[number], &iter)) != NULL)
+            if (entry->id.index <= last)
+                add_sure(repair, entry->id.index, entry->id.index, entry->id.term);
+    } else if (!hole->bytes && hole->level) {
+        add_sure(repair, hole->before.index + 1, last, hole->before.term);
+    } else if (!hole->bytes && hole->sure_behind && last == hole->behind.index && last > 0) {
+        add_sure(repair, last, last, hole->behind.term);
+    }
+}
+
+static void find_sure(struct wal_repair *repair)
+{
+    repair->doubtful = 0;
+    repair->sure.count = 0;
+    for (size_t i = 0; i < repair->survey.holes.count; i++) {
+        const struct wal_hole *hole = &repair->survey.holes.items[i];
+        if (hole->doubtful && hole->last > repair->doubtful)
+            repair->doubtful = hole->last;
+        add_hole_sure(repair, i);
+    }
 }
 
 int wal_repair_open(const struct io *io, const char *dir, const struct storage_identity *identity,
@@ -103,6 +161,7 @@ int wal_repair_open(const struct io *io, const char *dir, const struct storage_i
     repair->io = io;
     repair->dir = path_join(dir, "wal");
     repair->identity = *identity;
+    repair->proving = NONE;
     int code = wal_survey_run(io, repair->dir, identity, WAL_HOLES_MAX, &repair->survey, error);
     if (code == CONCLAVE_OK)
         code = wal_evidence_keep(io, repair->dir, &repair->survey, error);
@@ -116,9 +175,9 @@ int wal_repair_open(const struct io *io, const char *dir, const struct storage_i
         struct wal_hole *hole = &repair->survey.holes.items[i];
         if (hole->prev.index > 0)
             hole->prev = own_id(repair, hole->prev.index);
-        if (!hole->bytes && !hole->certain && hole->last > repair->doubtful)
-            repair->doubtful = hole->last;
+        hole->doubtful = !hole->bytes && !hole->certain;
     }
+    find_sure(repair);
     advance(repair);
     *ret_repair = repair;
     return CONCLAVE_OK;
@@ -131,6 +190,8 @@ void wal_repair_close(struct wal_repair *repair)
     for (size_t i = 0; repair->filled && i < repair->survey.holes.count; i++)
         raft_runs_clear(&repair->filled[i]);
     free(repair->filled);
+    free(repair->sure.items);
+    raft_runs_clear(&repair->proof);
     raft_runs_clear(&repair->got);
     wal_survey_deinit(&repair->survey);
     free(repair->dir);
@@ -142,7 +203,7 @@ static struct raft_id anchor_behind(const struct wal_repair *repair, uint64_t in
 {
     const struct wal_scan *scan = &repair->survey.scan;
     for (index++; index <= scan->last.index; index++) {
-        const struct raft_entry *entry = raft_runs_find(&scan->entries, index);
+        const struct raft_entry *entry = own_entry(repair, index);
         if (entry && !wal_is_absent(entry))
             return entry->id;
     }
@@ -167,6 +228,17 @@ bool wal_repair_want(const struct wal_repair *repair, struct wal_want *ret)
 {
     if (repair->at == repair->survey.holes.count)
         return false;
+    if (repair->proving != NONE) {
+        const struct wal_hole *hole = &repair->survey.holes.items[repair->proving];
+        uint64_t from = wal_prove_from(hole, repair->farther);
+        *ret = (struct wal_want){.prev = repair->proof.entry_count > 0
+                                             ? raft_runs_last(&repair->proof)
+                                             : (struct raft_id){.index = from},
+                                 .last = hole->behind.index,
+                                 .sequence = hole->sequence,
+                                 .offset = hole->offset};
+        return true;
+    }
     const struct wal_hole *hole = &repair->survey.holes.items[repair->at];
     *ret = (struct wal_want){.prev = repair->got.entry_count > 0 ? raft_runs_last(&repair->got)
                                                                  : own_id(repair, repair->floor),
@@ -177,20 +249,60 @@ bool wal_repair_want(const struct wal_repair *repair, struct wal_want *ret)
     return true;
 }
 
+/* Goes to the next hole, from this one on, that can be asked for by its checksum; behind the last
+ * one back to the nearest anchor. */
+static void prove_next(struct wal_repair *repair, size_t from)
+{
+    const struct wal_survey *survey = &repair->survey;
+    raft_runs_clear(&repair->proof);
+    repair->farther = false;
+    repair->skip = 0;
+    repair->proving = from > repair->at ? from : repair->at;
+    while (repair->proving < survey->holes.count &&
+           !(hole_wants(repair, &survey->holes.items[repair->proving]) &&
+             wal_prove_fits(&survey->holes.items[repair->proving])))
+        repair->proving++;
+    if (repair->proving < survey->holes.count)
+        return;
+    repair->proving = NONE;
+    repair->tried = true;
+}
+
+/* What was asked for by its checksum is not to be had: once more with more entries, or the next. */
+static void prove_on(struct wal_repair *repair)
+{
+    const struct wal_hole *hole = &repair->survey.holes.items[repair->proving];
+    if (repair->farther || wal_prove_from(hole, true) == wal_prove_from(hole, false)) {
+        prove_next(repair, repair->proving + 1);
+        return;
+    }
+    raft_runs_clear(&repair->proof);
+    repair->farther = true;
+}
+
 void wal_repair_turn(struct wal_repair *repair)
 {
     const struct wal_scan *scan = &repair->survey.scan;
     if (repair->at == repair->survey.holes.count)
         return;
+    if (repair->proving != NONE) {
+        prove_on(repair);
+        return;
+    }
     uint64_t last = doubtful_up_to(repair);
     repair->skip = repair->skip == 0 ? 1 : 2 * repair->skip;
     if (last >= scan->last.index || repair->skip >= scan->last.index - last)
-        repair->skip = 0;
+        prove_next(repair, 0);
 }
 
 bool wal_repair_is_nearest(const struct wal_repair *repair)
 {
-    return repair->skip == 0;
+    return repair->skip == 0 && repair->proving == NONE;
+}
+
+bool wal_repair_is_tried(const struct wal_repair *repair)
+{
+    return repair->tried;
 }
 
 uint64_t wal_repair_missing(const struct wal_repair *repair)
@@ -213,6 +325,8 @@ struct wal_supplier wal_repair_log(const struct wal_repair *repair)
 {
     return (struct wal_supplier){.log = &repair->survey.scan.entries,
                                  .base = repair->survey.scan.base,
+                                 .sure = repair->sure.items,
+                                 .sure_count = repair->sure.count,
                                  .doubtful = repair->doubtful};
 }
 
@@ -243,6 +357,16 @@ static bool believable(struct raft_id prev, const struct raft_runs *entries, str
     return true;
 }
 
+/* The entries of a log that does not know what comes before them follow this log's entry there if
+ * the first is of its term: that term's leader made both, one behind the other in one log (5.3). */
+static bool follows(const struct wal_repair *repair, struct raft_id own,
+                    const struct raft_runs *entries)
+{
+    const struct raft_entry *entry = own_entry(repair, own.index);
+    bool guessed = repair->got.entry_count == 0 && entry && wal_is_absent(entry);
+    return !guessed && entries->entry_count > 0 && raft_runs_first(entries).term == own.term;
+}
+
 /* The hole at hand has all its entries. Those that are in the log before it already are left out:
  * they were asked for only to find where the logs agree. So are those of a later term than what
  * stands behind the hole: they came later, in another one, in the place of what is lost here. */
@@ -263,12 +387,69 @@ static void fill(struct wal_repair *repair)
     advance(repair);
 }
 
+/* How many of the entries are not behind `last`. */
+static uint64_t count_up_to(const struct raft_runs *entries, uint64_t last)
+{
+    struct raft_runs_iter iter = {0};
+    uint64_t count = 0;
+    const struct raft_entry *entry;
+    while ((entry = raft_runs_next(entries, &iter)) != NULL && entry->id.index <= last)
+        count++;
+    return count;
+}
+
+/* What any log has where the hole is that is being proved. If its checksum says that this is what
+ * stood there, nothing else needs to be known of that log. */
+static void take_proof(struct wal_repair *repair, const struct wal_want *want,
+                       const struct raft_runs *entries)
+{
+    const size_t number = repair->proving;
+    struct wal_hole *hole = &repair->survey.holes.items[number];
+    uint64_t count = count_up_to(entries, want->last);
+    bool first = repair->proof.entry_count == 0;
+    if (count == 0 || raft_runs_first(entries).index != want->prev.index + 1)
+        return;
+    raft_runs_slice(entries, want->prev.index + 1, count, UINT64_MAX, &repair->proof);
+    if (raft_runs_last(&repair->proof).index < want->last)
+        return;
+    uint64_t begins = 0;
+    uint8_t *bytes = wal_prove(hole, &repair->proof, &begins);
+    if (!bytes && first) /* others may have what it was */
+        raft_runs_clear(&repair->proof);
+    else if (!bytes)
+        prove_on(repair);
+    if (!bytes)
+        return;
+    hole->bytes = bytes;
+    hole->proved = true;
+    if (begins > hole->before.index) /* else what it replaced is still shown as if it were there */
+        hole->certain = true;
+    hole->doubtful = !hole->certain;
+    raft_runs_drop_front(&repair->proof, begins - 1);
+    raft_runs_move(&repair->filled[number], &repair->proof);
+    find_sure(repair);
+    if (number == repair->at)
+        advance(repair);
+    prove_next(repair, number + 1);
+    repair->tried = false;
+}
+
 int wal_repair_take(struct wal_repair *repair, struct raft_id prev, const struct raft_runs *entries,
                     struct conclave_error *error)
 {
     struct wal_want want;
-    if (!wal_repair_want(repair, &want) || prev.index != want.prev.index ||
-        !believable(prev, entries, want.anchor))
+    if (!wal_repair_want(repair, &want) || prev.index != want.prev.index)
+        return CONCLAVE_OK;
+    if (repair->proving != NONE) {
+        take_proof(repair, &want, entries);
+        return CONCLAVE_OK;
+    }
+    if (prev.term == 0 && prev.index > 0) { /* it does not know */
+        if (!follows(repair, want.prev, entries))
+            return CONCLAVE_OK;
+        prev = want.prev;
+    }
+    if (!believable(prev, entries, want.anchor))
         return CONCLAVE_OK;
     if (repair->got.entry_count > 0 ? prev.term != want.prev.term
                                     : !agrees(repair, want.prev, prev)) {
@@ -290,109 +471,16 @@ int wal_repair_take(struct wal_repair *repair, struct raft_id prev, const struct
             repair->step_back *= 2;
         return CONCLAVE_OK;
     }
-    struct raft_runs_iter iter = {0};
-    uint64_t count = 0;
-    for (const struct raft_entry *entry;
-         (entry = raft_runs_next(entries, &iter)) != NULL && entry->id.index <= want.last;)
-        count++;
+    uint64_t count = count_up_to(entries, want.last);
     if (count > 0)
         raft_runs_slice(entries, prev.index + 1, count, UINT64_MAX, &repair->got);
+    repair->tried = false;
     if (repair->floor + repair->got.entry_count >= want.last)
         fill(repair);
     return CONCLAVE_OK;
 }
 
 /* --- Writing ---------------------------------------------------------------------------------- */
-
-/* The one entry of the hole, as it stood there: its checksum proves it. */
-static bool put_entry(const struct wal_hole *hole, const struct raft_runs *entries, uint8_t *to)
-{
-    struct raft_runs_iter iter = {0};
-    const struct raft_entry *entry = raft_runs_next(entries, &iter);
-    if (!entry || entries->entry_count > 1 ||
-        wal_record_bytes(entry->payload.bytes) != hole->end - hole->offset)
-        return false;
-    const struct wal_record record = {.previous = hole->chain,
-                                      .offset = (uint32_t)hole->offset,
-                                      .batch = (uint32_t)hole->batch_before,
-                                      .kind = WAL_ENTRY,
-                                      .entry_kind = (uint8_t)entry->kind,
-                                      .id = entry->id,
-                                      .payload = entry->payload};
-    return wal_record_encode(to, hole->key, &record) == hole->stands_for;
-}
-
-/* The last entry as of behind the hole, for a mend with these entries. */
-static struct raft_id behind_mend(const struct wal_hole *hole, const struct raft_runs *entries,
-                                  struct raft_id before)
-{
-    if (hole->named)
-        return hole->behind;
-    if (!hole->certain) /* covered: what it replaced, and its own last term, are not known */
-        return (struct raft_id){.term = WAL_TERM_UNKNOWN, .index = hole->behind.index};
-    struct raft_id last = entries->entry_count > 0 ? raft_runs_last(entries) : before;
-    if (last.index >= hole->behind.index)
-        return last;
-    return (struct raft_id){.term = last.term > 0 ? last.term : hole->behind.term,
-                            .index = hole->behind.index};
-}
-
-/* One record for all that the hole held. */
-static bool put_mend(const struct wal_hole *hole, const struct raft_runs *entries, uint8_t *to)
-{
-    uint64_t bytes = hole->end - hole->offset;
-    uint64_t needed = WAL_MEND_BYTES;
-    struct raft_runs_iter iter = {0};
-    const struct raft_entry *entry;
-    if (entries->entry_count > 0)
-        needed += 8;
-    while ((entry = raft_runs_next(entries, &iter)) != NULL)
-        needed += wal_mend_entry_bytes(entry->payload.bytes);
-    if (needed > bytes || bytes - WAL_RECORD_BYTES > WAL_PAYLOAD_BYTES_MAX)
-        return false;
-    uint8_t *payload = mem_zalloc((size_t)bytes - WAL_RECORD_BYTES);
-    put_u64(payload, hole->stands_for);
-    if (entries->entry_count > 0) {
-        uint8_t *at = payload + WAL_MEND_ENTRIES_AT;
-        put_u64(payload + 8, raft_runs_first(entries).index);
-        iter = (struct raft_runs_iter){0};
-        while ((entry = raft_runs_next(entries, &iter)) != NULL) {
-            wal_mend_put(at, entry);
-            at += wal_mend_entry_bytes(entry->payload.bytes);
-        }
-    }
-    const struct wal_record record = {
-        .previous = hole->chain,
-        .offset = (uint32_t)hole->offset,
-        .batch = hole->batch_behind,
-        .kind = WAL_MEND,
-        .id = behind_mend(hole, entries, hole->before),
-        .payload = {.data = payload, .bytes = (size_t)bytes - WAL_RECORD_BYTES}};
-    wal_record_encode(to, hole->key, &record);
-    free(payload);
-    return true;
-}
-
-/* What goes into a hole, to be freed; NULL: what the peers gave does not fit. */
-static uint8_t *fill_bytes(const struct wal_repair *repair, size_t number,
-                           struct conclave_error *error)
-{
-    const struct wal_hole *hole = &repair->survey.holes.items[number];
-    const struct raft_runs *entries = &repair->filled[number];
-    size_t size = (size_t)(hole->end - hole->offset);
-    uint8_t *bytes = mem_zalloc(size);
-    if (hole->bytes) {
-        memcpy(bytes, hole->bytes, size);
-    } else if (!put_entry(hole, entries, bytes) && !put_mend(hole, entries, bytes)) {
-        free(bytes);
-        error_set(error, CONCLAVE_CORRUPT,
-                  "segment %016" PRIx64 ".wal, offset %" PRIu64
-                  ": what the other nodes have does not fit there",
-                  hole->sequence, hole->offset);
-        return NULL;
-    }
-    return bytes;
-}
 
 int wal_repair_write(struct wal_repair *repair, struct conclave_error *error)
 {
@@ -411,7 +499,7 @@ int wal_repair_write(struct wal_repair *repair, struct conclave_error *error)
         patches[i] = (struct wal_patch){.sequence = hole->sequence,
                                         .offset = hole->offset,
                                         .end = hole->end,
-                                        .bytes = fill_bytes(repair, i, error)};
+                                        .bytes = wal_fill_make(hole, &repair->filled[i], error)};
         code = patches[i].bytes ? CONCLAVE_OK : CONCLAVE_CORRUPT;
     }
     if (code == CONCLAVE_OK)
@@ -423,5 +511,3 @@ int wal_repair_write(struct wal_repair *repair, struct conclave_error *error)
     free(patches);
     return code;
 }
-
-/* --- Giving ----------------------------------------------------------------------------------- */

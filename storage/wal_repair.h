@@ -30,21 +30,28 @@ void wal_repair_close(struct wal_repair *repair); /* NULL is allowed */
 bool wal_repair_want(const struct wal_repair *repair, struct wal_want *ret);
 
 /* Whoever was asked does not hold the anchor, or lacks it for now: the next want has another one,
- * farther behind the damage, in the end the nearest again. A peer that is damaged right behind this
- * log's damage has what is missing, and not the nearest anchor. */
+ * farther behind the damage. A peer that is damaged right behind this log's damage has what is
+ * missing, and not the nearest anchor. Then come, one after the other, the holes whose bytes can be
+ * told by their checksum, without any anchor: two logs may have all that the other lacks and no
+ * entry in common. In the end it is the nearest anchor again. */
 void wal_repair_turn(struct wal_repair *repair);
 
 /* The present want has the nearest anchor: a log that does not hold it ends before, or is another
  * one. */
 bool wal_repair_is_nearest(const struct wal_repair *repair);
 
+/* All that can be asked for, by anchors and by checksums, was asked for since something came last.
+ */
+bool wal_repair_is_tried(const struct wal_repair *repair);
+
 /* How many entries are missing, and in how many places something is damaged. */
 uint64_t wal_repair_missing(const struct wal_repair *repair);
 uint64_t wal_repair_holes(const struct wal_repair *repair);
 
-/* What a peer that holds the anchor of the present want has: its id at the want's prev.index, and
- * entries right behind that, as many as it likes to send at once. CORRUPT: that cannot be, the
- * peer's log and this one have nothing in common. What does not fit the want is ignored. */
+/* What a peer that holds the anchor of the present want has: its id at the want's prev.index, or of
+ * term 0 if it does not know, and entries right behind that, as many as it likes to send at once.
+ * CORRUPT: that cannot be, the peer's log and this one have nothing in common. What does not fit
+ * the want, or is proved wrong, is ignored. */
 MUST_USE int wal_repair_take(struct wal_repair *repair, struct raft_id prev,
                              const struct raft_runs *entries, struct conclave_error *error);
 

@@ -7,12 +7,13 @@ bool wal_is_absent(const struct raft_entry *entry)
     return (int)entry->kind == WAL_ABSENT;
 }
 
-/* The entry may be given to whoever holds the anchor. */
+/* The entry may be given to whoever holds the anchor, or can tell by itself. */
 static bool is_sure(const struct wal_supplier *supplier, const struct raft_entry *entry,
                     struct raft_id anchor)
 {
     return entry && !wal_is_absent(entry) &&
-           (entry->id.index > supplier->doubtful || entry->id.term == anchor.term);
+           (entry->id.index > supplier->doubtful || entry->id.term == anchor.term ||
+            anchor.index == 0);
 }
 
 /* How many of the wanted entries behind `prev` can be given at once. */
@@ -32,32 +33,68 @@ static uint64_t count_sure(const struct wal_supplier *supplier, const struct wal
     return count;
 }
 
+/* The id at this index, if it is known: of an entry that is there, or of one that is absent. */
+static bool find_id(const struct wal_supplier *supplier, uint64_t index, struct raft_id *ret)
+{
+    const struct raft_entry *entry = raft_runs_find(supplier->log, index);
+    if (!entry)
+        return false;
+    *ret = entry->id;
+    if (!wal_is_absent(entry))
+        return true;
+    for (size_t i = 0; i < supplier->sure_count; i++) {
+        const struct wal_sure *sure = &supplier->sure[i];
+        if (index < sure->first || index > sure->last)
+            continue;
+        ret->term = sure->term;
+        return true;
+    }
+    return false;
+}
+
+/* Does the log hold the anchor? HERE: it does. */
+static enum wal_supply find_anchor(const struct wal_supplier *supplier, struct raft_id anchor)
+{
+    const struct raft_id base = supplier->base;
+    struct raft_id id;
+    if (anchor.index == 0 || raft_id_equal(anchor, base))
+        return WAL_SUPPLY_HERE;
+    if (anchor.index <= base.index)
+        return WAL_SUPPLY_COMPACTED;
+    if (!find_id(supplier, anchor.index, &id))
+        return raft_runs_find(supplier->log, anchor.index) ? WAL_SUPPLY_LATER : WAL_SUPPLY_ABSENT;
+    if (id.term == anchor.term)
+        return WAL_SUPPLY_HERE;
+    return anchor.index > supplier->doubtful ? WAL_SUPPLY_ABSENT : WAL_SUPPLY_LATER;
+}
+
+/* What is before the wanted entries, in the log that holds the anchor. */
+static struct raft_id find_prev(const struct wal_supplier *supplier, const struct wal_want *want)
+{
+    struct raft_id id;
+    if (want->prev.index == supplier->base.index)
+        return supplier->base;
+    if (find_id(supplier, want->prev.index, &id) &&
+        (id.index > supplier->doubtful || id.term == want->anchor.term))
+        return id;
+    return (struct raft_id){.index = want->prev.index};
+}
+
 enum wal_supply wal_supply_from(const struct wal_supplier *supplier, const struct wal_want *want,
                                 uint64_t bytes_max, struct raft_id *ret_prev,
                                 struct raft_runs *ret_entries)
 {
-    const struct raft_id base = supplier->base;
-    if (want->anchor.index <= base.index && !raft_id_equal(want->anchor, base))
+    const enum wal_supply held = find_anchor(supplier, want->anchor);
+    if (held != WAL_SUPPLY_HERE)
+        return held;
+    if (want->prev.index < supplier->base.index)
         return WAL_SUPPLY_COMPACTED;
-    const struct raft_entry *entry = raft_runs_find(supplier->log, want->anchor.index);
-    if (want->anchor.index > base.index) {
-        if (entry && wal_is_absent(entry))
-            return WAL_SUPPLY_LATER;
-        if (!entry || entry->id.term != want->anchor.term)
-            return WAL_SUPPLY_ABSENT;
-    }
-    if (want->prev.index < base.index)
-        return WAL_SUPPLY_COMPACTED;
-    struct raft_id prev = base;
-    if (want->prev.index > base.index) {
-        entry = raft_runs_find(supplier->log, want->prev.index);
-        if (!is_sure(supplier, entry, want->anchor))
-            return WAL_SUPPLY_LATER;
-        prev = entry->id;
-    }
-    uint64_t last = want->last < want->anchor.index ? want->last : want->anchor.index;
+    struct raft_id prev = find_prev(supplier, want);
+    uint64_t last = want->last;
+    if (want->anchor.index > 0 && last > want->anchor.index)
+        last = want->anchor.index;
     uint64_t count = count_sure(supplier, want, prev.index, last, bytes_max);
-    if (count == 0 && prev.index < last)
+    if (count == 0 && (prev.index < last || (prev.term == 0 && prev.index > 0)))
         return WAL_SUPPLY_LATER;
     *ret_prev = prev;
     if (count > 0)

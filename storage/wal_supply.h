@@ -7,7 +7,8 @@
 #include "raft/entries.h"
 
 /* What has to come from a peer whose log holds `anchor`: its entries behind `prev` up to `last`,
- * and its own id at prev.index. */
+ * and its own id at prev.index. An anchor of index 0: from any log, for whoever asks has a checksum
+ * that tells what is right. */
 struct wal_want {
     struct raft_id prev;
     uint64_t last; /* prev.index: only the id there is needed */
@@ -25,10 +26,19 @@ enum wal_supply {
 /* Only the id of the entry is known, and that may be a guess. */
 bool wal_is_absent(const struct raft_entry *entry);
 
+/* Entries of this term that a damaged log had at these indexes, and has in the end if any. */
+struct wal_sure {
+    uint64_t first, last, term;
+};
+
 /* A log to give from. */
 struct wal_supplier {
     const struct raft_runs *log;
     struct raft_id base; /* what is before its first entry */
+
+    /* Of a damaged one: absent entries whose ids are known all the same. */
+    const struct wal_sure *sure;
+    size_t sure_count;
 
     /* Of a damaged one: what is there up to this index may have been replaced in a hole. It is of
      * the log that holds an anchor if it is of the anchor's term: that term's leader made both, in
@@ -37,7 +47,8 @@ struct wal_supplier {
 };
 
 /* Entries from a log for a peer's want: at most bytes_max of payload, but one at least. Appends to
- * *ret_entries. */
+ * *ret_entries. Its own id at prev.index may have a term of 0 above an index that is not 0: it is
+ * not known. */
 enum wal_supply wal_supply_from(const struct wal_supplier *supplier, const struct wal_want *want,
                                 uint64_t bytes_max, struct raft_id *ret_prev,
                                 struct raft_runs *ret_entries);

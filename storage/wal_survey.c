@@ -22,6 +22,7 @@ struct surveyor {
     size_t holes_max;
     struct ahead ahead; /* of the segment being walked */
     bool ended;         /* the log ends in it */
+    bool guessed;       /* the last entry's id is a mend's, which may not have known it */
 };
 
 static int beyond(const struct surveyor *surveyor, uint64_t sequence, uint64_t offset,
@@ -74,6 +75,7 @@ static void take(struct surveyor *surveyor, const struct wal_record *record)
             note_replaced(surveyor, first);
     }
     wal_scanner_take(scanner, record);
+    surveyor->guessed = record->kind == WAL_MEND;
 }
 
 static struct wal_hole *add_hole(struct surveyor *surveyor, size_t number, uint64_t offset,
@@ -94,6 +96,7 @@ static struct wal_hole *add_hole(struct surveyor *surveyor, size_t number, uint6
                               .chain = survey->scan.chain,
                               .batch_before = survey->scan.batch,
                               .before = scanner->collect.last,
+                              .sure_before = !surveyor->guessed,
                               .prev = scanner->collect.last,
                               .last = scanner->collect.last.index,
                               .term_max = UINT64_MAX,
@@ -129,6 +132,7 @@ static void pass_named(struct surveyor *surveyor, struct wal_hole *hole, struct 
     if (raft_id_equal(before, behind))
         return;
     hole->certain = before.term == behind.term;
+    hole->level = hole->certain && hole->sure_before && hole->sure_behind;
     hole->term_max = behind.term;
     uint64_t lowest = before.index + 1;
     if (behind.index <= before.index) {
@@ -157,6 +161,7 @@ static void pass_to_entry(struct surveyor *surveyor, struct wal_hole *hole,
     scan->batch = next->batch;
     scan->attested = false;
     hole->certain = before.term == next->id.term;
+    hole->level = hole->certain && hole->sure_before;
     hole->term_max = next->id.term;
     hole->behind = (struct raft_id){.term = before.term, .index = next->id.index - 1};
     if (hole->behind.term == 0) /* no entry is of no term */
@@ -222,6 +227,7 @@ static int pass_to_record(struct surveyor *surveyor, const struct rest *rest)
     } else if (next->kind == WAL_MEND && next->id.index > 0 && next->id.term == WAL_TERM_UNKNOWN) {
         return beyond(surveyor, sequence, scan->end, "what stood between two others is not known");
     } else { /* a mend without entries: what it says of itself holds before it too */
+        hole->sure_behind = next->kind == WAL_BATCH;
         pass_named(surveyor, hole, next->id);
     }
     return CONCLAVE_OK;
@@ -239,6 +245,7 @@ static int pass_to_header(struct surveyor *surveyor)
     if (!hole)
         return beyond(surveyor, sequence, scan->end, "there are too many damaged places");
     hole->stands_for = header->previous;
+    hole->sure_behind = true;
     pass_named(surveyor, hole, header->last);
     return CONCLAVE_OK;
 }

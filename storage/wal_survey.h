@@ -12,7 +12,8 @@ struct wal_hole {
     uint64_t sequence, key;
     uint64_t offset, end;
 
-    uint8_t *bytes; /* what stood there, if that follows from what stands around it; else NULL */
+    uint8_t *bytes; /* what stood there, if that is known; else NULL */
+    bool proved;    /* with what a peer has; else it follows from what stands around it */
 
     uint64_t chain;        /* the checksum before it */
     struct raft_id before; /* the last entry as of its beginning */
@@ -21,6 +22,8 @@ struct wal_hole {
     uint32_t batch_behind; /* the batch that it ends in */
     bool named;            /* what stands behind names the last entry as of its end: */
     struct raft_id behind; /* that; else an entry with the index behind.index + 1 stands there */
+    bool sure_before;      /* `before` is no guess of a mend's */
+    bool sure_behind;      /* `behind` is what a batch record or a header of the log says */
 
     /* Of the entries that the log consists of in the end: those before it end with prev, those in
      * it are up to `last`. Not certain: some before it may have been replaced in it. */
@@ -28,6 +31,8 @@ struct wal_hole {
     uint64_t last;
     uint64_t term_max; /* of what followed them: an entry of a later term came in a later hole */
     bool certain;
+    bool doubtful; /* as it was found, and until its bytes are proved: for those who ask this log */
+    bool level; /* all in it was of the term of `before`: one leader's, and nothing was replaced */
 };
 
 struct wal_survey {

@@ -333,14 +333,20 @@ static int memory_read(void *ctx, struct io_file *file, uint64_t offset, void *d
     return CONCLAVE_OK;
 }
 
-static int grow(struct memory_disk *disk, struct node *node, uint64_t end,
+static int grow(struct memory_disk *disk, struct node *node, uint64_t end, bool partly,
                 struct conclave_error *error)
 {
     if (end <= node->written_bytes)
         return CONCLAVE_OK;
     uint64_t more = end - node->written_bytes;
-    if (more > disk->space)
+    if (more > disk->space) { /* what there is is taken */
+        if (partly) {
+            bytes_resize(&node->written, &node->written_bytes,
+                         node->written_bytes + (size_t)disk->space);
+            disk->space = 0;
+        }
         return error_set(error, CONCLAVE_NO_SPACE, "the disk is full");
+    }
     if (disk->space != UINT64_MAX)
         disk->space -= more;
     bytes_resize(&node->written, &node->written_bytes, (size_t)end);
@@ -357,7 +363,12 @@ static int memory_writev(void *ctx, struct io_file *file, uint64_t offset,
         return CONCLAVE_IO;
     for (int i = 0; i < part_count; i++) {
         size_t bytes = outcome == FAILS ? parts[i].iov_len / 2 : parts[i].iov_len;
-        int code = grow(disk, file->node, offset + bytes, error);
+        int code = grow(disk, file->node, offset + bytes, true, error);
+        if (code == CONCLAVE_NO_SPACE && file->node->written_bytes > offset) {
+            size_t fits = file->node->written_bytes - (size_t)offset;
+            memcpy(file->node->written + offset, parts[i].iov_base, fits < bytes ? fits : bytes);
+            node_dirty(file->node, offset, fits);
+        }
         if (code != CONCLAVE_OK)
             return code;
         if (meets_broken(file->node, offset, bytes, true))
@@ -393,7 +404,7 @@ static int memory_allocate(void *ctx, struct io_file *file, uint64_t bytes,
     enum outcome outcome = begin(disk, true, error);
     if (outcome == IS_OFF || outcome == FAILS)
         return outcome_code(disk, outcome);
-    int code = grow(disk, file->node, bytes, error);
+    int code = grow(disk, file->node, bytes, false, error);
     if (code != CONCLAVE_OK)
         return code;
     bytes_resize(&file->node->written, &file->node->written_bytes, (size_t)bytes);
@@ -720,6 +731,15 @@ void memory_disk_break(struct memory_disk *disk, const char *path, size_t offset
     ASSERT(sectors == node->broken_count);
     for (size_t i = offset / MEMORY_SECTOR_BYTES; i * MEMORY_SECTOR_BYTES < offset + count; i++)
         node->broken[i] = true;
+}
+
+void memory_disk_unbreak(struct memory_disk *disk, const char *path)
+{
+    struct node *node = seen(disk, path);
+    ASSERT(node != NULL);
+    free(node->broken);
+    node->broken = NULL;
+    node->broken_count = 0;
 }
 
 const char *memory_disk_file(const struct memory_disk *disk, size_t number)

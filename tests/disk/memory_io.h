@@ -46,7 +46,8 @@ void memory_disk_power_off_at(struct memory_disk *disk, uint64_t number);
 void memory_disk_fail_at_change(struct memory_disk *disk, uint64_t number, int code);
 void memory_disk_power_off_at_change(struct memory_disk *disk, uint64_t number);
 
-/* Files may grow by so many bytes in all; then NO_SPACE. UINT64_MAX: without end. */
+/* Files may grow by so many bytes in all; then NO_SPACE: a write has then written what fits.
+ * UINT64_MAX: without end. */
 void memory_disk_set_space(struct memory_disk *disk, uint64_t bytes);
 
 uint64_t memory_disk_operations(const struct memory_disk *disk);
@@ -65,6 +66,9 @@ void memory_disk_rot(struct memory_disk *disk, const char *path, size_t offset, 
 /* The sectors of these bytes cannot be read any more: IO. A write of a whole one mends it, one of a
  * part of it fails as well. */
 void memory_disk_break(struct memory_disk *disk, const char *path, size_t offset, size_t count);
+
+/* They can be read again, as they were. */
+void memory_disk_unbreak(struct memory_disk *disk, const char *path);
 
 /* The number-th name that is a file, in order of creation; NULL: no more. */
 const char *memory_disk_file(const struct memory_disk *disk, size_t number);

@@ -86,6 +86,26 @@ class Repair(RepairTest):
         for path, before in files:
             self.assert_same_bytes(path, before)
 
+    def test_every_other_entry_is_lost_on_each_of_two_nodes(self):
+        """And the third is gone: there is no entry that both of them hold."""
+        self.start_cluster()
+        writer = self.write(150)
+        self.rest()
+        for node in self.cluster.nodes:
+            node.kill()
+        pair = self.cluster.nodes[:2]
+        for parity, node in enumerate(pair):
+            path, _ = wal_files.last_segment(node.data)
+            lost = [offset for offset, _, index in wal_files.entries(path) if index % 2 == parity]
+            self.assertGreater(len(lost), 50)
+            for offset in lost:
+                wal_files.flip(path, offset + 5)
+        for node in pair:
+            node.start()
+        for node in pair:
+            self.wait_healthy(node)
+        self.assert_readable(writer, pair)
+
     def test_a_lost_block_comes_back(self):
         """Many records in a row, on two nodes of three."""
         self.start_cluster()
@@ -173,7 +193,7 @@ class Alone(RepairTest):
 
 
 class BySnapshot(RepairTest):
-    """The others have compacted what is missing: their snapshots hold it."""
+    """The others have compacted what is missing: an old segment holds it, or their snapshots alone."""
 
     options = ("--snapshot-entries", "100", "--segment-size", "64KiB")
 
@@ -208,7 +228,7 @@ class BySnapshot(RepairTest):
     def last_life(self, node):
         return node.log_text().split("---- start")[-1]
 
-    def test_others_went_on_and_compacted(self):
+    def others_compacted(self, on_disk):
         self.start_cluster()
         node = self.cluster.others(self.cluster.wait_leader())[0]
         first = self.write(150)
@@ -219,9 +239,12 @@ class BySnapshot(RepairTest):
         others = self.cluster.others(node)
         second = self.write(400)
         self.wait_snapshots_behind(others, lost)
+        for other in [] if on_disk else others:
+            self.flip_entry(other, lost)  # what is in memory of it is compacted
         node.start()
         self.wait_healthy(node)
-        self.assertIn("repair_by_snapshot", self.last_life(node))
+        by_snapshot = "repair_by_snapshot" in self.last_life(node)
+        self.assertEqual(by_snapshot, not on_disk)
         self.cluster.wait_caught_up()
         for writer in (first, second):
             self.assert_readable(writer, [node])
@@ -229,6 +252,12 @@ class BySnapshot(RepairTest):
         node.start()
         self.wait_healthy(node)
         self.assertNotIn("damaged", self.last_life(node))
+
+    def test_what_others_have_on_disk_alone_is_read_there(self):
+        self.others_compacted(on_disk=True)
+
+    def test_others_went_on_and_compacted(self):
+        self.others_compacted(on_disk=False)
 
     def test_what_stands_behind_the_snapshot_stays(self):
         """No node but the damaged one and another is there: what both acknowledged must not go."""
@@ -244,6 +273,8 @@ class BySnapshot(RepairTest):
         self.flip_snapshots(node, 100)
         shutil.rmtree(os.path.join(node.data, "machine"))
         other.start()
+        wait_until(other.status, f"{other.name} has read its log")
+        self.flip_entry(other, 50)  # it has that in its snapshot alone now
         node.start()
         self.wait_healthy(node)
         life = self.last_life(node)

@@ -243,7 +243,7 @@ void world_calm(struct world *world)
         if (calm_altered(world, &calm))
             continue;
         if (calm_equal_states(world) && calm_members_rest(world) && watches_rest(world) &&
-            lockers_rest(world) && workers_rest(world) &&
+            lockers_rest(world) && workers_rest(world) && scatter_rest(world) &&
             world->reference.leases.count == 0) { /* what is due ends */
             calm_stays(world);
             return;

@@ -166,7 +166,7 @@ int disk_complete(struct disk *disk, bool fails,
     if (disk->storage) {
         int code = storage_write(disk->storage, disk->queue, disk->writing, fails, error);
         if (code != CONCLAVE_OK) {
-            disk->failed = true;
+            disk->failed = !storage_waits(disk->storage);
             return code;
         }
     }
@@ -352,7 +352,7 @@ static enum disk_start real_recover(struct disk *disk, bool interrupted, struct 
 {
     struct storage_found found = {0};
     int code = storage_open(disk->storage, interrupted, &found, error);
-    if (code == CONCLAVE_CORRUPT)
+    if (code == CONCLAVE_CORRUPT || (code == CONCLAVE_IO && storage_is_unreadable(disk->storage)))
         return DISK_REFUSED;
     if (code != CONCLAVE_OK && interrupted)
         return DISK_FAILED;

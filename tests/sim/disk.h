@@ -34,7 +34,8 @@ uint32_t disk_begin(struct disk *disk, uint32_t max);
  * persist->send_after.
  *
  * A real disk may also fail, and does if `fails` says so: then `durable` is never called, the batch
- * stays under way, and the node has to stop. */
+ * stays under way, and the node has to stop; or, with NO_SPACE, to call this again (storage_waits).
+ */
 MUST_USE int disk_complete(struct disk *disk, bool fails,
                            void (*durable)(void *arg, struct raft_persist *persist), void *arg,
                            struct conclave_error *error);

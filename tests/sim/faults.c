@@ -241,7 +241,7 @@ static void fault_inject(struct world *world)
         SIM_FAULT_CRASH,   SIM_FAULT_CRASH_ALL, SIM_FAULT_PAUSE,     SIM_FAULT_PARTITION,
         SIM_FAULT_ONE_WAY, SIM_FAULT_TRANSFER,  SIM_FAULT_DISK_FULL, SIM_FAULT_DAMAGE,
         SIM_FAULT_ROT,     SIM_FAULT_PEER_DOWN, SIM_FAULT_WIPE,      SIM_FAULT_HOLD,
-        SIM_FAULT_ALTER};
+        SIM_FAULT_ALTER,   SIM_FAULT_SCATTER};
     enum sim_fault on[sizeof kinds / sizeof *kinds];
     uint64_t count = 0;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
@@ -290,6 +290,10 @@ static void fault_inject(struct world *world)
         break;
     case SIM_FAULT_ALTER:
         audit_alter(world, faults_target(world));
+        break;
+    case SIM_FAULT_SCATTER:
+        if (world_draw(world, 0, 3) == 0)
+            scatter_damage(world);
         break;
     case SIM_FAULT_TRANSFER:
         faults_transfer(world, faults_target(world), world_draw(world, 0, world->node_count));

@@ -183,6 +183,17 @@ static void draw_alter(struct knobs *knobs, const struct prng *prng)
     knobs->on[SIM_FAULT_WIPE] = false;
 }
 
+/* Of a generator of its own, as few runs have it. What is damaged so has to come back, so snapshots
+ * that others may have it in alone do not rot. */
+static void draw_scatter(struct knobs *knobs, const struct prng *prng)
+{
+    struct prng own = *prng;
+    prng_init(&own, prng_next(&own) ^ 0x5ca7);
+    knobs->on[SIM_FAULT_SCATTER] =
+        knobs->real_disk && !knobs->lease_edge && prng_below(&own, 4) == 0 &&
+        (knobs->snapshot_entries == 0 || !knobs->on[SIM_FAULT_ROT_SNAPSHOT]);
+}
+
 /* Leases that end within the run. Cluster time that is not written makes them longer, so it is
  * written often. */
 static void draw_leases(struct knobs *knobs, struct prng *prng)
@@ -349,6 +360,7 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     knobs->chance[SIM_FAULT_ROT_SNAPSHOT] = PICK(prng, 50, 300, 1000);
     draw_alter(knobs, prng);
     draw_lease_edge(knobs, prng);
+    draw_scatter(knobs, prng);
     draw_ttl(knobs, prng);
     draw_topic(knobs, prng);
     draw_rich(knobs, prng);

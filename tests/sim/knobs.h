@@ -88,7 +88,8 @@ struct change_knobs {
     X(EARLY_TIMER, "early timeouts")                 \
     X(WIPE, "disks wiped")                           \
     X(TRANSFER, "transfers of leadership asked for") \
-    X(ALTER, "stored values altered")
+    X(ALTER, "stored values altered")                \
+    X(SCATTER, "entries rotten on several nodes at once, each good on one")
 
 enum sim_fault {
 #define SIM_FAULT_ENUM(name, text) SIM_FAULT_##name,

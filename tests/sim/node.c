@@ -271,9 +271,11 @@ static bool node_recover(struct world *world, struct node *node, struct disk_fou
             raft_runs_clear(&ret->entries);
     } else if (started == DISK_REFUSED) {
         report_mark(&world->report, SIM_MARK_REFUSED);
+        if (storage_is_unreadable(storage))
+            report_mark(&world->report, SIM_MARK_UNREADABLE);
         repair_begin(world, node);
     } else {
-        node->damaged = node->half_mended = false;
+        node->damaged = node->scattered = node->half_mended = false;
         node->wants = (struct wal_want){0};
         if (storage)
             report_mark(&world->report, SIM_MARK_REAL_START);
@@ -360,7 +362,7 @@ static void node_forget(struct node *node)
     node->reads.count = 0;
     node->reads_in_core = 0;
     node->fresh_us = node->fresh_index = 0;
-    node->disk_busy = node->machine_busy = false;
+    node->disk_busy = node->disk_waits = node->machine_busy = false;
     node->wake_queued = node->timer_due = false;
     node->persisted_at_us = node->applied_at_us = 0;
     node->persisted_seq = node->applied_index = 0;

@@ -2,6 +2,7 @@
 
 #include "base/list.h"
 #include "machine/reply.h"
+#include "tests/sim/storage.h"
 
 /* What the disk and the state machine of a node do: one batch each under way, and the report of it
  * to the core some time later. */
@@ -74,6 +75,20 @@ static void persist_durable(void *arg, struct raft_persist *persist)
     at->seq = persist->seq;
 }
 
+/* As actors/log_writer.c: it tries again and again, and one day somebody has freed some space. */
+static void wait_for_room(struct world *world, struct node *node)
+{
+    if (!node->disk_waits)
+        report_mark(&world->report, SIM_MARK_DISK_WAITS);
+    node->disk_waits = true;
+    if (world_draw(world, 0, 3) == 0)
+        storage_empty(disk_storage(node->disk));
+    world_push(world, world_draw(world, 1, world->knobs.raft.election_timeout_us),
+               (struct sim_event){.kind = SIM_SYNCED,
+                                  .node = world_index(world, node),
+                                  .incarnation = node->incarnation});
+}
+
 /* The log-writer reports once for the whole batch, a little later, in order. */
 void node_synced(struct world *world, struct node *node)
 {
@@ -82,9 +97,13 @@ void node_synced(struct world *world, struct node *node)
     bool fails = real && world_fault(world, SIM_FAULT_BAD_SYNC);
     struct conclave_error error;
     int code = disk_complete(node->disk, fails, persist_durable, &at, &error);
+    if (code == CONCLAVE_NO_SPACE && storage_waits(disk_storage(node->disk))) {
+        wait_for_room(world, node);
+        return;
+    }
+    node->disk_waits = false;
     if (code != CONCLAVE_OK) { /* Rule 6: never again; what is on disk is seen at the next start */
-        report_mark(&world->report,
-                    code == CONCLAVE_NO_SPACE ? SIM_MARK_DISK_FULL : SIM_MARK_DISK_STOPPED);
+        report_mark(&world->report, SIM_MARK_DISK_STOPPED);
         node_crash(world, node);
         faults_restart(world, node);
         return;

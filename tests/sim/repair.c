@@ -4,6 +4,8 @@
 #include "codec/peer.h"
 #include "tests/sim/storage.h"
 
+#include <string.h>
+
 /* A node whose log is damaged asks the others for what is missing, with the real storage code and
  * real frames, as actors/log_repair.c does it; only that an answer comes at once, and none if a
  * link is cut. Nothing else of the node runs meanwhile: it has no core that could vote. */
@@ -37,6 +39,8 @@ static bool apart(const struct world *world, const struct node *node, const stru
 {
     for (uint32_t i = 0; i < world->node_count; i++) {
         const struct node *other = &world->nodes[i];
+        if (other != node && other->damaged && other->scattered)
+            return false;
         if (other != node && other->damaged && other->wants.anchor.index > 0 &&
             other->wants.anchor.index >= want->prev.index &&
             want->anchor.index >= other->wants.prev.index)
@@ -58,8 +62,25 @@ bool repair_survives(const struct world *world, const struct node *node)
 
 /* --- Asking and answering --------------------------------------------------------------------- */
 
+/* As log_repair_give_past() of actors/log_repair.c. */
+static void give_past(struct world *world, const struct node *giver, const struct wal_want *want,
+                      struct peer_repair *ret)
+{
+    struct conclave_error error;
+    enum wal_supply result = WAL_SUPPLY_COMPACTED;
+    int code = storage_past(disk_storage(giver->disk), raft_base(giver->raft), want,
+                            ANSWER_BYTES_MAX, &result, &ret->prev, &ret->entries, &error);
+    if (code != CONCLAVE_OK && code != CONCLAVE_NOT_FOUND)
+        check_fail(&world->check, "a log that is written can be read", "n%u: %s",
+                   world_index(world, giver) + 1, error.message);
+    ret->result = (enum peer_repair_result)result;
+    if (result == WAL_SUPPLY_HERE)
+        report_mark(&world->report, SIM_MARK_REPAIR_PAST);
+}
+
 /* What a node has for this ask; entries to be cleared. False: it does not answer. */
-static bool give(const struct node *giver, const struct peer_repair *ask, struct peer_repair *ret)
+static bool give(struct world *world, const struct node *giver, const struct peer_repair *ask,
+                 struct peer_repair *ret)
 {
     struct wal_supplier log = {0};
     const struct wal_want want = {.prev = ask->prev, .last = ask->last, .anchor = ask->anchor};
@@ -74,6 +95,8 @@ static bool give(const struct node *giver, const struct peer_repair *ask, struct
     *ret = (struct peer_repair){.number = ask->number};
     ret->result = (enum peer_repair_result)wal_supply_from(&log, &want, ANSWER_BYTES_MAX,
                                                            &ret->prev, &ret->entries);
+    if (giver->up && ret->result == PEER_REPAIR_COMPACTED)
+        give_past(world, giver, &want, ret);
     return true;
 }
 
@@ -92,11 +115,11 @@ static void read_back(struct world *world, struct buf *frame, struct peer_frame 
     buf_unref(frame);
 }
 
-/* Asks one node. True if it had something. */
+/* Asks one node. True if it had something that helps. */
 static bool ask_one(struct world *world, struct node *node, const struct node *giver)
 {
     struct wal_repair *repair = storage_repair(disk_storage(node->disk));
-    struct wal_want want;
+    struct wal_want want, after;
     struct peer_frame asked = {0}, answered = {0};
     struct peer_repair answer;
     struct conclave_error error;
@@ -106,7 +129,7 @@ static bool ask_one(struct world *world, struct node *node, const struct node *g
     const struct peer_repair ask = {
         .number = world->tick, .prev = want.prev, .last = want.last, .anchor = want.anchor};
     read_back(world, peer_encode_repair_ask(&from, to.node_id, &ask), &asked);
-    if (world->check.failed || !give(giver, &asked.repair, &answer))
+    if (world->check.failed || !give(world, giver, &asked.repair, &answer))
         return false;
     read_back(world, peer_encode_repair_answer(&to, from.node_id, &answer), &answered);
     raft_runs_clear(&answer.entries);
@@ -116,10 +139,13 @@ static bool ask_one(struct world *world, struct node *node, const struct node *g
         check_fail(&world->check, "what a peer has fits", "n%u: %s", world_index(world, node) + 1,
                    error.message);
     raft_runs_clear(&answered.repair.entries);
-    if (here)
-        report_mark(&world->report,
-                    giver->up ? SIM_MARK_REPAIR_SERVED : SIM_MARK_REPAIR_SERVED_DAMAGED);
-    return here;
+    if (!here || (wal_repair_want(repair, &after) && memcmp(&want, &after, sizeof want) == 0))
+        return false;
+    report_mark(&world->report,
+                giver->up ? SIM_MARK_REPAIR_SERVED : SIM_MARK_REPAIR_SERVED_DAMAGED);
+    if (want.anchor.index == 0)
+        report_mark(&world->report, SIM_MARK_REPAIR_PROVED);
+    return true;
 }
 
 /* --- By a snapshot --------------------------------------------------------------------------- */
@@ -128,6 +154,8 @@ static bool ask_one(struct world *world, struct node *node, const struct node *g
  * ends otherwise, which begins anew behind it whatever is missing, is not judged here. */
 static bool agrees(const struct world *world, const struct wal_want *want)
 {
+    if (want->anchor.index == 0) /* it is asked for by its checksum just now */
+        return false;
     const struct check_entry *entry = check_log_at(&world->check.oracle, want->anchor.index);
     return entry && entry->term == want->anchor.term;
 }
@@ -242,7 +270,9 @@ static void finish(struct world *world, struct node *node)
     node->repairing = false;
     node->half_mended = code != CONCLAVE_OK;
     if (code == CONCLAVE_OK) {
-        node->damaged = false;
+        if (node->scattered)
+            report_mark(&world->report, SIM_MARK_SCATTER_REPAIRED);
+        node->damaged = node->scattered = false;
         node->wants = (struct wal_want){0};
         report_mark(&world->report, SIM_MARK_REPAIRED);
     } else if (!interrupted) {

@@ -47,16 +47,21 @@
     X(REAL_KILLED, "processes killed over real logs")                                   \
     X(REAL_CUT, "torn tails cut off real logs")                                         \
     X(DISK_STOPPED, "nodes stopped by a failed write or sync")                          \
-    X(DISK_FULL, "nodes stopped by a full disk")                                        \
     X(REAL_APPLY, "batches applied by real machines")                                   \
     X(REAL_STORE_KEPT, "real machines that started with what they had")                 \
     X(REAL_STORE_RESET, "real machines begun anew after a loss of power")               \
     X(VOTE_DAMAGED, "starts with one slot of the vote damaged")                         \
     X(START_FAILED, "starts that failed and were tried again")                          \
+    X(DISK_WAITS, "log batches that wait for room")                                     \
+    X(UNREADABLE, "logs of which blocks cannot be read")                                \
     X(REFUSED, "damaged logs refused")                                                  \
     X(REPAIRED, "damaged logs that got everything back")                                \
     X(REPAIR_SERVED, "repairs served by running nodes")                                 \
     X(REPAIR_SERVED_DAMAGED, "repairs served by nodes that are damaged too")            \
+    X(SCATTERED, "times that several nodes lost what the others have")                  \
+    X(SCATTER_REPAIRED, "repairs of nodes that lost what only others with damage have") \
+    X(REPAIR_PROVED, "holes filled by their checksum, without an anchor")               \
+    X(REPAIR_PAST, "repairs served from a segment behind what is in memory")            \
     X(REPAIR_COVERED, "repairs to which the own snapshot is enough")                    \
     X(REPAIR_SNAPSHOT, "repairs by the snapshot of another node")                       \
     X(REPAIR_WAITS, "repairs that wait because nobody has it")                          \

@@ -20,9 +20,13 @@ struct storage *storage_create(const struct storage_identity *identity,
 void storage_destroy(struct storage *storage);
 
 /* Writes the persists as one batch: newest hard state, all entries, sync. `fails`: one of its
- * operations does. Any failure is final: the node has to stop. */
+ * operations does. Any failure is final: the node has to stop; but for NO_SPACE if it waits for
+ * room then: it is to be called again with the same persists. */
 MUST_USE int storage_write(struct storage *storage, const struct raft_persist *persists,
                            uint32_t count, bool fails, struct conclave_error *error);
+
+/* The batch that storage_write had last found no room. */
+bool storage_waits(const struct storage *storage);
 
 /* The node dies while these persists are being written (count 0: none). Returns true if the power
  * was lost, false if only the process was killed. */
@@ -59,10 +63,17 @@ struct storage_found {
 MUST_USE int storage_open(struct storage *storage, bool interrupted, struct storage_found *ret,
                           struct conclave_error *error);
 
-/* Changes a byte that the log knows to have been durable; the node is down. False: there is none.
- * From then on storage_open must answer CORRUPT and change nothing. *ret_wants: what a repair
+/* Changes a byte that the log knows to have been durable, or lets it be unreadable; the node is
+ * down. False: there is none. From then on storage_open must answer CORRUPT, or IO
+ * (storage_is_unreadable), and change nothing. *ret_wants: what a repair
  * will want; anchor.index 0: nothing, or there can be none. */
 bool storage_damage(struct storage *storage, struct wal_want *ret_wants);
+
+/* The same at up to `max` entries among those that `wanted` is true of, of the log as it is in the
+ * end. Returns at how many. */
+uint32_t storage_damage_entries(struct storage *storage,
+                                bool (*wanted)(void *arg, struct raft_id id), void *arg,
+                                uint32_t max, struct wal_want *ret_wants);
 
 /* The byte is as it was. Right behind storage_damage. */
 void storage_undamage(struct storage *storage);
@@ -70,6 +81,13 @@ void storage_undamage(struct storage *storage);
 /* Begins the repair of a damaged log, which was refused. CORRUPT: it is damaged beyond repair. */
 MUST_USE int storage_repair_begin(struct storage *storage, struct conclave_error *error);
 struct wal_repair *storage_repair(struct storage *storage);
+
+/* What a running node's log holds on disk alone, behind which `known` stands: as wal_past_supply.
+ * NOT_FOUND also if the power is about to go: reading must not be what it goes by. */
+MUST_USE int storage_past(const struct storage *storage, struct raft_id known,
+                          const struct wal_want *want, uint64_t bytes_max, enum wal_supply *ret,
+                          struct raft_id *ret_prev, struct raft_runs *ret_entries,
+                          struct conclave_error *error);
 
 /* Writes what was missing, and ends the repair. `interrupted`: the power goes or an operation fails
  * in the middle of it, unless it is done before. */
@@ -83,6 +101,9 @@ void storage_zero_last_batch(struct storage *storage);
 /* Changes a byte in one of the two slots of the vote, the node being down: it loses nothing. False:
  * one is damaged already, and was not mended by a start. */
 bool storage_damage_vote(struct storage *storage);
+
+/* The damage is a block that cannot be read. */
+bool storage_is_unreadable(const struct storage *storage);
 
 /* True if every file of the log is as it was right after storage_damage. */
 bool storage_untouched(const struct storage *storage);

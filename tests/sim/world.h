@@ -79,6 +79,7 @@ struct node {
     struct disk *disk;
     struct storage_identity identity;
     bool damaged;          /* its log is: it must not start before it is repaired */
+    bool scattered;        /* all of that is good on others that may be damaged too */
     bool half_mended;      /* it was being repaired when the power went: it may be whole */
     bool repairing;        /* it asks the others */
     bool refused;          /* it did not start, and never will */
@@ -91,9 +92,9 @@ struct node {
     bool asked, promote;   /* it was asked in; as a voter */
     struct raft_configuration *joined; /* who was there when it joined; NULL: it did not */
     struct acquaintance known[SIM_NODES_MAX];
-    bool disk_busy;
-    uint64_t persisted_at_us; /* of the last completion on its way to the core */
-    uint64_t persisted_seq;   /* told to the core */
+    bool disk_busy, disk_waits; /* a batch is under way; it waits for room */
+    uint64_t persisted_at_us;   /* of the last completion on its way to the core */
+    uint64_t persisted_seq;     /* told to the core */
     struct machine *machine;
     bool machine_busy;
     uint64_t applied_at_us;
@@ -535,6 +536,14 @@ void repair_event(struct world *world, const struct sim_event *event);
 
 /* What the node wants will be given to it, also if it is one of a majority that is damaged. */
 bool repair_survives(const struct world *world, const struct node *node);
+
+/* --- scatter.c --- */
+
+/* The fault. */
+void scatter_damage(struct world *world);
+
+/* True if all that was damaged so is whole again. */
+bool scatter_rest(const struct world *world);
 
 /* Ends every fault and starts every node that may. */
 void faults_end(struct world *world);

@@ -566,3 +566,26 @@ Test(peer, refuses_an_unknown_result_of_repair)
         buf_unref(frame);
     }
 }
+
+Test(peer, repair_can_be_asked_of_any_log_and_answered_without_knowing_what_is_before)
+{
+    struct peer_frame got = {0};
+    const struct peer_repair ask = {.number = 1, .prev = {.index = 7}, .last = 9};
+    struct buf *frame = peer_encode_repair_ask(&sample_identity, SAMPLE_TO, &ask);
+    cr_assert_eq(peer_decode(frame, &got), CONCLAVE_OK);
+    cr_assert_eq(got.repair.anchor.index, 0);
+    cr_assert_eq(got.repair.last, 9);
+    buf_unref(frame);
+
+    struct peer_repair answer = {.result = PEER_REPAIR_HERE, .prev = {.term = 0, .index = 300}};
+    frame = peer_encode_repair_answer(&sample_identity, SAMPLE_TO, &answer);
+    cr_assert_eq(peer_decode(frame, &got), CONCLAVE_OK);
+    cr_assert_eq(got.repair.prev.index, 300);
+    cr_assert_eq(got.repair.prev.term, 0);
+    buf_unref(frame);
+
+    answer.prev = (struct raft_id){.term = 3, .index = 0};
+    frame = peer_encode_repair_answer(&sample_identity, SAMPLE_TO, &answer);
+    cr_assert_eq(peer_decode(frame, &got), CONCLAVE_MALFORMED);
+    buf_unref(frame);
+}

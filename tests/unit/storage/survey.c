@@ -34,7 +34,8 @@ Test(survey, a_log_gives_what_it_has_and_says_what_it_has_not)
         enum wal_supply supply;
         uint64_t count;
     } wants[] = {
-        {{2, 7}, 9, {2, 9}, WAL_SUPPLY_LATER, 0},     /* what is before it is lost here too */
+        {{2, 7}, 9, {2, 9}, WAL_SUPPLY_HERE, 2},      /* what is before it is lost here too */
+        {{2, 7}, 7, {2, 9}, WAL_SUPPLY_LATER, 0},     /* and that alone is wanted */
         {{2, 6}, 9, {2, 9}, WAL_SUPPLY_LATER, 0},     /* the first of them is */
         {{2, 5}, 9, {2, 9}, WAL_SUPPLY_HERE, 1},      /* up to there */
         {{2, 5}, 7, {2, 7}, WAL_SUPPLY_LATER, 0},     /* the anchor is */

@@ -1,0 +1,95 @@
+#include "storage/wal_fill.h"
+
+#include "base/fatal.h"
+#include "storage/bytes.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The one entry of the hole, as it stood there: its checksum proves it. */
+static bool put_entry(const struct wal_hole *hole, const struct raft_runs *entries, uint8_t *to)
+{
+    struct raft_runs_iter iter = {0};
+    const struct raft_entry *entry = raft_runs_next(entries, &iter);
+    if (!entry || entries->entry_count > 1 ||
+        wal_record_bytes(entry->payload.bytes) != hole->end - hole->offset)
+        return false;
+    const struct wal_record record = {.previous = hole->chain,
+                                      .offset = (uint32_t)hole->offset,
+                                      .batch = (uint32_t)hole->batch_before,
+                                      .kind = WAL_ENTRY,
+                                      .entry_kind = (uint8_t)entry->kind,
+                                      .id = entry->id,
+                                      .payload = entry->payload};
+    return wal_record_encode(to, hole->key, &record) == hole->stands_for;
+}
+
+/* The last entry as of behind the hole, for a mend with these entries. */
+static struct raft_id behind_mend(const struct wal_hole *hole, const struct raft_runs *entries,
+                                  struct raft_id before)
+{
+    if (hole->named)
+        return hole->behind;
+    if (!hole->certain) /* covered: what it replaced, and its own last term, are not known */
+        return (struct raft_id){.term = WAL_TERM_UNKNOWN, .index = hole->behind.index};
+    struct raft_id last = entries->entry_count > 0 ? raft_runs_last(entries) : before;
+    if (last.index >= hole->behind.index)
+        return last;
+    return (struct raft_id){.term = last.term > 0 ? last.term : hole->behind.term,
+                            .index = hole->behind.index};
+}
+
+/* One record for all that the hole held. */
+static bool put_mend(const struct wal_hole *hole, const struct raft_runs *entries, uint8_t *to)
+{
+    uint64_t bytes = hole->end - hole->offset;
+    uint64_t needed = WAL_MEND_BYTES;
+    struct raft_runs_iter iter = {0};
+    const struct raft_entry *entry;
+    if (entries->entry_count > 0)
+        needed += 8;
+    while ((entry = raft_runs_next(entries, &iter)) != NULL)
+        needed += wal_mend_entry_bytes(entry->payload.bytes);
+    if (needed > bytes || bytes - WAL_RECORD_BYTES > WAL_PAYLOAD_BYTES_MAX)
+        return false;
+    uint8_t *payload = mem_zalloc((size_t)bytes - WAL_RECORD_BYTES);
+    put_u64(payload, hole->stands_for);
+    if (entries->entry_count > 0) {
+        uint8_t *at = payload + WAL_MEND_ENTRIES_AT;
+        put_u64(payload + 8, raft_runs_first(entries).index);
+        iter = (struct raft_runs_iter){0};
+        while ((entry = raft_runs_next(entries, &iter)) != NULL) {
+            wal_mend_put(at, entry);
+            at += wal_mend_entry_bytes(entry->payload.bytes);
+        }
+    }
+    const struct wal_record record = {
+        .previous = hole->chain,
+        .offset = (uint32_t)hole->offset,
+        .batch = hole->batch_behind,
+        .kind = WAL_MEND,
+        .id = behind_mend(hole, entries, hole->before),
+        .payload = {.data = payload, .bytes = (size_t)bytes - WAL_RECORD_BYTES}};
+    wal_record_encode(to, hole->key, &record);
+    free(payload);
+    return true;
+}
+
+uint8_t *wal_fill_make(const struct wal_hole *hole, const struct raft_runs *entries,
+                       struct conclave_error *error)
+{
+    size_t size = (size_t)(hole->end - hole->offset);
+    uint8_t *bytes = mem_zalloc(size);
+    if (hole->bytes) {
+        memcpy(bytes, hole->bytes, size);
+    } else if (!put_entry(hole, entries, bytes) && !put_mend(hole, entries, bytes)) {
+        free(bytes);
+        error_set(error, CONCLAVE_CORRUPT,
+                  "segment %016" PRIx64 ".wal, offset %" PRIu64
+                  ": what the other nodes have does not fit there",
+                  hole->sequence, hole->offset);
+        return NULL;
+    }
+    return bytes;
+}

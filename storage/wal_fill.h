@@ -1,0 +1,13 @@
+/* storage/wal_fill.h - what is written over a hole: the very bytes that stood there, or a mend with
+ * the entries that do not stand elsewhere (storage/wal_format.h, Repair). Pure; any thread. */
+#ifndef STORAGE_WAL_FILL_H
+#define STORAGE_WAL_FILL_H
+
+#include "storage/wal_survey.h"
+
+/* The bytes of the hole with these entries in it, to be freed. NULL, with a sentence: they do not
+ * fit there. */
+uint8_t *wal_fill_make(const struct wal_hole *hole, const struct raft_runs *entries,
+                       struct conclave_error *error);
+
+#endif

@@ -1,0 +1,303 @@
+#include "tests/sim/storage_internal.h"
+
+#include "base/fatal.h"
+#include "storage/wal_format.h"
+#include "storage/wal_past.h"
+#include "storage/wal_scanner.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define STORAGE_WAL STORAGE_DIR "/wal/"
+
+enum {
+    SEGMENTS_MAX = 4096, /* more than a run makes */
+    REPAIR_CHANGES = 7,  /* three that say so, and two for each hole */
+    VOTE_SLOT_USED = 72  /* bytes with a meaning at the front of a slot */
+};
+
+struct segment {
+    char path[STORAGE_PATH_BYTES];
+    const uint8_t *data;
+    size_t bytes;
+    size_t end;   /* of its records */
+    size_t batch; /* where its last batch begins: what is before it is attested; 0: none */
+};
+
+/* The segment of this sequence; false if it is not there or has no records. */
+static bool segment_find(const struct storage *storage, uint64_t sequence, struct segment *ret)
+{
+    char name[WAL_NAME_BYTES];
+    wal_name_format(sequence, name);
+    (void)snprintf(ret->path, sizeof ret->path, STORAGE_WAL "%s", name);
+    ret->data = memory_disk_bytes(storage->disk, ret->path, &ret->bytes);
+    struct wal_header header;
+    if (!ret->data ||
+        wal_header_decode(ret->data, ret->bytes, &storage->identity, &header) != CONCLAVE_OK)
+        return false;
+    uint64_t key = wal_key(&storage->identity, sequence);
+    struct wal_record record;
+    ret->batch = 0;
+    ret->end = WAL_HEADER_BYTES;
+    for (; wal_record_decode(ret->data, ret->bytes, ret->end, key, &record);
+         ret->end += wal_record_bytes(record.payload.bytes))
+        ret->batch = record.batch;
+    return true;
+}
+
+/* The sequences of the first and the last segment with records; false: there is none. */
+static bool segments_find(const struct storage *storage, uint64_t *ret_first, uint64_t *ret_last)
+{
+    struct segment segment;
+    uint64_t first = 1;
+    while (!segment_find(storage, first, &segment) && first < SEGMENTS_MAX)
+        first++; /* the front may have been let go of */
+    *ret_first = first;
+    *ret_last = 0;
+    for (uint64_t next = first; segment_find(storage, next, &segment); next++)
+        *ret_last = next;
+    return *ret_last != 0;
+}
+
+/* What a killed process wrote reaches the disk by and by, and what attests the last batch with it:
+ * before that, damage to it looks like a torn write, and may be cut. */
+static void settle(const struct storage *storage, const struct segment *segment)
+{
+    const struct io *io = storage->io;
+    struct io_file *file = NULL;
+    int code = io->open(io->ctx, segment->path, 0, &file, NULL);
+    if (code == CONCLAVE_OK) {
+        code = io->datasync(io->ctx, file, NULL);
+        io->close(io->ctx, file);
+    }
+    ASSERT(code == CONCLAVE_OK);
+}
+
+/* Keeps the log as it is now, and what a repair of it will want. */
+static void look_at_damage(struct storage *storage, struct wal_want *ret_wants)
+{
+    struct wal_repair *repair = NULL;
+    storage->damaged = memory_disk_clone(storage->disk);
+    *ret_wants = (struct wal_want){0};
+    if (wal_repair_open(storage->io, STORAGE_DIR, &storage->identity, &repair, NULL) == CONCLAVE_OK)
+        (void)wal_repair_want(repair, ret_wants);
+    else
+        ret_wants->anchor.index = UINT64_MAX; /* which nobody has */
+    wal_repair_close(repair);
+}
+
+bool storage_damage(struct storage *storage, struct wal_want *ret_wants)
+{
+    ASSERT(!storage->wal && !storage->damaged);
+    struct segment segment;
+    uint64_t first, last;
+    if (!segments_find(storage, &first, &last))
+        return false;
+    uint64_t sequence = storage_draw(storage, first, last);
+    (void)segment_find(storage, sequence, &segment);
+    size_t attested = sequence < last ? segment.end : segment.batch;
+    if (attested == 0)
+        return false;
+    if (sequence < last) {
+        struct segment behind;
+        if (segment_find(storage, sequence + 1, &behind))
+            settle(storage, &behind);
+    }
+    settle(storage, &segment);
+    (void)segment_find(storage, sequence, &segment); /* its bytes may stand elsewhere now */
+    size_t at = (size_t)storage_draw(storage, 0, attested - 1);
+    memcpy(storage->rotten, segment.path, sizeof storage->rotten);
+    storage->rotten_at = at;
+    storage->rotten_byte = segment.data[at];
+    /* What cannot be read is read as a block, with what is not attested in it. */
+    size_t block_end = (at / WAL_SCANNER_BLOCK_BYTES + 1) * WAL_SCANNER_BLOCK_BYTES;
+    storage->unreadable =
+        (sequence < last || block_end <= attested) && storage_draw(storage, 0, 2) == 0;
+    if (storage->unreadable) {
+        memory_disk_break(storage->disk, segment.path, at, 1);
+    } else {
+        uint8_t byte = (uint8_t)(segment.data[at] ^ storage_draw(storage, 1, 255));
+        memory_disk_rot(storage->disk, segment.path, at, &byte, 1);
+    }
+    look_at_damage(storage, ret_wants);
+    return true;
+}
+
+/* An entry record of the log as it is in the end. */
+struct found_entry {
+    struct segment segment;
+    struct raft_id id;
+    size_t offset, bytes;
+    bool attested;
+};
+
+/* Of all segments from `first` to `last`; to be freed. *ret_count 0: there are none, or what stands
+ * there was mended before. */
+static struct found_entry *find_entries(const struct storage *storage, uint64_t first,
+                                        uint64_t last, size_t *ret_count)
+{
+    struct found_entry *found = NULL;
+    size_t count = 0, capacity = 0;
+    struct wal_record record;
+    for (uint64_t sequence = first; sequence <= last; sequence++) {
+        struct segment segment;
+        uint64_t key = wal_key(&storage->identity, sequence);
+        (void)segment_find(storage, sequence, &segment);
+        for (size_t at = WAL_HEADER_BYTES;
+             wal_record_decode(segment.data, segment.bytes, at, key, &record);
+             at += wal_record_bytes(record.payload.bytes)) {
+            if (record.kind == WAL_MEND || record.kind == WAL_ANEW)
+                count = 0;
+            if (record.kind != WAL_ENTRY)
+                continue;
+            while (count > 0 && found[count - 1].id.index >= record.id.index)
+                count--; /* replaced */
+            if (count == capacity) {
+                capacity = capacity == 0 ? 64 : 2 * capacity;
+                found = mem_realloc(found, capacity * sizeof *found);
+            }
+            found[count++] =
+                (struct found_entry){.segment = segment,
+                                     .id = record.id,
+                                     .offset = at,
+                                     .bytes = wal_record_bytes(record.payload.bytes),
+                                     .attested = sequence < last || at < segment.batch};
+        }
+    }
+    *ret_count = count;
+    return found;
+}
+
+uint32_t storage_damage_entries(struct storage *storage,
+                                bool (*wanted)(void *arg, struct raft_id id), void *arg,
+                                uint32_t max, struct wal_want *ret_wants)
+{
+    ASSERT(!storage->wal && !storage->damaged);
+    uint64_t first, last;
+    size_t count = 0;
+    uint32_t hit = 0;
+    if (!segments_find(storage, &first, &last))
+        return 0;
+    for (uint64_t sequence = last; sequence >= first; sequence--) {
+        struct segment segment;
+        if (segment_find(storage, sequence, &segment))
+            settle(storage, &segment);
+    }
+    struct found_entry *found = find_entries(storage, first, last, &count);
+    for (size_t i = 0; i < count && hit < max; i++) {
+        if (!found[i].attested || !wanted(arg, found[i].id))
+            continue;
+        size_t at = found[i].offset + (size_t)storage_draw(storage, 0, found[i].bytes - 1);
+        uint8_t byte = (uint8_t)(found[i].segment.data[at] ^ storage_draw(storage, 1, 255));
+        memory_disk_rot(storage->disk, found[i].segment.path, at, &byte, 1);
+        hit++;
+    }
+    free(found);
+    if (hit > 0)
+        look_at_damage(storage, ret_wants);
+    return hit;
+}
+
+void storage_undamage(struct storage *storage)
+{
+    if (storage->unreadable)
+        memory_disk_unbreak(storage->disk, storage->rotten);
+    else
+        memory_disk_rot(storage->disk, storage->rotten, storage->rotten_at, &storage->rotten_byte,
+                        1);
+    storage->unreadable = false;
+    memory_disk_destroy(storage->damaged);
+    storage->damaged = NULL;
+}
+
+int storage_repair_begin(struct storage *storage, struct conclave_error *error)
+{
+    ASSERT(!storage->wal && !storage->repair);
+    return wal_repair_open(storage->io, STORAGE_DIR, &storage->identity, &storage->repair, error);
+}
+
+struct wal_repair *storage_repair(struct storage *storage)
+{
+    return storage->repair;
+}
+
+int storage_past(const struct storage *storage, struct raft_id known, const struct wal_want *want,
+                 uint64_t bytes_max, enum wal_supply *ret, struct raft_id *ret_prev,
+                 struct raft_runs *ret_entries, struct conclave_error *error)
+{
+    const struct wal_past past = {
+        .io = storage->io, .dir = STORAGE_DIR, .identity = &storage->identity, .known = known};
+    if (storage->doomed || !storage->wal)
+        return error_set(error, CONCLAVE_NOT_FOUND, "it is not there");
+    return wal_past_supply(&past, want, bytes_max, ret, ret_prev, ret_entries, error);
+}
+
+int storage_repair_write(struct storage *storage, bool interrupted, struct conclave_error *error)
+{
+    uint64_t at = memory_disk_changes(storage->disk) + storage_draw(storage, 1, REPAIR_CHANGES);
+    bool power = storage_draw(storage, 0, 1) == 0;
+    if (interrupted && power)
+        memory_disk_power_off_at_change(storage->disk, at);
+    else if (interrupted)
+        memory_disk_fail_at_change(storage->disk, at, CONCLAVE_IO);
+    int code = wal_repair_write(storage->repair, error);
+    wal_repair_close(storage->repair);
+    storage->repair = NULL;
+    memory_disk_power_off_at_change(storage->disk, 0);
+    memory_disk_fail_at_change(storage->disk, 0, CONCLAVE_OK);
+    if (code != CONCLAVE_OK && interrupted && power)
+        memory_disk_crash(storage->disk, prng_next(&storage->prng));
+    memory_disk_destroy(storage->damaged);
+    storage->damaged = NULL;
+    if (code != CONCLAVE_OK)
+        storage->damaged = memory_disk_clone(storage->disk);
+    else
+        storage->unreadable = false;
+    return code;
+}
+
+void storage_zero_last_batch(struct storage *storage)
+{
+    static const uint8_t zeros[4096];
+    struct segment segment;
+    uint64_t first, last;
+    ASSERT(segments_find(storage, &first, &last) && segment_find(storage, last, &segment));
+    ASSERT(segment.end - segment.batch <= sizeof zeros);
+    memory_disk_rot(storage->disk, segment.path, segment.batch, zeros, segment.end - segment.batch);
+}
+
+bool storage_damage_vote(struct storage *storage)
+{
+    ASSERT(!storage->vote);
+    size_t bytes = 0;
+    const uint8_t *data = memory_disk_bytes(storage->disk, STORAGE_DIR "/vote", &bytes);
+    if (storage->vote_damaged || !data)
+        return false;
+    size_t at = (size_t)storage_draw(storage, 0, VOTE_SLOT_USED - 1);
+    at += storage_draw(storage, 0, 1) == 0 ? 0 : bytes / 2;
+    uint8_t byte = (uint8_t)(data[at] ^ storage_draw(storage, 1, 255));
+    memory_disk_rot(storage->disk, STORAGE_DIR "/vote", at, &byte, 1);
+    storage->vote_damaged = true;
+    return true;
+}
+
+bool storage_is_unreadable(const struct storage *storage)
+{
+    return storage->unreadable;
+}
+
+bool storage_untouched(const struct storage *storage)
+{
+    const char *path;
+    for (size_t i = 0; (path = memory_disk_file(storage->damaged, i)) != NULL; i++) {
+        size_t before_bytes = 0, now_bytes = 0;
+        const uint8_t *before = memory_disk_bytes(storage->damaged, path, &before_bytes);
+        const uint8_t *now = memory_disk_bytes(storage->disk, path, &now_bytes);
+        if (strncmp(path, STORAGE_WAL, strlen(STORAGE_WAL)) == 0 &&
+            (now_bytes != before_bytes ||
+             (before_bytes > 0 && (!now || memcmp(now, before, before_bytes) != 0))))
+            return false;
+    }
+    return true;
+}

@@ -1,0 +1,184 @@
+/* What a running node reads from its segments for another one: of the log that it has now, whatever
+ * was replaced since, or nothing. */
+#include "healing.h"
+
+#include "storage/wal_past.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+static struct wal_past past_of(struct memory_disk *disk, struct raft_id known)
+{
+    return (struct wal_past){
+        .io = memory_disk_io(disk), .dir = STORY_DIR, .identity = &story_identity, .known = known};
+}
+
+static struct raft_id id_at(const struct peer *peer, uint64_t index)
+{
+    return index == 0 ? (struct raft_id){0} : raft_runs_find(&peer->log.entries, index)->id;
+}
+
+/* How many of the wanted entries came. */
+static uint64_t ask(const struct peer *peer, const struct wal_past *past,
+                    const struct wal_want *want)
+{
+    struct raft_id prev = {0};
+    struct raft_runs entries = {0};
+    struct conclave_error error = {0};
+    enum wal_supply supply = WAL_SUPPLY_LATER;
+    int code = wal_past_supply(past, want, 1 << 20, &supply, &prev, &entries, &error);
+    cr_assert_eq(code, CONCLAVE_OK, "%s", error.message);
+    cr_assert_eq(supply, WAL_SUPPLY_HERE, "%d behind %d, of %d", (int)want->last,
+                 (int)want->prev.index, (int)past->known.index);
+    cr_assert(raft_id_equal(prev, id_at(peer, want->prev.index)));
+    struct raft_runs_iter iter = {0};
+    for (const struct raft_entry *entry; (entry = raft_runs_next(&entries, &iter)) != NULL;) {
+        const struct slice right = payload_of(entry->id);
+        cr_assert(raft_id_equal(entry->id, id_at(peer, entry->id.index)));
+        cr_assert_eq(entry->payload.bytes, right.bytes);
+        cr_assert(right.bytes == 0 || memcmp(entry->payload.data, right.data, right.bytes) == 0);
+    }
+    uint64_t count = entries.entry_count;
+    raft_runs_clear(&entries);
+    return count;
+}
+
+Test(past, every_part_of_the_log_is_given_as_it_is_now)
+{
+    struct peer peer;
+    peer_make(&peer, story_long);
+    const uint64_t last = raft_runs_last(&peer.log.entries).index;
+    for (uint64_t known = 1; known <= last; known++) {
+        struct wal_past past = past_of(peer.disk, id_at(&peer, known));
+        for (uint64_t from = 0; from < known; from += 2) {
+            for (uint64_t to = from + 1; to <= known; to += 1 + (known - from) / 4) {
+                struct wal_want want = {.prev.index = from, .last = to, .anchor = id_at(&peer, to)};
+                cr_assert_eq(ask(&peer, &past, &want), to - from);
+                want.anchor = (struct raft_id){.term = 99, .index = last + 1}; /* in memory */
+                cr_assert_eq(ask(&peer, &past, &want), to - from);
+                want.anchor = (struct raft_id){0}; /* whatever it is */
+                cr_assert_eq(ask(&peer, &past, &want), to - from);
+            }
+        }
+    }
+    peer_free(&peer);
+}
+
+/* What is asked of an anchor that was replaced here comes from another log. */
+Test(past, an_anchor_that_is_not_in_the_log_gives_nothing)
+{
+    struct peer peer;
+    peer_make(&peer, story_long);
+    const uint64_t last = raft_runs_last(&peer.log.entries).index;
+    struct wal_past past = past_of(peer.disk, id_at(&peer, last));
+    size_t replaced = 0;
+    for (size_t i = 0; i < peer.story.staged_count; i++) {
+        struct raft_id prev, anchor = peer.story.staged[i];
+        struct raft_runs entries = {0};
+        enum wal_supply supply = WAL_SUPPLY_HERE;
+        if (raft_id_equal(anchor, id_at(&peer, anchor.index)))
+            continue;
+        const struct wal_want want = {.last = anchor.index, .anchor = anchor};
+        cr_assert_eq(wal_past_supply(&past, &want, 1 << 20, &supply, &prev, &entries, NULL),
+                     CONCLAVE_OK);
+        cr_assert_eq(supply, WAL_SUPPLY_ABSENT);
+        cr_assert_eq(entries.entry_count, 0);
+        replaced++;
+    }
+    cr_assert_gt(replaced, 5);
+    peer_free(&peer);
+}
+
+/* A flipped byte anywhere: what was asked for comes as it is, or nothing does. */
+Test(past, damage_gives_nothing_or_what_is_right)
+{
+    struct peer peer;
+    struct placed places[512];
+    peer_make(&peer, story_long);
+    const uint64_t last = raft_runs_last(&peer.log.entries).index;
+    size_t count = image_layout(peer.disk, places, 512), given = 0, refused = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct memory_disk *disk = memory_disk_clone(peer.disk);
+        memory_disk_rot(disk, places[i].path, places[i].offset + 3, "x", 1);
+        struct wal_past past = past_of(disk, id_at(&peer, last));
+        for (uint64_t index = 1; index <= last; index += 3) {
+            struct raft_id prev = {0};
+            struct raft_runs entries = {0};
+            enum wal_supply supply = WAL_SUPPLY_LATER;
+            const struct wal_want want = {
+                .prev.index = index - 1, .last = index, .anchor = past.known};
+            int code = wal_past_supply(&past, &want, 1 << 20, &supply, &prev, &entries, NULL);
+            if (code == CONCLAVE_OK) {
+                cr_assert_eq(supply, WAL_SUPPLY_HERE);
+                cr_assert(raft_id_equal(raft_runs_last(&entries), id_at(&peer, index)));
+            }
+            given += code == CONCLAVE_OK;
+            refused += code == CONCLAVE_NOT_FOUND || code == CONCLAVE_CORRUPT;
+            cr_assert_eq(given + refused > 0, true);
+            raft_runs_clear(&entries);
+        }
+        cr_assert_eq(memory_disk_handles(disk), 0);
+        memory_disk_destroy(disk);
+    }
+    cr_assert_gt(given, 100, "%zu", given);
+    cr_assert_gt(refused, 100, "%zu", refused);
+    peer_free(&peer);
+}
+
+static struct wal *log_of(struct memory_disk *disk, uint64_t segment_bytes, uint64_t count)
+{
+    const struct io *io = memory_disk_io(disk);
+    const struct wal_options options = {.segment_bytes = segment_bytes};
+    struct wal *wal = NULL;
+    struct wal_recovery recovery = {0};
+    struct raft_runs runs = {0};
+    struct conclave_error error = {0};
+    cr_assert_eq(io->make_dir(io->ctx, STORY_DIR, NULL), CONCLAVE_OK);
+    runs_fill(&runs, 1, 1, 1);
+    cr_assert_eq(wal_create(io, STORY_DIR, &story_identity, &options, &runs, &error), CONCLAVE_OK);
+    raft_runs_clear(&runs);
+    cr_assert_eq(wal_open(io, STORY_DIR, &story_identity, &options, &wal, &recovery, &error),
+                 CONCLAVE_OK, "%s", error.message);
+    raft_runs_clear(&recovery.entries);
+    for (uint64_t index = 2; index <= count; index++) {
+        runs_fill(&runs, 1, index, 1);
+        wal_append(wal, &runs);
+        cr_assert_eq(wal_sync(wal, &error), CONCLAVE_OK, "%s", error.message);
+        raft_runs_clear(&runs);
+    }
+    return wal;
+}
+
+static int first_wanted(struct memory_disk *disk, uint64_t known, enum wal_supply *ret)
+{
+    struct raft_id prev = {0};
+    struct raft_runs entries = {0};
+    struct wal_past past = past_of(disk, (struct raft_id){.term = 1, .index = known});
+    const struct wal_want want = {.prev.index = 1, .last = 2, .anchor = past.known};
+    int code = wal_past_supply(&past, &want, 1 << 20, ret, &prev, &entries, NULL);
+    raft_runs_clear(&entries);
+    return code;
+}
+
+Test(past, what_was_let_go_of_on_disk_too_is_not_found)
+{
+    struct memory_disk *disk = memory_disk_create();
+    struct wal *wal = log_of(disk, STORY_SEGMENT_BYTES, 60);
+    enum wal_supply supply = WAL_SUPPLY_LATER;
+    cr_assert_eq(first_wanted(disk, 60, &supply), CONCLAVE_OK, "while it is being written");
+    cr_assert_eq(supply, WAL_SUPPLY_HERE);
+    cr_assert_eq(wal_remove(wal, wal_release(wal, 50), NULL), CONCLAVE_OK);
+    cr_assert_eq(first_wanted(disk, 60, &supply), CONCLAVE_NOT_FOUND);
+    wal_close(wal);
+    memory_disk_destroy(disk);
+}
+
+Test(past, a_log_that_takes_too_much_reading_is_not_read)
+{
+    struct memory_disk *disk = memory_disk_create();
+    struct wal *wal = log_of(disk, (uint64_t)WAL_PAST_BYTES_MAX + (1 << 20), 3);
+    enum wal_supply supply = WAL_SUPPLY_LATER;
+    cr_assert_eq(first_wanted(disk, 3, &supply), CONCLAVE_NOT_FOUND);
+    wal_close(wal);
+    memory_disk_destroy(disk);
+}

@@ -1,0 +1,255 @@
+/* Logs that lost different entries, and have none in common by which one could ask the other: as
+ * long as one of them has each entry, all come back, and never another one. */
+#include "fixture.h"
+
+#include "base/prng.h"
+#include "storage/identity.h"
+#include "storage/wal_repair.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { SIDES_MAX = 3, RECORDS_MAX = 512 };
+
+struct side {
+    struct memory_disk *disk;
+    struct wal_repair *repair; /* NULL: it is whole */
+    struct wal_recovery log;   /* then */
+};
+
+struct scene {
+    struct story story;
+    struct memory_disk *whole;
+    struct placed places[RECORDS_MAX];
+    size_t count;
+    struct side sides[SIDES_MAX];
+    size_t side_count;
+};
+
+/* Every entry of a term of its own: what a hole held is of no known term. */
+static const struct step story_terms[] = {
+    {STEP_APPEND, 2, 2, 1}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 3, 3, 1}, {STEP_SYNC, 0, 0, 0},
+    {STEP_APPEND, 4, 4, 1}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 5, 5, 1}, {STEP_SYNC, 0, 0, 0},
+    {STEP_APPEND, 6, 6, 1}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 7, 7, 1}, {STEP_SYNC, 0, 0, 0},
+    {STEP_APPEND, 8, 8, 1}, {STEP_SYNC, 0, 0, 0}, {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+
+static void scene_begin(struct scene *scene, const struct step *steps, size_t sides)
+{
+    struct memory_disk *disk = memory_disk_create();
+    *scene = (struct scene){.side_count = sides};
+    cr_assert_eq(story_play(&scene->story, memory_disk_io(disk), steps), CONCLAVE_OK);
+    scene->whole = memory_disk_clone(disk);
+    memory_disk_destroy(disk);
+    scene->count = image_layout(scene->whole, scene->places, RECORDS_MAX);
+    for (size_t i = 0; i < sides; i++)
+        scene->sides[i].disk = memory_disk_clone(scene->whole);
+}
+
+static void scene_end(struct scene *scene)
+{
+    for (size_t i = 0; i < scene->side_count; i++) {
+        wal_repair_close(scene->sides[i].repair);
+        raft_runs_clear(&scene->sides[i].log.entries);
+        memory_disk_destroy(scene->sides[i].disk);
+    }
+    memory_disk_destroy(scene->whole);
+}
+
+static uint64_t index_of(const struct scene *scene, size_t place)
+{
+    size_t bytes = 0;
+    uint64_t index;
+    const uint8_t *data = memory_disk_bytes(scene->whole, scene->places[place].path, &bytes);
+    memcpy(&index, data + scene->places[place].offset + 40, sizeof index);
+    return index;
+}
+
+/* True if no later record replaced what this one says. */
+static bool is_final(const struct scene *scene, size_t place)
+{
+    for (size_t i = place + 1; i < scene->count; i++)
+        if (!scene->places[i].is_batch && index_of(scene, i) <= index_of(scene, place))
+            return false;
+    return !scene->places[place].is_batch;
+}
+
+static void spoil(struct side *side, const struct placed *place)
+{
+    memory_disk_rot(side->disk, place->path, place->offset + 4, "\x5a\xa5", 2);
+}
+
+/* One answer of a giver, if it has one. True if it helped. */
+static bool ask(struct side *side, const struct side *giver, const char *what)
+{
+    struct wal_want want, after;
+    struct raft_id prev = {0};
+    struct raft_runs entries = {0};
+    struct conclave_error error = {0};
+    struct wal_supplier log = {.log = &giver->log.entries, .base = giver->log.base};
+    if (!wal_repair_want(side->repair, &want))
+        return false;
+    if (giver->repair)
+        log = wal_repair_log(giver->repair);
+    if (wal_supply_from(&log, &want, 100, &prev, &entries) != WAL_SUPPLY_HERE)
+        return false;
+    cr_assert_eq(wal_repair_take(side->repair, prev, &entries, &error), CONCLAVE_OK, "%s: %s", what,
+                 error.message);
+    raft_runs_clear(&entries);
+    return !wal_repair_want(side->repair, &after) || memcmp(&want, &after, sizeof want) != 0;
+}
+
+static void finish(const struct scene *scene, struct side *side, const char *what)
+{
+    struct conclave_error error = {0};
+    cr_assert_eq(wal_repair_write(side->repair, &error), CONCLAVE_OK, "%s: %s", what,
+                 error.message);
+    wal_repair_close(side->repair);
+    side->repair = NULL;
+    cr_assert_eq(log_read(memory_disk_io(side->disk), &side->log, &error), CONCLAVE_OK, "%s: %s",
+                 what, error.message);
+    cr_assert(story_matches(&scene->story, scene->story.staged_count, &side->log.entries), "%s",
+              what);
+}
+
+/* All sides ask all others in turns until they are whole; the number of those that are. */
+static size_t heal_all(struct scene *scene, const char *what)
+{
+    size_t whole = 0;
+    for (size_t i = 0; i < scene->side_count; i++) {
+        struct side *side = &scene->sides[i];
+        struct conclave_error error = {0};
+        cr_assert_eq(wal_repair_open(memory_disk_io(side->disk), STORY_DIR, &story_identity,
+                                     &side->repair, &error),
+                     CONCLAVE_OK, "%s: %s", what, error.message);
+    }
+    for (int round = 0; round < 2000 && whole < scene->side_count; round++) {
+        struct side *side = &scene->sides[(size_t)round % scene->side_count];
+        struct wal_want want;
+        bool helped = false;
+        if (!side->repair)
+            continue;
+        for (size_t k = 0; k < scene->side_count && !helped; k++)
+            helped = &scene->sides[k] != side && ask(side, &scene->sides[k], what);
+        if (!wal_repair_want(side->repair, &want)) {
+            finish(scene, side, what);
+            whole++;
+        } else if (!helped) {
+            wal_repair_turn(side->repair);
+        }
+    }
+    return whole;
+}
+
+/* Every entry is left on one side, those of even index on the first. */
+static void alternately(const struct step *steps)
+{
+    struct scene scene;
+    scene_begin(&scene, steps, 2);
+    for (size_t i = 0; i < scene.count; i++)
+        if (is_final(&scene, i))
+            spoil(&scene.sides[index_of(&scene, i) % 2], &scene.places[i]);
+    cr_assert_eq(heal_all(&scene, "alternately"), 2);
+    scene_end(&scene);
+}
+
+Test(scattered, every_other_entry_comes_back_from_the_other_log)
+{
+    alternately(story_long);
+}
+
+Test(scattered, also_where_every_entry_is_of_another_term)
+{
+    alternately(story_terms);
+}
+
+/* Stretches of records, each left whole on one of two or three. */
+Test(scattered, stretches_come_back_whoever_has_them, .timeout = 120)
+{
+    struct prng prng;
+    size_t whole = 0, all = 0;
+    prng_init(&prng, 1);
+    for (int life = 0; life < 600; life++) {
+        struct scene scene;
+        char what[64];
+        (void)snprintf(what, sizeof(what), "life %d", life);
+        scene_begin(&scene, life % 2 == 0 ? story_long : story_terms, 2 + (size_t)life % 2);
+        for (size_t i = 0; i < scene.count;) {
+            size_t keeper = (size_t)prng_below(&prng, scene.side_count);
+            size_t length = (size_t)prng_between(&prng, 1, 4);
+            for (; length > 0 && i < scene.count; length--, i++)
+                for (size_t k = 0; k < scene.side_count; k++)
+                    if (k != keeper && is_final(&scene, i))
+                        spoil(&scene.sides[k], &scene.places[i]);
+        }
+        all += scene.side_count;
+        whole += heal_all(&scene, what);
+        scene_end(&scene);
+    }
+    cr_assert_eq(whole, all, "%zu of %zu", whole, all);
+}
+
+/* What others have in the place of a lost entry is told by its checksum. */
+Test(scattered, what_was_never_there_is_not_taken)
+{
+    struct scene scene;
+    struct wal_want want;
+    scene_begin(&scene, story_terms, 1);
+    struct side *side = &scene.sides[0];
+    for (size_t i = 0; i < scene.count; i++)
+        if (is_final(&scene, i) && index_of(&scene, i) == 4)
+            spoil(side, &scene.places[i]);
+    cr_assert_eq(wal_repair_open(memory_disk_io(side->disk), STORY_DIR, &story_identity,
+                                 &side->repair, NULL),
+                 CONCLAVE_OK);
+    for (int turns = 0; wal_repair_want(side->repair, &want) && want.anchor.index > 0; turns++) {
+        cr_assert_lt(turns, 100, "it is never asked for by its checksum");
+        wal_repair_turn(side->repair);
+    }
+    cr_assert_eq(want.prev.index, 3);
+    cr_assert_eq(want.last, 4);
+    for (uint64_t term = 3; term <= 5; term++) { /* 4 is what it was */
+        struct raft_runs entries = {0};
+        struct wal_want after;
+        runs_fill(&entries, term, 4, 1);
+        cr_assert_eq(
+            wal_repair_take(side->repair, (struct raft_id){.term = 3, .index = 3}, &entries, NULL),
+            CONCLAVE_OK);
+        cr_assert_eq(wal_repair_want(side->repair, &after), term < 4);
+        raft_runs_clear(&entries);
+    }
+    finish(&scene, side, "by its checksum");
+    cr_assert_eq(side->log.entries.entry_count, 8);
+    scene_end(&scene);
+}
+
+/* Entries 5 to 7 of term 3 are lost between others of that term: that they were there is known, and
+ * 8 is not known to be of the log that holds them. */
+Test(scattered, an_id_that_is_known_is_an_anchor_as_good_as_an_entry)
+{
+    struct raft_runs log = {0}, given = {0};
+    struct raft_id prev;
+    const struct wal_sure sure = {.first = 5, .last = 7, .term = 3};
+    runs_fill(&log, 3, 1, 4);
+    struct raft_batch *batch = raft_batch_create(3);
+    for (uint64_t index = 5; index <= 7; index++)
+        raft_batch_add(batch, (struct raft_entry){.id = {.term = 3, .index = index},
+                                                  .kind = (enum raft_entry_kind)WAL_ABSENT});
+    raft_runs_append(&log, batch, 0, 3);
+    raft_batch_unref(batch);
+    struct wal_supplier supplier = {.log = &log};
+    struct wal_want want = {
+        .prev = {.term = 3, .index = 2}, .last = 3, .anchor = {.term = 3, .index = 6}};
+    cr_assert_eq(wal_supply_from(&supplier, &want, 1, &prev, &given), WAL_SUPPLY_LATER,
+                 "the id may be a guess");
+    supplier.sure = &sure;
+    supplier.sure_count = 1;
+    cr_assert_eq(wal_supply_from(&supplier, &want, 1, &prev, &given), WAL_SUPPLY_HERE);
+    cr_assert_eq(given.entry_count, 1);
+    raft_runs_clear(&given);
+    want.anchor.term = 4;
+    cr_assert_eq(wal_supply_from(&supplier, &want, 1, &prev, &given), WAL_SUPPLY_ABSENT);
+    supplier.doubtful = 7; /* another hole may have replaced it by just that */
+    cr_assert_eq(wal_supply_from(&supplier, &want, 1, &prev, &given), WAL_SUPPLY_LATER);
+    raft_runs_clear(&log);
+}
