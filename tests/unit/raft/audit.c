@@ -197,3 +197,24 @@ Test(audit, members_that_come_and_go_find_a_place)
     }
     cr_assert_eq(audit.agreed, 99 + 5 * CONCLAVE_MEMBERS_MAX);
 }
+
+Test(audit, a_member_that_was_removed_counts_no_more_and_is_named_no_more)
+{
+    begin(4);
+    cr_assert_eq(says(4, 1024, 8), AUDIT_OPEN);
+    cr_assert_eq(says(1, 1024, 7), AUDIT_SPLIT);
+    cr_assert_eq(says(2, 1024, 7), AUDIT_SPLIT);
+    cr_assert_eq(says(3, 1024, 7), AUDIT_DEVIATES);
+    cr_assert_eq(audit_deviating(&audit, &members), 4);
+    members.member_count = 3;
+    cr_assert_eq(audit_deviating(&audit, &members), 0);
+    cr_assert_eq(says(2, 1024, 7), AUDIT_AGREES, "what the removed one said is not looked at");
+}
+
+Test(audit, two_values_are_no_split_if_one_is_of_a_member_that_was_removed)
+{
+    begin(4);
+    cr_assert_eq(says(4, 1024, 8), AUDIT_OPEN);
+    members.member_count = 3;
+    cr_assert_eq(says(1, 1024, 7), AUDIT_OPEN);
+}

@@ -389,7 +389,8 @@ static bool settle_once(struct cluster *cluster)
 {
     if (cluster->wire.count > 0) {
         struct raft_message *message = wire_remove(cluster, 0);
-        if (cluster->nodes[message->to].raft && !cluster->cut[message->from][message->to])
+        bool plays = message->to > CLUSTER_NODES_MAX || !cluster->nodes[message->to].raft;
+        if (!plays && !cluster->cut[message->from][message->to])
             cluster_receive(cluster, message);
         else
             raft_message_destroy(message);

@@ -303,3 +303,25 @@ Test(configuration, impossible_snapshots_are_refused)
     buf_unref(wrong[8].configuration);
     buf_unref(good.configuration);
 }
+
+Test(configuration, with_one_removed_id_more_than_can_be_remembered_is_malformed)
+{
+    static struct raft_configuration written, read;
+    member_add(&written, 1, RAFT_MEMBER_VOTER);
+    written.removed_count = RAFT_REMOVED_MAX;
+    for (uint32_t i = 0; i < RAFT_REMOVED_MAX; i++)
+        written.removed[i] = 100; /* one byte each */
+    struct buf *buf = raft_configuration_encode(&written);
+    const size_t head = buf->bytes - RAFT_REMOVED_MAX - 2; /* the number of them, big-endian */
+    struct buf *longer = buf_create(buf->bytes + 1);
+    memcpy(longer->data, buf->data, buf->bytes);
+    longer->data[buf->bytes] = 100;
+    cr_assert_eq(raft_configuration_decode((struct slice){buf->data, buf->bytes}, &read),
+                 CONCLAVE_OK);
+    cr_assert_eq(longer->data[head] << 8 | longer->data[head + 1], RAFT_REMOVED_MAX);
+    longer->data[head + 1]++;
+    cr_assert_eq(raft_configuration_decode((struct slice){longer->data, longer->bytes}, &read),
+                 CONCLAVE_MALFORMED);
+    buf_unref(longer);
+    buf_unref(buf);
+}

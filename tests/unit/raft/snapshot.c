@@ -540,3 +540,40 @@ Test(snapshot, rule_5_persist_of_a_longer_discarded_log_attests_nothing_that_cam
     cr_assert_eq(raft_durable(c.nodes[1].raft).index, 6);
     cluster_deinit(&c);
 }
+
+Test(snapshot, rule_44_who_waits_for_entries_that_go_with_the_log_hears_that_it_is_unknown)
+{
+    struct cluster c;
+    cluster_setup(&c, 3, 1);
+    uint64_t term = cluster_lead_alone(&c);
+    struct raft_batch *batch = raft_batch_create(2);
+    raft_batch_add(batch, (struct raft_entry){.kind = RAFT_ENTRY_COMMAND, .origin = {7, 1}});
+    raft_batch_add(batch, (struct raft_entry){.kind = RAFT_ENTRY_COMMAND, .origin = {0, 2}});
+    cluster_step(&c, 1, &(struct raft_event){.type = RAFT_EVENT_PROPOSE, .propose = batch}, 1);
+    cluster_receive(&c, append_request(2, 1, term + 1, id_of(term + 1, 40), 0, NULL, 0));
+    cr_assert_eq(raft_role(c.nodes[1].raft), RAFT_FOLLOWER);
+    cr_assert_eq(c.nodes[1].refused.count, 0, "another leader may have them");
+    receive(&c, 1, id_of(term + 1, 30));
+    cr_assert_eq(c.nodes[1].refused.count, 2);
+    for (uint32_t i = 0; i < 2; i++) {
+        cr_assert_eq(c.nodes[1].refused.items[i].code, CONCLAVE_UNKNOWN);
+        cr_assert_eq(c.nodes[1].refused.items[i].origin.request, i + 1);
+    }
+    cr_assert_eq(raft_base(c.nodes[1].raft).index, 30);
+    cluster_deinit(&c);
+}
+
+Test(snapshot, with_members_that_cannot_be_read_is_not_taken)
+{
+    struct cluster c;
+    cluster_setup(&c, 3, 1);
+    struct raft_event event = {.type = RAFT_EVENT_SNAPSHOT_RECEIVED,
+                               .snapshot_received = {.last = id_of(3, 30),
+                                                     .configuration_index = 1,
+                                                     .configuration = buf_copy("\xc0", 1)}};
+    cluster_step(&c, 1, &event, 1);
+    cr_assert_eq(c.nodes[1].code, CONCLAVE_OK);
+    cr_assert_eq(raft_last(c.nodes[1].raft).index, 1);
+    cr_assert_eq(raft_base(c.nodes[1].raft).index, 0);
+    cluster_deinit(&c);
+}

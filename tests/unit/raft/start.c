@@ -128,3 +128,51 @@ Test(start, a_failed_node_takes_what_it_is_given_and_does_nothing)
     cluster_step(&c, 1, events, 3); /* the sanitizers see what is not given back */
     expect_corrupt();
 }
+
+/* Node 1, from what is given. */
+static void start_from(struct raft_start recovered)
+{
+    cluster_init(&c, 3);
+    struct test_node *node = &c.nodes[1];
+    node->raft = raft_create(&node->options);
+    struct raft_event event = {.type = RAFT_EVENT_START, .start = recovered};
+    cluster_step(&c, 1, &event, 1);
+}
+
+static struct raft_snapshot snapshot_of(raft_node_id members, struct raft_id last)
+{
+    struct raft_configuration one = {.member_count = 1};
+    one.members[0] = (struct raft_member){
+        .id = members, .flags = RAFT_MEMBER_VOTER, .name = "n1", .peer = "tcp://x:1"};
+    return (struct raft_snapshot){
+        .last = last, .configuration_index = 1, .configuration = raft_configuration_encode(&one)};
+}
+
+Test(start, a_snapshot_whose_members_cannot_be_read_is_corrupt)
+{
+    start_from((struct raft_start){.hard_state = {.term = 3},
+                                   .snapshot = {.last = id_of(3, 9),
+                                                .configuration_index = 1,
+                                                .configuration = buf_copy("\xc0", 1)}});
+    expect_corrupt();
+}
+
+Test(start, a_state_machine_that_lacks_what_the_log_has_let_go_of_is_corrupt)
+{
+    start_from((struct raft_start){.hard_state = {.term = 3},
+                                   .base = id_of(3, 9),
+                                   .applied_index = 5,
+                                   .snapshot = snapshot_of(1, id_of(3, 9))});
+    expect_corrupt();
+}
+
+Test(start, a_first_entry_of_no_term_is_corrupt)
+{
+    struct raft_start recovered = {.hard_state = {.term = 3}};
+    struct raft_batch *batch = raft_batch_create(1);
+    raft_batch_add(batch, (struct raft_entry){.id = {.index = 1}, .kind = RAFT_ENTRY_CONFIG});
+    raft_runs_append(&recovered.entries, batch, 0, 1);
+    raft_batch_unref(batch);
+    start_from(recovered);
+    expect_corrupt();
+}

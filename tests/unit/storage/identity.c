@@ -140,6 +140,8 @@ Test(lock, second_holder_is_refused_until_the_first_lets_go)
 
 #define VOTE_PATH STORY_DIR "/vote"
 
+enum { VOTE_SLOT_AT = 4096 }; /* the second one */
+
 /* A disk on which terms 1, 2 and 3 were voted in. */
 static struct memory_disk *disk_with_vote(void)
 {
@@ -184,6 +186,67 @@ Test(vote, no_single_damaged_byte_takes_a_vote_away)
         memory_disk_destroy(damaged);
     }
     memory_disk_destroy(disk);
+}
+
+/* A vote file of these bytes. */
+static struct memory_disk *disk_with_bytes(const uint8_t *bytes, size_t count)
+{
+    struct memory_disk *disk = disk_with_dir();
+    const struct io *io = memory_disk_io(disk);
+    struct io_file *file = NULL;
+    struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = count};
+    cr_assert_eq(io->open(io->ctx, VOTE_PATH, IO_OPEN_CREATE, &file, NULL), CONCLAVE_OK);
+    cr_assert_eq(io->writev(io->ctx, file, 0, &part, 1, NULL), CONCLAVE_OK);
+    io->close(io->ctx, file);
+    return disk;
+}
+
+Test(vote, file_that_ends_before_its_second_slot_has_what_the_first_one_says)
+{
+    struct memory_disk *disk = disk_with_vote();
+    size_t bytes = 0;
+    struct raft_hard_state state = {0}, all = {0};
+    cr_assert_eq(vote_read(disk, &all, NULL), CONCLAVE_OK);
+    struct memory_disk *shorter =
+        disk_with_bytes(memory_disk_bytes(disk, VOTE_PATH, &bytes), VOTE_SLOT_AT / 2);
+    cr_assert_eq(vote_read(shorter, &state, NULL), CONCLAVE_OK);
+    cr_assert(state.term == all.term || state.term + 1 == all.term, "whichever the first one is");
+    memory_disk_destroy(shorter);
+    memory_disk_destroy(disk);
+}
+
+Test(vote, newer_slot_with_a_lower_term_is_damage_that_nobody_believes)
+{
+    static uint8_t mixed[2 * VOTE_SLOT_AT];
+    struct memory_disk *low = disk_with_vote(), *high = disk_with_vote();
+    struct vote_file *vote = NULL;
+    struct raft_hard_state state = {0};
+    struct conclave_error error = {0};
+    size_t bytes = 0;
+    for (int i = 0; i < 2; i++) { /* the same writes, and much higher terms */
+        struct memory_disk *disk = i ? high : low;
+        cr_assert_eq(
+            vote_open(memory_disk_io(disk), STORY_DIR, &story_identity, &vote, &state, NULL),
+            CONCLAVE_OK);
+        for (uint64_t term = 4; term < 6; term++)
+            cr_assert_eq(vote_write(vote, (struct raft_hard_state){term + (i ? 100 : 0), 5}, NULL),
+                         CONCLAVE_OK);
+        vote_close(vote);
+    }
+    for (size_t older = 0; older < 2; older++) {
+        memcpy(mixed, memory_disk_bytes(low, VOTE_PATH, &bytes), sizeof mixed);
+        memcpy(mixed + older * VOTE_SLOT_AT,
+               memory_disk_bytes(high, VOTE_PATH, &bytes) + older * VOTE_SLOT_AT, VOTE_SLOT_AT);
+        struct memory_disk *disk = disk_with_bytes(mixed, sizeof mixed);
+        int code = vote_read(disk, &state, &error);
+        cr_assert(code == CONCLAVE_CORRUPT || state.term == 105, "of the newest slot");
+        if (code == CONCLAVE_CORRUPT)
+            cr_assert_not_null(strstr(error.message, "its term goes back"), "%s", error.message);
+        memory_disk_destroy(disk);
+    }
+    cr_assert_not_null(strstr(error.message, "its term goes back"));
+    memory_disk_destroy(low);
+    memory_disk_destroy(high);
 }
 
 Test(vote, damage_in_one_slot_is_mended_by_the_next_start)

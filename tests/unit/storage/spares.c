@@ -209,3 +209,71 @@ Test(spares, behind_the_last_record_of_one_that_is_full_everything_is_zero)
     cr_assert_gt(with_room, 0, "none had a block that was not written");
     room_destroy(&room);
 }
+
+static void file_make(const struct room *room, const char *path)
+{
+    struct io_file *file = NULL;
+    struct iovec part = {.iov_base = (char[]){"x"}, .iov_len = 1};
+    cr_assert_eq(room->io->open(room->io->ctx, path, IO_OPEN_CREATE, &file, NULL), CONCLAVE_OK);
+    cr_assert_eq(room->io->writev(room->io->ctx, file, 0, &part, 1, NULL), CONCLAVE_OK);
+    room->io->close(room->io->ctx, file);
+    cr_assert_eq(room->io->sync_dir(room->io->ctx, STORY_DIR "/wal", NULL), CONCLAVE_OK);
+}
+
+Test(spares, files_of_other_names_stay_where_they_are)
+{
+    static const char *const names[] = {STORY_DIR "/wal/0000000000000001.wal.other",
+                                        STORY_DIR "/wal/segment-number-1.wal.spare",
+                                        STORY_DIR "/wal/000000000000000g.wal.spare"};
+    struct room room = room_create();
+    size_t bytes;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        file_make(&room, names[i]);
+    expect_log(&room, ENTRIES + 1, 0);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        cr_assert_not_null(memory_disk_bytes(room.disk, names[i], &bytes), "%s", names[i]);
+    room_destroy(&room);
+}
+
+/* Goes round in the spares, and gives them up; how far the log is synced then. */
+static uint64_t go_round(const struct room *room)
+{
+    uint64_t synced = ENTRIES + 1;
+    int code = wal_remove(room->wal, wal_release(room->wal, ENTRIES - 60), NULL);
+    if (!code)
+        code = wal_prepare_segment(room->wal, NULL);
+    for (int i = 0; i < 4 && !code; i++) {
+        struct raft_runs runs = {0};
+        runs_fill(&runs, 1, synced + 1, 50);
+        wal_append(room->wal, &runs);
+        raft_runs_clear(&runs);
+        code = wal_sync(room->wal, NULL);
+        synced += code ? 0 : 50;
+    }
+    if (!code)
+        code = wal_drop_spares(room->wal, NULL);
+    return synced;
+}
+
+Test(spares, any_operation_may_fail_and_what_was_synced_is_there, .timeout = 120)
+{
+    uint64_t failed = 0, changes = 0;
+    do {
+        struct room room = room_create();
+        uint64_t before = memory_disk_changes(room.disk);
+        memory_disk_fail_at_change(room.disk, before + ++failed, CONCLAVE_IO);
+        uint64_t synced = go_round(&room);
+        changes = memory_disk_changes(room.disk) - before;
+        memory_disk_fail_at_change(room.disk, 0, CONCLAVE_OK);
+        struct wal_recovery found = {0};
+        struct conclave_error error = {0};
+        wal_close(room.wal);
+        memory_disk_crash_hard(room.disk);
+        cr_assert_eq(log_read(room.io, &found, &error), CONCLAVE_OK, "change %lu: %s",
+                     (unsigned long)failed, error.message);
+        cr_assert_geq(raft_runs_last(&found.entries).index, synced);
+        raft_runs_clear(&found.entries);
+        memory_disk_destroy(room.disk);
+    } while (changes >= failed);
+    cr_assert_gt(failed, 10);
+}

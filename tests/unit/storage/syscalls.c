@@ -368,3 +368,81 @@ Test(syscalls, every_reason_has_its_code_and_says_what_to_do)
         cr_assert_not_null(strstr(error.message, reasons[i].advice), "%s", error.message);
     }
 }
+
+/* --- Without the page cache --------------------------------------------------------------------
+ */
+
+static int open_direct(const char *name, unsigned flags, int number, struct conclave_error *error)
+{
+    struct io_file *other = NULL;
+    plan.call = "open64";
+    plan.number = number;
+    plan.times = 1;
+    *error = (struct conclave_error){0};
+    int code = io->open(io->ctx, name, flags | IO_OPEN_DIRECT, &other, error);
+    plan.times = 0;
+    if (code == CONCLAVE_OK)
+        io->close(io->ctx, other);
+    return code;
+}
+
+Test(syscalls, where_the_page_cache_cannot_be_passed_by_files_are_opened_all_the_same)
+{
+    struct conclave_error error;
+    char made[160];
+    (void)snprintf(made, sizeof made, "%s/made", directory);
+    cr_assert_eq(open_direct(path, 0, EINVAL, &error), CONCLAVE_OK, "%s", error.message);
+    cr_assert_eq(open_direct(made, IO_OPEN_CREATE, EINVAL, &error), CONCLAVE_OK, "%s",
+                 error.message);
+    /* Some make the file before they find out that they cannot: as this one, which is there. */
+    cr_assert_eq(open_direct(made, IO_OPEN_CREATE, EINVAL, &error), CONCLAVE_OK, "%s",
+                 error.message);
+}
+
+Test(syscalls, what_else_keeps_a_file_from_being_opened_is_told)
+{
+    struct conclave_error error;
+    struct caller plain = {"open64", call_open, true};
+    cr_assert_eq(open_direct(path, 0, EACCES, &error), CONCLAVE_DENIED);
+    cr_assert_eq(run(&plain, EINVAL, 1, &error), CONCLAVE_IO, "that was not asked for");
+    /* A directory is no file that was made by chance. */
+    cr_assert_neq(open_direct(directory, IO_OPEN_CREATE, EINVAL, &error), CONCLAVE_OK);
+    cr_assert_not_null(strstr(error.message, "cannot remove"), "%s", error.message);
+}
+
+Test(syscalls, allocation_in_a_file_that_may_only_be_read_leaves_it_as_it_is)
+{
+    struct io_file *other = NULL;
+    struct conclave_error error = {0};
+    uint64_t bytes = 0;
+    cr_assert_eq(io->open(io->ctx, path, IO_OPEN_READ_ONLY, &other, NULL), CONCLAVE_OK);
+    cr_assert_neq(io->allocate(io->ctx, other, 5000, &error), CONCLAVE_OK);
+    cr_assert_not_null(strstr(error.message, "cannot allocate"), "%s", error.message);
+    cr_assert_eq(io->size(io->ctx, other, &bytes, NULL), CONCLAVE_OK);
+    cr_assert_eq(bytes, 10);
+    io->close(io->ctx, other);
+}
+
+Test(syscalls, lock_whose_holder_cannot_be_read_says_so)
+{
+    struct io_file *holder = NULL;
+    struct conclave_error error;
+    struct caller caller = {"pread64", call_lock, true};
+    cr_assert_eq(io->open(io->ctx, path, 0, &holder, NULL), CONCLAVE_OK);
+    cr_assert_eq(io->lock(io->ctx, holder, NULL), CONCLAVE_OK);
+    cr_assert_eq(run(&caller, EIO, 1, &error), CONCLAVE_IO);
+    cr_assert_not_null(strstr(error.message, "cannot read"), "%s", error.message);
+    io->close(io->ctx, holder);
+}
+
+Test(syscalls, free_space_of_a_path_that_is_not_there_is_not_known)
+{
+    struct conclave_error error = {0};
+    uint64_t bytes = 0;
+    char none[160];
+    (void)snprintf(none, sizeof none, "%s/none", directory);
+    cr_assert_eq(io_posix_free_bytes(directory, &bytes, &error), CONCLAVE_OK, "%s", error.message);
+    cr_assert_gt(bytes, 0);
+    cr_assert_eq(io_posix_free_bytes(none, &bytes, &error), CONCLAVE_NOT_FOUND);
+    cr_assert_not_null(strstr(error.message, "none"), "%s", error.message);
+}
