@@ -68,7 +68,7 @@ enum envelope_type {
 
     /* raft -> state machine -> raft */
     ENVELOPE_APPLY,
-    ENVELOPE_APPLIED,
+    ENVELOPE_APPLIED, /* look at node->progress */
     ENVELOPE_QUERY,
 
     /* state machine -> network, and as a question the other way */
@@ -236,11 +236,6 @@ struct envelope {
         struct {
             struct raft_runs entries;
         } apply;
-        struct {
-            uint64_t index;
-            uint64_t revision; /* for status */
-            bool quota;        /* likewise: it is used up */
-        } applied;
         struct {
             struct session_snapshot *snapshot; /* the state machine's, until SNAPSHOT_DONE */
             struct snapshot_meta meta;

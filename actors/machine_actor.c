@@ -19,6 +19,7 @@
 
 enum {
     ROOM_MS = 50,   /* how often it is asked for its room at most */
+    APPLIED_MS = 5, /* how often raft is woken to look how far it is at most */
     TRICKLE_MS = 20 /* how often a part of its store is written to disk at most */
 };
 
@@ -46,6 +47,9 @@ struct machine {
         bool lacking, asked; /* there was little the last time; something was applied since */
         uint64_t next_us;    /* when to look again at the earliest */
     } room;
+    bool untold;      /* raft was not woken since the last apply */
+    uint64_t told_us; /* when it was the last time */
+
     uint64_t trickle_us; /* when the last part of the store was */
     struct machine_queries queries;
     struct machine_streams streams;
@@ -102,7 +106,9 @@ static int machine_open(struct actor *actor, struct conclave_error *error)
     machine_streams_start(node, &machine->streams);
     if (node->feed[0])
         machine_broadcast_init(&machine->broadcast, machine->streams.hub, kv_topic_feed(node->kv));
-    node->recovered.revision = revision(actor);
+    atomic_store(&node->progress.revision, revision(actor));
+    atomic_store(&node->progress.quota, session_layer_quota(machine->sessions));
+    atomic_store(&node->progress.applied, applied);
     return CONCLAVE_OK;
 }
 
@@ -251,14 +257,28 @@ static int open_late(struct actor *actor, struct conclave_error *error)
     return CONCLAVE_OK;
 }
 
-/* Raft may let more be committed behind it. */
+static void note_progress(struct actor *actor)
+{
+    struct machine *machine = actor->state;
+    struct node_progress *progress = &actor->node->progress;
+    atomic_store(&progress->revision, revision(actor));
+    atomic_store(&progress->quota, session_layer_quota(machine->sessions));
+    atomic_store(&progress->applied, machine->apply.applied);
+    machine->untold = true;
+}
+
+/* Wakes raft for it, at once or a little later. */
 static void tell_applied(struct actor *actor)
 {
-    const struct machine *machine = actor->state;
+    struct machine *machine = actor->state;
+    if (!machine->untold)
+        return;
+    uint64_t now_us = clock_now_us();
+    if (now_us < machine->told_us + (uint64_t)APPLIED_MS * 1000)
+        return;
+    machine->told_us = now_us;
+    machine->untold = false;
     struct envelope *applied = envelope_create(ENVELOPE_APPLIED);
-    applied->applied.index = machine->apply.applied;
-    applied->applied.revision = revision(actor);
-    applied->applied.quota = session_layer_quota(machine->sessions);
     actor_send(actor, ACTOR_RAFT, &applied);
 }
 
@@ -302,7 +322,7 @@ static int apply_backlog(struct actor *actor, struct conclave_error *error)
         return code;
     machine->room.asked = true;
     machine_streams_applied(&machine->streams);
-    tell_applied(actor);
+    note_progress(actor);
     tell_changed(actor);
     return CONCLAVE_OK;
 }
@@ -360,7 +380,7 @@ static int install(struct actor *actor, struct conclave_error *error)
     machine->apply.applied = machine->install.index;
     machine->install = (struct raft_id){0};
     machine_streams_applied(&machine->streams);
-    tell_applied(actor);
+    note_progress(actor);
     return CONCLAVE_OK;
 }
 
@@ -429,6 +449,11 @@ static long sooner(long first, long second)
     return first < 0 || (second >= 0 && second < first) ? second : first;
 }
 
+static long told_wait_ms(const struct machine *machine)
+{
+    return machine->untold ? APPLIED_MS : -1;
+}
+
 static long room_wait_ms(const struct machine *machine)
 {
     return machine->room.asked || machine->room.lacking ? ROOM_MS : -1;
@@ -437,8 +462,9 @@ static long room_wait_ms(const struct machine *machine)
 static long wait_ms(const struct machine *machine)
 {
     if (machine->install_waits) /* nothing else can be done meanwhile */
-        return MACHINE_RETRY_MS;
-    return sooner(sooner(machine_apply_wait_ms(&machine->apply), room_wait_ms(machine)),
+        return sooner(MACHINE_RETRY_MS, told_wait_ms(machine));
+    return sooner(sooner(sooner(machine_apply_wait_ms(&machine->apply), room_wait_ms(machine)),
+                         told_wait_ms(machine)),
                   sooner(machine_queries_wait_ms(&machine->queries),
                          machine_streams_wait_ms(&machine->streams)));
 }
@@ -488,6 +514,8 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
             code = apply_backlog(actor, error);
         if (!code && ended != ENVELOPE_QUIT)
             code = install(actor, error);
+        if (!code)
+            tell_applied(actor);
         if (!code && !ended && !machine->install_waits)
             code = tell_due(actor, error);
         if (!code && !ended)

@@ -38,7 +38,6 @@ static int raft_actor_start(struct actor *actor, struct conclave_error *error)
         options.trailing_bytes = node->options.snapshot_bytes / 4;
     self->raft = raft_create(&options);
     self->armed_us = UINT64_MAX;
-    self->revision = node->recovered.revision;
     actor->state = self;
     return CONCLAVE_OK;
 }
@@ -133,9 +132,10 @@ static void fill_status(struct actor *actor, struct envelope **envelope)
     memcpy(status->feed, node->feed, sizeof status->feed);
     status->serving = leader && self->serving_told;
     client_status_members(status, configuration);
-    status->applied = raft_applied(self->raft);
-    status->revision = self->revision;
-    status->quota_full = self->quota;
+    uint64_t applied = atomic_load(&node->progress.applied);
+    status->applied = applied > self->applied ? applied : self->applied;
+    status->revision = atomic_load(&node->progress.revision);
+    status->quota_full = atomic_load(&node->progress.quota);
     status->disk_full = is_full(self);
     actor_send(actor, ACTOR_NETWORK, envelope);
 }
@@ -172,12 +172,23 @@ static void add_start(struct actor *actor, struct raft_start *start)
     struct raft_actor *self = actor->state;
     struct raft_event *event = add_event(self, RAFT_EVENT_START);
     event->start = *start;
-    self->applied = start->applied_index;
     *start = (struct raft_start){0};
     event->start.members = actor->node->recovered.boot; /* read-only by now */
+    self->applied = event->start.applied_index;
     self->started = true;
     if (is_full(self))
         add_event(self, RAFT_EVENT_DISK_FULL)->disk_full = true;
+}
+
+/* What the state machine has applied since. */
+static void look_at_progress(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    uint64_t applied = atomic_load(&actor->node->progress.applied);
+    if (!self->started || applied <= self->applied)
+        return;
+    self->applied = applied;
+    add_event(self, RAFT_EVENT_APPLIED)->applied = applied;
 }
 
 /* Turns one envelope into events. */
@@ -232,13 +243,11 @@ static void take(struct actor *actor, struct envelope **envelope)
         break;
     }
     case ENVELOPE_APPLIED:
-        add_event(self, RAFT_EVENT_APPLIED)->applied = e->applied.index;
-        self->applied = e->applied.index;
-        self->revision = e->applied.revision;
-        self->quota = e->applied.quota;
+        look_at_progress(actor);
         break;
     case ENVELOPE_SNAPSHOT_TAKEN:
-        self->snapshot_taken = e->snapshot_id;
+        look_at_progress(actor); /* the core must not hear of a snapshot of what is not applied */
+        add_event(self, RAFT_EVENT_SNAPSHOT_TAKEN)->snapshot_taken = e->snapshot_id;
         break;
     case ENVELOPE_SNAPSHOT_RECEIVED:
         add_event(self, RAFT_EVENT_SNAPSHOT_RECEIVED)->snapshot_received = e->snapshot;
@@ -259,15 +268,6 @@ static void take(struct actor *actor, struct envelope **envelope)
     default:
         ASSERT(!"an envelope that is not for raft");
     }
-}
-
-/* Behind the APPLIED of this drain. */
-static void add_snapshot_taken(struct raft_actor *self)
-{
-    if (self->snapshot_taken.index == 0 || self->snapshot_taken.index > self->applied)
-        return;
-    add_event(self, RAFT_EVENT_SNAPSHOT_TAKEN)->snapshot_taken = self->snapshot_taken;
-    self->snapshot_taken = (struct raft_id){0};
 }
 
 /* --- A clean stop ------------------------------------------------------------------------------
@@ -343,8 +343,8 @@ static int raft_actor_run(struct actor *actor, struct conclave_error *error)
         }
         if (ended == ENVELOPE_QUIT)
             return CONCLAVE_OK;
-        add_snapshot_taken(self);
         if (self->events.count) {
+            look_at_progress(actor);
             int code = raft_step(self->raft, clock_now_us(), self->events.items, self->events.count,
                                  &self->output);
             self->events.count = 0;

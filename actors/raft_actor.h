@@ -46,19 +46,13 @@ struct raft_actor {
     uint32_t stream_count;
     bool snapshot_received; /* the helper waits to hear that it is settled */
 
-    /* What two threads say comes in any order, however long ago one of them said it: that a
-     * snapshot was taken is not passed on before all that is in it is known to be applied. */
-    uint64_t applied;              /* as the state machine last said */
-    struct raft_id snapshot_taken; /* the newest that waits; index 0: none */
-
     raft_node_id leader; /* as last told to the network */
     uint64_t leader_term;
     bool leads;
     bool serving_told;
     bool started;      /* START was taken: events may follow */
     bool full[SPACES]; /* as the segment helper and the state machine last said */
-    uint64_t revision; /* as the state machine last said, for status, */
-    bool quota;        /* and whether the quota is used up */
+    uint64_t applied;  /* as the core was last told */
 };
 
 /* Carries out everything in actor->output and clears it. */
