@@ -45,7 +45,7 @@ bool snapshot_chunk_frame(const uint8_t *frame, uint64_t offset, enum snapshot_k
 /* True if the whole chunk is what was sealed. */
 bool snapshot_chunk_whole(const uint8_t *chunk, uint64_t seed, size_t payload_bytes);
 
-/* As snapshot_reader_open, for any path. */
+/* As snapshot_reader_open, for any path; always with the meta. */
 MUST_USE int snapshot_open_path(const struct io *io, const char *path,
                                 const struct storage_identity *identity,
                                 struct snapshot_reader **ret_reader, struct snapshot_meta *ret_meta,

@@ -134,10 +134,7 @@ int snapshot_open_path(const struct io *io, const char *path,
         snapshot_reader_close(reader);
         return code;
     }
-    if (ret_meta != NULL)
-        *ret_meta = meta;
-    else
-        snapshot_meta_clear(&meta);
+    *ret_meta = meta;
     *ret_reader = reader;
     return CONCLAVE_OK;
 }

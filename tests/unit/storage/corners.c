@@ -254,3 +254,18 @@ Test(corners, damage_before_a_new_beginning_wants_nothing)
     cr_assert_gt(wanting, 15);
     memory_disk_destroy(disk);
 }
+
+/* --- Bytes -------------------------------------------------------------------------------------
+ */
+
+Test(corners, bytes_are_zero_if_all_of_them_are_as_none_are)
+{
+    uint8_t bytes[4] = {0};
+    cr_assert(bytes_zero(bytes, 0));
+    for (size_t count = 1; count <= sizeof bytes; count++) {
+        cr_assert(bytes_zero(bytes, count));
+        bytes[count - 1] = 1;
+        cr_assert_not(bytes_zero(bytes, count));
+        bytes[count - 1] = 0;
+    }
+}
