@@ -1,6 +1,7 @@
 /* stress.c - three nodes in one process, clients that write and read, nodes that are stopped and
- * started under them. A plain program, so that it runs under ThreadSanitizer; what it checks is
- * what clients are promised: an acknowledged write is readable, everywhere, afterwards.
+ * started under them; at last proposers of this program, while the nodes end. A plain program, so
+ * that it runs under ThreadSanitizer; what it checks is what clients are promised: an acknowledged
+ * write is readable, everywhere, afterwards, and every proposal has one outcome.
  *
  *     stress [OPERATIONS [RESTARTS]]
  */
@@ -10,6 +11,7 @@
 #include <ftw.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -171,6 +173,73 @@ static void make_cluster(void)
     }
 }
 
+/* --- Proposers ---------------------------------------------------------------------------------
+ */
+
+enum { PROPOSERS = 2 * NODES, UNDER_WAY = 32, APPLIED_MIN = 500 };
+
+static atomic_long applied;
+
+static void check_outcome(const struct conclave_outcome *outcome)
+{
+    bool expected = outcome->applied ? outcome->code == CONCLAVE_OK
+                                     : outcome->code == CONCLAVE_NOT_LEADER ||
+                                           outcome->code == CONCLAVE_NO_LEADER ||
+                                           outcome->code == CONCLAVE_HANDOVER ||
+                                           outcome->code == CONCLAVE_STOPPING ||
+                                           outcome->code == CONCLAVE_UNKNOWN;
+    CHECK(expected, "proposal: %s", conclave_code_name(outcome->code));
+    if (outcome->applied)
+        atomic_fetch_add(&applied, 1);
+}
+
+/* Until its node has ended, and all that it had under way. */
+static void *propose_keys(void *arg)
+{
+    struct conclave_proposer *proposer = arg;
+    struct conclave_outcome outcomes[UNDER_WAY];
+    size_t proposed = 0, ended = 0, bytes;
+    uint8_t put[256];
+    CHECK(!conclave_kv_encode_put(put, sizeof put, "p", 1, "p", 1, CONCLAVE_KV_ANY, &bytes),
+          "encode");
+    for (bool closed = false; !closed || ended < proposed;) {
+        while (!closed && proposed - ended < UNDER_WAY) {
+            int code = conclave_propose(proposer, put, bytes, NULL);
+            CHECK(!code || code == CONCLAVE_STOPPING, "propose: %s", conclave_code_name(code));
+            closed = code == CONCLAVE_STOPPING;
+            proposed += !code;
+        }
+        size_t count = conclave_proposer_poll(proposer, READY_MS, outcomes, UNDER_WAY);
+        for (size_t i = 0; i < count; i++)
+            check_outcome(&outcomes[i]);
+        ended += count;
+    }
+    CHECK(conclave_proposer_poll(proposer, 0, outcomes, UNDER_WAY) == 0, "a second outcome");
+    return NULL;
+}
+
+static void propose_while_nodes_end(void)
+{
+    struct conclave_proposer *proposers[PROPOSERS];
+    pthread_t threads[PROPOSERS];
+    struct conclave_error error;
+    for (int i = 0; i < PROPOSERS; i++) {
+        int code = conclave_proposer_create(nodes[i % NODES], &proposers[i], &error);
+        CHECK(!code, "proposer: %s", error.message);
+        CHECK(!pthread_create(&threads[i], NULL, propose_keys, proposers[i]), "no thread");
+    }
+    while (atomic_load(&applied) < APPLIED_MIN)
+        sched_yield();
+    for (int i = 0; i < NODES; i++)
+        CHECK(!conclave_node_stop(nodes[i], &error), "stop: %s", error.message);
+    for (int i = 0; i < PROPOSERS; i++) {
+        pthread_join(threads[i], NULL);
+        conclave_proposer_destroy(proposers[i]);
+    }
+    for (int i = 0; i < NODES; i++)
+        conclave_node_destroy(nodes[i]);
+}
+
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *where)
 {
     (void)st;
@@ -214,10 +283,11 @@ int main(int argc, char **argv)
                 check_key(client, writer, n);
         conclave_client_destroy(client);
     }
-    for (int i = 0; i < NODES; i++)
-        stop_node(i);
-    printf("%ld keys written, %ld reads checked, %ld writes repeated, %ld restarts\n",
-           operations * WRITERS, atomic_load(&checks), atomic_load(&unknowns), restarts);
+    propose_while_nodes_end();
+    printf("%ld keys written, %ld reads checked, %ld writes repeated, %ld restarts, %ld proposals "
+           "applied\n",
+           operations * WRITERS, atomic_load(&checks), atomic_load(&unknowns), restarts,
+           atomic_load(&applied));
     CHECK(!nftw(dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS), "cannot remove %s", dir);
     return 0;
 }
