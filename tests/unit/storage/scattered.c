@@ -223,6 +223,41 @@ Test(scattered, what_was_never_there_is_not_taken)
     scene_end(&scene);
 }
 
+/* The lost entry came in the place of 2:3: that this is gone is seen by nobody who reads the log
+ * with the hole in it, and it is given to nobody, also when the hole is known to hold 3:3. */
+Test(scattered, what_a_proved_entry_replaced_is_not_given)
+{
+    static const struct step steps[] = {{STEP_APPEND, 2, 2, 3}, {STEP_SYNC, 0, 0, 0},
+                                        {STEP_APPEND, 3, 3, 2}, {STEP_SYNC, 0, 0, 0},
+                                        {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    struct scene scene;
+    struct wal_want want;
+    struct raft_runs entries = {0}, given = {0};
+    struct raft_id prev;
+    scene_begin(&scene, steps, 1);
+    struct side *side = &scene.sides[0];
+    for (size_t i = 0; i < scene.count; i++)
+        if (is_final(&scene, i) && index_of(&scene, i) == 3)
+            spoil(side, &scene.places[i]);
+    cr_assert_eq(wal_repair_open(memory_disk_io(side->disk), STORY_DIR, &story_identity,
+                                 &side->repair, NULL),
+                 CONCLAVE_OK);
+    for (int turns = 0; wal_repair_want(side->repair, &want) && want.anchor.index > 0; turns++) {
+        cr_assert_lt(turns, 100, "it is never asked for by its checksum");
+        wal_repair_turn(side->repair);
+    }
+    runs_fill(&entries, 3, 3, 1);
+    cr_assert_eq(wal_repair_take(side->repair, want.prev, &entries, NULL), CONCLAVE_OK);
+    cr_assert_not(wal_repair_want(side->repair, &want));
+    raft_runs_clear(&entries);
+    const struct wal_supplier log = wal_repair_log(side->repair);
+    const struct wal_want other = {
+        .prev = {.term = 2, .index = 2}, .last = 3, .anchor = {.term = 3, .index = 4}};
+    cr_assert_neq(wal_supply_from(&log, &other, 1, &prev, &given), WAL_SUPPLY_HERE);
+    finish(&scene, side, "by its checksum");
+    scene_end(&scene);
+}
+
 /* Entries 5 to 7 of term 3 are lost between others of that term: that they were there is known, and
  * 8 is not known to be of the log that holds them. */
 Test(scattered, an_id_that_is_known_is_an_anchor_as_good_as_an_entry)
