@@ -16,6 +16,7 @@ why, one line each), or a hole.
     --seeds N        of the simulator, from 1 on (300)
     --units-first    the cases before the seeds: who wants to know survivors alone is faster so
     --cases N        of the unit tests, at most, for one mutant: the nearest (all)
+    --known          only those that were tried before, in whatever runs: for a table of all of them
     --left           only what nothing noticed the last time
     --again          also those whose outcome is known from the last time, in the work directory
     --write          the table goes into docs/testing.md
@@ -69,8 +70,8 @@ class Ended:
         self.code, self.output = code, output
 
 
-def run(arguments, environment, cpu=CPU_SECONDS):
-    """A program that may do anything: in its own process group, with limits."""
+def run_once(arguments, environment, cpu):
+    """How it ended; None: it had not after WALL_TICKS."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             ["prlimit", f"--cpu={cpu}", f"--data={DATA_BYTES}", "--core=0", "--"] + arguments,
@@ -83,8 +84,13 @@ def run(arguments, environment, cpu=CPU_SECONDS):
             os.killpg(process.pid, signal.SIGKILL)
         code = process.wait()
         output.seek(0)
-        text = output.read().decode(errors="replace")
-        return Ended(code, text)
+        return Ended(code, output.read().decode(errors="replace")) if ended else None
+
+
+def run(arguments, environment, cpu=CPU_SECONDS):
+    """A program that may do anything: in its own process group, with limits. One that only waits has a second try."""
+    ended = run_once(arguments, environment, cpu) or run_once(arguments, environment, cpu)
+    return ended or Ended(-signal.SIGKILL, "does not end")
 
 
 class Program:
@@ -277,9 +283,10 @@ class Hunter:
             if record.program.name in modules_of(self.options.files):
                 record.take(record.program.items())
 
-    def is_left(self, mutant):
+    def is_known(self, mutant, left):
+        """Whether it was tried; left: and nothing noticed it."""
         known = self.results.of(mutant, self.texts[mutant.path])
-        return len(known) > 1 and "seed" not in known and "case" not in known
+        return len(known) > 1 and not (left and ("seed" in known or "case" in known))
 
     def seeds(self, mutant, result):
         """Runs those in which it changes anything, and that were not run yet."""
@@ -378,6 +385,7 @@ def parse():
     parser.add_argument("--seeds", metavar="N", type=int, default=300)
     parser.add_argument("--units-first", action="store_true")
     parser.add_argument("--cases", metavar="N", type=int, default=sys.maxsize)
+    parser.add_argument("--known", action="store_true")
     parser.add_argument("--left", action="store_true")
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--list", action="store_true")
@@ -464,8 +472,8 @@ def main():
                  if name.split(" | ")[0] in options.files and name not in names]
         build.make(options.jobs)
         hunter = Hunter(build, options, Results(options.work))
-        if options.left:
-            mutants = [mutant for mutant in mutants if hunter.is_left(mutant)]
+        if options.known or options.left:
+            mutants = [mutant for mutant in mutants if hunter.is_known(mutant, options.left)]
         hunter.record()
         outcomes, complaints = hunt_all(hunter, mutants, reasons)
         text = table(outcomes)

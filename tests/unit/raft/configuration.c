@@ -179,6 +179,12 @@ Test(configuration, has_at_most_nine_voters)
     for (raft_node_id id = 1; id <= CONCLAVE_VOTERS_MAX; id++)
         member_add(&configuration, id, RAFT_MEMBER_VOTER);
     cr_assert_eq(decode_code(&configuration), CONCLAVE_OK);
+    static struct raft_configuration joint;
+    joint = configuration;
+    joint.joint = true;
+    for (uint32_t i = 0; i < CONCLAVE_VOTERS_MAX; i++)
+        joint.members[i].flags |= RAFT_MEMBER_VOTER_OLD;
+    cr_assert_eq(decode_code(&joint), CONCLAVE_OK, "and as many in the outgoing set");
     member_add(&configuration, 10, RAFT_MEMBER_VOTER);
     cr_assert_eq(decode_code(&configuration), CONCLAVE_MALFORMED);
 }
