@@ -17,7 +17,7 @@ why, one line each), or a hole.
     --units-first    the cases before the seeds: who wants to know survivors alone is faster so
     --cases N        of the unit tests, at most, for one mutant: the nearest (all)
     --known          only those that were tried before, in whatever runs: for a table of all of them
-    --left           only what nothing noticed the last time
+    --left           only what nothing noticed the last time, and no reason is given for
     --again          also those whose outcome is known from the last time, in the work directory
     --write          the table goes into docs/testing.md
 
@@ -59,7 +59,7 @@ END = "<!-- auto: end -->"
 RECORD_BYTES = 1 << 16  # schemata.h: MUTANTS_MAX
 CPU_SECONDS = 3  # of one seed or case, or twenty times what it takes unmutated
 DATA_BYTES = 3 << 30
-WALL_TICKS = 120  # of a second each; a machine that stands still makes none
+WALL_TICKS = 30  # of a second each; a machine that stands still makes none. Then it is tried once more
 SAVED_EVERY = 20
 
 
@@ -115,7 +115,9 @@ class Simulator(Program):
     @staticmethod
     def says(ended):
         found = hunt.read_simulator(ended.output, ended.output, 0)
-        return found[1] if found else f"ends with {ended.code}"
+        if found:
+            return found[1]
+        return "does not end" if ended.code == -signal.SIGKILL else f"ends with {ended.code}"
 
 
 class Unit(Program):
@@ -473,7 +475,8 @@ def main():
         build.make(options.jobs)
         hunter = Hunter(build, options, Results(options.work))
         if options.known or options.left:
-            mutants = [mutant for mutant in mutants if hunter.is_known(mutant, options.left)]
+            mutants = [mutant for mutant in mutants if hunter.is_known(mutant, options.left) and
+                       not (options.left and operators.key(mutant) in reasons)]
         hunter.record()
         outcomes, complaints = hunt_all(hunter, mutants, reasons)
         text = table(outcomes)

@@ -59,6 +59,27 @@ Test(log, finds_the_largest_id_at_or_below_a_limit)
     raft_log_deinit(&log);
 }
 
+/* A message is made of parts of the leader's batches: some are here, one in part, the rest is not.
+ */
+Test(log, takes_only_what_it_lacks_of_a_message_of_many_batches)
+{
+    struct raft_log leader = {0}, log = {0};
+    APPEND(&leader, 1, 1);
+    APPEND(&leader, 1, 2);
+    APPEND(&leader, 2, 2);
+    APPEND(&leader, 3);
+    APPEND(&log, 1, 1, 1, 2, 2);
+    raft_log_append_runs(&log, &leader.runs, 5);
+    cr_assert_eq(log.last.index, 7);
+    cr_assert_eq(log.runs.entry_count, 7);
+    for (uint64_t i = 1; i <= 7; i++)
+        cr_assert_eq(raft_log_term_at(&log, i), raft_log_term_at(&leader, i));
+    raft_log_append_runs(&log, &leader.runs, 7);
+    cr_assert_eq(log.last.index, 7, "nothing is left of it");
+    raft_log_deinit(&log);
+    raft_log_deinit(&leader);
+}
+
 Test(log, entries_are_staged_once)
 {
     struct raft_log log = {0};
