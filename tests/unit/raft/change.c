@@ -146,6 +146,9 @@ Test(change, a_learner_replaces_nobody_before_it_has_caught_up)
     cr_assert_eq(asked(naming(RAFT_CHANGE_REPLACE, "n4", "n4")), CONCLAVE_INVALID);
     cr_assert_eq(asked(naming(RAFT_CHANGE_REPLACE, "n2", "n4")), CONCLAVE_BUSY);
     cr_assert_eq(asked(naming(RAFT_CHANGE_PROMOTE, "n4", "")), CONCLAVE_BUSY);
+    cluster_receive(&c, append_accepted(4, 1, raft_hard_state(raft()).term, 1, 0));
+    cr_assert_eq(asked(naming(RAFT_CHANGE_PROMOTE, "n4", "")), CONCLAVE_BUSY,
+                 "Rule 34: a part of what there was when it came is not enough");
     cluster_receive(
         &c, append_accepted(4, 1, raft_hard_state(raft()).term, raft_last(raft()).index, 0));
     cr_assert_eq(asked(naming(RAFT_CHANGE_REPLACE, "n2", "n4")), -1);

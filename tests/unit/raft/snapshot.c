@@ -145,6 +145,20 @@ Test(snapshot, rule_36_what_follows_one_on_its_way_stays)
     cluster_deinit(&c);
 }
 
+Test(snapshot, rule_36_no_more_stays_for_a_peer_than_may)
+{
+    struct cluster c;
+    leave_behind(&c);
+    cluster_start_node(&c, 3);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cr_assert(needs_snapshot(&c, 1, 3));
+    uint64_t sent = c.nodes[1].disk_snapshot.last.index;
+    c.nodes[1].raft->options.pinned_bytes_max = 1;
+    snapshot_again(&c);
+    cr_assert_gt(raft_base(c.nodes[1].raft).index, sent);
+    cluster_deinit(&c);
+}
+
 Test(snapshot, rule_36_what_a_peer_lacks_behind_one_stays_until_it_has_caught_up)
 {
     struct cluster c;

@@ -110,6 +110,23 @@ Test(transfer, to_the_leader_itself_is_done)
     cluster_deinit(&c);
 }
 
+Test(transfer, whose_target_takes_over_and_is_not_heard_of_again_ends_in_time)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = alone();
+    transfer(1, 2);
+    struct raft_message *vote =
+        vote_request(RAFT_VOTE_REQUEST, 2, 1, led + 1, raft_last(node(1)->raft));
+    vote->vote_request.transfer = true;
+    cluster_receive(&c, vote);
+    cr_assert_eq(role(1), RAFT_FOLLOWER);
+    cr_assert_eq(node(1)->transfers.count, 0, "it may lead any moment");
+    cluster_advance(&c, 2 * T_US);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(result(1), CONCLAVE_TIMEOUT);
+    cluster_deinit(&c);
+}
+
 Test(transfer, is_refused_with_the_reason)
 {
     cluster_setup(&c, 3, 1);
@@ -416,6 +433,34 @@ Test(transfer, a_node_whose_disk_hangs_does_not_take_over)
     cluster_deinit(&c);
 }
 
+Test(transfer, a_follower_whose_disk_hangs_knows_its_leader_still)
+{
+    cluster_setup(&c, 3, 1);
+    const uint64_t terms[] = {2};
+    cluster_receive(&c, append_request(2, 1, 2, id_of(1, 1), 1, terms, 1));
+    cluster_advance(&c, 3 * T_US);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(role(1), RAFT_FOLLOWER);
+    cr_assert_eq(raft_leader(node(1)->raft), 2);
+    cluster_deinit(&c);
+}
+
+Test(transfer, a_disk_hangs_when_it_takes_longer_than_it_may)
+{
+    cluster_init(&c, 3);
+    c.nodes[1].options.disk_stall_us = 5 * T_US;
+    cluster_start(&c, 1);
+    uint64_t led = alone();
+    cluster_propose(&c, 1, 1, 10);
+    for (int i = 1; i <= 10; i++) {
+        cr_assert_eq(raft_transfer_target(node(1)->raft), 0, "after %d halves", i);
+        cluster_advance(&c, T_US / 2);
+        cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    }
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
+    cluster_deinit(&c);
+}
+
 Test(transfer, a_lone_voter_keeps_its_office_on_any_disk)
 {
     cluster_setup(&c, 1, 1);
@@ -490,6 +535,18 @@ Test(transfer, goes_to_a_higher_priority_that_has_kept_up)
     cr_assert_eq(raft_transfer_target(node(1)->raft), 0, "not at once");
     keep_up(led, 1, 100);
     cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
+    cluster_deinit(&c);
+}
+
+Test(transfer, for_priority_that_failed_waits_as_long_again)
+{
+    uint64_t led = lesser();
+    keep_up(led, 20, 100);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
+    keep_up(led, 3, 100);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 0, "given up");
+    keep_up(led, 10, 100);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 0);
     cluster_deinit(&c);
 }
 
