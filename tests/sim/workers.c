@@ -74,7 +74,7 @@ static void leave(struct world *world, struct worker *worker)
 static void fetch(struct world *world, struct worker *worker)
 {
     struct op op = {.limit = (uint32_t)world_draw(world, 1, SIM_HANDED_MAX)};
-    op.once = world_draw(world, 0, world->calm ? 1 : 11) == 0;
+    op.once = world->calm || world_draw(world, 0, 11) == 0;
     send(world, worker, OP_FETCH, op);
 }
 
