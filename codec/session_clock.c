@@ -1,10 +1,12 @@
 #include "codec/session_clock.h"
 
+#include "base/fatal.h"
 #include "codec/session.h"
 
 bool session_clock_entry(uint64_t *clock_us, uint64_t now_us, uint64_t step_us,
                          struct raft_entry *ret)
 {
+    ASSERT(step_us >= 1000); /* or time would be written that does not pass, for ever */
     if (now_us - *clock_us < step_us)
         return false;
     struct session_request clock = {.opcode = SESSION_CLOCK,

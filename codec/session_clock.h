@@ -11,8 +11,9 @@
 #include "base/error.h"
 #include "raft/entries.h"
 
-/* True if at least `step_us` passed since `clock_us`: `ret` is the entry to go before the commands,
- * its buffer the caller's, and `clock_us` moves on by what the entry says, whole milliseconds. */
+/* True if at least `step_us`, a millisecond or more, passed since `clock_us`: `ret` is the entry to
+ * go before the commands, its buffer the caller's, and `clock_us` moves on by what the entry says,
+ * whole milliseconds. */
 MUST_USE bool session_clock_entry(uint64_t *clock_us, uint64_t now_us, uint64_t step_us,
                                   struct raft_entry *ret);
 

@@ -80,6 +80,13 @@ static void draw_load(struct knobs *knobs, struct prng *prng)
     knobs->leader_guess_chance = PICK(prng, 300, 800, 950);
 }
 
+/* What an entry says of cluster time has whole ones. */
+static void at_least_a_millisecond(uint64_t *us)
+{
+    if (*us < 1000)
+        *us = 1000;
+}
+
 /* Limits that runs of this length reach, and those that nobody does. */
 static void draw_sessions(struct knobs *knobs, struct prng *prng)
 {
@@ -98,6 +105,7 @@ static void draw_sessions(struct knobs *knobs, struct prng *prng)
     limits->body_bytes = PICK(prng, 4, SESSION_BODY_BYTES_MAX, SESSION_BODY_BYTES_MAX);
     limits->bodies_bytes = PICK(prng, 400, 1500, SESSION_BODIES_BYTES_MAX);
     knobs->clock_step_us = limits->lifetime_ms * 1000 / PICK(prng, 2, 10, 60);
+    at_least_a_millisecond(&knobs->clock_step_us);
 }
 
 /* The real wire and disk are slower than the models: half of the seeds run on each of them, and
@@ -205,6 +213,7 @@ static void draw_leases(struct knobs *knobs, struct prng *prng)
     uint64_t step_us = timeout_us / PICK(prng, 1, 4, 20);
     if (knobs->clock_step_us > step_us)
         knobs->clock_step_us = step_us;
+    at_least_a_millisecond(&knobs->clock_step_us);
     limits->clock_lag_ms = (knobs->clock_step_us + 999) / 1000;
     limits->expire_work = (uint32_t)PICK(prng, 0, 1, 3);
 }
