@@ -103,7 +103,8 @@ static struct flow_step stream_next(struct flow_sender *sender, struct flow_stre
 struct flow_step flow_next(struct flow_sender *sender, bool have, uint64_t now_us)
 {
     uint64_t due_us = UINT64_MAX;
-    for (uint32_t i = 0; i < FLOW_STREAMS_MAX; i++) {
+    for (uint32_t k = 0; k < FLOW_STREAMS_MAX; k++) {
+        uint32_t i = (sender->turn + k) % FLOW_STREAMS_MAX;
         if (sender->streams[i].peer == 0)
             continue;
         struct flow_step step = stream_next(sender, &sender->streams[i], have, now_us);
@@ -132,6 +133,9 @@ void flow_opened(struct flow_sender *sender, uint32_t slot, uint64_t name, struc
 void flow_sent(struct flow_sender *sender, uint32_t slot, uint64_t bytes, uint64_t now_us)
 {
     sender->streams[slot].sent += bytes;
+    /* The next stream's turn: one whose peer never answers would take all of the rate, again and
+     * again. */
+    sender->turn = (slot + 1) % FLOW_STREAMS_MAX;
     if (sender->free_us < now_us)
         sender->free_us = now_us;
     sender->free_us += bytes * 1000 / sender->limits.rate_bytes_per_ms;

@@ -52,6 +52,7 @@ struct flow_sender {
     struct flow_limits limits;
     struct flow_stream streams[FLOW_STREAMS_MAX]; /* the host has a file for each slot */
     uint64_t free_us;                             /* when the rate allows the next piece */
+    uint32_t turn;                                /* the slot that comes first the next time */
 };
 
 enum flow_action {

@@ -127,6 +127,30 @@ Test(snapshot_flow, rate_bounds_all_streams_together)
     cr_assert_eq(send_all(&sender, 10000), CHUNK);
 }
 
+Test(snapshot_flow, a_peer_that_does_not_answer_leaves_the_others_their_turn)
+{
+    struct flow_sender sender = sender_open();
+    sender.limits.rate_bytes_per_ms = 1; /* a piece takes longer than the wait for an answer */
+    sender.limits.rate_slack_us = 0;
+    sender.limits.first_retry_us = 1000;
+    flow_want(&sender, 6, 0);
+    struct flow_step step = flow_next(&sender, true, 0);
+    uint32_t sent[2] = {0};
+    for (uint64_t now_us = 0; now_us < 2000000; now_us += 1000) {
+        while ((step = flow_next(&sender, true, now_us)).action != FLOW_WAIT) {
+            cr_assert_lt(step.slot, 2);
+            if (step.action == FLOW_OPEN) {
+                flow_opened(&sender, step.slot, NAME, last, FILE_BYTES, now_us);
+                continue;
+            }
+            cr_assert_eq(step.action, FLOW_SEND);
+            flow_sent(&sender, step.slot, step.bytes, now_us);
+            sent[step.slot]++;
+        }
+    }
+    cr_assert(sent[0] > 5 && sent[1] > 5, "%u and %u pieces", sent[0], sent[1]);
+}
+
 Test(snapshot_flow, nothing_is_opened_again_at_once_after_a_failure)
 {
     struct flow_sender sender = sender_open();
