@@ -125,6 +125,189 @@ Test(past, damage_gives_nothing_or_what_is_right)
     peer_free(&peer);
 }
 
+/* Asks for entries 2 to `to`; what comes is right. */
+static int read_second(const struct peer *peer, const struct wal_past *past, uint64_t to,
+                       struct conclave_error *error)
+{
+    struct raft_id prev = {0};
+    struct raft_runs entries = {0};
+    enum wal_supply supply = WAL_SUPPLY_LATER;
+    const struct wal_want want = {.prev.index = 1, .last = to, .anchor = past->known};
+    int code = wal_past_supply(past, &want, 1 << 20, &supply, &prev, &entries, error);
+    struct raft_runs_iter iter = {0};
+    for (const struct raft_entry *entry; (entry = raft_runs_next(&entries, &iter)) != NULL;)
+        cr_assert(raft_id_equal(entry->id, id_at(peer, entry->id.index)));
+    if (code != CONCLAVE_OK)
+        cr_assert_eq(entries.entry_count, 0);
+    else if (supply == WAL_SUPPLY_HERE)
+        cr_assert_eq(entries.entry_count, to - 1);
+    else
+        code = CONCLAVE_NOT_FOUND;
+    raft_runs_clear(&entries);
+    return code;
+}
+
+Test(past, a_disk_that_fails_while_it_is_read_gives_nothing_and_is_told)
+{
+    struct peer peer;
+    peer_make(&peer, story_long);
+    const uint64_t last = raft_runs_last(&peer.log.entries).index;
+    uint64_t at = 1;
+    for (bool met = true; met; at++) {
+        struct memory_disk *disk = memory_disk_clone(peer.disk);
+        struct wal_past past = past_of(disk, id_at(&peer, last));
+        struct conclave_error error = {0};
+        memory_disk_fail_at(disk, at, CONCLAVE_IO);
+        int code = read_second(&peer, &past, last, at % 2 == 0 ? &error : NULL);
+        met = memory_disk_operations(disk) >= at;
+        cr_assert_eq(code, met ? CONCLAVE_IO : CONCLAVE_OK, "operation %d", (int)at);
+        cr_assert(!met || at % 2 != 0 || error.message[0] != '\0', "operation %d", (int)at);
+        cr_assert_eq(memory_disk_handles(disk), 0);
+        memory_disk_destroy(disk);
+    }
+    cr_assert_gt(at, 20);
+    peer_free(&peer);
+}
+
+/* A header that is whole, and not the one that belongs there. */
+static void forge_header(struct memory_disk *disk, const char *path, int flaw)
+{
+    size_t bytes = 0;
+    uint8_t block[WAL_HEADER_BYTES];
+    struct wal_header header;
+    struct storage_identity identity = story_identity;
+    const uint8_t *data = memory_disk_bytes(disk, path, &bytes);
+    cr_assert_eq(wal_header_decode(data, bytes, &identity, &header), CONCLAVE_OK);
+    header.sequence += flaw == 0;
+    header.previous ^= flaw == 1;
+    header.previous_end += flaw == 2 ? 8 : 0;
+    identity.node_id ^= flaw == 3;
+    wal_header_encode(block, &identity, &header);
+    memory_disk_rot(disk, path, 0, block, sizeof block);
+}
+
+Test(past, a_header_that_does_not_go_on_from_the_segment_before_ends_the_reading)
+{
+    static const int codes[] = {CONCLAVE_CORRUPT, CONCLAVE_CORRUPT, CONCLAVE_CORRUPT,
+                                CONCLAVE_IDENTITY};
+    struct peer peer;
+    struct placed places[512];
+    size_t seen[4] = {0};
+    peer_make(&peer, story_long);
+    const uint64_t last = raft_runs_last(&peer.log.entries).index;
+    size_t count = image_layout(peer.disk, places, 512);
+    for (size_t i = 1; i < count; i++) {
+        if (strcmp(places[i].path, places[i - 1].path) == 0)
+            continue; /* only the first record behind each header */
+        for (int flaw = 0; flaw < 4; flaw++) {
+            struct memory_disk *disk = memory_disk_clone(peer.disk);
+            struct wal_past past = past_of(disk, id_at(&peer, last));
+            forge_header(disk, places[i].path, flaw);
+            int code = read_second(&peer, &past, last, NULL);
+            cr_assert(code == codes[flaw] || code == CONCLAVE_OK, "%s, flaw %d: %s", places[i].path,
+                      flaw, conclave_code_name(code));
+            seen[flaw] += code == codes[flaw];
+            memory_disk_destroy(disk);
+        }
+    }
+    for (int flaw = 0; flaw < 4; flaw++)
+        cr_assert_gt(seen[flaw], 3, "flaw %d", flaw);
+    peer_free(&peer);
+}
+
+/* Records that are whole: behind another one than the one before them, or of an entry that cannot
+ * follow. */
+Test(past, a_record_that_does_not_follow_ends_the_reading)
+{
+    struct peer peer;
+    struct placed places[512];
+    size_t ended[2] = {0};
+    peer_make(&peer, story_long);
+    const uint64_t last = raft_runs_last(&peer.log.entries).index;
+    size_t count = image_layout(peer.disk, places, 512);
+    for (size_t i = 0; i < count; i++) {
+        for (int flaw = 0; flaw < 2; flaw++) {
+            struct memory_disk *disk = memory_disk_clone(peer.disk);
+            struct wal_past past = past_of(disk, id_at(&peer, last));
+            size_t bytes = 0;
+            uint8_t forged[4096];
+            struct wal_header header;
+            struct wal_record record;
+            const uint8_t *data = memory_disk_bytes(disk, places[i].path, &bytes);
+            cr_assert_eq(wal_header_decode(data, bytes, &story_identity, &header), CONCLAVE_OK);
+            const uint64_t key = wal_key(&story_identity, header.sequence);
+            cr_assert(wal_record_decode(data, bytes, places[i].offset, key, &record));
+            record.previous ^= flaw == 0;
+            record.id.index += flaw == 1 ? 1000 : 0;
+            cr_assert_leq(places[i].bytes, sizeof forged);
+            (void)wal_record_encode(forged, key, &record);
+            memory_disk_rot(disk, places[i].path, places[i].offset, forged, places[i].bytes);
+            int code = read_second(&peer, &past, last, NULL);
+            cr_assert(code == CONCLAVE_OK || code == CONCLAVE_NOT_FOUND ||
+                      code == CONCLAVE_CORRUPT);
+            ended[flaw] += code != CONCLAVE_OK;
+            memory_disk_destroy(disk);
+        }
+    }
+    cr_assert_gt(ended[0], 50);
+    cr_assert_gt(ended[1], 50);
+    peer_free(&peer);
+}
+
+/* A mend may not know what it stands for: it shows nothing about what was before it. */
+Test(past, a_mended_log_gives_what_is_right)
+{
+    struct peer peer;
+    struct placed places[512];
+    size_t given = 0, mends = 0;
+    peer_make(&peer, story_long);
+    const uint64_t last = raft_runs_last(&peer.log.entries).index;
+    size_t count = image_layout(peer.disk, places, 512);
+    for (size_t i = 2; i + 3 < count; i += 2) {
+        struct memory_disk *disk = memory_disk_clone(peer.disk);
+        for (size_t j = i; j < i + 3; j++)
+            memory_disk_rot(disk, places[j].path, places[j].offset + 4, "x", 1);
+        mends += heal(&peer, disk, "three records") == OUTCOME_MENDED;
+        for (uint64_t known = 3; known <= last; known += 4) {
+            struct wal_past past = past_of(disk, id_at(&peer, known));
+            int code = read_second(&peer, &past, known, NULL);
+            cr_assert(code == CONCLAVE_OK || code == CONCLAVE_NOT_FOUND);
+            given += code == CONCLAVE_OK;
+        }
+        memory_disk_destroy(disk);
+    }
+    cr_assert_gt(mends, 20);
+    cr_assert_gt(given, 100);
+    peer_free(&peer);
+}
+
+/* No more than the log is known to hold is given, and not what memory still has. */
+Test(past, nothing_behind_what_is_known_is_given)
+{
+    struct peer peer;
+    struct raft_id prev = {0};
+    struct raft_runs entries = {0};
+    struct conclave_error error = {0};
+    enum wal_supply supply = WAL_SUPPLY_LATER;
+    peer_make(&peer, story_long);
+    const struct wal_past past = past_of(peer.disk, id_at(&peer, 10));
+    struct wal_want want = {.prev.index = 5, .last = 30};
+    cr_assert_eq(wal_past_supply(&past, &want, 1 << 20, &supply, &prev, &entries, &error),
+                 CONCLAVE_OK);
+    cr_assert_eq(supply, WAL_SUPPLY_HERE);
+    cr_assert_eq(entries.entry_count, 5);
+    cr_assert(raft_id_equal(raft_runs_last(&entries), past.known));
+    raft_runs_clear(&entries);
+    want.prev.index = 11;
+    cr_assert_eq(wal_past_supply(&past, &want, 1 << 20, &supply, &prev, &entries, &error),
+                 CONCLAVE_INVALID);
+    cr_assert_eq(entries.entry_count, 0);
+    want = (struct wal_want){.prev.index = 8, .last = 5};
+    cr_assert_eq(wal_past_supply(&past, &want, 1 << 20, &supply, &prev, &entries, &error),
+                 CONCLAVE_INVALID, "the end before the beginning");
+    peer_free(&peer);
+}
+
 static struct wal *log_of(struct memory_disk *disk, uint64_t segment_bytes, uint64_t count)
 {
     const struct io *io = memory_disk_io(disk);
