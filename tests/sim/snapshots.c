@@ -416,8 +416,10 @@ bool snapshots_rot(struct world *world, struct node *node)
     struct raft_id second = shelf_second(shelf);
     const struct check_node *at = &world->check.nodes[world_index(world, node)];
     struct raft_id newest = at->snapshot;
-    /* Only if the log reaches back to the one before it, and holds all that the newest does. */
-    if (raft_id_equal(second, at->rotten) || newest.index <= second.index || second.index == 0 ||
+    /* Only if the log reaches back to the one before it, and holds all that the newest does. And
+     * one at a time: a start that was cut short may have set the newest aside already. */
+    if (raft_id_equal(second, at->rotten) || raft_id_equal(newest, at->rotten) ||
+        newest.index <= second.index || second.index == 0 ||
         !disk_reaches(node->disk, second, newest))
         return false;
     shelf_rot(shelf, &world->prng);
