@@ -3,12 +3,10 @@
 #include "actors/node.h"
 #include "base/fatal.h"
 
-#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 static void actor_address(const struct node *node, enum actor_id id, char *text, size_t size)
 {
@@ -57,18 +55,6 @@ static void report_ready(struct actor *actor, const struct conclave_error *error
     mailbox_send(&actor->to_node, &ready);
 }
 
-/* Takes what the others leave, and a tenth of a CPU that everybody wants. On Linux the priority is
- * the thread's. */
-static void step_back(const struct actor *actor)
-{
-    enum { BACKGROUND_NICE = 10 };
-    errno = 0;
-    int nice = getpriority(PRIO_PROCESS, 0);
-    if (errno || setpriority(PRIO_PROCESS, 0, nice + BACKGROUND_NICE))
-        log_event(&actor->node->logger, CONCLAVE_LOG_DEBUG, actor->ops->name, "no_low_priority",
-                  "errno=%d", errno);
-}
-
 static void *actor_main(void *arg)
 {
     struct actor *actor = arg;
@@ -76,8 +62,6 @@ static void *actor_main(void *arg)
     char name[16];
     snprintf(name, sizeof name, "cv-%s", actor->ops->name);
     pthread_setname_np(pthread_self(), name);
-    if (actor->ops->background)
-        step_back(actor);
 
     if (actor->ops->start && actor->ops->start(actor, &error) != CONCLAVE_OK) {
         report_ready(actor, &error);

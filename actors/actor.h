@@ -33,7 +33,6 @@ struct actor;
 /* What makes an actor this actor. Static. */
 struct actor_ops {
     const char *name; /* in logs; the thread's name is "cv-" and this */
-    bool background;  /* nobody waits for it: the others come first where CPUs are scarce */
 
     /* Makes actor->state. On failure *error says why and nothing is left. May be NULL. */
     int (*start)(struct actor *actor, struct conclave_error *error);

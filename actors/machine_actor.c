@@ -263,6 +263,7 @@ static void note_progress(struct actor *actor)
     struct node_progress *progress = &actor->node->progress;
     atomic_store(&progress->revision, revision(actor));
     atomic_store(&progress->quota, session_layer_quota(machine->sessions));
+    atomic_store(&progress->since_snapshot, machine->snapshot.bytes);
     atomic_store(&progress->applied, machine->apply.applied);
     machine->untold = true;
 }

@@ -29,7 +29,8 @@ struct node_recovered {
  * wake-up after each apply was one in fourteen of all that an operation costs. */
 struct node_progress {
     _Atomic(uint64_t) applied, revision;
-    _Atomic(bool) quota; /* it is used up */
+    _Atomic(bool) quota;              /* it is used up */
+    _Atomic(uint64_t) since_snapshot; /* bytes of log since the last one was begun */
 };
 
 struct node {

@@ -43,15 +43,17 @@ enum {
     REST_UNTIL_US = 30000000
 };
 
-/* Rests for twice as long as it worked: however low its priority is, who is woken on a CPU that is
- * taken waits for some milliseconds, at each hop of an operation. Not for ever: what the log keeps,
- * and what the machine's store cannot use again until the end of the snapshot, grows meanwhile. */
+/* Rests for twice as long as it worked: whoever is woken on a CPU that is taken waits for some
+ * milliseconds, at each hop of an operation. Not for ever: what the log keeps in memory, and what
+ * the machine's store cannot use again until the end of the snapshot, grows meanwhile. */
 static void give_way(struct writing *writing)
 {
+    const struct node *node = writing->actor->node;
     uint64_t cpu_us = clock_thread_cpu_us(), worked_us = cpu_us - writing->rested_cpu_us;
     if (worked_us < REST_AFTER_US)
         return;
-    if (clock_now_us() - writing->began_us < REST_UNTIL_US) {
+    if (atomic_load(&node->progress.since_snapshot) < node->options.snapshot_bytes &&
+        clock_now_us() - writing->began_us < REST_UNTIL_US) {
         uint64_t rest_us = worked_us * REST_PARTS;
         clock_pause_us(rest_us < REST_US_MAX ? rest_us : REST_US_MAX);
     }
@@ -249,8 +251,5 @@ static void helper_stop(struct actor *actor)
     free(helper);
 }
 
-const struct actor_ops snapshot_helper_ops = {.name = "snapshot",
-                                              .background = true,
-                                              .start = helper_start,
-                                              .run = helper_run,
-                                              .stop = helper_stop};
+const struct actor_ops snapshot_helper_ops = {
+    .name = "snapshot", .start = helper_start, .run = helper_run, .stop = helper_stop};
