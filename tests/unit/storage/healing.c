@@ -41,16 +41,21 @@ static int fetch(struct wal_repair *repair, const struct peer *peer, struct conc
     return code;
 }
 
-int repair_all(struct memory_disk *disk, const struct peer *peer, struct conclave_error *error)
+int repair_through(const struct io *io, const struct peer *peer, struct conclave_error *error)
 {
     struct wal_repair *repair = NULL;
-    int code = wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, error);
+    int code = wal_repair_open(io, STORY_DIR, &story_identity, &repair, error);
     if (code == CONCLAVE_OK)
         code = fetch(repair, peer, error);
     if (code == CONCLAVE_OK)
         code = wal_repair_write(repair, error);
     wal_repair_close(repair);
     return code;
+}
+
+int repair_all(struct memory_disk *disk, const struct peer *peer, struct conclave_error *error)
+{
+    return repair_through(memory_disk_io(disk), peer, error);
 }
 
 enum outcome heal(const struct peer *peer, struct memory_disk *damaged, const char *what)

@@ -16,6 +16,7 @@ void peer_make(struct peer *peer, const struct step *steps);
 void peer_free(struct peer *peer);
 
 /* One repair with what the peer has, up to the end of the writing. */
+int repair_through(const struct io *io, const struct peer *peer, struct conclave_error *error);
 int repair_all(struct memory_disk *disk, const struct peer *peer, struct conclave_error *error);
 
 enum outcome { OUTCOME_WHOLE, OUTCOME_SAME_BYTES, OUTCOME_MENDED, OUTCOME_REFUSED };

@@ -154,7 +154,7 @@ static uint64_t last_sequence(const struct room *room)
 }
 
 /* An entry of so many bytes. */
-static void append_large(const struct room *room, uint64_t index, size_t bytes)
+static int try_append_large(const struct room *room, uint64_t index, size_t bytes)
 {
     struct raft_runs runs = {0};
     struct raft_batch *batch = raft_batch_create(1);
@@ -168,7 +168,12 @@ static void append_large(const struct room *room, uint64_t index, size_t bytes)
     raft_batch_unref(batch);
     wal_append(room->wal, &runs);
     raft_runs_clear(&runs);
-    cr_assert_eq(wal_sync(room->wal, NULL), CONCLAVE_OK);
+    return wal_sync(room->wal, NULL);
+}
+
+static void append_large(const struct room *room, uint64_t index, size_t bytes)
+{
+    cr_assert_eq(try_append_large(room, index, bytes), CONCLAVE_OK);
 }
 
 /* Behind the last record of a segment. */
@@ -255,14 +260,28 @@ static uint64_t go_round(const struct room *room)
     return synced;
 }
 
-Test(spares, any_operation_may_fail_and_what_was_synced_is_there, .timeout = 120)
+/* The same with entries that leave a block of most segments unwritten, which is made zero. */
+static uint64_t go_round_large(const struct room *room)
+{
+    uint64_t synced = ENTRIES + 1;
+    int code = CONCLAVE_OK;
+    for (int i = 0; i < 6 && !code; i++) {
+        code = wal_remove(room->wal, wal_release(room->wal, synced - 3), NULL);
+        if (!code)
+            code = try_append_large(room, synced + 1, i % 2 == 0 ? 3000 : 5000);
+        synced += code ? 0 : 1;
+    }
+    return synced;
+}
+
+static void fail_everywhere(uint64_t (*round)(const struct room *))
 {
     uint64_t failed = 0, changes = 0;
     do {
         struct room room = room_create();
         uint64_t before = memory_disk_changes(room.disk);
         memory_disk_fail_at_change(room.disk, before + ++failed, CONCLAVE_IO);
-        uint64_t synced = go_round(&room);
+        uint64_t synced = round(&room);
         changes = memory_disk_changes(room.disk) - before;
         memory_disk_fail_at_change(room.disk, 0, CONCLAVE_OK);
         struct wal_recovery found = {0};
@@ -276,4 +295,57 @@ Test(spares, any_operation_may_fail_and_what_was_synced_is_there, .timeout = 120
         memory_disk_destroy(room.disk);
     } while (changes >= failed);
     cr_assert_gt(failed, 10);
+}
+
+Test(spares, any_operation_may_fail_and_what_was_synced_is_there, .timeout = 120)
+{
+    fail_everywhere(go_round);
+}
+
+Test(spares, so_it_is_where_the_end_of_one_is_made_zero, .timeout = 120)
+{
+    fail_everywhere(go_round_large);
+}
+
+Test(spares, one_that_cannot_be_removed_is_told_and_goes_at_the_next_start)
+{
+    struct room room = room_create();
+    let_go(&room, ENTRIES);
+    cr_assert_eq(count_names(&room, ".spare"), 2);
+    memory_disk_fail_at_change(room.disk, memory_disk_changes(room.disk) + 1, CONCLAVE_IO);
+    cr_assert_eq(wal_drop_spares(room.wal, NULL), CONCLAVE_IO);
+    cr_assert_eq(count_names(&room, ".spare"), 2);
+    cr_assert_eq(wal_drop_spares(room.wal, NULL), CONCLAVE_OK);
+    cr_assert_eq(count_names(&room, ".spare"), 1, "the first one is not known any more");
+    expect_log(&room, ENTRIES + 1, 0);
+    cr_assert_eq(count_names(&room, ".spare"), 0);
+    room_destroy(&room);
+}
+
+/* More than a run makes: left behind by several that were killed. */
+Test(spares, many_that_were_left_go_at_a_start_though_one_before_it_failed)
+{
+    struct room room = room_create();
+    uint64_t at = 1;
+    for (unsigned i = 0; i < 20; i++) {
+        char path[64];
+        (void)snprintf(path, sizeof path, STORY_DIR "/wal/%016x.wal.spare", 0x1000 + i);
+        file_make(&room, path);
+    }
+    for (bool met = true; met; at++) {
+        struct room again = {.disk = memory_disk_clone(room.disk)};
+        struct wal_recovery found = {0};
+        again.io = memory_disk_io(again.disk);
+        memory_disk_fail_at(again.disk, at, CONCLAVE_IO);
+        int code = log_read(again.io, &found, NULL);
+        met = memory_disk_operations(again.disk) >= at;
+        cr_assert_eq(code, met ? CONCLAVE_IO : CONCLAVE_OK, "operation %d", (int)at);
+        raft_runs_clear(&found.entries);
+        memory_disk_fail_at(again.disk, 0, CONCLAVE_OK);
+        expect_log(&again, ENTRIES + 1, 0);
+        cr_assert_eq(count_names(&again, ".spare"), 0);
+        room_destroy(&again);
+    }
+    cr_assert_gt(at, 20);
+    room_destroy(&room);
 }

@@ -1,0 +1,268 @@
+/* Answers of peers that are wrong, come in parts, hold too much or agree with nothing: a damaged
+ * log takes what can be, and in the end has what it had. */
+#include "healing.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+enum { PLACES_MAX = 1024 };
+
+/* A long beginning of one term, then every entry of a term of its own. */
+static const struct step story_late[] = {
+    {STEP_APPEND, 2, 2, 150}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 3, 152, 1}, {STEP_SYNC, 0, 0, 0},
+    {STEP_APPEND, 4, 153, 1}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 5, 154, 1}, {STEP_SYNC, 0, 0, 0},
+    {STEP_APPEND, 6, 155, 1}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 7, 156, 1}, {STEP_SYNC, 0, 0, 0},
+    {STEP_APPEND, 8, 157, 3}, {STEP_SYNC, 0, 0, 0}, {STEP_ATTEST, 0, 0, 0},   {STEP_END, 0, 0, 0}};
+
+/* A log that lost the records of the entries `first` to `last` and all between them, and knows it.
+ */
+struct asking {
+    struct peer peer;
+    struct memory_disk *disk;
+    struct wal_repair *repair;
+    struct wal_want want;
+};
+
+static uint64_t index_at(const struct memory_disk *disk, const struct placed *place)
+{
+    size_t bytes = 0;
+    uint64_t index;
+    const uint8_t *data = memory_disk_bytes(disk, place->path, &bytes);
+    memcpy(&index, data + place->offset + 40, sizeof index);
+    return index;
+}
+
+static void asking_begin(struct asking *asking, uint64_t first, uint64_t last)
+{
+    struct placed places[PLACES_MAX];
+    struct conclave_error error = {0};
+    peer_make(&asking->peer, story_late);
+    asking->disk = memory_disk_clone(asking->peer.disk);
+    size_t count = image_layout(asking->peer.disk, places, PLACES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        uint64_t index = index_at(asking->peer.disk, &places[i]);
+        if (index >= first && (places[i].is_batch ? index < last : index <= last))
+            memory_disk_rot(asking->disk, places[i].path, places[i].offset + 4, "\x5a\xa5", 2);
+    }
+    cr_assert_eq(wal_repair_open(memory_disk_io(asking->disk), STORY_DIR, &story_identity,
+                                 &asking->repair, &error),
+                 CONCLAVE_OK, "%s", error.message);
+    if (first <= last)
+        cr_assert(wal_repair_want(asking->repair, &asking->want));
+}
+
+static void asking_end(struct asking *asking)
+{
+    wal_repair_close(asking->repair);
+    memory_disk_destroy(asking->disk);
+    peer_free(&asking->peer);
+}
+
+/* Answers with what the peer has of these. */
+static int answer(struct asking *asking, struct raft_id prev, uint64_t first, uint64_t last)
+{
+    struct raft_runs entries = {0};
+    if (first <= last)
+        raft_runs_slice(&asking->peer.log.entries, first, last - first + 1, UINT64_MAX, &entries);
+    int code = wal_repair_take(asking->repair, prev, &entries, NULL);
+    raft_runs_clear(&entries);
+    return code;
+}
+
+/* Answers with entries of one term. */
+static void answer_of(struct asking *asking, struct raft_id prev, uint64_t term, uint64_t first,
+                      uint64_t count)
+{
+    struct raft_runs entries = {0};
+    runs_fill(&entries, term, first, count);
+    cr_assert_eq(wal_repair_take(asking->repair, prev, &entries, NULL), CONCLAVE_OK);
+    raft_runs_clear(&entries);
+}
+
+/* What is wanted is the same as before. */
+static void expect_ignored(struct asking *asking, const char *what)
+{
+    struct wal_want want;
+    cr_assert(wal_repair_want(asking->repair, &want), "%s", what);
+    cr_assert(raft_id_equal(want.prev, asking->want.prev), "%s", what);
+    cr_assert(raft_id_equal(want.anchor, asking->want.anchor), "%s", what);
+    cr_assert_eq(want.last, asking->want.last, "%s", what);
+}
+
+/* The peer answers until nothing is wanted; then the log is what it was. */
+static void expect_whole(struct asking *asking)
+{
+    struct conclave_error error = {0};
+    struct wal_recovery found = {0};
+    int rounds = 0;
+    for (; wal_repair_want(asking->repair, &asking->want); rounds++) {
+        const uint64_t from = asking->want.prev.index;
+        const struct raft_entry *prev = raft_runs_find(&asking->peer.log.entries, from);
+        cr_assert_lt(rounds, 300, "it never ends");
+        cr_assert_eq(
+            answer(asking, prev ? prev->id : (struct raft_id){0}, from + 1, asking->want.last),
+            CONCLAVE_OK);
+    }
+    cr_assert_eq(wal_repair_write(asking->repair, &error), CONCLAVE_OK, "%s", error.message);
+    cr_assert_eq(log_read(memory_disk_io(asking->disk), &found, &error), CONCLAVE_OK, "%s",
+                 error.message);
+    cr_assert(story_matches(&asking->peer.story, asking->peer.story.staged_count, &found.entries));
+    raft_runs_clear(&found.entries);
+}
+
+/* Until what is missing is asked for by its checksum. */
+static void turn_to_proof(struct asking *asking)
+{
+    for (int turns = 0; asking->want.anchor.index > 0; turns++) {
+        cr_assert_lt(turns, 100, "it is never asked for by its checksum");
+        wal_repair_turn(asking->repair);
+        cr_assert(wal_repair_want(asking->repair, &asking->want));
+    }
+}
+
+/* --- By an anchor ----------------------------------------------------------------------------- */
+
+Test(answers, a_log_that_lacks_nothing_asks_for_nothing)
+{
+    struct asking asking;
+    asking_begin(&asking, 1, 0);
+    cr_assert_not(wal_repair_want(asking.repair, &asking.want));
+    wal_repair_turn(asking.repair);
+    wal_repair_cover(asking.repair, (struct raft_id){2, 100});
+    cr_assert(wal_repair_is_nearest(asking.repair));
+    cr_assert_eq(wal_repair_missing(asking.repair), 0);
+    cr_assert_eq(wal_repair_holes(asking.repair), 0);
+    cr_assert_eq(answer(&asking, (struct raft_id){2, 10}, 11, 12), CONCLAVE_OK);
+    expect_whole(&asking);
+    cr_assert(memory_disk_equal(asking.disk, asking.peer.disk));
+    asking_end(&asking);
+}
+
+Test(answers, entries_behind_what_is_wanted_are_left_out)
+{
+    struct asking asking;
+    asking_begin(&asking, 20, 24);
+    cr_assert_lt(asking.want.last, asking.want.anchor.index);
+    cr_assert_eq(
+        answer(&asking, asking.want.prev, asking.want.prev.index + 1, asking.want.anchor.index),
+        CONCLAVE_OK);
+    struct wal_want next;
+    cr_assert(!wal_repair_want(asking.repair, &next) || next.prev.index >= asking.want.last);
+    expect_whole(&asking);
+    asking_end(&asking);
+}
+
+/* The second part comes from a log that has something else where the first one ends, or does not
+ * know what it has there. */
+Test(answers, a_part_that_does_not_go_on_from_the_one_before_is_ignored)
+{
+    struct asking asking;
+    asking_begin(&asking, 20, 24);
+    const struct raft_id prev = asking.want.prev;
+    cr_assert_eq(answer(&asking, prev, prev.index + 1, prev.index + 2), CONCLAVE_OK);
+    cr_assert(wal_repair_want(asking.repair, &asking.want));
+    const struct raft_id got = {2, prev.index + 2};
+    cr_assert(raft_id_equal(asking.want.prev, got));
+    cr_assert_eq(answer(&asking, (struct raft_id){1, got.index}, got.index + 1, got.index + 1),
+                 CONCLAVE_OK);
+    expect_ignored(&asking, "another term before it");
+    cr_assert_eq(answer(&asking, (struct raft_id){0, got.index}, 1, 0), CONCLAVE_OK);
+    expect_ignored(&asking, "nothing behind nothing known");
+    answer_of(&asking, (struct raft_id){0, got.index}, 1, got.index + 1, 1);
+    expect_ignored(&asking, "what is before it is not known, and it is of another term");
+    answer_of(&asking, (struct raft_id){0, got.index}, 2, got.index + 1, 1);
+    cr_assert(wal_repair_want(asking.repair, &asking.want));
+    cr_assert_eq(asking.want.prev.index, got.index + 1, "of the same term: it was one leader's");
+    expect_whole(&asking);
+    asking_end(&asking);
+}
+
+Test(answers, only_the_anchor_can_stand_at_its_index)
+{
+    struct asking asking;
+    asking_begin(&asking, 153, 154);
+    const struct wal_want want = asking.want;
+    cr_assert_lt(want.prev.term, want.anchor.term);
+    answer_of(&asking, want.prev, want.prev.term, want.prev.index + 1,
+              want.anchor.index - want.prev.index);
+    expect_ignored(&asking, "of a term below the anchor's");
+    expect_whole(&asking);
+    asking_end(&asking);
+}
+
+Test(answers, no_entry_is_of_no_term)
+{
+    struct asking asking;
+    asking_begin(&asking, 1, 1);
+    cr_assert_eq(asking.want.prev.index, 0);
+    answer_of(&asking, (struct raft_id){0}, 0, 1, 1);
+    expect_ignored(&asking, "term 0");
+    expect_whole(&asking);
+    asking_end(&asking);
+}
+
+/* Whoever has something else before every hole, back to the beginning, has another log. */
+Test(answers, a_log_with_nothing_in_common_is_told)
+{
+    struct asking asking;
+    struct conclave_error error = {0};
+    struct raft_runs nothing = {0};
+    int code = CONCLAVE_OK, steps = 0;
+    asking_begin(&asking, 153, 154);
+    struct memory_disk *before = memory_disk_clone(asking.disk);
+    uint64_t from = UINT64_MAX;
+    for (; code == CONCLAVE_OK; steps++) {
+        cr_assert(wal_repair_want(asking.repair, &asking.want));
+        cr_assert_lt(asking.want.prev.index, from, "it goes back");
+        from = asking.want.prev.index;
+        code = wal_repair_take(asking.repair, (struct raft_id){99, from}, &nothing, &error);
+        if (code == CONCLAVE_OK)
+            code = wal_repair_take(asking.repair, (struct raft_id){asking.want.prev.term + 1, from},
+                                   &nothing, &error);
+        wal_repair_want(asking.repair, &asking.want);
+    }
+    cr_assert_eq(code, CONCLAVE_CORRUPT);
+    cr_assert_not_null(strstr(error.message, "nothing in common"), "%s", error.message);
+    cr_assert_eq(from, 0);
+    cr_assert(steps > 3 && steps < 20, "in steps that grow, up to a limit: %d", steps);
+    cr_assert(memory_disk_equal(before, asking.disk));
+    memory_disk_destroy(before);
+    asking_end(&asking);
+}
+
+/* --- By a checksum ---------------------------------------------------------------------------- */
+
+Test(answers, what_comes_in_parts_is_judged_when_it_is_whole)
+{
+    struct asking asking;
+    asking_begin(&asking, 153, 154);
+    turn_to_proof(&asking);
+    const uint64_t from = asking.want.prev.index;
+    cr_assert_eq(asking.want.last, 154);
+    cr_assert_eq(answer(&asking, (struct raft_id){0, from}, 1, 0), CONCLAVE_OK);
+    expect_ignored(&asking, "nothing");
+    cr_assert_eq(answer(&asking, (struct raft_id){0, from}, from + 2, 154), CONCLAVE_OK);
+    expect_ignored(&asking, "the first one is missing");
+    cr_assert_eq(answer(&asking, (struct raft_id){0, from}, from + 1, 153), CONCLAVE_OK);
+    cr_assert(wal_repair_want(asking.repair, &asking.want));
+    cr_assert_eq(asking.want.prev.index, 153);
+    answer_of(&asking, asking.want.prev, 4, 154, 1);
+    cr_assert(wal_repair_want(asking.repair, &asking.want), "it was of term 5");
+    cr_assert_leq(asking.want.prev.index, from, "all of it is asked for again");
+    expect_whole(&asking);
+    asking_end(&asking);
+}
+
+Test(answers, what_one_log_never_had_another_one_gives)
+{
+    struct asking asking;
+    asking_begin(&asking, 153, 154);
+    turn_to_proof(&asking);
+    const uint64_t from = asking.want.prev.index;
+    answer_of(&asking, (struct raft_id){0, from}, 4, from + 1, 154 - from);
+    expect_ignored(&asking, "others may have it");
+    cr_assert_eq(answer(&asking, (struct raft_id){0, from}, from + 1, 154), CONCLAVE_OK);
+    cr_assert_not(wal_repair_want(asking.repair, &asking.want));
+    expect_whole(&asking);
+    asking_end(&asking);
+}

@@ -1,0 +1,180 @@
+/* A disk that does something else than it was told, or fails twice in a row: reads that end early,
+ * writes that never arrive. What was repaired is right, or was refused and can be repaired later.
+ */
+#include "healing.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+enum lie { LIE_NONE, LIE_SHORT_READ, LIE_LOST_WRITE, LIE_FAIL_TWICE };
+
+/* Stands in front of a disk in memory. */
+static struct {
+    const struct io *truth;
+    enum lie lie;
+    uint64_t calls; /* of the kind that the lie is about */
+    uint64_t at;    /* this one is not what it seems */
+    uint64_t then;  /* the second failure: so many calls later */
+    size_t less;    /* only reads of less than so much; 0: all */
+} front;
+
+static int fail(int code, struct conclave_error *error)
+{
+    return error_set(error, code, "the disk was told to fail");
+}
+
+static int lying_call(struct conclave_error *error)
+{
+    if (front.lie != LIE_FAIL_TWICE)
+        return CONCLAVE_OK;
+    front.calls++;
+    if (front.calls == front.at)
+        return fail(CONCLAVE_IO, error);
+    return front.calls == front.at + front.then ? fail(CONCLAVE_NO_SPACE, error) : CONCLAVE_OK;
+}
+
+static int lying_read(void *ctx, struct io_file *file, uint64_t offset, void *data, size_t bytes,
+                      size_t *ret_bytes, struct conclave_error *error)
+{
+    int code = lying_call(error);
+    if (code == CONCLAVE_OK)
+        code = front.truth->read(ctx, file, offset, data, bytes, ret_bytes, error);
+    if (front.lie == LIE_SHORT_READ && (front.less == 0 || bytes < front.less) &&
+        ++front.calls == front.at)
+        *ret_bytes /= 2;
+    return code;
+}
+
+static int lying_writev(void *ctx, struct io_file *file, uint64_t offset, const struct iovec *parts,
+                        int part_count, struct conclave_error *error)
+{
+    int code = lying_call(error);
+    if (code != CONCLAVE_OK)
+        return code;
+    if (front.lie == LIE_LOST_WRITE && ++front.calls == front.at)
+        return CONCLAVE_OK;
+    return front.truth->writev(ctx, file, offset, parts, part_count, error);
+}
+
+static int lying_datasync(void *ctx, struct io_file *file, struct conclave_error *error)
+{
+    int code = lying_call(error);
+    return code == CONCLAVE_OK ? front.truth->datasync(ctx, file, error) : code;
+}
+
+static struct io lie_about(struct memory_disk *disk, enum lie lie, uint64_t at)
+{
+    struct io io = *memory_disk_io(disk);
+    front.truth = memory_disk_io(disk);
+    front.lie = lie;
+    front.calls = 0;
+    front.at = at;
+    io.read = lying_read;
+    io.writev = lying_writev;
+    io.datasync = lying_datasync;
+    return io;
+}
+
+/* Some records are lost, one of them with those behind it. */
+static struct memory_disk *damage(const struct peer *peer)
+{
+    struct placed places[512];
+    struct memory_disk *disk = memory_disk_clone(peer->disk);
+    size_t count = image_layout(peer->disk, places, 512);
+    for (size_t i = 3; i < count; i += count / 4)
+        memory_disk_rot(disk, places[i].path, places[i].offset + 5, "x", 1);
+    for (size_t i = 10; i < 13; i++)
+        memory_disk_rot(disk, places[i].path, places[i].offset + 5, "x", 1);
+    return disk;
+}
+
+/* How often the repair failed, by code. */
+struct outcomes {
+    size_t fine, io, no_space, corrupt;
+};
+
+/* False: the lie was never told. */
+static bool repair_with(const struct peer *peer, enum lie lie, uint64_t at,
+                        struct outcomes *outcomes)
+{
+    struct memory_disk *damaged = damage(peer);
+    struct conclave_error error = {0};
+    struct io io = lie_about(damaged, lie, at);
+    int code = repair_through(&io, peer, &error);
+    cr_assert_eq(memory_disk_handles(damaged), 0, "lie %d", (int)at);
+    outcomes->fine += code == CONCLAVE_OK;
+    outcomes->io += code == CONCLAVE_IO;
+    outcomes->no_space += code == CONCLAVE_NO_SPACE;
+    outcomes->corrupt += code == CONCLAVE_CORRUPT;
+    cr_assert(code == CONCLAVE_OK || error.message[0] != '\0');
+    cr_assert_neq(heal(peer, damaged, "afterwards"), OUTCOME_REFUSED, "lie %d", (int)at);
+    memory_disk_destroy(damaged);
+    return front.calls >= at;
+}
+
+static struct outcomes repair_with_all(enum lie lie)
+{
+    struct peer peer;
+    struct outcomes outcomes = {0};
+    uint64_t at = 1;
+    peer_make(&peer, story_long);
+    while (repair_with(&peer, lie, at, &outcomes))
+        at++;
+    cr_assert_gt(at, 10);
+    cr_assert_eq(outcomes.fine + outcomes.io + outcomes.no_space + outcomes.corrupt, at);
+    peer_free(&peer);
+    return outcomes;
+}
+
+Test(lying, a_read_that_ends_early_in_a_repair_spoils_nothing, .timeout = 60)
+{
+    struct outcomes outcomes = repair_with_all(LIE_SHORT_READ);
+    cr_assert_gt(outcomes.io, 3, "it became shorter");
+    cr_assert_gt(outcomes.corrupt, 3);
+}
+
+Test(lying, a_write_that_does_not_arrive_is_seen_before_the_repair_ends, .timeout = 60)
+{
+    struct outcomes outcomes = repair_with_all(LIE_LOST_WRITE);
+    cr_assert_gt(outcomes.io, 3, "it is not what was written");
+    cr_assert_eq(outcomes.corrupt, 0);
+}
+
+/* The first failure is taken for a block that cannot be read, where that is allowed. */
+Test(lying, a_repair_that_fails_twice_can_be_begun_again, .timeout = 120)
+{
+    size_t told = 0;
+    for (uint64_t then = 1; then <= 3; then++) {
+        front.then = then;
+        told += repair_with_all(LIE_FAIL_TWICE).no_space;
+    }
+    cr_assert_gt(told, 10);
+}
+
+/* What the start writes again it has read before. */
+Test(lying, a_start_that_reads_less_than_before_is_no_start)
+{
+    struct peer peer;
+    size_t refused = 0;
+    peer_make(&peer, story_short);
+    for (uint64_t at = 1;; at++) {
+        struct memory_disk *disk = memory_disk_clone(peer.disk);
+        struct wal_recovery found = {0};
+        struct conclave_error error = {0};
+        struct io io = lie_about(disk, LIE_SHORT_READ, at);
+        front.less = STORY_SEGMENT_BYTES;
+        int code = log_read(&io, &found, &error);
+        bool met = front.calls >= at;
+        cr_assert_eq(code, met ? CONCLAVE_IO : CONCLAVE_OK, "read %d", (int)at);
+        refused += met;
+        raft_runs_clear(&found.entries);
+        cr_assert_eq(log_read(memory_disk_io(disk), &found, &error), CONCLAVE_OK);
+        cr_assert(story_matches(&peer.story, peer.story.staged_count, &found.entries));
+        raft_runs_clear(&found.entries);
+        memory_disk_destroy(disk);
+        if (!met)
+            break;
+    }
+    cr_assert_geq(refused, 2);
+    peer_free(&peer);
+}
