@@ -266,3 +266,44 @@ Test(answers, what_one_log_never_had_another_one_gives)
     expect_whole(&asking);
     asking_end(&asking);
 }
+
+/* --- By nobody -------------------------------------------------------------------------------- */
+
+/* An entry without payload is found by its checksum alone, if not too many terms have to be tried:
+ * the last ones before what stands behind it are. */
+static bool is_found_alone(uint64_t term, uint64_t term_behind)
+{
+    const struct step steps[] = {{STEP_APPEND, 2, 2, 1},    {STEP_SYNC, 0, 0, 0},
+                                 {STEP_APPEND, term, 3, 1}, {STEP_APPEND, term_behind, 4, 1},
+                                 {STEP_SYNC, 0, 0, 0},      {STEP_ATTEST, 0, 0, 0},
+                                 {STEP_END, 0, 0, 0}};
+    struct peer peer;
+    struct placed places[PLACES_MAX];
+    struct wal_repair *repair = NULL;
+    struct wal_want want;
+    cr_assert_eq(payload_of((struct raft_id){term, 3}).bytes, 0);
+    peer_make(&peer, steps);
+    struct memory_disk *disk = memory_disk_clone(peer.disk);
+    size_t count = image_layout(peer.disk, places, PLACES_MAX);
+    for (size_t i = 0; i < count; i++)
+        if (!places[i].is_batch && index_at(peer.disk, &places[i]) == 3)
+            memory_disk_rot(disk, places[i].path, places[i].offset + 4, "x", 1);
+    cr_assert_eq(wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, NULL),
+                 CONCLAVE_OK);
+    cr_assert_eq(wal_repair_holes(repair), 1);
+    bool found = !wal_repair_want(repair, &want);
+    wal_repair_close(repair);
+    cr_assert_eq(heal(&peer, disk, "one entry"), OUTCOME_SAME_BYTES);
+    memory_disk_destroy(disk);
+    peer_free(&peer);
+    return found;
+}
+
+Test(answers, only_so_many_terms_are_tried_before_others_are_asked)
+{
+    cr_assert(is_found_alone(34, 34));
+    cr_assert(is_found_alone(34, 4000));
+    cr_assert(is_found_alone(9054, 9054));
+    cr_assert(is_found_alone(9054, 9054 + 4096));
+    cr_assert_not(is_found_alone(9054, 9054 + 4097));
+}

@@ -41,7 +41,7 @@ Test(corners, many_snapshots_are_listed_newest_first)
     struct snapshot_list list = {0};
     for (unsigned i = 0; i < 40; i++) {
         char path[96];
-        unsigned index = (i * 7) % 20 + 1, term = i < 20 ? 3 : 2;
+        unsigned index = (i * 7) % 20 + 1, term = (i < 20) == (i % 2 == 0) ? 3 : 2;
         (void)snprintf(path, sizeof path, "%s/snapshots/%016x-%016x.snap", STORY_DIR, index, term);
         file_make(io, path, (uint8_t[]){1}, 1);
     }

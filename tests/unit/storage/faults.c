@@ -270,6 +270,7 @@ static struct memory_disk *disk_littered(void)
                                         STORY_DIR "/joined.tmp",
                                         STORY_DIR "/vote.tmp",
                                         STORY_DIR "/snapshots/new.tmp",
+                                        STORY_DIR "/snapshots/00000000000000fe.part",
                                         STORY_DIR "/snapshots/00000000000000ff.part",
                                         STORY_DIR "/snapshots/stranger"};
     struct memory_disk *disk = disk_full();

@@ -499,7 +499,7 @@ Test(formats, mend_that_makes_no_sense_is_corruption)
     put_u64(mend + WAL_MEND_ENTRIES_AT, term); /* one entry without payload */
     mend[WAL_MEND_ENTRIES_AT + 12] = RAFT_ENTRY_NOOP;
     cr_assert_eq(start_with(&tail, good, mend, sizeof mend), CONCLAVE_OK);
-    for (int i = 0; i < 9; i++) {
+    for (int i = 0; i < 11; i++) {
         uint8_t wrong[sizeof mend];
         struct wal_record record = good;
         size_t bytes = sizeof wrong;
@@ -520,8 +520,12 @@ Test(formats, mend_that_makes_no_sense_is_corruption)
             record.id.term = term - 1; /* ends in an earlier term */
         else if (i == 7)
             put_u64(wrong + WAL_MEND_ENTRIES_AT + 16, term - 1); /* a second of an earlier term */
-        else
+        else if (i == 8)
             record.batch = tail.offset + 1000; /* belongs to what comes later */
+        else if (i == 9)
+            bytes = 8, record.id.index = 0; /* no entries, and a term of none */
+        else
+            bytes = 8, record.id.term = WAL_TERM_UNKNOWN; /* the log ends with what nobody knows */
         cr_assert_eq(start_with(&tail, record, wrong, bytes), CONCLAVE_CORRUPT, "mend %d", i);
     }
     memory_disk_destroy(tail.disk);

@@ -183,23 +183,24 @@ static void forge_header(struct memory_disk *disk, const char *path, int flaw)
     header.previous_end += flaw == 2 ? 8 : 0;
     identity.node_id ^= flaw == 3;
     wal_header_encode(block, &identity, &header);
+    block[20] ^= flaw == 4; /* not even whole */
     memory_disk_rot(disk, path, 0, block, sizeof block);
 }
 
 Test(past, a_header_that_does_not_go_on_from_the_segment_before_ends_the_reading)
 {
     static const int codes[] = {CONCLAVE_CORRUPT, CONCLAVE_CORRUPT, CONCLAVE_CORRUPT,
-                                CONCLAVE_IDENTITY};
+                                CONCLAVE_IDENTITY, CONCLAVE_CORRUPT};
     struct peer peer;
     struct placed places[512];
-    size_t seen[4] = {0};
+    size_t seen[5] = {0};
     peer_make(&peer, story_long);
     const uint64_t last = raft_runs_last(&peer.log.entries).index;
     size_t count = image_layout(peer.disk, places, 512);
     for (size_t i = 1; i < count; i++) {
         if (strcmp(places[i].path, places[i - 1].path) == 0)
             continue; /* only the first record behind each header */
-        for (int flaw = 0; flaw < 4; flaw++) {
+        for (int flaw = 0; flaw < 5; flaw++) {
             struct memory_disk *disk = memory_disk_clone(peer.disk);
             struct wal_past past = past_of(disk, id_at(&peer, last));
             forge_header(disk, places[i].path, flaw);
@@ -210,7 +211,7 @@ Test(past, a_header_that_does_not_go_on_from_the_segment_before_ends_the_reading
             memory_disk_destroy(disk);
         }
     }
-    for (int flaw = 0; flaw < 4; flaw++)
+    for (int flaw = 0; flaw < 5; flaw++)
         cr_assert_gt(seen[flaw], 3, "flaw %d", flaw);
     peer_free(&peer);
 }

@@ -350,6 +350,33 @@ Test(snapshot, transfer_with_one_wrong_bit_is_not_taken)
     memory_disk_destroy(from);
 }
 
+Test(snapshot, transfer_of_another_cluster_is_not_taken_and_begins_anew)
+{
+    struct memory_disk *disk = disk_create(), *from = disk_create();
+    const struct io *io = memory_disk_io(disk), *io_from = memory_disk_io(from);
+    struct storage_identity other = story_identity;
+    struct snapshot_source source;
+    struct snapshot_part *part = NULL;
+    struct snapshot_meta meta = {0};
+    other.cluster_id ^= 1;
+    cr_assert_eq(write_one(io_from, 40, NULL), CONCLAVE_OK);
+    cr_assert_eq(snapshot_source_open(io_from, STORY_DIR, (struct raft_id){2, 40}, &source, NULL),
+                 CONCLAVE_OK);
+    for (int round = 0; round < 2; round++) {
+        cr_assert_eq(snapshot_part_open(io, STORY_DIR, source.name, source.bytes, &part, NULL),
+                     CONCLAVE_OK);
+        cr_assert_eq(snapshot_part_offset(part), 0);
+        cr_assert_eq(copy_some(&source, part, source.bytes), CONCLAVE_OK);
+        cr_assert_eq(snapshot_part_finish(part, round == 0 ? &other : &story_identity, &meta, NULL),
+                     round == 0 ? CONCLAVE_IDENTITY : CONCLAVE_OK);
+    }
+    cr_assert_eq(read_one(io, (struct raft_id){2, 40}, NULL), CONCLAVE_OK);
+    snapshot_meta_clear(&meta);
+    snapshot_source_close(&source);
+    memory_disk_destroy(disk);
+    memory_disk_destroy(from);
+}
+
 Test(snapshot, transfer_that_went_wrong_begins_anew)
 {
     struct memory_disk *disk = disk_create(), *from = disk_create();
