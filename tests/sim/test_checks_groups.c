@@ -89,7 +89,7 @@ Test(hands, with_one_message_are_found_though_the_first_is_told_late)
 Test(hands, take_a_message_when_its_ack_time_is_over)
 {
     gets(0, 1, 20);
-    world->now_us += ACK_MS * 1300; /* on a fast clock too */
+    world->now_us += ACK_MS * UINT64_C(1300); /* on a fast clock too */
     gets(1, 2, 21);
     is_good();
 }
@@ -133,7 +133,7 @@ Test(hands, of_a_member_whose_lease_is_over_keep_nothing)
 {
     gets(0, 1, 20);
     hand_of(0)->ack_ms = UINT64_C(1) << 30;
-    world->now_us += TTL_MS * 1300;
+    world->now_us += TTL_MS * UINT64_C(1300);
     gets(1, 2, 21);
     is_good();
 }
@@ -200,14 +200,14 @@ Test(hands, lose_a_message_when_its_ack_time_is_over_or_it_was_given_back_before
     hand_of(0)->let_go_by = sends_ack(1);
     hands_lost(world, hand_of(0), sends_ack(1));
     is_good();
-    world->now_us += ACK_MS * 1300;
+    world->now_us += ACK_MS * UINT64_C(1300);
     hands_lost(world, hand_of(0), 0);
     is_good();
 }
 
 Test(hands, of_a_lease_that_is_ended_early_are_found)
 {
-    world->now_us += TTL_MS * 1300;
+    world->now_us += TTL_MS * UINT64_C(1300);
     hands_ended(world, 0);
     is_good();
     world->hands.members.items[0].sent_us = world->now_us;
