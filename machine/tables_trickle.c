@@ -8,8 +8,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A step's part of the file: a round takes no more than some 15 s with steps of 20 ms. */
-enum { STEP_BYTES_MIN = 1 << 20, ROUND_STEPS = 750 };
+/* A step's part of the file: a round takes some 5 s with steps of 20 ms. The kernel writes all that
+ * is dirty of a file in which something has been for 30 s, so what a round has not come to yet is
+ * what it writes at once. */
+enum { STEP_BYTES_MIN = 1 << 20, ROUND_STEPS = 250 };
 
 enum { AHEAD_BYTES = 4 << 20 };
 
