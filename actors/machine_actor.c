@@ -70,6 +70,16 @@ static uint64_t revision(const struct actor *actor)
     return machine->ops->revision ? machine->ops->revision(machine->arg) : machine->apply.applied;
 }
 
+static void store_progress(struct actor *actor)
+{
+    const struct machine *machine = actor->state;
+    struct node_progress *progress = &actor->node->progress;
+    atomic_store(&progress->revision, revision(actor));
+    atomic_store(&progress->quota, session_layer_quota(machine->sessions));
+    atomic_store(&progress->since_snapshot, machine->snapshot.bytes);
+    atomic_store(&progress->applied, machine->apply.applied);
+}
+
 static int machine_open(struct actor *actor, struct conclave_error *error)
 {
     struct node *node = actor->node;
@@ -106,9 +116,7 @@ static int machine_open(struct actor *actor, struct conclave_error *error)
     machine_streams_start(node, &machine->streams);
     if (node->feed[0])
         machine_broadcast_init(&machine->broadcast, machine->streams.hub, kv_topic_feed(node->kv));
-    atomic_store(&node->progress.revision, revision(actor));
-    atomic_store(&node->progress.quota, session_layer_quota(machine->sessions));
-    atomic_store(&node->progress.applied, applied);
+    store_progress(actor);
     return CONCLAVE_OK;
 }
 
@@ -259,13 +267,8 @@ static int open_late(struct actor *actor, struct conclave_error *error)
 
 static void note_progress(struct actor *actor)
 {
-    struct machine *machine = actor->state;
-    struct node_progress *progress = &actor->node->progress;
-    atomic_store(&progress->revision, revision(actor));
-    atomic_store(&progress->quota, session_layer_quota(machine->sessions));
-    atomic_store(&progress->since_snapshot, machine->snapshot.bytes);
-    atomic_store(&progress->applied, machine->apply.applied);
-    machine->untold = true;
+    store_progress(actor);
+    ((struct machine *)actor->state)->untold = true;
 }
 
 /* Wakes raft for it, at once or a little later. */

@@ -5,6 +5,7 @@
  * has the built-in machine's store written to disk bit by bit, and reads what is left in old
  * segments for a node that repairs its log: nobody else removes them. */
 #include "actors/log_repair.h"
+#include "base/clock.h"
 #include "base/fatal.h"
 #include "machine/tables_trickle.h"
 
@@ -15,8 +16,9 @@
 enum { WATCH_MS = 1000, ASKS_MAX = 4 };
 
 struct segment_helper {
-    bool no_segment; /* the next segment found no room */
-    bool full;       /* as raft and the network were told */
+    bool no_segment;     /* the next segment found no room */
+    bool full;           /* as raft and the network were told */
+    uint64_t watched_us; /* when the free space was looked at last */
     struct tables_trickle trickle;
 
     /* What nodes in repair ask for, the newest of each. Whoever finds no place asks again. */
@@ -156,24 +158,28 @@ static bool give_one(struct actor *actor)
 
 /* --- The loop --------------------------------------------------------------------------------- */
 
-/* Takes what has come. *ret_ended: to stop. */
-static int take_all(struct actor *actor, bool *ret_ended, struct conclave_error *error)
+/* Takes what has come. *ret_ended: to stop. *ret_other: something but parts of the store came. */
+static int take_all(struct actor *actor, bool *ret_ended, bool *ret_other,
+                    struct conclave_error *error)
 {
     bool changed = false;
     uint64_t used = 0;
     for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
         enum envelope_type type = envelope->type;
         int code = CONCLAVE_OK;
+        *ret_other = *ret_other || type != ENVELOPE_TRICKLE;
         if (type == ENVELOPE_REPAIR_ASK) {
             take_ask(actor->state, envelope);
             continue;
         }
-        if (type == ENVELOPE_PREPARE_SEGMENT)
+        if (type == ENVELOPE_TRICKLE) {
+            used = envelope->used_bytes;
+            changed = true;
+        } else if (type == ENVELOPE_PREPARE_SEGMENT) {
             code = prepare(actor, error);
-        else if (type == ENVELOPE_TRICKLE)
-            used = envelope->used_bytes, changed = true;
-        else if (type == ENVELOPE_REMOVE_SEGMENTS)
+        } else if (type == ENVELOPE_REMOVE_SEGMENTS) {
             code = remove_segments(actor, envelope->segments, error);
+        }
         envelope_destroy(envelope);
         *ret_ended = type == ENVELOPE_STOP || type == ENVELOPE_QUIT;
         if (code || *ret_ended)
@@ -186,13 +192,19 @@ static int take_all(struct actor *actor, bool *ret_ended, struct conclave_error 
 
 static int segments_run(struct actor *actor, struct conclave_error *error)
 {
+    struct segment_helper *helper = actor->state;
     bool more = false, ended = false;
     for (;;) {
         inbox_wait(&actor->inbox, more ? 0 : WATCH_MS);
-        int code = take_all(actor, &ended, error);
+        bool other = false;
+        int code = take_all(actor, &ended, &other, error);
         if (code || ended)
             return code;
         more = give_one(actor);
+        uint64_t now_us = clock_now_us();
+        if (!other && now_us - helper->watched_us < (uint64_t)WATCH_MS * 1000)
+            continue; /* parts of the store come fifty times a second */
+        helper->watched_us = now_us;
         code = watch(actor, error);
         if (code)
             return code;
