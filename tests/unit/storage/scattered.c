@@ -189,23 +189,31 @@ Test(scattered, stretches_come_back_whoever_has_them, .timeout = 120)
     cr_assert_eq(whole, all, "%zu of %zu", whole, all);
 }
 
+/* The only log loses the entry, and asks until it asks for what has its checksum: *ret_want. */
+static struct side *lose_entry(struct scene *scene, uint64_t index, struct wal_want *ret_want)
+{
+    struct side *side = &scene->sides[0];
+    for (size_t i = 0; i < scene->count; i++)
+        if (is_final(scene, i) && index_of(scene, i) == index)
+            spoil(side, &scene->places[i]);
+    cr_assert_eq(wal_repair_open(memory_disk_io(side->disk), STORY_DIR, &story_identity,
+                                 &side->repair, NULL),
+                 CONCLAVE_OK);
+    for (int turns = 0; wal_repair_want(side->repair, ret_want) && ret_want->anchor.index > 0;
+         turns++) {
+        cr_assert_lt(turns, 100, "it is never asked for by its checksum");
+        wal_repair_turn(side->repair);
+    }
+    return side;
+}
+
 /* What others have in the place of a lost entry is told by its checksum. */
 Test(scattered, what_was_never_there_is_not_taken)
 {
     struct scene scene;
     struct wal_want want;
     scene_begin(&scene, story_terms, 1);
-    struct side *side = &scene.sides[0];
-    for (size_t i = 0; i < scene.count; i++)
-        if (is_final(&scene, i) && index_of(&scene, i) == 4)
-            spoil(side, &scene.places[i]);
-    cr_assert_eq(wal_repair_open(memory_disk_io(side->disk), STORY_DIR, &story_identity,
-                                 &side->repair, NULL),
-                 CONCLAVE_OK);
-    for (int turns = 0; wal_repair_want(side->repair, &want) && want.anchor.index > 0; turns++) {
-        cr_assert_lt(turns, 100, "it is never asked for by its checksum");
-        wal_repair_turn(side->repair);
-    }
+    struct side *side = lose_entry(&scene, 4, &want);
     cr_assert_eq(want.prev.index, 3);
     cr_assert_eq(want.last, 4);
     for (uint64_t term = 3; term <= 5; term++) { /* 4 is what it was */
@@ -235,17 +243,7 @@ Test(scattered, what_a_proved_entry_replaced_is_not_given)
     struct raft_runs entries = {0}, given = {0};
     struct raft_id prev;
     scene_begin(&scene, steps, 1);
-    struct side *side = &scene.sides[0];
-    for (size_t i = 0; i < scene.count; i++)
-        if (is_final(&scene, i) && index_of(&scene, i) == 3)
-            spoil(side, &scene.places[i]);
-    cr_assert_eq(wal_repair_open(memory_disk_io(side->disk), STORY_DIR, &story_identity,
-                                 &side->repair, NULL),
-                 CONCLAVE_OK);
-    for (int turns = 0; wal_repair_want(side->repair, &want) && want.anchor.index > 0; turns++) {
-        cr_assert_lt(turns, 100, "it is never asked for by its checksum");
-        wal_repair_turn(side->repair);
-    }
+    struct side *side = lose_entry(&scene, 3, &want);
     runs_fill(&entries, 3, 3, 1);
     cr_assert_eq(wal_repair_take(side->repair, want.prev, &entries, NULL), CONCLAVE_OK);
     cr_assert_not(wal_repair_want(side->repair, &want));
