@@ -40,12 +40,10 @@ struct io {
     int (*datasync)(void *ctx, struct io_file *file, struct conclave_error *error);
     int (*sync)(void *ctx, struct io_file *file, struct conclave_error *error);
     /* Makes the file `bytes` long, with blocks allocated and zeros written, so that behind the next
-     * sync writes inside it change no metadata. NO_SPACE leaves the file as it was or shorter. */
-    int (*allocate)(void *ctx, struct io_file *file, uint64_t bytes, struct conclave_error *error);
-    /* The same, but leaves most of the disk's time to others until *pressing is set. NULL: there
-     * is no need to. */
-    int (*allocate_gently)(void *ctx, struct io_file *file, uint64_t bytes,
-                           const atomic_bool *pressing, struct conclave_error *error);
+     * sync writes inside it change no metadata. NO_SPACE leaves the file as it was or shorter.
+     * Leaves most of the disk's time to others until *pressing is set; NULL: it is pressing. */
+    int (*allocate)(void *ctx, struct io_file *file, uint64_t bytes, const atomic_bool *pressing,
+                    struct conclave_error *error);
     /* Takes the lock of the whole file until close, without waiting; IN_USE names the holder. */
     int (*lock)(void *ctx, struct io_file *file, struct conclave_error *error);
 

@@ -197,8 +197,8 @@ static int posix_sync(void *ctx, struct io_file *file, struct conclave_error *er
 /* fallocate reserves the blocks, so that a full disk shows before anything is written. But a block
  * that is only reserved is marked unwritten, and the first write to it changes metadata: so real
  * zeros follow. Where fallocate is not supported the zeros alone do it. */
-static int allocate(void *ctx, struct io_file *file, uint64_t bytes, const atomic_bool *pressing,
-                    struct conclave_error *error)
+static int posix_allocate(void *ctx, struct io_file *file, uint64_t bytes,
+                          const atomic_bool *pressing, struct conclave_error *error)
 {
     uint64_t old = 0;
     int code = posix_size(ctx, file, &old, error);
@@ -229,18 +229,6 @@ static int allocate(void *ctx, struct io_file *file, uint64_t bytes, const atomi
         /* The space is not given back, but the caller's error is the one that matters. */
     }
     return code;
-}
-
-static int posix_allocate(void *ctx, struct io_file *file, uint64_t bytes,
-                          struct conclave_error *error)
-{
-    return allocate(ctx, file, bytes, NULL, error);
-}
-
-static int posix_allocate_gently(void *ctx, struct io_file *file, uint64_t bytes,
-                                 const atomic_bool *pressing, struct conclave_error *error)
-{
-    return allocate(ctx, file, bytes, pressing, error);
 }
 
 static int posix_lock(void *ctx, struct io_file *file, struct conclave_error *error)
@@ -350,7 +338,6 @@ const struct io *io_posix(void)
         .datasync = posix_datasync,
         .sync = posix_sync,
         .allocate = posix_allocate,
-        .allocate_gently = posix_allocate_gently,
         .lock = posix_lock,
         .rename = posix_rename,
         .unlink = posix_unlink,

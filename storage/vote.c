@@ -72,7 +72,7 @@ int vote_create(const struct io *io, const char *dir, const struct storage_ident
         goto free_path;
     uint8_t block[VOTE_SLOT_BYTES];
     slot_encode(block, identity, (struct vote_slot){.sequence = 1, .state = initial});
-    code = io->allocate(io->ctx, file, VOTE_FILE_BYTES, error);
+    code = io->allocate(io->ctx, file, VOTE_FILE_BYTES, NULL, error);
     for (unsigned i = 0; i < 2 && code == CONCLAVE_OK; i++)
         code = slot_write(io, file, i, block, error);
     if (code == CONCLAVE_OK)

@@ -31,9 +31,7 @@ static int segment_make(struct wal *wal, uint64_t sequence, uint64_t bytes,
     }
     if (code != CONCLAVE_OK)
         goto free_paths;
-    code = io->allocate_gently != NULL
-               ? io->allocate_gently(io->ctx, file, bytes, &wal->ahead.pressing, error)
-               : io->allocate(io->ctx, file, bytes, error);
+    code = io->allocate(io->ctx, file, bytes, &wal->ahead.pressing, error);
     if (code == CONCLAVE_OK) /* before the rename: a segment in its place is whole */
         code = io->sync(io->ctx, file, error);
     if (code == CONCLAVE_OK)

@@ -86,7 +86,7 @@ Test(posix, allocate_makes_zeroed_blocks)
     struct stat status;
     path_in_dir(path, sizeof(path), "file");
     cr_assert_eq(io->open(io->ctx, path, IO_OPEN_CREATE, &file, NULL), CONCLAVE_OK);
-    cr_assert_eq(io->allocate(io->ctx, file, (3 << 20) + 512, NULL), CONCLAVE_OK);
+    cr_assert_eq(io->allocate(io->ctx, file, (3 << 20) + 512, NULL, NULL), CONCLAVE_OK);
     io->close(io->ctx, file);
     cr_assert_eq(stat(path, &status), 0);
     cr_assert_eq(status.st_size, (3 << 20) + 512);

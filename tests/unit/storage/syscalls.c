@@ -185,7 +185,7 @@ static int call_sync(struct conclave_error *error)
 
 static int call_allocate(struct conclave_error *error)
 {
-    int code = io->allocate(io->ctx, file, 5000, error);
+    int code = io->allocate(io->ctx, file, 5000, NULL, error);
     uint64_t bytes = 0;
     plan.times = 0;
     cr_assert_eq(io->size(io->ctx, file, &bytes, NULL), CONCLAVE_OK);
@@ -416,7 +416,7 @@ Test(syscalls, allocation_in_a_file_that_may_only_be_read_leaves_it_as_it_is)
     struct conclave_error error = {0};
     uint64_t bytes = 0;
     cr_assert_eq(io->open(io->ctx, path, IO_OPEN_READ_ONLY, &other, NULL), CONCLAVE_OK);
-    cr_assert_neq(io->allocate(io->ctx, other, 5000, &error), CONCLAVE_OK);
+    cr_assert_neq(io->allocate(io->ctx, other, 5000, NULL, &error), CONCLAVE_OK);
     cr_assert_not_null(strstr(error.message, "cannot allocate"), "%s", error.message);
     cr_assert_eq(io->size(io->ctx, other, &bytes, NULL), CONCLAVE_OK);
     cr_assert_eq(bytes, 10);
