@@ -13,8 +13,6 @@
 #include <sanitizer/common_interface_defs.h>
 #endif
 
-enum { ATTEMPT_SECONDS_MAX = 60 };
-
 struct attempt {
     struct attempt_result *result; /* shared with the child: survives its death */
 };
@@ -66,13 +64,14 @@ static void child_fails(const char *what)
 static void child_dies(int number)
 {
     signal(number, SIG_DFL);
-    child_fails(number == SIGALRM ? "no end in sight" : "an assertion or a bad access");
+    child_result->endless = limit_signals(number);
+    child_fails(child_result->endless ? "no end in sight" : "an assertion or a bad access");
     _exit(1);
 }
 
 static void child_watch_for_death(void)
 {
-    static const int numbers[] = {SIGABRT, SIGALRM, SIGSEGV, SIGBUS, SIGFPE};
+    static const int numbers[] = {SIGABRT, SIGALRM, SIGPROF, SIGSEGV, SIGBUS, SIGFPE};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         signal(numbers[i], child_dies);
 }
@@ -95,14 +94,14 @@ static _Noreturn void child_run(struct attempt_result *result,
 #ifdef __SANITIZE_ADDRESS__
     __sanitizer_set_death_callback(child_reported);
 #endif
-    alarm(ATTEMPT_SECONDS_MAX);
+    limit_begin(options->limit.busy_us ? options->limit : LIMIT_OF_A_SEED);
     struct world *world = world_create_granting(options->seed, false, options->only);
     child_world = world;
     world->watch = options->watch;
     world->report.brief = options->told != NULL;
     world->report.out = options->told;
     struct world_result ran = world_run(world, options->steps);
-    alarm(0);
+    limit_end();
     child_tell(world, result);
     result->failed = !ran.ok;
     if (!ran.ok) {

@@ -4,6 +4,7 @@
 #define TESTS_SIM_ATTEMPT_H
 
 #include "tests/sim/decisions.h"
+#include "tests/sim/limit.h"
 
 struct world;
 struct attempt; /* owns what the child and this process share */
@@ -13,12 +14,14 @@ struct attempt_options {
     const struct decision_list *only;   /* as in world_create_granting */
     void (*watch)(struct world *world); /* as in world.h */
     FILE *told;                         /* gets what happens, briefly; NULL: nothing. Flushed */
+    struct limit limit;                 /* all zero: that of a seed */
 };
 
 enum { ATTEMPT_DECISIONS_MAX = 1 << 17 };
 
 struct attempt_result {
     bool failed;
+    bool endless;    /* it was given up */
     bool calm;       /* after everything was healed */
     uint64_t events; /* up to the end */
     char what[256];  /* the rule that is broken, the assertion, or how the process ended */

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/fatal.h"
+#include "tests/sim/limit.h"
 #include "tests/sim/shrink.h"
 #include "tests/sim/summary.h"
 #include "tests/sim/world.h"
@@ -15,7 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { JOBS_MAX = 64, REPLAY_BYTES = 65536, SEED_SECONDS_MAX = 120 };
+enum { JOBS_MAX = 64, REPLAY_BYTES = 65536 };
 
 /* What a runner process tells the others, in shared memory so that it survives a crash of it. */
 struct runner {
@@ -39,7 +40,7 @@ static struct runner *current_runner;
 static void print_death(FILE *out, int number)
 {
     fprintf(out, "seed %" PRIu64 " dies of signal %d (%s)\n", current_world->seed, number,
-            number == SIGALRM ? "no end in sight" : "an assertion or a bad access");
+            limit_signals(number) ? "no end in sight" : "an assertion or a bad access");
     world_print_knobs(current_world, out);
     fprintf(out, "the last events:\n");
     report_print_last(&current_world->report, out);
@@ -52,7 +53,7 @@ static void handle_death(int number)
         world_remove_files(current_world);
     struct summary *summary = current_runner ? &current_runner->summary : NULL;
     if (current_world && summary) {
-        const char *rule = number == SIGALRM ? "does not end" : "dies of a signal";
+        const char *rule = limit_signals(number) ? "does not end" : "dies of a signal";
         FILE *out = NULL;
         if (summary_fail(summary, current_world->seed, rule))
             out = fmemopen(summary->text, sizeof summary->text, "w");
@@ -74,6 +75,7 @@ static void watch_for_death(void)
 {
     signal(SIGABRT, handle_death);
     signal(SIGALRM, handle_death);
+    signal(SIGPROF, handle_death);
 #ifndef __SANITIZE_ADDRESS__
     signal(SIGSEGV, handle_death);
     signal(SIGBUS, handle_death);
@@ -141,9 +143,9 @@ static void runner_run_seed(struct runner *runner, uint64_t seed,
     runner->running = seed;
     struct world *world = world_create(seed, false);
     current_world = world;
-    alarm(SEED_SECONDS_MAX);
+    limit_begin(LIMIT_OF_A_SEED);
     struct world_result result = seed_run(world, options->steps, options->check_replay);
-    alarm(0);
+    limit_end();
     summary->events += result.events;
     summary->steps += result.steps;
     summary_add_report(summary, &world->report);

@@ -8,10 +8,11 @@
 #include <string.h>
 
 enum {
-    EVENTS_MAX = 20000000, /* some 20 seconds of one core */
-    RUN_COST = 2000,       /* events that a run of none would count for */
-    STEPS_PART = 64,       /* the number of steps is found to this part of it */
-    TOLD_LINES = 150       /* of what happens */
+    EVENTS_MAX = 20000000,  /* some 20 seconds of one core */
+    RUN_COST = 2000,        /* events that a run of none would count for */
+    ENDLESS_COST = 4000000, /* likewise one without an end: minutes */
+    STEPS_PART = 64,        /* the number of steps is found to this part of it */
+    TOLD_LINES = 150        /* of what happens */
 };
 
 struct shrink {
@@ -42,7 +43,7 @@ static bool shrink_try(struct shrink *shrink, const struct decision_list *candid
     decision_list_deinit(&only);
     best->runs++;
     best->events += result->events;
-    uint64_t cost = result->events + RUN_COST;
+    uint64_t cost = result->events + (result->endless ? ENDLESS_COST : RUN_COST);
     shrink->events_left -= cost < shrink->events_left ? cost : shrink->events_left;
     if (!result->failed || strcmp(result->what, best->what) != 0)
         return false;

@@ -8,6 +8,7 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { STEPS = 6000 };
 
@@ -29,6 +30,22 @@ static void watch_calm(struct world *world)
 {
     if (world->calm && world->report.decisions[SIM_FAULT_LOSS] >= 3)
         check_fail(&world->check, "planted in the calm", "it is");
+}
+
+static volatile bool over; /* never */
+
+static void watch_for_ever(struct world *world)
+{
+    (void)world;
+    while (!over)
+        ;
+}
+
+static void watch_asleep(struct world *world)
+{
+    (void)world;
+    while (!over)
+        (void)pause();
 }
 
 static const struct attempt_result *attempt(uint64_t seed, uint64_t steps,
@@ -69,6 +86,28 @@ static bool has(const struct shrink_result *result, uint32_t kind, uint32_t coun
     for (uint32_t i = 0; i < result->granted.count; i++)
         found += result->granted.items[i].kind == kind;
     return found == count;
+}
+
+/* What never ends is given up, and not counted as whatever it was about to violate. */
+static void assert_given_up(void (*watch)(struct world *), struct limit limit)
+{
+    struct attempt *attempts = attempt_create();
+    const struct attempt_result *result = attempt_run(
+        attempts,
+        &(struct attempt_options){.seed = 1, .steps = STEPS, .watch = watch, .limit = limit});
+    cr_assert(result->failed && result->endless);
+    cr_assert_str_eq(result->what, "no end in sight");
+    attempt_destroy(attempts);
+}
+
+Test(limit, gives_up_what_computes_for_ever)
+{
+    assert_given_up(watch_for_ever, (struct limit){.busy_us = 20000, .true_us = 3600000000});
+}
+
+Test(limit, gives_up_what_sleeps_for_ever)
+{
+    assert_given_up(watch_asleep, (struct limit){.busy_us = 120000000, .true_us = 20000});
 }
 
 Test(shrink, leaves_what_the_violation_needs)
