@@ -80,6 +80,13 @@ static int find_first(struct reader *reader)
     return gone(reader);
 }
 
+/* It was made for what comes next, and nothing is written to it yet. */
+static bool is_prepared(const struct wal_loaded *segment)
+{
+    static const uint8_t zero[WAL_HEADER_BYTES];
+    return segment->bytes >= sizeof zero && memcmp(segment->data, zero, sizeof zero) == 0;
+}
+
 /* Goes into a segment: the first one, or right behind the walked one. */
 static int enter(struct reader *reader, size_t number)
 {
@@ -97,6 +104,9 @@ static int enter(struct reader *reader, size_t number)
         (header.sequence != scan->segments[number].sequence ||
          (number > 0 && (header.previous != scan->chain || header.previous_end != scan->end))))
         code = CONCLAVE_CORRUPT;
+    if (code == CONCLAVE_CORRUPT && number + 1 == scan->segment_count &&
+        is_prepared(&scanner->next))
+        return gone(reader); /* the known entry is still to be written */
     if (code == CONCLAVE_CORRUPT)
         return error_set(scanner->error, code, "the log is damaged");
     if (code != CONCLAVE_OK)

@@ -357,6 +357,19 @@ Test(past, what_was_let_go_of_on_disk_too_is_not_found)
     memory_disk_destroy(disk);
 }
 
+/* The node has become a snapshot, and its log is still to begin anew behind it. */
+Test(past, a_segment_that_was_prepared_is_the_end_and_no_damage)
+{
+    struct memory_disk *disk = memory_disk_create();
+    struct wal *wal = log_of(disk, STORY_SEGMENT_BYTES, 60);
+    enum wal_supply supply = WAL_SUPPLY_LATER;
+    cr_assert_eq(first_wanted(disk, 70, &supply), CONCLAVE_NOT_FOUND);
+    cr_assert_eq(wal_prepare_segment(wal, NULL), CONCLAVE_OK);
+    cr_assert_eq(first_wanted(disk, 70, &supply), CONCLAVE_NOT_FOUND);
+    wal_close(wal);
+    memory_disk_destroy(disk);
+}
+
 Test(past, a_log_that_takes_too_much_reading_is_not_read)
 {
     struct memory_disk *disk = memory_disk_create();
