@@ -116,8 +116,8 @@ struct tables_cursor {
     struct tables_tx *tx;
     enum table table;
     bool placed, erased;
-    bool append;  /* set by its user: most keys that are put are behind all others of the table */
-    bool met_end; /* the implementation's */
+    bool append; /* set by its user: most keys that are put are behind all others of the table */
+    bool refind; /* the implementation's */
     void *handle;
 };
 

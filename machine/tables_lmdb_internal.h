@@ -15,12 +15,19 @@ struct lmdb_view {
     struct tables_view view; /* view.tx.handle: NULL when it was ended for lack of room */
 };
 
+/* What was learnt of how keys come: whether the next new one is likely behind all others. */
+struct lmdb_tail {
+    uint32_t every; /* one put of so many looks; 1: they rise. 0: nothing is known yet */
+    uint32_t puts;  /* since one did */
+};
+
 struct lmdb {
     struct tables tables;
     struct tables_owner owner;
     char *dir;
     MDB_env *env;
     MDB_dbi main, dbis[TABLES];
+    struct lmdb_tail tails[TABLES];
     size_t map_bytes;         /* of the file, all of it allocated, and of the map */
     MDB_txn *read;            /* one read transaction, kept for all queries */
     bool reading;             /* whether it holds a state now */

@@ -187,6 +187,19 @@ void lmdb_cursor_close(struct tables_cursor *cursor)
     mdb_cursor_close(cursor->handle);
 }
 
+/* LMDB's note that a cursor is at the end of its table (0.9.24) is not always taken back by a put
+ * elsewhere: at the end of another page the next key would not be found. Who walks on behind a put
+ * finds its key first, which takes it back. */
+static int refind(struct tables_cursor *cursor)
+{
+    MDB_val key, value;
+    if (!cursor->refind)
+        return 0;
+    cursor->refind = false;
+    int rc = mdb_cursor_get(cursor->handle, &key, &value, MDB_GET_CURRENT);
+    return rc ? rc : mdb_cursor_get(cursor->handle, &key, &value, MDB_SET_KEY);
+}
+
 int lmdb_cursor_move(struct tables_cursor *cursor, enum tables_move move, struct slice *key,
                      struct slice *ret_value)
 {
@@ -197,36 +210,50 @@ int lmdb_cursor_move(struct tables_cursor *cursor, enum tables_move move, struct
                                         [TABLES_PREVIOUS] = MDB_PREV};
     MDB_cursor_op op = move == TABLES_FROM && key->bytes == 0 ? MDB_FIRST : ops[move];
     MDB_val name = val_of(*key), value;
-    int rc = mdb_cursor_get(cursor->handle, &name, ret_value ? &value : NULL, op);
+    int rc = move == TABLES_NEXT ? refind(cursor) : 0;
+    if (!rc)
+        rc = mdb_cursor_get(cursor->handle, &name, ret_value ? &value : NULL, op);
     if (!rc)
         *key = slice_of(&name);
     if (!rc && ret_value)
         *ret_value = slice_of(&value);
-    cursor->met_end = rc || move == TABLES_LAST || (cursor->met_end && move == TABLES_NEXT);
+    cursor->refind = false;
     return lmdb_code(rc);
 }
 
-/* A put does not take back LMDB's note that the cursor is at the end of the table (0.9.24): at the
- * end of another page the next key would not be found. Finding the key does. */
-static int leave_end(struct tables_cursor *cursor, MDB_val *name)
+/* Whether to try if the key is behind all others: pages that are appended to become full, others
+ * half full or nearly, and nothing is searched. It costs where it is not, so less and less
+ * keys are tried while they fail. */
+static bool tail_tries(struct lmdb_tail *tail)
 {
-    if (cursor->append || !cursor->met_end)
-        return 0;
-    MDB_val value;
-    cursor->met_end = false;
-    return mdb_cursor_get(cursor->handle, name, &value, MDB_SET_KEY);
+    tail->puts++;
+    return tail->puts >= tail->every;
+}
+
+static void tail_learns(struct lmdb_tail *tail, bool behind)
+{
+    enum { EVERY_MAX = 256 };
+    tail->puts = 0;
+    tail->every = behind ? 1 : 2 * (tail->every + 1);
+    if (tail->every > EVERY_MAX)
+        tail->every = EVERY_MAX;
 }
 
 int lmdb_cursor_put(struct tables_cursor *cursor, struct slice key, size_t bytes, void **ret_room)
 {
+    struct lmdb_tail *tail = &lmdb_of(cursor->tx->tables)->tails[cursor->table];
     MDB_val name = val_of(key), value = {bytes, NULL};
-    unsigned flags = cursor->append ? MDB_RESERVE | MDB_APPEND : MDB_RESERVE;
-    int rc = mdb_cursor_put(cursor->handle, &name, &value, flags); /* appended pages are full */
-    if (rc == MDB_KEYEXIST && cursor->append) /* not behind all others: it goes where it belongs */
+    int rc = MDB_KEYEXIST;
+    if (cursor->append || tail_tries(tail)) {
+        rc = mdb_cursor_put(cursor->handle, &name, &value, MDB_RESERVE | MDB_APPEND);
+        tail_learns(tail, rc == 0);
+        cursor->refind = false;
+    }
+    if (rc == MDB_KEYEXIST) { /* not behind all others: it goes where it belongs */
         rc = mdb_cursor_put(cursor->handle, &name, &value, MDB_RESERVE);
+        cursor->refind = true;
+    }
     *ret_room = value.mv_data;
-    if (!rc)
-        rc = leave_end(cursor, &name);
     return lmdb_code(rc);
 }
 
@@ -234,7 +261,7 @@ int lmdb_cursor_put(struct tables_cursor *cursor, struct slice key, size_t bytes
 static bool stands_on(const struct tables_cursor *cursor, const MDB_val *name)
 {
     MDB_val there;
-    return cursor->placed && !cursor->erased && !cursor->met_end &&
+    return cursor->placed && !cursor->erased &&
            mdb_cursor_get(cursor->handle, &there, NULL, MDB_GET_CURRENT) == 0 &&
            there.mv_size == name->mv_size &&
            memcmp(there.mv_data, name->mv_data, name->mv_size) == 0;
@@ -243,8 +270,10 @@ static bool stands_on(const struct tables_cursor *cursor, const MDB_val *name)
 int lmdb_cursor_put_bytes(struct tables_cursor *cursor, struct slice key, struct slice value)
 {
     MDB_val name = val_of(key), data = val_of(value);
-    if (stands_on(cursor, &name))
+    if (stands_on(cursor, &name)) {
+        cursor->refind = true;
         return lmdb_code(mdb_cursor_put(cursor->handle, &name, &data, MDB_CURRENT));
+    }
     void *room = NULL;
     int rc = lmdb_cursor_put(cursor, key, value.bytes, &room);
     if (!rc && value.bytes)
@@ -254,6 +283,8 @@ int lmdb_cursor_put_bytes(struct tables_cursor *cursor, struct slice key, struct
 
 int lmdb_cursor_erase(struct tables_cursor *cursor)
 {
-    cursor->met_end = true; /* it may have been the last */
+    int rc = refind(cursor);
+    if (rc)
+        return lmdb_code(rc);
     return lmdb_code(mdb_cursor_del(cursor->handle, 0));
 }

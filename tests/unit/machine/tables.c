@@ -21,6 +21,7 @@ struct pair {
     struct tables_view *views[BOTH];
     struct prng prng;
     uint64_t index;
+    uint32_t risen; /* rising keys so far */
 };
 
 static void pair_open(struct pair *pair)
@@ -89,10 +90,23 @@ static struct slice key_draw(struct pair *pair, uint8_t buffer[TABLES_KEY_BYTES_
     return (struct slice){buffer, bytes};
 }
 
+/* Behind all others, for a while. */
+static struct slice rising_key(struct pair *pair, uint8_t buffer[TABLES_KEY_BYTES_MAX])
+{
+    enum { RISING_MAX = 600 };
+    if (pair->risen == RISING_MAX)
+        return key_draw(pair, buffer);
+    pair->risen++;
+    buffer[0] = 0xfd;
+    buffer[1] = (uint8_t)(pair->risen >> 8);
+    buffer[2] = (uint8_t)pair->risen;
+    return (struct slice){buffer, 3};
+}
+
 static size_t value_bytes_draw(struct pair *pair)
 {
     uint64_t which = below(pair, 20);
-    return which == 0 ? 0 : which == 1 ? below(pair, 20000) : below(pair, 60);
+    return which == 0 ? 0 : which == 1 ? below(pair, 20000) : below(pair, 300);
 }
 
 static void same(struct slice a, struct slice b)
@@ -187,12 +201,13 @@ static void keep_place(struct place *place, struct slice key)
     place->bytes = key.bytes;
 }
 
-/* One step of both cursors; false when they are nowhere. */
-static bool cursor_step(struct pair *pair, struct tables_cursor cursors[BOTH], struct place *place)
+/* One step of both cursors, which may be nowhere. */
+static void cursor_step(struct pair *pair, struct tables_cursor cursors[BOTH], struct place *place)
 {
     uint8_t buffer[TABLES_KEY_BYTES_MAX];
-    struct slice key = key_draw(pair, buffer);
-    uint64_t what = below(pair, 10);
+    bool rises = below(pair, 4) == 0;
+    struct slice key = rises ? rising_key(pair, buffer) : key_draw(pair, buffer);
+    uint64_t what = rises ? 1 + 7 * below(pair, 2) : below(pair, 10); /* a put */
     enum tables_move move = (enum tables_move)below(pair, 5);
     if (!cursors[0].placed && (move == TABLES_NEXT || move == TABLES_PREVIOUS))
         move = below(pair, 2) ? TABLES_FROM : TABLES_LAST;
@@ -208,7 +223,7 @@ static bool cursor_step(struct pair *pair, struct tables_cursor cursors[BOTH], s
     size_t bytes = value_bytes_draw(pair);
     uint8_t *value = malloc(bytes + 1);
     memset(value, 'b', bytes);
-    if (copies && place->bytes && below(pair, 4)) /* most often where the cursors stand */
+    if (copies && !rises && place->bytes && below(pair, 4)) /* most often where the cursors stand */
         key = (struct slice){place->key, place->bytes};
     if (copies && key.bytes == 0)
         key = (struct slice){(const uint8_t *)"k", 1};
@@ -236,7 +251,6 @@ static bool cursor_step(struct pair *pair, struct tables_cursor cursors[BOTH], s
         same(values[FILES], values[MEMORY]);
         keep_place(place, keys[FILES]);
     }
-    return rcs[FILES] == 0;
 }
 
 static void walk(struct pair *pair, enum table table)
@@ -245,8 +259,8 @@ static void walk(struct pair *pair, enum table table)
     struct place place = {.bytes = 0};
     for (int i = 0; i < BOTH; i++)
         cr_assert_eq(tables_cursor_open(&pair->tx[i], table, &cursors[i]), CONCLAVE_OK);
-    for (uint64_t left = below(pair, 30); left > 0 && cursor_step(pair, cursors, &place);)
-        left--;
+    for (uint64_t left = below(pair, 30); left > 0; left--)
+        cursor_step(pair, cursors, &place);
     for (int i = 0; i < BOTH; i++)
         tables_cursor_close(&cursors[i]);
 }
@@ -388,6 +402,114 @@ Test(tables, view_stays_as_it_was_and_an_abort_leaves_nothing)
     }
     pair_destroy(pair);
 }
+
+/* --- At the end of a table of many pages -------------------------------------------------------
+ */
+
+enum { ROWS = 200, ROW_BYTES = 100 };
+
+static struct slice row_key(char text[16], int row, bool behind)
+{
+    snprintf(text, 16, "%03d%s", row, behind ? "-" : "");
+    return text_of(text);
+}
+
+/* Rows, put in falling order, so that nobody takes new keys for such that come behind all others.
+ */
+static void begin_rows(struct tables *tables, struct tables_tx *tx, struct tables_cursor *cursor)
+{
+    static const uint8_t bytes[ROW_BYTES];
+    char text[16];
+    cr_assert_eq(tables_begin(tables, tx), CONCLAVE_OK);
+    cr_assert_eq(tables_cursor_open(tx, TABLE_KEYS, cursor), CONCLAVE_OK);
+    for (int row = ROWS - 1; row >= 0; row--)
+        cr_assert_eq(tables_cursor_put_bytes(cursor, row_key(text, row, false),
+                                             (struct slice){bytes, ROW_BYTES}),
+                     CONCLAVE_OK);
+}
+
+/* Puts a large key behind a row of the last page, from where `place` has brought the cursor: the
+ * page is split, and the next row is found, on the same page or on the new one. */
+static void put_behind_row(struct tables *tables, int row,
+                           void (*place)(struct tables_cursor *cursor))
+{
+    static const uint8_t large[1500];
+    struct tables_tx tx;
+    struct tables_cursor cursor;
+    struct slice key;
+    char text[16];
+    begin_rows(tables, &tx, &cursor);
+    place(&cursor);
+    cr_assert_eq(tables_cursor_put_bytes(&cursor, row_key(text, row, true),
+                                         (struct slice){large, sizeof large}),
+                 CONCLAVE_OK);
+    cr_assert_eq(tables_cursor_move(&cursor, TABLES_NEXT, &key, NULL), CONCLAVE_OK, "row %d", row);
+    same(key, row_key(text, row + 1, false));
+    tables_cursor_close(&cursor);
+    tables_abort(&tx);
+}
+
+static void put_behind_rows(void (*place)(struct tables_cursor *cursor))
+{
+    struct pair *pair = pair_create(1);
+    for (int i = 0; i < BOTH; i++)
+        for (int row = ROWS - 40; row < ROWS - 2; row++)
+            put_behind_row(pair->of[i], row, place);
+    pair_destroy(pair);
+}
+
+static void find_last(struct tables_cursor *cursor)
+{
+    struct slice key;
+    cr_assert_eq(tables_cursor_move(cursor, TABLES_LAST, &key, NULL), CONCLAVE_OK);
+}
+
+Test(tables, walk_goes_on_behind_a_key_that_was_put_by_a_cursor_from_the_end)
+{
+    put_behind_rows(find_last);
+}
+
+static void erase_last(struct tables_cursor *cursor)
+{
+    char text[16];
+    struct slice key = row_key(text, ROWS - 1, false);
+    cr_assert_eq(tables_cursor_put_bytes(cursor, key, text_of("last")), CONCLAVE_OK);
+    cr_assert_eq(tables_cursor_move(cursor, TABLES_AT, &key, NULL), CONCLAVE_OK);
+    cr_assert_eq(tables_cursor_erase(cursor), CONCLAVE_OK);
+}
+
+Test(tables, walk_goes_on_behind_a_key_that_was_put_by_a_cursor_that_erased_the_last)
+{
+    put_behind_rows(erase_last);
+}
+
+Test(tables, keys_that_rise_lie_in_order_with_others_among_them)
+{
+    struct pair *pair = pair_create(1);
+    for (int i = 0; i < BOTH; i++) {
+        struct tables_tx *tx = &pair->tx[i];
+        struct tables_cursor cursor;
+        char text[16];
+        begin_rows(pair->of[i], tx, &cursor);
+        for (int row = ROWS; row < 3 * ROWS; row++) {
+            cr_assert_eq(
+                tables_cursor_put_bytes(&cursor, row_key(text, row, false), text_of("rises")),
+                CONCLAVE_OK);
+            if (row % 7 == 0) /* not behind all others */
+                cr_assert_eq(tables_cursor_put_bytes(&cursor, row_key(text, row - ROWS, true),
+                                                     text_of("among")),
+                             CONCLAVE_OK);
+        }
+        tables_cursor_close(&cursor);
+    }
+    struct tables_tx *const both[BOTH] = {&pair->tx[FILES], &pair->tx[MEMORY]};
+    same_table(both, TABLE_KEYS);
+    for (int i = 0; i < BOTH; i++)
+        tables_abort(&pair->tx[i]);
+    pair_destroy(pair);
+}
+
+/* ---------------------------------------------------------------------------------------------- */
 
 Test(tables, killed_process_leaves_what_was_committed)
 {
