@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 /* Nanoseconds on CLOCK_BOOTTIME: monotonic, and goes on while the machine is suspended, so that a
- * machine that wakes up sees its leases and timeouts as past. */
+ * machine that wakes up sees its leases and timeouts as past (Rule 41). */
 uint64_t clock_now_ns(void);
 
 /* The same clock in microseconds: the unit of the Raft core. */

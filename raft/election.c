@@ -291,7 +291,7 @@ void raft_on_vote_response(struct raft *raft, const struct raft_message *message
 /* Rule 24: a node whose state machine is behind a committed configuration may act on members that
  * are no more, or hand out what is older than its own membership. The first configuration is how
  * every log begins: nothing is behind it. */
-static bool configuration_unapplied(const struct raft *raft)
+bool raft_configuration_unapplied(const struct raft *raft)
 {
     const struct raft_membership *committed = &raft->memberships[0];
     return committed->index > 1 && committed->index <= raft->commit &&
@@ -313,9 +313,10 @@ void raft_tick(struct raft *raft)
         raft_membership_tend(raft);
         return;
     }
+    raft_follow_call(raft);
     if (raft->now_us < raft->election_deadline_us || !raft_membership_may_lead(raft))
         return;
-    if (configuration_unapplied(raft)) {
+    if (raft_configuration_unapplied(raft)) {
         raft->election_deadline_us = raft->now_us + raft->options.election_timeout_us / 8 + 1;
         return;
     }

@@ -127,6 +127,9 @@ struct raft {
 
     struct raft_transfer_request transfer_request;
 
+    /* Follower: the leader of this term wants it to campaign, until then. */
+    uint64_t called_term, called_until_us;
+
     /* Follower: reads. Oldest first; `confirmed` of them have their index. */
     RAFT_LIST(struct raft_follower_read, follower_reads);
     uint32_t follower_reads_confirmed;
@@ -292,10 +295,16 @@ void raft_on_vote_response(struct raft *raft, const struct raft_message *message
 /* Campaigns at once and without a pre-vote, because the leader asked for it. */
 void raft_campaign_now(struct raft *raft);
 
+/* True if the state machine has yet to apply the newest committed configuration (Rule 24). */
+bool raft_configuration_unapplied(const struct raft *raft);
+
 /* --- transfer.c ------------------------------------------------------------------------------- */
 
 void raft_on_transfer(struct raft *raft, struct raft_origin origin, raft_node_id target);
 void raft_on_timeout_now(struct raft *raft, const struct raft_message *message);
+
+/* Campaigns if the leader has asked for it and nothing holds it back any more. */
+void raft_follow_call(struct raft *raft);
 
 /* Leader: the voter that needs the least to be the next one; NULL if nobody can be. */
 struct raft_progress *raft_best_peer(const struct raft *raft);

@@ -253,13 +253,33 @@ uint64_t raft_transfer_deadline(const struct raft *raft)
 /* --- The target's side --------------------------------------------------------------------------
  */
 
+/* A node whose disk hangs would only bring the term up, and so would one that installs a snapshot
+ * (Rule 24). */
+static bool may_take_over(const struct raft *raft)
+{
+    return raft->role != RAFT_LEADER &&
+           raft_configuration_is_voter(raft_members(raft), raft->options.id) &&
+           !raft_disk_stalled(raft) && raft->installing_index == 0;
+}
+
 void raft_on_timeout_now(struct raft *raft, const struct raft_message *message)
 {
-    /* One of an older term is about an office that is gone. A node whose disk hangs would only
-     * bring the term up, and so would one that installs a snapshot (Rule 24). */
-    if (message->term != raft->hard.term || raft->role == RAFT_LEADER ||
-        !raft_configuration_is_voter(raft_members(raft), raft->options.id) ||
-        raft_disk_stalled(raft) || raft->installing_index > 0)
+    /* One of an older term is about an office that is gone. */
+    if (message->term != raft->hard.term || !may_take_over(raft))
+        return;
+    raft->called_term = raft->hard.term;
+    raft->called_until_us = raft->now_us + raft->options.election_timeout_us;
+    raft_follow_call(raft);
+}
+
+void raft_follow_call(struct raft *raft)
+{
+    if (raft->called_term != raft->hard.term || raft->now_us >= raft->called_until_us ||
+        !may_take_over(raft))
+        return;
+    /* Rule 24: not yet. A leader that was removed calls but once, just when its removal is being
+     * applied; one that hands over waits no longer than this. */
+    if (raft_configuration_unapplied(raft))
         return;
     /* Rule 21: without a pre-vote, which the others would refuse: they hold to this very leader. */
     raft_campaign_now(raft);

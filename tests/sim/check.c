@@ -544,6 +544,8 @@ void check_step(struct check *check, uint32_t node, const struct check_view *vie
         check_leader(check, node);
     if (view->role == RAFT_CANDIDATE && check_may_lead(check, node))
         at->campaign_term = view->hard_state.term;
+    if (before.role == RAFT_FOLLOWER && view->role != RAFT_FOLLOWER)
+        check_campaign(check, node);
     check_commit(check, node, &before);
     check_durable_claim(check, node);
     check_base(check, node, &before);

@@ -196,6 +196,9 @@ bool check_may_lead(const struct check *check, uint32_t node);
 /* A node begins to lead: by the votes of a majority of the configuration in its log. */
 void check_elected(struct check *check, uint32_t node);
 
+/* The node has just begun to campaign, or to ask whether it could win. */
+void check_campaign(struct check *check, uint32_t node);
+
 /* True if the nodes are a majority for what a leader commits in a step: by the configuration in its
  * log. One that it has appended in this very step may have come before or after it committed. */
 bool check_commit_majority(const struct check *check, uint32_t node, uint32_t nodes);

@@ -111,6 +111,18 @@ bool check_may_lead(const struct check *check, uint32_t node)
     return false;
 }
 
+/* Rule 24. The first configuration is how every log begins. */
+void check_campaign(struct check *check, uint32_t node)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct check_entry *entry = check_log_at(&at->memory, at->view.commit);
+    if (entry && entry->config_at > 1 && entry->config_at > at->view.applied)
+        check_fail(check, "no campaign with a configuration not applied",
+                   "n%u campaigns; it has applied %" PRIu64 ", and the members of %" PRIu64
+                   " are committed",
+                   node + 1, at->view.applied, entry->config_at);
+}
+
 void check_elected(struct check *check, uint32_t node)
 {
     const struct check_node *at = &check->nodes[node];

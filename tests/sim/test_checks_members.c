@@ -394,6 +394,20 @@ Test(checks_members, find_a_learner_that_asks_for_votes)
     SCREAMS("only voters campaign");
 }
 
+Test(checks_members, rule_24_find_a_campaign_with_members_that_are_not_applied)
+{
+    hold(B, 2, config_make(2, 2, members_make(M(A) | M(B), 0, M(LEARNER), M(C))));
+    check_campaign(&check, B);
+    SILENT();
+    check.nodes[B].view.commit = 2;
+    check.nodes[B].view.applied = 2;
+    check_campaign(&check, B);
+    SILENT();
+    check.nodes[B].view.applied = 1;
+    check_campaign(&check, B);
+    SCREAMS("no campaign with a configuration not applied");
+}
+
 /* It was to become a voter by an entry that the winner of the term has replaced meanwhile. */
 Test(checks_members, are_silent_when_a_request_comes_late_from_the_disk)
 {

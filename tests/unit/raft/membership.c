@@ -595,6 +595,38 @@ Test(membership, rule_24_no_campaign_with_an_unapplied_configuration)
     cluster_deinit(&c);
 }
 
+Test(membership, rule_24_who_is_told_to_campaign_applies_the_configuration_first)
+{
+    cluster_led(3);
+    c.nodes[2].hold_applied = true;
+    cluster_change(&c, 1, RAFT_CHANGE_REMOVE, "n3", "");
+    cluster_run(&c, 2 * HEARTBEAT_US);
+    cr_assert_eq(raft_commit(raft_of(2)), raft_last(raft_of(1)).index);
+    uint64_t term = raft_hard_state(raft_of(1)).term;
+    cluster_receive(&c, raft_message_create(RAFT_TIMEOUT_NOW, 1, 2, term));
+    cr_assert_eq(raft_role(raft_of(2)), RAFT_FOLLOWER);
+    struct raft_event applied = {.type = RAFT_EVENT_APPLIED, .applied = c.nodes[2].applied_index};
+    cluster_step(&c, 2, &applied, 1);
+    cr_assert_eq(raft_role(raft_of(2)), RAFT_CANDIDATE, "the call was not lost");
+    cluster_deinit(&c);
+}
+
+Test(membership, rule_24_a_call_to_campaign_ends_with_the_time_of_a_transfer)
+{
+    cluster_led(3);
+    c.nodes[2].hold_applied = true;
+    cluster_change(&c, 1, RAFT_CHANGE_REMOVE, "n3", "");
+    cluster_run(&c, 2 * HEARTBEAT_US);
+    uint64_t term = raft_hard_state(raft_of(1)).term;
+    cluster_receive(&c, raft_message_create(RAFT_TIMEOUT_NOW, 1, 2, term));
+    cluster_run(&c, T_US);
+    struct raft_event applied = {.type = RAFT_EVENT_APPLIED, .applied = c.nodes[2].applied_index};
+    cluster_step(&c, 2, &applied, 1);
+    cr_assert_eq(raft_role(raft_of(2)), RAFT_FOLLOWER, "it leads on long since");
+    cr_assert_eq(raft_hard_state(raft_of(2)).term, term);
+    cluster_deinit(&c);
+}
+
 Test(membership, rule_23_whoever_is_asked_answers_even_to_a_member_it_does_not_know)
 {
     cluster_setup(&c, 3, 1);
