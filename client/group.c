@@ -1,5 +1,6 @@
 /* Work groups: making and showing them (conclave_group.h). */
 #include "client/group.h"
+#include "client/name_list.h"
 
 #include <string.h>
 
@@ -162,9 +163,7 @@ int conclave_group_info(struct conclave_client *client, const void *topic, size_
 struct list {
     int (*group)(void *arg, const struct conclave_group_info *info);
     void *arg;
-    bool stopped, more;
-    uint8_t from[CONCLAVE_GROUP_BYTES_MAX];
-    size_t from_bytes;
+    struct name_list names;
 };
 
 static int list_page(struct list *list, const struct conclave_op *op)
@@ -172,38 +171,29 @@ static int list_page(struct list *list, const struct conclave_op *op)
     struct list_answer answer;
     struct group_info info;
     struct conclave_group_info handed;
-    int more = 0;
+    int got = 0;
     int code = list_answer_begin(op->reply, op->reply_bytes, &answer);
     if (code)
         return code;
-    while (!list->stopped && (more = group_list_answer_next(&answer, &info)) == 1) {
+    while (!list->names.stopped && (got = group_list_answer_next(&answer, &info)) == 1) {
         code = info_of(&info, answer.clock_ms, &handed);
         if (code)
             return code;
-        list->stopped = list->group(list->arg, &handed) != 0;
+        list->names.stopped = list->group(list->arg, &handed) != 0;
     }
-    list->more = !list->stopped && answer.next.bytes > 0;
-    /* An answer that does not lead on would be asked for again without end. */
-    if (more < 0 || answer.next.bytes > sizeof list->from ||
-        (list->more && list->from_bytes == answer.next.bytes &&
-         memcmp(list->from, answer.next.data, list->from_bytes) == 0))
-        return CONCLAVE_MALFORMED;
-    if (answer.next.bytes)
-        memcpy(list->from, answer.next.data, answer.next.bytes);
-    list->from_bytes = answer.next.bytes;
-    return CONCLAVE_OK;
+    return name_list_go_on(&list->names, got, answer.next);
 }
 
 int conclave_group_list(struct conclave_client *client, const void *topic, size_t topic_bytes,
                         uint32_t timeout_ms,
                         int (*group)(void *arg, const struct conclave_group_info *info), void *arg)
 {
-    struct list list = {.group = group, .arg = arg, .more = true};
+    struct list list = {.group = group, .arg = arg, .names = {.more = true}};
     int code = group_name_check(request_slice(topic, topic_bytes));
-    while (!code && list.more) {
+    while (!code && list.names.more) {
         struct group_query query = {.opcode = GROUP_LIST,
                                     .topic = {topic, topic_bytes},
-                                    .group = {list.from, list.from_bytes}};
+                                    .group = {list.names.from, list.names.from_bytes}};
         struct conclave_op op;
         code = query_call(client, &query, timeout_ms, &op);
         if (!code)

@@ -1,5 +1,6 @@
 /* The topic functions of libconclave's client. */
 #include "codec/topic.h"
+#include "client/name_list.h"
 #include "client/request.h"
 #include "client/topic_message.h"
 
@@ -182,10 +183,7 @@ int conclave_topic_info(struct conclave_client *client, const void *name, size_t
 struct list {
     int (*topic)(void *arg, const struct conclave_topic_info *info);
     void *arg;
-    bool stopped;
-    uint8_t from[CONCLAVE_TOPIC_BYTES_MAX + 1];
-    size_t from_bytes;
-    bool more;
+    struct name_list names;
 };
 
 static int list_page(struct list *list, const struct conclave_op *op)
@@ -193,35 +191,27 @@ static int list_page(struct list *list, const struct conclave_op *op)
     struct list_answer answer;
     struct topic_info info;
     struct conclave_topic_info handed;
-    int more = 0;
+    int got = 0;
     int code = list_answer_begin(op->reply, op->reply_bytes, &answer);
     if (code)
         return code;
-    while (!list->stopped && (more = topic_list_answer_next(&answer, &info)) == 1) {
+    while (!list->names.stopped && (got = topic_list_answer_next(&answer, &info)) == 1) {
         code = info_of(&info, answer.clock_ms, &handed);
         if (code)
             return code;
-        list->stopped = list->topic(list->arg, &handed) != 0;
+        list->names.stopped = list->topic(list->arg, &handed) != 0;
     }
-    list->more = !list->stopped && answer.next.bytes > 0;
-    /* An answer that does not lead on would be asked for again without end. */
-    if (more < 0 || answer.next.bytes > sizeof list->from ||
-        (list->more && list->from_bytes == answer.next.bytes &&
-         memcmp(list->from, answer.next.data, list->from_bytes) == 0))
-        return CONCLAVE_MALFORMED;
-    if (answer.next.bytes)
-        memcpy(list->from, answer.next.data, answer.next.bytes);
-    list->from_bytes = answer.next.bytes;
-    return CONCLAVE_OK;
+    return name_list_go_on(&list->names, got, answer.next);
 }
 
 int conclave_topic_list(struct conclave_client *client, uint32_t timeout_ms,
                         int (*topic)(void *arg, const struct conclave_topic_info *info), void *arg)
 {
-    struct list list = {.topic = topic, .arg = arg, .more = true};
+    struct list list = {.topic = topic, .arg = arg, .names = {.more = true}};
     int code = CONCLAVE_OK;
-    while (!code && list.more) {
-        struct topic_query query = {.opcode = TOPIC_LIST, .name = {list.from, list.from_bytes}};
+    while (!code && list.names.more) {
+        struct topic_query query = {.opcode = TOPIC_LIST,
+                                    .name = {list.names.from, list.names.from_bytes}};
         struct conclave_op op;
         query_call(client, &query, timeout_ms, &op);
         code = op.code ? op.code : list_page(&list, &op);
