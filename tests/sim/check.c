@@ -266,6 +266,7 @@ void check_persist(struct check *check, uint32_t node, const struct raft_persist
     if (persist->hard_state_changed)
         at->handed = persist->hard_state;
     at->anew = persist->anew.index > 0;
+    at->cut = truncations > 0 || at->anew;
     if (at->anew)
         check_anew(check, node, persist->anew);
     if (check->failed)
@@ -533,6 +534,7 @@ void check_step(struct check *check, uint32_t node, const struct check_view *vie
     struct check_view before = at->view;
     at->view = *view;
     check_hard_state(check, node, &before);
+    check_votes_step(check, node, &before);
     const struct check_entry *last = check_log_at(&at->memory, at->memory.count);
     if (view->last.index != at->memory.count || (last && view->last.term != last->term))
         check_fail(check, "the log is handed to the disk",

@@ -77,6 +77,14 @@ struct check_view {
     struct raft_id base;   /* the entry before the first one in memory */
 };
 
+/* The newest campaign in which a node was asked for its vote by another, and with what log. */
+struct check_asked {
+    uint64_t term;
+    struct raft_id last;
+    bool fits; /* it was not behind */
+    bool open; /* the step that answers is to come */
+};
+
 struct check_node {
     raft_node_id id;
     uint32_t incarnation;
@@ -98,14 +106,16 @@ struct check_node {
     uint64_t round_sent;                        /* the highest in its appends of led_term */
     uint64_t round_answered[SIM_NODES_MAX];     /* 1 + the highest in a peer's answers to them */
 
-    struct raft_id snapshot;      /* the newest that is durable here; index 0: none */
-    struct raft_id rotten;        /* this one rotted, and may still be taken for the newest ... */
-    struct raft_id before;        /* ... instead of this one */
-    uint64_t snapshot_told;       /* index of the newest that the core knows of */
-    uint64_t snapshot_known;      /* the same, after the step before */
-    uint64_t snapshot_before;     /* the same, before the last step */
-    uint64_t base_before;         /* index of the base before this step */
-    bool anew;                    /* the log began anew in this step */
+    struct raft_id snapshot;  /* the newest that is durable here; index 0: none */
+    struct raft_id rotten;    /* this one rotted, and may still be taken for the newest ... */
+    struct raft_id before;    /* ... instead of this one */
+    uint64_t snapshot_told;   /* index of the newest that the core knows of */
+    uint64_t snapshot_known;  /* the same, after the step before */
+    uint64_t snapshot_before; /* the same, before the last step */
+    uint64_t base_before;     /* index of the base before this step */
+    bool anew;                /* the log began anew in this step */
+    bool cut;                 /* it lost entries in it */
+    struct check_asked votes[SIM_NODES_MAX], prevotes[SIM_NODES_MAX]; /* by whom it was asked */
     uint64_t installing;          /* the state machine is to become the snapshot that ends here */
     uint64_t pins[SIM_NODES_MAX]; /* leader: what the peer needs begins behind: the newest when it
                                    * began to need one; then what it has; 0: it needs none */
@@ -171,6 +181,18 @@ void check_persist(struct check *check, uint32_t node, const struct raft_persist
 
 /* After a step, after check_persist and before its messages go out. */
 void check_step(struct check *check, uint32_t node, const struct check_view *view);
+
+/* --- check_votes.c: whom votes go to -----------------------------------------------------------
+ */
+
+/* A request for a vote or a pre-vote reaches a node. */
+void check_vote_request(struct check *check, uint32_t node, const struct raft_message *message);
+
+/* Part of check_step: what the node was asked before it is answered now. */
+void check_votes_step(struct check *check, uint32_t node, const struct check_view *before);
+
+/* A granted vote or pre-vote leaves a node (part of check_send). */
+void check_granted(struct check *check, uint32_t node, const struct raft_message *message);
 
 /* --- check_members.c: who counts ----------------------------------------------------------------
  */

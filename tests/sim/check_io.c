@@ -180,8 +180,10 @@ void check_send(struct check *check, uint32_t node, const struct raft_message *m
         check_vote(check, node, message->term, at->id);
         break;
     case RAFT_VOTE_RESPONSE:
-        if (message->vote_response.granted)
+        if (message->vote_response.granted) {
             check_vote(check, node, message->vote_response.campaign_term, message->to);
+            check_granted(check, node, message);
+        }
         break;
     case RAFT_APPEND_REQUEST:
         check_append_request(check, node, message);
@@ -191,8 +193,11 @@ void check_send(struct check *check, uint32_t node, const struct raft_message *m
         if (message->append_response.result == RAFT_APPEND_ACCEPTED)
             check_append_accepted(check, node, message);
         break;
-    case RAFT_PREVOTE_REQUEST:
     case RAFT_PREVOTE_RESPONSE:
+        if (message->vote_response.granted)
+            check_granted(check, node, message);
+        break;
+    case RAFT_PREVOTE_REQUEST:
     case RAFT_TIMEOUT_NOW:
     case RAFT_READ_REQUEST:
         break;

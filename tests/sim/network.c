@@ -185,6 +185,8 @@ void network_deliver(struct world *world, const struct sim_event *event)
     report_message(&world->report, RECORD_RECEIVE, world->now_us, event->node, message);
     if (message->type == RAFT_READ_REQUEST)
         check_read_request(&world->check, event->node, message);
+    if (message->type == RAFT_PREVOTE_REQUEST || message->type == RAFT_VOTE_REQUEST)
+        check_vote_request(&world->check, event->node, message);
     if (message->type == RAFT_PREVOTE_RESPONSE && !message->vote_response.granted)
         report_mark(&world->report, SIM_MARK_PREVOTE_REJECTED);
     if (message->type == RAFT_VOTE_RESPONSE && !message->vote_response.granted)

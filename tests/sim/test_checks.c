@@ -250,6 +250,41 @@ Test(checks, find_a_vote_request_before_the_own_vote_is_durable)
     SCREAMS("a vote is durable before it leaves");
 }
 
+/* B asks A, whose log ends at 2:3, for its (pre-)vote in term 3. */
+static void b_asks_a(enum raft_message_type type, struct raft_id last)
+{
+    const struct raft_message request = {
+        .type = type, .from = ids[B], .to = ids[A], .term = 3, .vote_request = {.last = last}};
+    check_vote_request(&check, A, &request);
+    node_does(A, 3, ids[B], RAFT_FOLLOWER, NOTHING, 3, true);
+    message_send(A, B,
+                 (struct raft_message){.type = type == RAFT_VOTE_REQUEST ? RAFT_VOTE_RESPONSE
+                                                                         : RAFT_PREVOTE_RESPONSE,
+                                       .term = 3,
+                                       .vote_response = {.granted = true, .campaign_term = 3}});
+}
+
+Test(checks, are_silent_when_a_vote_goes_to_an_equal_log)
+{
+    good_cluster();
+    b_asks_a(RAFT_VOTE_REQUEST, (struct raft_id){.term = 2, .index = 3});
+    SILENT();
+}
+
+Test(checks, find_a_vote_for_a_log_that_is_shorter)
+{
+    good_cluster();
+    b_asks_a(RAFT_VOTE_REQUEST, (struct raft_id){.term = 2, .index = 2});
+    SCREAMS("votes go to logs that are not behind");
+}
+
+Test(checks, find_a_prevote_for_a_log_of_an_older_term)
+{
+    good_cluster();
+    b_asks_a(RAFT_PREVOTE_REQUEST, (struct raft_id){.term = 1, .index = 9});
+    SCREAMS("votes go to logs that are not behind");
+}
+
 Test(checks, find_a_term_that_is_not_handed_to_the_disk)
 {
     struct check_view view = view_make(A, RAFT_FOLLOWER, 1);

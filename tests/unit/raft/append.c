@@ -225,6 +225,18 @@ Test(append, rule_18_the_hint_skips_terms_that_the_leader_cannot_have)
     cluster_deinit(&c);
 }
 
+Test(append, rule_20_of_an_earlier_term_is_no_sign_of_life)
+{
+    cluster_init(&c, 3);
+    cluster_set_disk(&c, 1, (struct raft_hard_state){.term = 7}, NULL, 0);
+    cluster_start(&c, 1);
+    uint64_t deadline = c.nodes[1].deadline_us;
+    cluster_advance(&c, T_US / 2);
+    cluster_receive(&c, append_request(2, 1, 3, id_of(1, 1), 0, NULL, 0));
+    cr_assert_eq(c.nodes[1].deadline_us, deadline);
+    cluster_deinit(&c);
+}
+
 Test(append, rule_26_two_leaders_in_one_term_are_fatal)
 {
     follower(1, NULL, 0);
