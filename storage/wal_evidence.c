@@ -1,5 +1,6 @@
 #include "storage/wal_evidence.h"
 
+#include "storage/block.h"
 #include "storage/wal_internal.h"
 
 #include <stdlib.h>
@@ -46,13 +47,30 @@ static int rewrite_around_holes(const struct io *io, const struct wal_survey *su
     return code == CONCLAVE_OK ? io->datasync(io->ctx, file, error) : code;
 }
 
+/* A repair before this one did not come to its end: what it wrote was read as whole, and may stand
+ * in memory alone, as behind a sync that failed. */
+static int was_begun(const struct io *io, const char *wal_dir, bool *ret,
+                     struct conclave_error *error)
+{
+    char *path = path_join(wal_dir, WAL_MENDING_NAME);
+    struct io_file *file = NULL;
+    int code = io->open(io->ctx, path, IO_OPEN_READ_ONLY, &file, error);
+    free(path);
+    *ret = code == CONCLAVE_OK;
+    if (code == CONCLAVE_OK)
+        io->close(io->ctx, file);
+    return code == CONCLAVE_NOT_FOUND ? CONCLAVE_OK : code;
+}
+
 int wal_evidence_keep(const struct io *io, const char *wal_dir, const struct wal_survey *survey,
                       struct conclave_error *error)
 {
     const struct wal_scan *scan = &survey->scan;
-    if (survey->holes.count == 0)
-        return CONCLAVE_OK;
-    for (size_t i = survey->holes.items[0].number; i <= scan->active; i++) {
+    bool begun = false;
+    int asked = was_begun(io, wal_dir, &begun, error);
+    if (asked != CONCLAVE_OK || (!begun && survey->holes.count == 0))
+        return asked;
+    for (size_t i = begun ? 0 : survey->holes.items[0].number; i <= scan->active; i++) {
         char *path = wal_segment_path(wal_dir, scan->segments[i].sequence);
         struct io_file *file = NULL;
         int code = io->open(io->ctx, path, 0, &file, error);

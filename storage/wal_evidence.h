@@ -9,7 +9,8 @@
 #include "storage/wal_survey.h"
 
 /* Makes durable what can be read around and behind the holes of the survey, by writing it once
- * more. The holes stay as they are. Codes: those of the disk. */
+ * more; of all of the log if a repair was begun before and no start has followed. The holes stay as
+ * they are. Codes: those of the disk. */
 MUST_USE int wal_evidence_keep(const struct io *io, const char *wal_dir,
                                const struct wal_survey *survey, struct conclave_error *error);
 

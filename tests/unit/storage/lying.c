@@ -151,6 +151,32 @@ Test(lying, a_repair_that_fails_twice_can_be_begun_again, .timeout = 120)
     cr_assert_gt(told, 10);
 }
 
+/* What a sync that failed should have written is read as if it were there. The power goes before a
+ * start has written all of the log once more. */
+Test(lying, a_repair_that_was_begun_twice_outlives_the_power)
+{
+    struct peer peer;
+    size_t failed = 0;
+    bool over = false;
+    peer_make(&peer, story_long);
+    for (uint64_t at = 1; !over; at++) {
+        struct memory_disk *damaged = damage(&peer);
+        struct wal_recovery log = {0};
+        struct conclave_error error = {0};
+        memory_disk_fail_at_change(damaged, at, CONCLAVE_IO);
+        failed += repair_all(damaged, &peer, &error) == CONCLAVE_OK ? 0 : 1;
+        over = memory_disk_changes(damaged) < at;
+        cr_assert_eq(repair_all(damaged, &peer, &error), CONCLAVE_OK, "%s", error.message);
+        memory_disk_crash_hard(damaged);
+        cr_assert_eq(log_read(memory_disk_io(damaged), &log, &error), CONCLAVE_OK, "change %d: %s",
+                     (int)at, error.message);
+        raft_runs_clear(&log.entries);
+        memory_disk_destroy(damaged);
+    }
+    cr_assert_gt(failed, 10);
+    peer_free(&peer);
+}
+
 /* What the start writes again it has read before. */
 Test(lying, a_start_that_reads_less_than_before_is_no_start)
 {
