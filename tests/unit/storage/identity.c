@@ -71,6 +71,21 @@ Test(identity, is_written_once)
     memory_disk_destroy(disk);
 }
 
+Test(identity, one_that_cannot_be_read_is_neither_missing_nor_damaged)
+{
+    struct memory_disk *disk = disk_with_dir();
+    const struct io *io = memory_disk_io(disk);
+    struct conclave_error error = {0};
+    struct storage_identity got;
+    cr_assert_eq(identity_write(io, STORY_DIR, &story_identity, NULL), CONCLAVE_OK);
+    for (uint64_t operation = 1; operation <= 2; operation++) { /* opening it, reading it */
+        memory_disk_fail_at(disk, memory_disk_operations(disk) + operation, CONCLAVE_IO);
+        cr_assert_eq(identity_read(io, STORY_DIR, &got, &error), CONCLAVE_IO, "%s", error.message);
+        cr_assert_null(strstr(error.message, "not a node"), "%s", error.message);
+    }
+    memory_disk_destroy(disk);
+}
+
 Test(identity, missing_one_says_what_to_do)
 {
     struct memory_disk *disk = disk_with_dir();
