@@ -16,6 +16,7 @@ why, one line each), or a hole.
     --seeds N        of the simulator, from 1 on (300)
     --units-first    the cases before the seeds: who wants to know survivors alone is faster so
     --cases N        of the unit tests, at most, for one mutant: the nearest (all)
+    --seconds S      only cases that take no longer than that while nothing is mutated (all)
     --known          only those that were tried before, in whatever runs: for a table of all of them
     --left           only what nothing noticed the last time, and no reason is given for
     --again          also those whose outcome is known from the last time, in the work directory
@@ -57,9 +58,9 @@ MODULES = {"codec": ("codec", "codec_kv")}  # unit tests of a folder, where they
 BEGIN = "<!-- auto: written by `make mutants-auto ARGS=--write` -->"
 END = "<!-- auto: end -->"
 RECORD_BYTES = 1 << 16  # schemata.h: MUTANTS_MAX
-CPU_SECONDS = 3  # of one seed or case, or twenty times what it takes unmutated
+CPU_SECONDS = 1  # of one seed or case, or twenty times what it takes unmutated
 DATA_BYTES = 3 << 30
-WALL_TICKS = 30  # of a second each; a machine that stands still makes none. Then it is tried once more
+WALL_TICKS = 30  # of a second each, or ten for each CPU second; a machine that stands still makes none
 SAVED_EVERY = 20
 
 
@@ -71,14 +72,14 @@ class Ended:
 
 
 def run_once(arguments, environment, cpu):
-    """How it ended; None: it had not after WALL_TICKS."""
+    """How it ended; None: it had not after so many ticks."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             ["prlimit", f"--cpu={cpu}", f"--data={DATA_BYTES}", "--core=0", "--"] + arguments,
             stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
-            env=dict(os.environ, **environment))
+            env=dict(os.environ, MALLOC_PERTURB_="165", **environment))  # as `meson test` does
         exit_of = os.pidfd_open(process.pid)
-        ended = any(select.select([exit_of], [], [], 1)[0] for _ in range(WALL_TICKS))
+        ended = any(select.select([exit_of], [], [], 1)[0] for _ in range(max(WALL_TICKS, 10 * cpu)))
         os.close(exit_of)
         if not ended:
             os.killpg(process.pid, signal.SIGKILL)
@@ -153,7 +154,6 @@ class Record:
             with open(self.index, encoding="utf-8") as file:
                 self.seconds = json.load(file)
         self.items = collections.defaultdict(list)
-        self.mattering = collections.Counter()  # mutants, by item
 
     def take(self, items):
         began = time.monotonic()
@@ -178,7 +178,6 @@ class Record:
                 content = file.read(self.count + 1)
             for match in re.finditer(b"\1", content):
                 self.items[match.start()].append(item)
-                self.mattering[item] += 1
         self.save()
 
     def save(self):
@@ -310,9 +309,10 @@ class Hunter:
         if "case" in result:
             return
         stem = os.path.splitext(os.path.basename(mutant.path))[0]
-        items = [(record, item) for record in self.units for item in record.items[mutant.number]]
-        # The nearest first: those about the file, and those that do little else.
-        items.sort(key=lambda each: (each[1].split("/")[0] not in stem, each[0].mattering[each[1]]))
+        items = [(record, item) for record in self.units for item in record.items[mutant.number]
+                 if record.seconds[str(item)] <= self.options.seconds]
+        # The nearest first: those about the file, and those that take least.
+        items.sort(key=lambda each: (each[1].split("/")[0] not in stem, each[0].seconds[str(each[1])]))
         for record, item in items[:self.options.cases]:
             ended = record.program.run(item, {"MUTANT": str(mutant.number)}, record.cpu(item))
             if ended.code != 0:
@@ -387,6 +387,7 @@ def parse():
     parser.add_argument("--seeds", metavar="N", type=int, default=300)
     parser.add_argument("--units-first", action="store_true")
     parser.add_argument("--cases", metavar="N", type=int, default=sys.maxsize)
+    parser.add_argument("--seconds", metavar="S", type=float, default=float("inf"))
     parser.add_argument("--known", action="store_true")
     parser.add_argument("--left", action="store_true")
     parser.add_argument("--again", action="store_true")
@@ -437,8 +438,12 @@ def hunt_all(hunter, mutants, reasons):
 
     try:
         with concurrent.futures.ThreadPoolExecutor(hunter.options.jobs) as pool:
-            for future in [pool.submit(one, mutant) for mutant in mutants]:
-                future.result()
+            try:
+                for future in [pool.submit(one, mutant) for mutant in mutants]:
+                    future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
     finally:
         hunter.results.save()
     return outcomes, complaints

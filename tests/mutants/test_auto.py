@@ -55,7 +55,7 @@ class Auto(unittest.TestCase):
             work=self.root, count=9, files={"raft/a.c": types.SimpleNamespace(text=b"x")},
             simulator=auto.Simulator(os.path.join(self.root, "sim"), "sim"),
             units=[auto.Unit(os.path.join(self.root, "unit"), "raft")])
-        self.options = types.SimpleNamespace(files=["raft/a.c"], seeds=6, units_first=False, cases=9, again=False, jobs=1)
+        self.options = types.SimpleNamespace(files=["raft/a.c"], seeds=6, units_first=False, cases=9, seconds=9, again=False, jobs=1)
         self.hunter = auto.Hunter(build, self.options, auto.Results(self.root))
         self.hunter.record()
 
