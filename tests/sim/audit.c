@@ -10,8 +10,8 @@
  * machine's back. What such a node answers is worth nothing, to clients and to the checks, from
  * then on until it is found: then it stops, its machine is removed, and it begins anew.
  *
- * Only in runs with that fault, of clusters whose members stay: the voters that are whole are a
- * majority, so whoever says that a whole node differs is wrong. */
+ * Only in runs with that fault. While a machine is altered nobody asks for a change of the members:
+ * the voters that are whole are a majority, so whoever says that a whole node differs is wrong. */
 
 enum { MARKS_REPEATED = 8 };
 
@@ -44,7 +44,7 @@ static void judge(struct world *world, struct node *node, const struct audit_fin
 {
     uint32_t at = world_index(world, node);
     if (finding->verdict == AUDIT_SELF_DEVIATES) {
-        if (!node->altered) {
+        if (!node->altered && !node->was_altered) {
             check_fail(&world->check, "only who differs is found to",
                        "n%u stops at %" PRIu64 " and is as it should be", at + 1, finding->index);
             return;
@@ -108,6 +108,7 @@ void audit_start(struct world *world, struct node *node)
     if (!node->audit)
         node->audit = mem_alloc(sizeof *node->audit);
     audit_init(node->audit, node->id);
+    node->was_altered = false;
     next_tick(world, node);
 }
 
@@ -151,17 +152,44 @@ void audit_event(struct world *world, const struct sim_event *event)
     }
 }
 
-void audit_alter(struct world *world, struct node *node)
+bool audit_altered(const struct world *world)
 {
     for (uint32_t i = 0; i < world->node_count; i++)
         if (world->nodes[i].altered)
-            return;
-    if (!node->up || node->machine_busy || node->snapshots.wanted || node->snapshots.taking ||
-        node->snapshots.newest.index > 0 || machine_applied(node->machine) == 0 ||
-        !world_grant(world, SIM_FAULT_ALTER))
+            return true;
+    return false;
+}
+
+/* The members are those that they will be for now, and enough to tell who is right: as all that run
+ * know them. */
+static bool members_are_settled(const struct world *world)
+{
+    const struct check_config *committed = members_committed(world);
+    if (committed->joint || operator_pending(world) > 0 || check_count(committed->voters) < 3)
+        return false;
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        const struct check_log *log = &world->check.nodes[i].memory;
+        if (world->nodes[i].up && (committed->members >> i & 1) &&
+            check_config_at(&world->check, log, log->count)->joint)
+            return false;
+    }
+    return true;
+}
+
+void audit_alter(struct world *world, struct node *node)
+{
+    const struct snapshots *snapshots = &node->snapshots;
+    if (audit_altered(world) || !members_are_settled(world) || !node->up || node->blank ||
+        !(members_committed(world)->members >> world_index(world, node) & 1) ||
+        node->machine_busy || snapshots->wanted || snapshots->taking ||
+        machine_applied(node->machine) == 0 || !world_grant(world, SIM_FAULT_ALTER))
         return;
     node->altered = machine_alter(node->machine, world_draw(world, 0, UINT32_MAX));
     world->altered |= node->altered;
+    if (node->altered && snapshots->newest.index > 0)
+        report_mark(&world->report, SIM_MARK_ALTERED_SNAPSHOT);
+    if (node->altered && node->joined)
+        report_mark(&world->report, SIM_MARK_ALTERED_JOINED);
 }
 
 void audit_calm(struct world *world)
@@ -179,11 +207,21 @@ void audit_calm(struct world *world)
     }
 }
 
+/* True if it says so of a member that runs, or will. */
+static bool says_that_one_differs(const struct world *world, const struct node *node)
+{
+    if (!node->up || !node->audit)
+        return false;
+    raft_node_id id = audit_deviating(node->audit, raft_configuration(node->raft, NULL));
+    return id && (members_living(world) >> check_find(&world->check, id) & 1);
+}
+
 bool audit_pending(const struct world *world)
 {
     uint32_t living = members_living(world);
     for (uint32_t i = 0; i < world->node_count; i++)
-        if (world->nodes[i].altered && (living >> i & 1))
+        if ((living >> i & 1) &&
+            (world->nodes[i].altered || says_that_one_differs(world, &world->nodes[i])))
             return true;
     return false;
 }

@@ -175,9 +175,9 @@ static void draw_snapshots(struct knobs *knobs, struct prng *prng)
     flow->idle_part_us = 2 * timeout_us;
 }
 
-/* A stored value changes behind a machine's back. The majority that tells who is right has to be
- * one: members stay, and no snapshot carries what was altered to others. Of a generator of its own,
- * since few runs have it. */
+/* A stored value changes behind a machine's back. No snapshot carries what was altered to others,
+ * and no operator changes the members meanwhile: the majority that tells who is right has to be
+ * one. Of a generator of its own, since few runs have it. */
 static void draw_alter(struct knobs *knobs, const struct prng *prng)
 {
     struct prng own = *prng;
@@ -185,10 +185,8 @@ static void draw_alter(struct knobs *knobs, const struct prng *prng)
     knobs->sessions.audit_entries = (uint32_t)PICK(&own, 1, 4, 16);
     if (!knobs->on[SIM_FAULT_ALTER])
         return;
-    knobs->changes.on = false;
-    knobs->snapshot_entries = 0;
     knobs->real_machine = knobs->twin_machine = false;
-    knobs->on[SIM_FAULT_WIPE] = false;
+    knobs->on[SIM_FAULT_WIPE] = knobs->on[SIM_FAULT_ROT_SNAPSHOT] = false;
 }
 
 /* Of a generator of its own, as few runs have it. What is damaged so has to come back, so snapshots

@@ -277,7 +277,7 @@ void operator_event(struct world *world, const struct sim_event *event)
     }
     if (world->calm)
         return;
-    if (world->now_us >= world->quiet_until_us) {
+    if (world->now_us >= world->quiet_until_us && !audit_altered(world)) {
         operator_ask(world);
         if (knobs_chance(&world->prng, world->knobs.changes.pair_chance))
             operator_ask(world);

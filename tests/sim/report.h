@@ -68,6 +68,9 @@
     X(ALTERED_FOUND, "nodes that found that they differ and stopped")                   \
     X(ALTERED_TOLD, "nodes that others found to differ")                                \
     X(ALTERED_SPLIT, "differences in which nobody has a majority")                      \
+    X(ALTERED_SNAPSHOT, "altered machines of nodes with snapshots")                     \
+    X(ALTERED_JOINED, "altered machines of nodes that joined")                          \
+    X(ALTERED_RESTORED, "altered machines that a snapshot of another made right")       \
     X(MAJORITY_DOWN, "times with a majority down")                                      \
     X(TRANSFER_DONE, "transfers of leadership that came about")                         \
     X(TRANSFER_ENDED, "transfers of leadership given up")                               \

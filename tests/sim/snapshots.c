@@ -111,7 +111,7 @@ void snapshots_take(struct world *world, struct node *node)
     struct snapshots *snapshots = &node->snapshots;
     uint64_t every = world->knobs.snapshot_entries;
     bool due = snapshots->wanted || (every > 0 && snapshots->entries >= every);
-    if (!due)
+    if (!due || node->altered)
         return;
     if (!snapshots->configuration || snapshots->applied.term == 0) {
         if (snapshots->ahead.last.index == 0)
@@ -247,6 +247,10 @@ static bool restore(struct world *world, struct node *node, struct raft_id id)
         return false;
     }
     code = machine_restore(node->machine, id.index, (struct slice){state->data, state->bytes});
+    if (node->altered)
+        report_mark(&world->report, SIM_MARK_ALTERED_RESTORED);
+    node->was_altered |= node->altered;
+    node->altered = false; /* none was taken of an altered one */
     if (code != CONCLAVE_OK)
         check_fail(&world->check, "a snapshot that is needed can be read",
                    "n%u can not become the snapshot at %lu: %s", index + 1, (unsigned long)id.index,

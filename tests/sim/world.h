@@ -109,6 +109,7 @@ struct node {
     struct snapshots snapshots;
     struct audit *audit;    /* NULL: nobody compares; of this life */
     bool altered;           /* what its machine holds is not what was applied */
+    bool was_altered;       /* in this life: what it said then may still be judged */
     struct stream_hub *hub; /* while it is up */
     uint64_t hub_at_us;     /* of its next SIM_HUB; UINT64_MAX: none. Others are void */
 };
@@ -524,7 +525,10 @@ void audit_alter(struct world *world, struct node *node);
 /* Everything is healed: where nobody can know who is right, somebody has decided it. */
 void audit_calm(struct world *world);
 
-/* True if a machine is altered that has to be found yet. */
+/* True if a machine is altered. */
+bool audit_altered(const struct world *world);
+
+/* True if one is that has to be found yet, or was mended and is still said to differ. */
 bool audit_pending(const struct world *world);
 
 /* --- repair.c --- */
