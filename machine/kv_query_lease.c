@@ -66,7 +66,7 @@ int kv_leases_run(const struct kv_view *view, const struct kv_query *query, stru
 
 enum { NUMBER_BYTES = 8 };
 
-/* rc. The keys from the place on; where to go on goes to next[]. */
+/* rc. The keys from the place on; where to go on goes to next[]. Behind them are groups. */
 static int keys_walk(struct tables_cursor *cursor, const struct kv_query *query,
                      struct kv_lease_keys_answer *answer, struct pack *items,
                      uint8_t next[KV_LEASE_PLACE_BYTES_MAX])
@@ -80,7 +80,8 @@ static int keys_walk(struct tables_cursor *cursor, const struct kv_query *query,
     if (key.bytes > TABLES_KEY_BYTES_MAX)
         key.bytes = TABLES_KEY_BYTES_MAX;
     int rc = tables_cursor_move(cursor, TABLES_FROM, &key, NULL);
-    while (!rc && key.bytes > NUMBER_BYTES + 1 && memcmp(key.data, &number, sizeof number) == 0) {
+    while (!rc && key.bytes > NUMBER_BYTES + 1 && memcmp(key.data, &number, sizeof number) == 0 &&
+           key.data[NUMBER_BYTES] < KV_SPACES) {
         if (answer->count == limit_of(query) || items->bytes > KV_RANGE_BYTES_DEFAULT) {
             memcpy(next, key.data + NUMBER_BYTES, key.bytes - NUMBER_BYTES);
             answer->next = (struct slice){next, key.bytes - NUMBER_BYTES};

@@ -2,6 +2,7 @@
  * wait. */
 #include "group_rig.h"
 
+#include "codec/kv_lease.h"
 #include "machine/feed.h"
 
 #include <criterion/criterion.h>
@@ -71,6 +72,24 @@ Test(groups_queries, list_what_is_in_hand_page_by_page)
                                        "ben:4*1/30000 ");
     cr_assert_str_eq(pending(0, 0, 2), "nobody:2*1/5000 ann:1*1/29000 more from ben:3");
     cr_assert_str_eq(pending(ben, 4, 2), "ben:4*1/30000 ");
+}
+
+/* It is a part of what the lease ends, and no key. */
+Test(groups_queries, leave_a_membership_out_of_the_keys_of_a_lease)
+{
+    struct kv_lease_keys_answer keys;
+    cr_assert_str_eq(group_rig_fetch(rig, ann, 1), "1*1");
+    for (uint64_t limit = 0; limit < 2; limit++) {
+        cr_assert_eq(
+            rig_query(rig,
+                      &(struct kv_query){.opcode = KV_LEASE_KEYS, .lease = ann, .limit = limit}),
+            CONCLAVE_OK);
+        cr_assert_eq(kv_lease_keys_answer_begin(rig->sink.body->data, rig->sink.body->bytes, &keys),
+                     0);
+        cr_assert_eq(keys.info.keys, 0);
+        cr_assert_eq(keys.count, 0);
+        cr_assert_eq(keys.next.bytes, 0);
+    }
 }
 
 static void make_more(void)
