@@ -148,6 +148,15 @@ static const char *judge_topic(const struct judged *judged)
     return begins_well(judged, topic, end) ? NULL : "it begins elsewhere";
 }
 
+/* To the byte. */
+static const char *judge_asked(const struct judged *judged)
+{
+    const struct reference_reply told = reference_answer(judged->reference, judged->op);
+    if (judged->op->code != told.code)
+        return "the answer had another code";
+    return judged->op->content == told.body ? NULL : "the answer was another one";
+}
+
 void check_read_content(struct world *world, uint64_t number)
 {
     const struct op *op = &world->ops.items[number];
@@ -164,6 +173,8 @@ void check_read_content(struct world *world, uint64_t number)
         wrong = judge_queue(&judged);
     else if (op->kind == OP_TOPIC_READ)
         wrong = judge_topic(&judged);
+    else if (op->kind == OP_ASK)
+        wrong = judge_asked(&judged);
     else
         wrong = judge_keys(&judged);
     if (wrong)

@@ -30,7 +30,9 @@ struct buf *query_encode(const struct op *op)
 {
     struct pack pack;
     pack_init(&pack, 0);
-    if (op->kind == OP_TOPIC_READ)
+    if (op->kind == OP_ASK)
+        question_pack(&pack, op);
+    else if (op->kind == OP_TOPIC_READ)
         topic_query_pack(&pack, &(struct topic_query){.opcode = TOPIC_READ,
                                                       .name = topic_encode(op->cell),
                                                       .start = op->start,
@@ -384,6 +386,10 @@ bool answer_decode(struct op *op, int code, struct slice body)
     case OP_NACK:
     case OP_EXTEND:
         return settle_decode(op, code, body);
+    case OP_TRIM:
+        return (code == CONCLAVE_OK || code == CONCLAVE_NOT_FOUND) && revision_decode(op, body);
+    case OP_ASK:
+        return question_decode(op, code, body);
     case OP_TOPIC_READ:
         return topic_read_decode(op, code, body);
     case OP_TXN:

@@ -198,6 +198,10 @@ static void kv_pack(struct pack *pack, const struct op *op, uint64_t first)
         command.settings.given[KV_SETTING_CHANGES] = true;
         command.settings.values[KV_SETTING_CHANGES] = op->limit;
         break;
+    case OP_ADVANCE:
+        command.opcode = KV_ADVANCE;
+        command.revisions = op->limit;
+        break;
     default:
         ASSERT(op->kind == OP_DELETE_RANGE);
         command.opcode = KV_DELETE_RANGE;
@@ -238,6 +242,8 @@ static void topic_pack(struct pack *pack, const struct op *op, uint64_t first)
         topic_create_pack(pack, topic_encode(op->cell), &op->settings);
     else if (op->kind == OP_TOPIC_DELETE)
         topic_delete_pack(pack, topic_encode(op->cell));
+    else if (op->kind == OP_TRIM)
+        topic_trim_pack(pack, topic_encode(op->cell), op->position);
     else
         publish_pack(pack, op->cell, op->limit ? op->limit : 1,
                      op->conditional ? &op->condition : NULL, op->message_id, op->pad, first);

@@ -33,10 +33,13 @@ enum op_kind {
     OP_REVOKE,
     OP_CREATE, /* of a topic, as the next ones */
     OP_PUBLISH,
+    OP_TRIM,
     OP_TOPIC_DELETE,
     OP_TOPIC_READ,
     OP_TXN,      /* of several compares and steps */
     OP_SETTINGS, /* how many changes the history keeps */
+    OP_ADVANCE,  /* leaves out revisions */
+    OP_ASK,      /* one of the questions below */
     OP_ENQUEUE,  /* of queues, as the next ones */
     OP_LEAVE,
     OP_PROCLAIM,
@@ -48,6 +51,20 @@ enum op_kind {
     OP_ACK,
     OP_NACK,
     OP_EXTEND
+};
+
+/* Queries about what there is. */
+enum op_question {
+    ASK_USAGE,
+    ASK_LEASES,     /* behind one, a page of them */
+    ASK_LEASE_KEYS, /* from a key on, a page of them */
+    ASK_TOPICS,     /* from a name on */
+    ASK_TOPIC,
+    ASK_MESSAGES, /* of some ranges; the next ones are of groups */
+    ASK_GROUPS,   /* from a name on */
+    ASK_GROUP,
+    ASK_PENDING, /* from a member and message on */
+    ASK_COUNT
 };
 
 enum op_state {
@@ -101,6 +118,7 @@ struct op_txn {
 
 struct op {
     enum op_kind kind;
+    enum op_question question; /* ASK */
     enum op_state state;
     uint32_t client, node, incarnation;
     uint32_t cell, cell_end; /* the key; of a DELETE_RANGE the first one and the one behind; of a
@@ -108,7 +126,7 @@ struct op {
                                 group the topic and the name */
     uint32_t pad;            /* PUT, PUBLISH: bytes added to the value */
     uint32_t limit;          /* RANGE, TOPIC_READ: items at most; 0: all. PUBLISH, FETCH: messages.
-                                SETTINGS: changes */
+                                SETTINGS: changes. ADVANCE: revisions. ASK: a page */
     uint64_t epoch;          /* which request of its client it belongs to */
     uint64_t first;          /* the attempt that it repeats; its own number if it is the first */
     bool conditional;
@@ -121,13 +139,14 @@ struct op {
     uint64_t token;       /* LEAVE, PROCLAIM, PLACE: an entry of the queue */
     uint64_t slots;       /* ENQUEUE */
     uint64_t revision_at; /* GET, RANGE: as of then; 0: now */
-    uint64_t position;    /* TOPIC_READ, GROUP_CREATE: by what `start` says */
+    uint64_t position;    /* TOPIC_READ, GROUP_CREATE: by what `start` says. TRIM: the first
+                             message that is kept. ASK: where it begins */
     enum conclave_from start;
     const struct op_txn *txn;       /* TXN; of the operations */
     struct topic_settings settings; /* CREATE */
     struct group_knobs group;       /* GROUP_CREATE */
     bool once;                      /* FETCH: done when handed out */
-    uint32_t range_count;           /* ACK, NACK, EXTEND */
+    uint32_t range_count;           /* ACK, NACK, EXTEND; MESSAGES */
     struct conclave_group_range ranges[SIM_RANGES_MAX];
     uint64_t max_age_us; /* reads: need not show more than what was committed so long ago */
 
@@ -149,8 +168,9 @@ struct op {
                       the topic's id; PUBLISH: the message's sequence, 0: there was one of its id;
                       ENQUEUE, PROCLAIM, PLACE: the token; TXN: whether its compares held; FETCH:
                       how many were lost; ACK, NACK, EXTEND: how many were in hand */
-    uint64_t awaited; /* OK: ENQUEUE, PLACE: the entry that has to go first; 0: it holds */
-    uint64_t content; /* OK: QUEUE, TOPIC_READ: a hash of what was read; RANGE: the keys covered */
+    uint64_t awaited;    /* OK: ENQUEUE, PLACE: the entry that has to go first; 0: it holds */
+    uint64_t content;    /* OK: QUEUE, TOPIC_READ, ASK: a hash of what was read; RANGE: the keys
+                            covered */
     uint64_t from, end;  /* OK: TOPIC_READ: the first message read, the one behind the last */
     uint64_t granted_ms; /* OK: GRANT, RENEW: its time */
     uint64_t reply;      /* OK: a hash over code and body; of the first attempt: of any answer */
@@ -185,7 +205,7 @@ struct op op_again(const struct op *op);
 static inline bool op_is_read(const struct op *op)
 {
     return op->kind == OP_GET || op->kind == OP_RANGE || op->kind == OP_PLACE ||
-           op->kind == OP_QUEUE || op->kind == OP_TOPIC_READ;
+           op->kind == OP_QUEUE || op->kind == OP_TOPIC_READ || op->kind == OP_ASK;
 }
 
 /* True for what may change a key, or the topic. Histories are searched without the others. */
@@ -254,6 +274,15 @@ bool answer_decode(struct op *op, int code, struct slice body);
 /* A hash over messages that are read, one after the other. */
 uint64_t op_message_hash(uint64_t hash, uint64_t sequence, uint64_t revision, uint64_t id,
                          uint64_t value, uint64_t origin);
+
+/* questions.c: the query of an OP_ASK; its answer, as answer_decode. */
+void question_pack(struct pack *pack, const struct op *op);
+bool question_decode(struct op *op, int code, struct slice body);
+
+/* Of a usage: what the rules know of it. Of messages: op_message_hash over all, from 1. */
+struct kv_usage;
+uint64_t op_usage_hash(const struct kv_usage *usage);
+uint64_t op_messages_hash(uint64_t items, uint64_t revision, uint64_t clock_ms, uint64_t covered);
 
 /* A key, in a room of two bytes; its number, SIM_KEYS if it is none of theirs (or their end). */
 struct slice key_encode(uint32_t cell, uint8_t key[2]);

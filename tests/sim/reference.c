@@ -150,12 +150,21 @@ static void entry_add(struct reference *reference, struct reference_entry entry)
     entry.sessions = sessions_hash(reference);
     LIST_RESERVE(&reference->entries);
     reference->entries.items[reference->entries.count++] = entry;
+    if (reference->remembers)
+        reference_past_note(reference);
 }
 
 void reference_init(struct reference *reference, const struct session_limits *limits)
 {
     *reference = (struct reference){.limits = *limits};
     entry_add(reference, (struct reference_entry){0});
+}
+
+void reference_remember(struct reference *reference)
+{
+    ASSERT(reference->entries.count == 1);
+    reference->remembers = true;
+    reference_past_note(reference);
 }
 
 void reference_deinit(struct reference *reference)
@@ -170,6 +179,7 @@ void reference_deinit(struct reference *reference)
         free(reference->groups.items[i].handed.items);
         free(reference->groups.items[i].members.items);
     }
+    reference_past_deinit(reference);
     free(reference->sessions.items);
     free(reference->changes.items);
     free(reference->places.items);

@@ -18,6 +18,8 @@
 #include "raft/entries.h"
 #include "tests/sim/knobs.h"
 
+struct op;
+
 struct reference_reply {
     bool refused; /* by the sessions: the machine is not asked */
     int code;
@@ -156,6 +158,32 @@ struct reference_group {
     RAFT_LIST(struct reference_member, members);
 };
 
+/* What queries tell as of an index. */
+struct past_lease {
+    struct reference_lease lease;
+    uint64_t keys;
+};
+
+struct past_group {
+    bool there;
+    struct group_info info;
+    uint32_t count;
+    struct reference_handed *handed; /* by rising sequence */
+};
+
+struct past_topic {
+    bool there;
+    struct topic_info info;
+    struct past_group groups[SIM_GROUPS];
+};
+
+struct reference_past {
+    uint64_t clock_ms;
+    uint32_t lease_count;
+    struct past_lease *leases; /* by rising id */
+    struct past_topic topics[SIM_TOPICS];
+};
+
 /* Situations that are worth counting. */
 struct reference_counts {
     uint64_t ended_by_limit, ended_by_time, swept; /* sessions, sessions, answers */
@@ -184,6 +212,8 @@ struct reference {
     RAFT_LIST(struct reference_end, ends);         /* with the last entry applied */
     RAFT_LIST(struct reference_session, sessions); /* the one used longest ago first */
     RAFT_LIST(struct reference_entry, entries);    /* items[index]; item 0 is the empty state */
+    bool remembers;                                /* queries will be asked */
+    RAFT_LIST(struct reference_past, past);        /* items[index], if it remembers */
     uint32_t places_from;                          /* all before are gone */
     uint64_t kept; /* the fewest changes that the history was ever to keep; 0: it was never told */
     struct reference_at at;
@@ -192,6 +222,9 @@ struct reference {
 
 void reference_init(struct reference *reference, const struct session_limits *limits);
 void reference_deinit(struct reference *reference);
+
+/* Before the first entry: reference_answer will be asked. */
+void reference_remember(struct reference *reference);
 
 /* The index of the last entry applied. */
 uint64_t reference_applied(const struct reference *reference);
@@ -224,6 +257,10 @@ const struct reference_topic *reference_topic_of(const struct reference *referen
 uint64_t reference_topic_first(const struct reference *reference,
                                const struct reference_topic *topic);
 
+/* What is too old goes when time passes. */
+uint64_t reference_topic_bytes(const struct reference *reference,
+                               const struct reference_topic *topic);
+
 /* The group of this name as of an index; NULL: there was none. */
 const struct reference_group *reference_group_at(const struct reference *reference, uint32_t topic,
                                                  uint32_t name, uint64_t index);
@@ -243,6 +280,10 @@ const struct reference_place *reference_place_of(const struct reference *referen
 /* What the place waits for as of an index; 0: it holds. It was there then. */
 uint64_t reference_place_awaits(const struct reference *reference,
                                 const struct reference_place *place, uint64_t index);
+
+/* The answer to a query (OP_ASK) of so many entries; of USAGE and MESSAGES op_answers.c says what
+ * the hash is of. */
+struct reference_reply reference_answer(const struct reference *reference, const struct op *op);
 
 /* --- The state as hashes, folded in this order by whoever has one ------------------------------
  */
@@ -321,6 +362,10 @@ struct reference_topic *reference_topic_find(struct reference *reference, struct
 uint64_t reference_publish(struct reference *reference, struct reference_topic *topic,
                            struct topic_messages messages, uint64_t revision, struct pack *pack);
 
+/* reference_past.c: the next entry is applied. */
+void reference_past_note(struct reference *reference);
+void reference_past_deinit(struct reference *reference);
+
 /* Publishes a dead letter, as a revision of its own: a copy of this message. */
 void reference_letter(struct reference *reference, struct reference_topic *topic,
                       const struct reference_message *message, struct slice origin);
@@ -329,6 +374,9 @@ void reference_letter(struct reference *reference, struct reference_topic *topic
 struct reference_reply reference_group_apply(struct reference *reference, struct slice bytes);
 void reference_groups_fold(struct reference_fold *fold, const struct reference *reference,
                            const struct reference_topic *topic);
+
+struct group_info reference_group_info(const struct reference *reference,
+                                       const struct reference_group *group);
 
 /* A topic is deleted; a lease ends. */
 void reference_groups_end(struct reference *reference, uint64_t topic);
@@ -365,6 +413,9 @@ void reference_lease_begin(struct reference *reference, struct reference_lease *
 
 /* The key is gone, or has another lease from now on. */
 void reference_key_lease(struct reference *reference, struct reference_key *key, uint64_t lease);
+
+/* How many keys and places end with it. */
+uint64_t reference_lease_held(const struct reference *reference, uint64_t id);
 
 /* A command about leases. */
 struct reference_reply reference_lease_apply(struct reference *reference,

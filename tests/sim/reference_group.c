@@ -74,9 +74,10 @@ uint64_t reference_group_held(const struct reference_group *group, uint64_t leas
     return count;
 }
 
-static struct group_info info_of(const struct reference_group *group,
-                                 const struct reference_topic *topic)
+struct group_info reference_group_info(const struct reference *reference,
+                                       const struct reference_group *group)
 {
+    const struct reference_topic *topic = reference_topic_of(reference, group->topic);
     struct group_info info = {.name = group_encode(group->name),
                               .id = group->id,
                               .start = group->start,
@@ -133,9 +134,9 @@ uint64_t fold_pending(const struct conclave_group_pending *pending)
 }
 
 static void group_fold(struct reference_fold *fold, const struct reference *reference,
-                       const struct reference_group *group, const struct reference_topic *topic)
+                       const struct reference_group *group)
 {
-    const struct group_info info = info_of(group, topic);
+    const struct group_info info = reference_group_info(reference, group);
     uint64_t sum = 0, now_ms = reference->clock_ms;
     for (uint32_t i = 0; i < group->handed.count; i++) {
         const struct reference_handed *handed = &group->handed.items[i];
@@ -157,7 +158,7 @@ void reference_groups_fold(struct reference_fold *fold, const struct reference *
         const struct reference_group *group =
             reference_group_at(reference, topic->name, name, UINT64_MAX);
         if (group)
-            group_fold(fold, reference, group, topic);
+            group_fold(fold, reference, group);
     }
 }
 

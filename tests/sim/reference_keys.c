@@ -157,6 +157,9 @@ struct reference_reply reference_command_apply(struct reference *reference, stru
         if (!reference->kept || command.settings.values[KV_SETTING_CHANGES] < reference->kept)
             reference->kept = command.settings.values[KV_SETTING_CHANGES];
         return reference_outcome(CONCLAVE_OK, reference->revision, 0);
+    case KV_ADVANCE:
+        reference->revision += command.revisions;
+        return reference_outcome(CONCLAVE_OK, reference->revision, 0);
     case KV_LEASE_GRANT:
     case KV_LEASE_RENEW:
     case KV_LEASE_REVOKE:

@@ -32,7 +32,7 @@ static uint64_t left_ms(const struct reference *reference, const struct referenc
     return lease->deadline_ms > reference->clock_ms ? lease->deadline_ms - reference->clock_ms : 0;
 }
 
-static uint64_t held(const struct reference *reference, uint64_t id)
+uint64_t reference_lease_held(const struct reference *reference, uint64_t id)
 {
     uint64_t count = 0;
     for (uint32_t i = 0; i < SIM_KEYS; i++)
@@ -46,7 +46,7 @@ void reference_leases_fold(struct reference_fold *fold, const struct reference *
         const struct reference_lease *lease = &reference->leases.items[i];
         if (!lease->of_key)
             fold_lease(fold, lease->id, lease->ttl_ms, left_ms(reference, lease),
-                       held(reference, lease->id));
+                       reference_lease_held(reference, lease->id));
     }
 }
 
@@ -89,7 +89,7 @@ void reference_key_lease(struct reference *reference, struct reference_key *key,
 /* Ends the lease with its keys and places, as one revision at most; how many there were. */
 static uint64_t lease_end(struct reference *reference, uint64_t id)
 {
-    uint64_t deleted = held(reference, id);
+    uint64_t deleted = reference_lease_held(reference, id);
     reference->revision += deleted > 0;
     for (uint32_t i = 0; i < SIM_KEYS; i++) {
         if (reference->keys[i].version && reference->keys[i].lease == id)

@@ -15,6 +15,7 @@ enum {
     JOINED_SHARE = 16,        /* and no more than such a part of the topic's limit */
     JOINED_STEP = 2047,       /* of revisions, from one of its messages to the next */
     BLOCKS_TRIMMED = 16,      /* that go with a publish, at most, and two for one that it brings */
+    ASKED_BLOCKS = 256,       /* that go with a trim that was asked for, at most */
     BATCH_MAX = SIM_BATCH_MAX /* messages */
 };
 
@@ -50,6 +51,16 @@ uint64_t reference_topic_first(const struct reference *reference,
             return block->first > topic->first ? block->first : topic->first;
     }
     return topic->end;
+}
+
+uint64_t reference_topic_bytes(const struct reference *reference,
+                               const struct reference_topic *topic)
+{
+    uint64_t bytes = topic->bytes;
+    for (uint32_t i = topic->head; i < topic->blocks.count; i++)
+        if (is_too_old(reference, topic, &topic->blocks.items[i]))
+            bytes -= topic->blocks.items[i].bytes;
+    return bytes;
 }
 
 /* All that is older was compared when it was new. */
@@ -321,6 +332,20 @@ static struct reference_reply create(struct reference *reference,
     return reference_outcome(CONCLAVE_OK, reference->revision, reference->revision);
 }
 
+/* What is asked for goes; so does what retention would have had go with the next publish. */
+static struct reference_reply trim_to(struct reference *reference, struct reference_topic *topic,
+                                      uint64_t sequence)
+{
+    uint64_t wanted = sequence < topic->end ? sequence : topic->end;
+    if (wanted > reference_topic_first(reference, topic)) {
+        topic->first = wanted;
+        trim(reference, topic, ASKED_BLOCKS);
+        reference->revision++;
+    }
+    return reference_outcome(CONCLAVE_OK, reference->revision,
+                             reference_topic_first(reference, topic));
+}
+
 struct reference_reply reference_topic_apply(struct reference *reference, struct slice bytes)
 {
     struct topic_command command;
@@ -336,7 +361,9 @@ struct reference_reply reference_topic_apply(struct reference *reference, struct
         }
         return reference_outcome(CONCLAVE_OK, reference->revision, topic != NULL);
     default:
-        return topic ? publish(reference, topic, &command)
-                     : reference_outcome(CONCLAVE_NOT_FOUND, reference->revision, 0);
+        if (!topic)
+            return reference_outcome(CONCLAVE_NOT_FOUND, reference->revision, 0);
+        return command.opcode == TOPIC_TRIM ? trim_to(reference, topic, command.sequence)
+                                            : publish(reference, topic, &command);
     }
 }

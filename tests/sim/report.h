@@ -180,6 +180,17 @@
     X(TOPIC_READ, "reads of messages")                                                  \
     X(TOPIC_TRIMMED, "publishes given up by retention")                                 \
     X(TOPIC_DELETED, "topics deleted")                                                  \
+    X(TOPIC_CUT, "topics cut by request")                                               \
+    X(ADVANCED, "revisions left out by request")                                        \
+    X(ASKED_USAGE, "questions what there is in all")                                    \
+    X(ASKED_LEASES, "questions which leases there are")                                 \
+    X(ASKED_LEASE, "questions what ends with a lease")                                  \
+    X(ASKED_TOPICS, "questions which topics there are")                                 \
+    X(ASKED_TOPIC, "questions about a topic")                                           \
+    X(ASKED_MESSAGES, "questions for single messages")                                  \
+    X(ASKED_GROUPS, "questions which work groups there are")                            \
+    X(ASKED_GROUP, "questions about a work group")                                      \
+    X(ASKED_PENDING, "questions what members have in hand")                             \
     X(DUPLICATE_LATER, "duplicates known under a later leader")                         \
     X(SUBSCRIBED, "subscriptions to topics begun")                                      \
     X(SUBSCRIPTION_MOVED, "subscriptions to topics that went on elsewhere")             \

@@ -296,3 +296,48 @@ Test(reads, of_another_queue_are_found)
 {
     read_is_found(spoil_queue);
 }
+
+/* The first seed that has everything, when it has run for a while. */
+static struct world *rich_world(void)
+{
+    for (uint64_t seed = 1;; seed++) {
+        struct world *world = world_create(seed, false);
+        if (world->knobs.topics_rich && world->knobs.worker_count > 0) {
+            cr_assert(world_run(world, 3000).ok);
+            return world;
+        }
+        world_destroy(world);
+    }
+}
+
+static void asked_is_found(struct world *ran, struct op op, bool good)
+{
+    check_read_content(ran, ops_add(&ran->ops, op));
+    cr_assert_eq(ran->check.failed, !good, "question %d: %s", (int)op.question, ran->check.text);
+    ran->check.failed = false;
+}
+
+Test(reads, that_answer_a_question_otherwise_are_found)
+{
+    struct world *ran = rich_world();
+    for (int question = 0; question < ASK_COUNT; question++) {
+        struct op op = {.kind = OP_ASK,
+                        .question = (enum op_question)question,
+                        .lease = 1,
+                        .limit = 1,
+                        .range_count = 1,
+                        .ranges = {{1, 2}},
+                        .index = reference_applied(&ran->reference),
+                        .revision = ran->reference.revision};
+        const struct reference_reply told = reference_answer(&ran->reference, &op);
+        op.code = told.code;
+        op.content = told.body;
+        asked_is_found(ran, op, true);
+        op.content++;
+        asked_is_found(ran, op, false);
+        op.content--;
+        op.code = CONCLAVE_INTERNAL;
+        asked_is_found(ran, op, false);
+    }
+    world_destroy(ran);
+}

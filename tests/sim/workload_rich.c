@@ -121,6 +121,11 @@ static struct op draw_topic(struct world *world, const struct client *client)
         op.kind = OP_TOPIC_DELETE;
         return op;
     }
+    if (draw <= 5) {
+        op.kind = OP_TRIM;
+        op.position = world_draw(world, 0, client->last[op.cell] + 2);
+        return op;
+    }
     op.limit = (uint32_t)world_draw(world, 1, SIM_BATCH_MAX);
     op.message_id = world_draw(world, 0, IDS);
     op.pad = (uint32_t)world_draw(world, 0, knobs->part_pad_max);
@@ -147,6 +152,64 @@ static struct op draw_topic_read(struct world *world, const struct client *clien
     return op;
 }
 
+/* --- Questions -------------------------------------------------------------------------------- */
+
+static struct op draw_leases_question(struct world *world, const struct client *client)
+{
+    struct op op = {.kind = OP_ASK,
+                    .question = (enum op_question)world_draw(world, ASK_LEASES, ASK_LEASE_KEYS),
+                    .limit = (uint32_t)world_draw(world, 0, 2)};
+    uint64_t other = world_draw(world, 0, world->knobs.client_count - 1);
+    uint64_t any = world_draw(world, 0, 3 + world->reference.last_lease);
+    op.lease = world_draw(world, 0, 2) > 0 ? world->clients[other].lease : any;
+    if (op.question == ASK_LEASE_KEYS) {
+        op.position = world_draw(world, 0, 2) > 0 ? 0 : world_draw(world, 0, SIM_KEYS - 1);
+        op.lease = op.lease ? op.lease : client->lease + 1;
+    }
+    return op;
+}
+
+/* Of any messages, near those that the client knows. */
+static void draw_sequences(struct world *world, const struct client *client, struct op *op)
+{
+    uint64_t at = 1, last = client->last[op->cell] + 3;
+    op->range_count = (uint32_t)world_draw(world, 1, SIM_RANGES_MAX);
+    for (uint32_t i = 0; i < op->range_count; i++) {
+        at += world_draw(world, 0, last / op->range_count);
+        op->ranges[i] = (struct conclave_group_range){at, world_draw(world, 1, 3)};
+        at += op->ranges[i].count;
+    }
+}
+
+static struct op draw_topics_question(struct world *world, const struct client *client)
+{
+    bool groups = world->knobs.worker_count > 0;
+    struct op op = {.kind = OP_ASK,
+                    .question = (enum op_question)world_draw(world, ASK_TOPICS,
+                                                             groups ? ASK_PENDING : ASK_MESSAGES),
+                    .cell = (uint32_t)world_draw(world, 0, SIM_TOPICS - 1),
+                    .cell_end = (uint32_t)world_draw(world, 0, SIM_GROUPS - 1),
+                    .limit = (uint32_t)world_draw(world, 1, 4)};
+    if (op.question == ASK_MESSAGES)
+        draw_sequences(world, client, &op);
+    if (op.question == ASK_PENDING && world_draw(world, 0, 2) == 0) {
+        op.lease = world_draw(world, 0, world->reference.last_lease);
+        op.position = world_draw(world, 0, 20);
+    }
+    return op;
+}
+
+static struct op draw_question(struct world *world, const struct client *client)
+{
+    const struct knobs *knobs = &world->knobs;
+    uint64_t draw = world_draw(world, 0, 7);
+    if (knobs->ttl_chance && draw < 2)
+        return draw_leases_question(world, client);
+    if (knobs->topic_chance && draw < 7)
+        return draw_topics_question(world, client);
+    return (struct op){.kind = OP_ASK, .question = ASK_USAGE};
+}
+
 /* --- Any -------------------------------------------------------------------------------------- */
 
 void workload_rich(struct world *world, const struct client *client, struct op *op)
@@ -158,6 +221,10 @@ void workload_rich(struct world *world, const struct client *client, struct op *
         *op = draw_txn(world, client);
     if (knobs->history_changes && world_draw(world, 0, 29) == 0)
         *op = (struct op){.kind = OP_SETTINGS, .limit = knobs->history_changes};
+    if (knobs->rich &&
+        world_draw(world, 0, 99) == 0) /* now and then more than a block of messages spans */
+        *op =
+            (struct op){.kind = OP_ADVANCE, .limit = (uint32_t)world_draw(world, 0, 1) ? 1 : 3000};
 }
 
 void workload_rich_read(struct world *world, const struct client *client, struct op *op)
@@ -168,6 +235,8 @@ void workload_rich_read(struct world *world, const struct client *client, struct
         *op = draw_topic_read(world, client);
     if (knobs->locker_count && world_draw(world, 0, 3) == 0)
         *op = (struct op){.kind = OP_QUEUE, .cell = (uint32_t)world_draw(world, 0, SIM_QUEUES - 1)};
+    if (world_draw(world, 0, 3) == 0)
+        *op = draw_question(world, client);
     op->max_age_us = max_age_us;
     if ((op->kind != OP_GET && op->kind != OP_RANGE) ||
         !knobs_chance(&world->prng, knobs->past_chance))
@@ -179,6 +248,13 @@ void workload_rich_read(struct world *world, const struct client *client, struct
     op->cell_end = (uint32_t)world_draw(world, op->cell + 1, SIM_KEYS);
     op->limit = (uint32_t)world_draw(world, 0, 2);
 }
+
+static const enum sim_mark asked_marks[ASK_COUNT] = {
+    [ASK_USAGE] = SIM_MARK_ASKED_USAGE,     [ASK_LEASES] = SIM_MARK_ASKED_LEASES,
+    [ASK_TOPICS] = SIM_MARK_ASKED_TOPICS,   [ASK_TOPIC] = SIM_MARK_ASKED_TOPIC,
+    [ASK_GROUPS] = SIM_MARK_ASKED_GROUPS,   [ASK_GROUP] = SIM_MARK_ASKED_GROUP,
+    [ASK_PENDING] = SIM_MARK_ASKED_PENDING, [ASK_MESSAGES] = SIM_MARK_ASKED_MESSAGES,
+    [ASK_LEASE_KEYS] = SIM_MARK_ASKED_LEASE};
 
 void workload_rich_answered(struct world *world, struct client *client, const struct op *op)
 {
@@ -198,6 +274,12 @@ void workload_rich_answered(struct world *world, struct client *client, const st
                     op->code == CONCLAVE_COMPACTED ? SIM_MARK_READ_COMPACTED : SIM_MARK_READ_PAST);
     if (op->kind == OP_TOPIC_READ && op->end > op->from)
         report_mark(report, SIM_MARK_TOPIC_READ);
+    if (op->kind == OP_ASK)
+        report_mark(report, asked_marks[op->question]);
+    if (op->kind == OP_TRIM && op->code == CONCLAVE_OK && op->value == op->position)
+        report_mark(report, SIM_MARK_TOPIC_CUT);
+    if (op->kind == OP_ADVANCE)
+        report_mark(report, SIM_MARK_ADVANCED);
     if (op->kind == OP_TOPIC_DELETE && op->value)
         report_mark(report, SIM_MARK_TOPIC_DELETED);
     if (op->kind == OP_PUBLISH && op->limit && op->code != CONCLAVE_NOT_FOUND) {

@@ -52,6 +52,8 @@ struct world *world_create_granting(uint64_t seed, bool trace, const struct deci
     world->check.proposal_bytes_max =
         (world->knobs.burst_max + 1) * knobs_command_bytes(&world->knobs);
     reference_init(&world->reference, &world->knobs.sessions);
+    if (world->knobs.rich)
+        reference_remember(&world->reference);
     struct buf *payload = world->configuration_payload;
     check_bootstrap(&world->check,
                     &(struct raft_entry){.id = {.term = 1, .index = 1},
