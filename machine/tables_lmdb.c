@@ -46,6 +46,12 @@ static const char *const NAMES[TABLES] = {
     [TABLE_DEADLINES] = "deadlines", [TABLE_TOPICS] = "topics",     [TABLE_MESSAGES] = "messages",
     [TABLE_GROUPS] = "groups"};
 
+/* Without read-ahead: behind the last page that was used the file is allocated and empty, so at
+ * each page that is touched there first the kernel would fill its whole read-ahead window with
+ * zeros, 8 MiB and twice that on some systems, while nobody else gets the processor
+ * (tables_trickle.h). */
+static const unsigned FLAGS = MDB_WRITEMAP | MDB_NOSYNC | MDB_NOTLS | MDB_NORDAHEAD;
+
 enum {
     FILE_MODE = 0600,
     MAP_BYTES_MIN = 16 << 20, /* a new store */
@@ -218,7 +224,7 @@ static int open_env(struct lmdb *lmdb)
     if (!rc)
         rc = mdb_env_set_mapsize(lmdb->env, lmdb->map_bytes);
     if (!rc)
-        rc = mdb_env_open(lmdb->env, lmdb->dir, MDB_WRITEMAP | MDB_NOSYNC | MDB_NOTLS, FILE_MODE);
+        rc = mdb_env_open(lmdb->env, lmdb->dir, FLAGS, FILE_MODE);
     if (!rc)
         rc = check_length(lmdb, file_bytes);
     if (!rc)

@@ -13,7 +13,9 @@
  * what it writes at once. */
 enum { STEP_BYTES_MIN = 1 << 20, ROUND_STEPS = 250 };
 
-enum { AHEAD_BYTES = 4 << 20 };
+/* In calls so short that other threads get the processor between them: not every kernel takes it
+ * from one that fills pages. */
+enum { AHEAD_BYTES = 4 << 20, AHEAD_CALL_BYTES = 256 << 10 };
 
 static int open_file(struct tables_trickle *trickle, const char *dir)
 {
@@ -34,7 +36,10 @@ static void go_ahead(struct tables_trickle *trickle, uint64_t used, uint64_t siz
         to = size;
     if (used == 0 || from + AHEAD_BYTES / 4 > to)
         return;
-    (void)posix_fadvise(trickle->fd, (off_t)from, (off_t)(to - from), POSIX_FADV_WILLNEED);
+    for (uint64_t at = from; at < to; at += AHEAD_CALL_BYTES) {
+        uint64_t bytes = to - at < AHEAD_CALL_BYTES ? to - at : AHEAD_CALL_BYTES;
+        (void)posix_fadvise(trickle->fd, (off_t)at, (off_t)bytes, POSIX_FADV_WILLNEED);
+    }
     trickle->ahead = to;
 }
 

@@ -403,6 +403,29 @@ Test(tables, view_stays_as_it_was_and_an_abort_leaves_nothing)
     pair_destroy(pair);
 }
 
+/* Or each page behind the last one would cost a window of zeros. */
+Test(tables, file_is_mapped_without_read_ahead)
+{
+    struct pair *pair = pair_create(1);
+    FILE *maps = fopen("/proc/self/smaps", "r");
+    cr_assert_not_null(maps);
+    char line[512];
+    bool inside = false;
+    int found = 0;
+    while (fgets(line, sizeof line, maps)) {
+        if (strstr(line, pair->dir))
+            inside = strstr(line, "data.mdb") != NULL;
+        else if (inside && strncmp(line, "VmFlags:", 8) == 0) {
+            cr_assert(strstr(line, " rr "), "%s", line);
+            found++;
+            inside = false;
+        }
+    }
+    fclose(maps);
+    cr_assert_eq(found, 1);
+    pair_destroy(pair);
+}
+
 /* --- At the end of a table of many pages -------------------------------------------------------
  */
 
