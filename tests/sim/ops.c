@@ -174,6 +174,7 @@ static void kv_pack(struct pack *pack, const struct op *op, uint64_t first)
                                  .lease = op->lease,
                                  .ttl_ms = op->ttl_ms};
     uint8_t key[KEY_BYTES], end[KEY_BYTES], value[SIM_VALUE_BYTES_MAX];
+    command.previous = op->previous;
     switch (op->kind) {
     case OP_PUT:
         command.opcode = KV_PUT;
@@ -422,6 +423,8 @@ struct buf *command_encode(const struct op *op, uint64_t number)
         missing = 2u - op->conditional;
     if (plain && op->kind == OP_FETCH)
         missing = 1u - op->once;
+    if (op->previous && (op->kind == OP_PUT || op->kind == OP_DELETE))
+        missing = 0; /* it is the last of them */
     number_append(&pack, 0, missing, number);
     return pack_take(&pack);
 }

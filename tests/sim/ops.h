@@ -55,6 +55,7 @@ enum op_kind {
 
 /* Queries about what there is. */
 enum op_question {
+    ASK_RANGE, /* some keys, with values or without, or their number; a page of them */
     ASK_USAGE,
     ASK_LEASES,     /* behind one, a page of them */
     ASK_LEASE_KEYS, /* from a key on, a page of them */
@@ -124,7 +125,7 @@ struct op {
     uint32_t cell, cell_end; /* the key; of a DELETE_RANGE the first one and the one behind; of a
                                 RANGE too, unless the end is 0: all. The topic, the queue; of a
                                 group the topic and the name */
-    uint32_t pad;            /* PUT, PUBLISH: bytes added to the value */
+    uint32_t pad;            /* PUT, PUBLISH: bytes added to the value. ASK: of a page, 0: many */
     uint32_t limit;          /* RANGE, TOPIC_READ: items at most; 0: all. PUBLISH, FETCH: messages.
                                 SETTINGS: changes. ADVANCE: revisions. ASK: a page */
     uint64_t epoch;          /* which request of its client it belongs to */
@@ -146,6 +147,7 @@ struct op {
     struct topic_settings settings; /* CREATE */
     struct group_knobs group;       /* GROUP_CREATE */
     bool once;                      /* FETCH: done when handed out */
+    bool previous;                  /* PUT, DELETE: the answer tells what was there */
     uint32_t range_count;           /* ACK, NACK, EXTEND; MESSAGES */
     struct conclave_group_range ranges[SIM_RANGES_MAX];
     uint64_t max_age_us; /* reads: need not show more than what was committed so long ago */

@@ -7,12 +7,20 @@
 
 static void kv_question_pack(struct pack *pack, const struct op *op)
 {
+    static const enum kv_opcode opcodes[] = {[ASK_RANGE] = KV_RANGE,
+                                             [ASK_USAGE] = KV_USAGE,
+                                             [ASK_LEASES] = KV_LEASES,
+                                             [ASK_LEASE_KEYS] = KV_LEASE_KEYS};
     uint8_t place[3] = {0}; /* a space and a key in it */
-    struct kv_query query = {.opcode = op->question == ASK_USAGE    ? KV_USAGE
-                                       : op->question == ASK_LEASES ? KV_LEASES
-                                                                    : KV_LEASE_KEYS,
-                             .lease = op->lease,
-                             .limit = op->limit};
+    uint8_t from[2], to[2];
+    struct kv_query query = {
+        .opcode = opcodes[op->question], .lease = op->lease, .limit = op->limit};
+    if (op->question == ASK_RANGE) {
+        query.bounds =
+            (struct kv_bounds){key_encode(op->cell, from), key_encode(op->cell_end, to), false};
+        query.what = (enum kv_range_what)op->position;
+        query.bytes = op->pad;
+    }
     if (op->question == ASK_LEASE_KEYS && op->position > 0) {
         key_encode((uint32_t)op->position, place + 1);
         query.key = (struct slice){place, sizeof place};

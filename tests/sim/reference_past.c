@@ -72,6 +72,49 @@ void reference_past_deinit(struct reference *reference)
     free(reference->past.items);
 }
 
+/* --- Keys ------------------------------------------------------------------------------------- */
+
+/* A page ends with the item that would be too many, by their number or their bytes. */
+static struct reference_reply range(const struct reference *reference, const struct op *op,
+                                    uint64_t revision)
+{
+    struct kv_range_answer answer = {.revision = revision};
+    struct reference_key keys[SIM_KEYS];
+    struct pack items, pack;
+    uint8_t last[3] = {0};
+    uint64_t bytes = op->pad ? op->pad : KV_RANGE_BYTES_DEFAULT;
+    reference_keys_at(reference, revision, keys);
+    pack_init(&items, 0);
+    for (uint32_t i = op->cell; i < op->cell_end && !answer.next.bytes; i++) {
+        uint8_t name[2], value[SIM_VALUE_BYTES_MAX];
+        if (!keys[i].version)
+            continue;
+        struct kv_item item = {.key = key_encode(i, name),
+                               .value = value_encode(keys[i].number, keys[i].bytes, value),
+                               .value_left_out = op->position == KV_RANGE_KEYS,
+                               .create_revision = keys[i].create_revision,
+                               .mod_revision = keys[i].mod_revision,
+                               .version = keys[i].version,
+                               .lease = keys[i].lease};
+        bool full = answer.count && op->position != KV_RANGE_COUNT &&
+                    items.bytes + kv_item_bytes(&item) > bytes;
+        if (full || (op->limit && answer.count == op->limit)) {
+            answer.next = (struct slice){last, sizeof last};
+            break;
+        }
+        if (op->position != KV_RANGE_COUNT) {
+            kv_item_pack(&items, &item);
+            answer.item_count++;
+        }
+        answer.count++;
+        memcpy(last, name, sizeof name);
+    }
+    pack_init(&pack, 0);
+    kv_range_answer_pack(&pack, &answer, (struct slice){items.buf->data, items.bytes});
+    pack_deinit(&items);
+    return reference_reply_take(CONCLAVE_OK, &pack);
+}
+
 /* --- Leases ----------------------------------------------------------------------------------- */
 
 static struct kv_lease_info lease_info(const struct reference_past *past,
@@ -356,6 +399,8 @@ struct reference_reply reference_answer(const struct reference *reference, const
     if (of_group && !past->topics[op->cell].groups[op->cell_end].there)
         return reference_outcome(CONCLAVE_NOT_FOUND, revision, MISSING_GROUP);
     switch (op->question) {
+    case ASK_RANGE:
+        return range(reference, op, revision);
     case ASK_TOPICS:
         return topics(past, op, revision);
     case ASK_TOPIC:

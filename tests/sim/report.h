@@ -182,6 +182,7 @@
     X(TOPIC_DELETED, "topics deleted")                                                  \
     X(TOPIC_CUT, "topics cut by request")                                               \
     X(ADVANCED, "revisions left out by request")                                        \
+    X(ASKED_RANGE, "questions for a page of keys, or their number")                     \
     X(ASKED_USAGE, "questions what there is in all")                                    \
     X(ASKED_LEASES, "questions which leases there are")                                 \
     X(ASKED_LEASE, "questions what ends with a lease")                                  \

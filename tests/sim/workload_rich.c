@@ -202,12 +202,21 @@ static struct op draw_topics_question(struct world *world, const struct client *
 static struct op draw_question(struct world *world, const struct client *client)
 {
     const struct knobs *knobs = &world->knobs;
-    uint64_t draw = world_draw(world, 0, 7);
+    uint64_t draw = world_draw(world, 0, 9);
     if (knobs->ttl_chance && draw < 2)
         return draw_leases_question(world, client);
     if (knobs->topic_chance && draw < 7)
         return draw_topics_question(world, client);
-    return (struct op){.kind = OP_ASK, .question = ASK_USAGE};
+    if (world_draw(world, 0, 2) == 0)
+        return (struct op){.kind = OP_ASK, .question = ASK_USAGE};
+    struct op op = {.kind = OP_ASK,
+                    .question = ASK_RANGE,
+                    .cell = draw_cell(world),
+                    .position = world_draw(world, KV_RANGE_ITEMS, KV_RANGE_COUNT),
+                    .limit = (uint32_t)world_draw(world, 0, SIM_KEYS),
+                    .pad = (uint32_t)world_draw(world, 0, 2) * 30};
+    op.cell_end = (uint32_t)world_draw(world, op.cell, SIM_KEYS);
+    return op;
 }
 
 /* --- Any -------------------------------------------------------------------------------------- */
@@ -217,6 +226,8 @@ void workload_rich(struct world *world, const struct client *client, struct op *
     const struct knobs *knobs = &world->knobs;
     if (knobs->topics_rich && knobs_chance(&world->prng, knobs->topic_chance))
         *op = draw_topic(world, client);
+    if (knobs->rich && (op->kind == OP_PUT || op->kind == OP_DELETE))
+        op->previous = world_draw(world, 0, 2) == 0;
     if (knobs_chance(&world->prng, knobs->txn_chance))
         *op = draw_txn(world, client);
     if (knobs->history_changes && world_draw(world, 0, 29) == 0)
@@ -250,11 +261,11 @@ void workload_rich_read(struct world *world, const struct client *client, struct
 }
 
 static const enum sim_mark asked_marks[ASK_COUNT] = {
-    [ASK_USAGE] = SIM_MARK_ASKED_USAGE,     [ASK_LEASES] = SIM_MARK_ASKED_LEASES,
-    [ASK_TOPICS] = SIM_MARK_ASKED_TOPICS,   [ASK_TOPIC] = SIM_MARK_ASKED_TOPIC,
-    [ASK_GROUPS] = SIM_MARK_ASKED_GROUPS,   [ASK_GROUP] = SIM_MARK_ASKED_GROUP,
-    [ASK_PENDING] = SIM_MARK_ASKED_PENDING, [ASK_MESSAGES] = SIM_MARK_ASKED_MESSAGES,
-    [ASK_LEASE_KEYS] = SIM_MARK_ASKED_LEASE};
+    [ASK_RANGE] = SIM_MARK_ASKED_RANGE,       [ASK_USAGE] = SIM_MARK_ASKED_USAGE,
+    [ASK_LEASES] = SIM_MARK_ASKED_LEASES,     [ASK_TOPICS] = SIM_MARK_ASKED_TOPICS,
+    [ASK_TOPIC] = SIM_MARK_ASKED_TOPIC,       [ASK_GROUPS] = SIM_MARK_ASKED_GROUPS,
+    [ASK_GROUP] = SIM_MARK_ASKED_GROUP,       [ASK_PENDING] = SIM_MARK_ASKED_PENDING,
+    [ASK_MESSAGES] = SIM_MARK_ASKED_MESSAGES, [ASK_LEASE_KEYS] = SIM_MARK_ASKED_LEASE};
 
 void workload_rich_answered(struct world *world, struct client *client, const struct op *op)
 {
