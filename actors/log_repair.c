@@ -35,7 +35,11 @@ struct asking {
     uint64_t complain_us;
     enum peer_repair_result said[CONCLAVE_MEMBERS_MAX]; /* to the present want; 0: nothing */
     bool turn_due;                                      /* somebody could not help by this anchor */
-    uint32_t helper; /* the member whose snapshot is asked for; NOBODY */
+    bool asked_all;    /* not the giver alone, but all that are to be asked: */
+    uint32_t asked;    /* so many */
+    uint32_t helpless; /* so many have answered, and were of no use */
+    bool unheard;      /* the only one that was to be asked did not answer yet */
+    uint32_t helper;   /* the member whose snapshot is asked for; NOBODY */
     uint64_t helper_until_us;
 };
 
@@ -44,6 +48,14 @@ struct asking {
 static bool is_other(const struct asking *asking, uint32_t i)
 {
     return asking->members->members[i].id != asking->actor->node->identity.node_id;
+}
+
+static uint32_t count_others(const struct asking *asking)
+{
+    uint32_t others = 0;
+    for (uint32_t i = 0; i < asking->members->member_count; i++)
+        others += is_other(asking, i) ? 1 : 0;
+    return others;
 }
 
 /* What is asked for next. False: all is here. snapshot_only: no entries, but a snapshot that
@@ -86,13 +98,20 @@ static void ask(struct asking *asking, const struct wal_want *want, uint64_t now
     struct peer_repair frame = {
         .number = asking->number, .prev = want->prev, .last = want->last, .anchor = want->anchor};
     struct envelope *send = envelope_create(ENVELOPE_SEND);
+    uint32_t others = 0;
     for (uint32_t i = 0; i < asking->members->member_count; i++) {
         raft_node_id id = asking->members->members[i].id;
         frame.snapshot = i == asking->helper && want->anchor.index > 0;
-        if (is_other(asking, i) && (!asking->giver || asking->giver == id))
+        others += is_other(asking, i) ? 1 : 0;
+        if (is_other(asking, i) &&
+            (want->giver ? others == want->giver : !asking->giver || asking->giver == id))
             outgoing_add(&send->send, id, peer_encode_repair_ask(&node->peer_identity, id, &frame));
     }
     actor_send(asking->actor, ACTOR_NETWORK, &send);
+    asking->asked = want->giver ? 1 : count_others(asking);
+    asking->asked_all = want->giver || !asking->giver;
+    asking->helpless = 0;
+    asking->unheard = want->giver > 0;
     asking->giver = 0;
     asking->ask_us = now_us + ASK_AGAIN_US;
 }
@@ -103,16 +122,16 @@ static void want_changed(struct asking *asking, uint64_t now_us)
     asking->number++;
     asking->since_us = now_us;
     asking->ask_us = now_us;
-    asking->turn_due = false;
+    asking->turn_due = asking->unheard = false;
     memset(asking->said, 0, sizeof asking->said);
 }
 
 /* Nobody could give it by this anchor: the next one. What was said to the nearest stands. */
 static void turn_anchor(struct asking *asking)
 {
-    if (!asking->turn_due || !asking->repair)
+    if (!(asking->turn_due || asking->unheard) || !asking->repair)
         return;
-    asking->turn_due = false;
+    asking->turn_due = asking->unheard = false;
     wal_repair_turn(asking->repair);
     asking->number++;
 }
@@ -163,13 +182,11 @@ static int judge(struct asking *asking, const struct wal_want *want, bool snapsh
                  uint64_t now_us, struct conclave_error *error)
 {
     char text[256];
-    uint32_t others = 0, absent = 0;
-    for (uint32_t i = 0; i < asking->members->member_count; i++) {
-        others += is_other(asking, i) ? 1 : 0;
+    uint32_t absent = 0;
+    for (uint32_t i = 0; i < asking->members->member_count; i++)
         absent += asking->said[i] == PEER_REPAIR_ABSENT ? 1 : 0;
-    }
     describe(asking, want, snapshot_only, text, sizeof text);
-    if (absent == others && (!asking->repair || wal_repair_is_tried(asking->repair)))
+    if (absent == count_others(asking) && (!asking->repair || wal_repair_is_tried(asking->repair)))
         return error_set(error, CONCLAVE_CORRUPT,
                          "%s nothing was changed, and the node stops. Remove it from the cluster "
                          "and add it again with an empty directory",
@@ -184,6 +201,22 @@ static int judge(struct asking *asking, const struct wal_want *want, bool snapsh
 
 /* --- Answers ---------------------------------------------------------------------------------- */
 
+/* An answer was of no use. If it was that of the giver, others may have what comes next; when all
+ * have answered so there is nothing to wait for, but once all was tried. */
+static void note_helpless(struct asking *asking, enum peer_repair_result result, uint64_t now_us)
+{
+    asking->helpless++;
+    if (!asking->asked_all) {
+        asking->ask_us = now_us;
+        return;
+    }
+    if (result != PEER_REPAIR_COMPACTED)
+        asking->turn_due = true;
+    if (asking->turn_due && asking->helpless == asking->asked &&
+        !wal_repair_is_tried(asking->repair))
+        asking->ask_us = now_us;
+}
+
 static int take_answer(struct asking *asking, raft_node_id from, const struct peer_repair *answer,
                        uint64_t now_us, struct conclave_error *error)
 {
@@ -195,18 +228,21 @@ static int take_answer(struct asking *asking, raft_node_id from, const struct pe
         if (!wal_repair_want(asking->repair, &before))
             return CONCLAVE_OK; /* it was asked for a snapshot */
         int code = wal_repair_take(asking->repair, answer->prev, &answer->entries, error);
-        if (code)
+        if (code == CONCLAVE_INVALID)
+            log_event(&asking->actor->node->logger, CONCLAVE_LOG_WARN, "log-writer",
+                      "repair_refused", "from=%llu reason=\"%s\"", (unsigned long long)from,
+                      error->message);
+        else if (code)
             return code;
-        if (!wal_repair_want(asking->repair, &after) ||
-            memcmp(&before, &after, sizeof before) != 0) {
+        else if (!wal_repair_want(asking->repair, &after) ||
+                 memcmp(&before, &after, sizeof before) != 0) {
             asking->giver = from;
             want_changed(asking, now_us);
             return CONCLAVE_OK;
         }
         result = PEER_REPAIR_LATER; /* it is of no use here */
     }
-    if (result != PEER_REPAIR_COMPACTED)
-        asking->turn_due = true;
+    note_helpless(asking, result, now_us);
     if (!wal_repair_is_nearest(asking->repair) && result != PEER_REPAIR_COMPACTED)
         return CONCLAVE_OK; /* to lack an anchor that is farther behind says little */
     for (uint32_t i = 0; i < asking->members->member_count; i++)
@@ -370,8 +406,10 @@ int log_repair_run(struct actor *actor, struct wal_repair *repair, struct concla
                             .helper = NOBODY};
     char text[256];
     bool begun = !repair, snapshot_only;
-    if (repair)
+    if (repair) {
         asking.log = wal_repair_log(repair);
+        wal_repair_ask(repair, count_others(&asking));
+    }
     for (;;) {
         now_us = clock_now_us();
         long wait_ms = -1;

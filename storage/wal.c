@@ -51,6 +51,7 @@ void wal_close(struct wal *wal)
         wal->io->close(wal->io->ctx, wal->ahead.file);
     pthread_mutex_destroy(&wal->ahead.mutex);
     free(wal->segments.items);
+    wal_links_deinit(&wal->links);
     free(wal->parts);
     free(wal->staged);
     free(wal->dir);
@@ -88,8 +89,9 @@ static void stage_record(struct wal *wal, enum wal_kind kind, uint8_t entry_kind
     size_t bytes = wal_record_bytes(payload.bytes);
     ASSERT(wal->at.offset + bytes <= wal->at.capacity);
     const struct wal_part *part = &wal->parts[wal->part_count - 1];
+    uint64_t before = kind == WAL_ENTRY ? id.index - 1 : wal->last.index;
     struct wal_record record = {
-        .previous = wal->chain,
+        .previous = wal_links_find(&wal->links, before),
         .offset = (uint32_t)wal->at.offset,
         .batch = (uint32_t)part->offset,
         .kind = kind,
@@ -97,7 +99,11 @@ static void stage_record(struct wal *wal, enum wal_kind kind, uint8_t entry_kind
         .id = id,
         .payload = payload,
     };
-    wal->chain = wal_record_encode(stage_room(wal, bytes), wal->at.key, &record);
+    uint64_t link = wal_record_encode(stage_room(wal, bytes), wal->at.key, &record);
+    if (kind == WAL_ANEW)
+        wal_links_begin(&wal->links, id.index, link);
+    else if (kind == WAL_ENTRY)
+        wal_links_put(&wal->links, id.index, link);
     stage_take(wal, bytes);
 }
 
@@ -154,10 +160,10 @@ static void stage_batch(struct wal *wal, size_t record_bytes)
         wal->segments.items[wal->segments.count++] = (struct wal_segment){
             .sequence = at->sequence, .before = wal->last, .lowest = UINT64_MAX};
         struct wal_header header = {.sequence = at->sequence,
-                                    .previous = wal->chain,
+                                    .previous = wal_links_find(&wal->links, wal->last.index),
                                     .previous_end = previous_end,
                                     .last = wal->last};
-        wal->chain = wal_header_encode(stage_room(wal, WAL_HEADER_BYTES), &wal->identity, &header);
+        wal_header_encode(stage_room(wal, WAL_HEADER_BYTES), &wal->identity, &header);
         stage_take(wal, WAL_HEADER_BYTES);
     }
     stage_record(wal, WAL_BATCH, 0, wal->last, (struct slice){0});
@@ -213,6 +219,7 @@ struct wal_range wal_release(struct wal *wal, uint64_t index)
 {
     ASSERT(wal->part_count == 0);
     struct wal_range range = {0};
+    wal_links_drop_front(&wal->links, index);
     size_t keep = wal->segments.count; /* number of the first that stays, plus 1 */
     while (keep > 1 && !can_begin(wal, keep - 1, index))
         keep--;
@@ -351,8 +358,10 @@ int wal_create(const struct io *io, const char *dir, const struct storage_identi
     if (code != CONCLAVE_OK)
         goto free_dir;
     struct wal *wal = wal_new(io, wal_dir, identity, options, 1);
-    if (entries->entry_count > 0) { /* a log may begin above 1, behind a snapshot */
+    if (entries->entry_count > 0) /* a log may begin above 1, behind a snapshot */
         wal->last.index = raft_runs_first(entries).index - 1;
+    wal_links_begin(&wal->links, wal->last.index, wal_link_begin(wal->last));
+    if (entries->entry_count > 0) {
         wal_append(wal, entries);
     } else {
         stage_batch(wal, 0);

@@ -7,15 +7,29 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The one entry of the hole, as it stood there: its checksum proves it. */
-static bool put_entry(const struct wal_hole *hole, const struct raft_runs *entries, uint8_t *to)
+/* Of the entry before this index, as of the beginning of the hole. */
+static uint64_t link_before(const struct wal_hole *hole, const struct wal_links *links,
+                            uint64_t index)
+{
+    const uint64_t before = hole->before.index;
+    if (index == before + 1)
+        return hole->link;
+    uint64_t link = index > 0 && index <= before && before - index < WAL_HOLE_RECENT
+                        ? hole->recent[before - index]
+                        : WAL_LINK_UNKNOWN;
+    return link != WAL_LINK_UNKNOWN ? link : wal_links_find(links, index - 1);
+}
+
+/* The one entry of the hole, as it stood there: the link of what follows proves it. */
+static bool put_entry(const struct wal_hole *hole, const struct wal_links *links,
+                      const struct raft_runs *entries, uint8_t *to)
 {
     struct raft_runs_iter iter = {0};
     const struct raft_entry *entry = raft_runs_next(entries, &iter);
     if (!entry || entries->entry_count > 1 ||
         wal_record_bytes(entry->payload.bytes) != hole->end - hole->offset)
         return false;
-    const struct wal_record record = {.previous = hole->chain,
+    const struct wal_record record = {.previous = link_before(hole, links, entry->id.index),
                                       .offset = (uint32_t)hole->offset,
                                       .batch = (uint32_t)hole->batch_before,
                                       .kind = WAL_ENTRY,
@@ -26,22 +40,28 @@ static bool put_entry(const struct wal_hole *hole, const struct raft_runs *entri
 }
 
 /* The last entry as of behind the hole, for a mend with these entries. */
-static struct raft_id behind_mend(const struct wal_hole *hole, const struct raft_runs *entries,
-                                  struct raft_id before)
+static struct raft_id behind_mend(const struct wal_hole *hole, const struct wal_links *links,
+                                  const struct raft_runs *entries)
 {
+    const uint64_t index = hole->behind.index;
+    const struct raft_id last = entries->entry_count > 0 ? raft_runs_last(entries) : hole->before;
+    bool unchanged = entries->entry_count == 0 && /* and it ends with what is in the log */
+                     (hole->unchanged || wal_links_find(links, index) == hole->stands_for);
     if (hole->named)
         return hole->behind;
-    if (!hole->certain) /* covered: what it replaced, and its own last term, are not known */
-        return (struct raft_id){.term = WAL_TERM_UNKNOWN, .index = hole->behind.index};
-    struct raft_id last = entries->entry_count > 0 ? raft_runs_last(entries) : before;
-    if (last.index >= hole->behind.index)
+    if (hole->certain && last.index < index)
+        return (struct raft_id){.term = last.term > 0 ? last.term : hole->behind.term,
+                                .index = index};
+    if (hole->certain && (entries->entry_count > 0 || unchanged))
         return last;
-    return (struct raft_id){.term = last.term > 0 ? last.term : hole->behind.term,
-                            .index = hole->behind.index};
+    /* What it replaced, and its own last term, are not known: later ones replaced it, or a snapshot
+     * covers it. */
+    return (struct raft_id){.term = WAL_TERM_UNKNOWN, .index = index};
 }
 
 /* One record for all that the hole held. */
-static bool put_mend(const struct wal_hole *hole, const struct raft_runs *entries, uint8_t *to)
+static bool put_mend(const struct wal_hole *hole, const struct wal_links *links,
+                     const struct raft_runs *entries, uint8_t *to)
 {
     uint64_t bytes = hole->end - hole->offset;
     uint64_t needed = WAL_MEND_BYTES;
@@ -54,7 +74,8 @@ static bool put_mend(const struct wal_hole *hole, const struct raft_runs *entrie
     if (needed > bytes || bytes - WAL_RECORD_BYTES > WAL_PAYLOAD_BYTES_MAX)
         return false;
     uint8_t *payload = mem_zalloc((size_t)bytes - WAL_RECORD_BYTES);
-    put_u64(payload, hole->stands_for);
+    const struct raft_id behind = behind_mend(hole, links, entries);
+    put_u64(payload, behind.index == hole->behind.index ? hole->stands_for : hole->link);
     if (entries->entry_count > 0) {
         uint8_t *at = payload + WAL_MEND_ENTRIES_AT;
         put_u64(payload + 8, raft_runs_first(entries).index);
@@ -64,26 +85,28 @@ static bool put_mend(const struct wal_hole *hole, const struct raft_runs *entrie
             at += wal_mend_entry_bytes(entry->payload.bytes);
         }
     }
+    bool replaces = entries->entry_count > 0 && /* others, as a start will find them */
+                    raft_runs_first(entries).index != hole->before.index + 1;
     const struct wal_record record = {
-        .previous = hole->chain,
+        .previous = !replaces ? hole->link : WAL_LINK_UNKNOWN,
         .offset = (uint32_t)hole->offset,
         .batch = hole->batch_behind,
         .kind = WAL_MEND,
-        .id = behind_mend(hole, entries, hole->before),
+        .id = behind,
         .payload = {.data = payload, .bytes = (size_t)bytes - WAL_RECORD_BYTES}};
     wal_record_encode(to, hole->key, &record);
     free(payload);
     return true;
 }
 
-uint8_t *wal_fill_make(const struct wal_hole *hole, const struct raft_runs *entries,
-                       struct conclave_error *error)
+uint8_t *wal_fill_make(const struct wal_hole *hole, const struct wal_links *links,
+                       const struct raft_runs *entries, struct conclave_error *error)
 {
     size_t size = (size_t)(hole->end - hole->offset);
     uint8_t *bytes = mem_zalloc(size);
     if (hole->bytes) {
         memcpy(bytes, hole->bytes, size);
-    } else if (!put_entry(hole, entries, bytes) && !put_mend(hole, entries, bytes)) {
+    } else if (!put_entry(hole, links, entries, bytes) && !put_mend(hole, links, entries, bytes)) {
         free(bytes);
         error_set(error, CONCLAVE_CORRUPT,
                   "segment %016" PRIx64 ".wal, offset %" PRIu64

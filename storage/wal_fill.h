@@ -5,9 +5,9 @@
 
 #include "storage/wal_survey.h"
 
-/* The bytes of the hole with these entries in it, to be freed. NULL, with a sentence: they do not
- * fit there. */
-uint8_t *wal_fill_make(const struct wal_hole *hole, const struct raft_runs *entries,
-                       struct conclave_error *error);
+/* The bytes of the hole with these entries in it, to be freed; `links`: of the log. NULL, with a
+ * sentence: they do not fit there. */
+uint8_t *wal_fill_make(const struct wal_hole *hole, const struct wal_links *links,
+                       const struct raft_runs *entries, struct conclave_error *error);
 
 #endif

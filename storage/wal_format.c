@@ -47,8 +47,8 @@ uint64_t wal_key(const struct storage_identity *identity, uint64_t sequence)
     return XXH3_64bits(bytes, sizeof(bytes));
 }
 
-uint64_t wal_header_encode(uint8_t *to, const struct storage_identity *identity,
-                           const struct wal_header *header)
+void wal_header_encode(uint8_t *to, const struct storage_identity *identity,
+                       const struct wal_header *header)
 {
     memset(to, 0, WAL_HEADER_BYTES);
     put_u64(to + 48, header->sequence);
@@ -56,8 +56,7 @@ uint64_t wal_header_encode(uint8_t *to, const struct storage_identity *identity,
     put_u64(to + 64, header->previous_end);
     put_u64(to + 72, header->last.term);
     put_u64(to + 80, header->last.index);
-    put_u64(to + 88, header->stands_for);
-    return block_seal(to, WAL_HEADER_BYTES, wal_magic, identity);
+    (void)block_seal(to, WAL_HEADER_BYTES, wal_magic, identity);
 }
 
 int wal_header_decode(const uint8_t *from, size_t available,
@@ -70,7 +69,6 @@ int wal_header_decode(const uint8_t *from, size_t available,
             .previous = get_u64(from + 56),
             .previous_end = get_u64(from + 64),
             .last = {.term = get_u64(from + 72), .index = get_u64(from + 80)},
-            .stands_for = get_u64(from + 88),
         };
     return code;
 }
@@ -78,6 +76,65 @@ int wal_header_decode(const uint8_t *from, size_t available,
 size_t wal_record_bytes(size_t payload_bytes)
 {
     return WAL_RECORD_BYTES + ((payload_bytes + 7) & ~(size_t)7);
+}
+
+/* --- Links ------------------------------------------------------------------------------------ */
+
+static uint64_t link_of(uint64_t before, struct raft_id id, uint8_t entry_kind,
+                        size_t payload_bytes, uint64_t payload_hash)
+{
+    uint8_t bytes[48];
+    put_u64(bytes, before);
+    put_u64(bytes + 8, id.term);
+    put_u64(bytes + 16, id.index);
+    put_u64(bytes + 24, entry_kind);
+    put_u64(bytes + 32, payload_bytes);
+    put_u64(bytes + 40, payload_hash);
+    uint64_t link = XXH3_64bits(bytes, sizeof bytes);
+    return link != WAL_LINK_UNKNOWN ? link : 1;
+}
+
+static uint64_t hash_of(struct slice payload)
+{
+    return payload.bytes > 0 ? XXH3_64bits(payload.data, payload.bytes) : 0;
+}
+
+uint64_t wal_link(uint64_t before, struct raft_id id, uint8_t entry_kind, struct slice payload)
+{
+    return link_of(before, id, entry_kind, payload.bytes, hash_of(payload));
+}
+
+uint64_t wal_link_begin(struct raft_id base)
+{
+    return link_of(0, base, UINT8_MAX, 0, 0);
+}
+
+/* The link of the log's last entry behind this record. */
+static uint64_t link_behind(const struct wal_record *record, uint64_t payload_hash)
+{
+    switch (record->kind) {
+    case WAL_ENTRY:
+        return link_of(record->previous, record->id, record->entry_kind, record->payload.bytes,
+                       payload_hash);
+    case WAL_ANEW:
+        return wal_link_begin(record->id);
+    case WAL_MEND:
+        return record->payload.bytes >= 8 ? get_u64(record->payload.data) : WAL_LINK_UNKNOWN;
+    case WAL_BATCH:
+        break;
+    }
+    return record->previous;
+}
+
+/* --- Records ---------------------------------------------------------------------------------- */
+
+/* The payload is hashed once, for the checksum and for the link. */
+static uint64_t checksum_of(const uint8_t *record, uint64_t payload_hash, uint64_t key)
+{
+    uint8_t bytes[WAL_RECORD_BYTES];
+    memcpy(bytes, record + 8, WAL_RECORD_BYTES - 8);
+    put_u64(bytes + WAL_RECORD_BYTES - 8, payload_hash);
+    return XXH3_64bits_withSeed(bytes, sizeof bytes, key);
 }
 
 uint64_t wal_record_encode(uint8_t *to, uint64_t key, const struct wal_record *record)
@@ -97,9 +154,9 @@ uint64_t wal_record_encode(uint8_t *to, uint64_t key, const struct wal_record *r
         put_u64(to + bytes - 8, 0); /* the padding, before the payload covers the rest */
         memcpy(to + WAL_RECORD_BYTES, record->payload.data, record->payload.bytes);
     }
-    uint64_t checksum = XXH3_64bits_withSeed(to + 8, bytes - 8, key);
-    put_u64(to, checksum);
-    return checksum;
+    const uint64_t hash = hash_of(record->payload);
+    put_u64(to, checksum_of(to, hash, key));
+    return link_behind(record, hash);
 }
 
 bool wal_record_decode(const uint8_t *segment, size_t segment_bytes, size_t offset, uint64_t key,
@@ -115,11 +172,7 @@ bool wal_record_decode(const uint8_t *segment, size_t segment_bytes, size_t offs
     if (payload_bytes > WAL_PAYLOAD_BYTES_MAX ||
         wal_record_bytes(payload_bytes) > segment_bytes - offset)
         return false;
-    uint64_t checksum = get_u64(at);
-    if (XXH3_64bits_withSeed(at + 8, wal_record_bytes(payload_bytes) - 8, key) != checksum)
-        return false;
     *ret = (struct wal_record){
-        .checksum = checksum,
         .previous = get_u64(at + 8),
         .offset = (uint32_t)offset,
         .batch = get_u32(at + 24),
@@ -128,6 +181,12 @@ bool wal_record_decode(const uint8_t *segment, size_t segment_bytes, size_t offs
         .id = {.term = get_u64(at + 32), .index = get_u64(at + 40)},
         .payload = {.data = at + WAL_RECORD_BYTES, .bytes = payload_bytes},
     };
+    const uint64_t hash = hash_of(ret->payload);
+    size_t padded = wal_record_bytes(payload_bytes) - WAL_RECORD_BYTES;
+    if (checksum_of(at, hash, key) != get_u64(at) ||
+        !bytes_zero(at + WAL_RECORD_BYTES + payload_bytes, padded - payload_bytes))
+        return false;
+    ret->link = link_behind(ret, hash);
     return true;
 }
 

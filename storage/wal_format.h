@@ -11,21 +11,29 @@
  *
  *     segment header                            record
  *     0   48  frame, magic CNCLVWAL             0   8  checksum
- *     48  8   sequence, as in the file's name   8   8  previous: checksum of what stands before it
- *     56  8   previous: checksum of the last    16  4  payload bytes
- *             record of the segment before      20  4  offset of this record in its segment
+ *     48  8   sequence, as in the file's name   8   8  previous: link of the entry before it
+ *     56  8   previous: link of the last entry  16  4  payload bytes
+ *             before this segment               20  4  offset of this record in its segment
  *     64  8   previous end: where the records   24  4  batch: offset at which its batch begins
  *             of the segment before end         28  1  kind: 1 batch .. 4 mend
  *     72  8   term of the last entry before     29  1  entry kind (raft/entries.h); else 0
  *     80  8   index of the last entry before    30  2  zero
- *     88  8   stands for (of a mended one)      32  8  term
- *     96      zero up to 512                    40  8  index
- *     (frame and checksum: storage/block.h)     48     payload, then zeros up to a multiple of 8
+ *     88      zero up to 512                    32  8  term
+ *     (frame and checksum: storage/block.h)     40  8  index
+ *                                               48     payload, then zeros up to a multiple of 8
  *
- * A record's checksum is XXH3-64 over everything of it behind the checksum, padding included, with
- * a seed that is the XXH3-64 of cluster id, node id, incarnation and the segment's sequence. So a
- * record can be verified alone, wherever it is found, and a record of another node, another
- * segment or another offset never passes for one that belongs here.
+ * A record's checksum is XXH3-64 over its bytes 8 to 48 and the XXH3-64 of its payload (0 if it has
+ * none), with a seed that is the XXH3-64 of cluster id, node id, incarnation and the segment's
+ * sequence. So a record can be verified alone, wherever it is found, and a record of another node,
+ * another segment or another offset never passes for one that belongs here.
+ *
+ * Links. The link of an entry is the XXH3-64 of the link of the entry before it in the log, its
+ * term, index and kind, and the size and XXH3-64 of its payload: a sum over all of the log up to
+ * it, and over nothing else, neither where the entries stand nor in which batches they came. A log
+ * begins with a link that follows from the id of the entry before it. No link is 0, which says that
+ * one is not known. What a record calls `previous` is the link of the entry before it in the log:
+ * of an entry that replaces others, that of the one before those; of all other records, that of the
+ * last entry. So every record says what the log before it was.
  *
  * A batch is what one sync made durable: a batch record and the entries behind it. The first batch
  * of a segment includes the header block, and so begins at 0. A batch never straddles segments:
@@ -40,7 +48,7 @@
  *
  *     A record is VALID if and only if
  *       (1) it is whole: it lies in its segment, its checksum fits, its offset is where it stands;
- *       (2) its `previous` is the checksum of the record or header right before it, which is valid;
+ *       (2) its `previous` is the link of the entry before it, by the valid records before it;
  *       (3) it says what can be: an entry belongs to the batch before it, its index is at most one
  *           above the last, its term is not below that of the entry before it; a batch record
  *           begins at its own offset (0 for the first) and names the last entry; a record of kind 3
@@ -103,10 +111,10 @@
  *
  * Repair. Damage that was attested is never cut: what was lost is put back (storage/wal_repair.h).
  * Behind a damaged stretch, a hole, stands the next whole record, or the header of the next
- * segment, and its `previous` is the checksum that the right bytes of the last record in the hole
- * must have.
+ * segment, and its `previous` is the link of the last entry as of behind the hole, or of the one
+ * before those that it replaces.
  *
- * (a) A hole that held one record is filled with the very same bytes: the checksum proves them. A
+ * (a) A hole that held one record is filled with the very same bytes: the link proves them. A
  * batch record, an entry without payload and a header follow from what stands around them; any
  * other entry comes from a peer.
  *
@@ -116,23 +124,24 @@
  *
  *     id       the last entry as of behind the hole, as the record behind it says
  *     batch    as the record behind it says
- *     payload  8  the checksum that the record behind names, for which this record stands
+ *     payload  8  the link of the entry that `id` names
  *              8  index of the first entry in it; then entries: 8 term, 4 payload bytes, 1 kind,
  *                 3 zero, payload, zeros up to a multiple of 8; a term of 0 ends them
  *
- * The record behind a mend is chained (2) to it if its `previous` is what the mend stands for.
+ * A mend that holds all entries up to `id` is valid only if they lead to that link. Behind one that
+ * lacks some the links of what it lacks are not known, and what it held may have replaced others.
  * Entries up to `id` that a mend does not hold are absent. They may have been replaced later; else
  * the log begins behind the last absent one, as after compaction, and a start fails unless a
  * snapshot reaches that far. Where the terms before and behind the hole differ and no record names
  * the last entry in it, that one's term is not known; `id` then has a term of 0, and the log begins
  * behind the first entry that follows.
  *
- * Why the entries in a mend are the right ones though no checksum proves them: by log matching
- * (paper, 5.3). A peer is asked only with an anchor, the id of an entry that this log still holds
- * behind the hole, and answers only if its own log holds that entry. Then both logs are equal up to
- * there: at the moment when the anchor was appended to this log, the entries before it were those
- * that the peer has before its own. Whether entries before the hole had been replaced within it is
- * seen by comparing (index, term) with the peer's, backwards until they agree.
+ * Where the entries for a mend come from. First by log matching (paper, 5.3). A peer is asked only
+ * with an anchor, the id of an entry that this log still holds behind the hole, and answers only if
+ * its own log holds that entry. Then both logs are equal up to there: at the moment when the anchor
+ * was appended to this log, the entries before it were those that the peer has before its own.
+ * Whether entries before the hole had been replaced within it is seen by comparing (index, term)
+ * with the peer's, backwards until they agree.
  *
  * What one hole lost may have been replaced in another, further on; if the terms before and behind
  * that one differ, from where on is not known. So the anchor stands behind all that may have been
@@ -142,20 +151,25 @@
  * later hole, and is absent here. And where all in a hole is of one term, that of the entry before
  * it, a peer that has another entry there has nothing of it (5.3): all of it was replaced.
  *
+ * Then by links alone (storage/wal_repair_prove.c). Between two entries whose links are known,
+ * around a hole or several, the right entries are those that lead from the one link to the other,
+ * whoever has them and whatever that log holds besides. So as long as each entry is whole somewhere
+ * the log comes back, though no two logs be left with an entry in common.
+ *
  * Before anything is written, the log as it would be is judged in memory by the same scan as at a
  * start. What would not be valid up to the same end, or would have a gap that no snapshot covers,
  * is not written: the log stays damaged, not changed into another damaged one.
  *
- * (c) A header is computed from the segment before. The first segment has none; its header is
- * written with `stands for`, the checksum that the first record names, and with the last entry that
- * the first batch record names.
+ * (c) A header is computed from the segment before, or, for the first one, from the first batch
+ * record. If the end of the segment before is lost too, that segment ends with its file, in a mend.
  *
  * A hole is only ever written over as a whole, and synced; a crash in the middle leaves a hole,
  * which is attested as before. A process that dies after the write and before the sync, or a sync
  * that fails, leaves what looks whole and is in memory alone. So DIR/wal/mending is made, durably,
  * before the first hole is written; a start that finds it writes all of the log again, syncs, and
- * removes it. What cannot be filled soundly (damage on both sides of the change of segments; damage
- * right before a torn batch whose first record is lost) stays CORRUPT.
+ * removes it. What cannot be filled soundly (a header, the batch record behind it and the end of
+ * the segment before, all lost; damage right before a torn batch whose first record is lost) stays
+ * CORRUPT.
  *
  * Everything here is pure; any thread. */
 #ifndef STORAGE_WAL_FORMAT_H
@@ -178,10 +192,9 @@ enum {
 
 struct wal_header {
     uint64_t sequence;
-    uint64_t previous;     /* 0: the first segment ever */
-    uint64_t previous_end; /* likewise */
+    uint64_t previous;     /* the link of `last` */
+    uint64_t previous_end; /* 0: the first segment ever */
     struct raft_id last;   /* the last entry before this segment; {0, 0}: none */
-    uint64_t stands_for;   /* mended: the checksum that the first record follows; 0: as written */
 };
 
 /* What one segment of the log holds, as far as letting go of others before it needs to be known. */
@@ -200,9 +213,12 @@ enum { WAL_ABSENT = 0xff };
 /* The term of an absent entry, where it is not known; no entry has it. */
 enum { WAL_TERM_UNKNOWN = 0 };
 
+/* A link that is not known. No entry has it. */
+enum { WAL_LINK_UNKNOWN = 0 };
+
 struct wal_record {
-    uint64_t checksum;
-    uint64_t previous;
+    uint64_t link;     /* of the last entry behind it; of one that was read */
+    uint64_t previous; /* of the entry before it in the log */
     uint32_t offset;
     uint32_t batch;
     enum wal_kind kind;
@@ -220,13 +236,19 @@ bool wal_name_parse(const char *name, uint64_t *ret_sequence);
 /* The seed of a segment's record checksums. */
 uint64_t wal_key(const struct storage_identity *identity, uint64_t sequence);
 
-/* Writes WAL_HEADER_BYTES; returns the checksum, with which the chain goes on. */
-uint64_t wal_header_encode(uint8_t *to, const struct storage_identity *identity,
-                           const struct wal_header *header);
+/* Writes WAL_HEADER_BYTES. */
+void wal_header_encode(uint8_t *to, const struct storage_identity *identity,
+                       const struct wal_header *header);
 
 /* OK; CORRUPT: not whole; VERSION, IDENTITY: whole, and not for us. */
 MUST_USE int wal_header_decode(const uint8_t *from, size_t available,
                                const struct storage_identity *identity, struct wal_header *ret);
+
+/* The link of an entry behind one with the link `before`. */
+uint64_t wal_link(uint64_t before, struct raft_id id, uint8_t entry_kind, struct slice payload);
+
+/* The link with which a log begins behind this entry. */
+uint64_t wal_link_begin(struct raft_id base);
 
 /* Bytes of a record with this payload, padding included. */
 size_t wal_record_bytes(size_t payload_bytes);
@@ -252,8 +274,8 @@ int wal_mend_next(struct wal_mend *mend, struct wal_record *ret);
 /* Writes an entry at `to`, wal_mend_entry_bytes() of room. */
 void wal_mend_put(uint8_t *to, const struct raft_entry *entry);
 
-/* Writes wal_record_bytes(record->payload.bytes); returns the checksum (record->checksum is not
- * looked at). */
+/* Writes wal_record_bytes(record->payload.bytes); returns the link of the last entry behind it
+ * (record->link is not looked at). */
 uint64_t wal_record_encode(uint8_t *to, uint64_t key, const struct wal_record *record);
 
 /* True if a whole record (1) stands at `offset` of the segment; the payload points into it. */

@@ -12,6 +12,7 @@
 
 #include "storage/wal.h"
 #include "storage/wal_format.h"
+#include "storage/wal_links.h"
 
 #include <pthread.h>
 
@@ -56,8 +57,8 @@ struct wal {
         struct wal_segment *items;
         size_t count, capacity;
     } segments;
-    uint64_t chain;      /* checksum of the last record staged */
-    struct raft_id last; /* last entry staged */
+    struct wal_links links; /* from the last entry that was let go of to the last one staged */
+    struct raft_id last;    /* last entry staged */
 
     /* What will be written: for each part the blocks that it touches, from the first one on. So it
      * begins with what stands before it in that block, and is filled up with zeros. Grown, never

@@ -154,7 +154,7 @@ static int settle_active(struct wal *wal, const struct wal_scan *scan, struct co
 }
 
 /* Brings the disk to what the scan found, durable and attested. */
-static int settle(struct wal *wal, const char *dir, const struct wal_scan *scan,
+static int settle(struct wal *wal, const char *dir, struct wal_scan *scan,
                   struct conclave_error *error)
 {
     const struct wal_scan_segment *active = &scan->segments[scan->active];
@@ -180,7 +180,7 @@ static int settle(struct wal *wal, const char *dir, const struct wal_scan *scan,
                                     .offset = scan->end,
                                     .capacity = active->bytes,
                                     .key = wal_key(&wal->identity, active->sequence)};
-    wal->chain = scan->chain;
+    wal_links_move(&wal->links, &scan->links);
     wal->last = scan->last;
     wal->attested = scan->attested;
     for (size_t i = 0; i <= scan->active; i++) {

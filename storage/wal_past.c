@@ -2,7 +2,6 @@
 
 #include "base/fatal.h"
 #include "storage/block.h"
-#include "storage/bytes.h"
 #include "storage/wal_internal.h"
 #include "storage/wal_scanner.h"
 
@@ -100,9 +99,9 @@ static int enter(struct reader *reader, size_t number)
     if (reader->bytes > WAL_PAST_BYTES_MAX)
         return gone(reader);
     code = wal_scanner_header(scanner, &scanner->next, &header);
-    if (code == CONCLAVE_OK &&
-        (header.sequence != scan->segments[number].sequence ||
-         (number > 0 && (header.previous != scan->chain || header.previous_end != scan->end))))
+    if (code == CONCLAVE_OK && (header.sequence != scan->segments[number].sequence ||
+                                (number > 0 && (!wal_scanner_continues(scanner, &header) ||
+                                                header.previous_end != scan->end))))
         code = CONCLAVE_CORRUPT;
     if (code == CONCLAVE_CORRUPT && number + 1 == scan->segment_count &&
         is_prepared(&scanner->next))
@@ -111,7 +110,7 @@ static int enter(struct reader *reader, size_t number)
         return error_set(scanner->error, code, "the log is damaged");
     if (code != CONCLAVE_OK)
         return code;
-    wal_scanner_take_header(scanner, number, &header, get_u64(scanner->next.data));
+    wal_scanner_take_header(scanner, number, &header);
     wal_scanner_advance(scanner);
     return CONCLAVE_OK;
 }
@@ -126,7 +125,7 @@ static bool walk(struct reader *reader)
     bool settled = is_settled(reader);
     while (!settled &&
            wal_record_decode(here->data, here->bytes, (size_t)scan->end, here->key, &record) &&
-           record.previous == scan->chain && wal_scanner_possible(scanner, &record)) {
+           wal_scanner_chained(scanner, &record) && wal_scanner_possible(scanner, &record)) {
         wal_scanner_take(scanner, &record);
         settled = record.kind != WAL_MEND && is_settled(reader); /* its id may be a guess */
     }

@@ -1,4 +1,5 @@
-#include "storage/wal_repair.h"
+/* What is wanted of others, and writing what they gave. */
+#include "storage/wal_repair_internal.h"
 
 #include "base/fatal.h"
 #include "base/list.h"
@@ -7,47 +8,13 @@
 #include "storage/wal_evidence.h"
 #include "storage/wal_fill.h"
 #include "storage/wal_mend.h"
-#include "storage/wal_prove.h"
-#include "storage/wal_survey.h"
 
-#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
-
-enum { STEP_BACK_MAX = 64 };
-
-struct wal_repair {
-    const struct io *io;
-    char *dir; /* DIR/wal */
-    struct storage_identity identity;
-    struct wal_survey survey;
-    struct raft_runs *filled; /* by hole: the entries that go into it */
-
-    size_t at;          /* the hole being filled */
-    uint64_t floor;     /* its entries are asked for from behind here */
-    uint64_t step_back; /* how much farther, if the peer has something else there */
-    uint64_t skip;      /* the anchor stands so much farther behind the hole than it could */
-    struct raft_runs got;
-    uint64_t covered; /* a snapshot here has all up to this index */
-
-    size_t proving;         /* this hole is asked for by its checksum alone; NONE */
-    bool farther;           /* with entries that may have replaced others before it */
-    bool tried;             /* all that can be asked for was, since something came last */
-    struct raft_runs proof; /* what has come for it */
-
-    /* For those who ask this log: what was found, and what was proved since. */
-    uint64_t doubtful;
-    struct {
-        struct wal_sure *items;
-        size_t count, capacity;
-    } sure;
-};
-
-static const size_t NONE = SIZE_MAX;
 
 /* --- What is missing -------------------------------------------------------------------------- */
 
-/* What this log has at an index: what a peer gave for a hole, else what was found. */
-static const struct raft_entry *own_entry(const struct wal_repair *repair, uint64_t index)
+const struct raft_entry *wal_repair_entry(const struct wal_repair *repair, uint64_t index)
 {
     for (size_t i = repair->survey.holes.count; i > 0; i--) {
         const struct raft_runs *filled = &repair->filled[i - 1];
@@ -59,12 +26,12 @@ static const struct raft_entry *own_entry(const struct wal_repair *repair, uint6
     return raft_runs_find(&repair->survey.scan.entries, index);
 }
 
-static struct raft_id own_id(const struct wal_repair *repair, uint64_t index)
+struct raft_id wal_repair_id(const struct wal_repair *repair, uint64_t index)
 {
     const struct wal_scan *scan = &repair->survey.scan;
     if (index <= scan->base.index)
         return scan->base;
-    const struct raft_entry *entry = own_entry(repair, index);
+    const struct raft_entry *entry = wal_repair_entry(repair, index);
     return entry ? entry->id : scan->last;
 }
 
@@ -76,31 +43,20 @@ static bool hole_covered(const struct wal_repair *repair, const struct wal_hole 
     return known ? hole->last <= repair->covered : hole->last < repair->covered;
 }
 
-/* True if this log has the same at prev.index as the peer that answers has. The id of an absent
- * entry may be a guess: the same id shows nothing. What a snapshot here has is what all have. */
-static bool agrees(const struct wal_repair *repair, struct raft_id own, struct raft_id prev)
-{
-    const struct raft_entry *entry =
-        prev.index > repair->survey.scan.base.index ? own_entry(repair, prev.index) : NULL;
-    if (entry && wal_is_absent(entry))
-        return prev.index <= repair->covered;
-    return own.term == prev.term;
-}
-
-static bool hole_wants(const struct wal_repair *repair, const struct wal_hole *hole)
+bool wal_repair_wants(const struct wal_repair *repair, const struct wal_hole *hole)
 {
     const struct wal_scan *scan = &repair->survey.scan;
-    if (hole->bytes || hole->last < scan->base.index || hole->prev.index >= scan->last.index)
+    if (hole->bytes || hole->done || hole->last < scan->base.index ||
+        hole->prev.index >= scan->last.index)
         return false;
     return (!hole->certain || hole->last > hole->prev.index) && !hole_covered(repair, hole);
 }
 
-/* Goes to the next hole that wants something. */
-static void advance(struct wal_repair *repair)
+void wal_repair_advance(struct wal_repair *repair)
 {
     const struct wal_survey *survey = &repair->survey;
     while (repair->at < survey->holes.count &&
-           !hole_wants(repair, &survey->holes.items[repair->at]))
+           !wal_repair_wants(repair, &survey->holes.items[repair->at]))
         repair->at++;
     if (repair->at == survey->holes.count)
         return;
@@ -115,8 +71,14 @@ static void advance(struct wal_repair *repair)
 
 static void add_sure(struct wal_repair *repair, uint64_t first, uint64_t last, uint64_t term)
 {
+    struct wal_sure *before =
+        repair->sure.count > 0 ? &repair->sure.items[repair->sure.count - 1] : NULL;
     if (first > last)
         return;
+    if (before && before->term == term && before->last + 1 == first) {
+        before->last = last;
+        return;
+    }
     LIST_RESERVE(&repair->sure);
     repair->sure.items[repair->sure.count++] =
         (struct wal_sure){.first = first, .last = last, .term = term};
@@ -129,7 +91,7 @@ static void add_hole_sure(struct wal_repair *repair, size_t number)
 {
     const struct wal_hole *hole = &repair->survey.holes.items[number];
     uint64_t last = hole->last < hole->behind.index ? hole->last : hole->behind.index;
-    if (hole->proved) {
+    if (hole->done) {
         struct raft_runs_iter iter = {0};
         const struct raft_entry *entry;
         while ((entry = raft_runs_next(&repair->filled[number], &iter)) != NULL)
@@ -142,7 +104,7 @@ static void add_hole_sure(struct wal_repair *repair, size_t number)
     }
 }
 
-static void find_sure(struct wal_repair *repair)
+void wal_repair_find_sure(struct wal_repair *repair)
 {
     repair->doubtful = 0;
     repair->sure.count = 0;
@@ -161,7 +123,8 @@ int wal_repair_open(const struct io *io, const char *dir, const struct storage_i
     repair->io = io;
     repair->dir = path_join(dir, "wal");
     repair->identity = *identity;
-    repair->proving = NONE;
+    repair->proof.hole = WAL_NO_PROOF;
+    repair->peers = 1;
     int code = wal_survey_run(io, repair->dir, identity, WAL_HOLES_MAX, &repair->survey, error);
     if (code == CONCLAVE_OK)
         code = wal_evidence_keep(io, repair->dir, &repair->survey, error);
@@ -174,13 +137,18 @@ int wal_repair_open(const struct io *io, const char *dir, const struct storage_i
     for (size_t i = 0; i < repair->survey.holes.count; i++) {
         struct wal_hole *hole = &repair->survey.holes.items[i];
         if (hole->prev.index > 0)
-            hole->prev = own_id(repair, hole->prev.index);
+            hole->prev = wal_repair_id(repair, hole->prev.index);
         hole->doubtful = !hole->bytes && !hole->certain;
     }
-    find_sure(repair);
-    advance(repair);
+    wal_repair_find_sure(repair);
+    wal_repair_advance(repair);
     *ret_repair = repair;
     return CONCLAVE_OK;
+}
+
+void wal_repair_ask(struct wal_repair *repair, uint32_t peers)
+{
+    repair->peers = peers;
 }
 
 void wal_repair_close(struct wal_repair *repair)
@@ -191,29 +159,57 @@ void wal_repair_close(struct wal_repair *repair)
         raft_runs_clear(&repair->filled[i]);
     free(repair->filled);
     free(repair->sure.items);
-    raft_runs_clear(&repair->proof);
+    wal_repair_prove_end(repair);
     raft_runs_clear(&repair->got);
     wal_survey_deinit(&repair->survey);
     free(repair->dir);
     free(repair);
 }
 
-/* The first entry behind an index that is here: whoever holds it has the same before it. */
+/* The id of an entry that is lost is known all the same: a record behind it names it, or all that
+ * was lost with it is of one term. */
+static bool find_sure_id(const struct wal_repair *repair, uint64_t index, struct raft_id *ret)
+{
+    for (size_t i = 0; i < repair->sure.count; i++) {
+        const struct wal_sure *sure = &repair->sure.items[i];
+        if (index < sure->first || index > sure->last)
+            continue;
+        *ret = (struct raft_id){.term = sure->term, .index = index};
+        return true;
+    }
+    return false;
+}
+
+/* The last entry lost in the hole at hand is named by what stands behind the hole, and nothing
+ * further on may have replaced it: it is as good as an entry that is here. */
+static bool is_named(const struct wal_repair *repair)
+{
+    const struct wal_hole *hole = &repair->survey.holes.items[repair->at];
+    for (size_t i = repair->at + 1; i < repair->survey.holes.count; i++)
+        if (!repair->survey.holes.items[i].certain)
+            return false;
+    return hole->sure_behind && hole->last == hole->behind.index && hole->last > hole->prev.index;
+}
+
+/* The first entry behind an index whose id is known here: whoever holds it has the same before it.
+ */
 static struct raft_id anchor_behind(const struct wal_repair *repair, uint64_t index)
 {
     const struct wal_scan *scan = &repair->survey.scan;
+    struct raft_id id;
+    if (repair->skip == 0 && is_named(repair))
+        return repair->survey.holes.items[repair->at].behind;
     for (index++; index <= scan->last.index; index++) {
-        const struct raft_entry *entry = own_entry(repair, index);
+        const struct raft_entry *entry = wal_repair_entry(repair, index);
         if (entry && !wal_is_absent(entry))
             return entry->id;
+        if (find_sure_id(repair, index, &id))
+            return id;
     }
     return scan->last; /* a batch record names it, if it is absent itself */
 }
 
-/* What stands behind this index was written behind the hole at hand, and behind all those in which
- * something before may have been replaced: so it is in the log that the entries are put back into.
- */
-static uint64_t doubtful_up_to(const struct wal_repair *repair)
+uint64_t wal_repair_doubtful(const struct wal_repair *repair)
 {
     uint64_t index = repair->survey.holes.items[repair->at].last;
     for (size_t i = repair->at + 1; i < repair->survey.holes.count; i++) {
@@ -228,56 +224,25 @@ bool wal_repair_want(const struct wal_repair *repair, struct wal_want *ret)
 {
     if (repair->at == repair->survey.holes.count)
         return false;
-    if (repair->proving != NONE) {
-        const struct wal_hole *hole = &repair->survey.holes.items[repair->proving];
-        uint64_t from = wal_prove_from(hole, repair->farther);
-        *ret = (struct wal_want){.prev = repair->proof.entry_count > 0
-                                             ? raft_runs_last(&repair->proof)
-                                             : (struct raft_id){.index = from},
-                                 .last = hole->behind.index,
+    const struct wal_proof *proof = &repair->proof;
+    if (proof->hole != WAL_NO_PROOF) {
+        const struct wal_hole *hole = &repair->survey.holes.items[proof->hole];
+        *ret = (struct wal_want){.prev = {.index = proof->next},
+                                 .last = proof->to,
+                                 .giver = proof->giver,
                                  .sequence = hole->sequence,
                                  .offset = hole->offset};
         return true;
     }
     const struct wal_hole *hole = &repair->survey.holes.items[repair->at];
-    *ret = (struct wal_want){.prev = repair->got.entry_count > 0 ? raft_runs_last(&repair->got)
-                                                                 : own_id(repair, repair->floor),
-                             .last = hole->last > repair->floor ? hole->last : repair->floor,
-                             .anchor = anchor_behind(repair, doubtful_up_to(repair) + repair->skip),
-                             .sequence = hole->sequence,
-                             .offset = hole->offset};
+    *ret = (struct wal_want){
+        .prev = repair->got.entry_count > 0 ? raft_runs_last(&repair->got)
+                                            : wal_repair_id(repair, repair->floor),
+        .last = hole->last > repair->floor ? hole->last : repair->floor,
+        .anchor = anchor_behind(repair, wal_repair_doubtful(repair) + repair->skip),
+        .sequence = hole->sequence,
+        .offset = hole->offset};
     return true;
-}
-
-/* Goes to the next hole, from this one on, that can be asked for by its checksum; behind the last
- * one back to the nearest anchor. */
-static void prove_next(struct wal_repair *repair, size_t from)
-{
-    const struct wal_survey *survey = &repair->survey;
-    raft_runs_clear(&repair->proof);
-    repair->farther = false;
-    repair->skip = 0;
-    repair->proving = from > repair->at ? from : repair->at;
-    while (repair->proving < survey->holes.count &&
-           !(hole_wants(repair, &survey->holes.items[repair->proving]) &&
-             wal_prove_fits(&survey->holes.items[repair->proving])))
-        repair->proving++;
-    if (repair->proving < survey->holes.count)
-        return;
-    repair->proving = NONE;
-    repair->tried = true;
-}
-
-/* What was asked for by its checksum is not to be had: once more with more entries, or the next. */
-static void prove_on(struct wal_repair *repair)
-{
-    const struct wal_hole *hole = &repair->survey.holes.items[repair->proving];
-    if (repair->farther || wal_prove_from(hole, true) == wal_prove_from(hole, false)) {
-        prove_next(repair, repair->proving + 1);
-        return;
-    }
-    raft_runs_clear(&repair->proof);
-    repair->farther = true;
 }
 
 void wal_repair_turn(struct wal_repair *repair)
@@ -285,19 +250,19 @@ void wal_repair_turn(struct wal_repair *repair)
     const struct wal_scan *scan = &repair->survey.scan;
     if (repair->at == repair->survey.holes.count)
         return;
-    if (repair->proving != NONE) {
-        prove_on(repair);
+    if (repair->proof.hole != WAL_NO_PROOF) {
+        wal_repair_prove_on(repair);
         return;
     }
-    uint64_t last = doubtful_up_to(repair);
+    uint64_t last = wal_repair_doubtful(repair);
     repair->skip = repair->skip == 0 ? 1 : 2 * repair->skip;
     if (last >= scan->last.index || repair->skip >= scan->last.index - last)
-        prove_next(repair, 0);
+        wal_repair_prove(repair, 0);
 }
 
 bool wal_repair_is_nearest(const struct wal_repair *repair)
 {
-    return repair->skip == 0 && repair->proving == NONE;
+    return repair->skip == 0 && repair->proof.hole == WAL_NO_PROOF;
 }
 
 bool wal_repair_is_tried(const struct wal_repair *repair)
@@ -310,7 +275,7 @@ uint64_t wal_repair_missing(const struct wal_repair *repair)
     uint64_t missing = 0;
     for (size_t i = repair->at; i < repair->survey.holes.count; i++) {
         const struct wal_hole *hole = &repair->survey.holes.items[i];
-        if (hole_wants(repair, hole) && hole->last > hole->prev.index)
+        if (wal_repair_wants(repair, hole) && hole->last > hole->prev.index)
             missing += hole->last - hole->prev.index;
     }
     return missing - repair->got.entry_count;
@@ -335,149 +300,14 @@ void wal_repair_cover(struct wal_repair *repair, struct raft_id snapshot)
     if (snapshot.index <= repair->covered)
         return;
     repair->covered = snapshot.index;
+    const size_t proving = repair->proof.hole;
     if (repair->at < repair->survey.holes.count &&
-        !hole_wants(repair, &repair->survey.holes.items[repair->at]))
-        advance(repair);
-}
-
-/* --- Taking what a peer has ------------------------------------------------------------------- */
-
-/* True if the entries can follow `prev` and come before the anchor. */
-static bool believable(struct raft_id prev, const struct raft_runs *entries, struct raft_id anchor)
-{
-    struct raft_runs_iter iter = {0};
-    for (const struct raft_entry *entry; (entry = raft_runs_next(entries, &iter)) != NULL;) {
-        if (entry->id.index != prev.index + 1 || entry->id.term < prev.term ||
-            entry->id.term > anchor.term || entry->id.term == 0 ||
-            entry->kind > RAFT_ENTRY_SESSION ||
-            (entry->id.index == anchor.index && entry->id.term != anchor.term))
-            return false;
-        prev = entry->id;
-    }
-    return true;
-}
-
-/* The entries of a log that does not know what comes before them follow this log's entry there if
- * the first is of its term: that term's leader made both, one behind the other in one log (5.3). */
-static bool follows(const struct wal_repair *repair, struct raft_id own,
-                    const struct raft_runs *entries)
-{
-    const struct raft_entry *entry = own_entry(repair, own.index);
-    bool guessed = repair->got.entry_count == 0 && entry && wal_is_absent(entry);
-    return !guessed && entries->entry_count > 0 && raft_runs_first(entries).term == own.term;
-}
-
-/* The hole at hand has all its entries. Those that are in the log before it already are left out:
- * they were asked for only to find where the logs agree. So are those of a later term than what
- * stands behind the hole: they came later, in another one, in the place of what is lost here. */
-static void fill(struct wal_repair *repair)
-{
-    struct wal_hole *hole = &repair->survey.holes.items[repair->at];
-    const struct raft_entry *first;
-    for (uint64_t index = repair->floor + 1;
-         index <= hole->prev.index && (first = raft_runs_find(&repair->got, index)) != NULL &&
-         raft_id_equal(first->id, own_id(repair, index));
-         index++)
-        raft_runs_drop_front(&repair->got, index);
-    while (repair->got.entry_count > 0 && raft_runs_last(&repair->got).term > hole->term_max)
-        raft_runs_truncate(&repair->got, raft_runs_last(&repair->got).index);
-    raft_runs_move(&repair->filled[repair->at], &repair->got);
-    hole->certain = true;
-    repair->at++;
-    advance(repair);
-}
-
-/* How many of the entries are not behind `last`. */
-static uint64_t count_up_to(const struct raft_runs *entries, uint64_t last)
-{
-    struct raft_runs_iter iter = {0};
-    uint64_t count = 0;
-    const struct raft_entry *entry;
-    while ((entry = raft_runs_next(entries, &iter)) != NULL && entry->id.index <= last)
-        count++;
-    return count;
-}
-
-/* What any log has where the hole is that is being proved. If its checksum says that this is what
- * stood there, nothing else needs to be known of that log. */
-static void take_proof(struct wal_repair *repair, const struct wal_want *want,
-                       const struct raft_runs *entries)
-{
-    const size_t number = repair->proving;
-    struct wal_hole *hole = &repair->survey.holes.items[number];
-    uint64_t count = count_up_to(entries, want->last);
-    bool first = repair->proof.entry_count == 0;
-    if (count == 0 || raft_runs_first(entries).index != want->prev.index + 1)
+        !wal_repair_wants(repair, &repair->survey.holes.items[repair->at]))
+        wal_repair_advance(repair);
+    if (proving == WAL_NO_PROOF || wal_repair_wants(repair, &repair->survey.holes.items[proving]))
         return;
-    raft_runs_slice(entries, want->prev.index + 1, count, UINT64_MAX, &repair->proof);
-    if (raft_runs_last(&repair->proof).index < want->last)
-        return;
-    uint64_t begins = 0;
-    uint8_t *bytes = wal_prove(hole, &repair->proof, &begins);
-    if (!bytes && first) /* others may have what it was */
-        raft_runs_clear(&repair->proof);
-    else if (!bytes)
-        prove_on(repair);
-    if (!bytes)
-        return;
-    hole->bytes = bytes;
-    hole->proved = true;
-    if (begins > hole->before.index) /* else what it replaced is still shown as if it were there */
-        hole->certain = true;
-    hole->doubtful = !hole->certain;
-    raft_runs_drop_front(&repair->proof, begins - 1);
-    raft_runs_move(&repair->filled[number], &repair->proof);
-    find_sure(repair);
-    if (number == repair->at)
-        advance(repair);
-    prove_next(repair, number + 1);
+    wal_repair_prove(repair, 0);
     repair->tried = false;
-}
-
-int wal_repair_take(struct wal_repair *repair, struct raft_id prev, const struct raft_runs *entries,
-                    struct conclave_error *error)
-{
-    struct wal_want want;
-    if (!wal_repair_want(repair, &want) || prev.index != want.prev.index)
-        return CONCLAVE_OK;
-    if (repair->proving != NONE) {
-        take_proof(repair, &want, entries);
-        return CONCLAVE_OK;
-    }
-    if (prev.term == 0 && prev.index > 0) { /* it does not know */
-        if (!follows(repair, want.prev, entries))
-            return CONCLAVE_OK;
-        prev = want.prev;
-    }
-    if (!believable(prev, entries, want.anchor))
-        return CONCLAVE_OK;
-    if (repair->got.entry_count > 0 ? prev.term != want.prev.term
-                                    : !agrees(repair, want.prev, prev)) {
-        uint64_t base = repair->survey.scan.base.index;
-        if (repair->got.entry_count > 0)
-            return CONCLAVE_OK;
-        if (repair->survey.holes.items[repair->at].certain) { /* all of it was replaced later */
-            fill(repair);
-            return CONCLAVE_OK;
-        }
-        if (repair->floor <= base)
-            return error_set(error, CONCLAVE_CORRUPT,
-                             "the log is damaged and has nothing in common with those of the "
-                             "others behind index %" PRIu64,
-                             base);
-        repair->floor -=
-            repair->step_back < repair->floor - base ? repair->step_back : repair->floor - base;
-        if (repair->step_back < STEP_BACK_MAX)
-            repair->step_back *= 2;
-        return CONCLAVE_OK;
-    }
-    uint64_t count = count_up_to(entries, want.last);
-    if (count > 0)
-        raft_runs_slice(entries, prev.index + 1, count, UINT64_MAX, &repair->got);
-    repair->tried = false;
-    if (repair->floor + repair->got.entry_count >= want.last)
-        fill(repair);
-    return CONCLAVE_OK;
 }
 
 /* --- Writing ---------------------------------------------------------------------------------- */
@@ -496,10 +326,11 @@ int wal_repair_write(struct wal_repair *repair, struct conclave_error *error)
     ASSERT(repair->at == count);
     for (size_t i = 0; i < count && code == CONCLAVE_OK; i++) { /* before anything is changed */
         const struct wal_hole *hole = &repair->survey.holes.items[i];
-        patches[i] = (struct wal_patch){.sequence = hole->sequence,
-                                        .offset = hole->offset,
-                                        .end = hole->end,
-                                        .bytes = wal_fill_make(hole, &repair->filled[i], error)};
+        patches[i] = (struct wal_patch){
+            .sequence = hole->sequence,
+            .offset = hole->offset,
+            .end = hole->end,
+            .bytes = wal_fill_make(hole, &repair->survey.found, &repair->filled[i], error)};
         code = patches[i].bytes ? CONCLAVE_OK : CONCLAVE_CORRUPT;
     }
     if (code == CONCLAVE_OK)

@@ -26,22 +26,25 @@ MUST_USE int wal_repair_open(const struct io *io, const char *dir,
                              struct wal_repair **ret_repair, struct conclave_error *error);
 void wal_repair_close(struct wal_repair *repair); /* NULL is allowed */
 
+/* How many others can be asked; one if nobody says. */
+void wal_repair_ask(struct wal_repair *repair, uint32_t peers);
+
 /* False: nothing is missing (any more). */
 bool wal_repair_want(const struct wal_repair *repair, struct wal_want *ret);
 
 /* Whoever was asked does not hold the anchor, or lacks it for now: the next want has another one,
  * farther behind the damage. A peer that is damaged right behind this log's damage has what is
- * missing, and not the nearest anchor. Then come, one after the other, the holes whose bytes can be
- * told by their checksum, without any anchor: two logs may have all that the other lacks and no
- * entry in common. In the end it is the nearest anchor again. */
+ * missing, and not the nearest anchor. Then come, without any anchor, stretches of the log between
+ * entries whose links are known, which tell what is right: two logs may have all that the other
+ * lacks and no entry in common. Of these each of the others is asked by itself (want.giver) for all
+ * that it has, and a turn goes to the next. In the end it is the nearest anchor again. */
 void wal_repair_turn(struct wal_repair *repair);
 
 /* The present want has the nearest anchor: a log that does not hold it ends before, or is another
  * one. */
 bool wal_repair_is_nearest(const struct wal_repair *repair);
 
-/* All that can be asked for, by anchors and by checksums, was asked for since something came last.
- */
+/* All that can be asked for, by anchors and by links, was asked for since something came last. */
 bool wal_repair_is_tried(const struct wal_repair *repair);
 
 /* How many entries are missing, and in how many places something is damaged. */
@@ -50,8 +53,9 @@ uint64_t wal_repair_holes(const struct wal_repair *repair);
 
 /* What a peer that holds the anchor of the present want has: its id at the want's prev.index, or of
  * term 0 if it does not know, and entries right behind that, as many as it likes to send at once.
- * CORRUPT: that cannot be, the peer's log and this one have nothing in common. What does not fit
- * the want, or is proved wrong, is ignored. */
+ * CORRUPT: that cannot be, the peer's log and this one have nothing in common. INVALID: what came
+ * is not what was written, by the links of this log; it is as if nothing had come. What does not
+ * fit the want is ignored. */
 MUST_USE int wal_repair_take(struct wal_repair *repair, struct raft_id prev,
                              const struct raft_runs *entries, struct conclave_error *error);
 

@@ -36,12 +36,68 @@ int wal_scanner_header(const struct wal_scanner *scanner, const struct wal_loade
     return code;
 }
 
-/* An entry of a mend follows the one before it. */
+uint64_t wal_scanner_link(const struct wal_scanner *scanner)
+{
+    return wal_links_find(&scanner->scan->links, scanner->collect.last.index);
+}
+
+bool wal_scanner_continues(const struct wal_scanner *scanner, const struct wal_header *header)
+{
+    uint64_t link = wal_scanner_link(scanner);
+    return link == WAL_LINK_UNKNOWN || link == header->previous;
+}
+
+/* The index of the first entry in it; 0: there is none. */
+static uint64_t first_index(const struct wal_record *record)
+{
+    struct wal_mend mend;
+    struct wal_record entry;
+    if (record->kind == WAL_ENTRY)
+        return record->id.index;
+    bool first = record->kind == WAL_MEND && wal_mend_begin(record, &mend) &&
+                 wal_mend_next(&mend, &entry) == 1;
+    return first ? entry.id.index : 0;
+}
+
+/* What stands before it is not known behind entries that a mend lacks; a mend may not know it. */
+bool wal_scanner_chained(const struct wal_scanner *scanner, const struct wal_record *record)
+{
+    uint64_t first = first_index(record), before = scanner->collect.last.index;
+    bool replaces = first > 0 && first - 1 < before;
+    if (replaces)
+        before = first - 1;
+    uint64_t link = wal_links_find(&scanner->scan->links, before);
+    if (link == WAL_LINK_UNKNOWN && replaces && scanner->scan->mended)
+        return false; /* a mend ends right before what replaces an entry that it lacks */
+    if (replaces && before <= scanner->scan->links_unsure)
+        return true;
+    return link == WAL_LINK_UNKNOWN || link == record->previous ||
+           (record->kind == WAL_MEND && record->previous == WAL_LINK_UNKNOWN);
+}
+
+/* The link before the first entry of a mend: the mend names it, if it is known. */
+static uint64_t link_before(const struct wal_scanner *scanner, const struct wal_record *mend,
+                            const struct wal_record *entry)
+{
+    uint64_t link = wal_links_find(&scanner->scan->links, entry->id.index - 1);
+    return link != WAL_LINK_UNKNOWN ? link : mend->previous;
+}
+
+static uint64_t mended_link(uint64_t before, const struct wal_record *entry)
+{
+    return before == WAL_LINK_UNKNOWN
+               ? before
+               : wal_link(before, entry->id, entry->entry_kind, entry->payload);
+}
+
+/* An entry of a mend follows the one before it, and where it holds all up to its end they are what
+ * stood there. */
 static bool mend_possible(const struct wal_scanner *scanner, const struct wal_record *record)
 {
     struct wal_mend mend;
     struct wal_record entry;
     struct raft_id last = {0};
+    uint64_t link = WAL_LINK_UNKNOWN;
     if (record->batch >= record->offset + wal_record_bytes(record->payload.bytes) ||
         !wal_mend_begin(record, &mend))
         return false;
@@ -50,8 +106,14 @@ static bool mend_possible(const struct wal_scanner *scanner, const struct wal_re
         if (last.index == 0 ? !wal_collect_fits(&scanner->collect, entry.id)
                             : entry.id.term < last.term)
             return false;
+        if (last.index == 0)
+            link = link_before(scanner, record, &entry);
+        link = mended_link(link, &entry);
         last = entry.id;
     }
+    if (last.index == record->id.index && link != WAL_LINK_UNKNOWN &&
+        mend.stands_for != WAL_LINK_UNKNOWN && link != mend.stands_for)
+        return false;
     return more == 0 && record->id.index >= last.index && record->id.term >= last.term &&
            (record->id.index > 0 || record->id.term == 0);
 }
@@ -92,10 +154,15 @@ static void take_mend(struct wal_scanner *scanner, const struct wal_record *reco
     struct wal_segment *known = &scan->segments[scan->active].known;
     struct wal_mend mend;
     struct wal_record entry;
+    const uint64_t before = scanner->collect.last.index;
     bool readable = wal_mend_begin(record, &mend);
     ASSERT(readable); /* it was looked at */
-    while (wal_mend_next(&mend, &entry) == 1)
+    uint64_t link = WAL_LINK_UNKNOWN;
+    for (bool first = true; wal_mend_next(&mend, &entry) == 1; first = false) {
+        link = mended_link(first ? link_before(scanner, record, &entry) : link, &entry);
         take_entry(scanner, &entry);
+        wal_links_put(&scan->links, entry.id.index, link);
+    }
     if (!raft_id_equal(scanner->collect.last, record->id)) {
         uint64_t lowest = scanner->collect.last.index + 1;
         if (lowest > record->id.index)
@@ -106,14 +173,20 @@ static void take_mend(struct wal_scanner *scanner, const struct wal_record *reco
     }
     scan->batch = record->batch;
     scan->attested = false;
-    scan->chain = mend.stands_for;
+    scan->mended = true;
+    if (wal_links_find(&scan->links, record->id.index) != mend.stands_for &&
+        scan->links_unsure < before)
+        scan->links_unsure = before; /* what it lacks may have come in the place of others */
+    wal_links_put(&scan->links, record->id.index, mend.stands_for);
 }
 
 void wal_scanner_take(struct wal_scanner *scanner, const struct wal_record *record)
 {
     struct wal_scan *scan = scanner->scan;
     scan->end += wal_record_bytes(record->payload.bytes);
-    scan->chain = record->checksum;
+    scan->mended = false;
+    if (record->kind == WAL_BATCH) /* it may not have been known */
+        wal_links_learn(&scan->links, scanner->collect.last.index, record->previous);
     switch (record->kind) {
     case WAL_BATCH:
         scan->batch = record->batch;
@@ -122,12 +195,17 @@ void wal_scanner_take(struct wal_scanner *scanner, const struct wal_record *reco
         break;
     case WAL_ANEW:
         wal_collect_restart(&scanner->collect, record->id);
+        wal_links_begin(&scan->links, record->id.index, record->link);
+        scan->links_unsure = 0;
         scan->segments[scan->active].known.anew = true;
         scan->attested = false;
         scan->attested_index = record->id.index;
         break;
     case WAL_ENTRY:
         take_entry(scanner, record);
+        if (wal_links_find(&scan->links, record->id.index - 1) != record->previous)
+            wal_links_put(&scan->links, record->id.index - 1, record->previous);
+        wal_links_put(&scan->links, record->id.index, record->link);
         break;
     case WAL_MEND:
         take_mend(scanner, record);
@@ -142,7 +220,7 @@ static int walk(struct wal_scanner *scanner)
     const struct wal_loaded *here = &scanner->here;
     struct wal_record record;
     while (wal_record_decode(here->data, here->bytes, (size_t)scan->end, here->key, &record) &&
-           record.previous == scan->chain) {
+           wal_scanner_chained(scanner, &record)) {
         if (!wal_scanner_possible(scanner, &record))
             return damaged(scanner, here->sequence, scan->end,
                            "a whole record that cannot stand here");
@@ -153,11 +231,14 @@ static int walk(struct wal_scanner *scanner)
 }
 
 void wal_scanner_take_header(struct wal_scanner *scanner, size_t number,
-                             const struct wal_header *header, uint64_t checksum)
+                             const struct wal_header *header)
 {
     struct wal_scan *scan = scanner->scan;
-    if (number == 0)
+    if (number == 0) {
         wal_collect_begin(&scanner->collect, header->last);
+        wal_links_begin(&scan->links, header->last.index, header->previous);
+        scan->links_unsure = 0;
+    }
     scan->active = number;
     scan->segments[number].known = (struct wal_segment){
         .sequence = header->sequence, .before = header->last, .lowest = UINT64_MAX};
@@ -165,7 +246,8 @@ void wal_scanner_take_header(struct wal_scanner *scanner, size_t number,
     scan->batch = 0;
     scan->attested = false;
     scan->attested_index = header->last.index;
-    scan->chain = header->stands_for != 0 ? header->stands_for : checksum;
+    scan->mended = false;
+    wal_links_learn(&scan->links, header->last.index, header->previous);
 }
 
 /* Enters a segment whose header is whole; the first one, or right behind the walked one. */
@@ -177,7 +259,7 @@ static int enter(struct wal_scanner *scanner, size_t number, const struct wal_he
         return damaged(scanner, segment->sequence, 0, "the header is another segment's");
     if (number > 0) {
         if (header->previous_end > scan->end ||
-            (header->previous_end == scan->end && header->previous != scan->chain))
+            (header->previous_end == scan->end && !wal_scanner_continues(scanner, header)))
             return damaged(
                 scanner, segment->sequence - 1, scan->end,
                 "a record that had been durable, as the next segment shows, is not valid");
@@ -185,8 +267,7 @@ static int enter(struct wal_scanner *scanner, size_t number, const struct wal_he
             return damaged(scanner, segment->sequence, 0,
                            "the header does not continue the segment before");
     }
-    ASSERT(scanner->next.data != NULL);
-    wal_scanner_take_header(scanner, number, header, get_u64(scanner->next.data));
+    wal_scanner_take_header(scanner, number, header);
     return CONCLAVE_OK;
 }
 
@@ -348,6 +429,7 @@ int wal_scan_run(const struct io *io, const char *wal_dir, const struct storage_
 void wal_scan_deinit(struct wal_scan *scan)
 {
     raft_runs_clear(&scan->entries);
+    wal_links_deinit(&scan->links);
     free(scan->segments);
     *scan = (struct wal_scan){0};
 }

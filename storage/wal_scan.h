@@ -5,6 +5,7 @@
 #define STORAGE_WAL_SCAN_H
 
 #include "storage/wal_format.h"
+#include "storage/wal_links.h"
 
 struct wal_scan_segment {
     uint64_t sequence;
@@ -18,13 +19,15 @@ struct wal_scan {
     struct wal_scan_segment *segments; /* sequences rise by one */
     size_t segment_count, segment_capacity;
 
-    size_t active;       /* segments[active] holds the log's end; those behind it hold nothing */
-    uint64_t end;        /* offset there */
-    uint64_t batch;      /* offset there at which the last batch begins */
-    bool attested;       /* the last batch has no entries: nothing before `end` is in doubt */
-    uint64_t chain;      /* checksum of the last valid record or header */
-    struct raft_id base; /* what is before the first entry */
-    struct raft_id last; /* last entry, or what the first header says was before */
+    size_t active;          /* segments[active] holds the log's end; those behind it hold nothing */
+    uint64_t end;           /* offset there */
+    uint64_t batch;         /* offset there at which the last batch begins */
+    bool attested;          /* the last batch has no entries: nothing before `end` is in doubt */
+    bool mended;            /* the last valid record is a mend */
+    struct wal_links links; /* of the log's entries */
+    uint64_t links_unsure;  /* up to here they may be those of what was replaced, unseen */
+    struct raft_id base;    /* what is before the first entry */
+    struct raft_id last;    /* last entry, or what the first header says was before */
     uint64_t attested_index; /* entries up to here are in batches before the last one */
     struct raft_runs entries;
 };

@@ -40,9 +40,18 @@ MUST_USE int wal_scanner_load(struct wal_scanner *scanner, size_t number, struct
 MUST_USE int wal_scanner_header(const struct wal_scanner *scanner, const struct wal_loaded *segment,
                                 struct wal_header *ret);
 
-/* Takes a segment as the active one. `checksum`: of its header. */
+/* Takes a segment as the active one. */
 void wal_scanner_take_header(struct wal_scanner *scanner, size_t number,
-                             const struct wal_header *header, uint64_t checksum);
+                             const struct wal_header *header);
+
+/* The link of the last entry; WAL_LINK_UNKNOWN. */
+uint64_t wal_scanner_link(const struct wal_scanner *scanner);
+
+/* The log before the header ended as the one that was walked, or that is not known. */
+bool wal_scanner_continues(const struct wal_scanner *scanner, const struct wal_header *header);
+
+/* (2) of the validity rule, for a record that is whole. */
+bool wal_scanner_chained(const struct wal_scanner *scanner, const struct wal_record *record);
 
 /* (3) of the validity rule, for a record that is whole and chained. */
 bool wal_scanner_possible(const struct wal_scanner *scanner, const struct wal_record *record);

@@ -6,28 +6,58 @@
 
 enum { TERMS_TRIED_MAX = 4096 };
 
-/* True if this record has the checksum that what stands behind the hole names. */
+static uint64_t link_at(const struct wal_scanner *scanner, uint64_t index)
+{
+    return wal_links_find(&scanner->scan->links, index);
+}
+
+/* Where the batch began that may have begun here. */
+static uint32_t batch_begin(const struct wal_hole *hole)
+{
+    uint32_t offset = (uint32_t)hole->offset;
+    bool known = !hole->named && hole->batch_behind == offset;
+    return offset == WAL_HEADER_BYTES && !known ? 0 : offset;
+}
+
+/* A batch record leaves the log as it was. The entry that follows belongs to the batch that began
+ * here, or to another. */
+static bool try_batch(const struct wal_scanner *scanner, struct wal_hole *hole, uint64_t index,
+                      struct wal_record *ret)
+{
+    const struct raft_id last = scanner->collect.last;
+    const uint64_t link = link_at(scanner, last.index);
+    *ret = (struct wal_record){.kind = WAL_BATCH,
+                               .previous = link,
+                               .offset = (uint32_t)hole->offset,
+                               .batch = batch_begin(hole),
+                               .id = last};
+    if (hole->named ? index != last.index || link != hole->stands_for
+                    : hole->batch_behind != ret->batch)
+        return false;
+    ret->link = wal_record_encode(hole->bytes, hole->key, ret);
+    return link != WAL_LINK_UNKNOWN && wal_scanner_possible(scanner, ret);
+}
+
+/* True if the log has the link that what stands behind the hole names, with this record in it. */
 static bool try_record(const struct wal_scanner *scanner, struct wal_hole *hole,
                        struct wal_record *record)
 {
-    record->previous = hole->chain;
+    record->previous = link_at(scanner, record->kind == WAL_ENTRY ? record->id.index - 1
+                                                                  : scanner->collect.last.index);
     record->offset = (uint32_t)hole->offset;
-    record->checksum = wal_record_encode(hole->bytes, hole->key, record);
-    return record->checksum == hole->stands_for && wal_scanner_possible(scanner, record);
+    record->link = wal_record_encode(hole->bytes, hole->key, record);
+    return record->previous != WAL_LINK_UNKNOWN && record->link == hole->stands_for &&
+           wal_scanner_possible(scanner, record);
 }
 
 static bool try_all(const struct wal_scanner *scanner, struct wal_hole *hole, uint64_t index,
                     uint64_t from, uint64_t to, struct wal_record *ret)
 {
-    const uint32_t offset = (uint32_t)hole->offset;
-    const uint32_t begins[] = {offset == WAL_HEADER_BYTES ? 0 : offset, offset};
-    *ret = (struct wal_record){.kind = WAL_BATCH, .id = scanner->collect.last};
-    for (size_t i = 0; i < sizeof begins / sizeof *begins; i++) {
-        ret->batch = begins[i];
-        if (try_record(scanner, hole, ret))
-            return true;
-    }
-    ret->batch = (uint32_t)hole->batch_before;
+    if (try_batch(scanner, hole, index, ret))
+        return true;
+    if (link_at(scanner, index) == hole->stands_for) /* the log has it; no entry came again */
+        return false;
+    *ret = (struct wal_record){.batch = (uint32_t)hole->batch_before};
     if (to - from > TERMS_TRIED_MAX)
         from = to - TERMS_TRIED_MAX;
     for (uint64_t term = from; term <= to; term++) {

@@ -1,5 +1,5 @@
 /* storage/wal_smallest.h - guessing the one record that a hole held. The smallest records follow
- * from what stands around them, and the checksum that what follows names proves them.
+ * from what stands around them, and the link that what follows names proves them.
  *
  * Pure; owned by one thread, that of the survey. */
 #ifndef STORAGE_WAL_SMALLEST_H

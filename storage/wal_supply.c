@@ -52,13 +52,25 @@ static bool find_id(const struct wal_supplier *supplier, uint64_t index, struct 
     return false;
 }
 
+/* The last entry of this term that the log has, or is known to have had; 0: there is none. */
+static uint64_t find_term(const struct wal_supplier *supplier, uint64_t term)
+{
+    uint64_t last = supplier->base.term == term ? supplier->base.index : 0;
+    struct raft_runs_iter iter = {0};
+    for (const struct raft_entry *entry; (entry = raft_runs_next(supplier->log, &iter)) != NULL;)
+        if (entry->id.term == term && !wal_is_absent(entry))
+            last = entry->id.index;
+    for (size_t i = 0; i < supplier->sure_count; i++)
+        if (supplier->sure[i].term == term && supplier->sure[i].last > last)
+            last = supplier->sure[i].last;
+    return last;
+}
+
 /* Does the log hold the anchor? HERE: it does. */
-static enum wal_supply find_anchor(const struct wal_supplier *supplier, struct raft_id anchor)
+static enum wal_supply find_exactly(const struct wal_supplier *supplier, struct raft_id anchor)
 {
     const struct raft_id base = supplier->base;
     struct raft_id id;
-    if (anchor.index == 0 || raft_id_equal(anchor, base))
-        return WAL_SUPPLY_HERE;
     if (anchor.index <= base.index)
         return WAL_SUPPLY_COMPACTED;
     if (!find_id(supplier, anchor.index, &id))
@@ -66,6 +78,38 @@ static enum wal_supply find_anchor(const struct wal_supplier *supplier, struct r
     if (id.term == anchor.term)
         return WAL_SUPPLY_HERE;
     return anchor.index > supplier->doubtful ? WAL_SUPPLY_ABSENT : WAL_SUPPLY_LATER;
+}
+
+/* Up to where the log is that which holds the anchor: to the anchor if it has that, or a later
+ * entry of its term; else to the last one of its term, before it. The leader of that term made them
+ * all, in one log (paper, 5.3). */
+static enum wal_supply find_anchor(const struct wal_supplier *supplier, struct raft_id anchor,
+                                   uint64_t *ret_up_to)
+{
+    *ret_up_to = UINT64_MAX;
+    if (anchor.index == 0) /* whoever asks can tell by itself */
+        return WAL_SUPPLY_HERE;
+    *ret_up_to = anchor.index;
+    enum wal_supply held =
+        raft_id_equal(anchor, supplier->base) ? WAL_SUPPLY_HERE : find_exactly(supplier, anchor);
+    if (held != WAL_SUPPLY_LATER && held != WAL_SUPPLY_ABSENT)
+        return held;
+    uint64_t last = find_term(supplier, anchor.term);
+    *ret_up_to = last < anchor.index ? last : anchor.index;
+    return held;
+}
+
+/* Where those begin that this log has of the wanted ones, for whoever can tell by itself. */
+static uint64_t find_next(const struct wal_supplier *supplier, const struct wal_want *want)
+{
+    uint64_t index = want->prev.index;
+    while (index < want->last) {
+        const struct raft_entry *entry = raft_runs_find(supplier->log, index + 1);
+        if (!entry || !wal_is_absent(entry))
+            break;
+        index++;
+    }
+    return index;
 }
 
 /* What is before the wanted entries, in the log that holds the anchor. */
@@ -84,18 +128,21 @@ enum wal_supply wal_supply_from(const struct wal_supplier *supplier, const struc
                                 uint64_t bytes_max, struct raft_id *ret_prev,
                                 struct raft_runs *ret_entries)
 {
-    const enum wal_supply held = find_anchor(supplier, want->anchor);
-    if (held != WAL_SUPPLY_HERE)
+    uint64_t up_to;
+    const enum wal_supply held = find_anchor(supplier, want->anchor, &up_to);
+    if (held == WAL_SUPPLY_COMPACTED)
         return held;
+    if (want->prev.index > up_to)
+        return held == WAL_SUPPLY_HERE ? WAL_SUPPLY_LATER : held;
     if (want->prev.index < supplier->base.index)
-        return WAL_SUPPLY_COMPACTED;
+        return up_to > 0 ? WAL_SUPPLY_COMPACTED : held;
     struct raft_id prev = find_prev(supplier, want);
-    uint64_t last = want->last;
-    if (want->anchor.index > 0 && last > want->anchor.index)
-        last = want->anchor.index;
+    if (want->anchor.index == 0 && find_next(supplier, want) > prev.index)
+        prev = (struct raft_id){.index = find_next(supplier, want)};
+    uint64_t last = want->last < up_to ? want->last : up_to;
     uint64_t count = count_sure(supplier, want, prev.index, last, bytes_max);
-    if (count == 0 && (prev.index < last || (prev.term == 0 && prev.index > 0)))
-        return WAL_SUPPLY_LATER;
+    if (count == 0 && (prev.index < want->last || (prev.term == 0 && prev.index > 0)))
+        return held == WAL_SUPPLY_HERE ? WAL_SUPPLY_LATER : held;
     *ret_prev = prev;
     if (count > 0)
         raft_runs_slice(supplier->log, prev.index + 1, count, UINT64_MAX, ret_entries);

@@ -13,6 +13,7 @@ struct wal_want {
     struct raft_id prev;
     uint64_t last; /* prev.index: only the id there is needed */
     struct raft_id anchor;
+    uint64_t giver;            /* 0: of anybody; else of the first, second .. of the others */
     uint64_t sequence, offset; /* where it is missing */
 };
 

@@ -6,6 +6,8 @@
 
 #include "storage/wal_scanner.h"
 
+enum { WAL_HOLE_RECENT = 16 };
+
 /* Bytes [offset, end) of a segment. */
 struct wal_hole {
     size_t number; /* of the segment in the scan */
@@ -13,15 +15,17 @@ struct wal_hole {
     uint64_t offset, end;
 
     uint8_t *bytes; /* what stood there, if that is known; else NULL */
-    bool proved;    /* with what a peer has; else it follows from what stands around it */
+    bool done;      /* what stood there is known by now, and is proved */
 
-    uint64_t chain;        /* the checksum before it */
-    struct raft_id before; /* the last entry as of its beginning */
-    uint64_t stands_for;   /* the checksum that the right bytes end with */
-    uint64_t batch_before; /* the batch that it begins in */
-    uint32_t batch_behind; /* the batch that it ends in */
-    bool named;            /* what stands behind names the last entry as of its end: */
+    uint64_t link;                    /* of `before`; WAL_LINK_UNKNOWN */
+    uint64_t recent[WAL_HOLE_RECENT]; /* and of those before it, backwards */
+    struct raft_id before;            /* the last entry as of its beginning */
+    uint64_t stands_for;              /* the link of the entry at behind.index, as of its end */
+    uint64_t batch_before;            /* the batch that it begins in */
+    uint32_t batch_behind;            /* the batch that it ends in */
+    bool named;                       /* what stands behind names the last entry as of its end: */
     struct raft_id behind; /* that; else an entry with the index behind.index + 1 stands there */
+    bool unchanged;        /* by its link the log was the same there before the hole */
     bool sure_before;      /* `before` is no guess of a mend's */
     bool sure_behind;      /* `behind` is what a batch record or a header of the log says */
 
@@ -36,7 +40,8 @@ struct wal_hole {
 };
 
 struct wal_survey {
-    struct wal_scan scan;
+    struct wal_scan scan; /* its links are those of the log in the end, as far as they are known */
+    struct wal_links found; /* and these of what is shown at an index: it may have been replaced */
     struct {
         struct wal_hole *items;
         size_t count, capacity;

@@ -283,19 +283,37 @@ static void finish(struct world *world, struct node *node)
     node_start(world, node);
 }
 
+static uint32_t count_others(const struct world *world, const struct node *node, uint32_t before)
+{
+    uint32_t others = 0;
+    for (uint32_t i = 0; i < before; i++)
+        others += &world->nodes[i] != node && world->nodes[i].id != node->id ? 1 : 0;
+    return others;
+}
+
+/* Stretches that links tell are asked of one after the other. */
+static bool is_asked(const struct world *world, const struct node *node, uint32_t other)
+{
+    struct wal_want want;
+    return wal_repair_want(storage_repair(disk_storage(node->disk)), &want) &&
+           (want.giver == 0 || want.giver == count_others(world, node, other) + 1);
+}
+
 void repair_event(struct world *world, const struct sim_event *event)
 {
     struct node *node = &world->nodes[event->node];
     struct wal_want want;
     if (!node->repairing)
         return;
+    wal_repair_ask(storage_repair(disk_storage(node->disk)),
+                   count_others(world, node, world->node_count));
     bool served = false;
     uint32_t first = (uint32_t)world_draw(world, 0, world->node_count - 1);
     for (uint32_t i = 0; i < world->node_count && !served; i++) {
         uint32_t other = (first + i) % world->node_count;
         const struct node *giver = &world->nodes[other];
-        if (giver != node && giver->id != node->id && !world->cut[event->node][other] &&
-            !world->cut[other][event->node])
+        if (giver != node && giver->id != node->id && is_asked(world, node, other) &&
+            !world->cut[event->node][other] && !world->cut[other][event->node])
             served = ask_one(world, node, giver);
     }
     if (!served)

@@ -109,7 +109,7 @@ Test(forged, records_that_cannot_be_are_never_taken, .timeout = 240)
 {
     struct peer peer;
     struct placed places[512];
-    size_t refused = 0, mendable = 0, impossible = 0;
+    size_t refused = 0, mendable = 0, impossible = 0, harmless = 0;
     peer_make(&peer, story_long);
     size_t count = image_layout(peer.disk, places, 512), last = count;
     while (strcmp(places[last - 1].path, places[count - 1].path) == 0)
@@ -127,8 +127,17 @@ Test(forged, records_that_cannot_be_are_never_taken, .timeout = 240)
                        places[at].offset, way, i % 2 ? ", chained" : "");
         if (!memory_disk_equal(peer.disk, disk)) {
             struct memory_disk *before = memory_disk_clone(disk);
-            cr_assert_eq(log_read(memory_disk_io(disk), &recovery, &error), CONCLAVE_CORRUPT, "%s",
-                         what);
+            int read = log_read(memory_disk_io(disk), &recovery, &error);
+            if (read == CONCLAVE_OK) {
+                cr_assert(story_matches(&peer.story, peer.story.staged_count, &recovery.entries),
+                          "%s", what);
+                raft_runs_clear(&recovery.entries);
+                memory_disk_destroy(before);
+                memory_disk_destroy(disk);
+                harmless++;
+                continue;
+            }
+            cr_assert_eq(read, CONCLAVE_CORRUPT, "%s", what);
             impossible += strstr(error.message, "cannot stand here") != NULL;
             int code =
                 wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error);
@@ -146,5 +155,6 @@ Test(forged, records_that_cannot_be_are_never_taken, .timeout = 240)
     cr_assert_gt(refused, last * FORGERIES, "%zu", refused);
     cr_assert_gt(impossible, refused / 4, "%zu of %zu", impossible, refused);
     cr_assert_gt(mendable, 0, "%zu", mendable);
+    cr_assert_lt(harmless, 10, "%zu", harmless);
     peer_free(&peer);
 }

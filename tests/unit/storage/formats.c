@@ -340,7 +340,8 @@ Test(formats, snapshot_too_short_for_a_name_is_refused)
 struct tail {
     struct memory_disk *disk;
     char path[64];
-    uint64_t key, chain;
+    uint64_t key;
+    uint64_t chain, before; /* the links of the last entry, and of the one before it */
     uint32_t offset, batch;
     struct raft_id last;
 };
@@ -368,7 +369,8 @@ static bool tail_try(struct tail *tail, uint64_t count)
     tail->key = wal_key(&story_identity, sequence);
     cr_assert(wal_record_decode(data, bytes, last->offset, tail->key, &record));
     cr_assert_eq(record.kind, WAL_ENTRY);
-    tail->chain = record.checksum;
+    tail->chain = record.link;
+    tail->before = record.previous;
     tail->offset = (uint32_t)(last->offset + last->bytes);
     tail->batch = record.batch;
     tail->last = record.id;
@@ -409,7 +411,8 @@ static int start_with(const struct tail *tail, struct wal_record record, const u
     struct memory_disk *disk = memory_disk_clone(tail->disk);
     struct wal_recovery recovery = {0};
     record.offset = tail->offset;
-    record.previous = tail->chain;
+    record.previous = record.kind == WAL_ENTRY && record.id.index == tail->last.index ? tail->before
+                                                                                      : tail->chain;
     record.payload = (struct slice){.data = payload, .bytes = payload_bytes};
     ASSERT(wal_record_bytes(payload_bytes) <= sizeof bytes);
     (void)wal_record_encode(bytes, tail->key, &record);
@@ -439,7 +442,7 @@ Test(formats, entry_that_cannot_stand_there_is_corruption)
     cr_assert_eq(start_with(&tail, good, NULL, 0), CONCLAVE_OK);
     static const struct {
         int64_t term, index, batch;
-    } wrong[] = {{0, 1, 0}, {0, 0, 8}, {-1, 0, 0}, {1, -1000, 0}, {-1000, 0, 0}, {-2, -3, 0}};
+    } wrong[] = {{0, 1, 0}, {0, 0, 8}, {-1, 0, 0}, {1, -1000, 0}, {-1000, 0, 0}, {-2, -1, 0}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct wal_record record = good;
         uint64_t terms_left = wrong[i].term == -1000 ? 0 : record.id.term + (uint64_t)wrong[i].term;
@@ -494,12 +497,13 @@ Test(formats, mend_that_makes_no_sense_is_corruption)
     uint64_t next = tail.last.index + 1, term = tail.last.term;
     struct wal_record good = {.kind = WAL_MEND, .batch = tail.batch, .id = {term, next}};
     uint8_t mend[64] = {0};
-    put_u64(mend, 77);                         /* stands for */
+    const struct raft_id entry = {term, next};
+    put_u64(mend, wal_link(tail.chain, entry, RAFT_ENTRY_NOOP, (struct slice){0})); /* stands for */
     put_u64(mend + 8, next);                   /* first index */
     put_u64(mend + WAL_MEND_ENTRIES_AT, term); /* one entry without payload */
     mend[WAL_MEND_ENTRIES_AT + 12] = RAFT_ENTRY_NOOP;
     cr_assert_eq(start_with(&tail, good, mend, sizeof mend), CONCLAVE_OK);
-    for (int i = 0; i < 11; i++) {
+    for (int i = 0; i < 12; i++) {
         uint8_t wrong[sizeof mend];
         struct wal_record record = good;
         size_t bytes = sizeof wrong;
@@ -523,6 +527,8 @@ Test(formats, mend_that_makes_no_sense_is_corruption)
         else if (i == 8)
             record.batch = tail.offset + 1000; /* belongs to what comes later */
         else if (i == 9)
+            wrong[0] ^= 1; /* its entry is not what stood there */
+        else if (i == 10)
             bytes = 8, record.id.index = 0; /* no entries, and a term of none */
         else
             bytes = 8, record.id.term = WAL_TERM_UNKNOWN; /* the log ends with what nobody knows */

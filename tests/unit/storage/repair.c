@@ -138,10 +138,11 @@ Test(repair, other_bytes_are_not_taken)
     raft_batch_add(batch, entry);
     raft_runs_append(&wrong, batch, 0, 1);
     raft_batch_unref(batch);
-    cr_assert_eq(wal_repair_take(repair, want.prev, &wrong, &error), CONCLAVE_OK);
-    cr_assert_not(wal_repair_want(repair, &want));
-    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_CORRUPT);
-    cr_assert(memory_disk_equal(before, damaged), "wrong bytes were written");
+    struct wal_want after;
+    cr_assert_eq(wal_repair_take(repair, want.prev, &wrong, &error), CONCLAVE_INVALID);
+    cr_assert(wal_repair_want(repair, &after));
+    cr_assert_eq(memcmp(&want, &after, sizeof want), 0, "it asks for the same again");
+    cr_assert(memory_disk_equal(before, damaged));
     raft_runs_clear(&wrong);
     wal_repair_close(repair);
     memory_disk_destroy(before);
@@ -164,7 +165,7 @@ Test(repair, who_lacks_the_anchor_gives_nothing)
     raft_runs_clear(&given);
     want.anchor.term = 3;
     cr_assert_eq(wal_supply_from(&supplier, &want, 1, &prev, &given), WAL_SUPPLY_ABSENT);
-    want.anchor = (struct raft_id){.term = 2, .index = 11};
+    want.anchor = (struct raft_id){.term = 3, .index = 11};
     cr_assert_eq(wal_supply_from(&supplier, &want, 1, &prev, &given), WAL_SUPPLY_ABSENT);
     want = (struct wal_want){
         .prev = {.term = 1, .index = 3}, .last = 8, .anchor = {.term = 2, .index = 9}};
@@ -377,7 +378,7 @@ Test(repair, anchors_take_turns)
         again = wal_repair_is_nearest(repair);
         cr_assert(wal_repair_want(repair, &want));
         cr_assert_eq(want.last, nearest.last);
-        cr_assert_eq(want.prev.index, nearest.prev.index);
+        cr_assert(want.anchor.index == 0 || want.prev.index == nearest.prev.index);
         cr_assert_eq(wal_repair_is_tried(repair), again);
         if (want.anchor.index == 0) { /* of any log */
             proofs++;

@@ -34,18 +34,18 @@ Test(survey, a_log_gives_what_it_has_and_says_what_it_has_not)
         enum wal_supply supply;
         uint64_t count;
     } wants[] = {
-        {{2, 7}, 9, {2, 9}, WAL_SUPPLY_HERE, 2},      /* what is before it is lost here too */
-        {{2, 7}, 7, {2, 9}, WAL_SUPPLY_LATER, 0},     /* and that alone is wanted */
-        {{2, 6}, 9, {2, 9}, WAL_SUPPLY_LATER, 0},     /* the first of them is */
-        {{2, 5}, 9, {2, 9}, WAL_SUPPLY_HERE, 1},      /* up to there */
-        {{2, 5}, 7, {2, 7}, WAL_SUPPLY_LATER, 0},     /* the anchor is */
+        {{2, 7}, 9, {2, 9}, WAL_SUPPLY_HERE, 2},  /* what is before it is lost here too */
+        {{2, 7}, 7, {2, 9}, WAL_SUPPLY_LATER, 0}, /* and that alone is wanted */
+        {{2, 6}, 9, {2, 9}, WAL_SUPPLY_LATER, 0}, /* the first of them is */
+        {{2, 5}, 9, {2, 9}, WAL_SUPPLY_HERE, 1},  /* up to there */
+        {{2, 5}, 7, {2, 7}, WAL_SUPPLY_HERE, 1}, /* the anchor is, and others of its term are not */
         {{2, 8}, 99, {2, 9}, WAL_SUPPLY_HERE, 1},     /* nothing behind the anchor */
         {{2, 8}, 8, {2, 9}, WAL_SUPPLY_HERE, 0},      /* only the id */
         {{1, 4}, 4, {1, 4}, WAL_SUPPLY_HERE, 0},      /* the anchor is where the log begins */
         {{1, 3}, 4, {2, 4}, WAL_SUPPLY_COMPACTED, 0}, /* of another term there */
         {{1, 1}, 2, {1, 2}, WAL_SUPPLY_COMPACTED, 0}, {{1, 3}, 8, {2, 9}, WAL_SUPPLY_COMPACTED, 0},
         {{2, 12}, 14, {2, 10}, WAL_SUPPLY_LATER, 0}, /* it does not reach so far */
-        {{2, 9}, 10, {3, 10}, WAL_SUPPLY_ABSENT, 0},  {{2, 9}, 10, {2, 11}, WAL_SUPPLY_ABSENT, 0},
+        {{2, 9}, 10, {3, 10}, WAL_SUPPLY_ABSENT, 0},  {{2, 9}, 10, {2, 11}, WAL_SUPPLY_HERE, 1},
     };
     for (size_t i = 0; i < sizeof wants / sizeof *wants; i++) {
         struct raft_runs log = {0}, given = {0};

@@ -1,0 +1,102 @@
+/* storage/wal_repair_internal.h - a repair at work, shared by wal_repair.c (what is wanted, and
+ * writing), wal_repair_take.c (what peers give) and wal_repair_prove.c (what the log's own links
+ * tell). Owned by one thread. */
+#ifndef STORAGE_WAL_REPAIR_INTERNAL_H
+#define STORAGE_WAL_REPAIR_INTERNAL_H
+
+#include "storage/wal_repair.h"
+#include "storage/wal_survey.h"
+
+/* A stretch of the log, asked for from any log: its links tell what is right. */
+struct wal_proof {
+    size_t hole;       /* what is asked for is missing there; WAL_NO_PROOF: there is none */
+    unsigned step;     /* how far it goes back, in steps */
+    uint64_t from, to; /* the entries behind `from` up to `to`, whose links are known */
+    uint32_t giver;    /* which of the others is asked, from 1 on */
+    uint64_t next;     /* behind here */
+    struct {           /* what came, with others of the same index */
+        struct raft_runs *items;
+        size_t count, capacity;
+    } parts;
+};
+
+#define WAL_NO_PROOF SIZE_MAX
+
+struct wal_repair {
+    const struct io *io;
+    char *dir; /* DIR/wal */
+    struct storage_identity identity;
+    struct wal_survey survey;
+    struct raft_runs *filled; /* by hole: the entries that go into it */
+
+    size_t at;          /* the hole being filled */
+    uint64_t floor;     /* its entries are asked for from behind here */
+    uint64_t step_back; /* how much farther, if the peer has something else there */
+    uint64_t skip;      /* the anchor stands so much farther behind the hole than it could */
+    struct raft_runs got;
+    uint64_t covered; /* a snapshot here has all up to this index */
+
+    uint32_t peers; /* so many others can be asked */
+    struct wal_proof proof;
+    bool tried; /* all that can be asked for was, since something came last */
+
+    /* For those who ask this log: what was found, and what was proved since. */
+    uint64_t doubtful;
+    struct {
+        struct wal_sure *items;
+        size_t count, capacity;
+    } sure;
+};
+
+/* --- wal_repair.c ----------------------------------------------------------------------------- */
+
+/* What this log has at an index: what a peer gave for a hole, else what was found. */
+const struct raft_entry *wal_repair_entry(const struct wal_repair *repair, uint64_t index);
+struct raft_id wal_repair_id(const struct wal_repair *repair, uint64_t index);
+
+/* Something of the hole has to come back. */
+bool wal_repair_wants(const struct wal_repair *repair, const struct wal_hole *hole);
+
+/* Goes to the next hole that wants something. */
+void wal_repair_advance(struct wal_repair *repair);
+
+/* Looks anew for what others can be told. */
+void wal_repair_find_sure(struct wal_repair *repair);
+
+/* What stands behind this index was written behind the hole at hand, and behind all those in which
+ * something before may have been replaced: so it is in the log that the entries are put back into.
+ */
+uint64_t wal_repair_doubtful(const struct wal_repair *repair);
+
+/* --- wal_repair_take.c ------------------------------------------------------------------------ */
+
+/* Puts those of the entries behind `floor` that the hole holds into it; they are no others then. */
+void wal_repair_fill(struct wal_repair *repair, size_t number, uint64_t floor,
+                     struct raft_runs *entries);
+
+/* How many of the entries are not behind `last`. */
+uint64_t wal_repair_count(const struct raft_runs *entries, uint64_t last);
+
+/* --- wal_repair_prove.c ----------------------------------------------------------------------- */
+
+/* Begins with the first stretch of the holes from `number` on; behind the last one nothing is
+ * asked for by links any more, and all was tried. */
+void wal_repair_prove(struct wal_repair *repair, size_t number);
+
+/* The one that is asked has no more of the stretch: the next of the others, or the next stretch. */
+void wal_repair_prove_on(struct wal_repair *repair);
+
+/* What the one that is asked has of the stretch. */
+void wal_repair_prove_take(struct wal_repair *repair, const struct raft_runs *entries);
+
+void wal_repair_prove_end(struct wal_repair *repair);
+
+/* True if the entries are not what the log's links say of the stretch from behind `from` to `to`.
+ */
+bool wal_repair_disproved(const struct wal_repair *repair, uint64_t from, uint64_t to,
+                          const struct raft_runs *entries);
+
+/* Notes the links of the entries that were filled into the hole. */
+void wal_repair_learn(struct wal_repair *repair, size_t number);
+
+#endif

@@ -1,0 +1,153 @@
+/* What peers give, and which of it is taken. */
+#include "storage/wal_repair_internal.h"
+
+#include "base/fatal.h"
+
+#include <inttypes.h>
+
+enum { STEP_BACK_MAX = 64 };
+
+/* True if this log has the same at prev.index as the peer that answers has. The id of an absent
+ * entry may be a guess: the same id shows nothing. What a snapshot here has is what all have. */
+static bool agrees(const struct wal_repair *repair, struct raft_id own, struct raft_id prev)
+{
+    const struct raft_entry *entry =
+        prev.index > repair->survey.scan.base.index ? wal_repair_entry(repair, prev.index) : NULL;
+    if (entry && wal_is_absent(entry))
+        return prev.index <= repair->covered;
+    return own.term == prev.term;
+}
+
+/* --- Taking what a peer has ------------------------------------------------------------------- */
+
+/* True if the entries can follow `prev` and come before the anchor. */
+static bool believable(struct raft_id prev, const struct raft_runs *entries, struct raft_id anchor)
+{
+    struct raft_runs_iter iter = {0};
+    for (const struct raft_entry *entry; (entry = raft_runs_next(entries, &iter)) != NULL;) {
+        if (entry->id.index != prev.index + 1 || entry->id.term < prev.term ||
+            entry->id.term > anchor.term || entry->id.term == 0 ||
+            entry->kind > RAFT_ENTRY_SESSION ||
+            (entry->id.index == anchor.index && entry->id.term != anchor.term))
+            return false;
+        prev = entry->id;
+    }
+    return true;
+}
+
+/* The entries of a log that does not know what comes before them follow this log's entry there if
+ * the first is of its term: that term's leader made both, one behind the other in one log (5.3). */
+static bool follows(const struct wal_repair *repair, struct raft_id own,
+                    const struct raft_runs *entries)
+{
+    const struct raft_entry *entry = wal_repair_entry(repair, own.index);
+    bool guessed = repair->got.entry_count == 0 && entry && wal_is_absent(entry);
+    return !guessed && entries->entry_count > 0 && raft_runs_first(entries).term == own.term;
+}
+
+/* Those that are in the log before the hole already are left out: they were asked for only to find
+ * where the logs agree. So are those of a later term than what stands behind the hole: they came
+ * later, in another one, in the place of what is lost here. */
+void wal_repair_fill(struct wal_repair *repair, size_t number, uint64_t floor,
+                     struct raft_runs *entries)
+{
+    struct wal_hole *hole = &repair->survey.holes.items[number];
+    const struct raft_entry *first;
+    if (hole->last > hole->prev.index)
+        raft_runs_truncate(entries, hole->last + 1);
+    else
+        raft_runs_truncate(entries, hole->prev.index + 1);
+    for (uint64_t index = floor + 1;
+         index <= hole->prev.index && (first = raft_runs_find(entries, index)) != NULL &&
+         raft_id_equal(first->id, wal_repair_id(repair, index));
+         index++)
+        raft_runs_drop_front(entries, index);
+    while (entries->entry_count > 0 && raft_runs_last(entries).term > hole->term_max)
+        raft_runs_truncate(entries, raft_runs_last(entries).index);
+    raft_runs_move(&repair->filled[number], entries);
+    wal_repair_learn(repair, number);
+    hole->certain = true;
+}
+
+/* The hole at hand has all its entries. */
+static void fill(struct wal_repair *repair)
+{
+    wal_repair_fill(repair, repair->at, repair->floor, &repair->got);
+    repair->at++;
+    wal_repair_advance(repair);
+}
+
+uint64_t wal_repair_count(const struct raft_runs *entries, uint64_t last)
+{
+    struct raft_runs_iter iter = {0};
+    uint64_t count = 0;
+    const struct raft_entry *entry;
+    while ((entry = raft_runs_next(entries, &iter)) != NULL && entry->id.index <= last)
+        count++;
+    return count;
+}
+
+/* All that was asked for is here, and the links say that it is not what stood there: whoever gave
+ * it has another log after all, or other bytes. Of what came later holes may have put in its place
+ * the links say nothing. */
+static bool is_wrong(const struct wal_repair *repair, uint64_t last)
+{
+    for (size_t i = repair->at + 1; i < repair->survey.holes.count; i++)
+        if (!repair->survey.holes.items[i].certain)
+            return false;
+    return wal_repair_disproved(repair, repair->floor, last, &repair->got);
+}
+
+int wal_repair_take(struct wal_repair *repair, struct raft_id prev, const struct raft_runs *entries,
+                    struct conclave_error *error)
+{
+    struct wal_want want;
+    if (!wal_repair_want(repair, &want))
+        return CONCLAVE_OK;
+    if (repair->proof.hole != WAL_NO_PROOF) {
+        wal_repair_prove_take(repair, entries);
+        return CONCLAVE_OK;
+    }
+    if (prev.index != want.prev.index)
+        return CONCLAVE_OK;
+    if (prev.term == 0 && prev.index > 0) { /* it does not know */
+        if (!follows(repair, want.prev, entries))
+            return CONCLAVE_OK;
+        prev = want.prev;
+    }
+    if (!believable(prev, entries, want.anchor))
+        return CONCLAVE_OK;
+    if (repair->got.entry_count > 0 ? prev.term != want.prev.term
+                                    : !agrees(repair, want.prev, prev)) {
+        uint64_t base = repair->survey.scan.base.index;
+        if (repair->got.entry_count > 0)
+            return CONCLAVE_OK;
+        if (repair->survey.holes.items[repair->at].certain) { /* all of it was replaced later */
+            fill(repair);
+            return CONCLAVE_OK;
+        }
+        if (repair->floor <= base)
+            return error_set(error, CONCLAVE_CORRUPT,
+                             "the log is damaged and has nothing in common with those of the "
+                             "others behind index %" PRIu64,
+                             base);
+        repair->floor -=
+            repair->step_back < repair->floor - base ? repair->step_back : repair->floor - base;
+        if (repair->step_back < STEP_BACK_MAX)
+            repair->step_back *= 2;
+        return CONCLAVE_OK;
+    }
+    uint64_t count = wal_repair_count(entries, want.last);
+    if (count > 0)
+        raft_runs_slice(entries, prev.index + 1, count, UINT64_MAX, &repair->got);
+    repair->tried = false;
+    if (repair->floor + repair->got.entry_count < want.last)
+        return CONCLAVE_OK;
+    if (is_wrong(repair, want.last)) {
+        raft_runs_clear(&repair->got);
+        return error_set(error, CONCLAVE_INVALID,
+                         "the entries up to %" PRIu64 " are not what was written there", want.last);
+    }
+    fill(repair);
+    return CONCLAVE_OK;
+}
