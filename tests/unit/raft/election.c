@@ -508,6 +508,28 @@ Test(election, rule_42_a_node_that_has_answered_nobody_need_not_wait)
     cluster_deinit(&c);
 }
 
+Test(election, rule_30_a_leader_without_one_of_both_quorums_steps_down)
+{
+    for (raft_node_id heard = 2; heard <= 3; heard++) { /* of the outgoing set, of the incoming */
+        cluster_init(&c, 3);
+        c.configuration.joint = true;
+        c.configuration.members[0].flags = RAFT_MEMBER_VOTER | RAFT_MEMBER_VOTER_OLD;
+        c.configuration.members[1].flags = RAFT_MEMBER_VOTER_OLD;
+        c.configuration.members[2].flags = RAFT_MEMBER_VOTER;
+        cluster_start(&c, 1);
+        uint64_t led = cluster_lead_alone(&c);
+        for (int i = 0; i < 3; i++) {
+            cr_assert_eq(raft_role(c.nodes[1].raft), RAFT_LEADER);
+            cluster_advance(&c, T_US / 3);
+            cluster_receive(&c, append_accepted(heard, 1, led, 1, 0));
+        }
+        cluster_advance(&c, T_US / 3);
+        cluster_timeout(&c, 1);
+        cr_assert_eq(raft_role(c.nodes[1].raft), RAFT_FOLLOWER);
+        cluster_deinit(&c);
+    }
+}
+
 Test(election, a_leader_without_its_quorum_steps_down)
 {
     cluster_setup(&c, 3, 1);

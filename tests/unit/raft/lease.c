@@ -201,22 +201,22 @@ Test(lease, promises_of_more_than_the_own_timeout_are_worth_that)
 
 Test(lease, rule_30_needs_both_majorities_in_the_joint_phase)
 {
-    cluster_init(&c, 3);
-    c.nodes[1].options.leases = true;
-    c.configuration.joint = true;
-    c.configuration.members[0].flags = RAFT_MEMBER_VOTER | RAFT_MEMBER_VOTER_OLD;
-    c.configuration.members[1].flags = RAFT_MEMBER_VOTER_OLD;
-    c.configuration.members[2].flags = RAFT_MEMBER_VOTER;
-    cluster_start(&c, 1);
-    uint64_t led = cluster_lead_alone(&c);
-    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
-    cluster_receive(&c, append_accepted(3, 1, led, 2, 0));
-    uint64_t round = heartbeat();
-    cluster_receive(&c, promise(2, led, round, T_US));
-    cr_assert_eq(lease(), 0, "the incoming set has two voters");
-    cluster_receive(&c, promise(3, led, round, T_US));
-    cr_assert_eq(lease(), c.now_us + LEASE_US);
-    cluster_deinit(&c);
+    for (raft_node_id first = 3; first <= 4; first++) { /* from 1, 2, 3 to 1, 2, 4 */
+        cluster_init(&c, 4);
+        c.nodes[1].options.leases = true;
+        c.configuration.members[3].flags = RAFT_MEMBER_LEARNER;
+        cluster_start(&c, 1);
+        uint64_t led = serving();
+        cluster_receive(&c, append_accepted(4, 1, led, 2, 0)); /* it has caught up */
+        cluster_change(&c, 1, RAFT_CHANGE_REPLACE, "n3", "n4");
+        uint64_t round = heartbeat();
+        cluster_receive(&c, promise(first, led, round, T_US));
+        cr_assert_eq(lease(), 0, "one majority is not enough");
+        cluster_receive(&c, promise(7 - first, led, round, T_US));
+        cr_assert_eq(lease(), c.now_us + LEASE_US);
+        cr_assert(raft_configuration(node()->raft, NULL)->joint);
+        cluster_deinit(&c);
+    }
 }
 
 Test(lease, rule_40_waits_for_a_commit_of_the_own_term)

@@ -474,6 +474,8 @@ Test(membership, rule_31_a_removed_leader_leads_until_it_is_committed_without_it
     cr_assert_eq(raft_commit(raft_of(1)), 4);
     cr_assert_eq(raft_role(raft_of(1)), RAFT_FOLLOWER);
     cr_assert(traced(1, RAFT_TRACE_RETIRED) && traced(1, RAFT_TRACE_REMOVED));
+    cr_assert_eq(cluster_count(&c, 2, RAFT_TIMEOUT_NOW) + cluster_count(&c, 3, RAFT_TIMEOUT_NOW), 1,
+                 "one of those who hold all is to campaign at once");
     cr_assert(answered(1), "and who asked for it is answered");
     cr_assert_neq(refusal(1), CONCLAVE_UNKNOWN);
     cluster_deinit(&c);

@@ -39,6 +39,24 @@ static void leave_behind(struct cluster *c)
     cluster_snapshot(c, 1, applied, applied - 5);
 }
 
+Test(snapshot, rule_39_trailing_entries_are_bounded_in_bytes)
+{
+    struct cluster c;
+    cluster_init(&c, 1);
+    c.nodes[1].options.trailing_entries = 10;
+    c.nodes[1].options.trailing_bytes = 3000;
+    cluster_start(&c, 1);
+    cluster_settle(&c);
+    for (int i = 0; i < 10; i++) {
+        cluster_propose(&c, 1, 1, 1000);
+        cluster_settle(&c);
+    }
+    uint64_t applied = raft_applied(c.nodes[1].raft);
+    cluster_snapshot(&c, 1, applied, 0);
+    cr_assert_eq(raft_base(c.nodes[1].raft).index, applied - 2, "an entry costs a little more");
+    cluster_deinit(&c);
+}
+
 Test(snapshot, log_keeps_trailing_entries)
 {
     struct cluster c;

@@ -320,6 +320,12 @@ Test(transfer, rule_21_votes_against_a_live_leader_only_when_the_leader_asked)
     struct raft_message *request = vote_request(RAFT_VOTE_REQUEST, 3, 1, 3, id_of(1, 1));
     cluster_receive(&c, request);
     cr_assert_eq(raft_hard_state(node(1)->raft).term, 2, "it holds to its leader");
+    request = vote_request(RAFT_PREVOTE_REQUEST, 3, 1, 3, id_of(1, 1));
+    request->vote_request.transfer = true;
+    cluster_receive(&c, request);
+    struct raft_message *answer = cluster_take(&c, 3, RAFT_PREVOTE_RESPONSE);
+    cr_assert(answer && !answer->vote_response.granted, "who was asked needs no pre-vote");
+    raft_message_destroy(answer);
     request = vote_request(RAFT_VOTE_REQUEST, 3, 1, 3, id_of(1, 1));
     request->vote_request.transfer = true;
     cluster_receive(&c, request);
