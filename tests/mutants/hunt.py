@@ -2,6 +2,7 @@
 
     hunt.py [--only NAME ...] [--everybody] [--seeds N] [-j J] [--write] [--work DIR]
     hunt.py --patch FILE ... [--seeds N] [-j J] [--work DIR]
+    hunt.py --rules [--work DIR]
     hunt.py --check
 
 A mutation is a file NAME.patch beside this one: three header lines and a diff.
@@ -16,7 +17,8 @@ on: the unit tests run until one fails, then the simulator runs seeds from three
 stops at the first one that fails. Then the table is printed; --write puts each row into docs/testing.md too, as soon
 as it is known: rows of what was hunted are replaced, the others stay.
 --everybody asks also those who need not find it, to see whether they do by now. --patch hunts for any
-patch, from `git diff` say, with the unit tests of what it changes and the simulator.
+patch, from `git diff` say, with the unit tests of what it changes and the simulator. --rules takes the table
+of rules in docs/testing.md by its word: the one test of each row has to pass, and to fail under the row's mutation.
 
 The control comes first: an unchanged tree has to survive the same hunt, or nothing that the hunt
 finds means anything; a shorter one if not all are hunted. --check only looks whether every patch still
@@ -270,6 +272,15 @@ class Worker:
         except subprocess.TimeoutExpired:
             result.units[module] = "does not end"
 
+    def passes(self, module, test):
+        """Whether this one unit test does, in the tree as it is."""
+        self.command(["ninja", "-C", self.build, "-j", str(os.cpu_count() or 1),
+                      f"tests/unit/{module}/test_{module}"], "does not build")
+        program = os.path.join(self.build, "tests", "unit", module, "test_" + module)
+        run = subprocess.run([program, "--jobs", "1", "--filter", test, "--timeout", str(UNIT_SECONDS)],
+                             capture_output=True, text=True, errors="replace")
+        return run.returncode == 0 and re.search(r"Passing:\D*[1-9]", run.stdout + run.stderr) is not None
+
     def timed(self, result, kind, function, *arguments):
         begun = time.monotonic()
         try:
@@ -299,6 +310,39 @@ class Worker:
         finally:
             restore(before, self.tree)
         return result
+
+
+def rule_rows(document, root):
+    """[rule, the folder of its test, the test, the mutation] of each row of the table of rules."""
+    table = re.search(r"<!-- rules: begin -->\n(.*?)<!-- rules: end -->", document, re.S)
+    for line in table.group(1).splitlines()[2:] if table else []:
+        number, _, _, test, mutation = [cell.strip(" `") for cell in line.strip("|").split("|")]
+        suite, name = test.split("/")
+        unit = os.path.join(root, "tests", "unit")
+        for folder, _, files in os.walk(unit):
+            for file in [file for file in files if file.endswith(".c")]:
+                with open(os.path.join(folder, file), encoding="utf-8") as source:
+                    if re.search(rf"^Test\({suite},\s*{name}\b", source.read(), re.M):
+                        yield [number, os.path.relpath(folder, unit).split(os.sep)[0], test, mutation]
+
+
+def prove_rules(worker, rows):
+    """Says of each [rule, folder, test, mutation] whether the test passes, and fails under the mutation.
+    Returns how many do not."""
+    whole = {test: worker.passes(module, test) for _, module, test, _ in rows}
+    wrong = 0
+    for number, module, test, mutation in rows:
+        before = apply(mutation, worker.tree)
+        try:
+            survives = worker.passes(module, test)
+        finally:
+            restore(before, worker.tree)
+        proved = whole[test] and not survives
+        wrong += not proved
+        print(f"rule {number:>2}: {test} {'passes' if whole[test] else 'FAILS'}, and under {mutation.name} "
+              f"{'PASSES' if survives else 'fails'}", flush=True)
+    print(f"{len(rows) - wrong} passed, {wrong} failed, 0 skipped")
+    return wrong
 
 
 def control():
@@ -456,6 +500,8 @@ def parse():
     parser.add_argument("--write", action="store_true", help="put the table into docs/testing.md")
     parser.add_argument("--work", metavar="DIR", default=os.path.join(ROOT, "build-mutants"),
                         help="where to copy and build (build-mutants)")
+    parser.add_argument("--rules", action="store_true",
+                        help="only see whether the test of each rule fails under its mutation")
     parser.add_argument("--check", action="store_true", help="only see whether the patches fit")
     options = parser.parse_args()
     if options.seeds < 1 or options.jobs < 1:
@@ -479,6 +525,11 @@ def main():
         if complaints or options.check:
             print("\n".join(complaints) if complaints else f"{len(mutations)} patches fit the code")
             return 1 if complaints or not mutations else 0
+        if options.rules:
+            with open(DOCUMENT, encoding="utf-8") as document:
+                rows = [[*row[:3], load([row[3]])[0]] for row in rule_rows(document.read(), ROOT)]
+            worker = Worker(os.path.join(options.work, "0"), options)
+            return 1 if prove_rules(worker, rows) or not rows else 0
         started = time.monotonic()
         results = hunt_all(mutations, options)
     except Broken as broken:

@@ -26,6 +26,22 @@ Found by: {finders}
  three
 """
 # Both find the word "wrong" in the mutated tree and nothing else.
+RULES = """<!-- rules: begin -->
+| rule | | where | a test | a mutation |
+|---|---|---|---|---|
+| 8 | two stays | raft/a.c | `log/keeps_two` | m |
+| 9 | three stays | raft/a.c | `log/keeps_three` | m |
+<!-- rules: end -->
+"""
+# Like Criterion's: only the first of the two looks at what is mutated.
+ONE_UNIT = """#!/bin/sh
+[ "$4" = log/keeps_nothing ] && { echo 'Tested: 0 | Passing: 0 | Failing: 0'; exit 0; }
+if [ "$4" = log/keeps_two ] && grep -q wrong "$(dirname "$0")/../../../../tree/raft/a.c"; then
+    echo 'Tested: 1 | Passing: 0 | Failing: 1'
+    exit 1
+fi
+echo 'Tested: 1 | Passing: 1 | Failing: 0'
+"""
 SIMULATOR = """#!/bin/sh
 grep -q wrong "$(dirname "$0")/../../../tree/raft/a.c" || {{ echo '9 passed, 0 failed'; exit 0; }}
 echo "seed $(({seed} + $4)) violates \\"log matching\\" at 1 us, event 2:"
@@ -117,6 +133,25 @@ class Hunt(unittest.TestCase):
     def test_program_that_cannot_run_is_trouble_and_no_find(self):
         self.program("work/build/tests/sim/conclave-sim", "#!/bin/sh\nexit 2\n")
         self.assertIn("ended with 2", self.hunt(mutation()).trouble)
+
+    def test_rule_whose_test_does_not_see_its_mutation_is_not_proved(self):
+        self.write("project/tests/unit/raft/log.c",
+                   "Test(log, keeps_two)\n{\n}\n\nTest(log, keeps_three)\n{\n}\n")
+        self.write("project/tests/unit/raft/script.h", "Test(log, keeps_two)\n")
+        self.program("work/build/tests/unit/raft/test_raft", ONE_UNIT)
+        rows = list(hunt.rule_rows(RULES, hunt.ROOT))
+        self.assertEqual(rows, [["8", "raft", "log/keeps_two", "m"], ["9", "raft", "log/keeps_three", "m"]])
+        worker = hunt.Worker(os.path.join(self.root, "work"), types.SimpleNamespace())
+        first, second = [[*row[:3], mutation()] for row in rows]
+        self.assertEqual(hunt.prove_rules(worker, [first]), 0)
+        self.assertEqual(hunt.prove_rules(worker, [first, second]), 1)
+        with open(os.path.join(worker.tree, "raft", "a.c"), encoding="utf-8") as file:
+            self.assertEqual(file.read(), SOURCE)
+
+    def test_rule_whose_test_never_runs_is_not_proved(self):
+        self.program("work/build/tests/unit/raft/test_raft", ONE_UNIT)
+        worker = hunt.Worker(os.path.join(self.root, "work"), types.SimpleNamespace())
+        self.assertEqual(hunt.prove_rules(worker, [["7", "raft", "log/keeps_nothing", mutation()]]), 1)
 
     def test_control_that_is_found_voids_the_hunt(self):
         options = types.SimpleNamespace(seeds=9, jobs=1, only=None, patch=None, write=True,

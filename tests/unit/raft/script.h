@@ -2,16 +2,20 @@
  * text.
  *
  * A file in scenario/ has both: lines that begin with # say what it is about, the other ones that
- * do not begin with a blank are commands, and those that do say what comes of the one before: nodes
- * N           N voters, all alive; with `leases` before it, with leases elect N           lets time
- * pass in which only N is heard, until it leads cut A B           no message between the nodes of
- * two lists ("1", "2,3") any more mute A B          none from those of A to those of B heal every
- * message arrives again crash N, start N  N loses what is not durable; N starts from its disk
+ * do not begin with a blank are commands, and those that do say what comes of the one before:
+ *
+ *     nodes N           N voters, all alive; with `leases` before it, with leases
+ *     elect N           lets time pass in which only N is heard, until it leads
+ *     cut A B           no message between the nodes of two lists ("1", "2,3") any more
+ *     mute A B          none from those of A to those of B
+ *     heal              every message arrives again
+ *     crash N, start N  N loses what is not durable; N starts from its disk
  *     propose N C       C commands to node N
  *     read N, lease N   a read of node N, by ReadIndex, or by a lease if there is one
  *     transfer N M      N is asked to hand over to M
  *     change N remove NAME
  *     run C             C hundredths of an election timeout pass
+ *
  * After each command all messages are delivered and all disks written. Then come the role, leader,
  * term, commit and last entry of every node for which one of them is new, and the answers it gave.
  *
