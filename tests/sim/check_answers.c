@@ -30,7 +30,7 @@ static bool may_be_compacted(const struct judged *judged)
             break;
         behind += revision <= judged->revision;
     }
-    return reference->kept && behind > reference->kept;
+    return behind > 0 && (reference->kept_less || (reference->kept && behind > reference->kept));
 }
 
 /* NULL, or what is wrong. Likewise all below. */

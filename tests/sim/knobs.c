@@ -300,6 +300,17 @@ static void draw_rich(struct knobs *knobs, const struct prng *prng)
     }
 }
 
+/* What the history keeps beside a number of changes; of a generator of its own. */
+static void draw_history(struct knobs *knobs, const struct prng *prng)
+{
+    struct prng own = *prng;
+    prng_init(&own, prng_next(&own) ^ 0x4157);
+    if (!knobs->rich || !knobs->txn_chance)
+        return;
+    knobs->history_bytes = PICK(&own, 0, 0, 0, 100, 1000);
+    knobs->history_age_ms = knobs->raft.election_timeout_us / 1000 * PICK(&own, 0, 0, 0, 1, 5);
+}
+
 /* Work groups, one on each topic if there are two, or both on the one: small, so that members wait
  * for one another, and with ack times that end within the run. */
 static void draw_groups(struct knobs *knobs, const struct prng *prng)
@@ -371,6 +382,7 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     draw_ttl(knobs, prng);
     draw_topic(knobs, prng);
     draw_rich(knobs, prng);
+    draw_history(knobs, prng);
     draw_groups(knobs, prng);
     if (knobs->topics_rich) /* their deadlines count too, which the reference knows nothing of */
         knobs->sessions.expire_work = 0;

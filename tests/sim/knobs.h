@@ -155,7 +155,8 @@ struct knobs {
     struct topic_settings topics[SIM_TOPICS];
     uint64_t txn_chance; /* a command is a transaction of several keys */
     uint32_t
-        history_changes;   /* what the history keeps, once somebody has said so; 0: nobody does */
+        history_changes; /* what the history keeps, once somebody has said so; 0: nobody does */
+    uint64_t history_bytes, history_age_ms; /* likewise */
     uint64_t past_chance;  /* a read is of a part of the keys, or of an earlier revision */
     uint32_t locker_count; /* clients that queue for locks; 0: none */
     uint64_t lock_ttl_ms_max, lock_slots;

@@ -196,8 +196,12 @@ static void kv_pack(struct pack *pack, const struct op *op, uint64_t first)
         break;
     case OP_SETTINGS:
         command.opcode = KV_SETTINGS;
-        command.settings.given[KV_SETTING_CHANGES] = true;
+        command.settings.given[KV_SETTING_CHANGES] = op->limit > 0;
+        command.settings.given[KV_SETTING_BYTES] = op->position > 0;
+        command.settings.given[KV_SETTING_AGE_MS] = op->ttl_ms > 0;
         command.settings.values[KV_SETTING_CHANGES] = op->limit;
+        command.settings.values[KV_SETTING_BYTES] = op->position;
+        command.settings.values[KV_SETTING_AGE_MS] = op->ttl_ms;
         break;
     case OP_ADVANCE:
         command.opcode = KV_ADVANCE;

@@ -37,7 +37,7 @@ enum op_kind {
     OP_TOPIC_DELETE,
     OP_TOPIC_READ,
     OP_TXN,      /* of several compares and steps */
-    OP_SETTINGS, /* how many changes the history keeps */
+    OP_SETTINGS, /* what the history keeps */
     OP_ADVANCE,  /* leaves out revisions */
     OP_ASK,      /* one of the questions below */
     OP_ENQUEUE,  /* of queues, as the next ones */
@@ -135,13 +135,14 @@ struct op {
                            PUBLISH: the sequence of the last message */
     uint64_t session, sequence, acknowledged; /* session 0: a plain command */
     uint64_t lease;       /* PUT: that the key ends with, 0: none; RENEW, REVOKE; the member */
-    uint64_t ttl_ms;      /* GRANT; PUT: the key has a lease of its own; 0: not. NACK: the delay */
+    uint64_t ttl_ms;      /* GRANT; PUT: the key has a lease of its own; 0: not. NACK: the delay.
+                             SETTINGS: the age; 0: as it is, as all of them */
     uint64_t message_id;  /* PUBLISH: duplicates are known by it; 0: none */
     uint64_t token;       /* LEAVE, PROCLAIM, PLACE: an entry of the queue */
     uint64_t slots;       /* ENQUEUE */
     uint64_t revision_at; /* GET, RANGE: as of then; 0: now */
     uint64_t position;    /* TOPIC_READ, GROUP_CREATE: by what `start` says. TRIM: the first
-                             message that is kept. ASK: where it begins */
+                             message that is kept. ASK: where it begins. SETTINGS: bytes */
     enum conclave_from start;
     const struct op_txn *txn;       /* TXN; of the operations */
     struct topic_settings settings; /* CREATE */

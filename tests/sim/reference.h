@@ -215,7 +215,8 @@ struct reference {
     bool remembers;                                /* queries will be asked */
     RAFT_LIST(struct reference_past, past);        /* items[index], if it remembers */
     uint32_t places_from;                          /* all before are gone */
-    uint64_t kept; /* the fewest changes that the history was ever to keep; 0: it was never told */
+    uint64_t kept;  /* the fewest changes that the history was ever to keep; 0: it was never told */
+    bool kept_less; /* it was told of bytes, or of an age, which are a matter of how it is stored */
     struct reference_at at;
     struct reference_counts counts;
 };

@@ -154,8 +154,11 @@ struct reference_reply reference_command_apply(struct reference *reference, stru
     case KV_TXN:
         return reference_txn_apply(reference, &command.txn);
     case KV_SETTINGS:
-        if (!reference->kept || command.settings.values[KV_SETTING_CHANGES] < reference->kept)
+        if (command.settings.given[KV_SETTING_CHANGES] &&
+            (!reference->kept || command.settings.values[KV_SETTING_CHANGES] < reference->kept))
             reference->kept = command.settings.values[KV_SETTING_CHANGES];
+        reference->kept_less |=
+            command.settings.given[KV_SETTING_BYTES] || command.settings.given[KV_SETTING_AGE_MS];
         return reference_outcome(CONCLAVE_OK, reference->revision, 0);
     case KV_ADVANCE:
         reference->revision += command.revisions;

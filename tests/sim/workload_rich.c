@@ -230,8 +230,12 @@ void workload_rich(struct world *world, const struct client *client, struct op *
         op->previous = world_draw(world, 0, 2) == 0;
     if (knobs_chance(&world->prng, knobs->txn_chance))
         *op = draw_txn(world, client);
-    if (knobs->history_changes && world_draw(world, 0, 29) == 0)
-        *op = (struct op){.kind = OP_SETTINGS, .limit = knobs->history_changes};
+    if ((knobs->history_changes || knobs->history_bytes || knobs->history_age_ms) &&
+        world_draw(world, 0, 29) == 0)
+        *op = (struct op){.kind = OP_SETTINGS,
+                          .limit = knobs->history_changes,
+                          .position = knobs->history_bytes,
+                          .ttl_ms = knobs->history_age_ms};
     if (knobs->rich &&
         world_draw(world, 0, 99) == 0) /* now and then more than a block of messages spans */
         *op =
