@@ -564,6 +564,25 @@ Test(membership, rule_32_a_member_is_heard_until_its_removal_is_committed)
     cluster_deinit(&c);
 }
 
+/* The configuration that is being left says who was removed before. */
+Test(membership, rule_32_a_removed_member_is_not_heard_while_the_next_change_is_under_way)
+{
+    cluster_led(5);
+    cluster_change(&c, 1, RAFT_CHANGE_REMOVE, "n5", "");
+    cluster_run(&c, 2 * HEARTBEAT_US);
+    cluster_change(&c, 1, RAFT_CHANGE_REMOVE, "n4", "");
+    cluster_settle(&c);
+    uint64_t index = 0;
+    cr_assert(raft_configuration_was_removed(raft_configuration(raft_of(2), &index), 4));
+    cr_assert_lt(raft_commit(raft_of(2)), index);
+    cluster_advance(&c, 4 * T_US);
+    cluster_receive(&c, vote_request(RAFT_VOTE_REQUEST, 5, 2, 99, id_of(9, 99)));
+    cr_assert_lt(raft_hard_state(raft_of(2)).term, 99);
+    cluster_receive(&c, vote_request(RAFT_VOTE_REQUEST, 4, 2, 99, id_of(9, 99)));
+    cr_assert_eq(raft_hard_state(raft_of(2)).term, 99);
+    cluster_deinit(&c);
+}
+
 Test(membership, the_last_voter_stays)
 {
     cluster_led(1);

@@ -193,7 +193,8 @@ Test(vote, no_single_damaged_byte_takes_a_vote_away)
     for (size_t at = 0; at < bytes; at++) {
         struct memory_disk *damaged = memory_disk_clone(disk);
         struct raft_hard_state state = {0};
-        uint8_t value = memory_disk_bytes(damaged, VOTE_PATH, &bytes)[at] ^ 0x41;
+        /* Of a length this makes one that ends behind the file, and not far. */
+        uint8_t value = memory_disk_bytes(damaged, VOTE_PATH, &bytes)[at] ^ 0x21;
         memory_disk_rot(damaged, VOTE_PATH, at, &value, 1);
         cr_assert_eq(vote_read(damaged, &state, NULL), CONCLAVE_OK, "at %zu", at);
         cr_assert_eq(state.term, 3, "at %zu", at);
