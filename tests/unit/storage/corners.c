@@ -6,6 +6,7 @@
 #include "storage/block.h"
 #include "storage/bytes.h"
 #include "storage/snapshot.h"
+#include "storage/wal_internal.h"
 #include "storage/wal_repair.h"
 
 #include <criterion/criterion.h>
@@ -184,6 +185,43 @@ Test(corners, long_log_comes_back)
     cr_assert_eq(raft_runs_find(&recovery.entries, 2000)->payload.bytes, 300 << 10);
     cr_assert_eq(raft_runs_find(&recovery.entries, 1999)->payload.bytes, 0);
     raft_runs_clear(&recovery.entries);
+    wal_close(wal);
+    memory_disk_destroy(disk);
+}
+
+Test(corners, segments_are_whole_blocks_whatever_size_is_asked_for)
+{
+    const struct wal_options options = {.segment_bytes = 10000};
+    struct memory_disk *disk = disk_with(NULL);
+    struct raft_runs runs = {0};
+    size_t bytes = 0;
+    cr_assert_eq(
+        wal_create(memory_disk_io(disk), STORY_DIR, &story_identity, &options, &runs, NULL),
+        CONCLAVE_OK);
+    cr_assert_not_null(memory_disk_bytes(disk, STORY_DIR "/wal/0000000000000001.wal", &bytes));
+    cr_assert_eq(bytes, 8192);
+    memory_disk_destroy(disk);
+}
+
+Test(corners, what_was_synced_leaves_the_memory)
+{
+    const struct wal_options options = {.segment_bytes = 1 << 20};
+    struct memory_disk *disk = disk_with(NULL);
+    const struct io *io = memory_disk_io(disk);
+    struct raft_runs runs = {0};
+    struct wal *wal = NULL;
+    struct wal_recovery recovery = {0};
+    cr_assert_eq(wal_create(io, STORY_DIR, &story_identity, &options, &runs, NULL), CONCLAVE_OK);
+    cr_assert_eq(wal_open(io, STORY_DIR, &story_identity, &options, &wal, &recovery, NULL),
+                 CONCLAVE_OK);
+    for (uint64_t index = 1; index <= 50; index++) {
+        runs_fill(&runs, 1, index, 1);
+        wal_append(wal, &runs);
+        raft_runs_clear(&runs);
+        cr_assert_eq(wal_sync(wal, NULL), CONCLAVE_OK);
+        cr_assert_eq(wal->staged_bytes, 0);
+    }
+    cr_assert_eq(wal->staged_capacity, 64 << 10, "a block at a time needs no more");
     wal_close(wal);
     memory_disk_destroy(disk);
 }
