@@ -55,6 +55,7 @@ static const unsigned FLAGS = MDB_WRITEMAP | MDB_NOSYNC | MDB_NOTLS | MDB_NORDAH
 enum {
     FILE_MODE = 0600,
     MAP_BYTES_MIN = 16 << 20, /* a new store */
+    MOMENT_BYTES = 256 << 10, /* between the first maps of two nodes */
     SLACK_BYTES_MIN = 4 << 20 /* room for changes while a view is being read */
 };
 
@@ -215,7 +216,9 @@ static int open_env(struct lmdb *lmdb)
     size_t file_bytes = 0;
     if (fstatat(lmdb->owner.dir_fd, DATA_FILE, &file, 0) == 0)
         file_bytes = (size_t)file.st_size;
-    lmdb->map_bytes = file_bytes > MAP_BYTES_MIN ? file_bytes : MAP_BYTES_MIN;
+    lmdb->map_bytes = MAP_BYTES_MIN + lmdb_moment(lmdb) * MOMENT_BYTES;
+    if (file_bytes > lmdb->map_bytes)
+        lmdb->map_bytes = file_bytes;
 
     int rc = mdb_env_create(&lmdb->env);
     if (rc)

@@ -52,6 +52,14 @@ int lmdb_code(int rc);
 /* The same where there is no transaction to do once more. */
 int lmdb_public_code(int rc);
 
+/* From 0 to below LMDB_MOMENTS, another one on most nodes: what all nodes would do at the same
+ * moment, since they hold the same, each does at a moment of its own. */
+enum { LMDB_MOMENTS = 16 };
+static inline size_t lmdb_moment(const struct lmdb *lmdb)
+{
+    return (size_t)(lmdb->owner.node_id % LMDB_MOMENTS);
+}
+
 /* rc. Allocates the file up to so many bytes; what is allocated already stays. */
 int lmdb_allocate(const struct lmdb *lmdb, size_t bytes);
 

@@ -9,6 +9,7 @@ enum {
     GROW_BYTES_MAX = 256 << 20, /* the file doubles up to this step: allocating it may take a while
                                    on file systems that write zeros for it */
     GROW_BYTES_MIN = 1 << 20,   /* less than this is a full disk */
+    MOMENT_BYTES = 4 << 20,     /* between the largest steps of two nodes */
     SLACK_BYTES_MAX = 1 << 30,  /* room for changes while a view is being read */
 
     /* What is kept for those who delete: an eighth of the map. A delete takes room too, for the
@@ -28,7 +29,8 @@ int lmdb_allocate(const struct lmdb *lmdb, size_t bytes)
 /* rc. As much more of the file as there is, up to a step, or to what is lacking. */
 static int allocate_step(const struct lmdb *lmdb, size_t lacking, size_t *ret_step)
 {
-    size_t step = lmdb->map_bytes < GROW_BYTES_MAX ? lmdb->map_bytes : GROW_BYTES_MAX;
+    size_t most = GROW_BYTES_MAX - lmdb_moment(lmdb) * MOMENT_BYTES;
+    size_t step = lmdb->map_bytes < most ? lmdb->map_bytes : most;
     if (step < lacking)
         step = (lacking + GROW_BYTES_MIN - 1) / GROW_BYTES_MIN * GROW_BYTES_MIN;
     int rc = lmdb_allocate(lmdb, lmdb->map_bytes + step);
