@@ -108,8 +108,12 @@ static int machine_open(struct actor *actor, struct conclave_error *error)
         return code;
     }
     machine->due_ms = UINT64_MAX;
-    machine_apply_init(&machine->apply, machine->sessions, applied);
     node->recovered.applied_index = applied;
+    machine->install = machine->snapshot.unrestored;
+    machine->install_waits = machine->install.index > 0; /* and says so when it is tried again */
+    if (machine->install_waits)
+        applied = 0;
+    machine_apply_init(&machine->apply, machine->sessions, applied);
     log_event(&node->logger, CONCLAVE_LOG_INFO, actor->ops->name, "machine_opened", "applied=%llu",
               (unsigned long long)applied);
     actor->state = machine;
@@ -317,7 +321,7 @@ static int apply_backlog(struct actor *actor, struct conclave_error *error)
     struct machine_apply *apply = &machine->apply;
     uint64_t before = apply->applied;
     int code = CONCLAVE_OK;
-    while (!code && machine_apply_ready(apply)) {
+    while (!code && !machine->install_waits && machine_apply_ready(apply)) {
         code = machine_apply_step(actor, apply, &machine->snapshot, &machine->replies, error);
         trace_reached(&actor->node->trace, apply->applied, TRACE_APPLIED);
         flush_replies(actor);
@@ -518,6 +522,8 @@ static int machine_run(struct actor *actor, struct conclave_error *error)
             code = apply_backlog(actor, error);
         if (!code && ended != ENVELOPE_QUIT)
             code = install(actor, error);
+        if (!code && ended != ENVELOPE_QUIT) /* what came behind it, while it waited */
+            code = apply_backlog(actor, error);
         if (!code)
             tell_applied(actor);
         if (!code && !ended && !machine->install_waits)

@@ -147,6 +147,10 @@ int machine_snapshot_start(struct actor *actor, struct machine_snapshot *snapsho
         int code = find_valid(actor, error);
         if (!code && must_restore(recovered, *applied_index)) {
             code = restore(actor, snapshot, sessions, recovered->snapshot.last, error);
+            if (code == CONCLAVE_NO_SPACE) { /* as an installation that waits for room */
+                snapshot->unrestored = recovered->snapshot.last;
+                code = CONCLAVE_OK;
+            }
             *applied_index = code ? *applied_index : recovered->snapshot.last.index;
         }
         if (code)

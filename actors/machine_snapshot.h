@@ -18,10 +18,13 @@ struct machine_snapshot {
     uint64_t configuration_index; /* in effect at `applied` */
     struct buf *configuration;    /* NULL: not known yet */
     struct snapshot_meta ahead;   /* of the newest snapshot, if that is ahead of `applied` */
+    struct raft_id unrestored;    /* a start found no room to become this one; index 0: none */
 };
 
 /* Makes machine and sessions hold what the log does not: restores the newest valid snapshot if it
- * has to, setting damaged ones aside. *applied_index is what they hold, before and after. */
+ * has to, setting damaged ones aside. *applied_index is what they hold, before and after. If there
+ * is no room for it, OK too: it is in `unrestored`, to be installed later, and *applied_index is
+ * what they will hold then. */
 MUST_USE int machine_snapshot_start(struct actor *actor, struct machine_snapshot *snapshot,
                                     struct session_layer *sessions, uint64_t *applied_index,
                                     struct conclave_error *error);
