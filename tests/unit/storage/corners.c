@@ -56,6 +56,97 @@ Test(corners, many_snapshots_are_listed_newest_first)
     memory_disk_destroy(disk);
 }
 
+/* Four snapshots, a part of another name, and what a crash left of one that was being written. */
+static struct memory_disk *disk_with_snapshots(void)
+{
+    static const char *const names[] = {"new.tmp", "00000000000000aa.part"};
+    struct memory_disk *made = disk_with(STORY_DIR "/snapshots");
+    char path[96];
+    for (unsigned i = 0; i < 6; i++) {
+        if (i < 4)
+            (void)snprintf(path, sizeof path, STORY_DIR "/snapshots/%016x-%016x.snap", i + 1, 1U);
+        else
+            (void)snprintf(path, sizeof path, STORY_DIR "/snapshots/%s", names[i - 4]);
+        file_make(memory_disk_io(made), path, (uint8_t[]){1}, 1);
+    }
+    struct memory_disk *disk = memory_disk_clone(made); /* durable */
+    memory_disk_destroy(made);
+    return disk;
+}
+
+static int call_list(const struct io *io, struct conclave_error *error)
+{
+    struct snapshot_list list = {0};
+    int code = snapshot_list_read(io, STORY_DIR, &list, error);
+    snapshot_list_clear(&list);
+    return code;
+}
+
+static int call_prune(const struct io *io, struct conclave_error *error)
+{
+    uint64_t oldest = 0;
+    return snapshot_prune(io, STORY_DIR, &oldest, error);
+}
+
+static int call_set_aside(const struct io *io, struct conclave_error *error)
+{
+    return snapshot_set_aside(io, STORY_DIR, (struct raft_id){.term = 1, .index = 4}, error);
+}
+
+static int call_part_open(const struct io *io, struct conclave_error *error)
+{
+    struct snapshot_part *part = NULL;
+    int code = snapshot_part_open(io, STORY_DIR, 0xbb, 100, &part, error);
+    snapshot_part_close(part);
+    return code;
+}
+
+Test(corners, whatever_fails_in_the_directory_of_snapshots_is_told)
+{
+    static int (*const calls[])(const struct io *io, struct conclave_error *error) = {
+        call_list, call_prune, call_set_aside, call_part_open};
+    for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
+        bool failed = true;
+        for (uint64_t at = 1; failed; at++) {
+            struct memory_disk *disk = disk_with_snapshots();
+            memory_disk_fail_at(disk, at, CONCLAVE_IO);
+            int code = calls[i](memory_disk_io(disk), NULL);
+            failed = memory_disk_operations(disk) >= at;
+            cr_assert_eq(code, failed ? CONCLAVE_IO : CONCLAVE_OK, "call %zu, operation %d", i,
+                         (int)at);
+            cr_assert(failed || at > 2);
+            memory_disk_destroy(disk);
+        }
+    }
+}
+
+Test(corners, snapshots_that_went_stay_away_after_a_crash)
+{
+    struct memory_disk *disk = disk_with_snapshots();
+    struct snapshot_list list = {0};
+    cr_assert_eq(call_prune(memory_disk_io(disk), NULL), CONCLAVE_OK);
+    memory_disk_crash_hard(disk);
+    cr_assert_eq(snapshot_list_read(memory_disk_io(disk), STORY_DIR, &list, NULL), CONCLAVE_OK);
+    cr_assert_eq(list.count, SNAPSHOTS_KEPT);
+    snapshot_list_clear(&list);
+    memory_disk_destroy(disk);
+}
+
+Test(corners, no_chunk_of_a_snapshot_goes_behind_its_end)
+{
+    struct memory_disk *disk = disk_with_snapshots();
+    struct snapshot_part *part = NULL;
+    uint8_t data[100] = {1};
+    cr_assert_eq(snapshot_part_open(memory_disk_io(disk), STORY_DIR, 0xbb, 100, &part, NULL),
+                 CONCLAVE_OK);
+    cr_assert_eq(snapshot_part_add(part, data, 60, NULL), CONCLAVE_OK);
+    cr_assert_eq(snapshot_part_add(part, data, 41, NULL), CONCLAVE_MALFORMED);
+    cr_assert_eq(snapshot_part_add(part, data, 40, NULL), CONCLAVE_OK);
+    cr_assert_eq(snapshot_part_offset(part), 100);
+    snapshot_part_close(part);
+    memory_disk_destroy(disk);
+}
+
 Test(corners, parts_that_nobody_goes_on_with_are_removed)
 {
     struct memory_disk *disk = disk_with(STORY_DIR "/snapshots");
