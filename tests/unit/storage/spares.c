@@ -214,7 +214,7 @@ static size_t expect_zero_ends(const struct room *room)
     return with_room;
 }
 
-Test(spares, behind_the_last_record_of_one_that_is_full_everything_is_zero)
+static void go_round_and_look(bool prepared)
 {
     struct room room = room_create();
     size_t with_room = 0;
@@ -222,9 +222,21 @@ Test(spares, behind_the_last_record_of_one_that_is_full_everything_is_zero)
         append_large(&room, index, index % 2 == 0 ? 3000 : 5000);
         with_room += expect_zero_ends(&room);
         let_go(&room, index - 3);
+        if (prepared && wal_needs_segment(room.wal))
+            cr_assert_eq(wal_prepare_segment(room.wal, NULL), CONCLAVE_OK);
     }
     cr_assert_gt(with_room, 0, "none had a block that was not written");
     room_destroy(&room);
+}
+
+Test(spares, behind_the_last_record_of_one_that_is_full_everything_is_zero)
+{
+    go_round_and_look(false);
+}
+
+Test(spares, so_it_is_where_they_were_made_segments_before_they_were_needed)
+{
+    go_round_and_look(true);
 }
 
 static void file_make(const struct room *room, const char *path)
