@@ -147,6 +147,7 @@ Test(lock, second_holder_is_refused_until_the_first_lets_go)
     dir_unlock(io, first);
     cr_assert_eq(dir_lock(io, STORY_DIR, &second, NULL), CONCLAVE_OK);
     dir_unlock(io, second);
+    dir_unlock(io, NULL);
     cr_assert_eq(memory_disk_handles(disk), 0);
     memory_disk_destroy(disk);
 }
