@@ -247,6 +247,15 @@ static void check_truncation(struct check *check, uint32_t node, const struct ra
                    node + 1, old->term, first->id.index);
 }
 
+/* A candidacy may end in the step in which it began, by who won the term: then only its requests,
+ * which wait for the disk, tell of it. */
+static void note_candidacy(struct check *check, uint32_t node, const struct raft_messages *messages)
+{
+    for (uint32_t i = 0; i < messages->count; i++)
+        if (messages->items[i]->type == RAFT_VOTE_REQUEST && check_may_lead(check, node))
+            check->nodes[node].campaign_term = messages->items[i]->term;
+}
+
 void check_persist(struct check *check, uint32_t node, const struct raft_persist *persist,
                    uint32_t truncations, bool leading)
 {
@@ -267,6 +276,7 @@ void check_persist(struct check *check, uint32_t node, const struct raft_persist
         at->handed = persist->hard_state;
     at->anew = persist->anew.index > 0;
     at->cut = truncations > 0 || at->anew;
+    note_candidacy(check, node, &persist->send_after);
     if (at->anew)
         check_anew(check, node, persist->anew);
     if (check->failed)

@@ -394,6 +394,23 @@ Test(checks_members, find_a_learner_that_asks_for_votes)
     SCREAMS("only voters campaign");
 }
 
+Test(checks_members, let_requests_leave_whose_candidacy_ended_in_its_own_step)
+{
+    good_cluster();
+    struct raft_persist persist = persist_make(B, 3, ids[B], NOTHING);
+    raft_messages_add(&persist.send_after,
+                      raft_message_create(RAFT_VOTE_REQUEST, ids[B], ids[A], 3));
+    check_persist(&check, B, &persist, 0, false);
+    node_steps(B, RAFT_FOLLOWER, 3);
+    check_durable(&check, B, &persist);
+    raft_messages_clear(&persist.send_after);
+    node_does(B, 3, ids[B], RAFT_FOLLOWER,
+              config_make(4, 3, members_make(M(A) | M(C), 0, M(LEARNER), M(B))), 3, true);
+    check.nodes[B].view.commit = 4; /* as by a snapshot */
+    message_send(B, A, (struct raft_message){.type = RAFT_VOTE_REQUEST, .term = 3});
+    SILENT();
+}
+
 Test(checks_members, rule_24_find_a_campaign_with_members_that_are_not_applied)
 {
     hold(B, 2, config_make(2, 2, members_make(M(A) | M(B), 0, M(LEARNER), M(C))));
