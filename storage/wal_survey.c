@@ -59,6 +59,8 @@ static int pass_to_record(struct wal_surveyor *surveyor, const struct rest *rest
     } else if (next->kind == WAL_MEND && next->id.index > 0 && next->id.term == WAL_TERM_UNKNOWN) {
         return wal_survey_beyond(surveyor, sequence, scan->end,
                                  "what stood between two others is not known");
+    } else if (next->kind == WAL_ANEW) { /* only the batch that it begins stands before it */
+        wal_survey_pass_named(surveyor, hole, surveyor->scanner.collect.last);
     } else { /* a mend without entries: what it says of itself holds before it too */
         hole->sure_behind = next->kind == WAL_BATCH;
         wal_survey_pass_named(surveyor, hole, next->id);

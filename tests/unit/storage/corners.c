@@ -317,8 +317,8 @@ Test(corners, what_was_synced_leaves_the_memory)
     memory_disk_destroy(disk);
 }
 
-/* A log that begins anew behind a snapshot in its middle. */
-static struct memory_disk *disk_begun_anew(void)
+/* A log that begins anew behind a snapshot in its middle, or (`alone`) at its front. */
+static struct memory_disk *disk_begun_anew(bool alone)
 {
     struct memory_disk *played = disk_with(NULL);
     const struct io *io = memory_disk_io(played);
@@ -340,6 +340,8 @@ static struct memory_disk *disk_begun_anew(void)
         cr_assert_eq(wal_sync(wal, NULL), CONCLAVE_OK);
     }
     cr_assert_eq(wal_attest(wal, NULL), CONCLAVE_OK);
+    if (alone)
+        cr_assert_eq(wal_remove(wal, wal_release(wal, 0), NULL), CONCLAVE_OK);
     wal_close(wal);
     struct memory_disk *disk = memory_disk_clone(played);
     memory_disk_destroy(played);
@@ -349,7 +351,7 @@ static struct memory_disk *disk_begun_anew(void)
 /* What stands before the new beginning is nobody's: damage there wants nothing from others. */
 Test(corners, damage_before_a_new_beginning_wants_nothing)
 {
-    struct memory_disk *disk = disk_begun_anew();
+    struct memory_disk *disk = disk_begun_anew(false);
     struct placed places[512];
     size_t count = image_layout(disk, places, 512), idle = 0, wanting = 0;
     for (size_t i = 0; i + 2 < count; i++) {
@@ -382,6 +384,42 @@ Test(corners, damage_before_a_new_beginning_wants_nothing)
     cr_assert_gt(idle, 15);
     cr_assert_gt(wanting, 15);
     memory_disk_destroy(disk);
+}
+
+/* The batch with which a log begins anew leaves it as it was, whatever it then becomes. */
+Test(corners, the_batch_of_a_new_beginning_is_made_again_from_what_stands_around_it)
+{
+    struct memory_disk *whole = disk_begun_anew(false), *disk = disk_begun_anew(true);
+    struct placed places[512];
+    size_t count = image_layout(whole, places, 512), found = 0;
+    for (size_t i = 0; i + 1 < count; i++) {
+        const struct placed *place = &places[i];
+        struct wal_repair *repair = NULL;
+        struct wal_want want;
+        struct conclave_error error = {0};
+        size_t bytes = 0;
+        if (memory_disk_bytes(whole, places[i + 1].path, &bytes)[places[i + 1].offset + 28] !=
+            WAL_ANEW)
+            continue;
+        struct memory_disk *damaged = memory_disk_clone(disk);
+        const uint8_t *was = memory_disk_bytes(disk, place->path, &bytes) + place->offset;
+        const uint8_t *is = memory_disk_bytes(damaged, place->path, &bytes) + place->offset;
+        memory_disk_rot(damaged, place->path, place->offset + 4, &(uint8_t){was[4] ^ 1}, 1);
+        cr_assert_neq(memcmp(was, is, place->bytes), 0);
+        cr_assert_eq(
+            wal_repair_open(memory_disk_io(damaged), STORY_DIR, &story_identity, &repair, &error),
+            CONCLAVE_OK, "%s", error.message);
+        cr_assert_not(wal_repair_want(repair, &want));
+        cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+        wal_repair_close(repair);
+        is = memory_disk_bytes(damaged, place->path, &bytes) + place->offset;
+        cr_assert_eq(memcmp(was, is, place->bytes), 0);
+        memory_disk_destroy(damaged);
+        found++;
+    }
+    cr_assert_eq(found, 1);
+    memory_disk_destroy(disk);
+    memory_disk_destroy(whole);
 }
 
 /* --- Bytes -------------------------------------------------------------------------------------
