@@ -347,6 +347,24 @@ Test(vote, both_slots_damaged_never_vote_again)
     memory_disk_destroy(disk);
 }
 
+Test(vote, file_that_cannot_be_made_does_not_stay_half_made)
+{
+    bool failed = true;
+    for (uint64_t at = 1; failed; at++) {
+        struct memory_disk *disk = disk_with_dir();
+        const struct io *io = memory_disk_io(disk);
+        uint64_t before = memory_disk_operations(disk);
+        size_t bytes = 0;
+        memory_disk_fail_at(disk, before + at, CONCLAVE_IO);
+        int code = vote_create(io, STORY_DIR, &story_identity, (struct raft_hard_state){0}, NULL);
+        failed = code != CONCLAVE_OK;
+        cr_assert(failed == (memory_disk_bytes(disk, VOTE_PATH, &bytes) == NULL), "operation %d",
+                  (int)at);
+        cr_assert(failed || (at > 5 && memory_disk_operations(disk) - before < at));
+        memory_disk_destroy(disk);
+    }
+}
+
 Test(vote, missing_file_is_not_a_fresh_start)
 {
     struct memory_disk *disk = disk_with_dir();

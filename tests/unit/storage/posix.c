@@ -1,6 +1,8 @@
 /* The real file system, in a temporary directory. */
 #include "fixture.h"
 
+#include "base/fatal.h"
+#include "storage/bytes.h"
 #include "storage/identity.h"
 
 #include <criterion/criterion.h>
@@ -91,6 +93,26 @@ Test(posix, allocate_makes_zeroed_blocks)
     cr_assert_eq(stat(path, &status), 0);
     cr_assert_eq(status.st_size, (3 << 20) + 512);
     cr_assert_eq(status.st_mode & 0777, 0600, "only the owner may read it");
+}
+
+Test(posix, allocated_blocks_are_zero_whatever_was_in_memory_before)
+{
+    const struct io *io = io_posix();
+    char path[128];
+    uint8_t bytes[5000];
+    struct io_file *file = NULL;
+    size_t got = 0;
+    volatile uint8_t *dirty = mem_alloc_aligned(IO_BLOCK_BYTES, 3 * (size_t)IO_BLOCK_BYTES);
+    for (size_t i = 0; i < 3 * (size_t)IO_BLOCK_BYTES; i++)
+        dirty[i] = 'x';
+    free((void *)(uintptr_t)dirty);
+    path_in_dir(path, sizeof(path), "file");
+    cr_assert_eq(io->open(io->ctx, path, IO_OPEN_CREATE, &file, NULL), CONCLAVE_OK);
+    cr_assert_eq(io->allocate(io->ctx, file, sizeof bytes, NULL, NULL), CONCLAVE_OK);
+    cr_assert_eq(io->read(io->ctx, file, 0, bytes, sizeof bytes, &got, NULL), CONCLAVE_OK);
+    cr_assert_eq(got, sizeof bytes);
+    cr_assert(bytes_zero(bytes, sizeof bytes));
+    io->close(io->ctx, file);
 }
 
 static void count_names(void *arg, const char *name)
