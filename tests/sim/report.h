@@ -60,7 +60,7 @@
     X(REPAIR_SERVED_DAMAGED, "repairs served by nodes that are damaged too")            \
     X(SCATTERED, "times that several nodes lost what the others have")                  \
     X(SCATTER_REPAIRED, "repairs of nodes that lost what only others with damage have") \
-    X(REPAIR_PROVED, "holes filled by their checksum, without an anchor")               \
+    X(REPAIR_PROVED, "what came for a hole by links, without an anchor")                \
     X(REPAIR_PAST, "repairs served from a segment behind what is in memory")            \
     X(REPAIR_COVERED, "repairs to which the own snapshot is enough")                    \
     X(REPAIR_SNAPSHOT, "repairs by the snapshot of another node")                       \
