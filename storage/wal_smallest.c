@@ -19,9 +19,10 @@ static uint32_t batch_begin(const struct wal_hole *hole)
     return offset == WAL_HEADER_BYTES && !known ? 0 : offset;
 }
 
-/* A batch record leaves the log as it was. The entry that follows belongs to the batch that began
- * here, or to another. */
-static bool try_batch(const struct wal_scanner *scanner, struct wal_hole *hole, uint64_t index,
+/* A batch record leaves the log as it was, as the link shows: a mend behind it names what it led to
+ * itself, if that is left out. The entry that follows belongs to the batch that began here, or to
+ * another. */
+static bool try_batch(const struct wal_scanner *scanner, struct wal_hole *hole,
                       struct wal_record *ret)
 {
     const struct raft_id last = scanner->collect.last;
@@ -31,8 +32,7 @@ static bool try_batch(const struct wal_scanner *scanner, struct wal_hole *hole, 
                                .offset = (uint32_t)hole->offset,
                                .batch = batch_begin(hole),
                                .id = last};
-    if (hole->named ? index != last.index || link != hole->stands_for
-                    : hole->batch_behind != ret->batch)
+    if (hole->named ? link != hole->stands_for : hole->batch_behind != ret->batch)
         return false;
     ret->link = wal_record_encode(hole->bytes, hole->key, ret);
     return link != WAL_LINK_UNKNOWN && wal_scanner_possible(scanner, ret);
@@ -53,7 +53,7 @@ static bool try_record(const struct wal_scanner *scanner, struct wal_hole *hole,
 static bool try_all(const struct wal_scanner *scanner, struct wal_hole *hole, uint64_t index,
                     uint64_t from, uint64_t to, struct wal_record *ret)
 {
-    if (try_batch(scanner, hole, index, ret))
+    if (try_batch(scanner, hole, ret))
         return true;
     if (link_at(scanner, index) == hole->stands_for) /* the log has it; no entry came again */
         return false;

@@ -134,3 +134,29 @@ Test(repair_cover, what_a_snapshot_holds_goes_and_the_rest_stays, .timeout = 240
     cr_assert_gt(covering.covered, 1000);
     end(&covering);
 }
+
+/* What a snapshot holds was left out of the log, and then the batch before that is lost. */
+Test(repair_cover, a_batch_before_what_a_snapshot_holds_is_made_again)
+{
+    struct covering covering;
+    struct placed places[512];
+    struct conclave_error error = {0};
+    struct wal_repair *repair = NULL;
+    begin(&covering, story_long);
+    struct memory_disk *disk = memory_disk_clone(covering.disk);
+    cr_assert_gt(image_layout(disk, places, 512), 2);
+    cr_assert(places[0].is_batch && !places[1].is_batch);
+    memory_disk_rot(disk, places[1].path, places[1].offset + 4, "\xff\xfe\xfd\xfc", 4);
+    for (int round = 0; round < 2; round++) {
+        cr_assert_eq(
+            wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error),
+            CONCLAVE_OK, "%s", error.message);
+        wal_repair_cover(repair, id_at(&covering, 5));
+        cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+        wal_repair_close(repair);
+        judge(&covering, memory_disk_io(disk), id_at(&covering, 5), "an entry, then the batch");
+        memory_disk_rot(disk, places[0].path, places[0].offset + 4, "\xff\xfe\xfd\xfc", 4);
+    }
+    memory_disk_destroy(disk);
+    end(&covering);
+}
