@@ -219,7 +219,6 @@ struct wal_range wal_release(struct wal *wal, uint64_t index)
 {
     ASSERT(wal->part_count == 0);
     struct wal_range range = {0};
-    wal_links_drop_front(&wal->links, index);
     size_t keep = wal->segments.count; /* number of the first that stays, plus 1 */
     while (keep > 1 && !can_begin(wal, keep - 1, index))
         keep--;
@@ -230,6 +229,9 @@ struct wal_range wal_release(struct wal *wal, uint64_t index)
     wal->segments.count -= keep - 1;
     memmove(wal->segments.items, wal->segments.items + keep - 1,
             wal->segments.count * sizeof wal->segments.items[0]);
+    /* Not up to `index`: a snapshot may have come that is ahead of what was written here, and an
+     * entry below it is about to be replaced. */
+    wal_links_drop_front(&wal->links, wal->segments.items[0].before.index);
     return range;
 }
 

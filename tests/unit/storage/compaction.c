@@ -189,6 +189,26 @@ static void compact_replaced(uint64_t from, uint64_t index)
     memory_disk_destroy(disk);
 }
 
+/* A snapshot came while the disk was slow: it is ahead of what was written. */
+Test(compaction, knows_what_stands_before_an_entry_below_the_cut)
+{
+    struct memory_disk *disk = memory_disk_create();
+    struct scene scene;
+    struct wal_recovery found = {0};
+    cr_assert_eq(scene_create(&scene, memory_disk_io(disk)), CONCLAVE_OK);
+    cr_assert_eq(append(&scene, 1, 2, 8), CONCLAVE_OK);
+    cr_assert_eq(compact(&scene, 6), CONCLAVE_OK);
+    cr_assert_eq(append(&scene, 2, 6, 1), CONCLAVE_OK);
+    cr_assert_eq(append(&scene, 2, 7, 1), CONCLAVE_OK);
+    wal_close(scene.wal);
+    cr_assert_eq(log_read(memory_disk_io(disk), &found, &scene.error), CONCLAVE_OK, "%s",
+                 scene.error.message);
+    cr_assert_eq(raft_runs_last(&found.entries).index, 7);
+    cr_assert_eq(raft_runs_last(&found.entries).term, 2);
+    raft_runs_clear(&found.entries);
+    memory_disk_destroy(disk);
+}
+
 /* Wherever the ends of segments lie: behind what replaced something, or within. */
 Test(compaction, keeps_segments_whose_end_was_replaced_later)
 {
