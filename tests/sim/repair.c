@@ -186,9 +186,10 @@ static void cover_own(struct world *world, struct node *node)
         report_mark(&world->report, SIM_MARK_REPAIR_COVERED);
 }
 
-/* The bytes of the giver's newest, piece by piece into the part of this node. */
-static int carry(struct world *world, struct node *node, const struct node *giver,
-                 struct snapshot_meta *ret, struct conclave_error *error)
+/* The bytes of the giver's newest, piece by piece into the part of this node; *ret_resumed: into
+ * one that was begun before. */
+static int carry_pieces(struct world *world, struct node *node, const struct node *giver,
+                        struct snapshot_meta *ret, bool *ret_resumed, struct conclave_error *error)
 {
     uint8_t data[SIM_CHUNK_BYTES_MAX];
     struct shelf *to = node->snapshots.shelf;
@@ -198,6 +199,7 @@ static int carry(struct world *world, struct node *node, const struct node *give
     int code = shelf_source_open(giver->snapshots.shelf, giver->snapshots.newest, &source, error);
     if (code == CONCLAVE_OK)
         code = shelf_part_open(to, source.name, source.bytes, &offset, error);
+    *ret_resumed = offset > 0;
     for (; code == CONCLAVE_OK && got > 0 && offset < source.bytes; offset += got) {
         code = shelf_source_read(&source, offset, data, world->knobs.flow.chunk_bytes, &got, error);
         if (code == CONCLAVE_OK)
@@ -207,6 +209,17 @@ static int carry(struct world *world, struct node *node, const struct node *give
     if (code == CONCLAVE_OK)
         return shelf_part_finish(to, ret, error);
     shelf_part_close(to);
+    return code;
+}
+
+/* What was begun before may have lost something with the power: then from the beginning. */
+static int carry(struct world *world, struct node *node, const struct node *giver,
+                 struct snapshot_meta *ret, struct conclave_error *error)
+{
+    bool resumed = false;
+    int code = carry_pieces(world, node, giver, ret, &resumed, error);
+    if (code == CONCLAVE_CORRUPT && resumed)
+        code = carry_pieces(world, node, giver, ret, &resumed, error);
     return code;
 }
 
