@@ -2,6 +2,7 @@
 
 #include "base/fatal.h"
 #include "storage/block.h"
+#include "storage/bytes.h"
 #include "storage/wal_internal.h"
 #include "storage/wal_scanner.h"
 
@@ -82,8 +83,7 @@ static int find_first(struct reader *reader)
 /* It was made for what comes next, and nothing is written to it yet. */
 static bool is_prepared(const struct wal_loaded *segment)
 {
-    static const uint8_t zero[WAL_HEADER_BYTES];
-    return segment->bytes >= sizeof zero && memcmp(segment->data, zero, sizeof zero) == 0;
+    return segment->bytes >= WAL_HEADER_BYTES && bytes_zero(segment->data, WAL_HEADER_BYTES);
 }
 
 /* Goes into a segment: the first one, or right behind the walked one. */
