@@ -4,6 +4,7 @@
 #include "machine/group_internal.h"
 #include "machine/kv_deadline.h"
 #include "machine/kv_lease.h"
+#include "machine/kv_quota.h"
 #include "machine/topic_read.h"
 
 /* --- Records ------------------------------------------------------------------------------------
@@ -308,8 +309,7 @@ static int create(struct kv_batch *batch, const struct group_command *command)
     }
     if (rc != CONCLAVE_NOT_FOUND)
         return rc;
-    if (batch->state.quota &&
-        batch->state.bytes + GROUP_BYTES + command->group.bytes > batch->state.quota) {
+    if (!kv_quota_takes(&batch->state, GROUP_BYTES + command->group.bytes)) {
         group_answer(batch, CONCLAVE_QUOTA, 0);
         return 0;
     }

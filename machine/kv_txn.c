@@ -128,11 +128,14 @@ static int check_step(struct kv_batch *batch, const struct kv_step *step, int *r
         return check_publish(batch, &step->topic, ret_code);
     if (step->reads || step->command.opcode != KV_PUT)
         return 0;
+    uint64_t growth = 0;
     int rc = kv_change_find(batch, KV_SPACE_USER, step->command.key, &found);
     if (!rc)
         rc = kv_write_check(batch, &step->command, &found, ret_code);
+    if (!rc)
+        rc = kv_write_growth(batch, &step->command, &found, &growth);
     if (!rc && *ret_code == CONCLAVE_OK)
-        batch->state.bytes += kv_write_growth(&step->command, &found);
+        batch->state.bytes += growth;
     return rc;
 }
 

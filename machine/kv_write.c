@@ -5,27 +5,39 @@
 #include "machine/kv_quota.h"
 #include "machine/kv_reply.h"
 
-uint64_t kv_write_growth(const struct kv_command *command, const struct kv_found *found)
+int kv_write_growth(struct kv_batch *batch, const struct kv_command *command,
+                    const struct kv_found *found, uint64_t *ret)
 {
-    if (command->opcode != KV_PUT)
+    struct kv_lease lease = {0};
+    *ret = 0;
+    if (command->opcode != KV_PUT || !batch->state.quota)
         return 0;
-    return kv_change_growth(command->key.bytes, command->value.bytes, found) +
-           (command->ttl_ms && !found->record.lease ? KV_LEASE_BYTES : 0);
+    int rc = found->record.lease ? kv_lease_find(&batch->tx, found->record.lease, &lease) : 0;
+    if (rc)
+        return rc == CONCLAVE_NOT_FOUND ? CONCLAVE_CORRUPT : rc;
+    uint64_t before = found->stored.bytes ? command->key.bytes + found->stored.bytes : 0;
+    uint64_t after = command->key.bytes + KV_RECORD_HEADER_BYTES + command->value.bytes;
+    before += lease.flags & KV_LEASE_OF_KEY ? KV_LEASE_BYTES : 0;
+    after += command->ttl_ms ? KV_LEASE_BYTES : 0;
+    *ret = after > before ? after - before : 0;
+    return 0;
 }
 
 int kv_write_check(struct kv_batch *batch, const struct kv_command *command,
                    const struct kv_found *found, int *ret_code)
 {
-    if (command->opcode != KV_PUT)
-        return 0;
-    if (!kv_quota_takes(&batch->state, kv_write_growth(command, found))) {
+    uint64_t growth;
+    int rc = kv_write_growth(batch, command, found, &growth);
+    if (rc || command->opcode != KV_PUT)
+        return rc;
+    if (!kv_quota_takes(&batch->state, growth)) {
         *ret_code = CONCLAVE_QUOTA;
         return 0;
     }
     if (!command->lease)
         return 0;
     struct kv_lease lease;
-    int rc = kv_lease_find(&batch->tx, command->lease, &lease);
+    rc = kv_lease_find(&batch->tx, command->lease, &lease);
     /* One that came with another key goes with that key. */
     if (rc == CONCLAVE_NOT_FOUND || (!rc && lease.flags & KV_LEASE_OF_KEY)) {
         *ret_code = CONCLAVE_LEASE_EXPIRED;

@@ -7,8 +7,10 @@
 #include "codec/kv.h"
 #include "machine/kv_change.h"
 
-/* By how many bytes more than now it would count. */
-uint64_t kv_write_growth(const struct kv_command *command, const struct kv_found *found);
+/* By how many bytes more than now it would count, with the lease that goes with the key. Returns a
+ * failure of the tables. */
+MUST_USE int kv_write_growth(struct kv_batch *batch, const struct kv_command *command,
+                             const struct kv_found *found, uint64_t *ret);
 
 /* Whether it may be carried out: *ret_code is LEASE_EXPIRED, QUOTA, or left alone. Returns a
  * failure of the tables. */

@@ -331,7 +331,11 @@ Test(groups, count_against_the_quota)
 {
     struct kv_command settings = {.opcode = KV_SETTINGS};
     settings.settings.given[KV_SETTING_QUOTA] = true;
-    settings.settings.values[KV_SETTING_QUOTA] = 2 * 96 + 384; /* two leases, a group, no name */
+    struct kv_usage used;
+    cr_assert_eq(rig_query(rig, &(struct kv_query){.opcode = KV_USAGE}), CONCLAVE_OK);
+    cr_assert_eq(kv_usage_decode(rig->sink.body->data, rig->sink.body->bytes, &used), CONCLAVE_OK);
+    settings.settings.values[KV_SETTING_QUOTA] =
+        used.bytes + used.topic_bytes + 384; /* a group, no name */
     cr_assert_eq(rig_apply(rig, &settings), CONCLAVE_OK);
     cr_assert_eq(group_rig_make(rig, NULL, CONCLAVE_FROM_NEW, 0), CONCLAVE_QUOTA);
     revoke(ben);

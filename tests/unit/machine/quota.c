@@ -1,6 +1,7 @@
 /* The quota: that topics count, what it refuses and what it does not, and when its alarm is on. */
 #include "rig.h"
 
+#include "codec/group.h"
 #include "codec/kv_lease.h"
 #include "codec/topic.h"
 #include "machine/tables.h"
@@ -202,5 +203,47 @@ Test(quota_alarm, goes_with_a_lease_that_ends)
     rig_pass(rig, 1000);
     cr_assert_not(kv_quota_is_used_up(rig->kv));
     cr_assert_eq(rig_command(rig, &put), CONCLAVE_OK);
+    rig_destroy(rig);
+}
+
+Test(quota_of_keys, counts_a_lease_that_comes_with_the_key_and_one_that_goes_with_it)
+{
+    struct rig *rig = rig_create();
+    struct kv_command put = {.opcode = KV_PUT, .key = text("a")};
+    cr_assert_eq(rig_command(rig, &(struct kv_command){.opcode = KV_LEASE_GRANT, .ttl_ms = 1000}),
+                 CONCLAVE_OK);
+    put.lease = 1;
+    cr_assert_eq(rig_command(rig, &put), CONCLAVE_OK);
+    put.lease = 0;
+    put.ttl_ms = 1000;
+    quota(rig, 95);
+    cr_assert_eq(rig_command(rig, &put), CONCLAVE_QUOTA, "the other lease stays");
+    quota(rig, 96);
+    cr_assert_eq(rig_command(rig, &put), CONCLAVE_OK);
+    cr_assert_eq(usage(rig).bytes, 1 + 32 + 2 * 96);
+    cr_assert_eq(rig_command(rig, &put), CONCLAVE_OK, "one comes, one goes");
+    put.ttl_ms = 0;
+    put.value = text("a value that is shorter than what its lease took");
+    cr_assert_eq(rig_command(rig, &put), CONCLAVE_OK, "all in all it shrinks");
+    cr_assert_lt(usage(rig).bytes, 1 + 32 + 2 * 96);
+    rig_destroy(rig);
+}
+
+Test(quota_of_groups, knows_of_topics_and_sets_the_alarm)
+{
+    struct rig *rig = rig_create();
+    struct pack pack;
+    topic_create(rig, "t");
+    for (int all = 0; all < 2; all++) {
+        quota(rig, 384 + (uint64_t)all);
+        pack_init(&pack, 0);
+        group_command_pack(
+            &pack,
+            &(struct group_command){.opcode = GROUP_CREATE, .topic = text("t"), .group = text("g")},
+            0);
+        cr_assert_eq(run(rig, &pack), all ? CONCLAVE_OK : CONCLAVE_QUOTA);
+        cr_assert_eq(usage(rig).refused, all ? 0 : 384 + 1);
+    }
+    cr_assert_eq(usage(rig).bytes, 384 + 1);
     rig_destroy(rig);
 }
