@@ -86,6 +86,7 @@ static bool calm_probe(struct world *world, struct calm *calm)
         if (!op_ended(world, calm->write) || !op_ended(world, calm->read))
             return false;
         if (world->ops.items[calm->write].state == OP_OK &&
+            world->ops.items[calm->write].code == CONCLAVE_OK &&
             world->ops.items[calm->read].state == OP_OK)
             return true;
         calm->write = 0;
@@ -257,6 +258,10 @@ void world_calm(struct world *world)
             continue;
         if (calm_altered(world, &calm))
             continue;
+        if (world->reference.settings[KV_SETTING_QUOTA]) { /* one that was on its way came later */
+            calm.write = 0;
+            continue;
+        }
         if (calm_equal_states(world) && calm_members_rest(world) && watches_rest(world) &&
             lockers_rest(world) && workers_rest(world) && scatter_rest(world) &&
             world->reference.leases.count == 0) { /* what is due ends */

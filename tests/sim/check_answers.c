@@ -19,31 +19,22 @@ static bool item_is(const struct op_item *seen, const struct reference_key *key)
            seen->lease == key->lease;
 }
 
-/* More changes lie behind the revision than the history has to keep. */
-static bool may_be_compacted(const struct judged *judged)
-{
-    const struct reference *reference = judged->reference;
-    uint64_t behind = 0;
-    for (uint32_t i = reference->changes.count; i-- > 0;) {
-        uint64_t revision = reference->changes.items[i].revision;
-        if (revision <= judged->op->revision_at)
-            break;
-        behind += revision <= judged->revision;
-    }
-    return behind > 0 && (reference->kept_less || (reference->kept && behind > reference->kept));
-}
-
 /* NULL, or what is wrong. Likewise all below. */
 static const char *judge_keys(const struct judged *judged)
 {
     const struct op *op = judged->op;
     struct reference_key keys[SIM_KEYS];
+    uint64_t compacted = op->revision_at ? reference_compacted(judged->reference, op->index) : 0;
     if (op->code == CONCLAVE_STALE)
         return op->revision_at > judged->revision ? NULL : "a revision that there is was refused";
     if (op->code == CONCLAVE_COMPACTED)
-        return may_be_compacted(judged) ? NULL : "a revision that is kept was refused";
+        return op->revision_at < compacted && op->revision == compacted
+                   ? NULL
+                   : "a revision that is kept was refused";
     if (op->revision_at > judged->revision)
         return "a revision that there is not was read";
+    if (op->revision_at && op->revision_at < compacted)
+        return "a revision that is not kept any more was read";
     reference_keys_at(judged->reference, op->revision_at ? op->revision_at : judged->revision,
                       keys);
     if (op->kind == OP_GET)
@@ -165,7 +156,7 @@ void check_read_content(struct world *world, uint64_t number)
                             .revision = reference_at(&world->reference, op->index)->revision};
     const char *wrong = NULL;
     bool compacted = op->code == CONCLAVE_COMPACTED; /* it tells up to where */
-    if (compacted ? op->revision <= op->revision_at : op->revision != judged.revision)
+    if (!compacted && op->revision != judged.revision)
         wrong = "the store was at another revision";
     else if (op->kind == OP_PLACE)
         wrong = judge_place(&judged);

@@ -311,6 +311,15 @@ static void draw_history(struct knobs *knobs, const struct prng *prng)
     knobs->history_age_ms = knobs->raft.election_timeout_us / 1000 * PICK(&own, 0, 0, 0, 1, 5);
 }
 
+/* A quota near to what there is, changed again and again; of a generator of its own. */
+static void draw_quota(struct knobs *knobs, const struct prng *prng)
+{
+    struct prng own = *prng;
+    prng_init(&own, prng_next(&own) ^ 0x4104);
+    if (knobs->rich && prng_below(&own, 2) == 0)
+        knobs->quota_chance = PICK(&own, 50, 150, 300);
+}
+
 /* Work groups, one on each topic if there are two, or both on the one: small, so that members wait
  * for one another, and with ack times that end within the run. */
 static void draw_groups(struct knobs *knobs, const struct prng *prng)
@@ -383,6 +392,7 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     draw_topic(knobs, prng);
     draw_rich(knobs, prng);
     draw_history(knobs, prng);
+    draw_quota(knobs, prng);
     draw_groups(knobs, prng);
     if (knobs->topics_rich) /* their deadlines count too, which the reference knows nothing of */
         knobs->sessions.expire_work = 0;

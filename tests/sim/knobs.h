@@ -157,6 +157,7 @@ struct knobs {
     uint32_t
         history_changes; /* what the history keeps, once somebody has said so; 0: nobody does */
     uint64_t history_bytes, history_age_ms; /* likewise */
+    uint64_t quota_chance;                  /* a command sets the quota; 0: none does, ever */
     uint64_t past_chance;  /* a read is of a part of the keys, or of an earlier revision */
     uint32_t locker_count; /* clients that queue for locks; 0: none */
     uint64_t lock_ttl_ms_max, lock_slots;

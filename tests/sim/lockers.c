@@ -194,6 +194,7 @@ static void enqueue(struct world *world, struct locker *locker)
     send(world, locker,
          (struct op){.kind = OP_ENQUEUE,
                      .cell = claim->queue,
+                     .pad = (uint32_t)world_draw(world, 0, world->knobs.part_pad_max),
                      .lease = claim->lease,
                      .slots = claim->slots});
 }
@@ -238,8 +239,10 @@ static void hold(struct world *world, struct locker *locker)
         renew(world, locker);
     else if (world_draw(world, 0, 3) == 0)
         send(world, locker,
-             (struct op){
-                 .kind = OP_PROCLAIM, .cell = locker->claim.queue, .token = locker->claim.token});
+             (struct op){.kind = OP_PROCLAIM,
+                         .cell = locker->claim.queue,
+                         .pad = (uint32_t)world_draw(world, 0, world->knobs.part_pad_max),
+                         .token = locker->claim.token});
 }
 
 /* What comes next, while nothing is under way. */
@@ -339,6 +342,8 @@ static void done(struct world *world, struct locker *locker, const struct op *op
 {
     struct locker_claim *claim = &locker->claim;
     uint64_t sent_us = world->ops.items[op->first].invoked_us;
+    if (op->code == CONCLAVE_QUOTA)
+        return; /* once more */
     switch (op->kind) {
     case OP_OPEN:
         locker->state = LOCKER_GRANTING;

@@ -355,6 +355,8 @@ bool answer_decode(struct op *op, int code, struct slice body)
     for (size_t i = 0; i < body.bytes; i++)
         op->reply = hash_mix(op->reply, body.data[i]);
     struct session_opened opened;
+    if (code == CONCLAVE_QUOTA)
+        return op_grows(op) && revision_decode(op, body);
     switch (op->kind) {
     case OP_GET:
         return get_decode(op, code, body);

@@ -199,6 +199,8 @@ static void kv_pack(struct pack *pack, const struct op *op, uint64_t first)
         command.settings.given[KV_SETTING_CHANGES] = op->limit > 0;
         command.settings.given[KV_SETTING_BYTES] = op->position > 0;
         command.settings.given[KV_SETTING_AGE_MS] = op->ttl_ms > 0;
+        command.settings.given[KV_SETTING_QUOTA] = op->quota > 0;
+        command.settings.values[KV_SETTING_QUOTA] = op->quota == SIM_QUOTA_NONE ? 0 : op->quota;
         command.settings.values[KV_SETTING_CHANGES] = op->limit;
         command.settings.values[KV_SETTING_BYTES] = op->position;
         command.settings.values[KV_SETTING_AGE_MS] = op->ttl_ms;
@@ -257,12 +259,13 @@ static void topic_pack(struct pack *pack, const struct op *op, uint64_t first)
 static void queue_pack(struct pack *pack, const struct op *op, uint64_t first)
 {
     uint8_t value[SIM_VALUE_BYTES_MAX];
+    uint64_t bytes = sizeof first + op->pad;
     coord_request_pack(pack,
                        &(struct coord_request){.opcode = op->kind == OP_ENQUEUE ? COORD_ENQUEUE
                                                          : op->kind == OP_LEAVE ? COORD_LEAVE
                                                                                 : COORD_PROCLAIM,
                                                .name = queue_encode(op->cell),
-                                               .value = value_encode(first, sizeof first, value),
+                                               .value = value_encode(first, bytes, value),
                                                .lease = op->lease,
                                                .slots = op->slots,
                                                .token = op->token});

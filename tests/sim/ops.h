@@ -108,6 +108,7 @@ struct op_handed {
 };
 
 enum { SIM_RANGES_MAX = 4, SIM_HANDED_MAX = 12 };
+#define SIM_QUOTA_NONE UINT64_MAX
 
 enum { SIM_COMPARES_MAX = 3, SIM_STEPS_MAX = 4 };
 
@@ -140,6 +141,7 @@ struct op {
     uint64_t message_id;  /* PUBLISH: duplicates are known by it; 0: none */
     uint64_t token;       /* LEAVE, PROCLAIM, PLACE: an entry of the queue */
     uint64_t slots;       /* ENQUEUE */
+    uint64_t quota;       /* SETTINGS: 0: as it is; SIM_QUOTA_NONE: there is none */
     uint64_t revision_at; /* GET, RANGE: as of then; 0: now */
     uint64_t position;    /* TOPIC_READ, GROUP_CREATE: by what `start` says. TRIM: the first
                              message that is kept. ASK: where it begins. SETTINGS: bytes */
@@ -218,6 +220,14 @@ static inline bool op_is_write(const struct op *op)
            op->kind == OP_REVOKE || op->kind == OP_CREATE || op->kind == OP_PUBLISH;
 }
 
+/* True for what the quota may refuse. */
+static inline bool op_grows(const struct op *op)
+{
+    return op->kind == OP_PUT || op->kind == OP_GRANT || op->kind == OP_CREATE ||
+           op->kind == OP_PUBLISH || op->kind == OP_TXN || op->kind == OP_ENQUEUE ||
+           op->kind == OP_PROCLAIM || op->kind == OP_GROUP_CREATE;
+}
+
 /* True for what begins the time of a lease. */
 static inline bool op_begins_lease(const struct op *op)
 {
@@ -282,9 +292,7 @@ uint64_t op_message_hash(uint64_t hash, uint64_t sequence, uint64_t revision, ui
 void question_pack(struct pack *pack, const struct op *op);
 bool question_decode(struct op *op, int code, struct slice body);
 
-/* Of a usage: what the rules know of it. Of messages: op_message_hash over all, from 1. */
-struct kv_usage;
-uint64_t op_usage_hash(const struct kv_usage *usage);
+/* Of messages: op_message_hash over all, from 1. */
 uint64_t op_messages_hash(uint64_t items, uint64_t revision, uint64_t clock_ms, uint64_t covered);
 
 /* A key, in a room of two bytes; its number, SIM_KEYS if it is none of theirs (or their end). */

@@ -60,27 +60,6 @@ void question_pack(struct pack *pack, const struct op *op)
                                    .limit = op->limit});
 }
 
-uint64_t op_usage_hash(const struct kv_usage *usage)
-{
-    const uint64_t numbers[] = {usage->revision, usage->clock_ms, usage->keys,
-                                usage->leases,   usage->topics,   usage->refused};
-    uint64_t hash = 1;
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        hash = hash_mix(hash, numbers[i]);
-    return hash;
-}
-
-static bool usage_decode(struct op *op, struct slice body)
-{
-    struct kv_usage usage;
-    if (kv_usage_decode(body.data, body.bytes, &usage) != CONCLAVE_OK ||
-        usage.compacted > usage.revision)
-        return false;
-    op->revision = usage.revision;
-    op->content = op_usage_hash(&usage);
-    return true;
-}
-
 uint64_t op_messages_hash(uint64_t items, uint64_t revision, uint64_t clock_ms, uint64_t covered)
 {
     return hash_mix(hash_mix(hash_mix(items, revision), clock_ms), covered);
@@ -106,8 +85,6 @@ static bool messages_decode(struct op *op, struct slice body)
 /* All answers begin with the revision. */
 bool question_decode(struct op *op, int code, struct slice body)
 {
-    if (code == CONCLAVE_OK && op->question == ASK_USAGE)
-        return usage_decode(op, body);
     if (code == CONCLAVE_OK && op->question == ASK_MESSAGES)
         return messages_decode(op, body);
     if (code != CONCLAVE_OK && code != CONCLAVE_NOT_FOUND && code != CONCLAVE_LEASE_EXPIRED)

@@ -95,6 +95,8 @@ static uint64_t keys_hash(const struct reference *reference)
     reference_leases_fold(&fold, reference);
     reference_queues_fold(&fold, reference);
     reference_topics_fold(&fold, reference);
+    const struct kv_usage usage = reference_usage(reference);
+    fold_usage(&fold, &usage);
     return fold.hash;
 }
 
@@ -157,6 +159,7 @@ static void entry_add(struct reference *reference, struct reference_entry entry)
 void reference_init(struct reference *reference, const struct session_limits *limits)
 {
     *reference = (struct reference){.limits = *limits};
+    reference_usage_init(reference);
     entry_add(reference, (struct reference_entry){0});
 }
 

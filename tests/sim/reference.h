@@ -13,6 +13,7 @@
 #include "codec/coord.h"
 #include "codec/group.h"
 #include "codec/kv.h"
+#include "codec/kv_lease.h"
 #include "codec/topic.h"
 #include "machine/session_table.h"
 #include "raft/entries.h"
@@ -73,9 +74,12 @@ struct reference_key {
 struct reference_change {
     uint64_t revision;
     uint32_t cell;               /* SIM_KEYS and more: that queue's */
+    uint32_t key_bytes;          /* of what is stored */
     uint64_t token;              /* of a queue's entry */
     uint64_t value;              /* hash of what is there now; 0: it is gone */
-    struct reference_key before; /* a key */
+    uint64_t value_bytes;        /* of it */
+    struct reference_key before; /* version 0: there was none */
+    uint64_t bytes, clock_ms;    /* in the history, since when */
 };
 
 struct reference_lease {
@@ -102,7 +106,9 @@ struct reference_place {
     uint32_t queue;
     uint64_t token, slots, lease;
     uint64_t mod_revision, version;
-    uint64_t value;                  /* hash of its bytes */
+    uint64_t value, bytes;           /* what is stored: hash of its bytes, how many */
+    uint64_t number;                 /* what the client's part of them is: value_encode */
+    uint64_t gone_revision;          /* 0: it is there */
     uint64_t entered, granted, gone; /* the index at which it came, held, and went; 0: not yet */
 };
 
@@ -151,6 +157,7 @@ struct reference_group {
     uint32_t topic_name, dead; /* topics; dead SIM_TOPICS: none */
     uint64_t id, topic;        /* topic: its id */
     uint64_t created, deleted; /* indexes; deleted 0: it is there */
+    bool unburied;             /* went with its topic, and still counts */
     uint64_t ack_ms, deliveries_max, held_max, pending_max;
     uint64_t start, next, acked, dead_letters, lost, redelivered, returned;
     uint64_t due_ms;                            /* something happens then, or earlier; 0: never */
@@ -179,6 +186,7 @@ struct past_topic {
 
 struct reference_past {
     uint64_t clock_ms;
+    struct kv_usage usage;
     uint32_t lease_count;
     struct past_lease *leases; /* by rising id */
     struct past_topic topics[SIM_TOPICS];
@@ -197,6 +205,7 @@ struct reference_counts {
     uint64_t members_ended;                        /* with something in hand */
     uint64_t dropped;                              /* messages, before a group was done with them */
     uint64_t full;                                 /* fetches that get less than there is */
+    uint64_t over_quota;                           /* commands */
 };
 
 struct reference {
@@ -204,6 +213,10 @@ struct reference {
     uint64_t revision, clock_ms, commands, slots;
     struct reference_key keys[SIM_KEYS];
     RAFT_LIST(struct reference_change, changes); /* all that there ever were */
+    uint32_t history_first;                      /* the history begins with it */
+    uint64_t history_bytes, compacted;
+    uint64_t settings[KV_SETTING_COUNT];
+    uint64_t refused; /* what the quota had no room for last; 0: nothing */
     uint64_t last_lease;
     RAFT_LIST(struct reference_topic, topics);     /* by rising id */
     RAFT_LIST(struct reference_group, groups);     /* by rising id */
@@ -215,8 +228,6 @@ struct reference {
     bool remembers;                                /* queries will be asked */
     RAFT_LIST(struct reference_past, past);        /* items[index], if it remembers */
     uint32_t places_from;                          /* all before are gone */
-    uint64_t kept;  /* the fewest changes that the history was ever to keep; 0: it was never told */
-    bool kept_less; /* it was told of bytes, or of an age, which are a matter of how it is stored */
     struct reference_at at;
     struct reference_counts counts;
 };
@@ -244,6 +255,13 @@ const struct reference_entry *reference_at(const struct reference *reference, ui
 /* The hash of an answer; of its body. */
 uint64_t reference_reply_hash(bool refused, int code, const void *body, size_t bytes);
 uint64_t reference_body_hash(const void *body, size_t bytes);
+
+/* What is used, as queries tell it; whether the quota refused what it still would. */
+struct kv_usage reference_usage(const struct reference *reference);
+bool reference_alarm(const struct reference *reference);
+
+/* The oldest revision that can be read, as of an index. */
+uint64_t reference_compacted(const struct reference *reference, uint64_t index);
 
 /* The keys as they were at a revision. */
 void reference_keys_at(const struct reference *reference, uint64_t revision,
@@ -306,6 +324,7 @@ void fold_session(struct reference_fold *fold, const struct reference_session *s
 /* `body`: reference_body_hash. */
 void fold_slot(struct reference_fold *fold, uint64_t sequence, bool forgotten, int code,
                uint64_t body);
+void fold_usage(struct reference_fold *fold, const struct kv_usage *usage);
 void fold_number(struct reference_fold *fold, uint64_t number);
 uint64_t reference_value_hash(struct slice value);
 uint64_t reference_origin_hash(struct slice origin); /* 0: none */
@@ -339,7 +358,40 @@ struct kv_item reference_item(const struct reference *reference, uint32_t cell, 
 /* Whether a put may have the lease that it wants; 0: none. */
 bool reference_lease_fits(struct reference *reference, uint64_t id);
 
+/* reference_usage.c. A change that the history gets; all those of a revision are there. Cluster
+ * time has passed. */
+enum {
+    REFERENCE_CHANGE_BYTES = 32, /* of a change in the history, beside key and records */
+    REFERENCE_RECORD_BYTES = 32, /* of what is stored under a key, beside the value */
+    REFERENCE_KEY_BYTES = 2,
+    REFERENCE_PLACE_KEY_BYTES = 10, /* a name of one letter, a zero byte, the token */
+    REFERENCE_LEASE_BYTES = 96,
+    REFERENCE_GROUP_BYTES = 384 + 1, /* and its name */
+    REFERENCE_TOPIC_BYTES = 128 + 1
+};
+void reference_usage_init(struct reference *reference);
 void reference_change_add(struct reference *reference, struct reference_change change);
+void reference_history_changed(struct reference *reference);
+void reference_history_aged(struct reference *reference);
+struct reference_reply reference_settings_apply(struct reference *reference,
+                                                const struct kv_settings *settings);
+
+/* What a key takes, with its name; 0: there is none. What all takes that the quota counts, and what
+ * it leaves room for. */
+uint64_t reference_key_bytes(const struct reference_key *key);
+uint64_t reference_used(const struct reference *reference);
+uint64_t reference_room(const struct reference *reference);
+
+/* Whether so much more may come; else that is what was refused. Before each command: what there is
+ * room for by now is over. */
+bool reference_takes(struct reference *reference, uint64_t growth);
+void reference_settle_quota(struct reference *reference);
+
+/* How much more a put would take; what a publish would. */
+uint64_t reference_put_growth(struct reference *reference, const struct kv_command *command);
+uint64_t reference_publish_growth(const struct reference *reference,
+                                  const struct reference_topic *topic,
+                                  struct topic_messages messages);
 
 /* reference_txn.c */
 struct reference_reply reference_txn_apply(struct reference *reference, const struct kv_txn *txn);
@@ -347,6 +399,17 @@ struct reference_reply reference_txn_apply(struct reference *reference, const st
 /* reference_queue.c: a command about queues. */
 struct reference_reply reference_queue_apply(struct reference *reference, struct slice bytes);
 void reference_queues_fold(struct reference_fold *fold, const struct reference *reference);
+
+/* What is stored of a place in a queue. */
+enum { REFERENCE_PLACE_BYTES_MAX = 2 + SIM_VALUE_BYTES_MAX };
+struct slice reference_place_stored(uint64_t slots, struct slice value,
+                                    uint8_t room[REFERENCE_PLACE_BYTES_MAX]);
+
+/* The places of all queues as of a revision, in the order in which they are stored. */
+void reference_places_at(const struct reference *reference, uint64_t revision,
+                         void (*add)(void *arg, const struct reference_place *place,
+                                     const struct reference_key *item),
+                         void *arg);
 
 /* How many places there are of a lease; they go, as of a revision. */
 uint64_t reference_places_held(const struct reference *reference, uint64_t lease);

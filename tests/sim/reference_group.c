@@ -59,8 +59,10 @@ void reference_groups_end(struct reference *reference, uint64_t topic)
 {
     for (uint32_t i = 0; i < reference->groups.count; i++) {
         struct reference_group *group = &reference->groups.items[i];
-        if (group->topic == topic && !group->deleted)
+        if (group->topic == topic && !group->deleted) {
             group_end(reference, group);
+            group->unburied = true;
+        }
     }
 }
 
@@ -368,6 +370,8 @@ static struct reference_reply create(struct reference *reference,
     if (group)
         return reference_outcome(is_same(group, settings) ? CONCLAVE_OK : CONCLAVE_EXISTS,
                                  reference->revision, group->id);
+    if (!reference_takes(reference, REFERENCE_GROUP_BYTES))
+        return reference_outcome(CONCLAVE_QUOTA, reference->revision, 0);
     uint64_t start = start_of(reference, topic, command);
     LIST_RESERVE(&reference->groups);
     reference->groups.items[reference->groups.count++] =
@@ -403,6 +407,8 @@ struct reference_reply reference_group_apply(struct reference *reference, struct
 {
     struct group_command command;
     ASSERT(group_command_decode(bytes.data, bytes.bytes, &command) == CONCLAVE_OK);
+    for (uint32_t i = 0; i < reference->groups.count; i++)
+        reference->groups.items[i].unburied = false;
     if (command.opcode == GROUP_CREATE)
         return create(reference, &command);
     if (command.opcode == GROUP_DELETE)

@@ -1,16 +1,9 @@
 /* Keys, in the rules written down once more; and which command is whose. */
 #include "base/fatal.h"
-#include "base/list.h"
 #include "tests/sim/ops.h"
 #include "tests/sim/reference.h"
 
 #include <string.h>
-
-void reference_change_add(struct reference *reference, struct reference_change change)
-{
-    LIST_RESERVE(&reference->changes);
-    reference->changes.items[reference->changes.count++] = change;
-}
 
 void reference_keys_at(const struct reference *reference, uint64_t revision,
                        struct reference_key ret[SIM_KEYS])
@@ -53,7 +46,9 @@ void reference_put(struct reference *reference, const struct kv_command *command
     reference_change_add(reference,
                          (struct reference_change){.revision = revision,
                                                    .cell = cell,
+                                                   .key_bytes = REFERENCE_KEY_BYTES,
                                                    .value = reference_value_hash(command->value),
+                                                   .value_bytes = command->value.bytes,
                                                    .before = *key});
     if (command->ttl_ms)
         lease = reference_grant(reference, command->ttl_ms, true)->id;
@@ -67,13 +62,29 @@ void reference_put(struct reference *reference, const struct kv_command *command
                                   .lease = lease};
 }
 
+/* A lease of its own comes and goes with the key. */
+uint64_t reference_put_growth(struct reference *reference, const struct kv_command *command)
+{
+    const struct reference_key *key = &reference->keys[key_decode(command->key)];
+    const struct reference_lease *lease = reference_lease(reference, key->lease);
+    uint64_t before = reference_key_bytes(key);
+    uint64_t after = REFERENCE_KEY_BYTES + REFERENCE_RECORD_BYTES + command->value.bytes;
+    if (key->version && lease && lease->of_key)
+        before += REFERENCE_LEASE_BYTES;
+    if (command->ttl_ms)
+        after += REFERENCE_LEASE_BYTES;
+    return after > before ? after - before : 0;
+}
+
 void reference_erase(struct reference *reference, uint32_t cell, uint64_t revision)
 {
     struct reference_key *key = &reference->keys[cell];
     if (key->version == 0)
         return;
-    reference_change_add(
-        reference, (struct reference_change){.revision = revision, .cell = cell, .before = *key});
+    reference_change_add(reference, (struct reference_change){.revision = revision,
+                                                              .cell = cell,
+                                                              .key_bytes = REFERENCE_KEY_BYTES,
+                                                              .before = *key});
     reference_key_lease(reference, key, 0);
     *key = (struct reference_key){0};
 }
@@ -111,6 +122,8 @@ static struct reference_reply write_apply(struct reference *reference,
     add_previous(reference, command, &outcome, name, value);
     if (command->condition.given && command->condition.revision != key->mod_revision)
         return outcome_reply(CONCLAVE_COMPARE_FAILED, &outcome);
+    if (put && !reference_takes(reference, reference_put_growth(reference, command)))
+        return reference_revision_alone(CONCLAVE_QUOTA, reference->revision);
     if (!reference_lease_fits(reference, command->lease))
         return reference_revision_alone(CONCLAVE_LEASE_EXPIRED, reference->revision);
     outcome.revision += changes;
@@ -122,6 +135,8 @@ static struct reference_reply write_apply(struct reference *reference,
         reference_put(reference, command, reference->revision);
     else
         reference_erase(reference, cell, reference->revision);
+    if (changes)
+        reference_history_changed(reference);
     return reply;
 }
 
@@ -134,12 +149,15 @@ static struct reference_reply delete_range(struct reference *reference,
         reference_erase(reference, i, reference->revision + 1);
     }
     reference->revision += deleted > 0; /* one change, however many keys */
+    if (deleted)
+        reference_history_changed(reference);
     return reference_outcome(CONCLAVE_OK, reference->revision, deleted);
 }
 
 struct reference_reply reference_command_apply(struct reference *reference, struct slice bytes)
 {
     uint64_t opcode = topic_opcode_peek(bytes.data, bytes.bytes);
+    reference_settle_quota(reference);
     if (topic_is_command(opcode))
         return reference_topic_apply(reference, bytes);
     if (group_is_command(opcode))
@@ -154,12 +172,7 @@ struct reference_reply reference_command_apply(struct reference *reference, stru
     case KV_TXN:
         return reference_txn_apply(reference, &command.txn);
     case KV_SETTINGS:
-        if (command.settings.given[KV_SETTING_CHANGES] &&
-            (!reference->kept || command.settings.values[KV_SETTING_CHANGES] < reference->kept))
-            reference->kept = command.settings.values[KV_SETTING_CHANGES];
-        reference->kept_less |=
-            command.settings.given[KV_SETTING_BYTES] || command.settings.given[KV_SETTING_AGE_MS];
-        return reference_outcome(CONCLAVE_OK, reference->revision, 0);
+        return reference_settings_apply(reference, &command.settings);
     case KV_ADVANCE:
         reference->revision += command.revisions;
         return reference_outcome(CONCLAVE_OK, reference->revision, 0);

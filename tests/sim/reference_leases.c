@@ -98,6 +98,8 @@ static uint64_t lease_end(struct reference *reference, uint64_t id)
     reference_places_end(reference, id, reference->revision);
     reference_members_end(reference, id);
     lease_remove(reference, id);
+    if (deleted)
+        reference_history_changed(reference);
     return deleted;
 }
 
@@ -115,6 +117,8 @@ static struct reference_reply lease_reply(const struct reference *reference,
 struct reference_reply reference_lease_apply(struct reference *reference,
                                              const struct kv_command *command)
 {
+    if (command->opcode == KV_LEASE_GRANT && !reference_takes(reference, REFERENCE_LEASE_BYTES))
+        return reference_revision_alone(CONCLAVE_QUOTA, reference->revision);
     if (command->opcode == KV_LEASE_GRANT)
         return lease_reply(reference, reference_grant(reference, command->ttl_ms, false));
     struct reference_lease *lease = reference_lease(reference, command->lease);
@@ -160,7 +164,7 @@ void reference_expire(struct reference *reference)
         const struct reference_lease *lease = first_due(reference);
         struct reference_group *group = reference_group_due(reference);
         if (!lease && !group)
-            return;
+            break;
         if (lease && (!group || lease->deadline_ms <= group->due_ms)) {
             done += lease_expire(reference, lease);
             continue;
@@ -168,4 +172,5 @@ void reference_expire(struct reference *reference)
         reference_group_expire(reference, group);
         done += GROUP_WORK;
     }
+    reference_history_aged(reference);
 }

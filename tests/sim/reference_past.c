@@ -48,6 +48,7 @@ static void note_topic(const struct reference *reference, uint32_t name, struct 
 void reference_past_note(struct reference *reference)
 {
     struct reference_past past = {.clock_ms = reference->clock_ms,
+                                  .usage = reference_usage(reference),
                                   .lease_count = reference->leases.count};
     for (uint32_t i = 0; i < SIM_TOPICS; i++)
         note_topic(reference, i, &past.topics[i]);
@@ -367,25 +368,20 @@ static struct reference_reply messages(const struct reference *reference,
 
 /* --- Usage ------------------------------------------------------------------------------------ */
 
-/* What the rules say of it: bytes and the history are a matter of how things are stored. */
-static struct reference_reply usage(const struct reference *reference,
-                                    const struct reference_past *past, const struct op *op,
-                                    uint64_t revision)
+static struct reference_reply usage(const struct reference_past *past)
 {
-    struct kv_usage told = {
-        .revision = revision, .clock_ms = past->clock_ms, .leases = past->lease_count};
-    struct reference_key keys[SIM_KEYS];
-    reference_keys_at(reference, revision, keys);
-    for (uint32_t i = 0; i < SIM_KEYS; i++)
-        told.keys += keys[i].version > 0;
-    for (uint32_t i = 0; i < reference->places.count; i++)
-        told.keys += is_there(&reference->places.items[i], op->index);
-    for (uint32_t i = 0; i < SIM_TOPICS; i++)
-        told.topics += past->topics[i].there;
-    return (struct reference_reply){.code = CONCLAVE_OK, .body = op_usage_hash(&told)};
+    struct pack pack;
+    pack_init(&pack, 0);
+    kv_usage_pack(&pack, &past->usage);
+    return reference_reply_take(CONCLAVE_OK, &pack);
 }
 
 /* --- Any -------------------------------------------------------------------------------------- */
+
+uint64_t reference_compacted(const struct reference *reference, uint64_t index)
+{
+    return reference->remembers ? reference->past.items[index].usage.compacted : 0;
+}
 
 struct reference_reply reference_answer(const struct reference *reference, const struct op *op)
 {
@@ -419,6 +415,6 @@ struct reference_reply reference_answer(const struct reference *reference, const
         return lease_keys(reference, past, op, revision);
     default:
         ASSERT(op->question == ASK_USAGE);
-        return usage(reference, past, op, revision);
+        return usage(past);
     }
 }

@@ -77,22 +77,81 @@ static void grant_all(struct reference *reference)
 
 /* --- Changes ---------------------------------------------------------------------------------- */
 
-static void change_add(struct reference *reference, const struct reference_place *place,
-                       uint64_t revision, uint64_t value)
+/* As an item of the store. */
+static struct reference_key stored(const struct reference_place *place)
 {
-    reference_change_add(reference, (struct reference_change){.revision = revision,
-                                                              .cell = SIM_KEYS + place->queue,
-                                                              .token = place->token,
-                                                              .value = value});
+    return (struct reference_key){.value = place->value,
+                                  .number = place->number,
+                                  .bytes = place->bytes,
+                                  .create_revision = place->token,
+                                  .mod_revision = place->mod_revision,
+                                  .version = place->version,
+                                  .lease = place->lease};
+}
+
+/* It is as it is now, or (gone) it is not there any more; `before`: what it was. */
+static void change_add(struct reference *reference, const struct reference_place *place,
+                       uint64_t revision, struct reference_key before, bool gone)
+{
+    reference_change_add(reference,
+                         (struct reference_change){.revision = revision,
+                                                   .cell = SIM_KEYS + place->queue,
+                                                   .key_bytes = REFERENCE_PLACE_KEY_BYTES,
+                                                   .token = place->token,
+                                                   .value = gone ? 0 : place->value,
+                                                   .value_bytes = gone ? 0 : place->bytes,
+                                                   .before = before});
+}
+
+static void place_end(struct reference *reference, struct reference_place *place, uint64_t revision)
+{
+    place->gone = reference->at.index;
+    place->gone_revision = revision;
+    change_add(reference, place, revision, stored(place), true);
+}
+
+/* By queue, then by token: in the order in which they are stored. */
+void reference_places_at(const struct reference *reference, uint64_t revision,
+                         void (*add)(void *arg, const struct reference_place *place,
+                                     const struct reference_key *item),
+                         void *arg)
+{
+    for (uint32_t queue = 0; queue < SIM_QUEUES; queue++)
+        for (uint32_t i = 0; i < reference->places.count; i++) {
+            const struct reference_place *place = &reference->places.items[i];
+            if (place->queue != queue || place->token > revision ||
+                (place->gone_revision && place->gone_revision <= revision))
+                continue;
+            struct reference_key item = stored(place);
+            for (uint32_t k = reference->changes.count; k-- > 0;) {
+                const struct reference_change *change = &reference->changes.items[k];
+                if (change->revision <= revision)
+                    break;
+                if (change->cell == SIM_KEYS + queue && change->token == place->token)
+                    item = change->before;
+            }
+            add(arg, place, &item);
+        }
 }
 
 /* What is stored: the slots in two bytes, and the value. */
-static uint64_t stored_hash(uint64_t slots, struct slice value)
+struct slice reference_place_stored(uint64_t slots, struct slice value,
+                                    uint8_t room[REFERENCE_PLACE_BYTES_MAX])
 {
-    uint8_t stored[2 + SIM_VALUE_BYTES_MAX] = {(uint8_t)(slots >> 8), (uint8_t)slots};
     ASSERT(value.bytes <= SIM_VALUE_BYTES_MAX);
-    memcpy(stored + 2, value.data, value.bytes);
-    return reference_value_hash((struct slice){stored, 2 + value.bytes});
+    room[0] = (uint8_t)(slots >> 8);
+    room[1] = (uint8_t)slots;
+    memcpy(room + 2, value.data, value.bytes);
+    return (struct slice){room, 2 + value.bytes};
+}
+
+static void store(struct reference_place *place, struct slice value)
+{
+    uint8_t room[REFERENCE_PLACE_BYTES_MAX];
+    const struct slice bytes = reference_place_stored(place->slots, value, room);
+    place->value = reference_value_hash(bytes);
+    place->bytes = bytes.bytes;
+    place->number = value_decode(value);
 }
 
 uint64_t reference_places_held(const struct reference *reference, uint64_t lease)
@@ -107,13 +166,12 @@ uint64_t reference_places_held(const struct reference *reference, uint64_t lease
 
 void reference_places_end(struct reference *reference, uint64_t lease, uint64_t revision)
 {
-    for (uint32_t i = reference->places_from; i < reference->places.count; i++) {
-        struct reference_place *place = &reference->places.items[i];
-        if (place->gone || place->lease != lease)
-            continue;
-        place->gone = reference->at.index;
-        change_add(reference, place, revision, 0);
-    }
+    for (uint32_t queue = 0; queue < SIM_QUEUES; queue++)
+        for (uint32_t i = reference->places_from; i < reference->places.count; i++) {
+            struct reference_place *place = &reference->places.items[i];
+            if (!place->gone && place->queue == queue && place->lease == lease)
+                place_end(reference, place, revision);
+        }
     grant_all(reference);
 }
 
@@ -141,6 +199,12 @@ static struct reference_place *find_of(struct reference *reference, uint32_t que
     return NULL;
 }
 
+/* What a place takes. */
+static uint64_t place_bytes(struct slice value)
+{
+    return REFERENCE_PLACE_KEY_BYTES + REFERENCE_RECORD_BYTES + 2 + value.bytes;
+}
+
 static struct reference_reply enqueue(struct reference *reference,
                                       const struct coord_request *request)
 {
@@ -151,6 +215,8 @@ static struct reference_reply enqueue(struct reference *reference,
     if (any && any->slots != request->slots)
         return reference_outcome(CONCLAVE_COMPARE_FAILED, reference->revision, any->slots);
     struct reference_place *place = find_of(reference, queue, request->lease);
+    if (!place && !reference_takes(reference, place_bytes(request->value)))
+        return reference_revision_alone(CONCLAVE_QUOTA, reference->revision);
     if (!place) {
         uint64_t revision = ++reference->revision;
         LIST_RESERVE(&reference->places);
@@ -161,9 +227,10 @@ static struct reference_reply enqueue(struct reference *reference,
                                           .lease = request->lease,
                                           .mod_revision = revision,
                                           .version = 1,
-                                          .value = stored_hash(request->slots, request->value),
                                           .entered = reference->at.index};
-        change_add(reference, place, revision, place->value);
+        store(place, request->value);
+        change_add(reference, place, revision, (struct reference_key){0}, false);
+        reference_history_changed(reference);
         grant_all(reference);
     }
     struct coord_place told = {.revision = reference->revision,
@@ -181,8 +248,8 @@ static struct reference_reply leave(struct reference *reference,
 {
     struct reference_place *place = find(reference, queue_decode(request->name), request->token);
     if (place) {
-        place->gone = reference->at.index;
-        change_add(reference, place, ++reference->revision, 0);
+        place_end(reference, place, ++reference->revision);
+        reference_history_changed(reference);
         grant_all(reference);
     }
     return reference_outcome(CONCLAVE_OK, reference->revision, place != NULL);
@@ -197,10 +264,16 @@ static struct reference_reply proclaim(struct reference *reference,
     uint64_t awaited = reference_place_awaits(reference, place, reference->at.index);
     if (awaited)
         return reference_outcome(CONCLAVE_COMPARE_FAILED, reference->revision, awaited);
+    const struct reference_key before = stored(place);
+    uint64_t bytes = REFERENCE_PLACE_KEY_BYTES + REFERENCE_RECORD_BYTES + place->bytes;
+    uint64_t after = place_bytes(request->value);
+    if (!reference_takes(reference, after > bytes ? after - bytes : 0))
+        return reference_revision_alone(CONCLAVE_QUOTA, reference->revision);
     place->mod_revision = ++reference->revision;
     place->version++;
-    place->value = stored_hash(place->slots, request->value);
-    change_add(reference, place, reference->revision, place->value);
+    store(place, request->value);
+    change_add(reference, place, reference->revision, before, false);
+    reference_history_changed(reference);
     return reference_outcome(CONCLAVE_OK, reference->revision, place->token);
 }
 

@@ -271,6 +271,23 @@ void reference_letter(struct reference *reference, struct reference_topic *topic
     block_end(reference, topic, block, revision);
 }
 
+/* Messages and what a block of their own costs, if they do not share one. What is there twice in
+ * one batch is not looked at. */
+uint64_t reference_publish_growth(const struct reference *reference,
+                                  const struct reference_topic *topic,
+                                  struct topic_messages messages)
+{
+    struct reference_block block = block_begin(reference, topic);
+    for (uint32_t left = messages.count; left > 0; left--) {
+        struct topic_message message = topic_messages_next(&messages);
+        uint64_t id = topic->settings.dedup_ms ? id_of(&message) : 0;
+        if (!duplicate_of(reference, topic, id))
+            block.bytes += MESSAGE_BYTES + message.id.bytes + message.data.bytes;
+    }
+    uint64_t own = block.bytes - BLOCK_BYTES;
+    return own == 0 || shared(topic, &block, reference->revision + 1) ? own : block.bytes;
+}
+
 uint64_t reference_publish(struct reference *reference, struct reference_topic *topic,
                            struct topic_messages messages, uint64_t revision, struct pack *pack)
 {
@@ -303,6 +320,8 @@ static struct reference_reply publish(struct reference *reference, struct refere
     sort_out(reference, topic, command->messages, &sorted);
     if (command->expected && command->expect != topic->end - 1 && sorted.fresh_count)
         return reference_outcome(CONCLAVE_COMPARE_FAILED, reference->revision, topic->end - 1);
+    if (!reference_takes(reference, reference_publish_growth(reference, topic, command->messages)))
+        return reference_outcome(CONCLAVE_QUOTA, reference->revision, 0);
     pack_init(&pack, 0);
     uint64_t revision = reference->revision + 1;
     if (reference_publish(reference, topic, command->messages, revision, &pack))
@@ -322,6 +341,8 @@ static struct reference_reply create(struct reference *reference,
         return reference_outcome(same ? CONCLAVE_OK : CONCLAVE_EXISTS, reference->revision,
                                  topic->id);
     }
+    if (!reference_takes(reference, REFERENCE_TOPIC_BYTES))
+        return reference_outcome(CONCLAVE_QUOTA, reference->revision, 0);
     LIST_RESERVE(&reference->topics);
     reference->topics.items[reference->topics.count++] =
         (struct reference_topic){.name = topic_decode(command->name),

@@ -58,14 +58,25 @@ static uint64_t seen(const struct doing *doing)
     return doing->keys + doing->messages ? doing->after : doing->before;
 }
 
-/* A code if a step cannot be done: then none is. */
-static int forbids(struct reference *reference, const struct kv_step *step)
+/* A code if a step cannot be done: then none is. *growth: what steps before it take; what is
+ * deleted by others makes no room. */
+static int forbids(struct reference *reference, const struct kv_step *step, uint64_t *growth)
 {
-    if (step->publishes && !reference_topic_find(reference, step->topic.name))
+    if (step->reads || (!step->publishes && step->command.opcode != KV_PUT))
+        return CONCLAVE_OK;
+    const struct reference_topic *topic =
+        step->publishes ? reference_topic_find(reference, step->topic.name) : NULL;
+    if (step->publishes && !topic)
         return CONCLAVE_NOT_FOUND;
-    bool put = !step->publishes && !step->reads && step->command.opcode == KV_PUT;
-    return put && !reference_lease_fits(reference, step->command.lease) ? CONCLAVE_LEASE_EXPIRED
-                                                                        : CONCLAVE_OK;
+    uint64_t more = step->publishes
+                        ? reference_publish_growth(reference, topic, step->topic.messages)
+                        : reference_put_growth(reference, &step->command);
+    *growth += more;
+    if (more > 0 && !reference_takes(reference, *growth))
+        return CONCLAVE_QUOTA;
+    return !step->publishes && !reference_lease_fits(reference, step->command.lease)
+               ? CONCLAVE_LEASE_EXPIRED
+               : CONCLAVE_OK;
 }
 
 static void step_answer(struct doing *doing, int code, struct pack *pack)
@@ -164,9 +175,10 @@ struct reference_reply reference_txn_apply(struct reference *reference, const st
     while (kv_txn_next_compare(&reader, &compare) == 1)
         held &= compare_holds(reference, &compare);
     const struct kv_txn_list *list = held ? &txn->then : &txn->otherwise;
+    uint64_t growth = 0;
     kv_txn_begin(&reader, list);
     while (kv_txn_next_step(&reader, &step) == 1) {
-        int code = forbids(reference, &step);
+        int code = forbids(reference, &step, &growth);
         reference->counts.refused += code != CONCLAVE_OK;
         if (code)
             return reference_revision_alone(code, reference->revision);
@@ -184,6 +196,8 @@ struct reference_reply reference_txn_apply(struct reference *reference, const st
             step_write(&doing, &step.command);
     }
     reference->revision = seen(&doing);
+    if (doing.keys)
+        reference_history_changed(reference);
     count(reference, &doing, held);
     struct pack pack;
     pack_init(&pack, 0);

@@ -182,6 +182,9 @@
     X(TOPIC_DELETED, "topics deleted")                                                  \
     X(TOPIC_CUT, "topics cut by request")                                               \
     X(ADVANCED, "revisions left out by request")                                        \
+    X(QUOTA_SET, "quotas set or lifted")                                                \
+    X(OVER_QUOTA, "commands refused for want of quota")                                 \
+    X(QUOTA_ALARM, "reads of what is used while the alarm of the quota is on")          \
     X(ASKED_RANGE, "questions for a page of keys, or their number")                     \
     X(ASKED_USAGE, "questions what there is in all")                                    \
     X(ASKED_LEASES, "questions which leases there are")                                 \

@@ -187,6 +187,11 @@ uint64_t store_sessions_hash(struct store *store)
     return fold.hash;
 }
 
+bool store_alarm(const struct store *store)
+{
+    return session_layer_quota(store->sessions);
+}
+
 uint64_t store_audit(const struct store *store)
 {
     struct audit_mark mark;

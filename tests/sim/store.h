@@ -59,6 +59,9 @@ uint64_t store_due_ms(const struct store *store);
 uint64_t store_keys_hash(struct store *store);
 uint64_t store_sessions_hash(struct store *store);
 
+/* Whether the alarm of the quota is on. Open. */
+bool store_alarm(const struct store *store);
+
 /* The audit's hash of all that was applied; 0: it is not known. */
 uint64_t store_audit(const struct store *store);
 

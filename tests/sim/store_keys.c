@@ -188,6 +188,22 @@ static bool queues_fold(struct store *store, struct reference_fold *fold)
     return true;
 }
 
+static bool usage_fold(struct store *store, struct reference_fold *fold)
+{
+    struct pack pack;
+    struct kv_usage usage;
+    pack_init(&pack, 0);
+    kv_query_pack(&pack, &(struct kv_query){.opcode = KV_USAGE});
+    const struct conclave_reply_sink *told =
+        store_query(store, (struct slice){pack.buf->data, pack.bytes});
+    pack_deinit(&pack);
+    if (told->code != CONCLAVE_OK ||
+        kv_usage_decode(told->body->data, told->body->bytes, &usage) != CONCLAVE_OK)
+        return false;
+    fold_usage(fold, &usage);
+    return store_alarm(store) == (usage.refused > 0);
+}
+
 uint64_t store_keys_hash(struct store *store)
 {
     struct kv_range_answer answer;
@@ -203,6 +219,7 @@ uint64_t store_keys_hash(struct store *store)
                                          .mod_revision = item.mod_revision,
                                          .version = item.version,
                                          .lease = item.lease});
-    bool good = leases_fold(store, &fold) && queues_fold(store, &fold) && topics_fold(store, &fold);
+    bool good = leases_fold(store, &fold) && queues_fold(store, &fold) &&
+                topics_fold(store, &fold) && usage_fold(store, &fold);
     return good ? fold.hash : 0;
 }

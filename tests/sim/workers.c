@@ -335,6 +335,10 @@ static void settled(struct world *world, const struct worker *worker, const stru
 
 static void done(struct world *world, struct worker *worker, const struct op *op)
 {
+    if (op->code == CONCLAVE_QUOTA) {
+        worker->found_nothing = false; /* what it would publish has no room */
+        return;
+    }
     if (op->code == CONCLAVE_LEASE_EXPIRED && op->kind != OP_REVOKE)
         hands_ended(world, worker->member);
     if (op->code == CONCLAVE_LEASE_EXPIRED || op->kind == OP_REVOKE) {

@@ -107,6 +107,8 @@ void workload_answered(struct world *world, struct client *client, const struct 
     if (op->sequence && op->session == client->session)
         command_done(client, op->first);
     workload_rich_answered(world, client, op);
+    if (op->code == CONCLAVE_QUOTA)
+        return;
     if (op->kind == OP_GET && !op->revision_at)
         client->seen[op->cell] = op->items[0].mod_revision;
     else if (op->code == CONCLAVE_LEASE_EXPIRED)
@@ -346,6 +348,10 @@ void workload_stray(struct world *world, uint32_t node)
 void clients_probe(struct world *world, uint32_t node, uint64_t *ret_write, uint64_t *ret_read)
 {
     struct op read = {.kind = OP_RANGE};
+    if (world->knobs.quota_chance) {
+        const struct op lifted = {.kind = OP_SETTINGS, .quota = SIM_QUOTA_NONE};
+        request_send(world, node, request_add(world, lifted, SIM_CLIENTS_MAX, node), 1);
+    }
     *ret_write = request_add(world, draw_put(world), SIM_CLIENTS_MAX, node);
     request_send(world, node, *ret_write, 1);
     *ret_read = request_add(world, read, SIM_CLIENTS_MAX, node);

@@ -219,6 +219,19 @@ static struct op draw_question(struct world *world, const struct client *client)
     return op;
 }
 
+/* Less than there is, just enough for a little more, or none. */
+static struct op draw_quota(struct world *world)
+{
+    enum { NEAR_BYTES = 300 };
+    uint64_t draw = world_draw(world, 0, 9), used = reference_used(&world->reference);
+    uint64_t quota = SIM_QUOTA_NONE;
+    if (draw == 0)
+        quota = used / 2 + 1;
+    else if (draw <= 6)
+        quota = used + world_draw(world, 1, NEAR_BYTES);
+    return (struct op){.kind = OP_SETTINGS, .quota = quota};
+}
+
 /* --- Any -------------------------------------------------------------------------------------- */
 
 void workload_rich(struct world *world, const struct client *client, struct op *op)
@@ -236,6 +249,8 @@ void workload_rich(struct world *world, const struct client *client, struct op *
                           .limit = knobs->history_changes,
                           .position = knobs->history_bytes,
                           .ttl_ms = knobs->history_age_ms};
+    if (knobs_chance(&world->prng, knobs->quota_chance))
+        *op = draw_quota(world);
     if (knobs->rich &&
         world_draw(world, 0, 99) == 0) /* now and then more than a block of messages spans */
         *op =
@@ -276,6 +291,13 @@ void workload_rich_answered(struct world *world, struct client *client, const st
     struct report *report = &world->report;
     if (op->revision > client->revision)
         client->revision = op->revision;
+    if (op->kind == OP_SETTINGS && op->quota)
+        report_mark(report, SIM_MARK_QUOTA_SET);
+    if (op->code == CONCLAVE_QUOTA)
+        return;
+    if (op->kind == OP_ASK && op->question == ASK_USAGE &&
+        world->reference.past.items[op->index].usage.refused)
+        report_mark(report, SIM_MARK_QUOTA_ALARM);
     if (op->kind == OP_GET && op->code == CONCLAVE_OK && !op->revision_at)
         client->items[op->cell] = op->items[0];
     for (uint32_t i = op->cell; op->kind == OP_RANGE && !op->revision_at && i < op->content; i++)

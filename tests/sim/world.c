@@ -276,6 +276,7 @@ static void world_marks(struct world *world)
     marks[SIM_MARK_TOPIC_TRIMMED] += counts->trimmed;
     marks[SIM_MARK_DUPLICATE_LATER] += counts->duplicates_later;
     marks[SIM_MARK_LOCK_HANDED] += counts->handed_on;
+    marks[SIM_MARK_OVER_QUOTA] += counts->over_quota;
     marks[SIM_MARK_HANDED_AGAIN] += counts->handed_again;
     marks[SIM_MARK_HANDED_LATER] += counts->handed_again_later;
     marks[SIM_MARK_HANDED_FULL] += counts->full;
