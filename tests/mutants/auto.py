@@ -62,6 +62,7 @@ CPU_SECONDS = 1  # of one seed or case, or twenty times what it takes unmutated
 DATA_BYTES = 3 << 30
 WALL_TICKS = 30  # of a second each, or ten for each CPU second; a machine that stands still makes none
 SAVED_EVERY = 20
+NEAREST = 3  # cases that are tried at first, together; then thrice as many as were, and so on
 
 
 class Ended:
@@ -139,6 +140,12 @@ class Unit(Program):
 
     def command(self, item):
         return [self.path, "--jobs", "1", "--filter", item]
+
+    def run_all(self, items, environment, cpu):
+        """How those cases ended, up to one that fails, and which that is; in one process: much of a case is its start."""
+        ended = run([self.path, "--jobs", "1", "--fail-fast", "--filter", f"@({'|'.join(items)})"], environment, cpu)
+        failed = re.search(r"\[(?:FAIL|CRASH)\] (\w+)::(\w+)", re.sub("\x1b\\[[0-9;]*m", "", ended.output))
+        return ended, "/".join(failed.groups()) if failed else items[-1]
 
 
 class Record:
@@ -313,12 +320,18 @@ class Hunter:
                  if record.seconds[str(item)] <= self.options.seconds]
         # The nearest first: those about the file, and those that take least.
         items.sort(key=lambda each: (each[1].split("/")[0] not in stem, each[0].seconds[str(each[1])]))
-        for record, item in items[:self.options.cases]:
-            ended = record.program.run(item, {"MUTANT": str(mutant.number)}, record.cpu(item))
+        items = items[:self.options.cases]
+        at = 0
+        while at < len(items):
+            record = items[at][0]
+            some = [item for other, item in items[at:at + max(NEAREST, 3 * at)] if other is record]
+            cpu = max(record.cpu(item) for item in some) + int(sum(record.seconds[str(item)] for item in some))
+            ended, case = record.program.run_all(some, {"MUTANT": str(mutant.number)}, cpu)
             if ended.code != 0:
-                result["case"] = item
+                result["case"] = case
                 return
-        result["cases"] = min(len(items), self.options.cases)
+            at += len(some)
+        result["cases"] = len(items)
 
     def hunt(self, mutant):
         result = self.results.of(mutant, self.texts[mutant.path])
