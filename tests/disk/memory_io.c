@@ -578,12 +578,59 @@ struct memory_disk *memory_disk_clone(const struct memory_disk *disk)
     return clone;
 }
 
+struct memory_disk *memory_disk_fork(const struct memory_disk *disk)
+{
+    ASSERT(disk->change_count == 0);
+    struct memory_disk *fork = memory_disk_clone(disk);
+    for (size_t i = 0; i < fork->name_count; i++) {
+        struct node *to = fork->names[i].durable;
+        const struct node *from = seen(disk, fork->names[i].path);
+        if (to->dir)
+            continue;
+        bytes_resize(&to->synced, &to->synced_bytes, from->synced_bytes);
+        if (to->synced_bytes > 0)
+            memcpy(to->synced, from->synced, to->synced_bytes);
+    }
+    return fork;
+}
+
 const struct io *memory_disk_io(struct memory_disk *disk)
 {
     return &disk->table;
 }
 
-/* Each unsynced sector is as it was synced or as it was written. prng NULL: as it was synced. */
+/* A sector from `at` on, of what was written or synced; zero behind its end. */
+static void sector_read(uint8_t sector[MEMORY_SECTOR_BYTES], const uint8_t *bytes, size_t end,
+                        size_t at)
+{
+    size_t count = end > at ? end - at : 0;
+    if (count > MEMORY_SECTOR_BYTES)
+        count = MEMORY_SECTOR_BYTES;
+    memset(sector, 0, MEMORY_SECTOR_BYTES);
+    if (count > 0)
+        memcpy(sector, bytes + at, count);
+}
+
+/* An unsynced sector as the power left it: as it was, as it was written, or the one up to a byte
+ * among those that differ and the other behind it. */
+static void sector_crash(uint8_t old[MEMORY_SECTOR_BYTES], const uint8_t new[MEMORY_SECTOR_BYTES],
+                         struct prng *prng)
+{
+    enum { FATES = 16, TORN = 4 };
+    uint64_t draw = prng_below(prng, FATES);
+    size_t first = 0, last = MEMORY_SECTOR_BYTES;
+    while (first < MEMORY_SECTOR_BYTES && old[first] == new[first])
+        first++;
+    while (last > first && old[last - 1] == new[last - 1])
+        last--;
+    size_t cut = draw < TORN ? (size_t)prng_between(prng, first, last) : last;
+    if (draw % 2 == 1)
+        memcpy(old, new, cut);
+    else
+        memcpy(old + cut, new + cut, last - cut);
+}
+
+/* prng NULL: nothing that was not synced survives. */
 static void node_crash(struct node *node, struct prng *prng)
 {
     size_t bytes = node->synced_bytes;
@@ -591,14 +638,12 @@ static void node_crash(struct node *node, struct prng *prng)
         bytes = node->written_bytes;
     uint8_t *kept = mem_zalloc(bytes + 1);
     for (size_t at = 0; at < bytes; at += MEMORY_SECTOR_BYTES) {
-        bool new_bytes = prng != NULL && prng_below(prng, 2) == 1;
-        const uint8_t *from = new_bytes ? node->written : node->synced;
-        size_t from_bytes = new_bytes ? node->written_bytes : node->synced_bytes;
-        size_t count = bytes - at < MEMORY_SECTOR_BYTES ? bytes - at : MEMORY_SECTOR_BYTES;
-        if (from_bytes < at + count)
-            count = from_bytes > at ? from_bytes - at : 0;
-        if (count > 0)
-            memcpy(kept + at, from + at, count);
+        uint8_t sector[MEMORY_SECTOR_BYTES], written[MEMORY_SECTOR_BYTES];
+        sector_read(sector, node->synced, node->synced_bytes, at);
+        sector_read(written, node->written, node->written_bytes, at);
+        if (prng != NULL)
+            sector_crash(sector, written, prng);
+        memcpy(kept + at, sector, bytes - at < sizeof sector ? bytes - at : sizeof sector);
     }
     free(node->written);
     node->written = kept;
@@ -708,6 +753,15 @@ const uint8_t *memory_disk_bytes(const struct memory_disk *disk, const char *pat
         return NULL;
     *ret_bytes = node->written_bytes;
     return node->written;
+}
+
+bool memory_disk_is_synced(const struct memory_disk *disk, const char *path, size_t offset,
+                           size_t count)
+{
+    const struct node *node = seen(disk, path);
+    ASSERT(node != NULL && offset + count <= node->written_bytes);
+    return offset + count <= node->synced_bytes &&
+           memcmp(node->synced + offset, node->written + offset, count) == 0;
 }
 
 void memory_disk_rot(struct memory_disk *disk, const char *path, size_t offset, const void *bytes,

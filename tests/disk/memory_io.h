@@ -3,8 +3,9 @@
  * Every file has two contents: what was written, which reads see, and what was synced. Every name
  * has two meanings: what the running system sees, and what the disk holds since the last sync of
  * its directory. A crash keeps, for each 512-byte sector that was written and not synced, the old
- * or the new bytes, and of the unsynced creations, renames and removals any subset; the seed
- * decides.
+ * or the new bytes, or one up to some byte and the other behind it: disks say that they write a
+ * sector as a whole or not at all, and nothing here has to rest on that. Of the unsynced creations,
+ * renames and removals it keeps any subset; the seed decides.
  *
  * Each call of the table except close is one operation, numbered from 1. Paths are relative; "." is
  * there from the start. Deterministic. Used by one thread at a time. */
@@ -22,6 +23,10 @@ void memory_disk_destroy(struct memory_disk *disk);
 
 /* A new disk that holds, durably, what this one shows now. No handles, faults or counts. */
 struct memory_disk *memory_disk_clone(const struct memory_disk *disk);
+
+/* The same with what is not synced yet: a new disk that shows what this one shows, and would lose
+ * in a crash what this one would. No changes of directories may be pending. */
+struct memory_disk *memory_disk_fork(const struct memory_disk *disk);
 
 /* The table. Valid as long as the disk. */
 const struct io *memory_disk_io(struct memory_disk *disk);
@@ -58,6 +63,10 @@ uint64_t memory_disk_handles(const struct memory_disk *disk); /* open now */
 /* The bytes of a file as reads see them; NULL if there is none. Until the next change. */
 const uint8_t *memory_disk_bytes(const struct memory_disk *disk, const char *path,
                                  size_t *ret_bytes);
+
+/* True if the disk holds these bytes as reads see them. The range must be in the file. */
+bool memory_disk_is_synced(const struct memory_disk *disk, const char *path, size_t offset,
+                           size_t count);
 
 /* Rot: changes bytes that were durable, behind everyone's back. The range must be in the file. */
 void memory_disk_rot(struct memory_disk *disk, const char *path, size_t offset, const void *bytes,

@@ -99,7 +99,7 @@ MUST_USE int storage_repair_write(struct storage *storage, bool interrupted,
 void storage_zero_last_batch(struct storage *storage);
 
 /* Changes a byte in one of the two slots of the vote, the node being down: it loses nothing. False:
- * one is damaged already, and was not mended by a start. */
+ * one is damaged already, and was not mended by a start, or the other one would not do. */
 bool storage_damage_vote(struct storage *storage);
 
 /* The damage is a block that cannot be read. */

@@ -1,6 +1,7 @@
 #include "tests/sim/storage_internal.h"
 
 #include "base/fatal.h"
+#include "storage/block.h"
 #include "storage/wal_format.h"
 #include "storage/wal_past.h"
 #include "storage/wal_scanner.h"
@@ -10,11 +11,13 @@
 #include <string.h>
 
 #define STORAGE_WAL STORAGE_DIR "/wal/"
+#define VOTE_PATH STORAGE_DIR "/vote"
 
 enum {
     SEGMENTS_MAX = 4096, /* more than a run makes */
     REPAIR_CHANGES = 7,  /* three that say so, and two for each hole */
-    VOTE_SLOT_USED = 72  /* bytes with a meaning at the front of a slot */
+    VOTE_SLOT_BYTES = 512,
+    VOTE_SLOT_USED = 72 /* bytes with a meaning at the front of a slot */
 };
 
 struct segment {
@@ -271,13 +274,21 @@ bool storage_damage_vote(struct storage *storage)
 {
     ASSERT(!storage->vote);
     size_t bytes = 0;
-    const uint8_t *data = memory_disk_bytes(storage->disk, STORAGE_DIR "/vote", &bytes);
+    const uint8_t *data = memory_disk_bytes(storage->disk, VOTE_PATH, &bytes);
     if (storage->vote_damaged || !data)
         return false;
     size_t at = (size_t)storage_draw(storage, 0, VOTE_SLOT_USED - 1);
-    at += storage_draw(storage, 0, 1) == 0 ? 0 : bytes / 2;
+    bool second = storage_draw(storage, 0, 1) != 0;
+    /* Torn, or in the page cache alone and so torn when the power goes, and the only one that is
+     * left: these would be two faults. */
+    size_t other = second ? 0 : bytes / 2;
+    if (block_check(data + other, VOTE_SLOT_BYTES, VOTE_SLOT_BYTES, "CNCLVOTE",
+                    &storage->identity) != CONCLAVE_OK ||
+        !memory_disk_is_synced(storage->disk, VOTE_PATH, other, VOTE_SLOT_BYTES))
+        return false;
+    at += second ? bytes / 2 : 0;
     uint8_t byte = (uint8_t)(data[at] ^ storage_draw(storage, 1, 255));
-    memory_disk_rot(storage->disk, STORAGE_DIR "/vote", at, &byte, 1);
+    memory_disk_rot(storage->disk, VOTE_PATH, at, &byte, 1);
     storage->vote_damaged = true;
     return true;
 }

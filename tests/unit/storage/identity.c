@@ -331,6 +331,35 @@ Test(vote, a_start_that_fails_leaves_the_next_one_a_higher_number)
     }
 }
 
+/* The process is killed in the middle of a vote, which then is in memory alone, and the power goes
+ * in the middle of the next start: of all slots that were not synced any part may be there. */
+Test(vote, power_that_goes_in_a_start_after_a_kill_tears_one_slot_at_most)
+{
+    enum { KILLS = 4, OPERATIONS = 9, SEEDS = 40 };
+    for (uint64_t kill = 1; kill <= KILLS; kill++) {
+        struct memory_disk *killed = disk_with_vote();
+        const struct io *io = memory_disk_io(killed);
+        struct vote_file *vote = NULL;
+        struct raft_hard_state state;
+        cr_assert_eq(vote_open(io, STORY_DIR, &story_identity, &vote, &state, NULL), CONCLAVE_OK);
+        memory_disk_power_off_at(killed, memory_disk_operations(killed) + kill);
+        cr_assert_eq(vote_write(vote, (struct raft_hard_state){4, 7}, NULL), CONCLAVE_IO);
+        vote_close(vote);
+        memory_disk_power_off_at(killed, 0);
+        for (uint64_t at = 1; at <= OPERATIONS * SEEDS; at++) {
+            struct memory_disk *disk = memory_disk_fork(killed);
+            memory_disk_power_off_at(disk, 1 + at % OPERATIONS);
+            (void)vote_read(disk, &state, NULL);
+            memory_disk_crash(disk, at);
+            cr_assert_eq(vote_read(disk, &state, NULL), CONCLAVE_OK, "kill %u, at %u",
+                         (unsigned)kill, (unsigned)at);
+            cr_assert((state.term == 3 && state.vote == 6) || (state.term == 4 && state.vote == 7));
+            memory_disk_destroy(disk);
+        }
+        memory_disk_destroy(killed);
+    }
+}
+
 Test(vote, both_slots_damaged_never_vote_again)
 {
     struct memory_disk *disk = disk_with_vote();
