@@ -21,11 +21,8 @@ static bool owns_nothing(enum envelope_type type)
     case ENVELOPE_QUIT:
     case ENVELOPE_ARM:
     case ENVELOPE_FIRED:
-    case ENVELOPE_PEER_DOWN:
     case ENVELOPE_TRANSFER:
     case ENVELOPE_HANDOVER:
-    case ENVELOPE_PEER_SEEN:
-    case ENVELOPE_PERSISTED:
     case ENVELOPE_PREPARE_SEGMENT:
     case ENVELOPE_TRICKLE:
     case ENVELOPE_REMOVE_SEGMENTS:
@@ -83,9 +80,6 @@ void envelope_destroy(struct envelope *envelope)
         raft_runs_clear(&envelope->start.entries);
         buf_unref(envelope->start.snapshot.configuration);
         break;
-    case ENVELOPE_RECEIVED:
-        raft_messages_clear(&envelope->received);
-        break;
     case ENVELOPE_PROPOSED:
         raft_batch_unref(envelope->proposed);
         break;
@@ -99,6 +93,9 @@ void envelope_destroy(struct envelope *envelope)
     case ENVELOPE_PERSIST:
         raft_runs_clear(&envelope->persist.entries);
         outgoing_clear(&envelope->persist.send_after);
+        break;
+    case ENVELOPE_PERSISTED:
+        outgoing_clear(&envelope->persisted.send_after);
         break;
     case ENVELOPE_APPLY:
         raft_runs_clear(&envelope->apply.entries);

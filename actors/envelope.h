@@ -23,13 +23,10 @@ enum envelope_type {
 
     /* node -> raft, network -> raft */
     ENVELOPE_START,
-    ENVELOPE_RECEIVED,
     ENVELOPE_PROPOSED,
     ENVELOPE_READ,
-    ENVELOPE_PEER_DOWN,
     ENVELOPE_TRANSFER,
     ENVELOPE_HANDOVER,
-    ENVELOPE_PEER_SEEN,
     ENVELOPE_CHANGE,
 
     /* node -> network */
@@ -57,7 +54,7 @@ enum envelope_type {
     ENVELOPE_SNAPSHOT_TAKEN,  /* to raft */
     ENVELOPE_CUT,             /* to the log-writer: what the log on disk need not hold any more */
 
-    /* raft -> snapshot helper; network -> snapshot helper -> network, raft -> state machine */
+    /* raft -> snapshot helper -> raft -> state machine */
     ENVELOPE_STREAM,
     ENVELOPE_BULK,
     ENVELOPE_SEND_BULK,
@@ -71,7 +68,7 @@ enum envelope_type {
     ENVELOPE_APPLIED, /* look at node->progress */
     ENVELOPE_QUERY,
 
-    /* state machine -> network, and as a question the other way */
+    /* state machine -> raft, and as a question the other way */
     ENVELOPE_AUDIT,
 
     /* state machine -> network */
@@ -91,8 +88,10 @@ enum envelope_type {
     ENVELOPE_INTERESTS, /* which topics subscribers of the feed want */
     ENVELOPE_BROADCAST, /* their messages */
 
-    /* raft, log-writer, state machine -> network */
+    /* log-writer, segment helper -> raft: frames for peers */
     ENVELOPE_SEND,
+
+    /* raft, state machine -> network */
     ENVELOPE_REPLY,
     ENVELOPE_LEADERSHIP,
     ENVELOPE_MEMBERS,
@@ -206,16 +205,10 @@ struct envelope {
             uint64_t epoch;
         } fired;
         struct raft_start start;
-        struct raft_messages received;
-        raft_node_id peer_down;
         struct {
             bool full; /* or has room again */
             enum space_of of;
         } space;
-        struct {
-            raft_node_id peer;
-            uint64_t incarnation;
-        } peer_seen;
         struct raft_change *change; /* heap */
         struct raft_batch *proposed;
         struct proposer_link *proposer; /* the node's side of it */
@@ -232,6 +225,7 @@ struct envelope {
         struct {
             uint64_t seq;
             struct raft_id last;
+            struct outgoing_list send_after; /* what may be sent now */
         } persisted;
         struct {
             struct raft_runs entries;

@@ -107,7 +107,7 @@ static void ask(struct asking *asking, const struct wal_want *want, uint64_t now
             (want->giver ? others == want->giver : !asking->giver || asking->giver == id))
             outgoing_add(&send->send, id, peer_encode_repair_ask(&node->peer_identity, id, &frame));
     }
-    actor_send(asking->actor, ACTOR_NETWORK, &send);
+    actor_send(asking->actor, ACTOR_RAFT, &send);
     asking->asked = want->giver ? 1 : count_others(asking);
     asking->asked_all = want->giver || !asking->giver;
     asking->helpless = 0;
@@ -279,7 +279,7 @@ static void answer_ask(struct actor *actor, const struct envelope *ask, struct p
     outgoing_add(&send->send, to,
                  peer_encode_repair_answer(&actor->node->peer_identity, to, answer));
     raft_runs_clear(&answer->entries);
-    actor_send(actor, ACTOR_NETWORK, &send);
+    actor_send(actor, ACTOR_RAFT, &send);
     if (ask->repair.frame.snapshot)
         hand_on(actor, ask, (struct raft_id){0}, ACTOR_SNAPSHOT);
 }

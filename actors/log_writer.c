@@ -1,8 +1,9 @@
 /* The log-writer actor: owns the write-ahead log and the term/vote file.
  *
  * It takes everything that is queued, writes it with one write and one fdatasync, and only then
- * lets go what depends on it: the messages to peers that say "I have it" (Rules 1, 3 and 4) and
- * PERSISTED to raft. While one fdatasync runs the queue fills: group commit without a timer.
+ * lets go what depends on it: PERSISTED to raft, and with it the messages to peers that say "I have
+ * it" (Rules 1, 3 and 4), which raft then sends. While one fdatasync runs the queue fills: group
+ * commit without a timer.
  *
  * A failed write or fsync is never tried again and nothing of the batch is let go (Rule 6): pages
  * may be marked clean although they were never written. The thread dies and the node with it. */
@@ -119,7 +120,7 @@ static int wait_for_room(struct actor *actor, const struct conclave_error *error
 }
 
 /* Makes the batch durable, then releases what waited for it. This is the line between "written" and
- * "acknowledged": the network gets a follower's ack only behind the fdatasync. */
+ * "acknowledged": raft gets a follower's ack back only behind the fdatasync. */
 static int commit_batch(struct actor *actor, struct conclave_error *error)
 {
     struct log_writer *writer = actor->state;
@@ -138,16 +139,12 @@ static int commit_batch(struct actor *actor, struct conclave_error *error)
     if (!writer->batch_open)
         return CONCLAVE_OK; /* it was an attestation that had found no room */
 
-    if (writer->send_after.count) {
-        struct envelope *send = envelope_create(ENVELOPE_SEND);
-        send->send = writer->send_after;
-        writer->send_after = (struct outgoing_list){0};
-        actor_send(actor, ACTOR_NETWORK, &send);
-    }
     trace_reached(&actor->node->trace, writer->last.index, TRACE_DURABLE);
     struct envelope *persisted = envelope_create(ENVELOPE_PERSISTED);
     persisted->persisted.seq = writer->seq;
     persisted->persisted.last = writer->last;
+    persisted->persisted.send_after = writer->send_after;
+    writer->send_after = (struct outgoing_list){0};
     actor_send(actor, ACTOR_RAFT, &persisted);
     writer->batch_open = false;
     writer->hard_state_changed = false;

@@ -195,7 +195,7 @@ static void tell_mark(struct actor *actor)
     audit->audit.count = 1;
     audit->audit.marks = mem_alloc(sizeof mark);
     *audit->audit.marks = mark;
-    actor_send(actor, ACTOR_NETWORK, &audit);
+    actor_send(actor, ACTOR_RAFT, &audit);
 }
 
 static int machine_start(struct actor *actor, struct conclave_error *error)

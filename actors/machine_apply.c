@@ -120,7 +120,7 @@ static void tell_marks(struct actor *actor, struct machine_apply *apply)
     audit->audit.count = count;
     audit->audit.marks = mem_alloc(count * sizeof *marks);
     memcpy(audit->audit.marks, marks, count * sizeof *marks);
-    actor_send(actor, ACTOR_NETWORK, &audit);
+    actor_send(actor, ACTOR_RAFT, &audit);
 }
 
 /* The answers of the call at hand, for those who wait on this node. */

@@ -1,10 +1,9 @@
-/* The network actor: owns every socket that leads out of the node. One wake-up reads all that has
- * come, hands it on in batches, sends what the other actors made, and sleeps again. */
+/* The network actor: owns the sockets of clients. One wake-up reads all that has come, hands it on
+ * in batches, sends what the other actors made, and sleeps again. */
 #include "actors/network.h"
 
 #include "base/clock.h"
 #include "base/fatal.h"
-#include "base/prng.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -21,22 +20,19 @@ static void network_stop(struct actor *actor)
     network_end_proposers(network);
     network_clients_stop(network);
     trace_drop(&actor->node->trace);
-    peers_destroy(network->peers);
-    raft_messages_clear(&network->received);
     free(network->members);
     free(network);
     actor->state = NULL;
 }
 
 /* Who the members are by what can be read of the log. */
-static void link_for_repair(struct actor *actor)
+static void await_repair(struct actor *actor)
 {
     struct network *network = actor->state;
-    struct raft_configuration *members = mem_alloc(sizeof *members);
-    *members = actor->node->recovered.configuration;
+    network->members = mem_alloc(sizeof *network->members);
+    *network->members = actor->node->recovered.configuration;
     network->repairing = true;
     snprintf(network->repair, sizeof network->repair, "the log is damaged");
-    network_set_members(actor, members, clock_now_us());
 }
 
 static int network_start(struct actor *actor, struct conclave_error *error)
@@ -45,15 +41,11 @@ static int network_start(struct actor *actor, struct conclave_error *error)
     actor->state = network;
     network->clients.due_ms = UINT64_MAX;
     network->clients.machine = actor->node->options.machine;
-    audit_init(&network->audit, actor->node->identity.node_id);
-    int code = peers_create(actor->node->context, actor->node->listen, prng_entropy(),
-                            &network->peers, error);
-    if (!code)
-        code = network_clients_start(actor, error);
+    int code = network_clients_start(actor, error);
     if (code)
         network_stop(actor);
     else if (actor->node->repairing)
-        link_for_repair(actor);
+        await_repair(actor);
     return code;
 }
 
@@ -79,18 +71,12 @@ static void drain_clients(struct actor *actor)
 }
 
 /* Carries out what the other actors sent. Returns STOP or QUIT if one of them came, else 0. */
-static int drain(struct actor *actor, uint64_t now_us)
+static int drain(struct actor *actor)
 {
     struct network *network = actor->state;
     int ended = 0;
     for (struct envelope *envelope; !ended && (envelope = inbox_receive(&actor->inbox));) {
         switch (envelope->type) {
-        case ENVELOPE_SEND:
-            network_send(actor, &envelope->send);
-            break;
-        case ENVELOPE_SEND_BULK:
-            network_send_bulk(actor, &envelope->send);
-            break;
         case ENVELOPE_REPLY:
             network_take_replies(actor, &envelope->reply);
             network->traced |= envelope->reply.traced;
@@ -113,11 +99,9 @@ static int drain(struct actor *actor, uint64_t now_us)
             break;
         case ENVELOPE_MEMBERS:
             network->repairing = false;
-            network_set_members(actor, envelope->members, now_us);
+            free(network->members);
+            network->members = envelope->members;
             envelope->members = NULL;
-            break;
-        case ENVELOPE_AUDIT:
-            network_audit_own(actor, envelope, now_us);
             break;
         case ENVELOPE_DUE:
             network->clients.due_ms = envelope->due_ms;
@@ -143,25 +127,21 @@ static int drain(struct actor *actor, uint64_t now_us)
 
 static long wait_ms(const struct network *network, uint64_t now_us)
 {
-    if (!network->members)
-        return -1;
-    uint64_t due_us = network->hello_due_us < network->supervise_due_us ? network->hello_due_us
-                                                                        : network->supervise_due_us;
+    uint64_t due_us = network_tick_us(network);
     if (network->clients.kept.count && due_us > now_us + KEPT_RETRY_US)
         due_us = now_us + KEPT_RETRY_US;
-    uint64_t tick_us = network_tick_us(network);
-    due_us = tick_us < due_us ? tick_us : due_us;
+    if (due_us == UINT64_MAX)
+        return -1;
     return due_us <= now_us ? 0 : (long)((due_us - now_us + 999) / 1000);
 }
 
 static void wait_for_work(struct actor *actor)
 {
     struct network *network = actor->state;
-    struct source *sources[1 + PEERS_SOURCES_MAX + CLIENT_PORTS + CONCLAVE_PROPOSERS_MAX];
+    struct source *sources[1 + CLIENT_PORTS + CONCLAVE_PROPOSERS_MAX];
     _Static_assert(sizeof sources / sizeof *sources <= SOURCES_MAX, "all of them at once");
     size_t count = 0;
     sources[count++] = &actor->inbox.source;
-    count += peers_sources(network->peers, sources + count);
     for (int i = 0; i < CLIENT_PORTS; i++)
         if (network->clients.ports[i])
             sources[count++] = clients_source(network->clients.ports[i]);
@@ -184,16 +164,13 @@ static void tell_trace(struct actor *actor)
 
 static int network_run(struct actor *actor, struct conclave_error *error)
 {
+    (void)error;
     for (;;) {
         wait_for_work(actor);
         uint64_t now_us = clock_now_us();
-        int ended = drain(actor, now_us);
+        int ended = drain(actor);
         if (ended == ENVELOPE_QUIT)
             return CONCLAVE_OK; /* nothing more is acknowledged: staged replies are dropped */
-        network_receive_peers(actor, now_us);
-        int code = network_audit_verdict(actor->state, error);
-        if (code)
-            return code; /* before anything more is answered */
         network_receive_clients(actor);
         network_receive_proposers(actor);
         network_tick(actor, now_us);
@@ -201,7 +178,6 @@ static int network_run(struct actor *actor, struct conclave_error *error)
         network_flush_replies(actor, now_us);
         network_flush_proposed(actor->state);
         tell_trace(actor);
-        network_tend_links(actor, now_us);
         if (ended == ENVELOPE_STOP) {
             network_abandon_clients(actor);
             return CONCLAVE_OK;

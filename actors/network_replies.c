@@ -144,7 +144,6 @@ void network_take_status(struct actor *actor, const struct raft_origin *origin,
     client_handle client;
     uint64_t request;
     network->clients.status_count--;
-    network_audit_status(network, status);
     if (pending_leave(network->clients.pending, *origin, &client, &request))
         network_stage_reply(&network->clients, client,
                             (struct staged_reply){.request = request,

@@ -1,5 +1,6 @@
-/* The raft actor: the one thread that owns the Raft core. It takes everything that is queued as one
- * list of events, steps the core once, and carries the outputs to the other actors. */
+/* The raft actor: the one thread that owns the Raft core and the sockets to the other nodes. It
+ * takes everything that is queued or has come as one list of events, steps the core once, and
+ * carries the outputs to the other actors and nodes. */
 #include "actors/raft_actor.h"
 
 #include "actors/log_repair.h"
@@ -18,9 +19,15 @@ enum { DRAIN_ENVELOPES_MAX = 1024 };
 
 static int raft_actor_start(struct actor *actor, struct conclave_error *error)
 {
-    (void)error;
     const struct node *node = actor->node;
     struct raft_actor *self = mem_zalloc(sizeof *self);
+    actor->state = self;
+    int code = peer_side_start(actor, error);
+    if (code) {
+        actor->state = NULL;
+        free(self);
+        return code;
+    }
     struct raft_options options;
     raft_options_init(&options);
     options.id = node->identity.node_id;
@@ -38,11 +45,10 @@ static int raft_actor_start(struct actor *actor, struct conclave_error *error)
         options.trailing_bytes = node->options.snapshot_bytes / 4;
     self->raft = raft_create(&options);
     self->armed_us = UINT64_MAX;
-    actor->state = self;
     return CONCLAVE_OK;
 }
 
-static struct raft_event *add_event(struct raft_actor *self, enum raft_event_type type)
+struct raft_event *raft_actor_add(struct raft_actor *self, enum raft_event_type type)
 {
     LIST_RESERVE(&self->events);
     struct raft_event *event = &self->events.items[self->events.count++];
@@ -60,7 +66,7 @@ static void add_confirmed_read(struct raft_actor *self, enum raft_event_type typ
     waiting->since_us = clock_now_us();
     waiting->queries = *queries;
     *queries = (struct query_list){0};
-    add_event(self, type)->read = waiting->read;
+    raft_actor_add(self, type)->read = waiting->read;
 }
 
 /* Queries that need not be newer than the last confirmed read are answered without asking anybody,
@@ -137,6 +143,7 @@ static void fill_status(struct actor *actor, struct envelope **envelope)
     status->revision = atomic_load(&node->progress.revision);
     status->quota_full = atomic_load(&node->progress.quota);
     status->disk_full = is_full(self);
+    peer_audit_status(&self->peers, status);
     actor_send(actor, ACTOR_NETWORK, envelope);
 }
 
@@ -144,7 +151,7 @@ static void add_transfer(struct actor *actor, const struct envelope *envelope)
 {
     struct raft_actor *self = actor->state;
     const struct raft_configuration *configuration = raft_configuration(self->raft, NULL);
-    struct raft_event *event = add_event(self, RAFT_EVENT_TRANSFER);
+    struct raft_event *event = raft_actor_add(self, RAFT_EVENT_TRANSFER);
     event->transfer.origin = envelope->transfer.origin;
     if (!envelope->transfer.name[0])
         return;
@@ -155,29 +162,30 @@ static void add_transfer(struct actor *actor, const struct envelope *envelope)
     }
 }
 
-/* Another node has lost what this log holds. No event: the core has no part in it. */
-static void give(struct actor *actor, const struct envelope *envelope)
+/* No event: the core has no part in it. */
+void raft_actor_give(struct actor *actor, const struct envelope *ask)
 {
     const struct raft_actor *self = actor->state;
     if (!self->started) /* it is not known yet what this log holds */
         return;
     const struct wal_supplier log = {.log = raft_entries(self->raft),
                                      .base = raft_base(self->raft)};
-    log_repair_give_running(actor, envelope, &log);
+    log_repair_give_running(actor, ask, &log);
 }
 
 /* Moves what storage recovered. */
 static void add_start(struct actor *actor, struct raft_start *start)
 {
     struct raft_actor *self = actor->state;
-    struct raft_event *event = add_event(self, RAFT_EVENT_START);
+    struct raft_event *event = raft_actor_add(self, RAFT_EVENT_START);
     event->start = *start;
     *start = (struct raft_start){0};
     event->start.members = actor->node->recovered.boot; /* read-only by now */
+    self->peers.repairing = false;
     self->applied = event->start.applied_index;
     self->started = true;
     if (is_full(self))
-        add_event(self, RAFT_EVENT_DISK_FULL)->disk_full = true;
+        raft_actor_add(self, RAFT_EVENT_DISK_FULL)->disk_full = true;
 }
 
 /* What the state machine has applied since. */
@@ -188,7 +196,7 @@ static void look_at_progress(struct actor *actor)
     if (!self->started || applied <= self->applied)
         return;
     self->applied = applied;
-    add_event(self, RAFT_EVENT_APPLIED)->applied = applied;
+    raft_actor_add(self, RAFT_EVENT_APPLIED)->applied = applied;
 }
 
 /* Turns one envelope into events. */
@@ -200,20 +208,12 @@ static void take(struct actor *actor, struct envelope **envelope)
     case ENVELOPE_START:
         add_start(actor, &e->start);
         break;
-    case ENVELOPE_RECEIVED:
-        for (uint32_t i = 0; i < e->received.count; i++)
-            add_event(self, RAFT_EVENT_RECEIVE)->receive = e->received.items[i];
-        e->received.count = 0; /* the messages moved */
-        break;
     case ENVELOPE_PROPOSED:
-        add_event(self, RAFT_EVENT_PROPOSE)->propose = e->proposed;
+        raft_actor_add(self, RAFT_EVENT_PROPOSE)->propose = e->proposed;
         e->proposed = NULL;
         break;
     case ENVELOPE_READ:
         add_read(actor, &e->read);
-        break;
-    case ENVELOPE_PEER_DOWN:
-        add_event(self, RAFT_EVENT_PEER_DOWN)->peer_down = e->peer_down;
         break;
     case ENVELOPE_TRANSFER:
         add_transfer(actor, e);
@@ -224,20 +224,15 @@ static void take(struct actor *actor, struct envelope **envelope)
     case ENVELOPE_SPACE:
         self->full[e->space.of] = e->space.full;
         if (self->started)
-            add_event(self, RAFT_EVENT_DISK_FULL)->disk_full = is_full(self);
+            raft_actor_add(self, RAFT_EVENT_DISK_FULL)->disk_full = is_full(self);
         break;
-    case ENVELOPE_PEER_SEEN: {
-        struct raft_event *event = add_event(self, RAFT_EVENT_PEER_SEEN);
-        event->peer_seen.peer = e->peer_seen.peer;
-        event->peer_seen.incarnation = e->peer_seen.incarnation;
-        break;
-    }
     case ENVELOPE_CHANGE:
-        add_event(self, RAFT_EVENT_CHANGE)->change = e->change;
+        raft_actor_add(self, RAFT_EVENT_CHANGE)->change = e->change;
         e->change = NULL;
         break;
     case ENVELOPE_PERSISTED: {
-        struct raft_event *event = add_event(self, RAFT_EVENT_PERSISTED);
+        peer_side_send_all(&self->peers, &e->persisted.send_after);
+        struct raft_event *event = raft_actor_add(self, RAFT_EVENT_PERSISTED);
         event->persisted.seq = e->persisted.seq;
         event->persisted.last = e->persisted.last;
         break;
@@ -247,20 +242,27 @@ static void take(struct actor *actor, struct envelope **envelope)
         break;
     case ENVELOPE_SNAPSHOT_TAKEN:
         look_at_progress(actor); /* the core must not hear of a snapshot of what is not applied */
-        add_event(self, RAFT_EVENT_SNAPSHOT_TAKEN)->snapshot_taken = e->snapshot_id;
+        raft_actor_add(self, RAFT_EVENT_SNAPSHOT_TAKEN)->snapshot_taken = e->snapshot_id;
         break;
     case ENVELOPE_SNAPSHOT_RECEIVED:
-        add_event(self, RAFT_EVENT_SNAPSHOT_RECEIVED)->snapshot_received = e->snapshot;
+        raft_actor_add(self, RAFT_EVENT_SNAPSHOT_RECEIVED)->snapshot_received = e->snapshot;
         e->snapshot = (struct raft_snapshot){0}; /* moved */
         self->snapshot_received = true;
         break;
-    case ENVELOPE_REPAIR_ASK:
-        give(actor, e);
+    case ENVELOPE_SEND:
+        peer_side_send_all(&self->peers, &e->send);
+        break;
+    case ENVELOPE_SEND_BULK:
+        peer_side_send_bulk(&self->peers, &e->send);
+        break;
+    case ENVELOPE_AUDIT:
+        peer_audit_own(actor, e, clock_now_us());
         break;
     case ENVELOPE_FIRED:
         if (e->fired.epoch == self->epoch)
             self->armed_us = UINT64_MAX;
-        add_event(self, RAFT_EVENT_TIMEOUT); /* the core looks at the time, not at who woke it */
+        /* The core looks at the time, not at who woke it. */
+        raft_actor_add(self, RAFT_EVENT_TIMEOUT);
         break;
     case ENVELOPE_STATUS:
         fill_status(actor, envelope);
@@ -284,7 +286,7 @@ static void hand_over(struct actor *actor)
         self->handover_deadline_us =
             now_us + (uint64_t)actor->node->options.election_timeout_ms * 1000;
         if (leads)
-            add_event(self, RAFT_EVENT_TRANSFER); /* to anybody; its origin is nobody */
+            raft_actor_add(self, RAFT_EVENT_TRANSFER); /* to anybody; its origin is nobody */
     } else if (leads) {
         self->handover_last = raft_last(self->raft).index;
     } else if (raft_leader(self->raft) && raft_applied(self->raft) >= self->handover_last) {
@@ -305,14 +307,28 @@ static bool hands_over(const struct raft_actor *self)
 
 static long wait_ms(const struct raft_actor *self)
 {
-    if (self->handover != HANDOVER_RUNNING)
+    uint64_t due_us = peer_side_due_us(&self->peers);
+    if (self->handover == HANDOVER_RUNNING) {
+        if (self->events.count)
+            return 0;
+        if (self->handover_deadline_us < due_us)
+            due_us = self->handover_deadline_us;
+    }
+    if (due_us == UINT64_MAX)
         return -1;
-    if (self->events.count)
-        return 0;
     uint64_t now_us = clock_now_us();
-    if (now_us >= self->handover_deadline_us)
-        return 0;
-    return (long)((self->handover_deadline_us - now_us + 999) / 1000);
+    return due_us <= now_us ? 0 : (long)((due_us - now_us + 999) / 1000);
+}
+
+static void wait_for_work(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    struct source *sources[1 + PEERS_SOURCES_MAX];
+    _Static_assert(sizeof sources / sizeof *sources <= SOURCES_MAX, "all of them at once");
+    size_t count = 0;
+    sources[count++] = &actor->inbox.source;
+    count += peers_sources(self->peers.peers, sources + count);
+    sources_wait(sources, count, wait_ms(self));
 }
 
 static void forward_stop(struct actor *actor)
@@ -328,7 +344,8 @@ static int raft_actor_run(struct actor *actor, struct conclave_error *error)
 {
     struct raft_actor *self = actor->state;
     for (;;) {
-        inbox_wait(&actor->inbox, wait_ms(self));
+        wait_for_work(actor);
+        uint64_t now_us = clock_now_us();
         enum envelope_type ended = 0;
         int taken = 0;
         for (struct envelope *envelope;
@@ -343,10 +360,14 @@ static int raft_actor_run(struct actor *actor, struct conclave_error *error)
         }
         if (ended == ENVELOPE_QUIT)
             return CONCLAVE_OK;
+        peer_side_receive(actor, now_us);
+        int code = peer_audit_verdict(&self->peers, error);
+        if (code)
+            return code; /* before anything more is confirmed */
         if (self->events.count) {
             look_at_progress(actor);
-            int code = raft_step(self->raft, clock_now_us(), self->events.items, self->events.count,
-                                 &self->output);
+            code = raft_step(self->raft, clock_now_us(), self->events.items, self->events.count,
+                             &self->output);
             self->events.count = 0;
             if (code) {
                 *error = self->output.error;
@@ -354,6 +375,7 @@ static int raft_actor_run(struct actor *actor, struct conclave_error *error)
             }
             raft_outputs_carry(actor);
         }
+        peer_side_tend(actor, now_us);
         if (hands_over(self))
             hand_over(actor);
         if (ended == ENVELOPE_STOP) {
@@ -396,8 +418,10 @@ static void raft_actor_stop(struct actor *actor)
     for (uint32_t i = self->reads.head; i < self->reads.count; i++)
         query_list_clear(&self->reads.items[i].queries);
     free(self->reads.items);
+    outgoing_clear(&self->sends);
     raft_output_deinit(&self->output);
     raft_destroy(self->raft);
+    peer_side_stop(&self->peers);
     free(self);
 }
 

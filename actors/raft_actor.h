@@ -1,9 +1,10 @@
-/* actors/raft_actor.h - the raft actor's own state, shared by its two files: raft_actor.c turns
- * envelopes into events, raft_outputs.c carries the core's outputs out. Raft's thread only. */
+/* actors/raft_actor.h - the raft actor's own state, shared by its files: raft_actor.c turns
+ * envelopes into events, peer_side.c what the other nodes send, raft_outputs.c carries the core's
+ * outputs out. Raft's thread only. */
 #ifndef ACTORS_RAFT_ACTOR_H
 #define ACTORS_RAFT_ACTOR_H
 
-#include "actors/node.h"
+#include "actors/peer_side.h"
 
 /* Queries that wait for their read to be confirmed. */
 struct waiting_read {
@@ -15,6 +16,8 @@ struct waiting_read {
 struct raft_actor {
     struct raft *raft;
     struct raft_output output;
+    struct peer_side peers;
+    struct outgoing_list sends; /* of one step; empty between */
 
     struct { /* of one drain */
         struct raft_event *items;
@@ -54,6 +57,12 @@ struct raft_actor {
     bool full[SPACES]; /* as the segment helper and the state machine last said */
     uint64_t applied;  /* as the core was last told */
 };
+
+/* One more event for the next step, zeroed but for its type; valid until the next is added. */
+struct raft_event *raft_actor_add(struct raft_actor *self, enum raft_event_type type);
+
+/* Another node has lost what this log holds: a REPAIR_ASK. */
+void raft_actor_give(struct actor *actor, const struct envelope *ask);
 
 /* Carries out everything in actor->output and clears it. */
 void raft_outputs_carry(struct actor *actor);

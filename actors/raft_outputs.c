@@ -1,10 +1,12 @@
 /* Carries the core's outputs to the actors that act on them. */
 #include "actors/raft_actor.h"
+#include "base/clock.h"
 #include "base/fatal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+/* Frames of one list may be made of the one before, so none is sent before all are encoded. */
 static void encode_messages(const struct node *node, struct raft_messages *messages,
                             struct outgoing_list *ret)
 {
@@ -20,11 +22,8 @@ static void encode_messages(const struct node *node, struct raft_messages *messa
 static void carry_messages(struct actor *actor)
 {
     struct raft_actor *self = actor->state;
-    if (!self->output.send_now.count)
-        return;
-    struct envelope *send = envelope_create(ENVELOPE_SEND);
-    encode_messages(actor->node, &self->output.send_now, &send->send);
-    actor_send(actor, ACTOR_NETWORK, &send);
+    encode_messages(actor->node, &self->output.send_now, &self->sends);
+    peer_side_send_all(&self->peers, &self->sends);
 }
 
 static void carry_persist(struct actor *actor)
@@ -218,7 +217,7 @@ static void carry_refusals(struct actor *actor)
     actor_send(actor, ACTOR_NETWORK, &envelope);
 }
 
-/* Tells the network who leads, before any refusal that points there. */
+/* Tells network who leads, before any refusal that points there. */
 static void tell_leadership(struct actor *actor)
 {
     struct raft_actor *self = actor->state;
@@ -240,9 +239,11 @@ static void tell_leadership(struct actor *actor)
 static void tell_members(struct actor *actor)
 {
     struct raft_actor *self = actor->state;
+    const struct raft_configuration *members = raft_configuration(self->raft, NULL);
+    peer_side_set_members(actor, members, clock_now_us());
     struct envelope *envelope = envelope_create(ENVELOPE_MEMBERS);
     envelope->members = mem_alloc(sizeof *envelope->members);
-    *envelope->members = *raft_configuration(self->raft, NULL);
+    *envelope->members = *members;
     actor_send(actor, ACTOR_NETWORK, &envelope);
 }
 

@@ -86,7 +86,7 @@ static bool send_piece(struct actor *actor, uint32_t slot, uint64_t bytes, uint6
     struct envelope *send = envelope_create(ENVELOPE_SEND_BULK);
     outgoing_add(&send->send, stream->peer,
                  peer_encode_snapshot(&actor->node->peer_identity, stream->peer, &piece));
-    actor_send(actor, ACTOR_NETWORK, &send);
+    actor_send(actor, ACTOR_RAFT, &send);
     flow_sent(&helper->sender, slot, got, now_us);
     return true;
 }
@@ -212,7 +212,7 @@ static void take_piece(struct actor *actor, const struct peer_frame *frame, uint
     raft_node_id to = frame->from.node_id;
     struct envelope *send = envelope_create(ENVELOPE_SEND_BULK);
     outgoing_add(&send->send, to, peer_encode_snapshot_ack(&actor->node->peer_identity, to, &ack));
-    actor_send(actor, ACTOR_NETWORK, &send);
+    actor_send(actor, ACTOR_RAFT, &send);
 }
 
 void streams_take(struct actor *actor, const struct peer_frame *frame, uint64_t now_us)

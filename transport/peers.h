@@ -4,7 +4,7 @@
  * Sending never waits and never queues without bound: a frame to a peer that is not connected, or
  * whose pipe is full, is dropped, and Raft repairs it. A supervisor replaces sockets to a peer from
  * which nothing was heard for a while, because a ZeroMQ connection can die for good: after a
- * protocol error (a foreign service on the port) libzmq never tries again. Owned by the network
+ * protocol error (a foreign service on the port) libzmq never tries again. Owned by raft's
  * thread. */
 #ifndef TRANSPORT_PEERS_H
 #define TRANSPORT_PEERS_H

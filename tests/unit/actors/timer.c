@@ -7,6 +7,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 extern void *zmq_ctx_new(void);
@@ -22,7 +23,9 @@ static void setup(void)
     node->context = zmq_ctx_new();
     (void)snprintf(node->address, sizeof node->address, "inproc://timer-test-%d", (int)getpid());
     node->identity.node_id = 1;
-    node->peer_identity.node_id = 1;
+    (void)snprintf(node->identity.name, sizeof node->identity.name, "n1");
+    node->peer_identity = (struct peer_identity){.cluster_id = 7, .node_id = 1, .incarnation = 3};
+    (void)snprintf(node->listen, sizeof node->listen, "inproc://n1");
     node->options.election_timeout_ms = 60000; /* nothing is due while a test runs */
     node->options.heartbeat_ms = 1000;
     for (int id = 0; id < ACTOR_COUNT; id++) {
@@ -89,10 +92,13 @@ static struct envelope *start_of_three_voters(void)
     return start;
 }
 
-/* Hands it over and lets the actor work until it has nothing left to do. */
-static void raft_takes(struct actor *actor, struct envelope *envelope)
+/* Hands over one or the other and lets the actor work until it has nothing left to do. */
+static void raft_takes(struct actor *actor, struct envelope *envelope, struct raft_message *message)
 {
-    give(actor, ACTOR_RAFT, envelope);
+    if (envelope)
+        give(actor, ACTOR_RAFT, envelope);
+    if (message)
+        raft_actor_add(actor->state, RAFT_EVENT_RECEIVE)->receive = message;
     give(actor, ACTOR_RAFT, envelope_create(ENVELOPE_STOP));
     struct conclave_error error;
     cr_assert_eq(actor->ops->run(actor, &error), CONCLAVE_OK);
@@ -127,7 +133,7 @@ static struct actor *raft_started(uint64_t *ret_deadline_us, uint64_t *ret_epoch
 {
     struct actor *actor = actor_of(ACTOR_RAFT, &raft_actor_ops);
     cr_assert_eq(actor->ops->start(actor, NULL), CONCLAVE_OK);
-    raft_takes(actor, start_of_three_voters());
+    raft_takes(actor, start_of_three_voters(), NULL);
     cr_assert(armed(ret_deadline_us, ret_epoch));
     return actor;
 }
@@ -144,12 +150,12 @@ Test(timer, that_went_off_too_early_is_armed_again)
 {
     uint64_t deadline_us, epoch, deadline_again_us, epoch_again;
     struct actor *actor = raft_started(&deadline_us, &epoch);
-    raft_takes(actor, fired(epoch));
+    raft_takes(actor, fired(epoch), NULL);
     cr_assert(armed(&deadline_again_us, &epoch_again), "nothing would ever wake it again");
     cr_assert_eq(deadline_again_us, deadline_us);
     cr_assert_gt(epoch_again, epoch);
     /* And again, for good. */
-    raft_takes(actor, fired(epoch_again));
+    raft_takes(actor, fired(epoch_again), NULL);
     cr_assert(armed(&deadline_us, &epoch));
     actor->ops->stop(actor);
 }
@@ -158,7 +164,7 @@ Test(timer, of_an_older_epoch_leaves_the_newer_one_armed)
 {
     uint64_t deadline_us, epoch;
     struct actor *actor = raft_started(&deadline_us, &epoch);
-    raft_takes(actor, fired(epoch - 1));
+    raft_takes(actor, fired(epoch - 1), NULL);
     cr_assert_not(armed(&deadline_us, &epoch), "it is armed already");
     actor->ops->stop(actor);
 }
@@ -226,14 +232,12 @@ Test(timer, goes_off_once_for_the_newest_deadline)
 TestSuite(raft_actor, .init = setup, .fini = teardown, .timeout = 60);
 
 /* All that the log has is committed, says its leader. */
-static struct envelope *commit_of_leader(void)
+static struct raft_message *commit_of_leader(void)
 {
-    struct envelope *received = envelope_create(ENVELOPE_RECEIVED);
     struct raft_message *message = raft_message_create(RAFT_APPEND_REQUEST, 2, 1, 1);
     message->append_request.prev = (struct raft_id){1, 1};
     message->append_request.commit = 1;
-    raft_messages_add(&received->received, message);
-    return received;
+    return message;
 }
 
 Test(raft_actor, knows_what_is_applied_before_it_hears_of_a_snapshot_of_it)
@@ -243,12 +247,75 @@ Test(raft_actor, knows_what_is_applied_before_it_hears_of_a_snapshot_of_it)
     const struct raft_actor *self = actor->state;
     struct envelope *taken = envelope_create(ENVELOPE_SNAPSHOT_TAKEN);
     taken->snapshot_id = (struct raft_id){1, 1};
-    raft_takes(actor, commit_of_leader());
+    raft_takes(actor, NULL, commit_of_leader());
     cr_assert_eq(raft_applied(self->raft), 0);
     atomic_store(&node->progress.applied, 1); /* applied, but the wake-up is yet to come */
-    raft_takes(actor, taken);
+    raft_takes(actor, taken, NULL);
     cr_assert_eq(raft_applied(self->raft), 1);
-    raft_takes(actor, envelope_create(ENVELOPE_APPLIED));
+    raft_takes(actor, envelope_create(ENVELOPE_APPLIED), NULL);
     cr_assert_eq(raft_applied(self->raft), 1);
     actor->ops->stop(actor);
+}
+
+/* --- What goes to the other nodes ---------------------------------------------------------------
+ */
+
+/* Whether something came that raft's core said; what is said at greeting is passed over. */
+static bool hears_the_core(struct peers *peers)
+{
+    bool heard = false;
+    struct source *sources[PEERS_SOURCES_MAX];
+    sources_wait(sources, peers_sources(peers, sources), 0);
+    for (struct buf *bytes; (bytes = peers_receive(peers));) {
+        struct peer_frame frame;
+        cr_assert_eq(peer_decode(bytes, &frame), CONCLAVE_OK);
+        heard = heard || frame.type == PEER_FRAME_RAFT;
+        if (frame.type == PEER_FRAME_RAFT)
+            raft_message_destroy(frame.raft);
+        buf_unref(bytes);
+    }
+    return heard;
+}
+
+/* The PERSIST that was sent to the log-writer, which gets nothing else but a STOP. */
+static struct envelope *persist_of(void)
+{
+    struct envelope *persist = NULL;
+    for (struct envelope *e; (e = inbox_receive(&node->actors[ACTOR_LOG_WRITER].inbox));) {
+        cr_assert(e->type == ENVELOPE_STOP || (e->type == ENVELOPE_PERSIST && !persist));
+        if (e->type == ENVELOPE_PERSIST)
+            persist = e;
+        else
+            envelope_destroy(e);
+    }
+    return persist;
+}
+
+Test(raft_actor, sends_an_answer_when_the_log_writer_gives_it_back)
+{
+    struct conclave_error error = {0};
+    struct peers *second;
+    cr_assert_eq(peers_create(node->context, "inproc://n2", 1, &second, &error), CONCLAVE_OK, "%s",
+                 error.message);
+    uint64_t deadline_us, epoch;
+    struct actor *actor = raft_started(&deadline_us, &epoch);
+    cr_assert_null(persist_of());
+    struct raft_message *message = raft_message_create(RAFT_APPEND_REQUEST, 2, 1, 2);
+    message->append_request.prev = (struct raft_id){1, 1};
+    raft_takes(actor, NULL, message);
+    struct envelope *persist = persist_of();
+    cr_assert(persist && persist->persist.hard_state_changed);
+    cr_assert_eq(persist->persist.send_after.count, 1);
+    cr_assert_not(hears_the_core(second), "the new term is not durable");
+
+    struct envelope *persisted = envelope_create(ENVELOPE_PERSISTED);
+    persisted->persisted.seq = persist->persist.seq;
+    persisted->persisted.last = persist->persist.last;
+    persisted->persisted.send_after = persist->persist.send_after;
+    persist->persist.send_after = (struct outgoing_list){0};
+    envelope_destroy(persist);
+    raft_takes(actor, persisted, NULL);
+    cr_assert(hears_the_core(second));
+    actor->ops->stop(actor);
+    peers_destroy(second);
 }

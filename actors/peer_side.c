@@ -1,10 +1,12 @@
-/* Frames from and to the other nodes. A frame is believed when it names this cluster and this node
- * and a data directory that the cluster knows its sender by; whatever else arrives on the port
- * changes nothing but a counter of complaints. */
-#include "actors/network.h"
+/* Frames from and to the other nodes: raft's thread reads and sends them itself, since each thread
+ * between the wire and the core would cost a wake-up (ARCHITECTURE.md). A frame is believed when it
+ * names this cluster and this node and a data directory that the cluster knows its sender by;
+ * whatever else arrives on the port changes nothing but a counter of complaints. */
+#include "actors/raft_actor.h"
 
+#include "base/clock.h"
 #include "base/fatal.h"
-#include "base/list.h"
+#include "base/prng.h"
 #include "transport/endpoint.h"
 
 #include <stdio.h>
@@ -18,32 +20,37 @@ enum {
     RECEIVE_FRAMES_MAX = 1024         /* frames taken before other sockets get their turn */
 };
 
-static struct peer_state *find_peer(struct network *network, raft_node_id id)
+static struct peer_side *side_of(struct actor *actor)
 {
-    for (uint32_t i = 0; i < network->peer_count; i++)
-        if (network->peer_states[i].id == id)
-            return &network->peer_states[i];
+    struct raft_actor *self = actor->state;
+    return &self->peers;
+}
+
+static struct peer_state *find_peer(struct peer_side *side, raft_node_id id)
+{
+    for (uint32_t i = 0; i < side->count; i++)
+        if (side->states[i].id == id)
+            return &side->states[i];
     return NULL;
 }
 
 /* Links to every peer whose endpoint is known. */
-static void relink(struct network *network, uint64_t now_us)
+static void relink(struct peer_side *side, uint64_t now_us)
 {
     struct peer_address addresses[PEERS_LINKS_MAX];
     size_t count = 0;
-    for (uint32_t i = 0; i < network->peer_count; i++) {
-        const struct peer_state *peer = &network->peer_states[i];
+    for (uint32_t i = 0; i < side->count; i++) {
+        const struct peer_state *peer = &side->states[i];
         if (peer->endpoint[0])
             addresses[count++] = (struct peer_address){.id = peer->id, .endpoint = peer->endpoint};
     }
-    peers_set(network->peers, addresses, count, now_us);
-    network->supervise_due_us = now_us;
+    peers_set(side->peers, addresses, count, now_us);
+    side->supervise_due_us = now_us;
 }
 
-static const char *peer_name(const struct network *network, raft_node_id id)
+static const char *peer_name(const struct peer_side *side, raft_node_id id)
 {
-    const struct raft_member *member =
-        network->members ? raft_configuration_find(network->members, id) : NULL;
+    const struct raft_member *member = raft_configuration_find(&side->members, id);
     return member ? member->name : "unknown";
 }
 
@@ -59,7 +66,7 @@ static bool complaint_due(uint64_t *last_us, uint64_t now_us)
 static void refuse(struct actor *actor, struct peer_state *peer, enum peer_refusal refusal,
                    uint64_t now_us)
 {
-    struct network *network = actor->state;
+    struct peer_side *side = side_of(actor);
     if (!complaint_due(&peer->complained_us, now_us))
         return;
     /* Another directory under this id may have forgotten a vote or an entry it acknowledged. */
@@ -68,80 +75,79 @@ static void refuse(struct actor *actor, struct peer_state *peer, enum peer_refus
             ? "this member came back with another data directory; it is not listened to: restore "
               "its directory, or remove the member and join it anew"
             : "this node was removed from the cluster and is not listened to: stop it";
-    log_event(&actor->node->logger, CONCLAVE_LOG_ERROR, "network",
+    log_event(&actor->node->logger, CONCLAVE_LOG_ERROR, "raft",
               refusal == PEER_REFUSAL_INCARNATION ? "other_incarnation" : "removed_member",
-              "peer=%s id=%llu reason=\"%s\"", peer_name(network, peer->id),
+              "peer=%s id=%llu reason=\"%s\"", peer_name(side, peer->id),
               (unsigned long long)peer->id, reason);
-    peers_send(network->peers, peer->id,
+    peers_send(side->peers, peer->id,
                peer_encode_refused(&actor->node->peer_identity, peer->id, refusal));
 }
 
 static void take_refusal(struct actor *actor, const struct peer_frame *frame, uint64_t now_us)
 {
-    struct network *network = actor->state;
-    if (!complaint_due(&network->refused_complained_us, now_us))
+    struct peer_side *side = side_of(actor);
+    if (!complaint_due(&side->refused_complained_us, now_us))
         return;
     const char *reason =
         frame->refusal == PEER_REFUSAL_INCARNATION
             ? "the cluster knows this member by another data directory and does not listen to this "
               "one: restore that directory, or remove the member and join with an empty directory"
             : "this node was removed from its cluster: stop it and delete its data directory";
-    log_event(&actor->node->logger, CONCLAVE_LOG_ERROR, "network", "refused", "by=%s reason=\"%s\"",
-              peer_name(network, frame->from.node_id), reason);
+    log_event(&actor->node->logger, CONCLAVE_LOG_ERROR, "raft", "refused", "by=%s reason=\"%s\"",
+              peer_name(side, frame->from.node_id), reason);
 }
 
 /* Takes in a node of the cluster that is no member by this node's log. */
-static struct peer_state *admit_guest(struct network *network, raft_node_id id)
+static struct peer_state *admit_guest(struct peer_side *side, raft_node_id id)
 {
-    if (network->peer_count == PEERS_LINKS_MAX)
+    if (side->count == PEERS_LINKS_MAX)
         return NULL;
-    struct peer_state *guest = &network->peer_states[network->peer_count++];
+    struct peer_state *guest = &side->states[side->count++];
     *guest = (struct peer_state){.id = id, .guest = true};
     return guest;
 }
 
 /* A guest says where it is to be answered. */
-static void link_guest(struct network *network, struct peer_state *guest, const char *endpoint,
+static void link_guest(struct peer_side *side, struct peer_state *guest, const char *endpoint,
                        uint64_t now_us)
 {
     if (!guest->guest || strcmp(guest->endpoint, endpoint) == 0 ||
         endpoint_check(endpoint, NULL) != CONCLAVE_OK)
         return;
     snprintf(guest->endpoint, sizeof guest->endpoint, "%s", endpoint);
-    relink(network, now_us);
+    relink(side, now_us);
 }
 
-/* Raft has the incarnation written down, so that it outlives this process. */
+/* The core has the incarnation written down, so that it outlives this process. */
 static void tell_seen(struct actor *actor, struct peer_state *peer)
 {
-    const struct network *network = actor->state;
-    if (peer->told || peer->guest || network->repairing)
+    struct peer_side *side = side_of(actor);
+    if (peer->told || peer->guest || side->repairing)
         return;
     peer->told = true;
-    struct envelope *seen = envelope_create(ENVELOPE_PEER_SEEN);
-    seen->peer_seen.peer = peer->id;
-    seen->peer_seen.incarnation = peer->incarnation;
-    actor_send(actor, ACTOR_RAFT, &seen);
+    struct raft_event *event = raft_actor_add(actor->state, RAFT_EVENT_PEER_SEEN);
+    event->peer_seen.peer = peer->id;
+    event->peer_seen.incarnation = peer->incarnation;
 }
 
 /* True if the frame comes from a node that belongs to this cluster, for this node. */
 static bool authenticate(struct actor *actor, const struct peer_frame *frame, uint64_t now_us)
 {
-    struct network *network = actor->state;
+    struct peer_side *side = side_of(actor);
     const struct node *node = actor->node;
-    if (!network->members)
-        return false; /* raft has not said yet who the members are */
+    if (!side->linked)
+        return false; /* the core has not said yet who the members are */
     raft_node_id from = frame->from.node_id;
     struct peer_state *peer = NULL;
     if (frame->group == 0 && frame->from.cluster_id == node->identity.cluster_id &&
         frame->to == node->identity.node_id && from != node->identity.node_id) {
-        peer = find_peer(network, from);
+        peer = find_peer(side, from);
         if (!peer)
-            peer = admit_guest(network, from);
+            peer = admit_guest(side, from);
     }
     if (!peer) {
-        if (complaint_due(&network->stranger_complained_us, now_us))
-            log_event(&node->logger, CONCLAVE_LOG_WARN, "network", "stranger",
+        if (complaint_due(&side->stranger_complained_us, now_us))
+            log_event(&node->logger, CONCLAVE_LOG_WARN, "raft", "stranger",
                       "cluster=%016llx from=%llu to=%llu reason=\"a node of another cluster sends "
                       "here; check its --members\"",
                       (unsigned long long)frame->from.cluster_id, (unsigned long long)from,
@@ -149,8 +155,8 @@ static bool authenticate(struct actor *actor, const struct peer_frame *frame, ui
         return false;
     }
     if (frame->type == PEER_FRAME_HELLO && frame->hello.peer[0])
-        link_guest(network, peer, frame->hello.peer, now_us);
-    bool removed = raft_configuration_was_removed(network->members, from);
+        link_guest(side, peer, frame->hello.peer, now_us);
+    bool removed = raft_configuration_was_removed(&side->members, from);
     if (!removed || !peer->told || !peer->expire_us) /* who hears of its removal hears it once */
         peer->expire_us = now_us + GUEST_US;
     if (removed && !peer->told) {
@@ -178,38 +184,43 @@ static void hand_bulk(struct actor *actor, struct buf *bytes, const struct peer_
 /* A node that repairs its log asks, and answers others; a running one has nothing to ask. */
 static void hand_repair(struct actor *actor, struct peer_frame *frame, bool good)
 {
-    const struct network *network = actor->state;
+    struct peer_side *side = side_of(actor);
     bool asks = frame->type == PEER_FRAME_REPAIR_ASK;
-    if (!good || (!asks && !network->repairing)) {
+    if (!good || (!asks && !side->repairing)) {
         raft_runs_clear(&frame->repair.entries);
         return;
     }
     struct envelope *repair = envelope_create(asks ? ENVELOPE_REPAIR_ASK : ENVELOPE_REPAIR_ANSWER);
     repair->repair.from = frame->from.node_id;
     repair->repair.frame = frame->repair; /* the entries move */
-    actor_send(actor, network->repairing ? ACTOR_LOG_WRITER : ACTOR_RAFT, &repair);
+    if (side->repairing) {
+        actor_send(actor, ACTOR_LOG_WRITER, &repair);
+        return;
+    }
+    raft_actor_give(actor, repair);
+    envelope_destroy(repair);
 }
 
 static void take_frame(struct actor *actor, struct buf *bytes, uint64_t now_us)
 {
-    struct network *network = actor->state;
+    struct peer_side *side = side_of(actor);
     struct peer_frame frame;
     int code = peer_decode(bytes, &frame);
     if (code) {
-        if (complaint_due(&network->stranger_complained_us, now_us))
-            log_event(&actor->node->logger, CONCLAVE_LOG_WARN, "network", "bad_peer_frame",
+        if (complaint_due(&side->stranger_complained_us, now_us))
+            log_event(&actor->node->logger, CONCLAVE_LOG_WARN, "raft", "bad_peer_frame",
                       "bytes=%zu reason=\"%s\"", bytes->bytes, conclave_code_text(code));
         return;
     }
     bool good = authenticate(actor, &frame, now_us);
     if (good)
-        peers_heard(network->peers, frame.from.node_id, now_us);
+        peers_heard(side->peers, frame.from.node_id, now_us);
     if (good && frame.type == PEER_FRAME_REFUSED)
         take_refusal(actor, &frame, now_us);
     switch (frame.type) {
     case PEER_FRAME_RAFT:
-        if (good && !network->repairing)
-            raft_messages_add(&network->received, frame.raft);
+        if (good && !side->repairing)
+            raft_actor_add(actor->state, RAFT_EVENT_RECEIVE)->receive = frame.raft;
         else
             raft_message_destroy(frame.raft);
         break;
@@ -219,8 +230,8 @@ static void take_frame(struct actor *actor, struct buf *bytes, uint64_t now_us)
             hand_bulk(actor, bytes, &frame);
         break;
     case PEER_FRAME_AUDIT:
-        if (good && !network->repairing)
-            network_audit_heard(actor, &frame, now_us);
+        if (good && !side->repairing)
+            peer_audit_heard(actor, &frame, now_us);
         break;
     case PEER_FRAME_REPAIR_ASK:
     case PEER_FRAME_REPAIR_ANSWER:
@@ -232,62 +243,50 @@ static void take_frame(struct actor *actor, struct buf *bytes, uint64_t now_us)
     }
 }
 
-static void hand_on(struct actor *actor)
+void peer_side_receive(struct actor *actor, uint64_t now_us)
 {
-    struct network *network = actor->state;
-    if (!network->received.count)
-        return;
-    struct envelope *received = envelope_create(ENVELOPE_RECEIVED);
-    received->received = network->received;
-    network->received = (struct raft_messages){0};
-    actor_send(actor, ACTOR_RAFT, &received);
-}
-
-void network_receive_peers(struct actor *actor, uint64_t now_us)
-{
-    struct network *network = actor->state;
+    struct peer_side *side = side_of(actor);
     struct buf *bytes;
-    for (int i = 0; i < RECEIVE_FRAMES_MAX && (bytes = peers_receive(network->peers)); i++) {
+    for (int i = 0; i < RECEIVE_FRAMES_MAX && (bytes = peers_receive(side->peers)); i++) {
         take_frame(actor, bytes, now_us);
         buf_unref(bytes);
     }
-    hand_on(actor);
     raft_node_id lost; /* behind what it sent before */
-    while (peers_lost(network->peers, &lost)) {
-        if (network->repairing)
-            continue;
-        struct envelope *down = envelope_create(ENVELOPE_PEER_DOWN);
-        down->peer_down = lost;
-        actor_send(actor, ACTOR_RAFT, &down);
-    }
+    while (peers_lost(side->peers, &lost))
+        if (side->linked && !side->repairing)
+            raft_actor_add(actor->state, RAFT_EVENT_PEER_DOWN)->peer_down = lost;
 }
 
-void network_send(struct actor *actor, struct outgoing_list *list)
+void peer_side_send(struct peer_side *side, raft_node_id to, struct buf *frame)
 {
-    struct network *network = actor->state;
+    peers_send(side->peers, to, frame);
+}
+
+void peer_side_send_all(struct peer_side *side, struct outgoing_list *list)
+{
     for (uint32_t i = 0; i < list->count; i++)
-        peers_send(network->peers, list->items[i].to, list->items[i].frame);
+        peers_send(side->peers, list->items[i].to, list->items[i].frame);
     list->count = 0; /* the references moved */
 }
 
-void network_send_bulk(struct actor *actor, struct outgoing_list *list)
+void peer_side_send_bulk(struct peer_side *side, struct outgoing_list *list)
 {
-    struct network *network = actor->state;
     for (uint32_t i = 0; i < list->count; i++)
-        peers_send_bulk(network->peers, list->items[i].to, list->items[i].frame);
+        peers_send_bulk(side->peers, list->items[i].to, list->items[i].frame);
     list->count = 0; /* the references moved */
 }
 
-void network_set_members(struct actor *actor, struct raft_configuration *members, uint64_t now_us)
+void peer_side_set_members(struct actor *actor, const struct raft_configuration *members,
+                           uint64_t now_us)
 {
-    struct network *network = actor->state;
-    struct peer_state *next = network->scratch;
+    struct peer_side *side = side_of(actor);
+    struct peer_state *next = side->scratch;
     uint32_t count = 0;
     for (uint32_t i = 0; i < members->member_count; i++) {
         const struct raft_member *member = &members->members[i];
         if (member->id == actor->node->identity.node_id)
             continue;
-        const struct peer_state *known = find_peer(network, member->id);
+        const struct peer_state *known = find_peer(side, member->id);
         struct peer_state *peer = &next[count++];
         *peer = known ? *known : (struct peer_state){.id = member->id};
         peer->guest = false;
@@ -298,8 +297,8 @@ void network_set_members(struct actor *actor, struct raft_configuration *members
     }
     /* Whoever is no member now stays a guest for a while: it hears of its removal, or this node's
      * log is only on its way to where it becomes a member again. */
-    for (uint32_t i = 0; i < network->peer_count && count < PEERS_LINKS_MAX; i++) {
-        struct peer_state *gone = &network->peer_states[i];
+    for (uint32_t i = 0; i < side->count && count < PEERS_LINKS_MAX; i++) {
+        struct peer_state *gone = &side->states[i];
         if (raft_configuration_find(members, gone->id))
             continue;
         next[count] = *gone;
@@ -310,59 +309,86 @@ void network_set_members(struct actor *actor, struct raft_configuration *members
         }
         count++;
     }
-    memcpy(network->peer_states, next, count * sizeof *next);
-    network->peer_count = count;
-    free(network->members);
-    network->members = members;
-    relink(network, now_us);
-    network->hello_due_us = now_us;
+    memcpy(side->states, next, count * sizeof *next);
+    side->count = count;
+    side->members = *members;
+    side->linked = true;
+    relink(side, now_us);
+    side->hello_due_us = now_us;
 }
 
 static void say_hello(struct actor *actor)
 {
-    struct network *network = actor->state;
+    struct peer_side *side = side_of(actor);
     const struct node *node = actor->node;
     struct peer_hello hello = {0};
     memcpy(hello.name, node->identity.name, sizeof hello.name);
     memcpy(hello.client, node->listen_client, sizeof hello.client);
     memcpy(hello.peer, node->peer, sizeof hello.peer);
-    for (uint32_t i = 0; i < network->peer_count; i++) {
-        raft_node_id id = network->peer_states[i].id;
-        if (network->peer_states[i].endpoint[0])
-            peers_send(network->peers, id, peer_encode_hello(&node->peer_identity, id, &hello));
+    for (uint32_t i = 0; i < side->count; i++) {
+        raft_node_id id = side->states[i].id;
+        if (side->states[i].endpoint[0])
+            peers_send(side->peers, id, peer_encode_hello(&node->peer_identity, id, &hello));
     }
 }
 
-static void guests_expire(struct network *network, uint64_t now_us)
+static void guests_expire(struct peer_side *side, uint64_t now_us)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < network->peer_count; i++) {
-        const struct peer_state *peer = &network->peer_states[i];
+    for (uint32_t i = 0; i < side->count; i++) {
+        const struct peer_state *peer = &side->states[i];
         if (!peer->guest || now_us < peer->expire_us)
-            network->peer_states[count++] = *peer;
+            side->states[count++] = *peer;
     }
-    if (count == network->peer_count)
+    if (count == side->count)
         return;
-    network->peer_count = count;
-    relink(network, now_us);
+    side->count = count;
+    relink(side, now_us);
 }
 
-void network_tend_links(struct actor *actor, uint64_t now_us)
+void peer_side_tend(struct actor *actor, uint64_t now_us)
 {
-    struct network *network = actor->state;
-    if (!network->members)
+    struct peer_side *side = side_of(actor);
+    if (!side->linked)
         return;
-    if (now_us >= network->hello_due_us) {
-        guests_expire(network, now_us);
+    if (now_us >= side->hello_due_us) {
+        guests_expire(side, now_us);
         say_hello(actor);
-        network_audit_tick(actor);
-        network->hello_due_us = now_us + HELLO_INTERVAL_US;
+        peer_audit_tick(actor);
+        side->hello_due_us = now_us + HELLO_INTERVAL_US;
     }
-    if (now_us >= network->supervise_due_us) {
+    if (now_us >= side->supervise_due_us) {
         unsigned replaced;
-        network->supervise_due_us = peers_supervise(network->peers, now_us, &replaced);
+        side->supervise_due_us = peers_supervise(side->peers, now_us, &replaced);
         if (replaced)
-            log_event(&actor->node->logger, CONCLAVE_LOG_DEBUG, "network", "links_replaced",
+            log_event(&actor->node->logger, CONCLAVE_LOG_DEBUG, "raft", "links_replaced",
                       "count=%u", replaced);
     }
+}
+
+uint64_t peer_side_due_us(const struct peer_side *side)
+{
+    if (!side->linked)
+        return UINT64_MAX;
+    return side->hello_due_us < side->supervise_due_us ? side->hello_due_us
+                                                       : side->supervise_due_us;
+}
+
+int peer_side_start(struct actor *actor, struct conclave_error *error)
+{
+    struct peer_side *side = side_of(actor);
+    const struct node *node = actor->node;
+    audit_init(&side->audit, node->identity.node_id);
+    int code = peers_create(node->context, node->listen, prng_entropy(), &side->peers, error);
+    if (code || !node->repairing)
+        return code;
+    /* Who the members are by what can be read of the log. */
+    side->repairing = true;
+    peer_side_set_members(actor, &node->recovered.configuration, clock_now_us());
+    return CONCLAVE_OK;
+}
+
+void peer_side_stop(struct peer_side *side)
+{
+    peers_destroy(side->peers);
 }
