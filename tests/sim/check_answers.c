@@ -1,6 +1,5 @@
 /* What reads tell, against the rules: at the index at which the node answered, everything is known.
  */
-#include "tests/sim/map.h"
 #include "tests/sim/world.h"
 
 #include <inttypes.h>
@@ -70,75 +69,6 @@ static const char *judge_place(const struct judged *judged)
                : "the place waits for another one";
 }
 
-static const char *judge_queue(const struct judged *judged)
-{
-    const struct reference *reference = judged->reference;
-    const struct op *op = judged->op;
-    uint64_t hash = 1;
-    bool first = true;
-    for (uint32_t i = 0; i < reference->places.count; i++) {
-        const struct reference_place *place = &reference->places.items[i];
-        if (place->queue != op->cell || place->entered > op->index ||
-            (place->gone && place->gone <= op->index))
-            continue;
-        if (first)
-            hash = hash_mix(1, place->slots);
-        first = false;
-        hash = hash_mix(hash_mix(hash, place->token), place->lease);
-    }
-    return op->content == (first ? hash_mix(1, 0) : hash) ? NULL : "the queue was another one";
-}
-
-/* Whether it may have begun there: where it was to begin, or what lies before is not kept. */
-static bool begins_well(const struct judged *judged, const struct reference_topic *topic,
-                        uint64_t end)
-{
-    const struct op *op = judged->op;
-    const struct reference_message *messages = topic->messages.items;
-    bool first_kept = op->from <= reference_topic_first(judged->reference, topic);
-    switch (op->start) {
-    case CONCLAVE_FROM_SEQUENCE:
-        return op->from == op->position || (op->from > op->position && first_kept);
-    case CONCLAVE_FROM_FIRST:
-        return first_kept;
-    case CONCLAVE_FROM_LAST:
-        return op->from + op->position == end || (op->from + op->position > end && first_kept);
-    case CONCLAVE_FROM_TIME:
-        return (op->from == end || messages[op->from - 1].time_ms >= op->position) &&
-               (first_kept || messages[op->from - 2].time_ms < op->position);
-    default:
-        return op->from == end;
-    }
-}
-
-static const char *judge_topic(const struct judged *judged)
-{
-    const struct op *op = judged->op;
-    const struct reference_topic *topic =
-        reference_topic_at(judged->reference, op->cell, judged->revision);
-    if (op->code == CONCLAVE_NOT_FOUND)
-        return topic ? "a topic that is there was not found" : NULL;
-    if (!topic)
-        return "a topic that is gone was read";
-    uint64_t end = topic->end, hash = 1;
-    while (end > 1 && topic->messages.items[end - 2].revision > judged->revision)
-        end--;
-    if (op->value != end)
-        return "the topic ends elsewhere";
-    if (op->from == 0 || (op->end > end && op->end > op->from))
-        return "there are not so many messages";
-    for (uint64_t at = op->from; at < op->end; at++) {
-        const struct reference_message *message = &topic->messages.items[at - 1];
-        hash = op_message_hash(hash, at, message->revision, message->id, message->value,
-                               message->origin);
-    }
-    if (hash != op->content)
-        return "the messages were other ones";
-    if (op->end < end && op->end - op->from != op->limit)
-        return "messages were left out";
-    return begins_well(judged, topic, end) ? NULL : "it begins elsewhere";
-}
-
 /* To the byte. */
 static const char *judge_asked(const struct judged *judged)
 {
@@ -160,11 +90,7 @@ void check_read_content(struct world *world, uint64_t number)
         wrong = "the store was at another revision";
     else if (op->kind == OP_PLACE)
         wrong = judge_place(&judged);
-    else if (op->kind == OP_QUEUE)
-        wrong = judge_queue(&judged);
-    else if (op->kind == OP_TOPIC_READ)
-        wrong = judge_topic(&judged);
-    else if (op->kind == OP_ASK)
+    else if (op->kind == OP_QUEUE || op->kind == OP_TOPIC_READ || op->kind == OP_ASK)
         wrong = judge_asked(&judged);
     else
         wrong = judge_keys(&judged);

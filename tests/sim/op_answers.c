@@ -37,11 +37,13 @@ struct buf *query_encode(const struct op *op)
                                                       .name = topic_encode(op->cell),
                                                       .start = op->start,
                                                       .position = op->position,
-                                                      .limit = op->limit});
+                                                      .limit = op->limit,
+                                                      .bytes = op->pad});
     else if (op->kind == OP_PLACE || op->kind == OP_QUEUE)
         coord_request_pack(&pack, &(struct coord_request){
                                       .opcode = op->kind == OP_PLACE ? COORD_PLACE : COORD_QUEUE,
                                       .name = queue_encode(op->cell),
+                                      .limit = op->limit,
                                       .token = op->token});
     else
         kv_query_of(&pack, op);
@@ -181,34 +183,22 @@ static bool batch_decode(struct op *op, int code, struct slice body)
     return true;
 }
 
-uint64_t op_message_hash(uint64_t hash, uint64_t sequence, uint64_t revision, uint64_t id,
-                         uint64_t value, uint64_t origin)
-{
-    hash = hash_mix(hash_mix(hash_mix(hash_mix(hash, sequence), revision), id), value);
-    return hash_mix(hash, origin);
-}
-
 static bool topic_read_decode(struct op *op, int code, struct slice body)
 {
     struct topic_read_answer answer;
     struct topic_item item;
+    int more;
+    op->content = reference_body_hash(body.data, body.bytes);
     if (code == CONCLAVE_NOT_FOUND)
         return revision_decode(op, body);
     if (code || topic_read_answer_begin(body.data, body.bytes, &answer))
         return false;
-    int more;
     op->revision = answer.revision;
     op->value = answer.end;
     op->from = op->end = answer.next - answer.count;
-    op->content = 1;
-    while ((more = topic_read_answer_next(&answer, &item)) == 1) {
+    while ((more = topic_read_answer_next(&answer, &item)) == 1)
         if (item.sequence != op->end++)
             return false;
-        op->content = op_message_hash(op->content, item.sequence, item.revision,
-                                      item.message.id.bytes ? item.message.id.data[0] : 0,
-                                      reference_value_hash(item.message.data),
-                                      reference_origin_hash(item.message.origin));
-    }
     return more == 0;
 }
 
@@ -233,16 +223,16 @@ static bool queue_decode_all(struct op *op, int code, struct slice body)
     struct coord_queue queue;
     struct coord_entry entry;
     int more;
-    if (code || coord_queue_begin(body.data, body.bytes, &queue) || queue.next)
+    if (code || coord_queue_begin(body.data, body.bytes, &queue))
         return false;
     op->revision = queue.revision;
-    op->content = hash_mix(1, queue.count ? queue.slots : 0);
-    uint64_t before = 0;
+    op->content = reference_body_hash(body.data, body.bytes);
+    op->value = queue.next;
+    uint64_t before = op->token;
     while ((more = coord_queue_next(&queue, &entry)) == 1) {
         if (entry.token <= before)
             return false;
         before = entry.token;
-        op->content = hash_mix(hash_mix(op->content, entry.token), entry.lease);
     }
     return more == 0;
 }

@@ -51,19 +51,26 @@ void ops_deinit(struct ops *ops)
 
 /* --- Keys and values -------------------------------------------------------------------------- */
 
+/* In order; one is the beginning of another, and the next one is where a page behind it goes on. */
+static const struct {
+    size_t count;
+    uint8_t bytes[KEY_BYTES];
+} keys[SIM_KEYS + 1] = {{1, "k"}, {2, {'k', 0}}, {2, {'k', 0xff}}, {1, "l"}, {1, "m"}};
+
 struct slice key_encode(uint32_t cell, uint8_t key[KEY_BYTES])
 {
-    key[0] = 'k';
-    key[1] = (uint8_t)('0' + cell);
-    return (struct slice){key, KEY_BYTES};
+    ASSERT(cell <= SIM_KEYS);
+    memcpy(key, keys[cell].bytes, keys[cell].count);
+    return (struct slice){key, keys[cell].count};
 }
 
 uint32_t key_decode(struct slice key)
 {
-    if (key.bytes != KEY_BYTES || key.data[0] != 'k')
-        return SIM_KEYS;
-    uint32_t cell = (uint32_t)key.data[1] - '0';
-    return cell < SIM_KEYS ? cell : SIM_KEYS;
+    uint32_t cell = 0;
+    while (cell < SIM_KEYS &&
+           (key.bytes != keys[cell].count || memcmp(key.data, keys[cell].bytes, key.bytes) != 0))
+        cell++;
+    return cell;
 }
 
 /* Names of one letter. */
@@ -212,8 +219,8 @@ static void kv_pack(struct pack *pack, const struct op *op, uint64_t first)
     default:
         ASSERT(op->kind == OP_DELETE_RANGE);
         command.opcode = KV_DELETE_RANGE;
-        command.bounds.from = key_encode(op->cell, key);
-        command.bounds.to = key_encode(op->cell_end, end);
+        command.bounds = (struct kv_bounds){key_encode(op->cell, key),
+                                            key_encode(op->cell_end, end), op->no_end};
         break;
     }
     if (op_is_transaction(op))
@@ -305,7 +312,9 @@ static void compare_pack(struct pack *pack, const struct op_compare *compare)
     uint8_t key[KEY_BYTES], value[SIM_VALUE_BYTES_MAX];
     struct kv_compare packed = {.what = compare->what,
                                 .how = compare->how,
-                                .key = key_encode(compare->cell, key),
+                                .key = kv_compare_is_of_topic(compare->what)
+                                           ? topic_encode(compare->cell)
+                                           : key_encode(compare->cell, key),
                                 .number = compare->number};
     if (compare->what == KV_COMPARE_VALUE)
         packed.value = value_encode(compare->number, sizeof compare->number + compare->pad, value);
@@ -315,6 +324,10 @@ static void compare_pack(struct pack *pack, const struct op_compare *compare)
 static void step_pack(struct pack *pack, const struct op_step *step, uint64_t number)
 {
     uint8_t key[KEY_BYTES], end[KEY_BYTES], value[SIM_VALUE_BYTES_MAX];
+    if (step->kind == OP_PUBLISH) {
+        publish_pack(pack, step->cell, 1, NULL, step->cell_end, step->pad, number);
+        return;
+    }
     struct slice from = key_encode(step->cell, key), to = key_encode(step->cell_end, end);
     struct kv_command command = {
         .lease = step->lease, .ttl_ms = step->ttl_ms, .previous = step->previous};
@@ -323,10 +336,10 @@ static void step_pack(struct pack *pack, const struct op_step *step, uint64_t nu
         kv_query_pack(pack, &(struct kv_query){.opcode = KV_GET, .key = from});
         return;
     case OP_RANGE:
-        kv_query_pack(pack, &(struct kv_query){.opcode = KV_RANGE, .bounds = {from, to, false}});
-        return;
-    case OP_PUBLISH:
-        publish_pack(pack, step->cell, 1, NULL, step->cell_end, step->pad, number);
+        kv_query_pack(pack, &(struct kv_query){.opcode = KV_RANGE,
+                                               .bounds = {from, to, step->no_end},
+                                               .limit = step->limit,
+                                               .what = step->what});
         return;
     case OP_PUT:
         command.opcode = KV_PUT;
@@ -340,7 +353,7 @@ static void step_pack(struct pack *pack, const struct op_step *step, uint64_t nu
     default:
         ASSERT(step->kind == OP_DELETE_RANGE);
         command.opcode = KV_DELETE_RANGE;
-        command.bounds = (struct kv_bounds){from, to, false};
+        command.bounds = (struct kv_bounds){from, to, step->no_end};
         break;
     }
     kv_command_pack(pack, &command);

@@ -56,6 +56,7 @@ enum op_kind {
 /* Queries about what there is. */
 enum op_question {
     ASK_RANGE, /* some keys, with values or without, or their number; a page of them */
+    ASK_GET,   /* one of either space */
     ASK_USAGE,
     ASK_LEASES,     /* behind one, a page of them */
     ASK_LEASE_KEYS, /* from a key on, a page of them */
@@ -91,6 +92,9 @@ struct op_item {
 struct op_step {
     enum op_kind kind; /* PUT, DELETE, DELETE_RANGE, GET, RANGE, PUBLISH */
     uint32_t cell, cell_end, pad;
+    uint32_t limit;          /* RANGE; 0: all */
+    enum kv_range_what what; /* RANGE */
+    bool no_end;             /* RANGE, DELETE_RANGE */
     uint64_t lease, ttl_ms;
     bool previous; /* PUT, DELETE: the answer tells what was there */
 };
@@ -139,10 +143,13 @@ struct op {
     uint64_t ttl_ms;      /* GRANT; PUT: the key has a lease of its own; 0: not. NACK: the delay.
                              SETTINGS: the age; 0: as it is, as all of them */
     uint64_t message_id;  /* PUBLISH: duplicates are known by it; 0: none */
-    uint64_t token;       /* LEAVE, PROCLAIM, PLACE: an entry of the queue */
+    uint64_t token;       /* LEAVE, PROCLAIM, PLACE: an entry of the queue; QUEUE: those behind
+                             it; ASK: where it begins, or which one */
     uint64_t slots;       /* ENQUEUE */
     uint64_t quota;       /* SETTINGS: 0: as it is; SIM_QUOTA_NONE: there is none */
     uint64_t revision_at; /* GET, RANGE: as of then; 0: now */
+    uint64_t space;       /* ASK: RANGE, GET: 1: places in queues */
+    bool no_end;          /* ASK: RANGE; DELETE_RANGE: up to the last key */
     uint64_t position;    /* TOPIC_READ, GROUP_CREATE: by what `start` says. TRIM: the first
                              message that is kept. ASK: where it begins. SETTINGS: bytes */
     enum conclave_from start;
@@ -174,7 +181,7 @@ struct op {
                       ENQUEUE, PROCLAIM, PLACE: the token; TXN: whether its compares held; FETCH:
                       how many were lost; ACK, NACK, EXTEND: how many were in hand */
     uint64_t awaited;    /* OK: ENQUEUE, PLACE: the entry that has to go first; 0: it holds */
-    uint64_t content;    /* OK: QUEUE, TOPIC_READ, ASK: a hash of what was read; RANGE: the keys
+    uint64_t content;    /* OK: QUEUE, TOPIC_READ, ASK: a hash of all bytes; RANGE: the keys
                             covered */
     uint64_t from, end;  /* OK: TOPIC_READ: the first message read, the one behind the last */
     uint64_t granted_ms; /* OK: GRANT, RENEW: its time */
@@ -254,7 +261,7 @@ static inline bool op_is_timed(const struct op *op)
 }
 
 enum {
-    COMMAND_BYTES = 29,      /* of a put outside of sessions, without condition and pad */
+    COMMAND_BYTES = 28,      /* of a put of the first key, outside of sessions, nothing else */
     COMMAND_BYTES_MAX = 130, /* of a command without pad, and of the clock before it */
     /* Of a batch of messages, of a transaction: what each part has beside its pad. */
     COMMAND_PART_BYTES = 50,
@@ -284,16 +291,15 @@ struct buf *query_encode(const struct op *op);
 /* Takes an answer of the state machine apart. False: it is none to such an operation. */
 bool answer_decode(struct op *op, int code, struct slice body);
 
-/* A hash over messages that are read, one after the other. */
-uint64_t op_message_hash(uint64_t hash, uint64_t sequence, uint64_t revision, uint64_t id,
-                         uint64_t value, uint64_t origin);
-
 /* questions.c: the query of an OP_ASK; its answer, as answer_decode. */
 void question_pack(struct pack *pack, const struct op *op);
 bool question_decode(struct op *op, int code, struct slice body);
 
-/* Of messages: op_message_hash over all, from 1. */
-uint64_t op_messages_hash(uint64_t items, uint64_t revision, uint64_t clock_ms, uint64_t covered);
+/* The query of one about keys, with room for what it names. */
+struct question_room {
+    uint8_t from[16], to[16];
+};
+struct kv_query question_query(const struct op *op, struct question_room *room);
 
 /* A key, in a room of two bytes; its number, SIM_KEYS if it is none of theirs (or their end). */
 struct slice key_encode(uint32_t cell, uint8_t key[2]);

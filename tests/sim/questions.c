@@ -1,30 +1,55 @@
 /* Queries about what there is (OP_ASK), and their answers: of most of them a hash of all bytes. */
-#include "base/fatal.h"
 #include "codec/kv_lease.h"
-#include "tests/sim/map.h"
 #include "tests/sim/ops.h"
 #include "tests/sim/reference.h"
 
-static void kv_question_pack(struct pack *pack, const struct op *op)
+/* A queue, or a place in it. */
+static struct slice place_pack(uint8_t room[16], uint32_t queue, uint64_t token)
+{
+    size_t bytes = reference_place_key(queue, token, room);
+    return (struct slice){room, token ? bytes : 1};
+}
+
+struct kv_query question_query(const struct op *op, struct question_room *room)
 {
     static const enum kv_opcode opcodes[] = {[ASK_RANGE] = KV_RANGE,
+                                             [ASK_GET] = KV_GET,
                                              [ASK_USAGE] = KV_USAGE,
                                              [ASK_LEASES] = KV_LEASES,
                                              [ASK_LEASE_KEYS] = KV_LEASE_KEYS};
-    uint8_t place[3] = {0}; /* a space and a key in it */
-    uint8_t from[2], to[2];
-    struct kv_query query = {
-        .opcode = opcodes[op->question], .lease = op->lease, .limit = op->limit};
+    struct kv_query query = {.opcode = opcodes[op->question],
+                             .lease = op->lease,
+                             .limit = op->limit,
+                             .space = op->space,
+                             .revision = op->revision_at};
+    if (op->question == ASK_GET) {
+        query.key = op->space ? place_pack(room->from, op->cell, op->token)
+                              : key_encode(op->cell, room->from);
+        return query;
+    }
     if (op->question == ASK_RANGE) {
-        query.bounds =
-            (struct kv_bounds){key_encode(op->cell, from), key_encode(op->cell_end, to), false};
+        query.bounds.no_end = op->no_end;
+        query.bounds.from = op->space ? place_pack(room->from, op->cell, op->token)
+                                      : key_encode(op->cell, room->from);
+        query.bounds.to =
+            op->space ? place_pack(room->to, op->cell_end, 0) : key_encode(op->cell_end, room->to);
         query.what = (enum kv_range_what)op->position;
         query.bytes = op->pad;
     }
-    if (op->question == ASK_LEASE_KEYS && op->position > 0) {
-        key_encode((uint32_t)op->position, place + 1);
-        query.key = (struct slice){place, sizeof place};
+    if (op->question == ASK_LEASE_KEYS && (op->position > 0 || op->space > 0)) {
+        room->from[0] = (uint8_t)op->space;
+        size_t bytes = op->space
+                           ? reference_place_key((uint32_t)op->position, op->token, room->from + 1)
+                           : key_encode((uint32_t)op->position, room->from + 1).bytes;
+        query.key = (struct slice){room->from, 1 + bytes};
     }
+    return query;
+}
+
+static void kv_question_pack(struct pack *pack, const struct op *op)
+{
+    struct question_room room;
+    const struct kv_query query = question_query(op, &room);
     kv_query_pack(pack, &query);
 }
 
@@ -40,7 +65,7 @@ static void group_question_pack(struct pack *pack, const struct op *op)
                                       .lease = op->lease,
                                       .sequence = op->position,
                                       .limit = op->limit,
-                                      .bytes = TOPIC_READ_BYTES_DEFAULT};
+                                      .bytes = op->pad ? op->pad : TOPIC_READ_BYTES_DEFAULT};
     group_query_pack(pack, &query, op->range_count);
     for (uint32_t i = 0; i < op->range_count; i++)
         group_range_pack(pack, &op->ranges[i]);
@@ -60,34 +85,12 @@ void question_pack(struct pack *pack, const struct op *op)
                                    .limit = op->limit});
 }
 
-uint64_t op_messages_hash(uint64_t items, uint64_t revision, uint64_t clock_ms, uint64_t covered)
-{
-    return hash_mix(hash_mix(hash_mix(items, revision), clock_ms), covered);
-}
-
-static bool messages_decode(struct op *op, struct slice body)
-{
-    struct group_messages_answer answer;
-    struct topic_item item;
-    uint64_t hash = 1;
-    int more;
-    if (group_messages_answer_begin(body.data, body.bytes, &answer) != CONCLAVE_OK)
-        return false;
-    while ((more = group_messages_answer_next(&answer, &item)) == 1)
-        hash = op_message_hash(
-            hash, item.sequence, item.revision, item.message.id.bytes ? item.message.id.data[0] : 0,
-            reference_value_hash(item.message.data), reference_origin_hash(item.message.origin));
-    op->revision = answer.revision;
-    op->content = op_messages_hash(hash, answer.revision, answer.clock_ms, answer.covered);
-    return more == 0;
-}
-
 /* All answers begin with the revision. */
 bool question_decode(struct op *op, int code, struct slice body)
 {
-    if (code == CONCLAVE_OK && op->question == ASK_MESSAGES)
-        return messages_decode(op, body);
-    if (code != CONCLAVE_OK && code != CONCLAVE_NOT_FOUND && code != CONCLAVE_LEASE_EXPIRED)
+    bool refused = code == CONCLAVE_NOT_FOUND || code == CONCLAVE_LEASE_EXPIRED ||
+                   (op->revision_at && (code == CONCLAVE_STALE || code == CONCLAVE_COMPACTED));
+    if (code != CONCLAVE_OK && !refused)
         return false;
     struct cursor cursor;
     cursor_init(&cursor, body.data, body.bytes);

@@ -1,4 +1,4 @@
-#include "tests/sim/reference.h"
+#include "tests/sim/reference_internal.h"
 
 #include "base/fatal.h"
 #include "base/list.h"

@@ -4,7 +4,7 @@
 #include "base/list.h"
 #include "tests/sim/map.h"
 #include "tests/sim/ops.h"
-#include "tests/sim/reference.h"
+#include "tests/sim/reference_internal.h"
 
 #include <string.h>
 

@@ -1,7 +1,7 @@
 /* Handing out the messages of a group, and what members say of them, in the rules written down once
  * more. */
 #include "base/list.h"
-#include "tests/sim/reference.h"
+#include "tests/sim/reference_internal.h"
 
 /* --- Handing out ------------------------------------------------------------------------------ */
 

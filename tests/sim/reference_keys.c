@@ -1,7 +1,7 @@
 /* Keys, in the rules written down once more; and which command is whose. */
 #include "base/fatal.h"
 #include "tests/sim/ops.h"
-#include "tests/sim/reference.h"
+#include "tests/sim/reference_internal.h"
 
 #include <string.h>
 
@@ -38,6 +38,12 @@ bool reference_lease_fits(struct reference *reference, uint64_t id)
 
 /* --- Changes ---------------------------------------------------------------------------------- */
 
+static uint32_t key_bytes(uint32_t cell)
+{
+    uint8_t room[2];
+    return (uint32_t)key_encode(cell, room).bytes;
+}
+
 void reference_put(struct reference *reference, const struct kv_command *command, uint64_t revision)
 {
     uint32_t cell = key_decode(command->key);
@@ -46,7 +52,7 @@ void reference_put(struct reference *reference, const struct kv_command *command
     reference_change_add(reference,
                          (struct reference_change){.revision = revision,
                                                    .cell = cell,
-                                                   .key_bytes = REFERENCE_KEY_BYTES,
+                                                   .key_bytes = (uint32_t)command->key.bytes,
                                                    .value = reference_value_hash(command->value),
                                                    .value_bytes = command->value.bytes,
                                                    .before = *key});
@@ -67,8 +73,8 @@ uint64_t reference_put_growth(struct reference *reference, const struct kv_comma
 {
     const struct reference_key *key = &reference->keys[key_decode(command->key)];
     const struct reference_lease *lease = reference_lease(reference, key->lease);
-    uint64_t before = reference_key_bytes(key);
-    uint64_t after = REFERENCE_KEY_BYTES + REFERENCE_RECORD_BYTES + command->value.bytes;
+    uint64_t before = reference_key_bytes(reference, key_decode(command->key));
+    uint64_t after = command->key.bytes + REFERENCE_RECORD_BYTES + command->value.bytes;
     if (key->version && lease && lease->of_key)
         before += REFERENCE_LEASE_BYTES;
     if (command->ttl_ms)
@@ -83,7 +89,7 @@ void reference_erase(struct reference *reference, uint32_t cell, uint64_t revisi
         return;
     reference_change_add(reference, (struct reference_change){.revision = revision,
                                                               .cell = cell,
-                                                              .key_bytes = REFERENCE_KEY_BYTES,
+                                                              .key_bytes = key_bytes(cell),
                                                               .before = *key});
     reference_key_lease(reference, key, 0);
     *key = (struct reference_key){0};
@@ -140,11 +146,17 @@ static struct reference_reply write_apply(struct reference *reference,
     return reply;
 }
 
+uint32_t reference_bounds_end(const struct kv_bounds *bounds)
+{
+    return bounds->no_end ? SIM_KEYS : key_decode(bounds->to);
+}
+
 static struct reference_reply delete_range(struct reference *reference,
                                            const struct kv_command *command)
 {
     uint64_t deleted = 0;
-    for (uint32_t i = key_decode(command->bounds.from); i < key_decode(command->bounds.to); i++) {
+    uint32_t end = reference_bounds_end(&command->bounds);
+    for (uint32_t i = key_decode(command->bounds.from); i < end; i++) {
         deleted += reference->keys[i].version > 0;
         reference_erase(reference, i, reference->revision + 1);
     }

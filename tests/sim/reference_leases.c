@@ -1,5 +1,5 @@
 /* Leases, in the rules written down once more: what they hold, and when they end. */
-#include "tests/sim/reference.h"
+#include "tests/sim/reference_internal.h"
 
 #include "base/list.h"
 #include "codec/kv_lease.h"

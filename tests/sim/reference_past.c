@@ -5,13 +5,12 @@
 #include "codec/kv_lease.h"
 #include "tests/sim/map.h"
 #include "tests/sim/ops.h"
-#include "tests/sim/reference.h"
+#include "tests/sim/reference_internal.h"
 
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MISSING_TOPIC = 0, MISSING_GROUP = 1, COORD_KEY_BYTES = 2 + sizeof(uint64_t) };
+enum { MISSING_TOPIC = 0, MISSING_GROUP = 1 };
 
 /* --- Keeping it ------------------------------------------------------------------------------- */
 
@@ -71,49 +70,6 @@ void reference_past_deinit(struct reference *reference)
         free(past->leases);
     }
     free(reference->past.items);
-}
-
-/* --- Keys ------------------------------------------------------------------------------------- */
-
-/* A page ends with the item that would be too many, by their number or their bytes. */
-static struct reference_reply range(const struct reference *reference, const struct op *op,
-                                    uint64_t revision)
-{
-    struct kv_range_answer answer = {.revision = revision};
-    struct reference_key keys[SIM_KEYS];
-    struct pack items, pack;
-    uint8_t last[3] = {0};
-    uint64_t bytes = op->pad ? op->pad : KV_RANGE_BYTES_DEFAULT;
-    reference_keys_at(reference, revision, keys);
-    pack_init(&items, 0);
-    for (uint32_t i = op->cell; i < op->cell_end && !answer.next.bytes; i++) {
-        uint8_t name[2], value[SIM_VALUE_BYTES_MAX];
-        if (!keys[i].version)
-            continue;
-        struct kv_item item = {.key = key_encode(i, name),
-                               .value = value_encode(keys[i].number, keys[i].bytes, value),
-                               .value_left_out = op->position == KV_RANGE_KEYS,
-                               .create_revision = keys[i].create_revision,
-                               .mod_revision = keys[i].mod_revision,
-                               .version = keys[i].version,
-                               .lease = keys[i].lease};
-        bool full = answer.count && op->position != KV_RANGE_COUNT &&
-                    items.bytes + kv_item_bytes(&item) > bytes;
-        if (full || (op->limit && answer.count == op->limit)) {
-            answer.next = (struct slice){last, sizeof last};
-            break;
-        }
-        if (op->position != KV_RANGE_COUNT) {
-            kv_item_pack(&items, &item);
-            answer.item_count++;
-        }
-        answer.count++;
-        memcpy(last, name, sizeof name);
-    }
-    pack_init(&pack, 0);
-    kv_range_answer_pack(&pack, &answer, (struct slice){items.buf->data, items.bytes});
-    pack_deinit(&items);
-    return reference_reply_take(CONCLAVE_OK, &pack);
 }
 
 /* --- Leases ----------------------------------------------------------------------------------- */
@@ -191,21 +147,20 @@ static void keys_add_all(const struct reference *reference, struct keys_page *pa
 {
     const struct op *op = page->op;
     struct reference_key keys[SIM_KEYS];
-    uint8_t room[COORD_KEY_BYTES];
+    uint8_t room[REFERENCE_PLACE_KEY_BYTES];
     reference_keys_at(reference, page->answer.revision, keys);
-    for (uint32_t i = (uint32_t)op->position; i < SIM_KEYS; i++)
+    for (uint32_t i = (uint32_t)op->position; op->space == 0 && i < SIM_KEYS; i++)
         if (keys[i].version && keys[i].lease == lease)
             keys_add(page, 0, key_encode(i, room));
     for (uint32_t queue = 0; queue < SIM_QUEUES; queue++)
         for (uint32_t i = 0; i < reference->places.count; i++) {
             const struct reference_place *place = &reference->places.items[i];
-            if (place->queue != queue || place->lease != lease || !is_there(place, op->index))
+            bool before = op->space && (queue < op->position ||
+                                        (queue == op->position && place->token < op->token));
+            if (place->queue != queue || place->lease != lease || before ||
+                !is_there(place, op->index))
                 continue;
-            uint64_t token = htobe64(place->token);
-            room[0] = queue_encode(queue).data[0];
-            room[1] = 0;
-            memcpy(room + 2, &token, sizeof token);
-            keys_add(page, 1, (struct slice){room, sizeof room});
+            keys_add(page, 1, (struct slice){room, reference_place_key(queue, place->token, room)});
         }
 }
 
@@ -343,29 +298,6 @@ static struct reference_reply pending(const struct reference_past *past, const s
     return reference_reply_take(CONCLAVE_OK, &pack);
 }
 
-/* All that are asked for and kept: as a hash of their own. */
-static struct reference_reply messages(const struct reference *reference,
-                                       const struct reference_past *past, const struct op *op,
-                                       uint64_t revision)
-{
-    const struct topic_info *info = &past->topics[op->cell].info;
-    const struct reference_topic *topic = reference_topic_of(reference, info->id);
-    uint64_t hash = 1, covered = 0;
-    for (uint32_t i = 0; i < op->range_count; i++) {
-        const struct conclave_group_range *range = &op->ranges[i];
-        covered += range->count;
-        for (uint64_t at = range->first; at < range->first + range->count; at++) {
-            if (at < info->first || at >= info->end)
-                continue;
-            const struct reference_message *message = &topic->messages.items[at - 1];
-            hash = op_message_hash(hash, at, message->revision, message->id, message->value,
-                                   message->origin);
-        }
-    }
-    return (struct reference_reply){
-        .code = CONCLAVE_OK, .body = op_messages_hash(hash, revision, past->clock_ms, covered)};
-}
-
 /* --- Usage ------------------------------------------------------------------------------------ */
 
 static struct reference_reply usage(const struct reference_past *past)
@@ -388,15 +320,22 @@ struct reference_reply reference_answer(const struct reference *reference, const
     ASSERT(op->index < reference->past.count);
     const struct reference_past *past = &reference->past.items[op->index];
     uint64_t revision = reference_at(reference, op->index)->revision;
-    bool of_topic = op->question >= ASK_TOPIC && op->question <= ASK_PENDING;
-    bool of_group = op->question == ASK_GROUP || op->question == ASK_PENDING;
+    bool asks = op->kind == OP_ASK;
+    bool of_topic = op->kind == OP_TOPIC_READ ||
+                    (asks && op->question >= ASK_TOPIC && op->question <= ASK_PENDING);
+    bool of_group = asks && (op->question == ASK_GROUP || op->question == ASK_PENDING);
+    if (op->kind == OP_QUEUE)
+        return reference_queue_answer(reference, op);
     if (of_topic && !past->topics[op->cell].there)
         return reference_outcome(CONCLAVE_NOT_FOUND, revision, MISSING_TOPIC);
     if (of_group && !past->topics[op->cell].groups[op->cell_end].there)
         return reference_outcome(CONCLAVE_NOT_FOUND, revision, MISSING_GROUP);
+    if (op->kind == OP_TOPIC_READ)
+        return reference_topic_answer(reference, past, op);
     switch (op->question) {
     case ASK_RANGE:
-        return range(reference, op, revision);
+    case ASK_GET:
+        return reference_keys_answer(reference, op);
     case ASK_TOPICS:
         return topics(past, op, revision);
     case ASK_TOPIC:
@@ -408,7 +347,7 @@ struct reference_reply reference_answer(const struct reference *reference, const
     case ASK_PENDING:
         return pending(past, op, revision);
     case ASK_MESSAGES:
-        return messages(reference, past, op, revision);
+        return reference_messages_answer(reference, past, op);
     case ASK_LEASES:
         return leases(past, op, revision);
     case ASK_LEASE_KEYS:

@@ -2,8 +2,9 @@
 #include "base/fatal.h"
 #include "base/list.h"
 #include "tests/sim/ops.h"
-#include "tests/sim/reference.h"
+#include "tests/sim/reference_internal.h"
 
+#include <endian.h>
 #include <string.h>
 
 void fold_place(struct reference_fold *fold, const struct reference_place *place)
@@ -132,6 +133,16 @@ void reference_places_at(const struct reference *reference, uint64_t revision,
             }
             add(arg, place, &item);
         }
+}
+
+/* The name of the queue, a zero byte, the token. */
+size_t reference_place_key(uint32_t queue, uint64_t token, uint8_t key[REFERENCE_PLACE_KEY_BYTES])
+{
+    uint64_t number = htobe64(token);
+    key[0] = queue_encode(queue).data[0];
+    key[1] = 0;
+    memcpy(key + 2, &number, sizeof number);
+    return 2 + sizeof number;
 }
 
 /* What is stored: the slots in two bytes, and the value. */

@@ -2,7 +2,7 @@
 #include "base/fatal.h"
 #include "base/list.h"
 #include "codec/session.h"
-#include "tests/sim/reference.h"
+#include "tests/sim/reference_internal.h"
 
 #include <stdlib.h>
 #include <string.h>

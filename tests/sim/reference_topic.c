@@ -3,7 +3,7 @@
 #include "base/fatal.h"
 #include "base/list.h"
 #include "tests/sim/ops.h"
-#include "tests/sim/reference.h"
+#include "tests/sim/reference_internal.h"
 
 #include <string.h>
 
@@ -250,6 +250,7 @@ static void append(struct reference *reference, struct reference_topic *topic,
         message_add(reference, topic, &block,
                     (struct reference_message){.id = id_of(message),
                                                .value = reference_value_hash(message->data),
+                                               .number = value_decode(message->data),
                                                .bytes = message->data.bytes},
                     revision);
     }
@@ -261,13 +262,16 @@ void reference_letter(struct reference *reference, struct reference_topic *topic
 {
     struct reference_block block = block_begin(reference, topic);
     uint64_t revision = ++reference->revision;
+    struct reference_message letter = {.id = message->id,
+                                       .value = message->value,
+                                       .number = message->number,
+                                       .bytes = message->bytes,
+                                       .origin = reference_origin_hash(origin),
+                                       .origin_bytes = (uint32_t)origin.bytes};
+    ASSERT(origin.bytes <= sizeof letter.origin_raw);
+    memcpy(letter.origin_raw, origin.data, origin.bytes);
     block.bytes += ORIGIN_BYTES + origin.bytes;
-    message_add(reference, topic, &block,
-                (struct reference_message){.id = message->id,
-                                           .value = message->value,
-                                           .bytes = message->bytes,
-                                           .origin = reference_origin_hash(origin)},
-                revision);
+    message_add(reference, topic, &block, letter, revision);
     block_end(reference, topic, block, revision);
 }
 

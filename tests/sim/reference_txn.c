@@ -2,7 +2,7 @@
 #include "base/fatal.h"
 #include "codec/kv_txn.h"
 #include "tests/sim/ops.h"
-#include "tests/sim/reference.h"
+#include "tests/sim/reference_internal.h"
 
 #include <string.h>
 
@@ -29,8 +29,20 @@ static bool value_holds(const struct reference_key *key, const struct kv_compare
     return order_holds(compare->how, order<0, order> 0);
 }
 
-static bool compare_holds(const struct reference *reference, const struct kv_compare *compare)
+/* Of a topic that is not there all is 0. */
+static bool topic_holds(struct reference *reference, const struct kv_compare *compare)
 {
+    const struct reference_topic *topic = reference_topic_find(reference, compare->key);
+    uint64_t number = !topic                                 ? 0
+                      : compare->what == KV_COMPARE_SEQUENCE ? topic->end - 1
+                                                             : topic->id;
+    return order_holds(compare->how, number<compare->number, number> compare->number);
+}
+
+static bool compare_holds(struct reference *reference, const struct kv_compare *compare)
+{
+    if (kv_compare_is_of_topic(compare->what))
+        return topic_holds(reference, compare);
     const struct reference_key *key = &reference->keys[key_decode(compare->key)];
     const uint64_t numbers[KV_COMPARE_WHATS] = {[KV_COMPARE_REVISION] = key->mod_revision,
                                                 [KV_COMPARE_CREATE] = key->create_revision,
@@ -88,36 +100,10 @@ static void step_answer(struct doing *doing, int code, struct pack *pack)
 
 static void step_read(struct doing *doing, const struct kv_query *query)
 {
-    const struct reference *reference = doing->reference;
-    uint8_t name[2], value[SIM_VALUE_BYTES_MAX];
-    uint32_t cell = key_decode(query->opcode == KV_GET ? query->key : query->bounds.from);
-    struct pack pack, items;
-    struct kv_item item;
+    struct pack pack;
     pack_init(&pack, 0);
-    if (query->opcode == KV_GET && reference->keys[cell].version == 0) {
-        kv_not_found_pack(&pack, seen(doing));
-        step_answer(doing, CONCLAVE_NOT_FOUND, &pack);
-        return;
-    }
-    if (query->opcode == KV_GET) {
-        item = reference_item(reference, cell, name, value);
-        kv_get_answer_pack(&pack, seen(doing), &item);
-        step_answer(doing, CONCLAVE_OK, &pack);
-        return;
-    }
-    struct kv_range_answer answer = {.revision = seen(doing)};
-    pack_init(&items, 0);
-    for (; cell < key_decode(query->bounds.to); cell++) {
-        if (reference->keys[cell].version == 0)
-            continue;
-        item = reference_item(reference, cell, name, value);
-        kv_item_pack(&items, &item);
-        answer.count++;
-        answer.item_count++;
-    }
-    kv_range_answer_pack(&pack, &answer, (struct slice){items.buf->data, items.bytes});
-    pack_deinit(&items);
-    step_answer(doing, CONCLAVE_OK, &pack);
+    int code = reference_keys_read(doing->reference, query, UINT64_MAX, seen(doing), &pack);
+    step_answer(doing, code, &pack);
 }
 
 static void step_write(struct doing *doing, const struct kv_command *command)
@@ -126,7 +112,7 @@ static void step_write(struct doing *doing, const struct kv_command *command)
     uint8_t name[2], value[SIM_VALUE_BYTES_MAX];
     bool range = command->opcode == KV_DELETE_RANGE, put = command->opcode == KV_PUT;
     uint32_t from = key_decode(range ? command->bounds.from : command->key);
-    uint32_t to = range ? key_decode(command->bounds.to) : from + 1;
+    uint32_t to = range ? reference_bounds_end(&command->bounds) : from + 1;
     uint64_t deleted = 0;
     struct kv_outcome outcome = {.value = put ? reference->keys[from].mod_revision : 0};
     struct pack pack;

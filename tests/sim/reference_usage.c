@@ -1,7 +1,8 @@
 /* What the store takes, in the rules written down once more: the bytes that its quota counts, and
  * what the history keeps. */
 #include "base/list.h"
-#include "tests/sim/reference.h"
+#include "tests/sim/ops.h"
+#include "tests/sim/reference_internal.h"
 
 enum {
     HISTORY_CHANGES = 100000, /* of a new store */
@@ -99,9 +100,11 @@ static uint64_t item_bytes(size_t key_bytes, uint64_t value_bytes)
     return key_bytes + REFERENCE_RECORD_BYTES + value_bytes;
 }
 
-uint64_t reference_key_bytes(const struct reference_key *key)
+uint64_t reference_key_bytes(const struct reference *reference, uint32_t cell)
 {
-    return key->version ? item_bytes(REFERENCE_KEY_BYTES, key->bytes) : 0;
+    const struct reference_key *key = &reference->keys[cell];
+    uint8_t room[2];
+    return key->version ? item_bytes(key_encode(cell, room).bytes, key->bytes) : 0;
 }
 
 /* Keys, places in queues, leases, groups; of those that went with their topic as long as nothing
@@ -110,7 +113,7 @@ static uint64_t bytes_used(const struct reference *reference)
 {
     uint64_t bytes = reference->leases.count * (uint64_t)REFERENCE_LEASE_BYTES;
     for (uint32_t i = 0; i < SIM_KEYS; i++)
-        bytes += reference_key_bytes(&reference->keys[i]);
+        bytes += reference_key_bytes(reference, i);
     for (uint32_t i = reference->places_from; i < reference->places.count; i++) {
         const struct reference_place *place = &reference->places.items[i];
         if (!place->gone)

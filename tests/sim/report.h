@@ -186,6 +186,9 @@
     X(OVER_QUOTA, "commands refused for want of quota")                                 \
     X(QUOTA_ALARM, "reads of what is used while the alarm of the quota is on")          \
     X(ASKED_RANGE, "questions for a page of keys, or their number")                     \
+    X(ASKED_KEY, "questions for one key, or one place in a queue")                      \
+    X(ASKED_PLACES, "questions about the space of queues")                              \
+    X(QUEUE_PAGE, "pages of queues that are not the last")                              \
     X(ASKED_USAGE, "questions what there is in all")                                    \
     X(ASKED_LEASES, "questions which leases there are")                                 \
     X(ASKED_LEASE, "questions what ends with a lease")                                  \

@@ -2,6 +2,7 @@
  * one case says more than a run. */
 #include "codec/session.h"
 #include "machine/reply.h"
+#include "tests/sim/reference_internal.h"
 #include "tests/sim/test_fixture.h"
 #include "tests/sim/world.h"
 

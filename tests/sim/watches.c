@@ -3,7 +3,6 @@
 
 #include "codec/client.h"
 
-#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,22 +16,11 @@ enum {
 
 /* --- What happened ---------------------------------------------------------------------------- */
 
-static struct slice cell_name(char room[ORACLE_KEY_BYTES], uint32_t cell)
-{
-    room[0] = 'k';
-    room[1] = (char)('0' + cell);
-    return (struct slice){(const uint8_t *)room, 2};
-}
-
 /* The name of the queue, a zero byte, the token. */
-static struct slice place_name(char room[ORACLE_KEY_BYTES], const struct reference_change *change)
+static struct slice place_name(uint8_t room[ORACLE_KEY_BYTES],
+                               const struct reference_change *change)
 {
-    struct slice name = queue_encode(change->cell - SIM_KEYS);
-    uint64_t token = htobe64(change->token);
-    memcpy(room, name.data, name.bytes);
-    room[name.bytes] = 0;
-    memcpy(room + name.bytes + 1, &token, sizeof token);
-    return (struct slice){(const uint8_t *)room, name.bytes + 1 + sizeof token};
+    return (struct slice){room, reference_place_key(change->cell - SIM_KEYS, change->token, room)};
 }
 
 void watches_note(struct world *world)
@@ -41,10 +29,10 @@ void watches_note(struct world *world)
     const struct reference *reference = &world->reference;
     for (; watches->changes < reference->changes.count; watches->changes++) {
         const struct reference_change *change = &reference->changes.items[watches->changes];
-        char room[ORACLE_KEY_BYTES];
+        uint8_t room[ORACLE_KEY_BYTES];
         if (change->cell < SIM_KEYS)
             oracle_add(&watches->oracle, change->revision - 1, change->revision,
-                       cell_name(room, change->cell), change->value);
+                       key_encode(change->cell, room), change->value);
         else
             oracle_add(&watches->places, change->revision - 1, change->revision,
                        place_name(room, change), change->value);
@@ -77,8 +65,8 @@ static void stream_init(struct world *world, uint32_t number)
 void watches_start(struct world *world)
 {
     static const char *const bounds[SIM_WATCHERS][2] = {
-        {"", ""}, {"k1", "k3"}, {"k2", "k2\0"}, {"e", "m"}};
-    static const size_t bytes[SIM_WATCHERS][2] = {{0, 0}, {2, 2}, {2, 3}, {1, 1}};
+        {"", ""}, {"k\0", "l"}, {"k", "k\0"}, {"e", "m"}}; /* all, two of them, one, queues */
+    static const size_t bytes[SIM_WATCHERS][2] = {{0, 0}, {2, 1}, {1, 2}, {1, 1}};
     world->watches.oracle.hash = world->watches.places.hash = reference_value_hash;
     world->watches.meter = meter_create(NULL);
     for (uint32_t i = 0; i < SIM_WATCHERS; i++) {

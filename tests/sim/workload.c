@@ -190,6 +190,7 @@ static struct op draw_command(struct world *world, const struct client *client)
     if (draw >= 18) {
         op.kind = OP_DELETE_RANGE;
         op.cell_end = (uint32_t)world_draw(world, op.cell, SIM_KEYS);
+        op.no_end = op.cell_end == SIM_KEYS && world_draw(world, 0, 1);
     } else if (draw >= 14) {
         op.kind = OP_DELETE;
     }

@@ -9,6 +9,16 @@ static uint32_t draw_cell(struct world *world)
 
 /* --- Transactions ----------------------------------------------------------------------------- */
 
+/* Of the topic of that name, or of the one that it takes the place of. */
+static uint64_t topic_id(const struct world *world, uint32_t name)
+{
+    const struct reference *reference = &world->reference;
+    for (uint32_t i = reference->topics.count; i-- > 0;)
+        if (reference->topics.items[i].name == name)
+            return reference->topics.items[i].id;
+    return 0;
+}
+
 /* What the client saw last of the key, as a rule. */
 static struct op_compare draw_compare(struct world *world, const struct client *client)
 {
@@ -16,6 +26,8 @@ static struct op_compare draw_compare(struct world *world, const struct client *
         .what = (enum kv_compare_what)world_draw(world, 0, KV_COMPARE_WHATS - 1),
         .cell = draw_cell(world)};
     const struct op_item *seen = &client->items[compare.cell];
+    if (kv_compare_is_of_topic(compare.what))
+        compare.cell %= SIM_TOPICS;
     if (world_draw(world, 0, 1))
         compare.how = (enum kv_compare_how)world_draw(world, 0, KV_COMPARE_HOWS - 1);
     switch (compare.what) {
@@ -30,6 +42,12 @@ static struct op_compare draw_compare(struct world *world, const struct client *
         break;
     case KV_COMPARE_LEASE:
         compare.number = world_draw(world, 0, 1) ? seen->lease : 0;
+        break;
+    case KV_COMPARE_SEQUENCE:
+        compare.number = client->last[compare.cell];
+        break;
+    case KV_COMPARE_TOPIC:
+        compare.number = topic_id(world, compare.cell);
         break;
     default:
         compare.number = seen->value;
@@ -59,6 +77,11 @@ static bool draw_step(struct world *world, const struct client *client, uint32_t
     step->cell_end = step->cell + 1;
     if (step->kind == OP_RANGE || step->kind == OP_DELETE_RANGE)
         step->cell_end = (uint32_t)world_draw(world, step->cell, SIM_KEYS);
+    if (step->kind == OP_RANGE) {
+        step->limit = (uint32_t)world_draw(world, 0, 2);
+        step->what = (enum kv_range_what)world_draw(world, KV_RANGE_ITEMS, KV_RANGE_COUNT);
+    }
+    step->no_end = step->cell_end == SIM_KEYS && world_draw(world, 0, 1);
     step->pad = (uint32_t)world_draw(world, 0, knobs->part_pad_max);
     step->previous = world_draw(world, 0, 2) == 0;
     uint64_t lease = world_draw(world, 0, 7);
@@ -137,22 +160,36 @@ static struct op draw_topic(struct world *world, const struct client *client)
 static struct op draw_topic_read(struct world *world, const struct client *client)
 {
     static const enum conclave_from starts[] = {CONCLAVE_FROM_SEQUENCE, CONCLAVE_FROM_FIRST,
-                                                CONCLAVE_FROM_LAST, CONCLAVE_FROM_TIME,
-                                                CONCLAVE_FROM_NEW};
+                                                CONCLAVE_FROM_LAST,     CONCLAVE_FROM_TIME,
+                                                CONCLAVE_FROM_NEW,      CONCLAVE_FROM_AGO};
     struct op op = {.kind = OP_TOPIC_READ,
+                    .pad = (uint32_t)world_draw(world, 0, 2) * 70,
                     .cell = (uint32_t)world_draw(world, 0, SIM_TOPICS - 1),
                     .start = starts[world_draw(world, 0, sizeof starts / sizeof *starts - 1)],
                     .limit = (uint32_t)world_draw(world, 0, 4)};
     if (op.start == CONCLAVE_FROM_SEQUENCE)
         op.position = world_draw(world, 1, client->last[op.cell] + 2);
     else if (op.start == CONCLAVE_FROM_LAST)
-        op.position = world_draw(world, 1, 5);
+        op.position = world_draw(world, 0, 5);
     else if (op.start == CONCLAVE_FROM_TIME)
         op.position = world_draw(world, 0, world->now_us / 1000);
+    else if (op.start == CONCLAVE_FROM_AGO)
+        op.position = world_draw(world, 0, 8 * world->knobs.raft.election_timeout_us / 1000);
     return op;
 }
 
 /* --- Questions -------------------------------------------------------------------------------- */
+
+/* One of a queue's, as a rule; or 0. */
+static uint64_t draw_token(struct world *world)
+{
+    const struct reference *reference = &world->reference;
+    if (reference->places.count == 0 || world_draw(world, 0, 3) == 0)
+        return 0;
+    uint64_t back = world_draw(world, 1, 6), count = reference->places.count;
+    return reference->places.items[count - (back < count ? back : count)].token +
+           (world_draw(world, 0, 7) == 0);
+}
 
 static struct op draw_leases_question(struct world *world, const struct client *client)
 {
@@ -165,6 +202,11 @@ static struct op draw_leases_question(struct world *world, const struct client *
     if (op.question == ASK_LEASE_KEYS) {
         op.position = world_draw(world, 0, 2) > 0 ? 0 : world_draw(world, 0, SIM_KEYS - 1);
         op.lease = op.lease ? op.lease : client->lease + 1;
+    }
+    if (op.question == ASK_LEASE_KEYS && world_draw(world, 0, 3) == 0) {
+        op.space = 1;
+        op.position %= SIM_QUEUES;
+        op.token = draw_token(world);
     }
     return op;
 }
@@ -190,12 +232,37 @@ static struct op draw_topics_question(struct world *world, const struct client *
                     .cell = (uint32_t)world_draw(world, 0, SIM_TOPICS - 1),
                     .cell_end = (uint32_t)world_draw(world, 0, SIM_GROUPS - 1),
                     .limit = (uint32_t)world_draw(world, 1, 4)};
-    if (op.question == ASK_MESSAGES)
+    if (op.question == ASK_MESSAGES) {
+        op.pad = (uint32_t)world_draw(world, 0, 2) * 70;
         draw_sequences(world, client, &op);
+    }
     if (op.question == ASK_PENDING && world_draw(world, 0, 2) == 0) {
         op.lease = world_draw(world, 0, world->reference.last_lease);
         op.position = world_draw(world, 0, 20);
     }
+    return op;
+}
+
+/* Of either space, now or at an earlier revision. */
+static struct op draw_keys_question(struct world *world, const struct client *client)
+{
+    const struct knobs *knobs = &world->knobs;
+    struct op op = {.kind = OP_ASK,
+                    .question = world_draw(world, 0, 2) ? ASK_RANGE : ASK_GET,
+                    .space = knobs->locker_count ? world_draw(world, 0, 1) : 0,
+                    .position = world_draw(world, KV_RANGE_ITEMS, KV_RANGE_COUNT),
+                    .limit = (uint32_t)world_draw(world, 0, SIM_KEYS),
+                    .pad = (uint32_t)world_draw(world, 0, 2) * 30};
+    uint32_t names = op.space ? SIM_QUEUES : SIM_KEYS;
+    op.cell = (uint32_t)world_draw(world, 0, names - 1);
+    op.cell_end = (uint32_t)world_draw(world, op.cell, names);
+    op.no_end = op.cell_end == names;
+    if (op.no_end) /* it is not looked at */
+        op.cell_end = op.cell;
+    if (op.space)
+        op.token = draw_token(world);
+    if (knobs_chance(&world->prng, knobs->past_chance) && client->revision)
+        op.revision_at = world_draw(world, 1, client->revision + 1);
     return op;
 }
 
@@ -209,14 +276,7 @@ static struct op draw_question(struct world *world, const struct client *client)
         return draw_topics_question(world, client);
     if (world_draw(world, 0, 2) == 0)
         return (struct op){.kind = OP_ASK, .question = ASK_USAGE};
-    struct op op = {.kind = OP_ASK,
-                    .question = ASK_RANGE,
-                    .cell = draw_cell(world),
-                    .position = world_draw(world, KV_RANGE_ITEMS, KV_RANGE_COUNT),
-                    .limit = (uint32_t)world_draw(world, 0, SIM_KEYS),
-                    .pad = (uint32_t)world_draw(world, 0, 2) * 30};
-    op.cell_end = (uint32_t)world_draw(world, op.cell, SIM_KEYS);
-    return op;
+    return draw_keys_question(world, client);
 }
 
 /* Less than there is, just enough for a little more, or none. */
@@ -264,7 +324,10 @@ void workload_rich_read(struct world *world, const struct client *client, struct
     if (knobs->topics_rich && world_draw(world, 0, 2) == 0)
         *op = draw_topic_read(world, client);
     if (knobs->locker_count && world_draw(world, 0, 3) == 0)
-        *op = (struct op){.kind = OP_QUEUE, .cell = (uint32_t)world_draw(world, 0, SIM_QUEUES - 1)};
+        *op = (struct op){.kind = OP_QUEUE,
+                          .cell = (uint32_t)world_draw(world, 0, SIM_QUEUES - 1),
+                          .token = world_draw(world, 0, 1) ? draw_token(world) : 0,
+                          .limit = (uint32_t)world_draw(world, 0, 3)};
     if (world_draw(world, 0, 3) == 0)
         *op = draw_question(world, client);
     op->max_age_us = max_age_us;
@@ -280,11 +343,12 @@ void workload_rich_read(struct world *world, const struct client *client, struct
 }
 
 static const enum sim_mark asked_marks[ASK_COUNT] = {
-    [ASK_RANGE] = SIM_MARK_ASKED_RANGE,       [ASK_USAGE] = SIM_MARK_ASKED_USAGE,
-    [ASK_LEASES] = SIM_MARK_ASKED_LEASES,     [ASK_TOPICS] = SIM_MARK_ASKED_TOPICS,
-    [ASK_TOPIC] = SIM_MARK_ASKED_TOPIC,       [ASK_GROUPS] = SIM_MARK_ASKED_GROUPS,
-    [ASK_GROUP] = SIM_MARK_ASKED_GROUP,       [ASK_PENDING] = SIM_MARK_ASKED_PENDING,
-    [ASK_MESSAGES] = SIM_MARK_ASKED_MESSAGES, [ASK_LEASE_KEYS] = SIM_MARK_ASKED_LEASE};
+    [ASK_RANGE] = SIM_MARK_ASKED_RANGE,     [ASK_GET] = SIM_MARK_ASKED_KEY,
+    [ASK_USAGE] = SIM_MARK_ASKED_USAGE,     [ASK_LEASES] = SIM_MARK_ASKED_LEASES,
+    [ASK_TOPICS] = SIM_MARK_ASKED_TOPICS,   [ASK_TOPIC] = SIM_MARK_ASKED_TOPIC,
+    [ASK_GROUPS] = SIM_MARK_ASKED_GROUPS,   [ASK_GROUP] = SIM_MARK_ASKED_GROUP,
+    [ASK_PENDING] = SIM_MARK_ASKED_PENDING, [ASK_MESSAGES] = SIM_MARK_ASKED_MESSAGES,
+    [ASK_LEASE_KEYS] = SIM_MARK_ASKED_LEASE};
 
 void workload_rich_answered(struct world *world, struct client *client, const struct op *op)
 {
@@ -309,6 +373,10 @@ void workload_rich_answered(struct world *world, struct client *client, const st
     if (op_is_read(op) && op->revision_at)
         report_mark(report,
                     op->code == CONCLAVE_COMPACTED ? SIM_MARK_READ_COMPACTED : SIM_MARK_READ_PAST);
+    if (op->kind == OP_QUEUE && op->value)
+        report_mark(report, SIM_MARK_QUEUE_PAGE);
+    if (op->kind == OP_ASK && op->space == 1)
+        report_mark(report, SIM_MARK_ASKED_PLACES);
     if (op->kind == OP_TOPIC_READ && op->end > op->from)
         report_mark(report, SIM_MARK_TOPIC_READ);
     if (op->kind == OP_ASK)
