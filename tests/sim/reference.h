@@ -73,13 +73,14 @@ struct reference_key {
 /* One change of a key, or of an entry of a queue. */
 struct reference_change {
     uint64_t revision;
-    uint32_t cell;               /* SIM_KEYS and more: that queue's */
-    uint32_t key_bytes;          /* of what is stored */
-    uint64_t token;              /* of a queue's entry */
-    uint64_t value;              /* hash of what is there now; 0: it is gone */
-    uint64_t value_bytes;        /* of it */
-    struct reference_key before; /* version 0: there was none */
-    uint64_t bytes, clock_ms;    /* in the history, since when */
+    uint32_t cell;                      /* SIM_KEYS and more: that queue's */
+    uint32_t key_bytes;                 /* of what is stored */
+    uint64_t token;                     /* of a queue's entry */
+    uint64_t value;                     /* hash of what is there now; 0: it is gone */
+    uint64_t value_bytes;               /* of it */
+    struct reference_key before, after; /* version 0: there was none, there is none now */
+    bool expired;                       /* its lease ended by its time */
+    uint64_t bytes, clock_ms;           /* in the history, since when */
 };
 
 struct reference_lease {
@@ -234,6 +235,7 @@ struct reference {
     RAFT_LIST(struct reference_past, past);        /* items[index], if it remembers */
     uint32_t places_from;                          /* all before are gone */
     struct reference_at at;
+    bool expiring; /* what ends now ends by its time */
     struct reference_counts counts;
 };
 

@@ -49,13 +49,7 @@ void reference_put(struct reference *reference, const struct kv_command *command
     uint32_t cell = key_decode(command->key);
     struct reference_key *key = &reference->keys[cell];
     uint64_t lease = command->lease;
-    reference_change_add(reference,
-                         (struct reference_change){.revision = revision,
-                                                   .cell = cell,
-                                                   .key_bytes = (uint32_t)command->key.bytes,
-                                                   .value = reference_value_hash(command->value),
-                                                   .value_bytes = command->value.bytes,
-                                                   .before = *key});
+    const struct reference_key before = *key;
     if (command->ttl_ms)
         lease = reference_grant(reference, command->ttl_ms, true)->id;
     reference_key_lease(reference, key, lease);
@@ -66,6 +60,14 @@ void reference_put(struct reference *reference, const struct kv_command *command
                                   .mod_revision = revision,
                                   .version = key->version + 1,
                                   .lease = lease};
+    reference_change_add(reference,
+                         (struct reference_change){.revision = revision,
+                                                   .cell = cell,
+                                                   .key_bytes = (uint32_t)command->key.bytes,
+                                                   .value = key->value,
+                                                   .value_bytes = command->value.bytes,
+                                                   .before = before,
+                                                   .after = *key});
 }
 
 /* A lease of its own comes and goes with the key. */

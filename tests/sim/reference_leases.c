@@ -149,7 +149,9 @@ static uint64_t lease_expire(struct reference *reference, const struct reference
 {
     struct reference_end end = {.lease = *due};
     end.places = reference_places_held(reference, end.lease.id);
+    reference->expiring = true;
     end.keys = lease_end(reference, end.lease.id);
+    reference->expiring = false;
     LIST_RESERVE(&reference->ends);
     reference->ends.items[reference->ends.count++] = end;
     return 1 + end.keys; /* and places */

@@ -94,14 +94,15 @@ static struct reference_key stored(const struct reference_place *place)
 static void change_add(struct reference *reference, const struct reference_place *place,
                        uint64_t revision, struct reference_key before, bool gone)
 {
-    reference_change_add(reference,
-                         (struct reference_change){.revision = revision,
-                                                   .cell = SIM_KEYS + place->queue,
-                                                   .key_bytes = REFERENCE_PLACE_KEY_BYTES,
-                                                   .token = place->token,
-                                                   .value = gone ? 0 : place->value,
-                                                   .value_bytes = gone ? 0 : place->bytes,
-                                                   .before = before});
+    reference_change_add(reference, (struct reference_change){
+                                        .revision = revision,
+                                        .cell = SIM_KEYS + place->queue,
+                                        .key_bytes = REFERENCE_PLACE_KEY_BYTES,
+                                        .token = place->token,
+                                        .value = gone ? 0 : place->value,
+                                        .value_bytes = gone ? 0 : place->bytes,
+                                        .before = before,
+                                        .after = gone ? (struct reference_key){0} : stored(place)});
 }
 
 static void place_end(struct reference *reference, struct reference_place *place, uint64_t revision)

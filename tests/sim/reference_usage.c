@@ -22,6 +22,7 @@ void reference_usage_init(struct reference *reference)
 void reference_change_add(struct reference *reference, struct reference_change change)
 {
     change.clock_ms = reference->clock_ms;
+    change.expired = reference->expiring;
     change.bytes = REFERENCE_CHANGE_BYTES + change.key_bytes;
     change.bytes += change.before.version ? REFERENCE_RECORD_BYTES + change.before.bytes : 0;
     change.bytes += change.value ? REFERENCE_RECORD_BYTES + change.value_bytes : 0;

@@ -253,3 +253,38 @@ Test(watches, a_frame_that_is_missing_is_seen)
     pack_deinit(&pack);
     EXPECT(&told, NULL);
 }
+
+static const char *event_is_wrong(const void *arg, uint64_t tag, const struct watch_event *event,
+                                  bool previous)
+{
+    const uint64_t *version = arg;
+    return tag == 7 && !previous && event->version == *version ? NULL : "another version";
+}
+
+static const char *item_is_wrong(const void *arg, uint64_t tag, const struct kv_item *item)
+{
+    const uint64_t *version = arg;
+    return tag == 7 && item->version == *version ? NULL : "another item";
+}
+
+Test(watches, an_event_and_an_item_that_say_something_else_of_the_key)
+{
+    for (uint64_t version = 0; version < 2; version++) {
+        struct told told;
+        setup(&told);
+        told.oracle.event_wrong = event_is_wrong;
+        told.oracle.item_wrong = item_is_wrong;
+        told.oracle.arg = &version;
+        told.oracle.items[0].tag = told.oracle.items[1].tag = 7;
+        begin(&told, 1);
+        events(&told, 3, false, a, b); /* of version 0 */
+        EXPECT(&told, version ? "another version" : NULL);
+        setup(&told);
+        told.oracle.item_wrong = item_is_wrong;
+        told.oracle.arg = &version;
+        told.oracle.items[1].tag = 7;
+        begin(&told, 1);
+        state(&told, 4, "k2", "b"); /* of version 1 */
+        EXPECT(&told, version ? NULL : "another item");
+    }
+}

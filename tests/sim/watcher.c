@@ -173,6 +173,12 @@ static void take_event(struct watcher *watcher, const struct watch_event *event)
             continue;
         if (*told(watcher, i) || is_open(watcher, i))
             continue; /* a key may go twice within what was done at once */
+        const char *wrong = oracle->event_wrong
+                                ? oracle->event_wrong(oracle->arg, change->tag, event,
+                                                      watcher->spec.what & WATCH_PREVIOUS)
+                                : NULL;
+        if (wrong)
+            fail(watcher, wrong, event->revision);
         LIST_RESERVE(&watcher->open);
         watcher->open.items[watcher->open.count++] = i;
         watcher->events++;
@@ -243,15 +249,18 @@ static void take_item(struct watcher *watcher, const struct kv_item *item)
         memcpy(watcher->state.items[at].key, item->key.data, item->key.bytes);
     }
     watcher->state.items[at].value = item->version ? hash_of(watcher, item->value) : 0;
+    watcher->state.items[at].told = *item;
+    watcher->state.items[at].told.key = watcher->state.items[at].told.value = (struct slice){0};
 }
 
-/* The state of a key at a revision by the oracle; 0: there was none. */
-static uint64_t value_at(const struct oracle *oracle, struct slice key, uint64_t position)
+/* What made a key what it is at a revision, by the oracle; NULL: nothing did. */
+static const struct oracle_change *change_at(const struct oracle *oracle, struct slice key,
+                                             uint64_t position)
 {
     for (uint32_t i = oracle_from(oracle, position); i-- > 0;)
         if (compare(change_key(&oracle->items[i]), key) == 0)
-            return oracle->items[i].value;
-    return 0;
+            return &oracle->items[i];
+    return NULL;
 }
 
 /* The state is that before the position: no more, no less. */
@@ -263,8 +272,12 @@ static void settle_state(struct watcher *watcher, uint64_t position)
         const struct watcher_item *item = &watcher->state.items[i];
         struct slice key = {item->key, item->key_bytes};
         held += item->value != 0;
-        if (item->value != value_at(oracle, key, position))
+        const struct oracle_change *change = change_at(oracle, key, position);
+        if (item->value != (change ? change->value : 0))
             fail(watcher, "a state has another value", position);
+        else if (item->value && oracle->item_wrong &&
+                 oracle->item_wrong(oracle->arg, change->tag, &item->told))
+            fail(watcher, oracle->item_wrong(oracle->arg, change->tag, &item->told), position);
     }
     uint32_t end = oracle_from(oracle, position);
     for (uint32_t i = 0; i < end; i++) {

@@ -19,12 +19,19 @@ struct oracle_change {
     uint32_t key_bytes;
     uint8_t key[ORACLE_KEY_BYTES];
     uint64_t value; /* a hash of what was put; 0: the key is gone */
+    uint64_t tag;   /* for whoever knows more of it, below */
 };
 
 struct oracle {
     struct oracle_change *items;
     uint32_t count, capacity;
     uint64_t (*hash)(struct slice value); /* never 0; NULL: oracle_hash */
+    /* What is wrong with an event that tells of this change, or with an item (without its value)
+     * that it left behind; NULL: nothing. Neither is asked if it is NULL. */
+    const char *(*event_wrong)(const void *arg, uint64_t tag, const struct watch_event *event,
+                               bool previous);
+    const char *(*item_wrong)(const void *arg, uint64_t tag, const struct kv_item *item);
+    const void *arg;
 };
 
 /* `above`: the revision before, unless several revisions were made at once. */
@@ -39,6 +46,7 @@ struct watcher_item {
     uint32_t key_bytes;
     uint8_t key[ORACLE_KEY_BYTES];
     uint64_t value;
+    struct kv_item told; /* without key and value */
 };
 
 struct watcher {

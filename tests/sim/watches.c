@@ -30,14 +30,49 @@ void watches_note(struct world *world)
     for (; watches->changes < reference->changes.count; watches->changes++) {
         const struct reference_change *change = &reference->changes.items[watches->changes];
         uint8_t room[ORACLE_KEY_BYTES];
-        if (change->cell < SIM_KEYS)
+        bool key = change->cell < SIM_KEYS;
+        if (key)
             oracle_add(&watches->oracle, change->revision - 1, change->revision,
                        key_encode(change->cell, room), change->value);
         else
             oracle_add(&watches->places, change->revision - 1, change->revision,
                        place_name(room, change), change->value);
+        struct oracle *oracle = key ? &watches->oracle : &watches->places;
+        oracle->items[oracle->count - 1].tag = watches->changes;
     }
     watches->revision = reference->revision;
+}
+
+static bool is_told(const struct kv_item *told, const struct reference_key *key)
+{
+    return told->create_revision == key->create_revision &&
+           told->mod_revision == key->mod_revision && told->version == key->version;
+}
+
+static const char *event_wrong(const void *arg, uint64_t tag, const struct watch_event *event,
+                               bool previous)
+{
+    const struct reference *reference = arg;
+    const struct reference_change *change = &reference->changes.items[tag];
+    const struct reference_key *before = &change->before;
+    uint64_t kind = change->value ? WATCH_PUT : change->expired ? WATCH_EXPIRE : WATCH_DELETE;
+    if (event->kind != kind)
+        return "an event is of another kind";
+    if (event->create_revision != change->after.create_revision ||
+        event->version != change->after.version)
+        return "an event tells another key";
+    if (event->has_previous != (previous && before->version > 0))
+        return "an event tells what was there before, or not";
+    if (event->has_previous && (!is_told(&event->previous, before) ||
+                                reference_value_hash(event->previous.value) != before->value))
+        return "an event tells something else that was there before";
+    return NULL;
+}
+
+static const char *item_wrong(const void *arg, uint64_t tag, const struct kv_item *item)
+{
+    const struct reference *reference = arg;
+    return is_told(item, &reference->changes.items[tag].after) ? NULL : "a state has another key";
 }
 
 /* --- Watchers --------------------------------------------------------------------------------- */
@@ -67,7 +102,17 @@ void watches_start(struct world *world)
     static const char *const bounds[SIM_WATCHERS][2] = {
         {"", ""}, {"k\0", "l"}, {"k", "k\0"}, {"e", "m"}}; /* all, two of them, one, queues */
     static const size_t bytes[SIM_WATCHERS][2] = {{0, 0}, {2, 1}, {1, 2}, {1, 1}};
-    world->watches.oracle.hash = world->watches.places.hash = reference_value_hash;
+    struct oracle *const oracles[] = {&world->watches.oracle, &world->watches.places};
+    for (size_t i = 0; i < sizeof oracles / sizeof *oracles; i++) {
+        oracles[i]->hash = reference_value_hash;
+        oracles[i]->event_wrong = event_wrong;
+        oracles[i]->item_wrong = item_wrong;
+        oracles[i]->arg = &world->reference;
+    }
+    const uint64_t whats[SIM_WATCHERS] = {
+        world->seed % 2 ? WATCH_PREVIOUS : 0, WATCH_INITIAL | WATCH_PREVIOUS,
+        world->seed % 3 ? WATCH_NO_PUTS : WATCH_NO_DELETES | WATCH_INITIAL,
+        world->seed % 2 ? WATCH_INITIAL : WATCH_PREVIOUS};
     world->watches.meter = meter_create(NULL);
     for (uint32_t i = 0; i < SIM_WATCHERS; i++) {
         struct watcher *watcher = &world->watches.all[i].watcher;
@@ -75,8 +120,7 @@ void watches_start(struct world *world)
         bool queues = i == SIM_WATCHERS - 1; /* elections and locks */
         watcher_init(watcher, queues ? &world->watches.places : &world->watches.oracle,
                      (struct slice){(const uint8_t *)bounds[i][0], bytes[i][0]},
-                     (struct slice){(const uint8_t *)bounds[i][1], bytes[i][1]},
-                     i == 1 ? WATCH_INITIAL | WATCH_PREVIOUS : 0);
+                     (struct slice){(const uint8_t *)bounds[i][1], bytes[i][1]}, whats[i]);
         watcher->spec.space = queues;
     }
     for (uint32_t i = 0; i < SIM_STREAMS; i++) {
