@@ -347,3 +347,24 @@ Test(append, rule_44_replaced_proposals_are_unknown_and_each_is_answered_once)
     cr_assert_eq(applied, 1, "and is answered by apply");
     cluster_deinit(&c);
 }
+
+/* Else it would never hear anything again of a leader that it may be needed by. */
+Test(append, rule_29_a_peer_whose_removal_was_rolled_back_is_sent_everything)
+{
+    follower(1, NULL, 0);
+    cluster_receive(&c, append_configuration(2));
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_request(2, 1, 3, id_of(1, 1), 0, TERMS(3)));
+    cluster_persist_all(&c, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    for (int i = 0; i < 6; i++) {
+        cluster_advance(&c, T_US / 2);
+        cluster_receive(&c, append_accepted(2, 1, led, 1, 0));
+    }
+    cluster_drop_all(&c);
+    cluster_advance(&c, T_US / 2);
+    cluster_receive(&c, append_accepted(2, 1, led, 1, 0));
+    cr_assert_eq(raft_role(raft()), RAFT_LEADER);
+    cr_assert_gt(cluster_count(&c, 3, RAFT_APPEND_REQUEST), 0);
+    cluster_deinit(&c);
+}

@@ -218,3 +218,23 @@ Test(audit, two_values_are_no_split_if_one_is_of_a_member_that_was_removed)
     members.member_count = 3;
     cr_assert_eq(says(1, 1024, 7), AUDIT_OPEN);
 }
+
+Test(audit, what_a_former_member_said_is_not_said_by_the_one_in_its_place)
+{
+    begin(3);
+    cr_assert_eq(says(3, 1024, 7), AUDIT_OPEN);
+    members.members[2].id = 4;
+    cr_assert_eq(says(4, 2048, 5), AUDIT_OPEN);
+    cr_assert_eq(says(1, 1024, 7), AUDIT_OPEN, "nobody else of them has said so");
+}
+
+Test(audit, an_older_value_that_agrees_takes_no_difference_back)
+{
+    begin(3);
+    says(1, 2048, 7);
+    says(2, 2048, 7);
+    cr_assert_eq(says(3, 2048, 9), AUDIT_DEVIATES);
+    says(1, 1024, 5);
+    cr_assert_eq(says(3, 1024, 5), AUDIT_AGREES);
+    cr_assert_eq(audit_deviating(&audit, &members), 3, "it was right then, and is not now");
+}

@@ -235,3 +235,18 @@ Test(follower_read, reaches_every_node_of_a_cluster)
     }
     cluster_deinit(&c);
 }
+
+Test(follower_read, rule_40_numbers_of_another_data_directory_are_other_ones)
+{
+    uint64_t numbers[2];
+    for (uint64_t i = 0; i < 2; i++) {
+        cluster_init(&c, 3);
+        c.nodes[1].options.incarnation = 100 + i;
+        cluster_start(&c, 1);
+        cluster_receive(&c, append_request(2, 1, 2, id_of(1, 1), 1, NULL, 0));
+        cluster_read(&c, 1, 5);
+        numbers[i] = asked(2);
+        cluster_deinit(&c);
+    }
+    cr_assert_neq(numbers[0], numbers[1], "both are of the first life");
+}

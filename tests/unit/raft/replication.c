@@ -538,3 +538,35 @@ Test(replication, a_learner_gets_everything_and_counts_nowhere)
     cr_assert_eq(raft_commit(raft()), 2);
     cluster_deinit(&c);
 }
+
+Test(replication, rule_15_answers_of_another_term_are_no_contact)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = leader();
+    cluster_advance(&c, T_US - 1);
+    cluster_receive(&c, append_accepted(2, 1, led - 1, 2, 0));
+    cluster_receive(&c, append_accepted(3, 1, led - 1, 2, 0));
+    cr_assert_eq(raft_role(raft()), RAFT_LEADER);
+    cluster_advance(&c, 2);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(raft_role(raft()), RAFT_FOLLOWER);
+    cluster_deinit(&c);
+}
+
+Test(replication, a_probe_without_entries_is_sent_once_a_heartbeat)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = leader();
+    for (uint64_t life = 1; life <= 2; life++) {
+        struct raft_message *answer = append_accepted(2, 1, led, 2, 0);
+        answer->append_response.life = life;
+        if (life == 2) /* it started again, and says nothing of its log */
+            answer->append_response.result = RAFT_APPEND_STALE;
+        cluster_receive(&c, answer);
+    }
+    cluster_drop_all(&c);
+    for (int i = 0; i < 3; i++)
+        cluster_timeout(&c, 1);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_APPEND_REQUEST), 0);
+    cluster_deinit(&c);
+}

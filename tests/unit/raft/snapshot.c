@@ -609,3 +609,38 @@ Test(snapshot, with_members_that_cannot_be_read_is_not_taken)
     cr_assert_eq(raft_base(c.nodes[1].raft).index, 0);
     cluster_deinit(&c);
 }
+
+/* Node 1, alone, with one installed that its state machine does not have yet. */
+static void installing(struct cluster *c, uint64_t index)
+{
+    receive(c, 1, id_of(1, index));
+    cr_assert_eq(raft_base(c->nodes[1].raft).index, index);
+    cr_assert_lt(raft_applied(c->nodes[1].raft), index);
+}
+
+Test(snapshot, an_older_one_changes_nothing_while_one_is_installed)
+{
+    struct cluster c;
+    cluster_setup(&c, 3, 1);
+    c.nodes[1].hold_applied = true;
+    installing(&c, 20);
+    receive(&c, 1, id_of(1, 10));
+    cr_assert_eq(raft_base(c.nodes[1].raft).index, 20);
+    cr_assert_eq(raft_commit(c.nodes[1].raft), 20);
+    cluster_deinit(&c);
+}
+
+Test(snapshot, who_asks_for_prevotes_asks_no_more_when_it_gets_one)
+{
+    struct cluster c;
+    cluster_setup(&c, 3, 1);
+    c.nodes[1].hold_applied = true;
+    cluster_run(&c, 3 * T_US);
+    uint64_t term = raft_hard_state(c.nodes[1].raft).term;
+    cr_assert_eq(raft_role(c.nodes[1].raft), RAFT_PRECANDIDATE);
+    installing(&c, 20);
+    cr_assert_eq(raft_role(c.nodes[1].raft), RAFT_FOLLOWER);
+    cluster_receive(&c, vote_response(RAFT_PREVOTE_RESPONSE, 2, 1, term, term + 1, true));
+    cr_assert_eq(raft_hard_state(c.nodes[1].raft).term, term, "Rules 24 and 36");
+    cluster_deinit(&c);
+}

@@ -657,3 +657,15 @@ Test(transfer, a_lower_priority_waits_longer_before_it_campaigns)
     cr_assert_leq(node(1)->deadline_us, c.now_us + 3 * T_US);
     cluster_deinit(&c);
 }
+
+Test(transfer, picks_nobody_who_is_silent_however_long_its_log)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = alone();
+    cluster_advance(&c, T_US);
+    cluster_receive(&c, append_accepted(3, 1, led, 1, 0));
+    cr_assert_eq(role(1), RAFT_LEADER);
+    transfer(1, 0);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 3);
+    cluster_deinit(&c);
+}
