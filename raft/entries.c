@@ -1,6 +1,7 @@
 #include "raft/entries.h"
 
 #include "base/fatal.h"
+#include "base/list.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -199,7 +200,7 @@ void raft_runs_truncate(struct raft_runs *runs, uint64_t index)
     }
 }
 
-void raft_runs_drop_front(struct raft_runs *runs, uint64_t index)
+void raft_runs_set_aside(struct raft_runs *runs, uint64_t index, struct raft_dropped *dropped)
 {
     uint32_t gone = 0;
     for (; gone < runs->count; gone++) {
@@ -215,11 +216,32 @@ void raft_runs_drop_front(struct raft_runs *runs, uint64_t index)
             run->count -= count;
             break;
         }
-        raft_batch_unref(run->batch);
+        LIST_RESERVE(dropped);
+        dropped->items[dropped->count++] = run->batch; /* the reference moves */
     }
     runs->count -= gone;
     for (uint32_t i = 0; gone > 0 && i < runs->count; i++)
         runs->items[i] = runs->items[i + gone];
+}
+
+void raft_dropped_free(struct raft_dropped *dropped, uint64_t entries)
+{
+    while (dropped->count > 0 && entries > 0) {
+        struct raft_batch *batch = dropped->items[--dropped->count];
+        entries -= batch->count < entries ? batch->count : entries;
+        raft_batch_unref(batch);
+    }
+    if (dropped->count > 0)
+        return;
+    free(dropped->items);
+    *dropped = (struct raft_dropped){0};
+}
+
+void raft_runs_drop_front(struct raft_runs *runs, uint64_t index)
+{
+    struct raft_dropped dropped = {0};
+    raft_runs_set_aside(runs, index, &dropped);
+    raft_dropped_free(&dropped, UINT64_MAX);
 }
 
 void raft_runs_clear(struct raft_runs *runs)

@@ -104,8 +104,21 @@ const struct raft_entry *raft_runs_find(const struct raft_runs *runs, uint64_t i
 /* Removes the entry with this index and all after it; nothing if they end before it. */
 void raft_runs_truncate(struct raft_runs *runs, uint64_t index);
 
+/* Batches that are needed no more, one reference each. All zero: none. */
+struct raft_dropped {
+    struct raft_batch **items;
+    uint32_t count, capacity;
+};
+
 /* Removes the entry with this index and all before it; nothing if they begin behind it. */
 void raft_runs_drop_front(struct raft_runs *runs, uint64_t index);
+
+/* The same, but the batches go into *dropped: to free those of a million entries takes tens of
+ * milliseconds. */
+void raft_runs_set_aside(struct raft_runs *runs, uint64_t index, struct raft_dropped *dropped);
+
+/* Frees batches of some `entries` in all, or what there is. */
+void raft_dropped_free(struct raft_dropped *dropped, uint64_t entries);
 
 /* Moves *from into *to (which must be empty) and leaves *from empty. */
 void raft_runs_move(struct raft_runs *to, struct raft_runs *from);

@@ -12,6 +12,7 @@ static uint64_t min_u64(uint64_t a, uint64_t b)
 void raft_log_deinit(struct raft_log *log)
 {
     raft_runs_clear(&log->runs);
+    raft_dropped_free(&log->dropped, UINT64_MAX);
     free(log->spans);
     free(log->persists);
     *log = (struct raft_log){0};
@@ -79,7 +80,7 @@ void raft_log_compact(struct raft_log *log, uint64_t index)
 {
     ASSERT(index > log->base.index && index <= log->durable);
     log->base = raft_log_id_at(log, index);
-    raft_runs_drop_front(&log->runs, index);
+    raft_runs_set_aside(&log->runs, index, &log->dropped);
     uint32_t gone = 0; /* the span of the base itself stays: questions about it are asked */
     while (gone + 1 < log->span_count && log->spans[gone + 1].first <= index)
         gone++;

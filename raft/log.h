@@ -29,8 +29,9 @@ struct raft_log {
     uint32_t span_count, span_capacity;
     struct raft_id base; /* the entry before the first one that is held */
     struct raft_id last;
-    uint64_t staged;  /* handed to persist up to here */
-    uint64_t durable; /* on disk up to here */
+    uint64_t staged;             /* handed to persist up to here */
+    uint64_t durable;            /* on disk up to here */
+    struct raft_dropped dropped; /* went from the front */
 
     struct raft_log_persist *persists; /* oldest first */
     uint32_t persist_head, persist_count, persist_capacity;

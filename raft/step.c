@@ -4,6 +4,9 @@
 
 #include <stdlib.h>
 
+/* Freed by one step, of those that a snapshot made superfluous: about 0.2 ms. */
+enum { FREED_ENTRIES_MAX = 8192 };
+
 struct raft *raft_create(const struct raft_options *options)
 {
     ASSERT(options->id != 0 && options->election_timeout_us > 0 && options->heartbeat_us > 0);
@@ -228,6 +231,7 @@ int raft_step(struct raft *raft, uint64_t now_us, struct raft_event *events, siz
         finish(raft);
     else if (raft->failed == CONCLAVE_OK)
         output->deadline_us = UINT64_MAX;
+    raft_dropped_free(&raft->log.dropped, FREED_ENTRIES_MAX);
     raft->output = NULL;
     return raft->failed;
 }

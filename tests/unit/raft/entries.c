@@ -203,6 +203,30 @@ Test(entries, lose_their_front_inside_a_run_and_across_runs)
     raft_runs_clear(&runs);
 }
 
+Test(entries, that_were_dropped_are_freed_bit_by_bit)
+{
+    struct raft_runs runs = {0};
+    struct raft_dropped dropped = {0};
+    struct raft_batch *batches[3];
+    for (uint32_t i = 0; i < 3; i++) {
+        batches[i] = numbered(1 + 4 * i, 4, 1);
+        raft_runs_append(&runs, batches[i], 0, 4);
+    }
+    raft_runs_set_aside(&runs, 12, &dropped);
+    cr_assert_eq(dropped.count, 3);
+    for (uint32_t left = 3; left > 0; left--) {
+        cr_assert_eq(atomic_load(&batches[left - 1]->refs), 2, "it is kept until its turn");
+        raft_dropped_free(&dropped, 4);
+        cr_assert_eq(dropped.count, left - 1);
+        cr_assert_eq(atomic_load(&batches[left - 1]->refs), 1);
+    }
+    raft_dropped_free(&dropped, 4);
+    cr_assert_null(dropped.items);
+    for (uint32_t i = 0; i < 3; i++)
+        raft_batch_unref(batches[i]);
+    raft_runs_clear(&runs);
+}
+
 Test(entries, moved_runs_leave_nothing_behind)
 {
     struct raft_runs from = {0};
