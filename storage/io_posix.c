@@ -213,19 +213,18 @@ static int posix_allocate(void *ctx, struct io_file *file, uint64_t bytes,
     else if (ftruncate(file->fd, (off_t)bytes) != 0)
         code = fail(error, errno, "resize", file->path);
 
-    size_t chunk = bytes < POSIX_ZERO_BYTES ? (size_t)bytes : POSIX_ZERO_BYTES;
-    chunk = (chunk + IO_BLOCK_BYTES - 1) / IO_BLOCK_BYTES * IO_BLOCK_BYTES;
-    uint8_t *zeros = mem_alloc_aligned(IO_BLOCK_BYTES, chunk + IO_BLOCK_BYTES);
-    memset(zeros, 0, chunk);
-    for (uint64_t at = 0; at < bytes && code == CONCLAVE_OK; at += chunk) {
+    uint8_t *zeros = mem_alloc_aligned(IO_BLOCK_BYTES, POSIX_ZERO_BYTES);
+    memset(zeros, 0, POSIX_ZERO_BYTES);
+    for (uint64_t at = 0; at < bytes && code == CONCLAVE_OK; at += POSIX_ZERO_BYTES) {
         uint64_t left = bytes - at;
-        struct iovec part = {.iov_base = zeros, .iov_len = left < chunk ? (size_t)left : chunk};
+        size_t some = left < POSIX_ZERO_BYTES ? (size_t)left : POSIX_ZERO_BYTES;
+        struct iovec part = {.iov_base = zeros, .iov_len = some};
         code = posix_writev(ctx, file, at, &part, 1, error);
         if (pressing != NULL && !atomic_load_explicit(pressing, memory_order_relaxed))
             clock_pause_us(POSIX_PAUSE_US);
     }
     free(zeros);
-    if (code != CONCLAVE_OK && old < bytes && ftruncate(file->fd, (off_t)old) != 0) {
+    if (code != CONCLAVE_OK && ftruncate(file->fd, (off_t)old) != 0) {
         /* The space is not given back, but the caller's error is the one that matters. */
     }
     return code;

@@ -2,11 +2,13 @@
 #include "fixture.h"
 
 #include "base/fatal.h"
+#include "storage/bytes.h"
 #include "storage/snapshot.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <xxhash.h>
 
 enum { STATE_BYTES = 300000 };
 
@@ -375,6 +377,108 @@ Test(snapshot, transfer_of_another_cluster_is_not_taken_and_begins_anew)
     snapshot_source_close(&source);
     memory_disk_destroy(disk);
     memory_disk_destroy(from);
+}
+
+/* As if it were of a newer format. */
+static void make_newer(struct memory_disk *disk, const char *path)
+{
+    uint8_t header[512];
+    size_t bytes;
+    memcpy(header, memory_disk_bytes(disk, path, &bytes), sizeof header);
+    header[16]++;
+    put_u64(header, XXH3_64bits(header + 8, sizeof header - 8));
+    memory_disk_rot(disk, path, 0, header, sizeof header);
+}
+
+Test(snapshot, transfer_of_a_newer_format_is_not_taken_and_begins_anew)
+{
+    struct memory_disk *disk = disk_create(), *from = disk_create();
+    struct snapshot_source source;
+    struct snapshot_part *part = NULL;
+    cr_assert_eq(write_one(memory_disk_io(from), 40, NULL), CONCLAVE_OK);
+    make_newer(from, path_of(40, ".snap"));
+    cr_assert_eq(snapshot_source_open(memory_disk_io(from), STORY_DIR, (struct raft_id){2, 40},
+                                      &source, NULL),
+                 CONCLAVE_OK);
+    uint64_t begun_at = 1;
+    cr_assert_eq(receive_rest(memory_disk_io(disk), &source, &begun_at), CONCLAVE_VERSION);
+    cr_assert_eq(
+        snapshot_part_open(memory_disk_io(disk), STORY_DIR, source.name, source.bytes, &part, NULL),
+        CONCLAVE_OK);
+    cr_assert_eq(snapshot_part_offset(part), 0);
+    snapshot_part_close(part);
+    snapshot_source_close(&source);
+    memory_disk_destroy(disk);
+    memory_disk_destroy(from);
+}
+
+/* Whatever fails once all of it is here: it need not come again. */
+Test(snapshot, transfer_that_could_not_be_finished_is_finished_later)
+{
+    enum { SYNC = 1, RENAME, SYNC_DIR, DONE };
+    for (uint64_t fails = SYNC; fails < DONE; fails++) {
+        struct memory_disk *disk = disk_create(), *from = disk_create();
+        const struct io *io = memory_disk_io(disk);
+        struct snapshot_source source;
+        struct snapshot_part *part = NULL;
+        struct snapshot_meta meta = {0};
+        cr_assert_eq(write_one(memory_disk_io(from), 40, NULL), CONCLAVE_OK);
+        cr_assert_eq(snapshot_source_open(memory_disk_io(from), STORY_DIR, (struct raft_id){2, 40},
+                                          &source, NULL),
+                     CONCLAVE_OK);
+        cr_assert_eq(snapshot_part_open(io, STORY_DIR, source.name, source.bytes, &part, NULL),
+                     CONCLAVE_OK);
+        cr_assert_eq(copy_some(&source, part, source.bytes), CONCLAVE_OK);
+        memory_disk_fail_at_change(disk, memory_disk_changes(disk) + fails, CONCLAVE_NO_SPACE);
+        cr_assert_eq(snapshot_part_finish(part, &story_identity, &meta, NULL), CONCLAVE_NO_SPACE);
+        cr_assert_null(meta.configuration);
+        uint64_t begun_at = 0;
+        if (fails < SYNC_DIR) { /* else it has its name already */
+            cr_assert_eq(receive_rest(io, &source, &begun_at), CONCLAVE_OK);
+            cr_assert_eq(begun_at, source.bytes);
+        }
+        cr_assert_eq(read_one(io, (struct raft_id){2, 40}, NULL), CONCLAVE_OK);
+        snapshot_source_close(&source);
+        memory_disk_destroy(disk);
+        memory_disk_destroy(from);
+    }
+}
+
+/* One of its operations after the other fails. */
+Test(snapshot, failures_among_the_files_are_told)
+{
+    enum { PRUNE, SET_ASIDE, BEGIN, CALLS };
+    for (int call = 0; call < CALLS; call++) {
+        struct memory_disk *disk = disk_create();
+        for (uint64_t index = 40; index <= 42; index++)
+            cr_assert_eq(write_one(memory_disk_io(disk), index, NULL), CONCLAVE_OK);
+        struct snapshot_part *part = NULL;
+        cr_assert_eq(snapshot_part_open(memory_disk_io(disk), STORY_DIR, 1, 9, &part, NULL),
+                     CONCLAVE_OK);
+        snapshot_part_close(part);
+        int code = CONCLAVE_IO;
+        uint64_t fails;
+        for (fails = 1; code != CONCLAVE_OK; fails++) {
+            struct memory_disk *some = memory_disk_clone(disk);
+            const struct io *io = memory_disk_io(some);
+            uint64_t oldest = 0;
+            memory_disk_fail_at(some, fails, CONCLAVE_IO);
+            if (call == PRUNE)
+                code = snapshot_prune(io, STORY_DIR, &oldest, NULL);
+            else if (call == SET_ASIDE)
+                code = snapshot_set_aside(io, STORY_DIR, (struct raft_id){2, 42}, NULL);
+            else
+                code = snapshot_part_open(io, STORY_DIR, 2, 9, &part, NULL);
+            cr_assert(code == CONCLAVE_IO || memory_disk_operations(some) < fails,
+                      "call %d, operation %u", call, (unsigned)fails);
+            cr_assert_eq(oldest, call == PRUNE && code == CONCLAVE_OK ? 41 : 0);
+            if (call == BEGIN && code == CONCLAVE_OK)
+                snapshot_part_close(part);
+            memory_disk_destroy(some);
+        }
+        cr_assert_gt(fails, 3);
+        memory_disk_destroy(disk);
+    }
 }
 
 Test(snapshot, transfer_that_went_wrong_begins_anew)

@@ -2,6 +2,8 @@
 #include "fixture.h"
 
 #include "base/fatal.h"
+#include "storage/bytes.h"
+#include "storage/wal_internal.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -247,6 +249,34 @@ static void file_make(const struct room *room, const char *path)
     cr_assert_eq(room->io->writev(room->io->ctx, file, 0, &part, 1, NULL), CONCLAVE_OK);
     room->io->close(room->io->ctx, file);
     cr_assert_eq(room->io->sync_dir(room->io->ctx, STORY_DIR "/wal", NULL), CONCLAVE_OK);
+}
+
+/* What is made zero is written in pieces, and nothing after one that fails. */
+Test(spares, zeros_are_written_in_pieces_and_stop_at_the_first_that_fails)
+{
+    enum { PIECE = 256 << 10, FROM = IO_BLOCK_BYTES, TO = FROM + 2 * PIECE + IO_BLOCK_BYTES };
+    for (uint64_t fails = 0; fails <= 3; fails++) {
+        struct memory_disk *disk = memory_disk_create();
+        const struct io *io = memory_disk_io(disk);
+        struct io_file *file = NULL;
+        size_t count = TO + IO_BLOCK_BYTES;
+        uint8_t *ones = mem_alloc(count);
+        memset(ones, 1, count);
+        struct iovec part = {.iov_base = ones, .iov_len = count};
+        cr_assert_eq(io->open(io->ctx, "file", IO_OPEN_CREATE, &file, NULL), CONCLAVE_OK);
+        cr_assert_eq(io->writev(io->ctx, file, 0, &part, 1, NULL), CONCLAVE_OK);
+        free(ones);
+        uint64_t before = memory_disk_changes(disk);
+        memory_disk_fail_at_change(disk, fails ? before + fails : 0, CONCLAVE_IO);
+        cr_assert_eq(wal_write_zeros(io, file, FROM, TO, NULL), fails ? CONCLAVE_IO : CONCLAVE_OK);
+        cr_assert_eq(memory_disk_changes(disk), before + (fails ? fails : 3));
+        const uint8_t *bytes = memory_disk_bytes(disk, "file", &count);
+        cr_assert_eq(count, TO + IO_BLOCK_BYTES);
+        cr_assert(bytes[FROM - 1] == 1 && bytes[TO] == 1, "and nothing else");
+        cr_assert(fails > 0 || bytes_zero(bytes + FROM, TO - FROM));
+        io->close(io->ctx, file);
+        memory_disk_destroy(disk);
+    }
 }
 
 Test(spares, files_of_other_names_stay_where_they_are)

@@ -1,6 +1,7 @@
 /* The operating system fails, interrupts, and does less than it was asked for: what comes of each
  * system call that the files of a node are made with. The linker puts these functions between
  * storage and the C library (--wrap). */
+#include "storage/bytes.h"
 #include "storage/io.h"
 #include "tests/unit/storage/fixture.h"
 
@@ -15,6 +16,13 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* What was asked for. */
+static struct {
+    uint32_t opens, writes, pauses;
+    int flags;      /* of the last open */
+    size_t largest; /* write, in bytes of its first part */
+} asked;
 
 /* The next calls of one function: the first `times` fail with `number`, or do at most `most`. */
 static struct {
@@ -70,6 +78,8 @@ int __wrap_open64(const char *path, int flags, ...)
     va_start(arguments, flags);
     mode_t mode = (flags & O_CREAT) != 0 ? va_arg(arguments, mode_t) : 0;
     va_end(arguments);
+    asked.opens++;
+    asked.flags = flags;
     return fails("open64") ? -1 : __real_open64(path, flags, mode);
 }
 
@@ -93,8 +103,13 @@ ssize_t __real_pwritev64(int fd, const struct iovec *parts, int count, off_t off
 ssize_t __wrap_pwritev64(int fd, const struct iovec *parts, int count, off_t offset);
 ssize_t __wrap_pwritev64(int fd, const struct iovec *parts, int count, off_t offset)
 {
+    asked.writes++;
+    if (count > 0 && parts[0].iov_len > asked.largest)
+        asked.largest = parts[0].iov_len;
     if (fails("pwritev64"))
         return -1;
+    if (count == 0)
+        return __real_pwritev64(fd, parts, count, offset);
     struct iovec part = parts[0];
     size_t most = at_most("pwritev64", part.iov_len + 1);
     if (most > part.iov_len)
@@ -103,6 +118,13 @@ ssize_t __wrap_pwritev64(int fd, const struct iovec *parts, int count, off_t off
         return 0;
     part.iov_len = most;
     return __real_pwritev64(fd, &part, 1, offset);
+}
+
+void __wrap_clock_pause_us(uint64_t us);
+void __wrap_clock_pause_us(uint64_t us)
+{
+    (void)us;
+    asked.pauses++;
 }
 /* NOLINTEND(bugprone-reserved-identifier) */
 
@@ -304,14 +326,28 @@ Test(syscalls, that_do_a_part_are_continued)
     }
 }
 
+/* Whatever failed before it. */
 Test(syscalls, write_that_writes_nothing_does_not_go_on_for_ever)
 {
-    struct conclave_error error;
-    plan.call = "pwritev64";
-    plan.number = 0;
-    plan.most = 0;
-    plan.times = 1;
-    cr_assert_eq(call_write(&error), CONCLAVE_IO);
+    static const int before[] = {0, EINTR, ENOSPC};
+    for (size_t i = 0; i < sizeof before / sizeof *before; i++) {
+        struct conclave_error error;
+        plan.call = "pwritev64";
+        plan.number = 0;
+        plan.most = 0;
+        plan.times = 1;
+        errno = before[i];
+        cr_assert_eq(call_write(&error), CONCLAVE_IO);
+    }
+}
+
+Test(syscalls, write_of_nothing_is_done)
+{
+    char none[] = "";
+    struct iovec parts[] = {{none, 0}, {none, 0}};
+    uint32_t before = asked.writes;
+    cr_assert_eq(io->writev(io->ctx, file, 3, parts, 2, NULL), CONCLAVE_OK);
+    cr_assert_eq(asked.writes, before);
 }
 
 Test(syscalls, allocation_works_where_the_file_system_does_not_know_it)
@@ -340,6 +376,29 @@ Test(syscalls, allocation_that_fails_gives_back_what_it_took)
     struct conclave_error error;
     struct caller caller = {"ftruncate64", call_allocate, false};
     cr_assert_eq(run(&caller, ENOSPC, 2, &error), CONCLAVE_NO_SPACE);
+}
+
+/* A large file is filled in pieces, and others come to the disk between them, unless somebody waits
+ * for it. */
+Test(syscalls, allocation_leaves_the_disk_to_others_unless_it_is_waited_for)
+{
+    enum { PIECE = 256 << 10, BYTES = 3 * PIECE + IO_BLOCK_BYTES };
+    atomic_bool pressing = false, *const ways[] = {NULL, &pressing, &pressing};
+    static const uint32_t pauses[] = {0, 4, 0};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        asked.writes = asked.pauses = 0;
+        asked.largest = 0;
+        atomic_store(&pressing, i == 2);
+        cr_assert_eq(io->allocate(io->ctx, file, BYTES, ways[i], NULL), CONCLAVE_OK);
+        cr_assert_eq(asked.writes, 4);
+        cr_assert_eq(asked.largest, PIECE);
+        cr_assert_eq(asked.pauses, pauses[i]);
+    }
+    static uint8_t bytes[BYTES];
+    size_t got = 0;
+    cr_assert_eq(io->read(io->ctx, file, 0, bytes, BYTES, &got, NULL), CONCLAVE_OK);
+    cr_assert_eq(got, BYTES);
+    cr_assert(bytes_zero(bytes, BYTES));
 }
 
 Test(syscalls, lock_of_who_knows_whom_is_told)
@@ -383,6 +442,22 @@ Test(syscalls, every_reason_has_its_code_and_says_what_to_do)
 /* --- Without the page cache --------------------------------------------------------------------
  */
 
+Test(syscalls, the_page_cache_is_passed_by_where_that_is_asked_for)
+{
+    struct io_file *other = NULL;
+    for (unsigned i = 0; i < 4; i++) {
+        char name[160];
+        (void)snprintf(name, sizeof name, "%s/%u", directory, i);
+        const unsigned flags = IO_OPEN_CREATE | (i % 2 == 1 ? IO_OPEN_DIRECT : 0);
+        uint32_t before = asked.opens;
+        errno = i >= 2 ? EINVAL : 0; /* of something else, long ago */
+        cr_assert_eq(io->open(io->ctx, name, flags, &other, NULL), CONCLAVE_OK);
+        cr_assert_eq((asked.flags & O_DIRECT) != 0, i % 2 == 1);
+        cr_assert_eq(asked.opens, before + 1);
+        io->close(io->ctx, other);
+    }
+}
+
 static int open_direct(const char *name, unsigned flags, int number, struct conclave_error *error)
 {
     struct io_file *other = NULL;
@@ -415,6 +490,9 @@ Test(syscalls, what_else_keeps_a_file_from_being_opened_is_told)
     struct conclave_error error;
     struct caller plain = {"open64", call_open, true};
     cr_assert_eq(open_direct(path, 0, EACCES, &error), CONCLAVE_DENIED);
+    cr_assert_not_null(strstr(error.message, "cannot open"), "%s", error.message);
+    cr_assert_eq(open_direct(path, IO_OPEN_CREATE, EACCES, &error), CONCLAVE_DENIED);
+    cr_assert_not_null(strstr(error.message, "cannot create"), "%s", error.message);
     cr_assert_eq(run(&plain, EINVAL, 1, &error), CONCLAVE_IO, "that was not asked for");
     /* A directory is no file that was made by chance. */
     cr_assert_neq(open_direct(directory, IO_OPEN_CREATE, EINVAL, &error), CONCLAVE_OK);
