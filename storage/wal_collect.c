@@ -41,6 +41,22 @@ struct raft_id wal_collect_below(const struct wal_collect *collect, uint64_t ind
     return collect->base;
 }
 
+bool wal_collect_lacks(const struct wal_collect *collect, uint64_t index)
+{
+    if (collect->pending_count > 0 && index >= collect->pending[0].id.index)
+        return index <= collect->last.index &&
+               collect->pending[index - collect->pending[0].id.index].entry_kind == WAL_ABSENT;
+    for (size_t i = collect->group_count; i > 0; i--) {
+        const struct raft_run *run = &collect->groups[i - 1];
+        uint64_t first = run_first_index(run);
+        if (index >= first)
+            return index - first < run->count &&
+                   (int)run->batch->entries[run->first + (uint32_t)(index - first)].kind ==
+                       WAL_ABSENT;
+    }
+    return false;
+}
+
 bool wal_collect_fits(const struct wal_collect *collect, struct raft_id id)
 {
     if (id.index == 0 || id.term == 0 || id.index > collect->last.index + 1)
@@ -95,20 +111,25 @@ void wal_collect_add(struct wal_collect *collect, const struct wal_record *recor
         wal_collect_flush(collect);
 }
 
-void wal_collect_absent(struct wal_collect *collect, struct raft_id last)
+uint64_t wal_collect_absent(struct wal_collect *collect, struct raft_id last)
 {
     struct wal_record record = {.kind = WAL_ENTRY, .entry_kind = WAL_ABSENT};
     if (last.index == 0)
-        return;
+        return UINT64_MAX;
     if (last.index <= collect->last.index)
         cut(collect, last.index);
-    /* Terms never go back: between two of the same term there is no other. */
+    while (last.term != WAL_TERM_UNKNOWN && collect->last.term > last.term &&
+           collect->last.index > collect->base.index) /* terms never go back */
+        cut(collect, collect->last.index);
+    /* Between two of the same term there is no other. */
     uint64_t between = collect->last.term == last.term ? last.term : WAL_TERM_UNKNOWN;
+    const uint64_t first = collect->last.index + 1;
     while (collect->last.index < last.index) {
         record.id.index = collect->last.index + 1;
         record.id.term = record.id.index == last.index ? last.term : between;
         wal_collect_add(collect, &record);
     }
+    return first;
 }
 
 /* The first entry becomes the base: the term of the one before it is not known, and a log has to

@@ -19,6 +19,9 @@ struct wal_collect {
 /* Starts an all-zero collection behind `base`. */
 void wal_collect_begin(struct wal_collect *collect, struct raft_id base);
 
+/* True if the entry at this index is absent. */
+bool wal_collect_lacks(const struct wal_collect *collect, uint64_t index);
+
 /* True if an entry with this id may come next: no gap, and terms that never go back. */
 bool wal_collect_fits(const struct wal_collect *collect, struct raft_id id);
 
@@ -27,8 +30,9 @@ void wal_collect_add(struct wal_collect *collect, const struct wal_record *recor
 
 /* Adds entries up to `last` of which only that they are there is known; those before `last` get its
  * term if the entry before them has it, else WAL_TERM_UNKNOWN. If `last` is at or below the last
- * index, it replaces what is there. */
-void wal_collect_absent(struct wal_collect *collect, struct raft_id last);
+ * index, it replaces what is there; so does an entry before it what is there of a later term.
+ * Returns the index of the first that it added or replaced. */
+uint64_t wal_collect_absent(struct wal_collect *collect, struct raft_id last);
 
 /* The log begins behind the last absent entry, and in any case behind one whose term is known. */
 void wal_collect_settle(struct wal_collect *collect);

@@ -151,6 +151,10 @@
  * later hole, and is absent here. And where all in a hole is of one term, that of the entry before
  * it, a peer that has another entry there has nothing of it (5.3): all of it was replaced.
  *
+ * An entry that names another link before it than that of what is shown there, or that is of an
+ * earlier term, shows that what is shown was replaced in a hole, or in what a mend lacks: it is
+ * absent then.
+ *
  * Then by links alone (storage/wal_repair_prove.c). Between two entries whose links are known,
  * around a hole or several, the right entries are those that lead from the one link to the other,
  * whoever has them and whatever that log holds besides. So as long as each entry is whole somewhere

@@ -14,16 +14,58 @@
 
 /* --- What is missing -------------------------------------------------------------------------- */
 
-const struct raft_entry *wal_repair_entry(const struct wal_repair *repair, uint64_t index)
+static bool is_unchanged(const struct wal_repair *repair, size_t number);
+
+/* Right behind so many holes something else than in the end is shown to have been there. */
+static bool is_denied(const struct wal_repair *repair, size_t holes, uint64_t index)
 {
-    for (size_t i = repair->survey.holes.count; i > 0; i--) {
-        const struct raft_runs *filled = &repair->filled[i - 1];
+    const struct wal_survey *survey = &repair->survey;
+    for (size_t i = 0; i < survey->witnesses.count; i++) {
+        const struct wal_witness *witness = &survey->witnesses.items[i];
+        if (witness->holes == holes && witness->index == index)
+            return wal_links_find(&survey->sure, index) != witness->link;
+    }
+    return false;
+}
+
+/* What the holes before this one have there; *ret_lost: it was there and is gone, or did not come
+ * back. */
+static const struct raft_entry *find_filled(const struct wal_repair *repair, size_t number,
+                                            uint64_t index, bool *ret_lost)
+{
+    *ret_lost = false;
+    for (size_t i = number; i > 0 && !*ret_lost; i--) {
+        const struct wal_hole *hole = &repair->survey.holes.items[i - 1];
+        *ret_lost = is_denied(repair, i, index);
+        if (*ret_lost)
+            break;
         const struct raft_entry *entry =
-            index <= repair->survey.holes.items[i - 1].last ? raft_runs_find(filled, index) : NULL;
+            index <= hole->last ? raft_runs_find(&repair->filled[i - 1], index) : NULL;
         if (entry)
             return entry;
+        *ret_lost = (index >= hole->lost && index <= hole->behind.index) ||
+                    (index == hole->behind.index && !hole->named && !is_unchanged(repair, i - 1));
     }
-    return raft_runs_find(&repair->survey.scan.entries, index);
+    return NULL;
+}
+
+/* Another entry follows the hole: was the one before that there before the hole? Else it came in
+ * the hole. */
+static bool is_unchanged(const struct wal_repair *repair, size_t number)
+{
+    const struct wal_hole *hole = &repair->survey.holes.items[number];
+    bool lost;
+    return hole->unchanged || hole->bytes ||
+           (hole->lost == UINT64_MAX && repair->filled[number].entry_count == 0 &&
+            wal_links_find(&repair->survey.sure, hole->behind.index) == hole->stands_for &&
+            find_filled(repair, number, hole->behind.index, &lost));
+}
+
+const struct raft_entry *wal_repair_entry(const struct wal_repair *repair, uint64_t index)
+{
+    bool lost;
+    const struct raft_entry *entry = find_filled(repair, repair->survey.holes.count, index, &lost);
+    return entry ? entry : raft_runs_find(&repair->survey.scan.entries, index);
 }
 
 struct raft_id wal_repair_id(const struct wal_repair *repair, uint64_t index)
@@ -325,12 +367,13 @@ int wal_repair_write(struct wal_repair *repair, struct conclave_error *error)
     int code = CONCLAVE_OK;
     ASSERT(repair->at == count);
     for (size_t i = 0; i < count && code == CONCLAVE_OK; i++) { /* before anything is changed */
-        const struct wal_hole *hole = &repair->survey.holes.items[i];
+        struct wal_hole *hole = &repair->survey.holes.items[i];
+        hole->unchanged = !hole->named && is_unchanged(repair, i);
         patches[i] = (struct wal_patch){
             .sequence = hole->sequence,
             .offset = hole->offset,
             .end = hole->end,
-            .bytes = wal_fill_make(hole, &repair->survey.found, &repair->filled[i], error)};
+            .bytes = wal_fill_make(hole, &repair->survey, &repair->filled[i], error)};
         code = patches[i].bytes ? CONCLAVE_OK : CONCLAVE_CORRUPT;
     }
     if (code == CONCLAVE_OK)

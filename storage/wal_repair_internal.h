@@ -96,6 +96,10 @@ void wal_repair_prove_end(struct wal_repair *repair);
 bool wal_repair_disproved(const struct wal_repair *repair, uint64_t from, uint64_t to,
                           const struct raft_runs *entries);
 
+/* True if the link of the last of these is known, and is another one. */
+bool wal_repair_leads_elsewhere(const struct wal_repair *repair, const struct raft_runs *entries,
+                                uint64_t link);
+
 /* Notes the links of the entries that were filled into the hole. */
 void wal_repair_learn(struct wal_repair *repair, size_t number);
 

@@ -20,13 +20,14 @@ enum {
 /* Of the log in the end. */
 static uint64_t link_at(const struct wal_repair *repair, uint64_t index)
 {
-    return wal_links_find(&repair->survey.scan.links, index);
+    return wal_links_find(&repair->survey.sure, index);
 }
 
-/* Of what is shown there, or was filled in. */
+/* Of what is shown there, or was filled in, if the other is not known. */
 static uint64_t found_at(const struct wal_repair *repair, uint64_t index)
 {
-    return wal_links_find(&repair->survey.found, index);
+    const uint64_t link = link_at(repair, index);
+    return link != WAL_LINK_UNKNOWN ? link : wal_links_find(&repair->survey.found, index);
 }
 
 static uint64_t link_behind(uint64_t link, const struct raft_entry *entry)
@@ -49,6 +50,34 @@ bool wal_repair_disproved(const struct wal_repair *repair, uint64_t from, uint64
     return at == to && at > from && link != last;
 }
 
+bool wal_repair_leads_elsewhere(const struct wal_repair *repair, const struct raft_runs *entries,
+                                uint64_t link)
+{
+    struct raft_runs_iter iter = {0};
+    uint64_t at = found_at(repair, raft_runs_first(entries).index - 1);
+    if (at == WAL_LINK_UNKNOWN || link == WAL_LINK_UNKNOWN)
+        return false;
+    for (const struct raft_entry *entry; (entry = raft_runs_next(entries, &iter)) != NULL;)
+        at = link_behind(at, entry);
+    return at != link;
+}
+
+static void learn(struct wal_repair *repair, uint64_t index, uint64_t link)
+{
+    wal_links_learn(&repair->survey.found, index, link);
+    wal_links_learn(&repair->survey.sure, index, link);
+}
+
+/* A later hole has another one there. */
+static bool came_again(const struct wal_repair *repair, size_t number, uint64_t index)
+{
+    for (size_t i = number + 1; i < repair->survey.holes.count; i++)
+        if (index <= repair->survey.holes.items[i].last &&
+            raft_runs_find(&repair->filled[i], index))
+            return true;
+    return false;
+}
+
 void wal_repair_learn(struct wal_repair *repair, size_t number)
 {
     const struct raft_runs *filled = &repair->filled[number];
@@ -58,8 +87,8 @@ void wal_repair_learn(struct wal_repair *repair, size_t number)
     for (const struct raft_entry *entry;
          link != WAL_LINK_UNKNOWN && (entry = raft_runs_next(filled, &iter)) != NULL;) {
         link = link_behind(link, entry);
-        if (wal_repair_entry(repair, entry->id.index) == entry) /* no later hole has another */
-            wal_links_learn(&repair->survey.found, entry->id.index, link);
+        if (!came_again(repair, number, entry->id.index))
+            learn(repair, entry->id.index, link);
     }
 }
 
@@ -99,10 +128,10 @@ static bool find_from(const struct wal_repair *repair, const struct wal_hole *ho
     if (from < base)
         return false;
     from = from - base > back ? from - back : base;
-    while (from > base && found_at(repair, from) == WAL_LINK_UNKNOWN)
+    while (from > base && link_at(repair, from) == WAL_LINK_UNKNOWN)
         from--;
     *ret = from;
-    return found_at(repair, from) != WAL_LINK_UNKNOWN && to - from <= PROOF_ENTRIES_MAX;
+    return link_at(repair, from) != WAL_LINK_UNKNOWN && to - from <= PROOF_ENTRIES_MAX;
 }
 
 /* False: there is no such stretch, or none that is larger than before. */
@@ -258,7 +287,7 @@ static bool find_way(const struct wal_repair *repair, struct raft_runs *ret)
     struct ways ways = {.begins = mem_zalloc((count + 2) * sizeof *ways.begins)};
     bool found = false;
     LIST_RESERVE(&ways);
-    ways.items[ways.count++] = (struct way){.link = found_at(repair, proof->from)};
+    ways.items[ways.count++] = (struct way){.link = link_at(repair, proof->from)};
     ways.begins[1] = 1;
     size_t at = 0;
     for (; at < count && ways.begins[at + 1] > ways.begins[at]; at++) {

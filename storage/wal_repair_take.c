@@ -2,6 +2,7 @@
 #include "storage/wal_repair_internal.h"
 
 #include "base/fatal.h"
+#include "storage/wal_fill.h"
 
 #include <inttypes.h>
 
@@ -45,9 +46,37 @@ static bool follows(const struct wal_repair *repair, struct raft_id own,
     return !guessed && entries->entry_count > 0 && raft_runs_first(entries).term == own.term;
 }
 
+/* The last one came later, in another hole: here stood something else. */
+static bool is_later(const struct wal_repair *repair, size_t number,
+                     const struct raft_runs *entries)
+{
+    const struct wal_survey *survey = &repair->survey;
+    const struct wal_hole *hole = &survey->holes.items[number];
+    const struct raft_id last = raft_runs_last(entries);
+    for (size_t i = 0; i < survey->witnesses.count; i++) {
+        const struct wal_witness *witness = &survey->witnesses.items[i];
+        if (witness->holes > number && witness->index == last.index &&
+            wal_repair_leads_elsewhere(repair, entries, witness->link))
+            return true;
+    }
+    return last.term > hole->term_max ||
+           (last.index == hole->behind.index &&
+            ((hole->named && last.term != hole->behind.term) ||
+             wal_repair_leads_elsewhere(repair, entries, hole->stands_for)));
+}
+
+static bool may_come_later(const struct wal_repair *repair, size_t number)
+{
+    for (size_t i = number + 1; i < repair->survey.holes.count; i++)
+        if (!repair->survey.holes.items[i].certain)
+            return true;
+    return false;
+}
+
 /* Those that are in the log before the hole already are left out: they were asked for only to find
- * where the logs agree. So are those of a later term than what stands behind the hole: they came
- * later, in another one, in the place of what is lost here. */
+ * where the logs agree. So are those that came later, in another one, in the place of what is lost
+ * here. From which one on they did is not always known: then from where there is no room for more.
+ */
 void wal_repair_fill(struct wal_repair *repair, size_t number, uint64_t floor,
                      struct raft_runs *entries)
 {
@@ -59,10 +88,12 @@ void wal_repair_fill(struct wal_repair *repair, size_t number, uint64_t floor,
         raft_runs_truncate(entries, hole->prev.index + 1);
     for (uint64_t index = floor + 1;
          index <= hole->prev.index && (first = raft_runs_find(entries, index)) != NULL &&
-         raft_id_equal(first->id, wal_repair_id(repair, index));
+         agrees(repair, wal_repair_id(repair, index), first->id);
          index++)
         raft_runs_drop_front(entries, index);
-    while (entries->entry_count > 0 && raft_runs_last(entries).term > hole->term_max)
+    const bool later = may_come_later(repair, number);
+    while (entries->entry_count > 0 &&
+           (is_later(repair, number, entries) || (later && !wal_fill_has_room(hole, entries))))
         raft_runs_truncate(entries, raft_runs_last(entries).index);
     raft_runs_move(&repair->filled[number], entries);
     wal_repair_learn(repair, number);

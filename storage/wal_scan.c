@@ -75,12 +75,37 @@ bool wal_scanner_chained(const struct wal_scanner *scanner, const struct wal_rec
            (record->kind == WAL_MEND && record->previous == WAL_LINK_UNKNOWN);
 }
 
-/* The link before the first entry of a mend: the mend names it, if it is known. */
+/* What stands before the entry here is of a later term, or another than it names. Either it was
+ * replaced where nothing shows it, in what a mend or a hole lacks, or it is absent itself, and its
+ * term is a guess. */
+bool wal_scanner_unseats(const struct wal_scanner *scanner, struct raft_id id, uint64_t previous)
+{
+    const struct wal_collect *collect = &scanner->collect;
+    const uint64_t before = id.index - 1;
+    if (id.index < 2 || before > collect->last.index || id.term == 0)
+        return false;
+    const uint64_t link = wal_links_find(&scanner->scan->links, before);
+    if (link != WAL_LINK_UNKNOWN && previous != WAL_LINK_UNKNOWN && link != previous &&
+        before > collect->base.index)
+        return true;
+    return wal_collect_below(collect, id.index).term > id.term &&
+           (before <= scanner->scan->links_unsure || wal_collect_lacks(collect, before));
+}
+
+static bool entry_fits(const struct wal_scanner *scanner, struct raft_id id, uint64_t previous)
+{
+    return wal_collect_fits(&scanner->collect, id) || wal_scanner_unseats(scanner, id, previous);
+}
+
+/* The link before the first entry of a mend, if it is known: the mend names it where others may
+ * have been replaced. */
 static uint64_t link_before(const struct wal_scanner *scanner, const struct wal_record *mend,
                             const struct wal_record *entry)
 {
-    uint64_t link = wal_links_find(&scanner->scan->links, entry->id.index - 1);
-    return link != WAL_LINK_UNKNOWN ? link : mend->previous;
+    const uint64_t before = entry->id.index - 1;
+    const uint64_t link = wal_links_find(&scanner->scan->links, before);
+    bool named = link == WAL_LINK_UNKNOWN || before <= scanner->scan->links_unsure;
+    return named && mend->previous != WAL_LINK_UNKNOWN ? mend->previous : link;
 }
 
 static uint64_t mended_link(uint64_t before, const struct wal_record *entry)
@@ -103,7 +128,7 @@ static bool mend_possible(const struct wal_scanner *scanner, const struct wal_re
         return false;
     int more;
     while ((more = wal_mend_next(&mend, &entry)) == 1) {
-        if (last.index == 0 ? !wal_collect_fits(&scanner->collect, entry.id)
+        if (last.index == 0 ? !entry_fits(scanner, entry.id, record->previous)
                             : entry.id.term < last.term)
             return false;
         if (last.index == 0)
@@ -133,13 +158,31 @@ bool wal_scanner_possible(const struct wal_scanner *scanner, const struct wal_re
     if (record->kind == WAL_MEND)
         return mend_possible(scanner, record);
     return record->batch == scan->batch && record->offset > WAL_HEADER_BYTES &&
-           wal_collect_fits(&scanner->collect, record->id);
+           entry_fits(scanner, record->id, record->previous);
 }
 
-static void take_entry(struct wal_scanner *scanner, const struct wal_record *record)
+uint64_t wal_scanner_take_absent(struct wal_scanner *scanner, struct raft_id last, uint64_t link)
 {
     struct wal_scan *scan = scanner->scan;
     struct wal_segment *known = &scan->segments[scan->active].known;
+    const uint64_t first = wal_collect_absent(&scanner->collect, last);
+    if (known->lowest > first)
+        known->lowest = first;
+    if (first <= last.index)
+        wal_links_put(&scan->links, first, WAL_LINK_UNKNOWN); /* and none behind it */
+    wal_links_put(&scan->links, last.index, link);
+    return first;
+}
+
+static void take_entry(struct wal_scanner *scanner, const struct wal_record *record,
+                       uint64_t previous)
+{
+    struct wal_scan *scan = scanner->scan;
+    struct wal_segment *known = &scan->segments[scan->active].known;
+    if (wal_scanner_unseats(scanner, record->id, previous)) {
+        const struct raft_id before = {.term = WAL_TERM_UNKNOWN, .index = record->id.index - 1};
+        (void)wal_scanner_take_absent(scanner, before, WAL_LINK_UNKNOWN);
+    }
     if (known->lowest > record->id.index)
         known->lowest = record->id.index;
     wal_collect_add(&scanner->collect, record);
@@ -151,7 +194,6 @@ static void take_entry(struct wal_scanner *scanner, const struct wal_record *rec
 static void take_mend(struct wal_scanner *scanner, const struct wal_record *record)
 {
     struct wal_scan *scan = scanner->scan;
-    struct wal_segment *known = &scan->segments[scan->active].known;
     struct wal_mend mend;
     struct wal_record entry;
     const uint64_t before = scanner->collect.last.index;
@@ -160,16 +202,8 @@ static void take_mend(struct wal_scanner *scanner, const struct wal_record *reco
     uint64_t link = WAL_LINK_UNKNOWN;
     for (bool first = true; wal_mend_next(&mend, &entry) == 1; first = false) {
         link = mended_link(first ? link_before(scanner, record, &entry) : link, &entry);
-        take_entry(scanner, &entry);
+        take_entry(scanner, &entry, first ? record->previous : WAL_LINK_UNKNOWN);
         wal_links_put(&scan->links, entry.id.index, link);
-    }
-    if (!raft_id_equal(scanner->collect.last, record->id)) {
-        uint64_t lowest = scanner->collect.last.index + 1;
-        if (lowest > record->id.index)
-            lowest = record->id.index;
-        if (known->lowest > lowest)
-            known->lowest = lowest;
-        wal_collect_absent(&scanner->collect, record->id);
     }
     scan->batch = record->batch;
     scan->attested = false;
@@ -177,7 +211,10 @@ static void take_mend(struct wal_scanner *scanner, const struct wal_record *reco
     if (wal_links_find(&scan->links, record->id.index) != mend.stands_for &&
         scan->links_unsure < before)
         scan->links_unsure = before; /* what it lacks may have come in the place of others */
-    wal_links_put(&scan->links, record->id.index, mend.stands_for);
+    if (raft_id_equal(scanner->collect.last, record->id))
+        wal_links_put(&scan->links, record->id.index, mend.stands_for);
+    else
+        (void)wal_scanner_take_absent(scanner, record->id, mend.stands_for);
 }
 
 void wal_scanner_take(struct wal_scanner *scanner, const struct wal_record *record)
@@ -202,7 +239,7 @@ void wal_scanner_take(struct wal_scanner *scanner, const struct wal_record *reco
         scan->attested_index = record->id.index;
         break;
     case WAL_ENTRY:
-        take_entry(scanner, record);
+        take_entry(scanner, record, record->previous);
         if (wal_links_find(&scan->links, record->id.index - 1) != record->previous)
             wal_links_put(&scan->links, record->id.index - 1, record->previous);
         wal_links_put(&scan->links, record->id.index, record->link);

@@ -56,6 +56,14 @@ bool wal_scanner_chained(const struct wal_scanner *scanner, const struct wal_rec
 /* (3) of the validity rule, for a record that is whole and chained. */
 bool wal_scanner_possible(const struct wal_scanner *scanner, const struct wal_record *record);
 
+/* Takes entries up to `last` of which only that they are there is known, and the last one's link.
+ * Returns the index of the first that it added or replaced. */
+uint64_t wal_scanner_take_absent(struct wal_scanner *scanner, struct raft_id last, uint64_t link);
+
+/* This entry, with the link `previous` before it, shows that what stands before it here was
+ * replaced: that is absent then. */
+bool wal_scanner_unseats(const struct wal_scanner *scanner, struct raft_id id, uint64_t previous);
+
 /* Takes a valid record. */
 void wal_scanner_take(struct wal_scanner *scanner, const struct wal_record *record);
 

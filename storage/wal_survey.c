@@ -274,8 +274,10 @@ static int survey_all(struct wal_surveyor *surveyor)
             return wal_survey_beyond(surveyor, scanner->here.sequence, 0,
                                      "the header does not continue the segment before");
         wal_scanner_take_header(scanner, number, &header);
-        if (number == 0)
+        if (number == 0) {
             wal_links_begin(&surveyor->survey->found, header.last.index, header.previous);
+            wal_links_begin(&surveyor->survey->sure, header.last.index, header.previous);
+        }
         code = survey_segment(surveyor);
         if (code != CONCLAVE_OK)
             return code;
@@ -316,7 +318,9 @@ void wal_survey_deinit(struct wal_survey *survey)
     for (size_t i = 0; i < survey->holes.count; i++)
         free(survey->holes.items[i].bytes);
     free(survey->holes.items);
+    free(survey->witnesses.items);
     wal_links_deinit(&survey->found);
+    wal_links_deinit(&survey->sure);
     wal_scan_deinit(&survey->scan);
     *survey = (struct wal_survey){0};
 }

@@ -25,9 +25,10 @@ struct wal_hole {
     uint32_t batch_behind;            /* the batch that it ends in */
     bool named;                       /* what stands behind names the last entry as of its end: */
     struct raft_id behind; /* that; else an entry with the index behind.index + 1 stands there */
-    bool unchanged;        /* by its link the log was the same there before the hole */
-    bool sure_before;      /* `before` is no guess of a mend's */
-    bool sure_behind;      /* `behind` is what a batch record or a header of the log says */
+    uint64_t lost;    /* entries from here up to behind.index were replaced in it, or came in it */
+    bool unchanged;   /* by its link the log was the same there before the hole */
+    bool sure_before; /* `before` is no guess of a mend's */
+    bool sure_behind; /* `behind` is what a batch record or a header of the log says */
 
     /* Of the entries that the log consists of in the end: those before it end with prev, those in
      * it are up to `last`. Not certain: some before it may have been replaced in it. */
@@ -39,13 +40,24 @@ struct wal_hole {
     bool level; /* all in it was of the term of `before`: one leader's, and nothing was replaced */
 };
 
+/* Behind so many holes an entry shows which link the log had before it, and not by what it was. */
+struct wal_witness {
+    size_t holes;
+    uint64_t index, link;
+};
+
 struct wal_survey {
     struct wal_scan scan; /* its links are those of the log in the end, as far as they are known */
     struct wal_links found; /* and these of what is shown at an index: it may have been replaced */
+    struct wal_links sure;  /* of the log in the end, without those that may have been replaced */
     struct {
         struct wal_hole *items;
         size_t count, capacity;
     } holes;
+    struct {
+        struct wal_witness *items;
+        size_t count, capacity;
+    } witnesses;
 };
 
 /* Fills *ret, to be deinitialised even after a failure. CORRUPT: damaged beyond repair. */

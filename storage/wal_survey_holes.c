@@ -35,29 +35,52 @@ static void note_replaced(struct wal_surveyor *surveyor, struct raft_id id)
 }
 
 /* Takes over the links of what the record holds. */
-static void note_found(struct wal_surveyor *surveyor, const struct wal_record *record)
+static void note_links(const struct wal_surveyor *surveyor, const struct wal_record *record,
+                       struct wal_links *ret)
 {
     const struct wal_links *links = &surveyor->scanner.scan->links;
-    struct wal_links *found = &surveyor->survey->found;
     struct wal_mend mend;
     struct wal_record entry;
     switch (record->kind) {
     case WAL_BATCH:
-        wal_links_learn(found, record->id.index, record->previous);
+        wal_links_learn(ret, record->id.index, record->previous);
         return;
     case WAL_ANEW:
-        wal_links_begin(found, record->id.index, record->link);
+        wal_links_begin(ret, record->id.index, record->link);
         return;
     case WAL_ENTRY:
-        wal_links_put(found, record->id.index, record->link);
+        wal_links_put(ret, record->id.index, record->link);
         return;
     case WAL_MEND:
         (void)wal_mend_begin(record, &mend);
         while (wal_mend_next(&mend, &entry) == 1)
-            wal_links_put(found, entry.id.index, wal_links_find(links, entry.id.index));
-        wal_links_put(found, record->id.index, mend.stands_for);
+            wal_links_put(ret, entry.id.index, wal_links_find(links, entry.id.index));
+        wal_links_put(ret, record->id.index, mend.stands_for);
         return;
     }
+}
+
+static void note_found(struct wal_surveyor *surveyor, const struct wal_record *record)
+{
+    struct wal_survey *survey = surveyor->survey;
+    note_links(surveyor, record, &survey->found);
+    note_links(surveyor, record, &survey->sure);
+    if (record->kind == WAL_ENTRY)
+        wal_links_learn(&survey->sure, record->id.index - 1, record->previous);
+}
+
+/* What stood before the entry is not shown, or is not known to be what is. */
+static void note_witness(struct wal_surveyor *surveyor, const struct wal_record *entry)
+{
+    struct wal_survey *survey = surveyor->survey;
+    const uint64_t before = entry->id.index - 1;
+    if (wal_scanner_unseats(&surveyor->scanner, entry->id, entry->previous))
+        wal_links_put(&survey->found, before, WAL_LINK_UNKNOWN);
+    if (wal_links_find(&survey->scan.links, before) == entry->previous)
+        return;
+    LIST_RESERVE(&survey->witnesses);
+    survey->witnesses.items[survey->witnesses.count++] = (struct wal_witness){
+        .holes = survey->holes.count, .index = before, .link = entry->previous};
 }
 
 void wal_survey_take(struct wal_surveyor *surveyor, const struct wal_record *record)
@@ -81,6 +104,8 @@ void wal_survey_take(struct wal_surveyor *surveyor, const struct wal_record *rec
             !raft_id_equal(record->id, scanner->collect.last))
             note_replaced(surveyor, first);
     }
+    if (record->kind == WAL_ENTRY)
+        note_witness(surveyor, record);
     wal_scanner_take(scanner, record);
     note_found(surveyor, record);
     surveyor->guessed = record->kind == WAL_MEND;
@@ -107,6 +132,7 @@ struct wal_hole *wal_survey_add_hole(struct wal_surveyor *surveyor, size_t numbe
                               .sure_before = !surveyor->guessed,
                               .prev = scanner->collect.last,
                               .last = scanner->collect.last.index,
+                              .lost = UINT64_MAX,
                               .term_max = UINT64_MAX,
                               .certain = true};
     for (uint64_t i = 0; i < WAL_HOLE_RECENT && i < hole->before.index; i++)
@@ -125,12 +151,45 @@ static bool try_smallest(struct wal_surveyor *surveyor, struct wal_hole *hole, u
     return true;
 }
 
-/* What came in the hole may have replaced others, whose links are known. */
+/* So many entries can have stood in the hole, in records or in a mend. */
+static uint64_t most_entries(const struct wal_hole *hole)
+{
+    const uint64_t bytes = hole->end - hole->offset, mend = WAL_RECORD_BYTES + WAL_MEND_ENTRIES_AT;
+    const uint64_t mended = bytes > mend ? (bytes - mend) / wal_mend_entry_bytes(0) : 0;
+    const uint64_t plain = bytes / WAL_RECORD_BYTES;
+    return mended > plain ? mended : plain;
+}
+
+/* What came in the hole may have replaced others, whose links are known: no more than it can have
+ * held, up to the last one. */
 static void note_unsure(struct wal_surveyor *surveyor, const struct wal_hole *hole)
 {
     struct wal_scan *scan = surveyor->scanner.scan;
-    if (!hole->certain && scan->links_unsure < hole->before.index)
+    const uint64_t most = most_entries(hole);
+    const uint64_t first = hole->behind.index > most ? hole->behind.index - most : 0;
+    if (hole->certain)
+        return;
+    if (scan->links_unsure < hole->before.index)
         scan->links_unsure = hole->before.index;
+    for (uint64_t index = first + 1; index <= hole->before.index; index++)
+        wal_links_learn(&surveyor->survey->sure, index, WAL_LINK_UNKNOWN);
+}
+
+/* Of what the hole held only this is known: the log ended so behind it. */
+static void take_absent(struct wal_surveyor *surveyor, struct wal_hole *hole, struct raft_id behind)
+{
+    struct wal_survey *survey = surveyor->survey;
+    const uint64_t first = wal_scanner_take_absent(&surveyor->scanner, behind, hole->stands_for);
+    hole->lost = first;
+    if (first <= hole->before.index)
+        note_replaced(surveyor, (struct raft_id){.term = behind.term, .index = first});
+    if (first <= behind.index) {
+        wal_links_put(&survey->found, first, WAL_LINK_UNKNOWN);
+        wal_links_put(&survey->sure, first, WAL_LINK_UNKNOWN);
+    }
+    wal_links_put(&survey->found, behind.index, hole->stands_for);
+    wal_links_put(&survey->sure, behind.index, hole->stands_for);
+    hole->last = behind.index;
 }
 
 void wal_survey_pass_named(struct wal_surveyor *surveyor, struct wal_hole *hole,
@@ -152,18 +211,19 @@ void wal_survey_pass_named(struct wal_surveyor *surveyor, struct wal_hole *hole,
     hole->level = hole->certain && hole->sure_before && hole->sure_behind;
     note_unsure(surveyor, hole);
     hole->term_max = behind.term;
-    uint64_t lowest = before.index + 1;
-    if (behind.index <= before.index) {
-        note_replaced(surveyor, behind);
-        lowest = behind.index;
-    }
-    struct wal_segment *known = &scan->segments[scan->active].known;
-    if (known->lowest > lowest)
-        known->lowest = lowest;
-    wal_collect_absent(&scanner->collect, behind);
-    wal_links_put(&scan->links, behind.index, hole->stands_for);
-    wal_links_put(&surveyor->survey->found, behind.index, hole->stands_for);
-    hole->last = behind.index;
+    take_absent(surveyor, hole, behind);
+}
+
+/* The entry that is shown before the one behind the hole is another than stood there then. */
+static void take_replaced(struct wal_surveyor *surveyor, const struct wal_hole *hole)
+{
+    const struct raft_id id = {.term = WAL_TERM_UNKNOWN, .index = hole->behind.index};
+    if (id.index <= surveyor->scanner.collect.base.index)
+        return;
+    if (id.index < hole->before.index) /* the entry will not be seen to replace any */
+        note_replaced(surveyor, (struct raft_id){.term = hole->term_max, .index = id.index + 1});
+    (void)wal_scanner_take_absent(&surveyor->scanner, id, hole->stands_for);
+    wal_links_put(&surveyor->survey->found, id.index, WAL_LINK_UNKNOWN);
 }
 
 void wal_survey_pass_to_entry(struct wal_surveyor *surveyor, struct wal_hole *hole,
@@ -183,19 +243,17 @@ void wal_survey_pass_to_entry(struct wal_surveyor *surveyor, struct wal_hole *ho
     if (next->id.index <= before.index + 1 && link != WAL_LINK_UNKNOWN)
         hole->certain = hole->unchanged = link == hole->stands_for; /* else some were replaced */
     hole->level = hole->certain && hole->sure_before;
-    note_unsure(surveyor, hole);
     hole->term_max = next->id.term;
     hole->behind = (struct raft_id){.term = before.term, .index = next->id.index - 1};
-    if (hole->behind.term == 0) /* no entry is of no term */
+    if (before.term == 0 ||
+        before.term > next->id.term) /* no entry is of no term, nor of a later */
         hole->behind.term = next->id.term;
+    note_unsure(surveyor, hole);
     wal_links_learn(&scan->links, hole->behind.index, hole->stands_for);
-    if (hole->behind.index <= before.index)
-        return;
-    struct wal_segment *known = &scan->segments[scan->active].known;
-    if (known->lowest > before.index + 1)
-        known->lowest = before.index + 1;
-    wal_collect_absent(&scanner->collect, hole->behind);
-    wal_links_put(&scan->links, hole->behind.index, hole->stands_for);
-    wal_links_put(&surveyor->survey->found, hole->behind.index, hole->stands_for);
-    hole->last = hole->behind.index;
+    if (hole->behind.index > before.index) {
+        take_absent(surveyor, hole, hole->behind);
+    } else if (link != WAL_LINK_UNKNOWN && !hole->unchanged) {
+        hole->lost = hole->behind.index;
+        take_replaced(surveyor, hole);
+    }
 }

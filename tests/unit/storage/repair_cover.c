@@ -160,3 +160,38 @@ Test(repair_cover, a_batch_before_what_a_snapshot_holds_is_made_again)
     memory_disk_destroy(disk);
     end(&covering);
 }
+
+/* 3:3 and 5:4 came in the place of 4:3 and 4:4, and are lost. 6:4 follows 3:3, so what stands
+ * before it here is not of the log any more, whatever is known of what replaced it. */
+Test(repair_cover, what_was_replaced_where_nothing_shows_it_goes_too)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 1}, {STEP_SYNC, 0, 0, 0},   {STEP_APPEND, 4, 3, 2},
+        {STEP_SYNC, 0, 0, 0},   {STEP_APPEND, 3, 3, 1}, {STEP_APPEND, 5, 4, 1},
+        {STEP_SYNC, 0, 0, 0},   {STEP_APPEND, 6, 4, 2}, {STEP_SYNC, 0, 0, 0},
+        {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    struct covering covering;
+    struct placed places[64];
+    struct conclave_error error = {0};
+    struct wal_repair *repair = NULL;
+    begin(&covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering.disk);
+    const size_t count = image_layout(disk, places, 64);
+    size_t lost = 0;
+    for (size_t i = 0; i + 1 < count; i++) {
+        if (places[i].entries_before != 4 || places[i].is_batch)
+            continue;
+        memory_disk_rot(disk, places[i].path, places[i].offset + 4, "\xff\xfe\xfd\xfc", 4);
+        lost++;
+    }
+    cr_assert_eq(lost, 2);
+    cr_assert_eq(wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error),
+                 CONCLAVE_OK, "%s", error.message);
+    wal_repair_cover(repair, id_at(&covering, 4));
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    wal_repair_close(repair);
+    judge(&covering, memory_disk_io(disk), id_at(&covering, 4), "replaced out of sight");
+    cr_assert_eq(covering.covered, 1);
+    memory_disk_destroy(disk);
+    end(&covering);
+}
