@@ -1,12 +1,15 @@
 """Real nodes for the process tests: a cluster of `conclave serve` processes in a temporary directory.
 
-Nothing here waits for a fixed time: conditions are polled until a generous deadline. Only processes
-that were started here are ever signalled. When a test fails, the nodes' logs are shown and kept out
-of the way of the next test.
+Nothing here waits for a fixed time: conditions are polled until a generous deadline, and nothing may
+depend on how fast the machine, its disk and its scheduler are. On a slow one elections come whenever
+they like: a test that is not about elections takes a steady cluster, in which there are none but those
+that are asked for; others ask for what holds whoever leads. Only processes that were started here are
+ever signalled. When a test fails, the nodes' logs are shown and kept out of the way of the next test.
 """
 
 import contextlib
 import fcntl
+import itertools
 import json
 import os
 import random
@@ -19,12 +22,20 @@ import tempfile
 import time
 import unittest
 
+from deadline import Deadline
+
 PROGRAM = os.environ.get("CONCLAVE", "conclave")
 # Slower builds (sanitizers, valgrind) stretch every deadline.
 PATIENCE = float(os.environ.get("CONCLAVE_PATIENCE", "1"))
 # The short forms of long tests, for sanitizer builds.
 QUICK = os.environ.get("CONCLAVE_QUICK", "") == "1"
 ELECTION_TIMEOUT_MS = 500
+# How long what will come may take: costs nothing where it comes. The program's own --timeout is as long,
+# where a test names none.
+DEADLINE = 120.0
+# No machine stands still for so long: in a steady cluster nobody campaigns who is not told to.
+STEADY = ["--election-timeout", f"{60 * PATIENCE:.0f}s"]
+os.environ["CONCLAVE_TIMEOUT"] = f"{DEADLINE * PATIENCE:.0f}s"
 LOG_LINES_SHOWN = 60
 
 def own_ports():
@@ -79,25 +90,30 @@ def free_ports(count):
             return first
 
 
-def wait_until(condition, what, timeout=30.0, pause=0.05):
+def wait_until(condition, what, timeout=DEADLINE, pause=0.05):
     """Polls until condition() is true and returns its value; fails the test after the deadline.
     `what` may be a function, called to describe the failure."""
-    deadline = time.monotonic() + timeout * PATIENCE
+    deadline = Deadline(timeout * PATIENCE)
     while True:
         value = condition()
         if value:
             return value
-        if time.monotonic() > deadline:
+        if deadline.passed():
             text = what() if callable(what) else what
             raise AssertionError(f"not within {timeout * PATIENCE:.0f} s: {text}")
         time.sleep(pause)
 
 
-def run(*arguments, data=None, timeout=60, env=None):
+def clean_environment(**more):
+    """Without what this machine's user has set for the program."""
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("CONCLAVE_") or k == "CONCLAVE_TIMEOUT"}
+    return {**kept, **more}
+
+
+def run(*arguments, data=None, timeout=3 * DEADLINE, env=None):
     """Runs the program to its end; the result has returncode, stdout and stderr as bytes."""
     command = [PROGRAM, *[a if isinstance(a, bytes) else str(a) for a in arguments]]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("CONCLAVE_")}
-    environment.update(env or {})
+    environment = clean_environment(**(env or {}))
     return subprocess.run(command, input=data if data is not None else b"", capture_output=True,
                           timeout=timeout * PATIENCE, env=environment)
 
@@ -114,6 +130,7 @@ class Node:
         self.feed_port = free_port() if cluster.feeds else None
         self.log = os.path.join(cluster.dir, f"{name}.log")
         self.process = None
+        self.awake = False
 
     @property
     def peer(self):
@@ -129,8 +146,7 @@ class Node:
 
     def start(self, *arguments, env=None, wrapper=()):
         assert self.process is None or self.process.poll() is not None
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("CONCLAVE_")}
-        environment.update(env or {})
+        environment = clean_environment(**(env or {}))
         if self.feed_port:
             environment["CONCLAVE_FEED"] = self.feed
         with open(self.log, "ab") as log:
@@ -140,6 +156,7 @@ class Node:
                 [*wrapper, PROGRAM, "serve", "--data", self.data, *self.cluster.options, *arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         self.cluster.processes.append(self.process)
+        self.awake = True
 
     @property
     def running(self):
@@ -154,19 +171,19 @@ class Node:
         self.process.wait()
 
     def pause(self):
+        self.awake = False
         self.signal(signal.SIGSTOP)
 
     def resume(self):
         self.signal(signal.SIGCONT)
+        self.awake = True
 
-    def wait_exit(self, timeout=30):
+    def wait_exit(self, timeout=DEADLINE):
         """The exit code, once the process ended by itself."""
-        try:
-            return self.process.wait(timeout * PATIENCE)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"{self.name} did not end within {timeout * PATIENCE:.0f} s")
+        wait_until(lambda: self.process.poll() is not None, f"{self.name} ends", timeout, 0.01)
+        return self.process.returncode
 
-    def stop(self, timeout=30):
+    def stop(self, timeout=DEADLINE):
         """SIGTERM; the exit code."""
         self.signal(signal.SIGTERM)
         return self.wait_exit(timeout)
@@ -175,13 +192,29 @@ class Node:
         with open(self.log, encoding="utf-8", errors="replace") as log:
             return log.read()
 
-    def status(self, timeout=2):
+    def last_life(self):
+        """What it has logged since it was started last."""
+        return self.log_text().split("---- start")[-1]
+
+    def events(self, name):
+        """The events of that name that the node's log has, as they were logged."""
+        lines = [line for line in self.log_text().splitlines() if line.startswith("{")]
+        return [entry for entry in map(json.loads, lines) if entry.get("event") == name]
+
+    def status(self, timeout=5):
         """What `status` says of this node when asked through its own endpoint, or None."""
-        status = self.cluster.status([self], timeout)
+        status = self.cluster.ask_status([self], timeout)
         for node in (status or {}).get("nodes", []):
-            if node["name"] == self.name:
+            if node["name"] == self.name and node["pid"]:
                 return node
         return None
+
+    def view(self):
+        """The same of a node that will answer."""
+        return wait_until(self.status, f"{self.name} answers")
+
+    def wait_healthy(self):
+        wait_until(lambda: (self.status() or {}).get("healthy"), f"{self.name} serves")
 
 
 class Cluster:
@@ -239,18 +272,36 @@ class Cluster:
         done = run(*arguments)
         assert done.returncode == 0, done.stderr.decode()
 
-    def start(self):
+    def start(self, steady=False):
         """Init and serve every node; returns when there is a leader that serves."""
         for node in self.nodes:
             self.init(node)
+        if steady and len(self.nodes) > 1:
+            return self.start_steady()
         for node in self.nodes:
             node.start()
         self.wait_leader()
         return self
 
+    def start_steady(self):
+        """Nobody campaigns by itself but the first node, which makes no others wait for a leader: it
+        gives the lead away and is started once more, as steady as they are."""
+        first, *others = self.nodes
+        first.start()
+        self.options += STEADY
+        for node in others:
+            node.start()
+        while self.wait_leader() is first:
+            self.run("leader", "transfer", "--timeout", "5s")
+        first.stop()
+        first.start()
+        for node in self.nodes:
+            node.wait_healthy()
+        return self
+
     # --- The program as a client
 
-    def run(self, *arguments, data=None, through=None, timeout=60, env=None):
+    def run(self, *arguments, data=None, through=None, timeout=3 * DEADLINE, env=None):
         endpoints = ",".join(node.client for node in through) if through else self.endpoints
         return run(*arguments, "--endpoints", endpoints, data=data, timeout=timeout, env=env)
 
@@ -272,30 +323,41 @@ class Cluster:
         assert done.returncode == 0, f"ls {prefix!r}: exit {done.returncode}, {done.stderr.decode()}"
         return done.stdout.split(b"\0")[:-1]
 
-    def status(self, through=None, timeout=2):
-        """The JSON of `status`, or None when nobody answered."""
+    def ask_status(self, through=None, timeout=5):
+        """The JSON of `status`, or None when nobody answered in that time."""
         done = self.run("status", "--json", "--timeout", f"{int(timeout * 1000 * PATIENCE)}ms",
-                        through=through, timeout=timeout + 30)
+                        through=through)
         if done.returncode != 0 and not done.stdout.strip():
             return None
         return json.loads(done.stdout)
 
+    def status(self, through=None):
+        """The same, once every node that runs (of those it is asked through) has answered."""
+        def answered():
+            status = self.ask_status(through)
+            there = {view["name"] for view in (status or {}).get("nodes", []) if view["pid"]}
+            wanted = {n.name for n in through or self.nodes if n.running and n.awake}
+            return status if wanted <= there else None
+        return wait_until(answered, "every node that runs answers")
+
     # --- Conditions
 
-    def leader(self, among=None):
+    def leader(self, among=None, timeout=1):
         """The node that most lately took the lead and says so itself, or None."""
         best = None
-        status = self.status(among, timeout=1)
+        status = self.ask_status(among, timeout)
         for view in (status or {}).get("nodes", []):
             if view["role"] == "leader" and view["healthy"]:
                 if best is None or view["term"] > best["term"]:
                     best = view
         return self.node(best["name"]) if best else None
 
-    def wait_leader(self, among=None, timeout=30):
-        return wait_until(lambda: self.leader(among), "a leader that serves", timeout)
+    def wait_leader(self, among=None, timeout=DEADLINE):
+        """Nodes that do not answer keep the others' answers waiting: not for long at first."""
+        times = itertools.chain((1, 2, 4), itertools.repeat(8))
+        return wait_until(lambda: self.leader(among, next(times)), "a leader that serves", timeout)
 
-    def wait_caught_up(self, nodes=None, timeout=60):
+    def wait_caught_up(self, nodes=None, timeout=DEADLINE):
         """Waits until the nodes have all applied the same, everything that was committed."""
         nodes = nodes or self.nodes
         seen = []
@@ -311,7 +373,7 @@ class Cluster:
 
 
 class SharedClusterTest(unittest.TestCase):
-    """One running cluster, self.cluster, for all cases: each uses names of its own."""
+    """One running cluster, self.cluster, for all cases: each uses names of its own. It is steady."""
 
     nodes = 3
     feeds = False
@@ -324,7 +386,7 @@ class SharedClusterTest(unittest.TestCase):
     def setUpClass(cls):
         cls.cluster = Cluster(cls.nodes, feeds=cls.feeds).__enter__()
         try:
-            cls.cluster.start()
+            cls.cluster.start(steady=True)
             cls.prepare()
         except BaseException:
             cls.tearDownClass()
@@ -352,9 +414,18 @@ class ClusterTest(unittest.TestCase):
         cluster.close()
         self.cluster = None
 
-    def start_cluster(self, **options):
+    def start_cluster(self, steady=False, **options):
         self.cluster = Cluster(self.nodes, self.options, **options)
-        return self.cluster.start()
+        return self.cluster.start(steady)
+
+    def assert_ends(self, code, *arguments, never=(0,), **options):
+        """A command that has to be given up at some time says why, once it had the time to find out:
+        repeated until it ends with this code. It never ends with one of `never`."""
+        def ends():
+            done = self.cluster.run(*arguments, **options)
+            self.assertNotIn(done.returncode, never, f"{arguments}: {done.stdout[:300]!r}, {done.stderr!r}")
+            return done if done.returncode == code else None
+        return wait_until(ends, f"{arguments} ends with {code}")
 
     def assert_sentence(self, done, code, *words):
         """The program ended with `code` and said why, in words that include these."""

@@ -1,7 +1,8 @@
 /* Increments counters by conditional puts, for tests that kill leaders meanwhile.
  *
- *     increments ENDPOINTS SECONDS COUNTERS SESSIONS
+ *     increments ENDPOINTS COUNTERS SESSIONS
  *
+ * Goes on until its standard input ends and each counter was incremented.
  * Each counter is a key whose value is a number. Two writers a counter read it and put one more, on
  * the condition that nobody changed it since. A put that was repeated and had been applied the
  * first time would fail its own condition, and be taken for not applied: only with sessions
@@ -11,13 +12,13 @@
 #include "conclave_kv.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-enum { WRITERS = 2, COUNTERS_MAX = 1000, TIMEOUT_MS = 30000 };
+enum { WRITERS = 2, COUNTERS_MAX = 1000, TIMEOUT_MS = 300000 };
 
 struct counter {
     char key[32];
@@ -138,22 +139,32 @@ static void print_results(struct conclave_client *client, size_t count)
     }
 }
 
+static bool is_over(size_t count)
+{
+    struct pollfd input = {.fd = 0, .events = POLLIN};
+    if (poll(&input, 1, 0) <= 0)
+        return false;
+    for (size_t i = 0; i < count; i++)
+        if (counters[i].ok == 0)
+            return false;
+    return true;
+}
+
 int main(int argc, char **argv)
 {
-    size_t count = argc == 5 ? (size_t)strtoul(argv[3], NULL, 10) : 0;
+    size_t count = argc == 4 ? (size_t)strtoul(argv[2], NULL, 10) : 0;
     if (count < 1 || count > COUNTERS_MAX) {
-        fprintf(stderr, "Usage: increments ENDPOINTS SECONDS COUNTERS SESSIONS\n");
+        fprintf(stderr, "Usage: increments ENDPOINTS COUNTERS SESSIONS\n");
         return 2;
     }
     struct conclave_client_options options;
     conclave_client_options_init(&options);
     options.endpoints = argv[1];
-    options.sessions = argv[4][0] == '1';
+    options.sessions = argv[3][0] == '1';
     struct conclave_client *client;
     struct conclave_error error;
     if (conclave_client_create(&options, &client, &error))
         die(error.message, error.code);
-    time_t end = time(NULL) + (time_t)strtoul(argv[2], NULL, 10);
     size_t outstanding = count * WRITERS;
     for (size_t i = 0; i < outstanding; i++) {
         struct counter *counter = &counters[i % count];
@@ -164,7 +175,7 @@ int main(int argc, char **argv)
     while (outstanding > 0) {
         struct conclave_op *op;
         conclave_client_poll(client, 100, &op);
-        bool over = time(NULL) >= end;
+        bool over = is_over(count);
         while (op) {
             struct conclave_op *next = op->next;
             outstanding -= !done(client, op->user, over);

@@ -5,6 +5,7 @@ import time
 import zmq
 
 import wire
+from deadline import Deadline
 
 SUBSCRIBE, CREDIT, UNSUBSCRIBE = 14, 15, 16
 WATCH = 1
@@ -99,10 +100,10 @@ class Watch:
         if self.begun and self.generous and self.granted - self.spent < 1 << 19:
             self.grant(1 << 20)
 
-    def poll_until(self, condition, what, timeout=30.0):
-        deadline = time.monotonic() + timeout * wire.PATIENCE
+    def poll_until(self, condition, what, timeout=wire.DEADLINE):
+        deadline = Deadline(timeout)
         while not condition(self):
-            assert time.monotonic() < deadline, f"not in time: {what}"
+            assert not deadline.passed(), f"not in time: {what}"
             self.poll(0.1)
 
     def catch_up(self):
@@ -116,13 +117,13 @@ class Watch:
 class Follower:
     """A watch that goes on at the next node whenever it ends or nothing comes."""
 
-    patience = 6.0 * wire.PATIENCE  # progress comes every 3 s
+    PATIENCE = 1.5 * wire.PATIENCE  # until it begins; longer each time it was in vain
 
     def __init__(self, endpoints, start=b"", end=None, what=0):
         self.endpoints, self.at = list(endpoints), 0
         self.start, self.end, self.what = start, end, what
         self.events, self.position, self.begins = [], 1, 0
-        self.watch, self.heard = None, 0.0
+        self.watch, self.heard, self.patience = None, 0.0, self.PATIENCE
 
     def lost(self):
         self.gather()
@@ -150,14 +151,16 @@ class Follower:
         if self.watch.number > number:
             self.heard = time.monotonic()
         self.gather()
-        limit = self.patience if self.watch.begun else 1.5 * wire.PATIENCE
+        # Progress comes every 3 s.
+        limit = 4 * self.patience if self.watch.begun else self.patience
         if time.monotonic() - self.heard > limit:
+            self.patience = min(2 * self.patience, 30 * wire.PATIENCE)
             self.lost()
 
-    def poll_until(self, condition, what, timeout=60.0):
-        deadline = time.monotonic() + timeout * wire.PATIENCE
+    def poll_until(self, condition, what, timeout=wire.DEADLINE):
+        deadline = Deadline(timeout)
         while not condition(self):
-            assert time.monotonic() < deadline, f"not in time: {what}"
+            assert not deadline.passed(), f"not in time: {what}"
             self.poll()
 
     def close(self):

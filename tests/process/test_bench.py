@@ -78,13 +78,25 @@ class BenchTest(unittest.TestCase):
         self.dir = tempfile.mkdtemp(prefix="conclave-bench-test-")
         self.addCleanup(shutil.rmtree, self.dir, True)
 
-    def bench(self, *arguments, code=0, timeout=120):
-        done = run("bench", *arguments, "--dir", self.dir, timeout=timeout)
+    def bench(self, *arguments, code=0):
+        done = run("bench", *arguments, "--dir", self.dir, timeout=10 * cluster.DEADLINE)
         self.assertEqual(done.returncode, code, done.stderr.decode(errors="replace"))
         return done
 
     def report(self, *arguments, **options):
         return json.loads(self.bench(*arguments, "--json", **options).stdout)
+
+    def report_with_marks(self, marks, *arguments):
+        """Of a run that is long enough for a slow machine to have somebody who leads when he is to be
+        killed, and what was done told: `marks` of each result."""
+        for seconds in (2, 4, 8, 16, 32, 64):
+            done = run("bench", *arguments, "--duration", f"{seconds}s", "--warmup", "0", "--json", "--dir", self.dir,
+                       timeout=10 * cluster.DEADLINE)
+            report = json.loads(done.stdout) if done.returncode == 0 else {"results": []}
+            made = [[mark["what"].split()[0] for mark in result["marks"]] for result in report["results"]]
+            if len(made) == len(marks) and all(m[:len(wanted)] == wanted for m, wanted in zip(made, marks)):
+                return report
+        self.fail(f"exit code {done.returncode}, {made}, {done.stderr!r}")
 
     def path(self, name):
         return os.path.join(self.dir, name)
@@ -176,13 +188,13 @@ class Bench(BenchTest):
             self.assertAlmostEqual(result["acked"] + result["missed"], rate, delta=1)
 
     def test_failover_and_recover_tell_how_long_they_took(self):
-        report = self.report("failover", "recover", "--duration", "2s", "--warmup", "0", "--clients", "8")
+        report = self.report_with_marks([["kill-leader", "restart"], ["kill-follower", "restart", "caught"]],
+                                        "failover", "recover", "--clients", "8")
         failover, recover = report["results"]
         self.assertEqual((failover["errors"], recover["errors"]), (0, 0))
         self.assertGreater(failover["failover_ms"], 0)
         self.assertGreater(recover["recover_ms"], 0)
-        self.assertEqual([mark["what"].split()[0] for mark in failover["marks"][:2]], ["kill-leader", "restart"])
-        self.assertEqual([mark["what"].split()[0] for mark in recover["marks"]], ["kill-follower", "restart", "caught"])
+        self.assertEqual(len(recover["marks"]), 3)
 
     def test_baseline_and_rules_decide_the_exit_code(self):
         load = ("put", "--ops", "300", "--clients", "4", "--nodes", "1")
@@ -212,7 +224,7 @@ class Bench(BenchTest):
         first = bench.stderr.readline()
         self.assertIn(b"ops/s", first)
         bench.send_signal(signal.SIGINT)
-        output, errors = bench.communicate(timeout=60 * cluster.PATIENCE)
+        output, errors = bench.communicate(timeout=cluster.DEADLINE * cluster.PATIENCE)
         self.assertEqual(bench.returncode, 0, errors)
         self.assertIn(b"interrupted", output)
         self.assertEqual(os.listdir(self.dir), [])
@@ -242,8 +254,7 @@ class Peers(BenchTest):
                     not os.path.isdir(os.path.join(LIBRARIES, word)):
                 self.skipTest(f"{word} is not installed: scripts/setup.sh peers")
         report = self.report(*workloads, "--target", "self", "--target", target, "--ops", str(self.OPS), "--clients", "8",
-                             "--keys", "50", "--listeners", str(self.LISTENERS), "--backlog", "100", "--validate",
-                             timeout=400)
+                             "--keys", "50", "--listeners", str(self.LISTENERS), "--backlog", "100", "--validate")
         made = [made for w in workloads for made in ([w, "lock-queue"] if w == "lock" else [w])]
         self.assertEqual([(r["target"], r["workload"]) for r in report["results"]],
                          [(t, w) for w in made for t in ("self", target)])
@@ -269,7 +280,7 @@ class InABrowser(BenchTest):
                    "--disable-background-networking", "--host-resolver-rules=MAP * ~NOTFOUND",
                    f"--user-data-dir={self.path('profile')}", "--enable-logging=stderr", *arguments,
                    "file://" + self.path("page.html")]
-        done = subprocess.run(command, capture_output=True, timeout=120 * cluster.PATIENCE,
+        done = subprocess.run(command, capture_output=True, timeout=3 * cluster.DEADLINE * cluster.PATIENCE,
                               env={**os.environ, "HOME": self.dir})
         log = done.stderr.decode(errors="replace")
         self.assertEqual(done.returncode, 0, log)
@@ -279,8 +290,9 @@ class InABrowser(BenchTest):
     def test_page_shows_the_report(self):
         if not browser():
             self.skipTest("chromium-headless-shell is not installed: scripts/setup.sh test")
-        report = self.report("put", "failover", "--duration", "2s", "--warmup", "0", "--sweep=1,8",
-                             "--html", self.path("page.html"))
+        killed = ["kill-leader", "restart"]
+        report = self.report_with_marks([[], [], killed], "put", "failover", "--sweep=1,8",
+                                        "--html", self.path("page.html"))
         with open(self.path("page.html"), encoding="ascii") as page:
             source = page.read()
         self.assertEqual(re.findall(r"""(?:src|href)=["'](?!data:)""", source), [], "it needs other files")

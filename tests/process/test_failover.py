@@ -35,17 +35,14 @@ class Failover(ClusterTest):
                                               f"are missing when read through {node.name}")
         # The values too, in frames of many reads.
         keys = sorted(acked)
-        for node in nodes or self.cluster.nodes:
-            with wire.Connection((self.cluster.wait_leader()).client) as connection:
-                for first in range(0, len(keys), 500):
-                    part = keys[first:first + 500]
-                    replies = connection.call(
-                        [(wire.READ, wire.get_query(key)) for key in part], 30)
-                    for key, reply in zip(part, replies):
-                        self.assertIsNotNone(reply, f"no answer for {key!r}")
-                        self.assertEqual(reply[0], wire.OK, f"{key!r}: {reply}")
-                        self.assertEqual(wire.unpack(reply[1])[1][1], acked[key])
-            break
+        with wire.Connection((nodes or self.cluster.nodes)[0].client) as connection:
+            for first in range(0, len(keys), 500):
+                part = keys[first:first + 500]
+                replies = connection.call_settled([(wire.READ, wire.get_query(key)) for key in part])
+                for key, reply in zip(part, replies):
+                    self.assertIsNotNone(reply, f"no answer for {key!r}")
+                    self.assertEqual(reply[0], wire.OK, f"{key!r}: {reply}")
+                    self.assertEqual(wire.unpack(reply[1])[1][1], acked[key])
 
     def kill_leader(self, writer, more):
         """Kills the leader while the writer goes on; returns when `more` further writes were
@@ -56,7 +53,7 @@ class Failover(ClusterTest):
         leader.kill()
         at = len(writer.ack_times)
         before = len(writer.acked)
-        resumed = writer.run_until(lambda w: len(w.acked) >= before + more, 60 * cluster.PATIENCE)
+        resumed = writer.run_until(lambda w: len(w.acked) >= before + more)
         self.assertTrue(resumed, "writes did not resume after the leader was killed")
         times = writer.ack_times[max(at - 1, 0):]
         return leader, max(b - a for a, b in zip(times, times[1:]))
@@ -69,8 +66,7 @@ class Failover(ClusterTest):
             leader, gap = self.kill_leader(writer, 200)
             gaps.append(gap)
             leader.start()
-            wait_until(lambda node=leader: node.status() and node.status()["healthy"],
-                       f"{leader.name} back in the cluster")
+            leader.wait_healthy()
         print("gap at each kill:", ", ".join(f"{gap * 1000:.0f} ms" for gap in gaps),
               f"(two election timeouts: {2 * ELECTION_TIMEOUT_MS} ms)")
         self.cluster.wait_caught_up()
@@ -95,7 +91,7 @@ class Failover(ClusterTest):
             leader.kill()
             kills += 1
             leader.start()
-        reader.join(180 * cluster.PATIENCE)
+        reader.join(3 * cluster.DEADLINE * cluster.PATIENCE)
         self.assertIsNotNone(bench.poll(), "bench does not end")
         self.assertEqual(bench.returncode, 0, output[1].decode(errors="replace"))
         report = json.loads(output[0])
@@ -158,16 +154,23 @@ class Failover(ClusterTest):
         errors, stale = [], []
         answered = [0]
 
+        def longer(patience):
+            """What a slow machine does in its time is not lost for ever."""
+            return min(2 * patience, 30 * cluster.PATIENCE)
+
         def write():
             endpoints = [node.client for node in self.cluster.nodes]
-            value, turn = 1, 0
+            value, turn, patience = 1, 0, 0.5
             connection = wire.Connection(old.client)
             while not stop.is_set():
-                reply = connection.put(key, b"%d" % value, timeout=0.5)
+                reply = connection.put(key, b"%d" % value, patience)
                 if reply and reply[0] == wire.OK:
                     acked[0] = value
                     value += 1
+                    patience = 0.5
                     continue
+                if reply is None:
+                    patience = longer(patience)
                 connection.close()
                 turn += 1
                 named = reply[1].get("endpoint") if reply and isinstance(reply[1], dict) else ""
@@ -176,14 +179,16 @@ class Failover(ClusterTest):
             connection.close()
 
         def read():
-            connection = wire.Connection(old.client)
+            connection, patience = wire.Connection(old.client), 0.5
             while not stop.is_set():
                 floor = acked[0]
-                reply = connection.get(key, timeout=0.5, kind=kind)
+                reply = connection.get(key, patience, kind)
                 if reply is None:  # it sleeps
+                    patience = longer(patience)
                     connection.close()
                     connection = wire.Connection(old.client)
                 elif reply[0] == wire.OK:
+                    patience = 0.5
                     answered[0] += 1
                     if int(reply[1]) < floor:
                         stale.append((floor, int(reply[1])))
@@ -203,22 +208,22 @@ class Failover(ClusterTest):
             for _ in range(1 if QUICK else 2):
                 old.pause()
                 new = self.cluster.wait_leader(self.cluster.others(old))
-                self.assertNotEqual(new.name, old.name)
+                term = new.view()["term"]
                 before = acked[0]
                 wait_until(lambda n=before: acked[0] >= n + 20,
                            "writes go on while the old leader sleeps")
                 # It must sleep for longer than its own patience, whatever the election took.
                 time.sleep(SLEEP_S)
                 old.resume()
-                wait_until(lambda: (old.status() or {}).get("role") == "follower",
-                           "the old leader follows")
+                wait_until(lambda: (old.status() or {"term": 0})["term"] >= term,
+                           "the old leader knows that its time is over")
                 before = acked[0]
                 wait_until(lambda n=before: acked[0] >= n + 20, "writes go on afterwards")
         finally:
             stop.set()
             old.resume()
             for thread in threads:
-                thread.join(30)
+                thread.join()
         print(f"{acked[0]} writes, {answered[0]} reads answered by the old leader's endpoint")
         self.assertEqual(errors, [])
         self.assertEqual(stale, [], "stale reads: (acknowledged before the read, read)")
@@ -230,16 +235,15 @@ class Failover(ClusterTest):
         for node in dead:
             node.kill()
         done = self.cluster.run("put", "b", "2", "--timeout", "3s")
-        self.assertIn(done.returncode, (4, 5), done.stderr)
+        self.assertIn(done.returncode, (3, 4, 5), done.stderr)
         self.assertTrue(done.stderr.strip())
-        done = self.cluster.run("get", "a", "--timeout", "3s")
-        self.assertIn(done.returncode, (4, 5), "a read without a quorum must not be answered")
+        done = self.assert_ends(4, "get", "a", "--timeout", "2s")  # and is not answered
         self.assertEqual(done.stdout, b"")
-        status = self.cluster.status(timeout=2)
+        status = self.cluster.status()
         self.assertEqual([n["name"] for n in status["nodes"]], ["n1", "n2", "n3"])
         self.assertEqual([n["healthy"] for n in status["nodes"]][1:], [False, False])
         self.assertGreater(status["nodes"][0]["pid"], 0)
-        self.assertNotEqual(self.cluster.run("health").returncode, 0)
+        self.assertNotEqual(self.cluster.run("health", "--timeout", "2s").returncode, 0)
         for node in dead:
             node.start()
         self.cluster.wait_leader()

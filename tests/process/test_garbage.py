@@ -62,7 +62,7 @@ class Garbage(SharedClusterTest):
     def raw(self, port, data):
         """Sends bytes over plain TCP and waits for the other side's answer or close."""
         with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
-            connection.settimeout(0.5)
+            connection.settimeout(0.5)  # for those who say nothing
             try:
                 connection.sendall(data)
                 while connection.recv(4096):

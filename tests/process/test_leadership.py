@@ -30,7 +30,7 @@ class Leadership(ClusterTest):
         return max(node["term"] for node in self.cluster.status()["nodes"])
 
     def test_the_lead_goes_to_the_node_that_is_named(self):
-        self.start_cluster()
+        self.start_cluster(steady=True)
         for _ in range(2):
             for target in self.cluster.nodes:
                 leader, term = self.cluster.wait_leader(), self.term()
@@ -43,7 +43,7 @@ class Leadership(ClusterTest):
         self.assertEqual(json.loads(done.stdout)["leader"], self.cluster.nodes[-1].name)
 
     def test_the_lead_goes_to_anybody(self):
-        self.start_cluster()
+        self.start_cluster(steady=True)
         leader = self.cluster.wait_leader()
         done = self.cluster.run("leader", "transfer")
         self.assertEqual(done.returncode, 0, done.stderr)
@@ -54,16 +54,22 @@ class Leadership(ClusterTest):
         self.start_cluster()
         self.assert_sentence(self.cluster.run("leader", "transfer", "nobody"), 2, "nobody")
         self.assert_sentence(self.cluster.run("leader", "give"), 2, "give")
-        leader = self.cluster.wait_leader()
-        down = self.cluster.others(leader)[0]
+        down = self.cluster.others(self.cluster.wait_leader())[0]
         down.kill()
-        done = self.cluster.run("leader", "transfer", down.name)
-        self.assert_sentence(done, 4, down.name)
-        self.assertIs(self.cluster.wait_leader(), leader)
-        self.cluster.put("key", b"value")  # it takes writes again
+
+        def tried():
+            """Whether there was time to find out before somebody else took the lead."""
+            leader, term = self.cluster.wait_leader(), self.term()
+            done = self.cluster.run("leader", "transfer", down.name)
+            if done.returncode == 4 and down.name in done.stderr.decode():
+                self.cluster.put("key", b"value")  # it takes writes again
+                return self.term() == term and self.cluster.wait_leader() is leader
+            self.assertIn(done.returncode, (4, 5), done.stderr)
+            return False
+        wait_until(tried, "it says that the node does not follow, and the leader stays")
 
     def test_transfers_under_load_lose_nothing(self):
-        self.start_cluster()
+        self.start_cluster(steady=True)
         writer = self.writer()
         self.write(writer, 100)
         for _ in range(5):
@@ -72,33 +78,24 @@ class Leadership(ClusterTest):
             self.write(writer, 100)
         self.assert_readable(writer)
 
-    def events(self, node, name):
-        """The events of that name that the node's log has, as they were logged."""
-        lines = [line for line in node.log_text().splitlines() if line.startswith("{")]
-        return [entry for entry in map(json.loads, lines) if entry.get("event") == name]
-
     def test_a_leader_that_is_stopped_hands_over_first(self):
-        self.start_cluster()
+        self.start_cluster(steady=True)
         writer = self.writer()
         gaps = []
         for _ in range(3):
             self.write(writer, 200)
             leader, term = self.cluster.wait_leader(), self.term()
-            handed = len(self.events(leader, "transfer"))
             at = len(writer.ack_times)
             leader.signal(cluster.signal.SIGTERM)
             self.write(writer, 200)
             times = writer.ack_times[at - 1:]
             gaps.append(max(b - a for a, b in zip(times, times[1:])))
             self.assertEqual(leader.wait_exit(), 0)
-            transfers = self.events(leader, "transfer")[handed:]
-            self.assertTrue(transfers, "it hands over")
-            if not self.events(leader, "transfer_failed"):  # a slow disk may hold the target up
-                took = self.events(self.cluster.node(transfers[-1]["target"]), "role")
-                led = [one["term"] for one in took if one["role"] == "leader"]
-                self.assertGreater(max(led, default=0), term, "who was named took the lead")
+            target = self.cluster.node(leader.events("transfer")[-1]["target"])
+            self.assertIs(self.cluster.wait_leader(), target, "who was named took the lead")
+            self.assertEqual(self.term(), term + 1, "one election, won at once")
             leader.start()
-            wait_until(lambda node=leader: (node.status() or {}).get("healthy"), "it is back")
+            leader.wait_healthy()
         print("gap at each stop:", ", ".join(f"{gap * 1000:.0f} ms" for gap in gaps))
         self.assert_readable(writer)
 
@@ -115,7 +112,7 @@ class Leadership(ClusterTest):
         for node in self.cluster.others(preferred):
             node.stop()
             node.start("--priority", "50")
-            wait_until(lambda n=node: (n.status() or {}).get("healthy"), f"{node.name} is back")
+            node.wait_healthy()
         self.cluster.run("leader", "transfer", self.cluster.nodes[1].name)
         wait_until(lambda: self.cluster.leader() is preferred, "the preferred node leads")
         self.assert_sentence(cluster.run("serve", "--data", preferred.data, "--priority", "101"), 2,
@@ -133,7 +130,7 @@ class Leadership(ClusterTest):
             for node in self.cluster.nodes:
                 node.stop()
                 node.start()
-                wait_until(lambda n=node: (n.status() or {}).get("healthy"), f"{node.name} is back")
+                node.wait_healthy()
         self.assert_sentence(self.cluster.run("get", "key", "--lease", "--stale", "1s"), 2,
                              "--stale")
 
@@ -144,27 +141,22 @@ class Leadership(ClusterTest):
         reader = self.cluster.others(leader)[0]
 
         def get(bound):
-            return self.cluster.run("get", "key", "--json", "--stale", bound, "--timeout", "1s",
-                                    through=[reader])
+            return self.cluster.run("get", "key", "--json", "--stale", bound, through=[reader])
 
-        with wire.Connection(reader.client) as connection:
-            query = wire.get_query(b"key")
-            reply = connection.call([(wire.READ, query)], 10 * cluster.PATIENCE)[0]
-            self.assertEqual(reply[0], wire.OK)
-            for node in self.cluster.others(reader):
-                node.kill()  # nobody can be asked from now on
-            wait_until(lambda: self.cluster.run("get", "key", "--timeout", "1s",
-                                                through=[reader]).returncode == 4,
-                       "no linearizable read any more")
-            done = get("10m")
-            self.assertEqual(done.returncode, 0, done.stderr)
-            answer = json.loads(done.stdout)
-            self.assertEqual(answer["value"], "value")
-            self.assertGreater(answer["age_ms"], 0)
-            self.assertGreaterEqual(json.loads(get("10m").stdout)["age_ms"], answer["age_ms"])
-            done = get("1ms")
-            self.assert_sentence(done, 4, "older")
-            self.assert_sentence(get("soon"), 2, "soon")
+        # It has the entry and a leader that says so: what is asked for now is as old as that.
+        self.assertEqual(self.cluster.get("key", through=[reader]), b"value")
+        for node in self.cluster.others(reader):
+            node.kill()  # nobody can be asked from now on
+        self.assert_ends(4, "get", "key", "--timeout", "1s", through=[reader])
+        done = get("1h")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        answer = json.loads(done.stdout)
+        self.assertEqual(answer["value"], "value")
+        self.assertGreater(answer["age_ms"], 0)
+        self.assertGreaterEqual(json.loads(get("1h").stdout)["age_ms"], answer["age_ms"])
+        done = self.assert_ends(4, "get", "key", "--stale", "1ms", "--timeout", "1s", through=[reader])
+        self.assert_sentence(done, 4, "older")
+        self.assert_sentence(get("soon"), 2, "soon")
 
     @unittest.skipUnless(SHIM, "no shim in this build")
     def test_a_leader_whose_disk_hangs_gives_the_lead_away(self):
@@ -174,22 +166,24 @@ class Leadership(ClusterTest):
         node.stop()
         node.start(env={"LD_PRELOAD": SHIM, "FAULTY_DISK_TRIGGER": trigger,
                         "FAULTY_DISK_UNDER": node.data})
-        wait_until(lambda: (node.status() or {}).get("healthy"), f"{node.name} is back")
-        self.cluster.run("leader", "transfer", node.name)
-        self.assertIs(self.cluster.wait_leader(), node)
+        node.wait_healthy()
         writer = self.writer()
-        self.write(writer, 100)
-        with open(trigger, "w", encoding="utf-8") as file:
-            file.write("stall")
         others = self.cluster.others(node)
-        self.assertTrue(
-            writer.run_until(lambda w: self.cluster.leader(others) in others, 60 * cluster.PATIENCE),
-            "nobody else leads")
-        self.write(writer, 200)
-        self.assertIn("disk_stalled", node.log_text())
-        self.assertTrue(node.running)
-        os.unlink(trigger)
-        self.cluster.wait_caught_up()
+
+        def gave_it_away():
+            """Whether it still led when its disk hung: on a slow machine others may come before it."""
+            self.cluster.run("leader", "transfer", node.name)
+            self.write(writer, 100)
+            with open(trigger, "w", encoding="utf-8") as file:
+                file.write("stall")
+            self.assertTrue(writer.run_until(lambda w: self.cluster.leader(others) in others),
+                            "nobody else leads")
+            self.write(writer, 200)
+            self.assertTrue(node.running)
+            os.unlink(trigger)
+            self.cluster.wait_caught_up()
+            return "disk_stalled" in node.log_text()
+        wait_until(gave_it_away, "it notices its disk and gives the lead away")
         self.assert_readable(writer)
 
 

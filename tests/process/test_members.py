@@ -21,7 +21,7 @@ class Members(ClusterTest):
     def join_command(self, node, *arguments):
         seeds = ",".join(n.client for n in self.cluster.nodes if n is not node and n.running)
         return ["join", "--data", node.data, "--name", node.name, "--listen", node.peer,
-                "--listen-client", node.client, "--timeout", "20s", *arguments, seeds]
+                "--listen-client", node.client, *arguments, seeds]
 
     def join(self, name, *arguments):
         node = self.add_node(name)
@@ -31,10 +31,13 @@ class Members(ClusterTest):
         return node
 
     def members(self):
-        done = self.cluster.run("member", "ls", "--json", "--timeout", "1s")
+        done = self.cluster.run("member", "ls", "--json", "--timeout", "5s")
         if done.returncode:
             return {}
         return {m["name"]: m for m in json.loads(done.stdout)["members"]}
+
+    def all_members(self):
+        return wait_until(self.members, "the members are told")
 
     def voters(self):
         return sorted(name for name, m in self.members().items() if m["kind"] == "voter")
@@ -44,7 +47,7 @@ class Members(ClusterTest):
                    f"{self.members()}")
 
     def change(self, *arguments):
-        return self.cluster.run("member", *arguments, "--timeout", "20s")
+        return self.cluster.run("member", *arguments)
 
     def test_grow_and_shrink_under_load(self):
         self.start_cluster()
@@ -57,17 +60,16 @@ class Members(ClusterTest):
             process = subprocess.Popen([PROGRAM, *arguments], stdout=subprocess.PIPE,
                                        stderr=subprocess.PIPE)
             self.cluster.processes.append(process)
-            done = writer.run_until(lambda w: process.poll() is not None, 60 * cluster.PATIENCE)
+            done = writer.run_until(lambda w: process.poll() is not None)
             self.assertTrue(done, f"{arguments} does not end")
             out, error = process.communicate()
             self.assertEqual(process.returncode, 0, error.decode() + out.decode())
             before = len(writer.acked)
-            self.assertTrue(writer.run_until(lambda w: len(w.acked) > before + 100,
-                                             60 * cluster.PATIENCE), f"no writes after {arguments}")
+            self.assertTrue(writer.run_until(lambda w: len(w.acked) > before + 100),
+                            f"no writes after {arguments}")
 
         def member(*arguments):
-            under_load("member", *arguments, "--endpoints", self.cluster.endpoints, "--timeout",
-                       "30s")
+            under_load("member", *arguments, "--endpoints", self.cluster.endpoints)
 
         for node, voters in zip(spare[:2], (("n1", "n2", "n3", "n4"),
                                             ("n1", "n2", "n3", "n4", "n5"))):
@@ -112,14 +114,15 @@ class Members(ClusterTest):
         self.start_cluster()
         self.cluster.put("greeting", b"hello")
         # The cluster has written down who is who.
-        wait_until(lambda: all(m["joined"] for m in self.members().values()), "all are known")
+        wait_until(lambda: all(m["joined"] for m in self.all_members().values()), "all are known")
         leader = self.cluster.wait_leader()
         blank = self.cluster.others(leader)[0]
+        others = self.cluster.others(blank)
         blank.kill()
         shutil.rmtree(blank.data)
         self.cluster.init(blank)
         blank.start()
-        wait_until(lambda: "another data directory" in leader.log_text(), "the leader says so")
+        wait_until(lambda: any("another data directory" in n.log_text() for n in others), "who leads says so")
         wait_until(lambda: "knows this member by another data directory" in blank.log_text(),
                    "the node itself says so")
         # It helps nobody to a majority: with one more node gone nothing is committed.
@@ -145,8 +148,8 @@ class Members(ClusterTest):
         node = self.add_node("n4")
         done = self.change("add", f"n4={node.peer}+{node.client}")
         self.assertEqual(done.returncode, 0, done.stderr.decode())
-        self.assertEqual(self.members()["n4"]["kind"], "learner")
-        self.assertFalse(self.members()["n4"]["joined"])
+        wait_until(lambda: self.all_members().get("n4", {}).get("kind") == "learner", "it is a learner")
+        self.assertFalse(self.all_members()["n4"]["joined"])
         done = run(*self.join_command(node))
         self.assertEqual(done.returncode, 0, done.stderr.decode())
         node.start()
@@ -164,7 +167,7 @@ class Members(ClusterTest):
         self.assert_sentence(run(*self.join_command(node)), 2, "n2", "remove it first")
         self.assertFalse(os.path.exists(node.data))
         self.cluster.nodes.pop()
-        self.assertEqual(self.voters(), ["n1", "n2", "n3"])
+        self.wait_voters("n1", "n2", "n3")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import zmq
 
 import cluster
 import wire
-from cluster import ClusterTest, wait_until
+from cluster import ClusterTest
 
 SHIM = os.environ.get("CONCLAVE_FAULTY_DISK", "")
 SANITIZED = cluster.QUICK
@@ -57,9 +57,9 @@ class Memory(ClusterTest):
         for name, held_bytes in held.items():
             self.assertLess(held_bytes, BOUND, f"{name} {what}")
 
-    def load(self, nodes, writes=WRITES, timeout=300):
+    def load(self, nodes, writes=WRITES):
         done = self.cluster.run("bench", "put", "--clients", "32", "--ops", writes, "--value-size",
-                                VALUE, "--json", through=nodes, timeout=timeout)
+                                VALUE, "--json", through=nodes, timeout=10 * cluster.DEADLINE)
         self.assertEqual(done.returncode, 0, done.stderr.decode())
 
     def test_with_a_follower_that_is_down(self):
@@ -81,7 +81,7 @@ class Memory(ClusterTest):
         slow.stop()
         slow.start(env={"LD_PRELOAD": SHIM, "FAULTY_DISK_TRIGGER": trigger,
                         "FAULTY_DISK_UNDER": slow.data})
-        wait_until(lambda: (slow.status() or {}).get("healthy"), f"{slow.name} is back")
+        slow.wait_healthy()
         with open(trigger, "w", encoding="utf-8") as file:
             file.write("stall")
         self.load(self.cluster.others(slow))
@@ -110,12 +110,11 @@ class Memory(ClusterTest):
 
     def hear_nothing(self, clients, reads):
         """So many clients read a large value so often and receive nothing; 1.8 GB are asked for."""
-        self.start_cluster()
+        self.start_cluster(steady=True)
         leader = self.cluster.wait_leader()
         reader = wire.Connection(leader.client)
         self.addCleanup(reader.close)
-        patience = 20 * cluster.PATIENCE
-        self.assertEqual(reader.put(b"large", b"x" * LARGE, patience)[0], wire.OK)
+        self.assertEqual(reader.put(b"large", b"x" * LARGE)[0], wire.OK)
         deaf = [Deaf(leader.client) for _ in range(clients)]
         for connection in deaf:
             self.addCleanup(connection.close)
@@ -126,13 +125,13 @@ class Memory(ClusterTest):
         held = []
         answers = set()
         for _ in range(300):
-            code, value = reader.get(b"large", patience)
+            code, value = reader.get(b"large")
             self.assertEqual((code, len(value)), (wire.OK, LARGE))
             held.append(own_memory(leader))
         # Whoever reads after all gets what was asked for, or hears that it waited for too long.
         for connection in deaf:
             while len(connection.replies) < reads:
-                self.assertTrue(connection.receive(patience), "a read is not answered")
+                self.assertTrue(connection.receive(wire.DEADLINE), "a read is not answered")
             held.append(own_memory(leader))
             for _, code, body in connection.replies.values():
                 self.assertIn(code, (wire.OK, wire.BUSY))
@@ -142,7 +141,7 @@ class Memory(ClusterTest):
         print(f"{clients} deaf clients: {max(held) // MIB} MiB at most")
         self.assertLess(max(held), UNREAD_BOUND)
         self.assertIn(wire.OK, answers)
-        self.assertEqual(reader.get(b"large", patience)[0], wire.OK)
+        self.assertEqual(reader.get(b"large")[0], wire.OK)
 
     def test_with_many_clients_that_read_no_answer(self):
         self.hear_nothing(20, 100)

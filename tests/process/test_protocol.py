@@ -25,7 +25,7 @@ class Protocol(SharedClusterTest):
         self.addCleanup(self.connection.close)
 
     def call(self, *operations):
-        replies = self.connection.call(list(operations), 10 * cluster.PATIENCE)
+        replies = self.connection.call(list(operations))
         self.assertNotIn(None, replies, "no reply")
         return replies
 
@@ -50,8 +50,7 @@ class Protocol(SharedClusterTest):
             self.assertEqual(self.call((wire.PROPOSE, wire.put_command(b"p/every", value)))[0][0],
                              wire.OK)
             for other in others:
-                code, body = other.call([(wire.READ, wire.get_query(b"p/every"))],
-                                        10 * cluster.PATIENCE)[0]
+                code, body = other.call([(wire.READ, wire.get_query(b"p/every"))])[0]
                 self.assertEqual(code, wire.OK)
                 self.assertEqual(wire.unpack(body)[1][1], value)
 
@@ -182,7 +181,7 @@ class Protocol(SharedClusterTest):
 
     def test_unknown_version_is_answered_with_the_versions_known(self):
         self.connection.send_raw(wire.pack([2, [1, wire.READ, b""]]))
-        frame = self.connection.receive_frame(10)
+        frame = self.connection.receive_frame(wire.DEADLINE)
         self.assertIsNotNone(frame, "no answer to an unknown version")
         self.assertEqual(frame[1][1], wire.PROTOCOL_VERSION)
         self.assertEqual(self.call((wire.READ, wire.get_query(b"p/none")))[0][0], wire.NOT_FOUND)
@@ -200,7 +199,7 @@ class Protocol(SharedClusterTest):
         frame = msgpack.packb([1, [2.0 ** 40, 1, command.decode("latin-1")
                                    if command.isascii() else command]])
         self.connection.send_raw(frame)
-        reply = self.connection.receive_frame(10)
+        reply = self.connection.receive_frame(wire.DEADLINE)
         self.assertEqual(reply[1][0], 2 ** 40)
         self.assertEqual(reply[1][1], wire.OK)
         code, body = self.call((wire.READ, wire.get_query(b"p/liberal")))[0]
@@ -216,14 +215,14 @@ class Protocol(SharedClusterTest):
         for number, node in enumerate(self.cluster.nodes, 1):
             program = program.replace(f"tcp://127.0.0.1:750{number}", node.client)
         done = subprocess.run([sys.executable, "-B", "-"], input=program, capture_output=True, text=True,
-                              timeout=120 * cluster.PATIENCE)
+                              timeout=3 * cluster.DEADLINE * cluster.PATIENCE)
         self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
         self.assertIn("1 b'one'", done.stdout)
         self.assertIn("b'greeting' b'again'", done.stdout)
 
     def tour(self, *command):
         done = subprocess.run([*command, self.cluster.endpoints], capture_output=True, text=True,
-                              timeout=120 * cluster.PATIENCE, stdin=subprocess.DEVNULL)
+                              timeout=3 * cluster.DEADLINE * cluster.PATIENCE, stdin=subprocess.DEVNULL)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertEqual(len(done.stdout.splitlines()), 18, done.stdout)
 
@@ -245,7 +244,7 @@ class Protocol(SharedClusterTest):
         request.connect(self.node.client)
         for i in range(3):
             request.send(wire.pack([1, [i, wire.LEADER, None]]))
-            self.assertTrue(request.poll(10000), "no reply")
+            self.assertTrue(request.poll(int(wire.DEADLINE * 1000)), "no reply")
             self.assertEqual(wire.unpack(request.recv())[1][0], i)
 
 

@@ -146,11 +146,11 @@ class Commands(SharedClusterTest):
         self.assertEqual(len({n["term"] for n in status["nodes"]}), 1)
 
     def test_status_and_health_for_people(self):
-        done = self.cluster.run("status")
+        done = wait_until(lambda: b"leader" in (d := self.cluster.run("status")).stdout and d, "the leader answers")
         self.assertEqual(done.returncode, 0, done.stderr)
-        for name in (b"n1", b"n2", b"n3", b"leader"):
+        for name in (b"n1", b"n2", b"n3"):
             self.assertIn(name, done.stdout)
-        self.assertEqual(self.cluster.run("health").returncode, 0)
+        wait_until(lambda: self.cluster.run("health").returncode == 0, "healthy")
 
     def test_endpoints_from_the_environment(self):
         self.cluster.put("env", b"v")
@@ -198,14 +198,14 @@ class Up(unittest.TestCase):
              "--feed-port", str(self.feed)],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.addCleanup(self.end, self.up)
-        wait_until(lambda: run("health", "--endpoints", self.endpoints).returncode == 0,
+        wait_until(lambda: run("health", "--endpoints", self.endpoints, "--timeout", "5s").returncode == 0,
                    lambda: "healthy; " + self.log_text()[-3000:])
 
     def end(self, process):
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(30 * cluster.PATIENCE)
+                process.wait(cluster.DEADLINE * cluster.PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -215,13 +215,18 @@ class Up(unittest.TestCase):
         return self.log.read().decode(errors="replace")
 
     def status(self):
-        done = run("status", "--json", "--endpoints", self.endpoints)
-        return json.loads(done.stdout) if done.stdout.strip() else None
+        """Once all nodes have answered."""
+        def answered():
+            done = run("status", "--json", "--endpoints", self.endpoints, "--timeout", "5s")
+            status = json.loads(done.stdout) if done.stdout.strip() else {"nodes": []}
+            good = status["nodes"] and status["leader"] and all(node["pid"] for node in status["nodes"])
+            return status if good else None
+        return wait_until(answered, "every node answers")
 
     def stop(self):
         pids = [node["pid"] for node in self.status()["nodes"]]
         self.up.send_signal(signal.SIGINT)
-        code = self.up.wait(30 * cluster.PATIENCE)
+        code = self.up.wait(cluster.DEADLINE * cluster.PATIENCE)
         self.assertEqual(code, 0, self.log_text()[-3000:])
         for pid in pids:
             self.assertFalse(os.path.exists(f"/proc/{pid}"), f"node {pid} outlived `up`")
@@ -235,13 +240,13 @@ class Up(unittest.TestCase):
         before = self.status()
         leader = next(n for n in before["nodes"] if n["name"] == before["leader"])
         os.kill(leader["pid"], signal.SIGKILL)
-        done = run("get", "k", "--endpoints", self.endpoints, "--timeout", "20s")
+        done = run("get", "k", "--endpoints", self.endpoints)
         self.assertEqual((done.returncode, done.stdout.rstrip(b"\n")), (0, b"v"), done.stderr)
-        done = run("put", "k2", "v2", "--endpoints", self.endpoints, "--timeout", "20s")
+        done = run("put", "k2", "v2", "--endpoints", self.endpoints)
         self.assertEqual(done.returncode, 0, done.stderr)
 
         self.up.send_signal(signal.SIGINT)
-        self.up.wait(30 * cluster.PATIENCE)
+        self.up.wait(cluster.DEADLINE * cluster.PATIENCE)
         self.start()
         for key, value in (("k", b"v"), ("k2", b"v2")):
             done = run("get", key, "--endpoints", self.endpoints)

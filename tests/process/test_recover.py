@@ -33,8 +33,8 @@ class Recover(ClusterTest):
         node.start()
 
         def votes():
-            status = self.cluster.status([seed])
-            return any(n["name"] == name and n["voter"] for n in status["nodes"])
+            status = self.cluster.ask_status([seed])
+            return any(n["name"] == name and n["voter"] for n in (status or {"nodes": []})["nodes"])
         wait_until(votes, f"{name} votes")
         return node
 
@@ -66,8 +66,8 @@ class Recover(ClusterTest):
         # One that comes back is told that it does not belong any more, and changes nothing.
         returns.start()
         wait_until(lambda: '"refused"' in returns.log_text(), f"{returns.name} is refused")
-        self.assertIn("was removed", returns.log_text())
-        self.assertIs(self.cluster.leader([survivor]), survivor)
+        wait_until(lambda: "was removed" in returns.log_text(), "it says why")
+        self.assertIs(self.cluster.wait_leader([survivor]), survivor)
         returns.stop()
 
         self.cluster.nodes[:] = [survivor]
@@ -92,7 +92,7 @@ class Recover(ClusterTest):
         self.assert_sentence(self.recover(learner, "--yes"), 2, "has not received anything")
         learner.start()
         self.cluster.put("key", b"value")
-        wait_until(lambda: (learner.status() or {}).get("applied") == first.status()["applied"],
+        wait_until(lambda: (learner.status() or {}).get("applied") == first.view()["applied"],
                    "the learner has it")
         first.kill()
         learner.stop()

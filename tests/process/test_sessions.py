@@ -6,10 +6,10 @@ import time
 import unittest
 
 import cluster
-from cluster import QUICK, ClusterTest, wait_until
+from cluster import QUICK, ClusterTest
 
 INCREMENTS = os.environ["CONCLAVE_INCREMENTS"]
-SECONDS = 5 if QUICK else 9
+SECONDS = 3.5 if QUICK else 7.5
 COUNTERS = 20
 
 
@@ -18,21 +18,20 @@ class Sessions(ClusterTest):
         """Runs the increments and calls disturb(leader) once in a while meanwhile; the counters:
         name, acknowledged, unknown, value."""
         self.start_cluster()
-        self.cluster.wait_leader()
         process = subprocess.Popen(
-            [INCREMENTS, self.cluster.endpoints, str(SECONDS), str(COUNTERS), "1"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+            [INCREMENTS, self.cluster.endpoints, str(COUNTERS), "1"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.cluster.processes.append(process)
-        end = time.monotonic() + SECONDS - 1.5
+        end = time.monotonic() + SECONDS
         disturbed = 0
-        while time.monotonic() < end:
+        while time.monotonic() < end or not disturbed:
             time.sleep(0.5)
             leader = self.cluster.leader()
             if leader is None:
                 continue
             disturb(leader)
             disturbed += 1
-        output, errors = process.communicate(timeout=120 * cluster.PATIENCE)
+        output, errors = process.communicate(timeout=3 * cluster.DEADLINE * cluster.PATIENCE)
         self.assertEqual(process.returncode, 0, errors.decode(errors="replace"))
         counters = [line.split() for line in output.decode().splitlines()]
         self.assertEqual(len(counters), COUNTERS)
@@ -40,7 +39,6 @@ class Sessions(ClusterTest):
                     for name, ok, unknown, value in counters]
         print(f"{disturbed} times disturbed, {sum(ok for _, ok, _, _ in counters)} increments "
               f"acknowledged, {sum(unknown for _, _, unknown, _ in counters)} unknown")
-        self.assertGreater(disturbed, 0)
         self.assertGreater(min(ok for _, ok, _, _ in counters), 0)
         return counters
 
@@ -54,8 +52,7 @@ class Sessions(ClusterTest):
         def kill(leader):
             leader.kill()
             leader.start()
-            wait_until(lambda: leader.status() and leader.status()["healthy"],
-                       f"{leader.name} back in the cluster")
+            leader.wait_healthy()
         self.assert_exact(self.increments(kill))
 
     def test_increments_are_exact_while_leaders_sleep(self):
@@ -63,8 +60,7 @@ class Sessions(ClusterTest):
             leader.pause()
             time.sleep(1.5)
             leader.resume()
-            wait_until(lambda: leader.status() and leader.status()["healthy"],
-                       f"{leader.name} back in the cluster")
+            leader.wait_healthy()
         self.assert_exact(self.increments(pause))
 
 

@@ -52,7 +52,7 @@ class Commands(SharedClusterTest):
         self.run_ok("pub", "live", "one")
         self.assertEqual(sub.stdout.readline(), b"one\n")
         self.run_ok("pub", "live", "two")
-        self.assertEqual(sub.communicate(timeout=60 * cluster.PATIENCE)[0], b"two\n")
+        self.assertEqual(sub.communicate(timeout=cluster.DEADLINE * cluster.PATIENCE)[0], b"two\n")
         self.assertEqual(sub.returncode, 0)
 
     def test_sub_ends_with_its_topic(self):
@@ -65,7 +65,7 @@ class Commands(SharedClusterTest):
         self.assertEqual(sub.stdout.readline(), b"one\n")
         self.run_ok("topic", "delete", "ends", "--yes")
         self.run_ok("topic", "create", "ends")
-        self.assertEqual(sub.wait(60 * cluster.PATIENCE), 1)
+        self.assertEqual(sub.wait(cluster.DEADLINE * cluster.PATIENCE), 1)
         self.assertIn(b"the topic 'ends' was deleted", sub.stderr.read())
 
     def test_ids_and_expected_sequences(self):
@@ -172,13 +172,13 @@ class Commands(SharedClusterTest):
         self.make_group("shared", 600)
         members = [self.member("shared", "-n", "250", "--json") for _ in range(2)]
         told = [json.loads(line) for member in members
-                for line in member.communicate(timeout=60 * cluster.PATIENCE)[0].splitlines()]
+                for line in member.communicate(timeout=cluster.DEADLINE * cluster.PATIENCE)[0].splitlines()]
         self.assertEqual(len({line["sequence"] for line in told}), 500)
         waiting = self.member("shared", "-n", "101")
         for i in range(1, 101):
             self.assertTrue(waiting.stdout.readline(), "what the others gave back, and the rest")
         self.run_ok("pub", "shared", "comes")
-        self.assertEqual(waiting.communicate(timeout=60 * cluster.PATIENCE)[0], b"comes\n")
+        self.assertEqual(waiting.communicate(timeout=cluster.DEADLINE * cluster.PATIENCE)[0], b"comes\n")
         wait_until(lambda: self.group_info("shared")["members"] == 0, "all of them have left")
         info = self.group_info("shared")
         self.assertEqual((info["acked"], info["waiting"], info["held"]), (601, 0, 0))
@@ -190,7 +190,7 @@ class Commands(SharedClusterTest):
         member = self.member("hard", "-n", "4", "--retry", "0s", "--exec",
                              "echo $CONCLAVE_SEQUENCE $CONCLAVE_DELIVERIES $(cat); "
                              "[ $CONCLAVE_SEQUENCE != 2 ] || exit 9")
-        out = member.communicate(timeout=60 * cluster.PATIENCE)[0]
+        out = member.communicate(timeout=cluster.DEADLINE * cluster.PATIENCE)[0]
         self.assertEqual(out, b"1 1 1\n2 1 2\n2 2 2\n3 1 3\n")
         self.assertEqual(member.returncode, 9, "that of the last one that failed")
         dead = json.loads(self.run_ok("sub", "hard.dead", "--from", "first", "-n", "1", "--json"))
@@ -209,29 +209,36 @@ class Commands(SharedClusterTest):
             self.assertEqual(self.cluster.run(*missing).returncode, 1, missing)
 
     def test_a_group_gets_back_what_a_member_held_that_died_or_was_told_to_stop(self):
-        self.make_group("back", 2, "--ack-time", "1h")
-        killed = self.member("back", "--ttl", "500ms", "--exec", "echo got; exec sleep 600")
+        ttl_ms = 500
+        while not self.gets_back(f"back{ttl_ms}", ttl_ms):
+            ttl_ms *= 2  # a slow machine let the lease end of the one who lived
+            self.assertLess(ttl_ms, 100000)
+
+    def gets_back(self, topic, ttl_ms):
+        self.make_group(topic, 2, "--ack-time", "1h")
+        killed = self.member(topic, "--ttl", f"{ttl_ms}ms", "--exec", "echo got; exec sleep 600")
         self.assertEqual(killed.stdout.readline(), b"got\n")
-        stopped = self.member("back", "--exec", "echo got; exec sleep 600")
+        stopped = self.member(topic, "--exec", "echo got; exec sleep 600")
         self.assertEqual(stopped.stdout.readline(), b"got\n")
-        pending = self.lines("group", "pending", "back", "g")
-        self.assertEqual([line["sequence"] for line in pending], [1, 2])
-        self.assertEqual(len({line["lease"] for line in pending}), 2)
+        pending = self.lines("group", "pending", topic, "g")
         killed.kill()
         stopped.send_signal(signal.SIGINT)
-        self.assertEqual(stopped.wait(60 * cluster.PATIENCE), 130, "the command's end, by a signal")
-        heir = self.member("back", "-n", "2", "--json")
+        self.assertEqual(stopped.wait(cluster.DEADLINE * cluster.PATIENCE), 130, "the command's end, by a signal")
+        if [(line["sequence"], line["deliveries"]) for line in pending] != [(1, 1), (2, 1)]:
+            return False
+        self.assertEqual(len({line["lease"] for line in pending}), 2)
+        heir = self.member(topic, "-n", "2", "--json")
         told = [json.loads(line)
-                for line in heir.communicate(timeout=60 * cluster.PATIENCE)[0].splitlines()]
+                for line in heir.communicate(timeout=cluster.DEADLINE * cluster.PATIENCE)[0].splitlines()]
         self.assertEqual(sorted((line["sequence"], line["deliveries"]) for line in told),
                          [(1, 2), (2, 2)])
-        wait_until(lambda: self.group_info("back")["members"] == 0, "no member is left")
+        wait_until(lambda: self.group_info(topic)["members"] == 0, "no member is left")
+        return True
 
     def test_a_client_of_another_language(self):
         with wire.Connection(self.cluster.wait_leader().client) as connection:
             def call(kind, *body):
-                code, answer = connection.call([(kind, wire.pack(list(body)))],
-                                               10 * cluster.PATIENCE)[0]
+                code, answer = connection.call([(kind, wire.pack(list(body)))])[0]
                 return code, wire.unpack(answer)
             code, (_, made) = call(wire.PROPOSE, wire.TOPIC_CREATE, "wire", None, None, None, 60000)
             self.assertEqual(code, wire.OK)
@@ -244,7 +251,7 @@ class Commands(SharedClusterTest):
             self.assertEqual((code, body[1]), (wire.COMPARE_FAILED, 3))
             for node in self.cluster.nodes:
                 with wire.Connection(node.client) as other:
-                    messages = wire.read_topic(other, "wire", 1, 10 * cluster.PATIENCE)
+                    messages = wire.read_topic(other, "wire")
                 self.assertEqual([(m[0], m[2], m[3]) for m in messages],
                                  [(1, b"a", None), (2, b"b", b"i"), (3, b"y", None)])
                 self.assertEqual(messages[0][1], revision)
@@ -262,7 +269,9 @@ class Commands(SharedClusterTest):
 
                 def receive():
                     nonlocal frames
-                    for _, code, body in connection.receive(30 * cluster.PATIENCE):
+                    replies = connection.receive(wire.DEADLINE)
+                    self.assertTrue(replies, "it is told")
+                    for _, code, body in replies:
                         self.assertEqual(code, wire.OK)
                         number, kind, position, *rest = wire.unpack(body)
                         frames += 1
@@ -271,7 +280,6 @@ class Commands(SharedClusterTest):
                             told.extend((m[0], m[3]) for m in rest[1])
                 while len(told) < 2:
                     receive()
-                    self.assertGreater(frames, 0)
                 last = int(self.run_ok("pub", "stream", node.name))
                 while told[-1][0] < last:
                     receive()
@@ -285,7 +293,7 @@ class Commands(SharedClusterTest):
         self.run_ok("pub", "feed", "before")
         told = {}
         for node in self.cluster.nodes:
-            self.assertEqual(node.status()["feed"], node.feed)
+            self.assertEqual(node.view()["feed"], node.feed)
             sub = zmq.Context.instance().socket(zmq.SUB)
             self.addCleanup(sub.close, 0)
             sub.setsockopt(zmq.RCVHWM, 0)
@@ -297,15 +305,18 @@ class Commands(SharedClusterTest):
              "feed", "1", "3000"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         self.cluster.processes.append(example)
 
-        def came(last):
+        def came(least):
             for sub, messages in told.items():
                 while sub.poll(0):
                     name, header, data = sub.recv_multipart()
                     self.assertEqual(name, b"feed\0")
                     messages.append((*msgpack.unpackb(header), data))
-            return all(messages and messages[-1][0] == last for messages in told.values())
+            return all(messages and messages[-1][0] >= least for messages in told.values())
 
-        wait_until(lambda: came(int(self.run_ok("pub", "feed", "live"))), "the subscriptions")
+        def subscribed():
+            self.run_ok("pub", "feed", "live")
+            return came(1)
+        wait_until(subscribed, "the subscriptions")
         data = b"".join(b"line %d\n" % i for i in range(3000))
         first = int(self.run_ok("pub", "feed", "-", "--lines", data=data).split()[0])
         last = int(self.run_ok("pub", "feed", "the last", "--id", "one"))
@@ -316,7 +327,7 @@ class Commands(SharedClusterTest):
             self.assertEqual(lines, data.splitlines())
             self.assertEqual(messages[-1][3:], (b"one", b"the last"))
         seen = [line.split(b" ", 1) for line in
-                example.communicate(timeout=60 * cluster.PATIENCE)[0].splitlines()]
+                example.communicate(timeout=cluster.DEADLINE * cluster.PATIENCE)[0].splitlines()]
         self.assertEqual([int(sequence) for sequence, _ in seen], list(range(1, 3001)))
         self.assertEqual((seen[0][1], seen[first - 1][1]), (b"before", b"line 0"))
 
@@ -327,7 +338,7 @@ class Killed(ClusterTest):
     def check(self, publisher, node):
         """Every message once, without a gap, each acknowledged one where it was said to be."""
         with wire.Connection(node.client) as connection:
-            messages = wire.read_topic(connection, publisher.topic, 1, 30 * cluster.PATIENCE)
+            messages = wire.read_topic(connection, publisher.topic)
         self.assertEqual([m[0] for m in messages], list(range(1, len(messages) + 1)))
         revisions = [m[1] for m in messages]
         self.assertEqual(revisions, sorted(set(revisions)))
@@ -351,23 +362,21 @@ class Killed(ClusterTest):
         publisher = wire.Publisher([node.client for node in self.cluster.nodes], b"t")
         self.addCleanup(publisher.close)
         for part in range(1, 4):
-            done = publisher.run_until(lambda p: len(p.acked) >= part * MESSAGES // 4,
-                                       60 * cluster.PATIENCE)
+            done = publisher.run_until(lambda p: len(p.acked) >= part * MESSAGES // 4)
             self.assertTrue(done, f"only {len(publisher.acked)} messages in time")
             leader = self.cluster.wait_leader()
             leader.kill()
             publisher.move_on()
             leader.start()
-            wait_until(lambda: leader.status() and leader.status()["healthy"],
-                       f"{leader.name} back in the cluster")
-        done = publisher.run_until(lambda p: len(p.acked) >= MESSAGES, 60 * cluster.PATIENCE)
+            leader.wait_healthy()
+        done = publisher.run_until(lambda p: len(p.acked) >= MESSAGES)
         self.assertTrue(done, f"only {len(publisher.acked)} messages in time")
         self.cluster.wait_caught_up()
         all_of_them = [self.check(publisher, node) for node in self.cluster.nodes]
         self.assertEqual(all_of_them[0], all_of_them[1])
         self.assertEqual(all_of_them[0], all_of_them[2])
         told = [json.loads(line) for line in
-                sub.communicate(timeout=60 * cluster.PATIENCE)[0].splitlines()]
+                sub.communicate(timeout=cluster.DEADLINE * cluster.PATIENCE)[0].splitlines()]
         self.assertEqual([(line["sequence"], line["data"].encode()) for line in told],
                          [(m[0], m[2]) for m in all_of_them[0][:MESSAGES]])
 

@@ -6,7 +6,11 @@ import time
 import msgpack
 import zmq
 
+from deadline import Deadline
+
 PATIENCE = float(os.environ.get("CONCLAVE_PATIENCE", "1"))
+# How long what will come may take: cluster.py.
+DEADLINE = 120.0 * PATIENCE
 
 VERSION = 1
 PROPOSE, READ, STATUS, LEADER, SESSION = 1, 2, 3, 4, 5
@@ -95,22 +99,33 @@ class Connection:
             self.replies[reply[0]] = reply
         return frame[1:]
 
-    def call(self, operations, timeout=5.0):
+    def call(self, operations, timeout=DEADLINE):
         """Sends and waits: (code, body) for each operation, None where no reply came in time."""
         ids = self.send(operations)
-        deadline = time.monotonic() + timeout
-        while any(i not in self.replies for i in ids):
-            left = deadline - time.monotonic()
-            if left <= 0:
-                break
-            self.receive(left)
+        deadline = Deadline(timeout)
+        while any(i not in self.replies for i in ids) and not deadline.passed():
+            self.receive(min(deadline.left, Deadline.MOMENT))
         replies = [self.replies.pop(i, None) for i in ids]
         return [tuple(reply[1:3]) if reply else None for reply in replies]
 
-    def put(self, key, value, timeout=5.0):
+    def call_settled(self, operations):
+        """The same where nobody may be found to lead, or the node have too much to do, for a moment:
+        those operations are sent again."""
+        deadline = Deadline(DEADLINE)
+        replies = self.call(operations)
+        while not deadline.passed():
+            again = [i for i, reply in enumerate(replies) if reply and reply[0] in SURELY_NOT]
+            if not again:
+                break
+            time.sleep(0.02)
+            for i, reply in zip(again, self.call([operations[i] for i in again])):
+                replies[i] = reply
+        return replies
+
+    def put(self, key, value, timeout=DEADLINE):
         return self.call([(PROPOSE, put_command(key, value))], timeout)[0]
 
-    def get(self, key, timeout=5.0, kind=READ):
+    def get(self, key, timeout=DEADLINE, kind=READ):
         """(code, value or None), or None when no reply came."""
         reply = self.call([(kind, get_query(key))], timeout)[0]
         if reply is None or reply[0] != OK:
@@ -125,8 +140,9 @@ class Writer:
     (no reply in time, UNKNOWN) is sent again too, which is harmless for a put of the same value.
     """
 
-    # How long to wait for a reply before another node is asked: a dead one says nothing.
-    patience = 0.3 * PATIENCE
+    # How long to wait at first for a reply before another node is asked: a dead one says nothing.
+    # Longer each time it was in vain, for what a slow one does in its time is lost else.
+    PATIENCE = 0.3 * PATIENCE
 
     def __init__(self, endpoints, prefix=b"w/", window=32):
         self.endpoints = list(endpoints)
@@ -136,7 +152,8 @@ class Writer:
         self.ack_times = []
         self.connection = None
         self.at = 0
-        self.waiting = {}  # id: (number, deadline)
+        self.patience = self.PATIENCE
+        self.waiting = {}  # id: (number, when it was sent)
         self.again = []
         self.number = 0
 
@@ -178,14 +195,15 @@ class Writer:
         if numbers:
             ids = self.connection.send(
                 [(PROPOSE, self.command(n)) for n in numbers])
-            deadline = time.monotonic() + self.patience
-            self.waiting.update({i: (n, deadline) for i, n in zip(ids, numbers)})
+            now = time.monotonic()
+            self.waiting.update({i: (n, now) for i, n in zip(ids, numbers)})
 
     def take(self, reply):
         if reply[0] not in self.waiting:
             return None
-        number, _ = self.waiting.pop(reply[0])
+        number, sent = self.waiting.pop(reply[0])
         if reply[1] == OK:
+            self.patience = max(self.PATIENCE, 3 * (time.monotonic() - sent))
             self.acknowledge(number, reply[2])
             return None
         self.again.append(number)
@@ -200,14 +218,15 @@ class Writer:
             body = refused[-1][2]
             self.move_on(body.get("endpoint") if isinstance(body, dict) else None)
             time.sleep(0.02)
-        elif any(deadline < time.monotonic() for _, deadline in self.waiting.values()):
+        elif any(sent + self.patience < time.monotonic() for _, sent in self.waiting.values()):
+            self.patience = min(2 * self.patience, 30 * PATIENCE)
             self.move_on()
 
-    def run_until(self, condition, timeout=60.0):
+    def run_until(self, condition, timeout=DEADLINE):
         """Writes until condition(self) holds; false if it did not in time."""
-        deadline = time.monotonic() + timeout
+        deadline = Deadline(timeout)
         while not condition(self):
-            if time.monotonic() > deadline:
+            if deadline.passed():
                 return False
             self.step()
         return True
@@ -240,14 +259,11 @@ class Publisher(Writer):
         self.sequences[number] = first if count else duplicates[0][0][1]
 
 
-def read_topic(connection, topic, start=1, timeout=10.0):
+def read_topic(connection, topic, start=1):
     """All messages from a sequence on, as (sequence, revision, data, id)."""
-    messages, deadline = [], time.monotonic() + timeout
+    messages = []
     while True:
-        reply = connection.call([(READ, pack([TOPIC_READ, topic, 0, start]))], timeout)[0]
-        if reply and reply[0] in SURELY_NOT and time.monotonic() < deadline:
-            time.sleep(0.02)  # it has not heard of a leader yet
-            continue
+        reply = connection.call_settled([(READ, pack([TOPIC_READ, topic, 0, start]))])[0]
         assert reply and reply[0] == OK, reply
         _, _, _, end, start, items = unpack(reply[1])
         messages += [(sequence, revision, data, key) for sequence, revision, _, data, key in items]
