@@ -8,8 +8,8 @@
 #include <stdio.h>
 
 enum {
-    SPLIT_COMPLAINT_US = 10000000, /* one line in this time about the same trouble */
-    MARKS_REPEATED = 8             /* with each hello: frames get lost */
+    COMPLAINT_US = 10000000, /* one line in this time about the same trouble */
+    MARKS_REPEATED = 8       /* with each hello: frames get lost */
 };
 
 static const char *name_of(const struct peer_side *side, raft_node_id id)
@@ -21,9 +21,11 @@ static const char *name_of(const struct peer_side *side, raft_node_id id)
 static void complain(struct actor *actor, const struct audit_finding *finding, uint64_t now_us)
 {
     struct peer_side *side = &((struct raft_actor *)actor->state)->peers;
-    if (side->audit_complained_us && now_us - side->audit_complained_us < SPLIT_COMPLAINT_US)
+    uint64_t *complained_us = finding->verdict == AUDIT_DEVIATES ? &side->deviates_complained_us
+                                                                 : &side->split_complained_us;
+    if (*complained_us && now_us - *complained_us < COMPLAINT_US)
         return;
-    side->audit_complained_us = now_us;
+    *complained_us = now_us;
     const char *name = name_of(side, finding->deviating);
     if (finding->verdict == AUDIT_DEVIATES)
         log_event(

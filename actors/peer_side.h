@@ -39,7 +39,7 @@ struct peer_side {
 
     struct audit audit;
     uint64_t deviates_at; /* this node differs from the majority there: it must end; 0: no */
-    uint64_t audit_complained_us;
+    uint64_t deviates_complained_us, split_complained_us; /* of each by itself */
 };
 
 /* Binds the endpoint that the others send to; errors as peers_create. */

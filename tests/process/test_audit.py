@@ -67,9 +67,9 @@ class Audit(ClusterTest):
         def told():
             node.start()
             self.assert_stops(node)
-            return node.name in [n.view()["deviating"] for n in others]
-        wait_until(told, "others say who deviates")
-        self.assertTrue(any(n.events("audit_deviates") or n.events("audit_split") for n in others))
+            return [n for n in others if n.view()["deviating"] == node.name]
+        for other in wait_until(told, "others say who deviates"):
+            self.assertIn(node.name, [event["peer"] for event in other.events("audit_deviates")])
         shutil.rmtree(os.path.join(node.data, "machine"))
         node.start()
         node.wait_healthy()
