@@ -33,7 +33,7 @@ static void teardown(void)
     cr_assert_eq(system(command), 0);
 }
 
-TestSuite(bootstrap, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(bootstrap, .init = setup, .fini = teardown, .timeout = 600);
 
 static const char *in_dir(const char *name)
 {

@@ -383,7 +383,7 @@ static uint64_t add(size_t node, uint64_t sequence, uint8_t what)
 /* --- Tests -------------------------------------------------------------------------------------
  */
 
-TestSuite(embedded, .timeout = 240);
+TestSuite(embedded, .timeout = 1200);
 
 /* Writes until these nodes have taken `wanted` more snapshots each. Returns how much was added. */
 static uint64_t add_until_taken(size_t nodes, unsigned wanted)

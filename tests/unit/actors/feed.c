@@ -35,7 +35,7 @@ static void teardown(void)
     cr_assert_eq(system(command), 0);
 }
 
-TestSuite(feed, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(feed, .init = setup, .fini = teardown, .timeout = 1200);
 
 static struct conclave_options options_for(const char *endpoint)
 {

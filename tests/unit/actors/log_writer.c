@@ -115,7 +115,7 @@ static void teardown(void)
     cr_assert_eq(system(command), 0);
 }
 
-TestSuite(log_writer, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(log_writer, .init = setup, .fini = teardown, .timeout = 600);
 
 /* What raft would hand over: a vote or an entry, and an answer to a peer that rests on it. */
 static struct envelope *persist_create(uint64_t seq)

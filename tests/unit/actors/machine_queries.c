@@ -47,7 +47,7 @@ static void teardown(void)
     free(node);
 }
 
-TestSuite(machine_queries, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(machine_queries, .init = setup, .fini = teardown, .timeout = 600);
 
 static void ask(struct meter *who, uint32_t count)
 {

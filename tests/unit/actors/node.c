@@ -34,7 +34,7 @@ static void teardown(void)
     cr_assert_eq(system(command), 0);
 }
 
-TestSuite(node, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(node, .init = setup, .fini = teardown, .timeout = 1200);
 
 /* --- A machine that keeps the last command, and breaks on demand -------------------------------
  */

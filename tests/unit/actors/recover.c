@@ -36,7 +36,7 @@ static void teardown(void)
     memory_disk_destroy(disk);
 }
 
-TestSuite(recover, .init = setup, .fini = teardown, .timeout = 120);
+TestSuite(recover, .init = setup, .fini = teardown, .timeout = 1200);
 
 /* What a start would find. */
 struct state {

@@ -437,7 +437,7 @@ Test(stream_hub, has_a_limit_of_subscriptions)
 }
 
 /* Whatever happens, in any order: begins, losses, credit in drops, changes of one and many keys. */
-Test(stream_hub, tells_everything_once_and_in_order_whatever_happens, .timeout = 120)
+Test(stream_hub, tells_everything_once_and_in_order_whatever_happens, .timeout = 1200)
 {
     static const char *const bounds[] = {"", "k", "k05", "k1", "k12", "k20", "l", "k23"};
     enum { SEEDS = 20, STEPS = 1500, COUNT = 12 };

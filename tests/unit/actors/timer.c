@@ -48,7 +48,7 @@ static void teardown(void)
     free(node);
 }
 
-TestSuite(timer, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(timer, .init = setup, .fini = teardown, .timeout = 600);
 
 static struct actor *actor_of(enum actor_id id, const struct actor_ops *ops)
 {
@@ -229,7 +229,7 @@ Test(timer, goes_off_once_for_the_newest_deadline)
 /* --- What other threads say of snapshots --------------------------------------------------------
  */
 
-TestSuite(raft_actor, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(raft_actor, .init = setup, .fini = teardown, .timeout = 600);
 
 /* All that the log has is committed, says its leader. */
 static struct raft_message *commit_of_leader(void)

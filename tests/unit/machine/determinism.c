@@ -171,7 +171,7 @@ static char *model_dump(const struct model *model)
     return dump;
 }
 
-Test(determinism, batches_do_not_show, .timeout = 240)
+Test(determinism, batches_do_not_show, .timeout = 1200)
 {
     struct model model = {0};
     struct step *steps = calloc(COMMANDS, sizeof *steps);

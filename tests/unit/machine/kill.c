@@ -69,7 +69,7 @@ static void expect_batch(struct rig *rig, uint64_t batch)
     }
 }
 
-Test(kill, leaves_all_or_nothing_of_an_apply, .timeout = 240)
+Test(kill, leaves_all_or_nothing_of_an_apply, .timeout = 1200)
 {
     struct rig *rig = rig_create();
     rig_close(rig);

@@ -121,7 +121,7 @@ static _Noreturn void child_run(struct rig *rig, uint64_t session, int tell)
     }
 }
 
-Test(session_kill, leaves_sessions_and_data_of_one_apply, .timeout = 240)
+Test(session_kill, leaves_sessions_and_data_of_one_apply, .timeout = 1200)
 {
     struct rig *rig = rig_create();
     rig_close(rig);

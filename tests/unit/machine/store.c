@@ -112,7 +112,7 @@ static void file_write(const char *path, long at, const void *data, size_t bytes
     close(fd);
 }
 
-Test(store, owner_file_of_other_bytes_is_not_believed, .timeout = 120)
+Test(store, owner_file_of_other_bytes_is_not_believed, .timeout = 1200)
 {
     struct rig *rig = rig_with_a_key();
     rig_close(rig);

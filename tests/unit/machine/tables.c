@@ -335,7 +335,7 @@ static void view_begin(struct pair *pair)
     }
 }
 
-Test(tables, in_memory_are_those_in_files, .timeout = 240)
+Test(tables, in_memory_are_those_in_files, .timeout = 1200)
 {
     for (uint64_t seed = 1; seed <= 12; seed++) {
         struct pair *pair = pair_create(seed);

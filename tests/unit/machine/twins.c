@@ -456,7 +456,7 @@ static void nothing_is_left_behind(struct twin *twin)
     tables_cursor_close(&cursor);
 }
 
-Test(twins, are_the_same_over_kills_growth_full_disks_and_restores, .timeout = 240)
+Test(twins, are_the_same_over_kills_growth_full_disks_and_restores, .timeout = 1200)
 {
     uint64_t waits = 0;
     struct group_record seen = {0};

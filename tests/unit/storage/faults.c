@@ -373,12 +373,12 @@ static void fail_all(int code)
     }
 }
 
-Test(faults, an_operation_that_fails_is_told, .timeout = 240)
+Test(faults, an_operation_that_fails_is_told, .timeout = 1200)
 {
     fail_all(CONCLAVE_IO);
 }
 
-Test(faults, a_disk_that_gets_full_is_told, .timeout = 240)
+Test(faults, a_disk_that_gets_full_is_told, .timeout = 1200)
 {
     fail_all(CONCLAVE_NO_SPACE);
 }

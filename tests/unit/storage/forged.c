@@ -105,7 +105,7 @@ static void forge_at(struct memory_disk *disk, const struct placed *places, size
     memory_disk_rot(disk, places[at].path, 0, segment, bytes);
 }
 
-Test(forged, records_that_cannot_be_are_never_taken, .timeout = 240)
+Test(forged, records_that_cannot_be_are_never_taken, .timeout = 1200)
 {
     struct peer peer;
     struct placed places[512];

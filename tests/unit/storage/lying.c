@@ -126,14 +126,14 @@ static struct outcomes repair_with_all(enum lie lie)
     return outcomes;
 }
 
-Test(lying, a_read_that_ends_early_in_a_repair_spoils_nothing, .timeout = 60)
+Test(lying, a_read_that_ends_early_in_a_repair_spoils_nothing, .timeout = 600)
 {
     struct outcomes outcomes = repair_with_all(LIE_SHORT_READ);
     cr_assert_gt(outcomes.io, 3, "it became shorter");
     cr_assert_gt(outcomes.corrupt, 3);
 }
 
-Test(lying, a_write_that_does_not_arrive_is_seen_before_the_repair_ends, .timeout = 60)
+Test(lying, a_write_that_does_not_arrive_is_seen_before_the_repair_ends, .timeout = 600)
 {
     struct outcomes outcomes = repair_with_all(LIE_LOST_WRITE);
     cr_assert_gt(outcomes.io, 3, "it is not what was written");
@@ -141,7 +141,7 @@ Test(lying, a_write_that_does_not_arrive_is_seen_before_the_repair_ends, .timeou
 }
 
 /* The first failure is taken for a block that cannot be read, where that is allowed. */
-Test(lying, a_repair_that_fails_twice_can_be_begun_again, .timeout = 120)
+Test(lying, a_repair_that_fails_twice_can_be_begun_again, .timeout = 1200)
 {
     size_t told = 0;
     for (uint64_t then = 1; then <= 3; then++) {

@@ -118,7 +118,7 @@ static void zero_and_cover(struct covering *covering, const char *path, size_t a
     memory_disk_destroy(damaged);
 }
 
-Test(repair_cover, what_a_snapshot_holds_goes_and_the_rest_stays, .timeout = 240)
+Test(repair_cover, what_a_snapshot_holds_goes_and_the_rest_stays, .timeout = 1200)
 {
     struct covering covering;
     begin(&covering, story_long);

@@ -170,7 +170,7 @@ Test(scattered, also_where_every_entry_is_of_another_term)
 }
 
 /* Stretches of records, each left whole on one of two or three. */
-Test(scattered, stretches_come_back_whoever_has_them, .timeout = 120)
+Test(scattered, stretches_come_back_whoever_has_them, .timeout = 1200)
 {
     struct prng prng;
     size_t whole = 0, all = 0;
@@ -324,7 +324,7 @@ static void lose_stretches(struct prng *prng, const struct step *steps, size_t s
 }
 
 Test(scattered, stretches_of_many_batches_come_back_with_changes_of_the_term_in_them,
-     .timeout = 240)
+     .timeout = 1200)
 {
     struct prng prng;
     struct step steps[LIFE_STEPS_MAX];

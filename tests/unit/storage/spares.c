@@ -353,12 +353,12 @@ static void fail_everywhere(uint64_t (*round)(const struct room *))
     cr_assert_gt(failed, 10);
 }
 
-Test(spares, any_operation_may_fail_and_what_was_synced_is_there, .timeout = 120)
+Test(spares, any_operation_may_fail_and_what_was_synced_is_there, .timeout = 1200)
 {
     fail_everywhere(go_round);
 }
 
-Test(spares, so_it_is_where_the_end_of_one_is_made_zero, .timeout = 120)
+Test(spares, so_it_is_where_the_end_of_one_is_made_zero, .timeout = 1200)
 {
     fail_everywhere(go_round_large);
 }

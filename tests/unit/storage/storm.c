@@ -86,7 +86,7 @@ static void junk_everywhere(const struct step *steps, int lives, size_t outcomes
     peer_free(&storm.peer);
 }
 
-Test(storm, junk_in_several_places_is_healed_or_refused, .timeout = 240)
+Test(storm, junk_in_several_places_is_healed_or_refused, .timeout = 1200)
 {
     size_t outcomes[4];
     junk_everywhere(story_long, 3000, outcomes);
@@ -96,7 +96,7 @@ Test(storm, junk_in_several_places_is_healed_or_refused, .timeout = 240)
 }
 
 /* Damage on top of mends, and across their borders. */
-Test(storm, a_mended_log_is_damaged_again, .timeout = 240)
+Test(storm, a_mended_log_is_damaged_again, .timeout = 1200)
 {
     struct storm storm;
     size_t rounds = 0;
@@ -118,7 +118,7 @@ Test(storm, a_mended_log_is_damaged_again, .timeout = 240)
 
 /* What can be repaired is so too after the power was lost, or something failed, anywhere in the
  * repair; and after that once more. */
-Test(storm, an_interrupted_repair_is_taken_up_again, .timeout = 240)
+Test(storm, an_interrupted_repair_is_taken_up_again, .timeout = 1200)
 {
     struct storm storm;
     size_t interrupted = 0;

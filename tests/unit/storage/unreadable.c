@@ -117,7 +117,7 @@ static bool break_and_heal(const struct peer *peer, const char *path, size_t at)
     return expected;
 }
 
-Test(unreadable, blocks_come_back_from_a_peer_and_can_be_read_again, .timeout = 120)
+Test(unreadable, blocks_come_back_from_a_peer_and_can_be_read_again, .timeout = 1200)
 {
     struct peer peer;
     make(&peer);

@@ -65,7 +65,7 @@ static void assert_text(const struct buf *frame, const char *text)
     cr_assert_eq(memcmp(frame->data, text, frame->bytes), 0);
 }
 
-TestSuite(clients, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(clients, .init = setup, .fini = teardown, .timeout = 600);
 
 Test(clients, answer_goes_to_who_asked)
 {

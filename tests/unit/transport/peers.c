@@ -32,7 +32,7 @@ static void teardown(void)
     context_destroy(context);
 }
 
-TestSuite(peers, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(peers, .init = setup, .fini = teardown, .timeout = 600);
 
 static struct buf *receive(struct peers *peers)
 {

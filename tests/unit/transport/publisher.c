@@ -23,7 +23,7 @@ static void teardown(void)
     context_destroy(context);
 }
 
-TestSuite(publisher, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(publisher, .init = setup, .fini = teardown, .timeout = 600);
 
 static void *connect_to_it(int type)
 {

@@ -29,7 +29,7 @@ static void close_pair(void)
     context_destroy(context);
 }
 
-TestSuite(source, .timeout = 60, .fini = close_pair);
+TestSuite(source, .timeout = 600, .fini = close_pair);
 
 static void wait_for(struct source *source, long timeout_ms)
 {
