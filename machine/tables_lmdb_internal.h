@@ -60,6 +60,20 @@ static inline size_t lmdb_moment(const struct lmdb *lmdb)
     return (size_t)(lmdb->owner.node_id % LMDB_MOMENTS);
 }
 
+/* Pages of the map that stand aside; all zero: none. */
+struct lmdb_pages {
+    void *at;
+    size_t bytes;
+};
+
+/* Moves the map's pages aside before LMDB maps the file anew, if the system can do that. Nobody may
+ * use the map until they are back. */
+void lmdb_pages_aside(const struct lmdb *lmdb, struct lmdb_pages *ret);
+
+/* rc. Puts them where the file is mapped now, or lets them go if it is not; *pages is empty then.
+ */
+int lmdb_pages_back(const struct lmdb *lmdb, struct lmdb_pages *pages);
+
 /* rc. Allocates the file up to so many bytes; what is allocated already stays. */
 int lmdb_allocate(const struct lmdb *lmdb, size_t bytes);
 

@@ -42,8 +42,7 @@ static int allocate_step(const struct lmdb *lmdb, size_t lacking, size_t *ret_st
     return rc;
 }
 
-/* The map is made anew, and every page of it is looked up again when it is touched next: the more
- * at once, the better. A public code. */
+/* The map is made anew: see tables_lmdb_map.c. A public code. */
 static int grow_by(struct lmdb *lmdb, size_t lacking)
 {
     size_t step = 0;
@@ -52,8 +51,13 @@ static int grow_by(struct lmdb *lmdb, size_t lacking)
     if (lmdb_end_view(lmdb) && lmdb->slack_bytes < SLACK_BYTES_MAX)
         lmdb->slack_bytes *= 2;
     int rc = allocate_step(lmdb, lacking, &step);
-    if (!rc)
+    if (!rc) {
+        struct lmdb_pages pages;
+        lmdb_pages_aside(lmdb, &pages);
         rc = mdb_env_set_mapsize(lmdb->env, lmdb->map_bytes + step);
+        int back = lmdb_pages_back(lmdb, &pages);
+        rc = rc ? rc : back;
+    }
     if (!rc)
         lmdb->map_bytes += step;
     return lmdb_public_code(rc);

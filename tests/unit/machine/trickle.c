@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STEP_BYTES = 1 << 20 };
+enum { STEP_BYTES = 128 << 10, MIB = 1 << 20 };
 
 static char dir[64];
 static char file[128];
@@ -49,13 +49,13 @@ Test(trickle, goes_through_the_file_and_begins_again, .fini = remove_file)
 Test(trickle, has_pages_made_for_what_is_to_come, .fini = remove_file)
 {
     struct tables_trickle trickle = {.fd = -1};
-    make_file(6 * STEP_BYTES);
-    cr_assert_eq(tables_trickle_step(&trickle, dir, STEP_BYTES), CONCLAVE_OK);
-    cr_assert_eq(trickle.ahead, 5 * STEP_BYTES);
-    cr_assert_eq(tables_trickle_step(&trickle, dir, STEP_BYTES + 4096), CONCLAVE_OK);
-    cr_assert_eq(trickle.ahead, 5 * STEP_BYTES, "not for each page");
-    cr_assert_eq(tables_trickle_step(&trickle, dir, 5 * STEP_BYTES), CONCLAVE_OK);
-    cr_assert_eq(trickle.ahead, 6 * STEP_BYTES, "no further than the file goes");
+    make_file(6 * MIB);
+    cr_assert_eq(tables_trickle_step(&trickle, dir, MIB), CONCLAVE_OK);
+    cr_assert_eq(trickle.ahead, 5 * MIB);
+    cr_assert_eq(tables_trickle_step(&trickle, dir, MIB + 4096), CONCLAVE_OK);
+    cr_assert_eq(trickle.ahead, 5 * MIB, "not for each page");
+    cr_assert_eq(tables_trickle_step(&trickle, dir, 5 * MIB), CONCLAVE_OK);
+    cr_assert_eq(trickle.ahead, 6 * MIB, "no further than the file goes");
     tables_trickle_close(&trickle);
 }
 
