@@ -294,6 +294,41 @@ Test(answers, what_others_show_in_its_place_hides_nothing)
     asking_end(&asking);
 }
 
+/* The first part is of somebody whose log is another one, or whose memory is: with the second part
+ * of whoever has it right it leads to another link. Nothing of the mixture is taken, and it is all
+ * asked for again, of whoever. */
+Test(answers, what_is_mixed_of_right_and_wrong_is_refused_as_a_whole)
+{
+    struct asking asking;
+    struct raft_runs wrong = {0};
+    asking_begin(&asking, 20, 29);
+    const struct raft_id prev = asking.want.prev;
+    cr_assert_eq(prev.index, 19);
+    const uint64_t last = asking.want.last, missing = wal_repair_missing(asking.repair);
+    cr_assert_gt(last, 21);
+    struct raft_batch *batch = raft_batch_create(2);
+    for (uint64_t index = 20; index < 22; index++) {
+        const uint8_t byte = (uint8_t)index;
+        struct raft_entry entry = {.id = {.term = 2, .index = index}, .kind = RAFT_ENTRY_COMMAND};
+        entry.buf = buf_copy(&byte, 1);
+        entry.payload = (struct slice){.data = entry.buf->data, .bytes = 1};
+        raft_batch_add(batch, entry);
+    }
+    raft_runs_append(&wrong, batch, 0, 2);
+    raft_batch_unref(batch);
+    cr_assert_eq(wal_repair_take(asking.repair, prev, &wrong, NULL), CONCLAVE_OK,
+                 "alone it shows nothing");
+    raft_runs_clear(&wrong);
+    cr_assert(wal_repair_want(asking.repair, &asking.want));
+    cr_assert_eq(asking.want.prev.index, 21);
+    cr_assert_eq(answer(&asking, asking.want.prev, 22, last), CONCLAVE_INVALID);
+    cr_assert(wal_repair_want(asking.repair, &asking.want));
+    cr_assert(raft_id_equal(asking.want.prev, prev), "from the beginning");
+    cr_assert_eq(wal_repair_missing(asking.repair), missing);
+    expect_whole(&asking);
+    asking_end(&asking);
+}
+
 /* --- By nobody -------------------------------------------------------------------------------- */
 
 /* An entry without payload is found by its checksum alone, if not too many terms have to be tried:
