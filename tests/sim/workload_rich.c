@@ -7,6 +7,12 @@ static uint32_t draw_cell(struct world *world)
     return (uint32_t)world_draw(world, 0, SIM_KEYS - 1);
 }
 
+/* So many bytes: less than an item, exactly one or two, as many as there are. */
+static uint32_t draw_page(struct world *world)
+{
+    return world_draw(world, 0, 2) == 0 ? 0 : (uint32_t)world_draw(world, 10, 150);
+}
+
 /* --- Transactions ----------------------------------------------------------------------------- */
 
 /* Of the topic of that name, or of the one that it takes the place of. */
@@ -163,7 +169,7 @@ static struct op draw_topic_read(struct world *world, const struct client *clien
                                                 CONCLAVE_FROM_LAST,     CONCLAVE_FROM_TIME,
                                                 CONCLAVE_FROM_NEW,      CONCLAVE_FROM_AGO};
     struct op op = {.kind = OP_TOPIC_READ,
-                    .pad = (uint32_t)world_draw(world, 0, 2) * 70,
+                    .pad = draw_page(world),
                     .cell = (uint32_t)world_draw(world, 0, SIM_TOPICS - 1),
                     .start = starts[world_draw(world, 0, sizeof starts / sizeof *starts - 1)],
                     .limit = (uint32_t)world_draw(world, 0, 4)};
@@ -233,7 +239,7 @@ static struct op draw_topics_question(struct world *world, const struct client *
                     .cell_end = (uint32_t)world_draw(world, 0, SIM_GROUPS - 1),
                     .limit = (uint32_t)world_draw(world, 1, 4)};
     if (op.question == ASK_MESSAGES) {
-        op.pad = (uint32_t)world_draw(world, 0, 2) * 70;
+        op.pad = draw_page(world);
         draw_sequences(world, client, &op);
     }
     if (op.question == ASK_PENDING && world_draw(world, 0, 2) == 0) {
@@ -252,7 +258,7 @@ static struct op draw_keys_question(struct world *world, const struct client *cl
                     .space = knobs->locker_count ? world_draw(world, 0, 1) : 0,
                     .position = world_draw(world, KV_RANGE_ITEMS, KV_RANGE_COUNT),
                     .limit = (uint32_t)world_draw(world, 0, SIM_KEYS),
-                    .pad = (uint32_t)world_draw(world, 0, 2) * 30};
+                    .pad = draw_page(world)};
     uint32_t names = op.space ? SIM_QUEUES : SIM_KEYS;
     op.cell = (uint32_t)world_draw(world, 0, names - 1);
     op.cell_end = (uint32_t)world_draw(world, op.cell, names);
@@ -282,13 +288,28 @@ static struct op draw_question(struct world *world, const struct client *client)
 /* Less than there is, just enough for a little more, or none. */
 static struct op draw_quota(struct world *world)
 {
-    enum { NEAR_BYTES = 300 };
+    enum { NEAR_BYTES = 300, KEY = 32 + 8, MESSAGE = 5 + 8, BLOCK = 24 };
+    static const uint16_t growths[] = {/* of what comes without a pad */
+                                       KEY + 1,
+                                       KEY + 2,
+                                       KEY + 1 + 96,
+                                       MESSAGE,
+                                       MESSAGE + 1,
+                                       BLOCK + MESSAGE,
+                                       BLOCK + MESSAGE + 1,
+                                       BLOCK + 2 * MESSAGE,
+                                       96,
+                                       128 + 1,
+                                       384 + 1};
     uint64_t draw = world_draw(world, 0, 9), used = reference_used(&world->reference);
+    uint64_t which = world_draw(world, 0, sizeof growths / sizeof *growths - 1);
     uint64_t quota = SIM_QUOTA_NONE;
     if (draw == 0)
         quota = used / 2 + 1;
-    else if (draw <= 6)
+    else if (draw <= 3)
         quota = used + world_draw(world, 1, NEAR_BYTES);
+    else if (draw <= 6)
+        quota = used + growths[which] - world_draw(world, 0, 1);
     return (struct op){.kind = OP_SETTINGS, .quota = quota};
 }
 
