@@ -4,8 +4,11 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+
+enum { CLUSTER = 0xc0ffee };
 
 static struct fake_cluster cluster;
 static struct conclave_status status;
@@ -32,7 +35,7 @@ static void three_nodes(void)
     for (size_t i = 0; i < 3; i++) {
         struct client_status *own = &cluster.nodes[i]->status;
         cluster.nodes[i]->answers_status = true;
-        own->cluster_id = 0xc0ffee;
+        own->cluster_id = CLUSTER;
         own->term = 7;
         own->pid = 1000 + i;
         own->revision = 50 + i;
@@ -59,15 +62,39 @@ static void end(void)
 
 TestSuite(status, .init = three_nodes, .fini = end);
 
-static int ask(size_t first, size_t count, uint32_t timeout_ms)
+static int ask_once(uint32_t timeout_ms)
 {
-    if (!cluster.client)
-        fake_client(&cluster, first, count);
     stop = false;
     cr_assert_eq(pthread_create(&server, NULL, serve, NULL), 0);
     int code = conclave_client_status(cluster.client, timeout_ms, &status);
     stop = true;
     pthread_join(server, NULL);
+    return code;
+}
+
+/* Whether a node that can be reached and would answer did not. */
+static bool missed_somebody(void)
+{
+    for (size_t i = 0; i < status.node_count; i++) {
+        const struct conclave_node_status *seen = &status.nodes[i];
+        for (size_t k = 0; k < 3; k++) {
+            const struct fake_node *asked = cluster.nodes[k];
+            if (strcmp(seen->client, asked->endpoint) == 0 && asked->mode != FAKE_DEAF &&
+                asked->status.cluster_id == CLUSTER && !seen->answered)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* A connection that takes long to come about is not waited for, and on a slow machine any may. */
+static int ask(size_t first, size_t count, uint32_t timeout_ms)
+{
+    if (!cluster.client)
+        fake_client(&cluster, first, count);
+    int code = ask_once(timeout_ms);
+    for (int tries = 0; tries < 100 && code == CONCLAVE_OK && missed_somebody(); tries++)
+        code = ask_once(timeout_ms);
     return code;
 }
 
