@@ -224,7 +224,7 @@ class Bench(BenchTest):
         first = bench.stderr.readline()
         self.assertIn(b"ops/s", first)
         bench.send_signal(signal.SIGINT)
-        output, errors = bench.communicate(timeout=cluster.DEADLINE * cluster.PATIENCE)
+        output, errors = bench.communicate(timeout=3 * cluster.DEADLINE * cluster.PATIENCE)
         self.assertEqual(bench.returncode, 0, errors)
         self.assertIn(b"interrupted", output)
         self.assertEqual(os.listdir(self.dir), [])

@@ -205,7 +205,7 @@ class Up(unittest.TestCase):
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(cluster.DEADLINE * cluster.PATIENCE)
+                process.wait(3 * cluster.DEADLINE * cluster.PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -226,7 +226,7 @@ class Up(unittest.TestCase):
     def stop(self):
         pids = [node["pid"] for node in self.status()["nodes"]]
         self.up.send_signal(signal.SIGINT)
-        code = self.up.wait(cluster.DEADLINE * cluster.PATIENCE)
+        code = self.up.wait(3 * cluster.DEADLINE * cluster.PATIENCE)
         self.assertEqual(code, 0, self.log_text()[-3000:])
         for pid in pids:
             self.assertFalse(os.path.exists(f"/proc/{pid}"), f"node {pid} outlived `up`")
@@ -246,7 +246,7 @@ class Up(unittest.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
 
         self.up.send_signal(signal.SIGINT)
-        self.up.wait(cluster.DEADLINE * cluster.PATIENCE)
+        self.up.wait(3 * cluster.DEADLINE * cluster.PATIENCE)
         self.start()
         for key, value in (("k", b"v"), ("k2", b"v2")):
             done = run("get", key, "--endpoints", self.endpoints)

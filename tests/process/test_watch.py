@@ -286,7 +286,7 @@ class Program(SharedClusterTest):
         self.assertEqual((gone["type"], gone["key"], gone["previous"]),
                          ("delete", "l/0", {"b64": "/w=="}))
         self.assertEqual(gone["revision"], put["revision"] + 1)
-        self.assertEqual(program.wait(cluster.DEADLINE * cluster.PATIENCE), 0)
+        self.assertEqual(program.wait(3 * cluster.DEADLINE * cluster.PATIENCE), 0)
 
     def test_progress_while_nothing_happens(self):
         self.cluster.put("q", b"")
@@ -315,14 +315,14 @@ class Program(SharedClusterTest):
         program.stdout.close()
         for i in range(3):
             self.cluster.put("p/1", b"%d" % i)
-        self.assertEqual(program.wait(cluster.DEADLINE * cluster.PATIENCE), 2)
+        self.assertEqual(program.wait(3 * cluster.DEADLINE * cluster.PATIENCE), 2)
 
     def test_ends_with_a_signal(self):
         self.cluster.put("i", b"")
         program = self.start("i", "--from", "1")
         self.line(program)
         program.send_signal(signal.SIGINT)
-        self.assertEqual(program.wait(cluster.DEADLINE * cluster.PATIENCE), -signal.SIGINT)
+        self.assertEqual(program.wait(3 * cluster.DEADLINE * cluster.PATIENCE), -signal.SIGINT)
 
     def test_says_what_is_wrong(self):
         for arguments, code in ((["k", "--from", "x"], 2), (["k", "-n", "-1"], 2), ([""], 2),
