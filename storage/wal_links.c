@@ -7,7 +7,6 @@
 
 void wal_links_begin(struct wal_links *links, uint64_t index, uint64_t link)
 {
-    links->first = index;
     links->count = links->dropped = 0;
     wal_links_put(links, index, link);
 }

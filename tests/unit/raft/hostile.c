@@ -47,6 +47,34 @@ Test(hostile, an_acknowledgement_beyond_the_log_is_ignored)
     cluster_deinit(&c);
 }
 
+/* An append of one entry behind `prev`, of this term and kind. */
+static struct raft_message *append_of(struct raft_id prev, uint64_t term, enum raft_entry_kind kind)
+{
+    struct raft_batch *batch = raft_batch_create(1);
+    raft_batch_add(batch, (struct raft_entry){.id = id_of(term, prev.index + 1), .kind = kind});
+    struct raft_message *message = append_request(2, 1, 2, prev, 0, NULL, 0);
+    raft_runs_append(&message->append_request.entries, batch, 0, 1);
+    raft_batch_unref(batch);
+    return message;
+}
+
+Test(hostile, entries_of_no_term_or_of_an_unknown_kind_are_ignored)
+{
+    cluster_setup(&c, 3, 1);
+    cluster_receive(&c, append_of(id_of(1, 1), 2, (enum raft_entry_kind)(RAFT_ENTRY_SESSION + 1)));
+    cluster_receive(&c, append_of(id_of(0, 0), 0, RAFT_ENTRY_NOOP));
+    cr_assert_eq(c.nodes[1].code, CONCLAVE_OK);
+    cr_assert_eq(raft_hard_state(c.nodes[1].raft).term, 1, "not even their term is taken");
+    cr_assert_eq(c.wire.count, 0);
+    static const enum raft_entry_kind known[] = {RAFT_ENTRY_NOOP, RAFT_ENTRY_COMMAND,
+                                                 RAFT_ENTRY_SESSION};
+    for (uint64_t index = 1; index <= 3; index++) {
+        cluster_receive(&c, append_of(id_of(index == 1 ? 1 : 2, index), 2, known[index - 1]));
+        cr_assert_eq(raft_last(c.nodes[1].raft).index, index + 1);
+    }
+    cluster_deinit(&c);
+}
+
 static uint64_t any(struct prng *prng)
 {
     switch (prng_below(prng, 4)) {
