@@ -79,6 +79,22 @@ Test(entries, are_found_by_index_and_only_those_held)
     raft_runs_clear(&runs);
 }
 
+Test(entries, a_slice_of_a_part_of_a_batch_counts_the_bytes_of_that_part)
+{
+    struct raft_runs runs = {0}, slice = {0};
+    struct raft_batch *batch = numbered(1, 5, 10);
+    raft_runs_append(&runs, batch, 0, 2);
+    raft_batch_unref(batch);
+    raft_runs_slice(&runs, 1, 100, 1000, &slice);
+    cr_assert_eq(slice.entry_count, 2);
+    cr_assert_eq(slice.payload_bytes, 20);
+    raft_runs_clear(&slice);
+    raft_runs_slice(&runs, 1, 100, 20, &slice); /* what fits exactly */
+    cr_assert_eq(slice.entry_count, 2);
+    raft_runs_clear(&slice);
+    raft_runs_clear(&runs);
+}
+
 Test(entries, a_slice_keeps_to_its_limits)
 {
     struct raft_runs runs = {0};
