@@ -39,8 +39,8 @@ enum envelope_type {
     ENVELOPE_TRICKLE, /* from the state machine, too */
     ENVELOPE_REMOVE_SEGMENTS,
 
-    /* A damaged log: node -> log-writer; network -> log-writer, or raft, of which another node's
-     * asks; log-writer -> network; log-writer -> snapshot helper, state machine */
+    /* A damaged log: node -> log-writer; raft -> log-writer, or, of what another node asks,
+     * segment helper; log-writer -> network; log-writer -> snapshot helper, state machine */
     ENVELOPE_REPAIR,        /* every thread has started: begin */
     ENVELOPE_REPAIR_ASK,    /* what another node lacks */
     ENVELOPE_REPAIR_ANSWER, /* what another node has */

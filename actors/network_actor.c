@@ -175,6 +175,8 @@ static int network_run(struct actor *actor, struct conclave_error *error)
         network_receive_proposers(actor);
         network_tick(actor, now_us);
         network_retry_replies(actor, now_us);
+        if (atomic_load(&actor->node->fatal))
+            return CONCLAVE_OK; /* QUIT is on its way */
         network_flush_replies(actor, now_us);
         network_flush_proposed(actor->state);
         tell_trace(actor);

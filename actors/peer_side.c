@@ -257,11 +257,6 @@ void peer_side_receive(struct actor *actor, uint64_t now_us)
             raft_actor_add(actor->state, RAFT_EVENT_PEER_DOWN)->peer_down = lost;
 }
 
-void peer_side_send(struct peer_side *side, raft_node_id to, struct buf *frame)
-{
-    peers_send(side->peers, to, frame);
-}
-
 void peer_side_send_all(struct peer_side *side, struct outgoing_list *list)
 {
     for (uint32_t i = 0; i < list->count; i++)

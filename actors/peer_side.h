@@ -49,10 +49,7 @@ void peer_side_stop(struct peer_side *side);
 /* Reads what the others sent: what concerns the core becomes events. */
 void peer_side_receive(struct actor *actor, uint64_t now_us);
 
-/* Sends a frame; takes over the reference. */
-void peer_side_send(struct peer_side *side, raft_node_id to, struct buf *frame);
-
-/* Sends frames that other actors made, and empties the list. */
+/* Sends frames, and empties the list. */
 void peer_side_send_all(struct peer_side *side, struct outgoing_list *list);
 
 /* As peer_side_send_all, over the bulk links. */

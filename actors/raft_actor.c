@@ -166,7 +166,7 @@ static void add_transfer(struct actor *actor, const struct envelope *envelope)
 void raft_actor_give(struct actor *actor, const struct envelope *ask)
 {
     const struct raft_actor *self = actor->state;
-    if (!self->started) /* it is not known yet what this log holds */
+    if (!self->stepped) /* it is not known yet what this log holds */
         return;
     const struct wal_supplier log = {.log = raft_entries(self->raft),
                                      .base = raft_base(self->raft)};
@@ -348,8 +348,9 @@ static int raft_actor_run(struct actor *actor, struct conclave_error *error)
         uint64_t now_us = clock_now_us();
         enum envelope_type ended = 0;
         int taken = 0;
-        for (struct envelope *envelope;
-             taken < DRAIN_ENVELOPES_MAX && (envelope = inbox_receive(&actor->inbox)); taken++) {
+        for (struct envelope *envelope; taken < DRAIN_ENVELOPES_MAX && !self->peers.deviates_at &&
+                                        (envelope = inbox_receive(&actor->inbox));
+             taken++) {
             if (envelope->type == ENVELOPE_STOP || envelope->type == ENVELOPE_QUIT)
                 ended = envelope->type;
             else
@@ -369,6 +370,7 @@ static int raft_actor_run(struct actor *actor, struct conclave_error *error)
             code = raft_step(self->raft, clock_now_us(), self->events.items, self->events.count,
                              &self->output);
             self->events.count = 0;
+            self->stepped = self->started;
             if (code) {
                 *error = self->output.error;
                 return code;

@@ -54,6 +54,7 @@ struct raft_actor {
     bool leads;
     bool serving_told;
     bool started;      /* START was taken: events may follow */
+    bool stepped;      /* with it: the core has its log */
     bool full[SPACES]; /* as the segment helper and the state machine last said */
     uint64_t applied;  /* as the core was last told */
 };

@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -46,8 +47,8 @@ static bool is_map_of(char *line, const struct stat *file, struct lmdb_pages *re
            makedev((unsigned)major, (unsigned)minor) == file->st_dev;
 }
 
-/* Where the file is mapped: LMDB does not tell. False: it is not to be found. */
-static bool find_map(int fd, struct lmdb_pages *ret)
+/* Where the file is mapped, but for `aside`: LMDB does not tell. False: it is not to be found. */
+static bool find_map(int fd, const void *aside, struct lmdb_pages *ret)
 {
     struct stat file;
     char line[8192]; /* the path is at the end and may be cut off */
@@ -58,7 +59,7 @@ static bool find_map(int fd, struct lmdb_pages *ret)
     if (!maps)
         return false;
     while (!found && fgets(line, sizeof line, maps))
-        found = is_map_of(line, &file, ret);
+        found = is_map_of(line, &file, ret) && ret->at != aside;
     fclose(maps);
     return found;
 }
@@ -67,8 +68,11 @@ void lmdb_pages_aside(const struct lmdb *lmdb, struct lmdb_pages *ret)
 {
     mdb_filehandle_t fd;
     struct lmdb_pages old;
+    struct rlimit limit;
     *ret = (struct lmdb_pages){0};
-    if (mdb_env_get_fd(lmdb->env, &fd) || !find_map(fd, &old))
+    if (getrlimit(RLIMIT_AS, &limit) || limit.rlim_cur != RLIM_INFINITY)
+        return; /* both places at once may be too much */
+    if (mdb_env_get_fd(lmdb->env, &fd) || !find_map(fd, NULL, &old))
         return;
     /* The old place stays LMDB's until it unmaps it: nobody else may get it in between. */
     void *at = mremap(old.at, old.bytes, old.bytes, MREMAP_MAYMOVE | MREMAP_DONTUNMAP, NULL);
@@ -84,13 +88,15 @@ int lmdb_pages_back(const struct lmdb *lmdb, struct lmdb_pages *pages)
     *pages = (struct lmdb_pages){0};
     if (!aside.at)
         return 0;
-    if (mdb_env_get_fd(lmdb->env, &fd) || !find_map(fd, &map) || map.bytes < aside.bytes)
+    if (mdb_env_get_fd(lmdb->env, &fd) || !find_map(fd, aside.at, &map) || map.bytes < aside.bytes)
         return munmap(aside.at, aside.bytes) ? errno : 0;
     if (mremap(aside.at, aside.bytes, aside.bytes, MREMAP_MAYMOVE | MREMAP_FIXED, map.at) == map.at)
         return 0;
     /* What was there may be gone already. */
     void *again = mmap(map.at, aside.bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
     int failed = again == MAP_FAILED ? errno : 0;
-    (void)munmap(aside.at, aside.bytes); /* mapped or not: it is not used any more */
+    if (!failed)
+        (void)madvise(again, aside.bytes, MADV_RANDOM); /* as LMDB has it: no read-ahead */
+    (void)munmap(aside.at, aside.bytes);                /* mapped or not: it is not used any more */
     return failed;
 }

@@ -11,7 +11,7 @@
 /* A step's part of the file: a round takes some 5 s with steps of 20 ms. The kernel writes all that
  * is dirty of a file in which something has been for 30 s, so what a round has not come to yet is
  * what it writes at once. */
-enum { STEP_BYTES_MIN = 128 << 10, ROUND_STEPS = 250 };
+enum { STEP_BYTES_MIN = 64 << 10, ROUND_STEPS = 250 };
 
 /* In calls so short that other threads get the processor between them: not every kernel takes it
  * from one that fills pages. */

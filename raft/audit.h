@@ -3,7 +3,7 @@
  * Each node says what its chain (machine/audit_chain.h) was at some indexes; two values for one
  * index must be equal. If they are not, the value of a majority of the voters counts (in a joint
  * phase of both sets), learners are compared with it. Without such a majority nobody can say who is
- * right: that is told, and nothing else follows. Pure; owned by one thread, the network's. */
+ * right: that is told, and nothing else follows. Pure; owned by one thread, raft's. */
 #ifndef RAFT_AUDIT_H
 #define RAFT_AUDIT_H
 

@@ -218,6 +218,7 @@ void raft_runs_set_aside(struct raft_runs *runs, uint64_t index, struct raft_dro
         }
         LIST_RESERVE(dropped);
         dropped->items[dropped->count++] = run->batch; /* the reference moves */
+        dropped->entries += run->batch->count;
     }
     runs->count -= gone;
     for (uint32_t i = 0; gone > 0 && i < runs->count; i++)
@@ -229,6 +230,7 @@ void raft_dropped_free(struct raft_dropped *dropped, uint64_t entries)
     while (dropped->count > 0 && entries > 0) {
         struct raft_batch *batch = dropped->items[--dropped->count];
         entries -= batch->count < entries ? batch->count : entries;
+        dropped->entries -= batch->count;
         raft_batch_unref(batch);
     }
     if (dropped->count > 0)

@@ -108,6 +108,7 @@ void raft_runs_truncate(struct raft_runs *runs, uint64_t index);
 struct raft_dropped {
     struct raft_batch **items;
     uint32_t count, capacity;
+    uint64_t entries; /* of all of them */
 };
 
 /* Removes the entry with this index and all before it; nothing if they begin behind it. */

@@ -5,7 +5,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* The continuous audit: nodes tell each other what their chains were, as actors/network_audit.c,
+/* The continuous audit: nodes tell each other what their chains were, as actors/peer_audit.c,
  * and raft/audit.c judges. And the fault that it is there for: a stored value changes behind a
  * machine's back. What such a node answers is worth nothing, to clients and to the checks, from
  * then on until it is found: then it stops, its machine is removed, and it begins anew.

@@ -1,6 +1,6 @@
 #include "tests/sim/world.h"
 
-/* Who is listened to: as actors/network_peers.c decides it. A frame is believed when it comes from
+/* Who is listened to: as actors/peer_side.c decides it. A frame is believed when it comes from
  * the data directory that the cluster knows its sender by. */
 
 static uint64_t guest_us(const struct world *world)

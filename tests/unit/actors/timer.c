@@ -319,3 +319,29 @@ Test(raft_actor, sends_an_answer_when_the_log_writer_gives_it_back)
     actor->ops->stop(actor);
     peers_destroy(second);
 }
+
+Test(raft_actor, does_not_say_what_its_log_lacks_before_it_has_it)
+{
+    struct conclave_error error = {0};
+    struct peers *second;
+    cr_assert_eq(peers_create(node->context, "inproc://n2", 1, &second, &error), CONCLAVE_OK, "%s",
+                 error.message);
+    struct actor *actor = actor_of(ACTOR_RAFT, &raft_actor_ops);
+    cr_assert_eq(actor->ops->start(actor, NULL), CONCLAVE_OK);
+    struct raft_actor *self = actor->state;
+    struct envelope *ask = envelope_create(ENVELOPE_REPAIR_ASK);
+    ask->repair.from = 2;
+    ask->repair.frame.last = 1;
+    self->started = true; /* START is queued, and the core has not seen it */
+    raft_actor_give(actor, ask);
+    cr_assert_null(inbox_receive(&actor->inbox));
+    self->started = false;
+    raft_takes(actor, start_of_three_voters(), NULL);
+    raft_actor_give(actor, ask);
+    struct envelope *answer = inbox_receive(&actor->inbox);
+    cr_assert(answer && answer->type == ENVELOPE_SEND);
+    envelope_destroy(answer);
+    envelope_destroy(ask);
+    actor->ops->stop(actor);
+    peers_destroy(second);
+}

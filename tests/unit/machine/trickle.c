@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STEP_BYTES = 128 << 10, MIB = 1 << 20 };
+enum { STEP_BYTES = 64 << 10, MIB = 1 << 20 };
 
 static char dir[64];
 static char file[128];

@@ -414,6 +414,32 @@ Test(snapshot, one_that_was_taken_before_a_newer_one_came_counts_no_more)
     cluster_deinit(&c);
 }
 
+Test(snapshot, what_it_made_superfluous_is_freed_step_by_step_and_soon)
+{
+    enum { BATCHES = 3, ENTRIES = 8192, SOON_US = 10000 };
+    struct cluster c;
+    setup(&c, 10);
+    struct raft_dropped *dropped = &c.nodes[3].raft->log.dropped;
+    struct raft_runs runs = {0};
+    for (uint64_t i = 0; i < BATCHES; i++) {
+        struct raft_batch *batch = raft_batch_create(ENTRIES);
+        for (uint64_t k = 1; k <= ENTRIES; k++)
+            raft_batch_add(batch, (struct raft_entry){.id = id_of(1, i * ENTRIES + k)});
+        raft_runs_append(&runs, batch, 0, ENTRIES);
+        raft_batch_unref(batch);
+    }
+    raft_runs_set_aside(&runs, (uint64_t)BATCHES * ENTRIES, dropped);
+    raft_runs_clear(&runs);
+    for (uint32_t left = BATCHES; left-- > 0;) {
+        struct raft_event event = {.type = RAFT_EVENT_TIMEOUT};
+        cluster_step(&c, 3, &event, 1);
+        cr_assert_eq(dropped->count, left);
+        cr_assert_eq(dropped->entries, (uint64_t)left * ENTRIES);
+        cr_assert_eq(c.nodes[3].deadline_us <= c.now_us + SOON_US, left > 0);
+    }
+    cluster_deinit(&c);
+}
+
 Test(snapshot, log_with_a_gap_before_it_does_not_start)
 {
     struct cluster c;
