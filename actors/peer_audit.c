@@ -20,7 +20,7 @@ static const char *name_of(const struct peer_side *side, raft_node_id id)
 
 static void complain(struct actor *actor, const struct audit_finding *finding, uint64_t now_us)
 {
-    struct peer_side *side = &((struct raft_actor *)actor->state)->peers;
+    struct peer_side *side = peer_side_of(actor);
     uint64_t *complained_us = finding->verdict == AUDIT_DEVIATES ? &side->deviates_complained_us
                                                                  : &side->split_complained_us;
     if (*complained_us && now_us - *complained_us < COMPLAINT_US)
@@ -43,7 +43,7 @@ static void complain(struct actor *actor, const struct audit_finding *finding, u
 /* Takes in what one node says of one index. */
 static void note(struct actor *actor, raft_node_id id, struct audit_mark mark, uint64_t now_us)
 {
-    struct peer_side *side = &((struct raft_actor *)actor->state)->peers;
+    struct peer_side *side = peer_side_of(actor);
     if (!side->linked)
         return;
     const struct audit_finding finding = audit_note(&side->audit, &side->members, id, mark);
@@ -63,7 +63,7 @@ static void note(struct actor *actor, raft_node_id id, struct audit_mark mark, u
 
 static void tell(struct actor *actor, const struct audit_mark *marks, uint32_t count)
 {
-    struct peer_side *side = &((struct raft_actor *)actor->state)->peers;
+    struct peer_side *side = peer_side_of(actor);
     for (uint32_t i = 0; count > 0 && i < side->count; i++) {
         const struct peer_state *peer = &side->states[i];
         if (!peer->guest && peer->endpoint[0])
@@ -74,7 +74,7 @@ static void tell(struct actor *actor, const struct audit_mark *marks, uint32_t c
 
 void peer_audit_own(struct actor *actor, const struct envelope *envelope, uint64_t now_us)
 {
-    struct peer_side *side = &((struct raft_actor *)actor->state)->peers;
+    struct peer_side *side = peer_side_of(actor);
     for (uint32_t i = 0; i < envelope->audit.count; i++)
         note(actor, side->audit.self, envelope->audit.marks[i], now_us);
     if (side->linked)
@@ -89,7 +89,7 @@ void peer_audit_heard(struct actor *actor, const struct peer_frame *frame, uint6
 
 void peer_audit_tick(struct actor *actor)
 {
-    struct peer_side *side = &((struct raft_actor *)actor->state)->peers;
+    struct peer_side *side = peer_side_of(actor);
     struct audit_mark marks[MARKS_REPEATED];
     if (side->repairing) /* there is no state to tell of */
         return;

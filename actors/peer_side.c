@@ -20,12 +20,6 @@ enum {
     RECEIVE_FRAMES_MAX = 1024         /* frames taken before other sockets get their turn */
 };
 
-static struct peer_side *side_of(struct actor *actor)
-{
-    struct raft_actor *self = actor->state;
-    return &self->peers;
-}
-
 static struct peer_state *find_peer(struct peer_side *side, raft_node_id id)
 {
     for (uint32_t i = 0; i < side->count; i++)
@@ -66,7 +60,7 @@ static bool complaint_due(uint64_t *last_us, uint64_t now_us)
 static void refuse(struct actor *actor, struct peer_state *peer, enum peer_refusal refusal,
                    uint64_t now_us)
 {
-    struct peer_side *side = side_of(actor);
+    struct peer_side *side = peer_side_of(actor);
     if (!complaint_due(&peer->complained_us, now_us))
         return;
     /* Another directory under this id may have forgotten a vote or an entry it acknowledged. */
@@ -85,7 +79,7 @@ static void refuse(struct actor *actor, struct peer_state *peer, enum peer_refus
 
 static void take_refusal(struct actor *actor, const struct peer_frame *frame, uint64_t now_us)
 {
-    struct peer_side *side = side_of(actor);
+    struct peer_side *side = peer_side_of(actor);
     if (!complaint_due(&side->refused_complained_us, now_us))
         return;
     const char *reason =
@@ -121,7 +115,7 @@ static void link_guest(struct peer_side *side, struct peer_state *guest, const c
 /* The core has the incarnation written down, so that it outlives this process. */
 static void tell_seen(struct actor *actor, struct peer_state *peer)
 {
-    struct peer_side *side = side_of(actor);
+    struct peer_side *side = peer_side_of(actor);
     if (peer->told || peer->guest || side->repairing)
         return;
     peer->told = true;
@@ -133,7 +127,7 @@ static void tell_seen(struct actor *actor, struct peer_state *peer)
 /* True if the frame comes from a node that belongs to this cluster, for this node. */
 static bool authenticate(struct actor *actor, const struct peer_frame *frame, uint64_t now_us)
 {
-    struct peer_side *side = side_of(actor);
+    struct peer_side *side = peer_side_of(actor);
     const struct node *node = actor->node;
     if (!side->linked)
         return false; /* the core has not said yet who the members are */
@@ -184,7 +178,7 @@ static void hand_bulk(struct actor *actor, struct buf *bytes, const struct peer_
 /* A node that repairs its log asks, and answers others; a running one has nothing to ask. */
 static void hand_repair(struct actor *actor, struct peer_frame *frame, bool good)
 {
-    struct peer_side *side = side_of(actor);
+    struct peer_side *side = peer_side_of(actor);
     bool asks = frame->type == PEER_FRAME_REPAIR_ASK;
     if (!good || (!asks && !side->repairing)) {
         raft_runs_clear(&frame->repair.entries);
@@ -203,7 +197,7 @@ static void hand_repair(struct actor *actor, struct peer_frame *frame, bool good
 
 static void take_frame(struct actor *actor, struct buf *bytes, uint64_t now_us)
 {
-    struct peer_side *side = side_of(actor);
+    struct peer_side *side = peer_side_of(actor);
     struct peer_frame frame;
     int code = peer_decode(bytes, &frame);
     if (code) {
@@ -245,7 +239,7 @@ static void take_frame(struct actor *actor, struct buf *bytes, uint64_t now_us)
 
 void peer_side_receive(struct actor *actor, uint64_t now_us)
 {
-    struct peer_side *side = side_of(actor);
+    struct peer_side *side = peer_side_of(actor);
     struct buf *bytes;
     for (int i = 0; i < RECEIVE_FRAMES_MAX && (bytes = peers_receive(side->peers)); i++) {
         take_frame(actor, bytes, now_us);
@@ -274,7 +268,7 @@ void peer_side_send_bulk(struct peer_side *side, struct outgoing_list *list)
 void peer_side_set_members(struct actor *actor, const struct raft_configuration *members,
                            uint64_t now_us)
 {
-    struct peer_side *side = side_of(actor);
+    struct peer_side *side = peer_side_of(actor);
     struct peer_state *next = side->scratch;
     uint32_t count = 0;
     for (uint32_t i = 0; i < members->member_count; i++) {
@@ -314,7 +308,7 @@ void peer_side_set_members(struct actor *actor, const struct raft_configuration 
 
 static void say_hello(struct actor *actor)
 {
-    struct peer_side *side = side_of(actor);
+    struct peer_side *side = peer_side_of(actor);
     const struct node *node = actor->node;
     struct peer_hello hello = {0};
     memcpy(hello.name, node->identity.name, sizeof hello.name);
@@ -343,7 +337,7 @@ static void guests_expire(struct peer_side *side, uint64_t now_us)
 
 void peer_side_tend(struct actor *actor, uint64_t now_us)
 {
-    struct peer_side *side = side_of(actor);
+    struct peer_side *side = peer_side_of(actor);
     if (!side->linked)
         return;
     if (now_us >= side->hello_due_us) {
@@ -371,7 +365,7 @@ uint64_t peer_side_due_us(const struct peer_side *side)
 
 int peer_side_start(struct actor *actor, struct conclave_error *error)
 {
-    struct peer_side *side = side_of(actor);
+    struct peer_side *side = peer_side_of(actor);
     const struct node *node = actor->node;
     audit_init(&side->audit, node->identity.node_id);
     int code = peers_create(node->context, node->listen, prng_entropy(), &side->peers, error);

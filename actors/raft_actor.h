@@ -59,6 +59,12 @@ struct raft_actor {
     uint64_t applied;  /* as the core was last told */
 };
 
+static inline struct peer_side *peer_side_of(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    return &self->peers;
+}
+
 /* One more event for the next step, zeroed but for its type; valid until the next is added. */
 struct raft_event *raft_actor_add(struct raft_actor *self, enum raft_event_type type);
 
