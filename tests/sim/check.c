@@ -31,6 +31,7 @@ void check_deinit(struct check *check)
     for (uint32_t i = 0; i < check->node_count; i++) {
         free(check->nodes[i].memory.entries);
         free(check->nodes[i].disk.entries);
+        free(check->nodes[i].heard.items);
         for (uint32_t j = 0; j < check->node_count; j++)
             free(check->nodes[i].flows[j].appends.items);
     }
@@ -543,6 +544,8 @@ void check_step(struct check *check, uint32_t node, const struct check_view *vie
     struct check_node *at = &check->nodes[node];
     struct check_view before = at->view;
     at->view = *view;
+    at->old = before;
+    at->same_log = !at->cut && raft_id_equal(before.last, view->last);
     check_hard_state(check, node, &before);
     check_votes_step(check, node, &before);
     const struct check_entry *last = check_log_at(&at->memory, at->memory.count);

@@ -77,6 +77,24 @@ struct check_view {
     struct raft_id base;   /* the entry before the first one in memory */
 };
 
+/* A request that reached a node in a step: what it is answered with has to be about it. */
+struct check_heard {
+    enum raft_message_type type;
+    raft_node_id from;
+    uint64_t term;
+    struct raft_id prev;  /* APPEND_REQUEST */
+    uint64_t round;       /* APPEND_REQUEST */
+    uint64_t incarnation; /* of a vote or a pre-vote */
+};
+
+/* What a node is told at its start, and says with every answer. */
+struct check_own {
+    uint64_t incarnation, life;
+    uint64_t promise_us;
+    uint32_t priority;
+    raft_node_id leader; /* whom it follows after the step; 0: nobody */
+};
+
 /* The newest campaign in which a node was asked for its vote by another, and with what log. */
 struct check_asked {
     uint64_t term;
@@ -91,12 +109,15 @@ struct check_node {
     struct check_log memory, disk;
     struct raft_hard_state handed; /* last given to the log-writer */
     struct raft_hard_state durable;
-    struct check_view view; /* after the last step; zero after a start */
-    uint64_t stepped_last;  /* the last index in memory then */
-    uint64_t seq;           /* of the last persist */
-    uint64_t apply_handed;  /* last index given to the state machine */
-    uint64_t machine_index; /* the state machine holds */
-    uint64_t led_term;      /* the last term it led */
+    struct check_view view;               /* after the last step; zero after a start */
+    struct check_view old;                /* after the step before that */
+    bool same_log;                        /* the last step left the log as it was */
+    RAFT_LIST(struct check_heard, heard); /* in the step under way */
+    uint64_t stepped_last;                /* the last index in memory then */
+    uint64_t seq;                         /* of the last persist */
+    uint64_t apply_handed;                /* last index given to the state machine */
+    uint64_t machine_index;               /* the state machine holds */
+    uint64_t led_term;                    /* the last term it led */
     uint64_t campaign_term; /* the last term in which it was a candidate and a voter by its log */
     uint64_t rotten_life;   /* the life after which the last batch was lost; 0: none */
     uint64_t led_from;      /* the last index of older terms in its log when it began to lead */
@@ -270,6 +291,23 @@ void check_append_request(struct check *check, uint32_t node, const struct raft_
 
 /* A leader's own proposals that are not committed, after check_step. */
 void check_uncommitted(struct check *check, uint32_t node);
+
+/* After a leader's messages went out: nothing that a peer's window has room for stays behind. */
+void check_sent(struct check *check, uint32_t node);
+
+/* --- check_says.c: what messages say of who sends them -----------------------------------------
+ */
+
+/* A request reaches a node, before the step that takes it. */
+void check_heard(struct check *check, uint32_t node, const struct raft_message *message);
+
+/* The messages that a step puts out, now or for when the disk is done; after check_step and what
+ * it is told of the peers. */
+void check_says(struct check *check, uint32_t node, const struct check_own *own,
+                const struct raft_messages *messages);
+
+/* The step is over: what was heard in it is answered, or never will be. */
+void check_said(struct check *check, uint32_t node);
 
 /* --- check_io.c: disk, network, state machine, clients ------------------------------------------
  */

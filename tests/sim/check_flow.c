@@ -147,3 +147,23 @@ void check_append_request(struct check *check, uint32_t node, const struct raft_
     if (leading)
         check_append_limits(check, node, check_find(check, message->to), request);
 }
+
+void check_sent(struct check *check, uint32_t node)
+{
+    const struct raft_options *options = &check->options;
+    const struct check_node *at = &check->nodes[node];
+    if (at->view.role != RAFT_LEADER)
+        return;
+    uint32_t members = check_config_at(check, &at->memory, at->memory.count)->members;
+    for (uint32_t i = 0; i < check->node_count; i++) {
+        const struct check_flow *flow = &at->flows[i];
+        if (!(members >> i & 1) || !flow->pipelining || at->peers[i].next > at->memory.count ||
+            flow->appends.count >= options->inflight_messages_max ||
+            flow->bytes >= options->inflight_bytes_max)
+            continue;
+        check_fail(check, "what there is room for is sent",
+                   "n%u keeps its entries from %" PRIu64 " on from n%u, with %u appends of %" PRIu64
+                   " bytes on their way",
+                   node + 1, at->peers[i].next, i + 1, flow->appends.count, flow->bytes);
+    }
+}

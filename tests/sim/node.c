@@ -81,12 +81,15 @@ static void node_arm(struct world *world, struct node *node, uint64_t deadline_u
     }
 }
 
-/* What the core is about to hear of snapshots. Returns the index of one that was received. */
-static uint64_t node_snapshot_events(struct world *world, struct node *node,
-                                     const struct raft_event *events, uint32_t count)
+/* What the core is about to hear of peers and of snapshots. Returns the index of one that was
+ * received. */
+static uint64_t node_note_events(struct world *world, struct node *node,
+                                 const struct raft_event *events, uint32_t count)
 {
     uint64_t received = 0;
     for (uint32_t i = 0; i < count; i++) {
+        if (events[i].type == RAFT_EVENT_RECEIVE)
+            check_heard(&world->check, world_index(world, node), events[i].receive);
         if (events[i].type == RAFT_EVENT_SNAPSHOT_TAKEN)
             check_snapshot_told(&world->check, world_index(world, node),
                                 events[i].snapshot_taken.index);
@@ -98,13 +101,32 @@ static uint64_t node_snapshot_events(struct world *world, struct node *node,
     return received;
 }
 
+/* The timer was early, and nothing came: whatever the core does now it should have asked to be
+ * woken for. Only what it looks at whenever it is awake (a better node, for the sake of priority)
+ * may come of it. */
+static void check_early(struct world *world, const struct node *node, uint64_t commit)
+{
+    const struct raft_output *output = &node->output;
+    const struct check_view *before = &world->check.nodes[world_index(world, node)].view;
+    for (uint32_t i = 0; i < output->trace.count; i++)
+        if (output->trace.items[i].type == RAFT_TRACE_TRANSFER)
+            return;
+    if (output->send_now.count > 0 || output->persist.seq != 0 || output->apply.count > 0 ||
+        output->refused.count > 0 || output->reads.count > 0 || output->transfers.count > 0 ||
+        raft_commit(node->raft) != commit || raft_role(node->raft) != before->role)
+        check_fail(&world->check, "nothing is done before the deadline",
+                   "n%u asked to be woken at %lu us of its clock and has something to do at %lu us",
+                   world_index(world, node) + 1, (unsigned long)node->asked_us,
+                   (unsigned long)node->now_us);
+}
+
 static void node_step(struct world *world, struct node *node, struct raft_event *events,
                       uint32_t count)
 {
     node->now_us = node_clock(world, node);
     world->steps++;
     uint64_t commit = raft_commit(node->raft);
-    uint64_t received = node_snapshot_events(world, node, events, count);
+    uint64_t received = node_note_events(world, node, events, count);
     int code = raft_step(node->raft, node->now_us, events, count, &node->output);
     if (code != CONCLAVE_OK) {
         check_fail(&world->check, "the core goes on", "n%u stops with %s: %s",
@@ -112,6 +134,9 @@ static void node_step(struct world *world, struct node *node, struct raft_event 
                    node->output.error.message);
         return;
     }
+    if (count == 1 && events[0].type == RAFT_EVENT_TIMEOUT && node->now_us < node->asked_us)
+        check_early(world, node, commit);
+    node->asked_us = node->output.deadline_us;
     if (received > commit && raft_commit(node->raft) >= received && node->output.install.index == 0)
         report_mark(&world->report, SIM_MARK_INSTALL_KEPT);
     node_carry_out(world, node, count);
@@ -332,6 +357,7 @@ void node_start(struct world *world, struct node *node)
     node->options.seed = prng_next(&world->prng);
     node->raft = raft_create(&node->options);
     node->timer_at_us = node->deadline_us = UINT64_MAX;
+    node->asked_us = 0;
     struct raft_id last =
         found.entries.entry_count > 0 ? raft_runs_last(&found.entries) : found.base;
     if (found.base.index > 0)

@@ -316,6 +316,21 @@ static void node_check(struct world *world, struct node *node, const struct chec
         member_marks(world, node, &before, after);
 }
 
+static void node_check_says(struct world *world, struct node *node)
+{
+    uint32_t index = world_index(world, node);
+    const struct check_own own = {
+        .incarnation = node->options.incarnation,
+        .life = node->life,
+        .promise_us = node->options.leases ? node->options.election_timeout_us : 0,
+        .priority = node->options.priority,
+        .leader = raft_leader(node->raft),
+    };
+    check_says(&world->check, index, &own, &node->output.send_now);
+    check_says(&world->check, index, &own, &node->output.persist.send_after);
+    check_said(&world->check, index);
+}
+
 void node_carry_out(struct world *world, struct node *node, uint32_t event_count)
 {
     struct raft_output *output = &node->output;
@@ -330,10 +345,12 @@ void node_carry_out(struct world *world, struct node *node, uint32_t event_count
                         .v = {view.role, view.hard_state.term, view.commit, view.last.term,
                               view.last.index, view.durable.index, view.applied, event_count}});
     node_check(world, node, &view);
+    node_check_says(world, node);
     for (uint32_t i = 0; i < output->send_now.count && !world->check.failed; i++) {
         network_send(world, node, output->send_now.items[i]);
         output->send_now.items[i] = NULL;
     }
+    check_sent(&world->check, index);
     if (world->check.failed)
         return;
     output_install(world, node);

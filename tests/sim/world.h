@@ -69,6 +69,7 @@ struct node {
     uint64_t now_us;      /* its own clock at its last step */
     uint64_t timer_at_us; /* earliest SIM_TIMER queued; UINT64_MAX: none */
     uint64_t deadline_us; /* in the world's time */
+    uint64_t asked_us;    /* the same, in its own */
     bool timer_due;
     uint32_t overdue; /* steps in a row after which the deadline was past */
     uint64_t paused_until_us;

@@ -1,0 +1,252 @@
+/* What messages say of who sends them: every check is fed the violation that it is there for, and
+ * has to name it. */
+#include "tests/sim/test_fixture.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+TestSuite(checks_says, .init = fixture_setup, .fini = fixture_teardown);
+
+static const struct check_own OWN = {
+    .incarnation = 9, .life = 5, .promise_us = 100, .priority = 3, .leader = 101};
+
+/* The step of `from` puts out this message for `to`. */
+static void says(uint32_t from, uint32_t to, struct raft_message message)
+{
+    message.from = ids[from];
+    message.to = ids[to];
+    struct raft_message *items[] = {&message};
+    struct raft_messages messages = {.items = items, .count = 1};
+    check_says(&check, from, &OWN, &messages);
+}
+
+static void hears(uint32_t node, uint32_t from, struct raft_message message)
+{
+    message.from = ids[from];
+    message.to = ids[node];
+    check_heard(&check, node, &message);
+}
+
+/* Everybody's log ends at 2:3; what follows is said in a step that changes nothing. */
+static void good_step(void)
+{
+    good_cluster();
+    for (uint32_t i = 0; i < NODES; i++)
+        node_steps(i, i == A ? RAFT_LEADER : RAFT_FOLLOWER, 3);
+}
+
+/* --- Votes ------------------------------------------------------------------------------------ */
+
+static struct raft_message campaign(enum raft_message_type type, uint64_t term)
+{
+    return (struct raft_message){
+        .type = type,
+        .term = term,
+        .vote_request = {.last = {.term = 2, .index = 3}, .incarnation = OWN.incarnation}};
+}
+
+static struct raft_message vote(uint64_t campaign_term, uint64_t incarnation)
+{
+    return (struct raft_message){
+        .type = RAFT_VOTE_RESPONSE,
+        .term = 2,
+        .vote_response = {.campaign_term = campaign_term, .incarnation = incarnation}};
+}
+
+Test(checks_says, find_a_campaign_of_another_term)
+{
+    good_step();
+    says(B, C, campaign(RAFT_PREVOTE_REQUEST, 3));
+    says(B, C, campaign(RAFT_VOTE_REQUEST, 2));
+    SILENT();
+    says(B, C, campaign(RAFT_PREVOTE_REQUEST, 2));
+    SCREAMS("a message says its term");
+}
+
+Test(checks_says, find_a_campaign_of_another_directory)
+{
+    good_step();
+    struct raft_message request = campaign(RAFT_VOTE_REQUEST, 2);
+    request.vote_request.incarnation++;
+    says(B, C, request);
+    SCREAMS("a campaign says whose it is");
+}
+
+Test(checks_says, find_a_campaign_with_another_log)
+{
+    good_step();
+    struct raft_message request = campaign(RAFT_PREVOTE_REQUEST, 3);
+    request.vote_request.last.index++;
+    says(B, C, request);
+    SCREAMS("a campaign says where the log ends");
+}
+
+Test(checks_says, find_a_vote_that_nobody_has_asked_for)
+{
+    good_step();
+    hears(B, C, campaign(RAFT_VOTE_REQUEST, 4));
+    says(B, C, vote(4, OWN.incarnation));
+    SILENT();
+    says(B, C, vote(4, OWN.incarnation + 1));
+    SCREAMS("an answer is about what was asked");
+}
+
+Test(checks_says, find_a_vote_for_what_was_asked_in_an_earlier_step)
+{
+    good_step();
+    hears(B, C, campaign(RAFT_VOTE_REQUEST, 4));
+    check_said(&check, B);
+    says(B, C, vote(4, OWN.incarnation));
+    SCREAMS("an answer is about what was asked");
+}
+
+/* --- Appends ---------------------------------------------------------------------------------- */
+
+static struct raft_message append(struct raft_id prev, uint64_t round)
+{
+    return (struct raft_message){
+        .type = RAFT_APPEND_REQUEST, .term = 2, .append_request = {.prev = prev, .round = round}};
+}
+
+static struct raft_message answer(enum raft_append_result result)
+{
+    return (struct raft_message){.type = RAFT_APPEND_RESPONSE,
+                                 .term = 2,
+                                 .append_response = {.result = result,
+                                                     .last_index = 3,
+                                                     .priority = OWN.priority,
+                                                     .life = OWN.life,
+                                                     .promise_us = OWN.promise_us}};
+}
+
+/* B lacks 2:8, and may have everything up to 2:3 in common with the leader. */
+static struct raft_message rejected(void)
+{
+    struct raft_message message = answer(RAFT_APPEND_REJECTED);
+    message.append_response.rejected = 8;
+    message.append_response.round = 6;
+    message.append_response.conflict = (struct raft_id){.term = 2, .index = 3};
+    return message;
+}
+
+Test(checks_says, find_an_answer_of_another_life_or_priority)
+{
+    good_step();
+    says(B, A, answer(RAFT_APPEND_ACCEPTED));
+    SILENT();
+    struct raft_message other = answer(RAFT_APPEND_ACCEPTED);
+    other.append_response.priority = 0;
+    says(B, A, other);
+    SCREAMS("an answer says whose it is");
+}
+
+Test(checks_says, find_a_promise_to_an_old_leader)
+{
+    good_step();
+    says(B, A, answer(RAFT_APPEND_STALE));
+    SCREAMS("an answer says whose it is");
+}
+
+Test(checks_says, find_an_answer_with_another_end_of_the_log)
+{
+    good_step();
+    struct raft_message other = answer(RAFT_APPEND_ACCEPTED);
+    other.append_response.last_index = 2;
+    says(B, A, other);
+    SCREAMS("an answer says where the log ends");
+}
+
+Test(checks_says, find_a_refusal_of_nothing)
+{
+    good_step();
+    hears(B, A, append((struct raft_id){2, 8}, 6));
+    says(B, A, rejected());
+    SILENT();
+    struct raft_message other = rejected();
+    other.append_response.round = 5;
+    says(B, A, other);
+    SCREAMS("an answer is about what was asked");
+}
+
+Test(checks_says, find_a_hint_that_cannot_be_the_leaders)
+{
+    good_step();
+    hears(B, A, append((struct raft_id){2, 8}, 6));
+    struct raft_message other = rejected();
+    other.append_response.conflict = (struct raft_id){.term = 1, .index = 3};
+    says(B, A, other);
+    SCREAMS("a hint is an entry that may be the leader's");
+}
+
+Test(checks_says, find_a_hint_that_skips_what_may_be_equal)
+{
+    good_step();
+    hears(B, A, append((struct raft_id){2, 8}, 6));
+    struct raft_message other = rejected();
+    other.append_response.conflict = (struct raft_id){.term = 2, .index = 2};
+    says(B, A, other);
+    SCREAMS("a hint skips nothing that may be the leader's");
+}
+
+Test(checks_says, find_a_leader_that_keeps_its_commit_to_itself)
+{
+    good_step();
+    check.nodes[A].peers[B].match = 3;
+    struct raft_message request = append((struct raft_id){2, 3}, 1);
+    request.append_request.commit = 3;
+    says(A, B, request);
+    SILENT();
+    request.append_request.commit = 2;
+    says(A, B, request);
+    SCREAMS("a leader tells what it committed");
+}
+
+Test(checks_says, find_an_append_that_could_take_more)
+{
+    good_step();
+    struct raft_message request = append((struct raft_id){1, 1}, 1);
+    request.append_request.commit = 3;
+    request.append_request.entries = entries_make(2, 2, 2, 0);
+    says(A, B, request);
+    raft_runs_clear(&request.append_request.entries);
+    SILENT();
+    request.append_request.entries = entries_make(2, 2, 1, 0);
+    says(A, B, request);
+    raft_runs_clear(&request.append_request.entries);
+    SCREAMS("an append takes what it can");
+}
+
+Test(checks_says, find_a_call_to_a_node_that_lacks_entries)
+{
+    good_step();
+    check.nodes[A].peers[B].match = 3;
+    says(A, B, (struct raft_message){.type = RAFT_TIMEOUT_NOW, .term = 2});
+    SILENT();
+    check.nodes[A].peers[B].match = 2;
+    says(A, B, (struct raft_message){.type = RAFT_TIMEOUT_NOW, .term = 2});
+    SCREAMS("whoever is to lead holds everything");
+}
+
+Test(checks_says, find_a_read_that_asks_somebody_else)
+{
+    good_step();
+    says(B, A, (struct raft_message){.type = RAFT_READ_REQUEST, .term = 2});
+    SILENT();
+    says(B, C, (struct raft_message){.type = RAFT_READ_REQUEST, .term = 2});
+    SCREAMS("a leader is asked for reads");
+}
+
+/* --- What stays unsent -------------------------------------------------------------------------
+ */
+
+Test(checks_says, find_entries_that_are_not_sent_though_there_is_room)
+{
+    good_step();
+    check.nodes[A].flows[B].pipelining = true;
+    check.nodes[A].peers[B].next = 4;
+    check_sent(&check, A);
+    SILENT();
+    check.nodes[A].peers[B].next = 3;
+    check_sent(&check, A);
+    SCREAMS("what there is room for is sent");
+}
