@@ -255,20 +255,25 @@ Test(append, rule_26_a_leader_that_hears_another_of_its_term_stops)
     cluster_deinit(&c);
 }
 
-/* An append with one CONFIG entry at index 2 in which node 3 is gone. */
-static struct raft_message *append_configuration(uint64_t term)
+static void add_configuration(struct raft_message *message, struct raft_id id, uint32_t members)
 {
     struct raft_configuration smaller = c.configuration;
-    smaller.member_count = 2;
+    smaller.member_count = members;
     struct buf *buf = raft_configuration_encode(&smaller);
     struct raft_batch *batch = raft_batch_create(1);
-    raft_batch_add(batch, (struct raft_entry){.id = id_of(term, 2),
+    raft_batch_add(batch, (struct raft_entry){.id = id,
                                               .kind = RAFT_ENTRY_CONFIG,
                                               .buf = buf,
                                               .payload = {buf->data, buf->bytes}});
-    struct raft_message *message = append_request(2, 1, term, id_of(1, 1), 0, NULL, 0);
     raft_runs_append(&message->append_request.entries, batch, 0, 1);
     raft_batch_unref(batch);
+}
+
+/* An append with one CONFIG entry at index 2 in which node 3 is gone. */
+static struct raft_message *append_configuration(uint64_t term)
+{
+    struct raft_message *message = append_request(2, 1, term, id_of(1, 1), 0, NULL, 0);
+    add_configuration(message, id_of(term, 2), 2);
     return message;
 }
 
@@ -294,6 +299,24 @@ Test(append, rule_29_a_configuration_rolls_back_when_truncated)
     cr_assert_eq(c.nodes[1].code, CONCLAVE_OK);
     cr_assert_eq(raft_configuration(raft(), &index)->member_count, 3);
     cr_assert_eq(index, 1);
+    cluster_deinit(&c);
+}
+
+Test(append, rule_29_of_several_configurations_in_one_append_each_can_be_the_last)
+{
+    follower(1, NULL, 0);
+    uint64_t index = 0;
+    struct raft_message *message = append_configuration(2);
+    add_configuration(message, id_of(2, 3), 1);
+    cluster_receive(&c, message);
+    cluster_persist_all(&c, 1);
+    cr_assert_eq(raft_configuration(raft(), &index)->member_count, 1);
+    cr_assert_eq(index, 3);
+    cluster_receive(&c, append_request(2, 1, 3, id_of(2, 2), 0, TERMS(3)));
+    cluster_persist_all(&c, 1);
+    cr_assert_eq(c.nodes[1].code, CONCLAVE_OK);
+    cr_assert_eq(raft_configuration(raft(), &index)->member_count, 2);
+    cr_assert_eq(index, 2);
     cluster_deinit(&c);
 }
 

@@ -306,11 +306,17 @@ void cluster_snapshot(struct cluster *cluster, raft_node_id id, uint64_t index, 
 {
     struct test_node *node = &cluster->nodes[id];
     struct raft_id last = {.term = raft_term_at(node->raft, index), .index = index};
+    uint64_t members_index = 0;
+    const struct raft_configuration *members = raft_configuration(node->raft, &members_index);
+    if (members_index > index) { /* the first one, by those who take a snapshot there */
+        members_index = 1;
+        members = &cluster->configuration;
+    }
     buf_unref(node->disk_snapshot.configuration);
     node->disk_snapshot =
         (struct raft_snapshot){.last = last,
-                               .configuration_index = 1,
-                               .configuration = raft_configuration_encode(&cluster->configuration)};
+                               .configuration_index = members_index,
+                               .configuration = raft_configuration_encode(members)};
     if (cut > node->disk_base.index) {
         node->disk_base = (struct raft_id){raft_term_at(node->raft, cut), cut};
         raft_runs_drop_front(&node->disk_log, cut);
@@ -397,7 +403,8 @@ static bool settle_once(struct cluster *cluster)
         return true;
     }
     for (uint32_t i = 1; i <= cluster->voters; i++) {
-        if (cluster->nodes[i].raft && cluster->nodes[i].persist_count > 0) {
+        struct test_node *node = &cluster->nodes[i];
+        if (node->raft && node->persist_count > 0 && !node->hold_persists) {
             cluster_persist(cluster, i);
             return true;
         }

@@ -31,9 +31,10 @@ struct test_node {
 
     struct raft_runs applied; /* everything handed to the state machine since the start */
     uint64_t applied_index;
-    uint64_t life;     /* starts so far */
-    bool joined;       /* was no member from the start */
-    bool hold_applied; /* do not report APPLIED */
+    uint64_t life;      /* starts so far */
+    bool joined;        /* was no member from the start */
+    bool hold_applied;  /* do not report APPLIED */
+    bool hold_persists; /* cluster_settle does not complete them: the disk hangs */
     RAFT_LIST(struct raft_read_result, reads);
     RAFT_LIST(struct raft_refusal, refused);
     RAFT_LIST(struct raft_transfer_result, transfers);

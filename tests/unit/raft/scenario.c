@@ -1,5 +1,6 @@
-/* Bugs of other systems, each replayed: scenario/NAME.txt says what happens and what has to come of
- * it. docs/testing.md lists them, and those that are tests of their own. */
+/* Bugs of other systems, each replayed, and what could go wrong where several things happen at
+ * once: scenario/NAME.txt says what happens and what has to come of it. docs/testing.md lists them,
+ * and those that are tests of their own. */
 #include "script.h"
 
 #include <criterion/criterion.h>
@@ -52,4 +53,49 @@ Test(scenario, a_leader_cut_off_inside_its_lease)
 Test(scenario, a_lease_ends_with_a_transfer)
 {
     script_run("a_lease_ends_with_a_transfer");
+}
+
+Test(scenario, a_joint_phase_outlives_its_leader)
+{
+    script_run("a_joint_phase_outlives_its_leader");
+}
+
+Test(scenario, a_leader_is_to_go_while_it_hands_over_to_a_full_disk)
+{
+    script_run("a_leader_is_to_go_while_it_hands_over_to_a_full_disk");
+}
+
+Test(scenario, a_leader_that_left_alone_is_still_a_member)
+{
+    script_run("a_leader_that_left_alone_is_still_a_member");
+}
+
+Test(scenario, a_leader_with_a_disk_that_hangs)
+{
+    script_run("a_leader_with_a_disk_that_hangs");
+}
+
+Test(scenario, a_lease_and_connections_that_are_told_to_be_lost)
+{
+    script_run("a_lease_and_connections_that_are_told_to_be_lost");
+}
+
+Test(scenario, a_lease_does_not_outlast_a_suspended_machine)
+{
+    script_run("a_lease_does_not_outlast_a_suspended_machine");
+}
+
+Test(scenario, a_read_waits_over_a_change_of_leaders)
+{
+    script_run("a_read_waits_over_a_change_of_leaders");
+}
+
+Test(scenario, a_removed_id_stays_removed)
+{
+    script_run("a_removed_id_stays_removed");
+}
+
+Test(scenario, a_snapshot_is_overtaken_on_its_way_to_a_learner)
+{
+    script_run("a_snapshot_is_overtaken_on_its_way_to_a_learner");
 }

@@ -14,8 +14,11 @@ enum { TRACE_BYTES = 16384, LINE_BYTES = 200 };
 struct script {
     struct cluster cluster;
     char shown[CLUSTER_NODES_MAX + 1][LINE_BYTES]; /* what was last told of each node */
+    uint64_t members_shown[CLUSTER_NODES_MAX + 1]; /* their index; 1 or 0, at the start: not told */
     uint64_t reads;
     bool leases;
+    bool trailing_set;
+    unsigned trailing;
     char trace[TRACE_BYTES];
     size_t used;
 };
@@ -60,6 +63,33 @@ static void tell_answers(uint32_t id)
     node->reads.count = node->refused.count = node->transfers.count = 0;
 }
 
+/* The members, if the newest configuration in the log is another than before: in a joint phase
+ * those that go with a -, those that come with a +; learners with a ?. */
+static void tell_members(uint32_t id)
+{
+    const struct raft *raft = s.cluster.nodes[id].raft;
+    uint64_t index = 0;
+    const struct raft_configuration *members = raft ? raft_configuration(raft, &index) : NULL;
+    if (!members || index == s.members_shown[id] || (index <= 1 && s.members_shown[id] <= 1))
+        return;
+    s.members_shown[id] = index;
+    char line[LINE_BYTES];
+    snprintf(line, sizeof line, "  %u: members at %llu:", id, (unsigned long long)index);
+    tell(line);
+    for (uint32_t i = 0; i < members->member_count; i++) {
+        const struct raft_member *member = &members->members[i];
+        bool old = member->flags & RAFT_MEMBER_VOTER_OLD, new = member->flags &RAFT_MEMBER_VOTER;
+        const char *mark = members->joint && old && !new  ? "-"
+                           : members->joint &&new && !old ? "+"
+                                                          : "";
+        if (!old && !new)
+            mark = "?";
+        snprintf(line, sizeof line, " %s%s", member->name, mark);
+        tell(line);
+    }
+    tell("\n");
+}
+
 static void tell_node(uint32_t id)
 {
     static const char *const roles[] = {"follower", "precandidate", "candidate", "leader"};
@@ -78,6 +108,7 @@ static void tell_node(uint32_t id)
     if (strcmp(line, s.shown[id]) != 0)
         tell(line);
     memcpy(s.shown[id], line, sizeof line);
+    tell_members(id);
     tell_answers(id);
 }
 
@@ -95,8 +126,11 @@ static uint32_t set_of(const char *text)
 static void begin(unsigned voters)
 {
     cluster_init(&s.cluster, voters);
-    for (uint32_t i = 1; i <= voters; i++)
+    for (uint32_t i = 1; i <= voters; i++) {
         s.cluster.nodes[i].options.leases = s.leases;
+        if (s.trailing_set)
+            s.cluster.nodes[i].options.trailing_entries = s.trailing;
+    }
     cluster_start(&s.cluster, voters);
 }
 
@@ -105,12 +139,25 @@ static void event(unsigned id, struct raft_event event)
     cluster_step(&s.cluster, id, &event, 1);
 }
 
+static enum raft_change_type change_type(const char *kind)
+{
+    static const char *const kinds[] = {[RAFT_CHANGE_ADD] = "add",
+                                        [RAFT_CHANGE_PROMOTE] = "promote",
+                                        [RAFT_CHANGE_REMOVE] = "remove",
+                                        [RAFT_CHANGE_REPLACE] = "replace"};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (kinds[i] && strcmp(kinds[i], kind) == 0)
+            return (enum raft_change_type)i;
+    cr_assert_fail("no such change: %s", kind);
+    return RAFT_CHANGE_ADD;
+}
+
 /* The commands that are one event of one node; false: it is another. */
 static bool command_event(const char *line)
 {
     struct cluster *c = &s.cluster;
-    char name[32];
-    unsigned a = 0, b = 0;
+    char name[32], other[32] = "", kind[8];
+    unsigned a = 0, b = 0, d = 0;
     if (sscanf(line, "propose %u %u", &a, &b) == 2)
         cluster_propose(c, a, b, 1);
     else if (sscanf(line, "read %u", &a) == 1)
@@ -119,8 +166,16 @@ static bool command_event(const char *line)
         event(a, (struct raft_event){.type = RAFT_EVENT_READ_LEASE, .read = ++s.reads});
     else if (sscanf(line, "transfer %u %u", &a, &b) == 2)
         event(a, (struct raft_event){.type = RAFT_EVENT_TRANSFER, .transfer = {.target = b}});
-    else if (sscanf(line, "change %u remove %31s", &a, name) == 2)
-        cluster_change(c, a, RAFT_CHANGE_REMOVE, name, "");
+    else if (sscanf(line, "full %u", &a) == 1 || sscanf(line, "room %u", &a) == 1)
+        event(a, (struct raft_event){.type = RAFT_EVENT_DISK_FULL, .disk_full = line[0] == 'f'});
+    else if (sscanf(line, "down %u %u", &a, &b) == 2)
+        event(a, (struct raft_event){.type = RAFT_EVENT_PEER_DOWN, .peer_down = b});
+    else if (sscanf(line, "snapshot %u %u %u", &a, &b, &d) == 3)
+        cluster_snapshot(c, a, b, d);
+    else if (sscanf(line, "fetch %u %u", &a, &b) == 2)
+        cluster_transfer(c, a, b);
+    else if (sscanf(line, "change %u %7s %31s %31s", &a, kind, name, other) >= 3)
+        cluster_change(c, a, change_type(kind), name, other);
     else
         return false;
     return true;
@@ -137,6 +192,8 @@ static void command(const char *line)
         begin(a);
     else if (strcmp(line, "leases") == 0)
         s.leases = true;
+    else if (sscanf(line, "trailing %u", &s.trailing) == 1)
+        s.trailing_set = true;
     else if (sscanf(line, "elect %u", &a) == 1)
         cluster_elect(c, a);
     else if (sscanf(line, "cut %31s %31s", from, to) == 2) {
@@ -150,8 +207,16 @@ static void command(const char *line)
         cluster_crash(c, a);
     else if (sscanf(line, "start %u", &a) == 1)
         cluster_start_node(c, a);
+    else if (sscanf(line, "join %u", &a) == 1)
+        cluster_add_node(c, a);
+    else if (sscanf(line, "hang %u", &a) == 1)
+        c->nodes[a].hold_persists = true;
+    else if (sscanf(line, "go %u", &a) == 1)
+        c->nodes[a].hold_persists = false;
     else if (sscanf(line, "run %u", &a) == 1)
         cluster_run(c, a * T_US / 100);
+    else if (sscanf(line, "sleep %u", &a) == 1)
+        cluster_advance(c, a * T_US / 100);
     else
         cr_assert_fail("no such command: %s", line);
 }

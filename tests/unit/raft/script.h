@@ -4,20 +4,24 @@
  * A file in scenario/ has both: lines that begin with # say what it is about, the other ones that
  * do not begin with a blank are commands, and those that do say what comes of the one before:
  *
- *     nodes N           N voters, all alive; with `leases` before it, with leases
- *     elect N           lets time pass in which only N is heard, until it leads
- *     cut A B           no message between the nodes of two lists ("1", "2,3") any more
- *     mute A B          none from those of A to those of B
- *     heal              every message arrives again
- *     crash N, start N  N loses what is not durable; N starts from its disk
- *     propose N C       C commands to node N
- *     read N, lease N   a read of node N, by ReadIndex, or by a lease if there is one
- *     transfer N M      N is asked to hand over to M
- *     change N remove NAME
+ *     nodes N           N voters, all alive; with `leases` before it, with leases; with `trailing
+ * C`, with C entries that stay in the log behind a snapshot elect N           lets time pass in
+ * which only N is heard, until it leads cut A B           no message between the nodes of two lists
+ * ("1", "2,3") any more mute A B          none from those of A to those of B heal every message
+ * arrives again crash N, start N  N loses what is not durable; N starts from its disk propose N C
+ * C commands to node N read N, lease N   a read of node N, by ReadIndex, or by a lease if there is
+ * one transfer N M      N is asked to hand over to M join N            N, which is no member yet,
+ * has an empty disk and knows of the others change N add NAME, remove NAME, promote NAME, replace
+ * NAME BY full N, room N    the disk of N is full; it has room again hang N, go N      the disk of
+ * N takes no more writes; it does again down N M          N is told that it lost its connection to
+ * M snapshot N I C    N takes a snapshot of what it has applied up to I, its log loses all up to C
+ *     fetch N M         the newest snapshot of N has arrived at M
  *     run C             C hundredths of an election timeout pass
+ *     sleep C           so do they, and everybody was suspended meanwhile
  *
  * After each command all messages are delivered and all disks written. Then come the role, leader,
- * term, commit and last entry of every node for which one of them is new, and the answers it gave.
+ * term, commit and last entry of every node for which one of them is new, the members, and the
+ * answers it gave.
  *
  * With SCENARIO_WRITE in the environment the files are written anew, for a look at the difference.
  */
