@@ -1,4 +1,5 @@
-/* The calm phase: everything is healed, and the cluster has to come to rest. */
+/* The calm phase: a majority is healed, and has to go on; then everything is, and the cluster has
+ * to come to rest. */
 #include "tests/sim/world.h"
 
 #include <inttypes.h>
@@ -8,7 +9,8 @@ static const struct node *calm_leader(const struct world *world)
 {
     for (uint32_t i = 0; i < world->node_count; i++) {
         const struct node *node = &world->nodes[i];
-        if (!node->up || node->blank || raft_role(node->raft) != RAFT_LEADER)
+        if (!node->up || node->blank || (world->away >> i & 1) ||
+            raft_role(node->raft) != RAFT_LEADER)
             continue;
         uint32_t followers = 0;
         for (uint32_t j = 0; j < world->node_count; j++) {
@@ -237,6 +239,43 @@ static void calm_stays(struct world *world)
         report_mark(&world->report, SIM_MARK_REMOVED_UNAWARE);
 }
 
+/* Nodes without which the others have to get on: any, as long as every configuration that may be in
+ * force keeps its majorities. Whose machine was altered stops when that is found, and is none to
+ * rely on. */
+static uint32_t calm_away(struct world *world)
+{
+    uint32_t away = 0, members = members_committed(world)->members;
+    uint32_t lost = members_lost(world) | (members & ~members_living(world));
+    if (world->knobs.on[SIM_FAULT_ALTER] || operator_pending(world) > 0 ||
+        world_draw(world, 0, 1) == 0)
+        return 0;
+    uint32_t first = (uint32_t)world_draw(world, 0, world->node_count - 1);
+    for (uint32_t i = 0; i < world->node_count; i++) {
+        uint32_t index = (first + i) % world->node_count;
+        uint32_t one = UINT32_C(1) << index;
+        if (!world->nodes[index].blank && world_draw(world, 0, 2) > 0 &&
+            members_survive(world, lost | away | one) && world_grant(world, SIM_ACTION_STAY_AWAY))
+            away |= one;
+    }
+    return away;
+}
+
+/* A majority is enough for a leader, a write and a read. */
+static void calm_majority(struct world *world, uint32_t away)
+{
+    struct calm calm = {.begin_us = world->now_us, .since_us = world->now_us};
+    faults_end(world, away);
+    for (uint64_t i = 1; world_next(world); i++) {
+        if (i % 32)
+            continue;
+        calm_patience(world, &calm);
+        if (calm_probe(world, &calm)) {
+            report_mark(&world->report, SIM_MARK_MINORITY_AWAY);
+            return;
+        }
+    }
+}
+
 void world_calm(struct world *world)
 {
     struct knobs *knobs = &world->knobs;
@@ -248,7 +287,12 @@ void world_calm(struct world *world)
             *delays[i] = quick;
     }
     knobs->wake_events_max = UINT32_MAX; /* a node that had fallen behind can catch up */
-    faults_end(world);
+    uint32_t away = calm_away(world);
+    if (away)
+        calm_majority(world, away);
+    if (world->check.failed)
+        return;
+    faults_end(world, 0);
     struct calm calm = {.begin_us = world->now_us, .since_us = world->now_us};
     for (uint64_t i = 1; world_next(world); i++) {
         if (i % 32)

@@ -19,7 +19,8 @@
     X(STRAY, "requests to replaced leaders")      \
     X(LOCK, "steps of those who queue")           \
     X(CHANGE, "changes of the members asked for") \
-    X(WORK, "steps of members of work groups")
+    X(WORK, "steps of members of work groups")    \
+    X(STAY_AWAY, "nodes that come back later than a majority")
 
 enum sim_action {
     SIM_ACTION_FIRST = SIM_FAULT_COUNT - 1,

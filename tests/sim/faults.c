@@ -360,19 +360,28 @@ static bool calm_starts(struct world *world, const struct node *node)
     return !node->blank;
 }
 
-void faults_end(struct world *world)
+static void away_begins(struct world *world, struct node *node)
+{
+    if (node->up && world_draw(world, 0, 1) == 0)
+        node_crash(world, node);
+}
+
+void faults_end(struct world *world, uint32_t away)
 {
     world->calm = true;
+    world->away = away;
     world->quiet_until_us = 0;
     for (uint32_t i = 0; i < world->node_count; i++) {
         struct node *node = &world->nodes[i];
         for (uint32_t j = 0; j < world->node_count; j++)
-            world->cut[i][j] = 0;
+            world->cut[i][j] = ((away >> i ^ away >> j) & 1) ? UINT64_MAX : 0;
         memset(world->held[i], 0, sizeof world->held[i]);
         node->paused_until_us = 0;
         if (node->exists && disk_storage(node->disk))
             storage_empty(disk_storage(node->disk));
-        if (!node->up && calm_starts(world, node))
+        if (away >> i & 1)
+            away_begins(world, node);
+        else if (!node->up && calm_starts(world, node))
             node_start(world, node);
     }
     audit_calm(world);

@@ -194,10 +194,9 @@ static bool log_survives(const struct check *check, const struct check_log *log,
     return true;
 }
 
-bool members_may_lose(const struct world *world, uint32_t node)
+bool members_survive(const struct world *world, uint32_t lost)
 {
     const struct check *check = &world->check;
-    uint32_t lost = members_lost(world) | UINT32_C(1) << node;
     if (operator_removes(world) || !config_survives(members_committed(world), lost))
         return false;
     uint64_t from = check_log_at(&check->oracle, check->oracle.count)->config_at;
@@ -207,6 +206,11 @@ bool members_may_lose(const struct world *world, uint32_t node)
             return false;
     }
     return true;
+}
+
+bool members_may_lose(const struct world *world, uint32_t node)
+{
+    return members_survive(world, members_lost(world) | UINT32_C(1) << node);
 }
 
 /* True if the node has it written down, for good, which data directory the member has. */

@@ -54,6 +54,7 @@
     X(START_FAILED, "starts that failed and were tried again")                          \
     X(DISK_WAITS, "log batches that wait for room")                                     \
     X(UNREADABLE, "logs of which blocks cannot be read")                                \
+    X(MISDIRECTED, "logs of which a block is what belongs to another, or zero")         \
     X(REFUSED, "damaged logs refused")                                                  \
     X(REPAIRED, "damaged logs that got everything back")                                \
     X(REPAIR_SERVED, "repairs served by running nodes")                                 \
@@ -72,6 +73,7 @@
     X(ALTERED_JOINED, "altered machines of nodes that joined")                          \
     X(ALTERED_RESTORED, "altered machines that a snapshot of another made right")       \
     X(MAJORITY_DOWN, "times with a majority down")                                      \
+    X(MINORITY_AWAY, "majorities that went on while others stayed away")                \
     X(TRANSFER_DONE, "transfers of leadership that came about")                         \
     X(TRANSFER_ENDED, "transfers of leadership given up")                               \
     X(WRITE_HANDOVER, "writes refused because of a transfer")                           \

@@ -168,6 +168,7 @@ struct world {
     struct raft_configuration *configuration;
     struct buf *configuration_payload;
     uint64_t cut[SIM_NODES_MAX][SIM_NODES_MAX]; /* number of the partition that cuts from -> to */
+    uint32_t away; /* mask: those without whom the others get on, in the calm phase */
     uint64_t cuts;
     struct hold held[SIM_NODES_MAX][SIM_NODES_MAX]; /* from -> to */
     uint64_t quiet_until_us; /* clients only read, members stay, no faults but those of messages */
@@ -442,7 +443,11 @@ const struct check_config *members_committed(const struct world *world);
 /* Members whose disks are lost for good. */
 uint32_t members_lost(const struct world *world);
 
-/* True if every configuration that may be in force keeps a majority without this node's disk. */
+/* True if every configuration that may be in force, and every one that is asked for, keeps a
+ * majority without these nodes. */
+bool members_survive(const struct world *world, uint32_t lost);
+
+/* The same, without this node's disk and those that are lost. */
 bool members_may_lose(const struct world *world, uint32_t node);
 
 /* True if a member may lose its disk: nothing is lost with it, and a blank disk in its place can be
@@ -550,7 +555,8 @@ void scatter_damage(struct world *world);
 /* True if all that was damaged so is whole again. */
 bool scatter_rest(const struct world *world);
 
-/* Ends every fault and starts every node that may. */
-void faults_end(struct world *world);
+/* Ends every fault and starts every node that may; but for these nodes (mask), which stay down, go
+ * down, or run and are heard by none of the others. */
+void faults_end(struct world *world, uint32_t away);
 
 #endif
