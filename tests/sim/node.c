@@ -298,6 +298,8 @@ static bool node_recover(struct world *world, struct node *node, struct disk_fou
         report_mark(&world->report, SIM_MARK_REFUSED);
         if (storage_is_unreadable(storage))
             report_mark(&world->report, SIM_MARK_UNREADABLE);
+        if (storage_is_misdirected(storage))
+            report_mark(&world->report, SIM_MARK_MISDIRECTED);
         repair_begin(world, node);
     } else {
         node->damaged = node->scattered = node->half_mended = false;

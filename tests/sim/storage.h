@@ -63,10 +63,10 @@ struct storage_found {
 MUST_USE int storage_open(struct storage *storage, bool interrupted, struct storage_found *ret,
                           struct conclave_error *error);
 
-/* Changes a byte that the log knows to have been durable, or lets it be unreadable; the node is
- * down. False: there is none. From then on storage_open must answer CORRUPT, or IO
- * (storage_is_unreadable), and change nothing. *ret_wants: what a repair
- * will want; anchor.index 0: nothing, or there can be none. */
+/* Changes a byte that the log knows to have been durable, or the block around it, which becomes
+ * what another one is, or lets it be unreadable; the node is down. False: there is none. From then
+ * on storage_open must answer CORRUPT, or IO (storage_is_unreadable), and change nothing.
+ * *ret_wants: what a repair will want; anchor.index 0: nothing, or there can be none. */
 bool storage_damage(struct storage *storage, struct wal_want *ret_wants);
 
 /* The same at up to `max` entries among those that `wanted` is true of, of the log as it is in the
@@ -104,6 +104,9 @@ bool storage_damage_vote(struct storage *storage);
 
 /* The damage is a block that cannot be read. */
 bool storage_is_unreadable(const struct storage *storage);
+
+/* The damage is a block that has become what another one is. */
+bool storage_is_misdirected(const struct storage *storage);
 
 /* True if every file of the log is as it was right after storage_damage. */
 bool storage_untouched(const struct storage *storage);

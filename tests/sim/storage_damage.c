@@ -90,6 +90,27 @@ static void look_at_damage(struct storage *storage, struct wal_want *ret_wants)
     wal_repair_close(repair);
 }
 
+/* A byte turns into another one; or a block is what stands, or stood, in another place of the
+ * segment: a write for that place hit this one, or the one for this place was lost. */
+static void rot(struct storage *storage, const struct segment *segment, size_t at, size_t attested)
+{
+    uint8_t bytes[STORAGE_ROTTEN_MAX] = {
+        (uint8_t)(segment->data[at] ^ storage_draw(storage, 1, 255))};
+    size_t count = 1, block = at - at % STORAGE_ROTTEN_MAX;
+    size_t other = (size_t)storage_draw(storage, 0, segment->bytes / STORAGE_ROTTEN_MAX - 1) *
+                   STORAGE_ROTTEN_MAX;
+    if (storage_draw(storage, 0, 3) == 0 && block + STORAGE_ROTTEN_MAX <= attested &&
+        memcmp(segment->data + block, segment->data + other, STORAGE_ROTTEN_MAX) != 0) {
+        memcpy(bytes, segment->data + other, STORAGE_ROTTEN_MAX);
+        at = block;
+        count = STORAGE_ROTTEN_MAX;
+    }
+    storage->rotten_at = at;
+    storage->rotten_count = count;
+    memcpy(storage->rotten_bytes, segment->data + at, count);
+    memory_disk_rot(storage->disk, segment->path, at, bytes, count);
+}
+
 bool storage_damage(struct storage *storage, struct wal_want *ret_wants)
 {
     ASSERT(!storage->wal && !storage->damaged);
@@ -111,18 +132,14 @@ bool storage_damage(struct storage *storage, struct wal_want *ret_wants)
     (void)segment_find(storage, sequence, &segment); /* its bytes may stand elsewhere now */
     size_t at = (size_t)storage_draw(storage, 0, attested - 1);
     memcpy(storage->rotten, segment.path, sizeof storage->rotten);
-    storage->rotten_at = at;
-    storage->rotten_byte = segment.data[at];
     /* What cannot be read is read as a block, with what is not attested in it. */
     size_t block_end = (at / WAL_SCANNER_BLOCK_BYTES + 1) * WAL_SCANNER_BLOCK_BYTES;
     storage->unreadable =
         (sequence < last || block_end <= attested) && storage_draw(storage, 0, 2) == 0;
-    if (storage->unreadable) {
+    if (storage->unreadable)
         memory_disk_break(storage->disk, segment.path, at, 1);
-    } else {
-        uint8_t byte = (uint8_t)(segment.data[at] ^ storage_draw(storage, 1, 255));
-        memory_disk_rot(storage->disk, segment.path, at, &byte, 1);
-    }
+    else
+        rot(storage, &segment, at, attested);
     look_at_damage(storage, ret_wants);
     return true;
 }
@@ -187,6 +204,7 @@ uint32_t storage_damage_entries(struct storage *storage,
         if (segment_find(storage, sequence, &segment))
             settle(storage, &segment);
     }
+    storage->rotten_count = 0;
     struct found_entry *found = find_entries(storage, first, last, &count);
     for (size_t i = 0; i < count && hit < max; i++) {
         if (!found[i].attested || !wanted(arg, found[i].id))
@@ -207,8 +225,8 @@ void storage_undamage(struct storage *storage)
     if (storage->unreadable)
         memory_disk_unbreak(storage->disk, storage->rotten);
     else
-        memory_disk_rot(storage->disk, storage->rotten, storage->rotten_at, &storage->rotten_byte,
-                        1);
+        memory_disk_rot(storage->disk, storage->rotten, storage->rotten_at, storage->rotten_bytes,
+                        storage->rotten_count);
     storage->unreadable = false;
     memory_disk_destroy(storage->damaged);
     storage->damaged = NULL;
@@ -296,6 +314,11 @@ bool storage_damage_vote(struct storage *storage)
 bool storage_is_unreadable(const struct storage *storage)
 {
     return storage->unreadable;
+}
+
+bool storage_is_misdirected(const struct storage *storage)
+{
+    return !storage->unreadable && storage->rotten_count > 1;
 }
 
 bool storage_untouched(const struct storage *storage)

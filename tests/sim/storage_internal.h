@@ -10,7 +10,7 @@
 
 #define STORAGE_DIR "node"
 
-enum { STORAGE_PATH_BYTES = 64 };
+enum { STORAGE_PATH_BYTES = 64, STORAGE_ROTTEN_MAX = 512 };
 
 struct storage {
     struct memory_disk *disk;
@@ -30,7 +30,8 @@ struct storage {
     char rotten[STORAGE_PATH_BYTES];
     bool unreadable; /* in a block, which is as it was */
     size_t rotten_at;
-    uint8_t rotten_byte; /* what was there */
+    uint8_t rotten_bytes[STORAGE_ROTTEN_MAX]; /* what was there */
+    size_t rotten_count;
     struct wal_repair *repair;
 };
 
