@@ -242,7 +242,7 @@ struct envelope *node_start_envelope(struct node *node)
     return start;
 }
 
-/* All threads have started. With a damaged log raft begins later: log_writer.c, machine_actor.c. */
+/* All threads have started. With a damaged log raft begins later: log_writer.c, machine_open.c. */
 static void begin(struct node *node)
 {
     if (node->repairing) {
