@@ -108,7 +108,7 @@ static void serve(struct actor *actor, bool ended)
 {
     struct machine *machine = actor->state;
     bool whole = !machine->install_waits;
-    if (!ended && !machine_actor_lacks_room(machine))
+    if (!ended && !machine_actor_lacks_room(machine) && !machine_apply_is_ahead(&machine->apply))
         machine_snapshot_take(actor, &machine->snapshot, machine->sessions);
     if (whole)
         machine_queries_answer(actor, &machine->queries, machine->apply.applied, &machine->replies);
@@ -179,7 +179,7 @@ static void machine_stop(struct actor *actor)
     machine_actor_clear_stash(&machine->stash);
     machine_snapshot_deinit(&machine->snapshot);
     reply_list_clear(&machine->replies);
-    if (machine->ops->close)
+    if (machine->opened && machine->ops->close)
         machine->ops->close(machine->arg);
     session_layer_destroy(machine->sessions);
     machine_apply_deinit(&machine->apply);

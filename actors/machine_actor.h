@@ -25,8 +25,10 @@ struct machine {
     struct session_layer *sessions; /* in front of the machine */
     struct machine_apply apply;
     struct machine_snapshot snapshot;
-    struct raft_id install; /* what it is to become after the backlog; index 0: nothing */
-    bool install_waits;     /* it found no room: the old state is gone, and the new one not there */
+    bool opened;             /* if not, its store found no room at the start */
+    uint64_t log_last;       /* where the log ended then: the machine holds no more */
+    struct raft_id install;  /* what it is to become after the backlog; index 0: nothing */
+    bool install_waits;      /* it found no room, or is not open: there is no state */
     uint64_t install_due_us; /* when to try again */
 
     struct machine_stash stash;
@@ -63,9 +65,10 @@ MUST_USE int machine_actor_start(struct actor *actor, struct conclave_error *err
  * before. */
 MUST_USE int machine_actor_open_late(struct actor *actor, struct conclave_error *error);
 
-/* Becomes the snapshot that raft has put in the place of the log's front. If there is no room for
- * that it is tried again, from the beginning, until there is: the node goes on without a state,
- * takes entries and votes, and answers nobody from the machine. */
+/* Becomes the snapshot that raft has put in the place of the log's front; opens the machine before,
+ * if a start found no room for that. If there is none it is tried again, from the beginning, until
+ * there is: the node goes on without a state, takes entries and votes, and answers nobody from the
+ * machine. */
 MUST_USE int machine_actor_install(struct actor *actor, struct conclave_error *error);
 
 /* Nothing of the machine may be in use when it closes. */

@@ -83,9 +83,17 @@ static void gather(struct machine_apply *apply, struct machine_snapshot *snapsho
         const struct raft_entry *entry = raft_runs_next(&apply->taken, &apply->next);
         if (!entry)
             return;
+        if (entry->id.index <= apply->applied) { /* it waited, and a snapshot that came behind it
+                                                    was installed first. Rule 44: what became of it
+                                                    here is in there */
+            if (entry->origin.client)
+                reply_add(replies, entry->origin, CONCLAVE_UNKNOWN, NULL);
+            continue;
+        }
         apply->last_index = entry->id.index;
         machine_snapshot_note(snapshot, entry);
-        gather_input(apply, entry);
+        if (entry->id.index > apply->held) /* Rule 7 */
+            gather_input(apply, entry);
         /* A change of the members: nothing to apply, but its client waits for it. */
         if (entry->kind == RAFT_ENTRY_CONFIG && entry->origin.client)
             reply_add(replies, entry->origin, CONCLAVE_OK, NULL);
@@ -162,9 +170,12 @@ void machine_apply_tell_room(struct actor *actor, struct machine_apply *apply, b
 static int call(struct actor *actor, struct machine_apply *apply, struct conclave_error *error)
 {
     ASSERT(apply->last_index > apply->applied); /* Rule 7: in order, each once */
-    int code = apply->waits ? session_layer_go_on(apply->sessions)
-                            : session_layer_apply(apply->sessions, apply->inputs, apply->count,
-                                                  apply->last_index, apply->sink_pointers);
+    int code = CONCLAVE_OK;
+    if (apply->waits)
+        code = session_layer_go_on(apply->sessions);
+    else if (apply->last_index > apply->held)
+        code = session_layer_apply(apply->sessions, apply->inputs, apply->count, apply->last_index,
+                                   apply->sink_pointers);
     if (code == CONCLAVE_NO_SPACE) {
         apply->tried_us = clock_now_us();
         apply->waits = true;

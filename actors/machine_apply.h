@@ -15,7 +15,9 @@
 
 struct machine_apply {
     struct session_layer *sessions; /* in front of the machine; the actor's */
-    uint64_t applied;
+    uint64_t applied; /* up to here all that raft sent has been, or need not be any more */
+    uint64_t held;    /* the machine holds it up to here from a former life; most often no more than
+                         `applied` */
 
     struct { /* entries taken from the inbox and not yet begun, in order */
         struct raft_runs *items;
@@ -53,6 +55,13 @@ bool machine_apply_ready(const struct machine_apply *apply);
 MUST_USE int machine_apply_step(struct actor *actor, struct machine_apply *apply,
                                 struct machine_snapshot *snapshot, struct reply_list *replies,
                                 struct conclave_error *error);
+
+/* It holds entries that are yet to come once more, and are passed over then. Until that is over no
+ * snapshot may be taken: it would not be known which configuration belongs to it. */
+static inline bool machine_apply_is_ahead(const struct machine_apply *apply)
+{
+    return apply->applied < apply->held;
+}
 
 /* A call found no room: part of it may be applied, sessions and machine are between two states, and
  * neither may be asked for a snapshot. */

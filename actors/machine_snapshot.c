@@ -146,7 +146,8 @@ int machine_snapshot_start(struct actor *actor, struct machine_snapshot *snapsho
     if (must_restore(recovered, *applied_index)) {
         int code = find_valid(actor, error);
         if (!code && must_restore(recovered, *applied_index)) {
-            code = restore(actor, snapshot, sessions, recovered->snapshot.last, error);
+            code = sessions ? restore(actor, snapshot, sessions, recovered->snapshot.last, error)
+                            : CONCLAVE_NO_SPACE;
             if (code == CONCLAVE_NO_SPACE) { /* as an installation that waits for room */
                 snapshot->unrestored = recovered->snapshot.last;
                 code = CONCLAVE_OK;

@@ -24,7 +24,7 @@ struct machine_snapshot {
 /* Makes machine and sessions hold what the log does not: restores the newest valid snapshot if it
  * has to, setting damaged ones aside. *applied_index is what they hold, before and after. If there
  * is no room for it, OK too: it is in `unrestored`, to be installed later, and *applied_index is
- * what they will hold then. */
+ * what they will hold then. `sessions` NULL: there was not even room to open them. */
 MUST_USE int machine_snapshot_start(struct actor *actor, struct machine_snapshot *snapshot,
                                     struct session_layer *sessions, uint64_t *applied_index,
                                     struct conclave_error *error);

@@ -20,6 +20,8 @@ enum {
 static uint64_t revision(const struct actor *actor)
 {
     const struct machine *machine = actor->state;
+    if (!machine->opened)
+        return 0;
     return machine->ops->revision ? machine->ops->revision(machine->arg) : machine->apply.applied;
 }
 

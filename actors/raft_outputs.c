@@ -336,7 +336,7 @@ static void arm_timer(struct actor *actor)
 static void tell_serving(struct actor *actor)
 {
     struct raft_actor *self = actor->state;
-    if (self->serving_told || !raft_leader(self->raft) ||
+    if (self->serving_told || !raft_leader(self->raft) || self->full[SPACE_MACHINE] ||
         raft_applied(self->raft) < raft_commit(self->raft) ||
         (raft_role(self->raft) == RAFT_LEADER && !raft_is_serving(self->raft)))
         return;

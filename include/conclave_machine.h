@@ -58,7 +58,7 @@ struct conclave_machine_env {
 
 /* The state machine's functions. `machine` is conclave_options.machine_arg. Functions return
  * CONCLAVE_OK or a code; any code from `open`, `apply`, `sync` or `restore` stops the node, loudly
- * (but for NO_SPACE of apply and restore).
+ * (but for NO_SPACE of open, apply and restore).
  *
  * A machine that can take snapshots has all four functions for them; one that cannot has none of
  * the four, and the node keeps its whole log. Client sessions travel in the snapshots of every
@@ -69,7 +69,9 @@ struct conclave_machine_ops {
     /* Opens the state and says up to which log index it already holds every command (0: nothing).
      * A machine that is not synced at every apply must answer 0 after a crash of the operating
      * system (another boot id) unless it can tell that its state is whole; the log is replayed.
-     * On failure describes it in *error. */
+     * On failure describes it in *error. NO_SPACE: nothing was opened, and it is called again, once
+     * in a while, until there is room, and nothing else meanwhile; the node runs, takes no commands
+     * as a leader and answers no queries. */
     int (*open)(void *machine, const struct conclave_machine_env *env, uint64_t *ret_applied_index,
                 struct conclave_error *error);
 

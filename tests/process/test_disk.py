@@ -184,9 +184,20 @@ class Disk(ClusterTest):
 
     def shimmed(self, node):
         node.stop()
+        self.start_with_shim_in(node)
+        node.wait_healthy()
+
+    def start_with_shim_in(self, node):
         node.start(env={"LD_PRELOAD": SHIM, "FAULTY_DISK_TRIGGER": self.trigger,
                         "FAULTY_DISK_UNDER": node.data})
-        node.wait_healthy()
+
+    def start_without_room(self, node):
+        """The state machine's disk is full when the node starts: it is there, says so, and waits."""
+        self.break_disk(node, "store")
+        self.start_with_shim_in(node)
+        wait_until(lambda: '"no_room"' in node.last_life(), "its start waits for room")
+        wait_until(lambda: (node.status() or {}).get("disk_full"), "it says so")
+        self.assertNotIn('"machine_opened"', node.last_life())
 
     def break_disk(self, node, fault):
         with open(self.trigger + ".new", "w", encoding="utf-8") as file:
@@ -318,6 +329,13 @@ class Disk(ClusterTest):
         wait_until(lambda: '"enough_room"' in node.log_text(), "it says so")
         wait_until(lambda: not node.view()["disk_full"], "status, too")
         self.assertEqual(node.stop(), 0)
+        # Without room at a start nobody can look at what there is, and nothing of it is lost.
+        self.start_without_room(node)
+        self.assert_ends(7, "put", "kept", "another", "--timeout", "1s")
+        os.unlink(self.trigger)
+        self.assertEqual(self.cluster.get("kept"), b"value")
+        self.assertIn('"has_room"', node.last_life())
+        self.assertGreater(node.events("machine_opened")[-1]["applied"], 0)
 
     def test_full_store_of_the_leader_hands_the_lead_over_and_heals(self):
         self.start_with_shim()
@@ -341,6 +359,13 @@ class Disk(ClusterTest):
         self.cluster.wait_caught_up()
         self.assert_readable(writer, [full])
 
+    def overtake(self, node):
+        """More than is sent to it before it answers."""
+        done = self.cluster.run("bench", "put", "--clients", "8", "--ops", "1400", "--value-size",
+                                "16384", "--json",
+                                through=self.cluster.others(node))
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+
     def test_full_store_that_is_to_become_a_snapshot_waits_and_heals(self):
         self.options = ["--snapshot-entries", "100"]
         self.start_with_shim()
@@ -349,11 +374,7 @@ class Disk(ClusterTest):
         writer = self.write(50)
         self.cluster.wait_caught_up()
         full.pause()
-        # More than is sent to it before it answers.
-        done = self.cluster.run("bench", "put", "--clients", "8", "--ops", "1400", "--value-size",
-                                "16384", "--json",
-                                through=self.cluster.others(full))
-        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        self.overtake(full)
         self.break_disk(full, "store")
         full.resume()
         wait_until(lambda: '"no_room"' in full.log_text(), "the installation waits for room")
@@ -363,13 +384,33 @@ class Disk(ClusterTest):
         self.write(50, writer)
         self.assertTrue(full.running)
         self.assertNotIn('"restored"', full.last_life())
-        os.unlink(self.trigger)
+        # Ended while it waits and started again, it lacks the room even for its store.
+        full.kill()
+        self.start_without_room(full)
+        self.write(50, writer)
+        # Behind what is committed now and waits comes another snapshot.
         for node in self.cluster.nodes:
             if not node.running:
                 node.start()
+                node.wait_healthy()
+        full.pause()
+        self.overtake(full)
+        full.resume()
+        wait_until(lambda: '"snapshot_installed"' in full.last_life(), "it gets another snapshot")
+        self.assertTrue(full.running)
+        self.assertNotIn('"restored"', full.last_life())
+        os.unlink(self.trigger)
         self.cluster.wait_caught_up()
         self.assert_readable(writer, [full])
-        self.assertIn('"has_room"', full.log_text())
+        self.assertIn('"has_room"', full.last_life())
+        self.assertEqual(full.stop(), 0)
+        # Its store holds more than the snapshot behind which its log begins.
+        self.start_without_room(full)
+        os.unlink(self.trigger)
+        self.write(50, writer)
+        self.cluster.wait_caught_up()
+        self.assert_readable(writer, [full])
+        self.assertNotIn('"restored"', full.last_life())
         self.assertEqual(full.stop(), 0)
 
     def test_disk_that_fails_writes_for_want_of_space_stops_the_node(self):

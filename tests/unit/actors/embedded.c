@@ -29,16 +29,20 @@ enum {
 
 struct adder {
     uint64_t sum;
-    atomic_uint restored, tried, open;
-    atomic_int begin_code, write_code, restore_code;
+    atomic_uint restored, tried, open, opened;
+    atomic_int open_code, begin_code, write_code, restore_code;
 };
 
 static int adder_open(void *machine, const struct conclave_machine_env *env, uint64_t *ret_applied,
                       struct conclave_error *error)
 {
+    struct adder *adder = machine;
     (void)env;
     (void)error;
-    ((struct adder *)machine)->sum = 0;
+    atomic_fetch_add(&adder->opened, 1);
+    if (atomic_load(&adder->open_code))
+        return atomic_load(&adder->open_code);
+    adder->sum = 0;
     *ret_applied = 0;
     return CONCLAVE_OK;
 }
@@ -517,6 +521,42 @@ Test(embedded, machine_without_room_for_its_snapshot_at_the_start_waits_for_it)
     cr_assert_eq(read_sum(), sum);
     add_ones(1);
     cr_assert_eq(read_sum(), sum + 1);
+    cluster_destroy();
+}
+
+/* The same when there is not even room to open its store. */
+Test(embedded, machine_without_room_for_its_store_at_the_start_waits_for_it)
+{
+    cluster_create(1);
+    node_start_well(0);
+    client_open();
+    add_ones(5);
+    uint64_t sum = 5;
+    struct adder *adder = &w.hosts[0].adder;
+    for (int start = 0; start < 4; start++) {
+        node_stop(0);
+        if (start == 2) { /* now with a snapshot, and a log that begins behind it */
+            node_start_well(0);
+            w.command_bytes = COMMAND_BYTES;
+            sum += add_until_taken(1, SNAPSHOTS_TO_CUT);
+            node_stop(0);
+        }
+        atomic_store(&adder->open_code, CONCLAVE_NO_SPACE);
+        unsigned opened = atomic_load(&adder->opened), restored = atomic_load(&adder->restored);
+        node_start_well(0);
+        while (atomic_load(&adder->opened) < opened + 2) /* the start, and once more */
+            sched_yield();
+        cr_assert_eq(atomic_load(&adder->restored), restored);
+        if (start % 2 == 0)
+            continue; /* it ends while it waits */
+        cr_assert_eq(conclave_node_wait_ready(w.hosts[0].node, 0), CONCLAVE_TIMEOUT);
+        atomic_store(&adder->open_code, 0);
+        cr_assert_eq(conclave_node_wait_ready(w.hosts[0].node, READY_MS), CONCLAVE_OK);
+        cr_assert_eq(atomic_load(&adder->restored), restored + (start == 3 ? 1 : 0));
+        cr_assert_eq(read_sum(), sum);
+        add_ones(1);
+        cr_assert_eq(read_sum(), ++sum);
+    }
     cluster_destroy();
 }
 
