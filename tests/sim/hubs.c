@@ -84,6 +84,8 @@ static void hub_turn(struct world *world, const struct sim_event *event)
         return;
     uint64_t now_us = node_clock(world, node);
     node->hub_at_us = UINT64_MAX;
+    if (node->install_waits)
+        return; /* there is nothing to read: it goes on when something is applied */
     stream_hub_turn(node->hub, now_us);
     if (stream_hub_wants_read(node->hub, now_us))
         node_give(world, node,

@@ -230,6 +230,27 @@ void machine_fill(struct machine *machine)
         store_fill(machine->twin);
 }
 
+bool machine_refuse(struct machine *machine)
+{
+    return store_refuse(machine->store); /* which is tried first */
+}
+
+bool machine_overtake(struct machine *machine)
+{
+    uint32_t later = machine->queue.count;
+    ASSERT(machine->working == 1 && machine_next_install(machine).index > 0);
+    while (--later > 0 && machine->queue.items[later].install.index == 0)
+        continue;
+    if (later == 0)
+        return false;
+    for (uint32_t i = 0; i < later; i++)
+        raft_runs_clear(&machine->queue.items[i].entries);
+    machine->queue.count -= later;
+    memmove(machine->queue.items, machine->queue.items + later,
+            machine->queue.count * sizeof *machine->queue.items);
+    return true;
+}
+
 void machine_sync(struct machine *machine)
 {
     ASSERT(store_sync(machine->store) == CONCLAVE_OK);
@@ -300,11 +321,15 @@ struct buf *machine_snapshot(struct machine *machine)
 int machine_restore(struct machine *machine, uint64_t index, struct slice snapshot)
 {
     ASSERT(machine->working == 0 || machine_next_install(machine).index > 0);
-    machine_done(machine);
     int code = store_restore(machine->store, index, snapshot);
+    machine->synced = false;
+    if (code == CONCLAVE_NO_SPACE) {
+        machine->applied = 0;
+        return code;
+    }
+    machine_done(machine);
     if (!code && machine->twin)
         code = store_restore(machine->twin, index, snapshot);
-    machine->synced = false;
     if (!code) {
         machine->applied = index;
         hash_take(machine);

@@ -41,6 +41,13 @@ void machine_complete(struct machine *machine,
 /* The next change finds no room in the tables, once. Open. */
 void machine_fill(struct machine *machine);
 
+/* The next restore finds no room. False: there is always some. Open. */
+bool machine_refuse(struct machine *machine);
+
+/* Of an install under way that found no room: a later one that is queued takes its place, and what
+ * was to be applied in between is dropped. False: there is none. */
+bool machine_overtake(struct machine *machine);
+
 /* Puts what was applied on the disk. Open. */
 void machine_sync(struct machine *machine);
 
@@ -69,8 +76,8 @@ const char *machine_difference(const struct machine *machine);
 /* The state as a snapshot as of the last apply; one reference. Open. */
 struct buf *machine_snapshot(struct machine *machine);
 
-/* Becomes a snapshot of `index`; an install under way is done with that. Open, and no batch under
- * way. */
+/* Becomes a snapshot of `index`; an install under way is done with that, but for NO_SPACE: then it
+ * holds nothing. Open, and no batch under way. */
 MUST_USE int machine_restore(struct machine *machine, uint64_t index, struct slice snapshot);
 
 uint64_t machine_applied(const struct machine *machine); /* index */

@@ -345,13 +345,12 @@ void node_start(struct world *world, struct node *node)
         raft_runs_clear(&found.entries);
         return;
     }
-    node->start_applied = machine_applied(node->machine);
     struct raft_event start = {.type = RAFT_EVENT_START,
                                .start = {.hard_state = found.hard_state,
                                          .base = found.base,
                                          .entries = found.entries,
                                          .snapshot = snapshot}};
-    start.start.applied_index = machine_applied(node->machine);
+    start.start.applied_index = node->start_applied;
     start.start.members = node->joined;
     start.start.life = node->life = found.life;
     node->up = true;
@@ -378,6 +377,8 @@ void node_start(struct world *world, struct node *node)
     node->clock_at_us = node->due_ms = UINT64_MAX;
     hubs_node_started(world, node);
     node_step(world, node, &start, 1);
+    if (machine_next_install(node->machine).index > 0)
+        node_machine_begin(world, node);
     audit_start(world, node);
 }
 
@@ -391,6 +392,8 @@ static void node_forget(struct node *node)
     node->reads_in_core = 0;
     node->fresh_us = node->fresh_index = 0;
     node->disk_busy = node->disk_waits = node->machine_busy = false;
+    node->install_waited |= node->install_waits;
+    node->install_waits = false;
     node->wake_queued = node->timer_due = false;
     node->persisted_at_us = node->applied_at_us = 0;
     node->persisted_seq = node->applied_index = 0;

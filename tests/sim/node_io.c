@@ -196,15 +196,24 @@ static void apply_batch(struct world *world, struct node *node, struct node_at *
         machine_sync(node->machine);
 }
 
+/* As actors/machine_open.c: from the beginning, again and again. */
+static void install_again(struct world *world, struct node *node)
+{
+    world_push(world, world_draw(world, 1, world->knobs.raft.election_timeout_us),
+               (struct sim_event){.kind = SIM_MACHINE,
+                                  .node = world_index(world, node),
+                                  .incarnation = node->incarnation});
+}
+
 void node_applied(struct world *world, struct node *node)
 {
     struct node_at at = {.world = world, .node = node};
     struct raft_id install = machine_next_install(node->machine);
-    if (install.index > 0)
-        snapshots_install(world, node, install);
-    else
+    if (install.index == 0)
         apply_batch(world, node, &at);
-    if (world->check.failed)
+    else if (!snapshots_install(world, node, install) && !world->check.failed)
+        install_again(world, node);
+    if (world->check.failed || node->install_waits)
         return;
     node->machine_busy = false;
     if (world->knobs.real_machine)

@@ -160,6 +160,9 @@
     X(RECEIVED, "snapshots received")                                                   \
     X(RECEIVED_BAD, "snapshots received and refused")                                   \
     X(INSTALLED, "snapshots installed")                                                 \
+    X(INSTALL_WAITED, "snapshots that waited for room, and were installed")             \
+    X(INSTALL_WAITED_START, "likewise, after a restart in between")                     \
+    X(INSTALL_WAITED_OVER, "likewise, when another one had taken their place")          \
     X(INSTALL_ANEW, "logs thrown away for a snapshot")                                  \
     X(INSTALL_KEPT, "logs that agree with a received snapshot")                         \
     X(INSTALL_BUSY, "pieces refused while a snapshot was installed")                    \

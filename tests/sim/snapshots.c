@@ -111,7 +111,7 @@ void snapshots_take(struct world *world, struct node *node)
     struct snapshots *snapshots = &node->snapshots;
     uint64_t every = world->knobs.snapshot_entries;
     bool due = snapshots->wanted || (every > 0 && snapshots->entries >= every);
-    if (!due || node->altered)
+    if (!due || node->altered || node->install_waits)
         return;
     if (!snapshots->configuration || snapshots->applied.term == 0) {
         if (snapshots->ahead.last.index == 0)
@@ -231,6 +231,19 @@ bool snapshots_durable(struct world *world, struct node *node, struct raft_id id
 
 /* --- Becoming one ----------------------------------------------------------------------------- */
 
+/* A disk without room stays so for a while. */
+static void refuse(struct world *world, struct node *node)
+{
+    if (world->calm || world->knobs.chance[SIM_FAULT_FULL_STORE] == 0)
+        return;
+    bool full = node->install_waits
+                    ? world_draw(world, 0, 9) > 0
+                    : world_draw(world, 0, 2) == 0 && world_grant(world, SIM_FAULT_FULL_STORE);
+    if (full)
+        (void)machine_refuse(node->machine);
+}
+
+/* False: it waits for room, or a check failed. */
 static bool restore(struct world *world, struct node *node, struct raft_id id)
 {
     struct snapshots *snapshots = &node->snapshots;
@@ -246,7 +259,18 @@ static bool restore(struct world *world, struct node *node, struct raft_id id)
                    error.message);
         return false;
     }
+    refuse(world, node);
     code = machine_restore(node->machine, id.index, (struct slice){state->data, state->bytes});
+    if (code == CONCLAVE_NO_SPACE) {
+        node->install_waits = true;
+        snapshot_meta_clear(&meta);
+        buf_unref(state);
+        return false;
+    }
+    if (node->install_waits || node->install_waited)
+        report_mark(&world->report,
+                    node->install_waited ? SIM_MARK_INSTALL_WAITED_START : SIM_MARK_INSTALL_WAITED);
+    node->install_waits = node->install_waited = false;
     if (node->altered)
         report_mark(&world->report, SIM_MARK_ALTERED_RESTORED);
     node->was_altered |= node->altered;
@@ -271,11 +295,17 @@ static bool restore(struct world *world, struct node *node, struct raft_id id)
     return !world->check.failed;
 }
 
-void snapshots_install(struct world *world, struct node *node, struct raft_id id)
+bool snapshots_install(struct world *world, struct node *node, struct raft_id id)
 {
     ASSERT(!node->snapshots.taking);
-    if (restore(world, node, id))
-        report_mark(&world->report, SIM_MARK_INSTALLED);
+    if (node->install_waits && machine_overtake(node->machine)) {
+        report_mark(&world->report, SIM_MARK_INSTALL_WAITED_OVER);
+        id = machine_next_install(node->machine);
+    }
+    if (!restore(world, node, id))
+        return false;
+    report_mark(&world->report, SIM_MARK_INSTALLED);
+    return true;
 }
 
 /* --- Starting --------------------------------------------------------------------------------- */
@@ -319,7 +349,7 @@ static int find(struct world *world, struct node *node, const struct disk_found 
 static void read_log(struct snapshots *snapshots, const struct disk_found *found,
                      const struct snapshot_meta *meta, struct node *node)
 {
-    uint64_t applied = machine_applied(node->machine);
+    uint64_t applied = node->start_applied;
     if (!snapshots->configuration && meta->configuration && meta->last.index <= applied) {
         snapshots->configuration = buf_ref(meta->configuration);
         snapshots->configuration_index = meta->configuration_index;
@@ -355,6 +385,21 @@ static bool start_failed(struct world *world, struct node *node, bool interrupte
     return false;
 }
 
+/* As actors/machine_open.c: without room the node begins as if the snapshot were restored, and what
+ * is behind it waits until it is. */
+static bool restore_at_start(struct world *world, struct node *node, struct raft_id id)
+{
+    bool restored = restore(world, node, id);
+    node->start_applied = id.index;
+    if (restored)
+        report_mark(&world->report, SIM_MARK_RESTORED_AT_START);
+    if (restored || world->check.failed)
+        return restored;
+    check_restored(&world->check, world_index(world, node), 0, id.index);
+    machine_submit_install(node->machine, id);
+    return true;
+}
+
 bool snapshots_start(struct world *world, struct node *node, const struct disk_found *found,
                      struct raft_snapshot *ret)
 {
@@ -377,8 +422,7 @@ bool snapshots_start(struct world *world, struct node *node, const struct disk_f
     check_start_snapshot(&world->check, world_index(world, node), &snapshot);
     bool done = !world->check.failed;
     if (done && must_restore(found, meta.last, machine_applied(node->machine))) {
-        done = restore(world, node, meta.last);
-        report_mark(&world->report, SIM_MARK_RESTORED_AT_START);
+        done = restore_at_start(world, node, meta.last);
         if (!log_holds(found, meta.last))
             report_mark(&world->report, SIM_MARK_START_BEFORE_ANEW);
     }
@@ -387,6 +431,7 @@ bool snapshots_start(struct world *world, struct node *node, const struct disk_f
     if (done && snapshots->ahead.last.index != 0 && !snapshots->configuration)
         report_mark(&world->report, SIM_MARK_SNAPSHOT_AHEAD);
     snapshots->newest = meta.last;
+    node->install_waited &= node->install_waits; /* else the log was enough */
     if (done)
         *ret = snapshot; /* the reference moves */
     else

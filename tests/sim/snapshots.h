@@ -65,8 +65,9 @@ void snapshots_take(struct world *world, struct node *node);
 /* SIM_SNAPSHOT: the one under way is written. */
 void snapshots_taken(struct world *world, struct node *node);
 
-/* The state machine becomes a snapshot that was received. */
-void snapshots_install(struct world *world, struct node *node, struct raft_id id);
+/* The state machine becomes a snapshot that was received. False: it waits for room, or a check
+ * failed. */
+bool snapshots_install(struct world *world, struct node *node, struct raft_id id);
 
 /* One became durable: what is not kept goes, and the log's front with it. False: the node died. */
 bool snapshots_durable(struct world *world, struct node *node, struct raft_id id);

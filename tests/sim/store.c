@@ -121,6 +121,13 @@ void store_fill(struct store *store)
         tables_memory_fill(store->tables, true, 0);
 }
 
+bool store_refuse(struct store *store)
+{
+    if (store->tables)
+        tables_memory_fill(store->tables, true, 1);
+    return store->tables != NULL;
+}
+
 int store_sync(struct store *store)
 {
     return kv_machine_ops()->sync(store->kv);

@@ -36,6 +36,9 @@ void store_crash(struct store *store, bool power, bool synced);
 /* The next change finds no room, once; LMDB's tables grow by themselves. Open. */
 void store_fill(struct store *store);
 
+/* The next restore finds none at all, once. False: LMDB's always do. Open. */
+bool store_refuse(struct store *store);
+
 /* Puts everything on the disk. Open. */
 MUST_USE int store_sync(struct store *store);
 

@@ -98,6 +98,7 @@ struct node {
     uint64_t persisted_seq;     /* told to the core */
     struct machine *machine;
     bool machine_busy;
+    bool install_waits, install_waited; /* it found no room; or in the life before this one */
     uint64_t applied_at_us;
     uint64_t applied_index; /* told to the core */
     RAFT_LIST(struct node_read, reads);
