@@ -11,7 +11,9 @@
  * then on until it is found: then it stops, its machine is removed, and it begins anew.
  *
  * Only in runs with that fault. While a machine is altered nobody asks for a change of the members:
- * the voters that are whole are a majority, so whoever says that a whole node differs is wrong. */
+ * the voters that are whole are a majority, so whoever says that a whole node differs is wrong. And
+ * the next one is altered behind all that an altered one has told of: two that were altered one
+ * after the other, in the same bit, would be a majority against one that never was. */
 
 enum { MARKS_REPEATED = 8 };
 
@@ -118,6 +120,8 @@ void audit_applied(struct world *world, struct node *node)
     if (!node->audit || world->check.failed)
         return;
     uint32_t count = store_marks(machine_store(node->machine), marks, AUDIT_MARKS_MAX);
+    if (node->altered && count > 0 && marks[count - 1].index > world->altered_told)
+        world->altered_told = marks[count - 1].index;
     tell(world, node, marks, count);
     note(world, node, node->id, marks, count);
 }
@@ -182,7 +186,9 @@ void audit_alter(struct world *world, struct node *node)
     if (audit_altered(world) || !members_are_settled(world) || !node->up || node->blank ||
         !(members_committed(world)->members >> world_index(world, node) & 1) ||
         node->machine_busy || snapshots->wanted || snapshots->taking ||
-        machine_applied(node->machine) == 0 || !world_grant(world, SIM_FAULT_ALTER))
+        machine_applied(node->machine) == 0 ||
+        machine_applied(node->machine) < world->altered_told ||
+        !world_grant(world, SIM_FAULT_ALTER))
         return;
     node->altered = machine_alter(node->machine, world_draw(world, 0, UINT32_MAX));
     world->altered |= node->altered;
