@@ -134,6 +134,11 @@ class Hunt(unittest.TestCase):
         self.program("work/build/tests/sim/conclave-sim", "#!/bin/sh\nexit 2\n")
         self.assertIn("ended with 2", self.hunt(mutation()).trouble)
 
+    def test_unit_tests_are_limited_in_what_they_use_not_by_the_clock(self):
+        self.program("work/build/tests/unit/raft/test_raft",
+                     f'#!/bin/sh\n[ "$(ulimit -t)" = {hunt.UNIT_CPU_SECONDS} ]\n')
+        self.assertEqual(self.hunt(mutation(line="2")).units, {"raft": None})
+
     def test_rule_whose_test_does_not_see_its_mutation_is_not_proved(self):
         self.write("project/tests/unit/raft/log.c",
                    "Test(log, keeps_two)\n{\n}\n\nTest(log, keeps_three)\n{\n}\n")
