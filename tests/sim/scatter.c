@@ -63,14 +63,23 @@ void scatter_damage(struct world *world)
         if (node->up)
             faults_crash(world, node);
     }
+    struct storage_rot rot = {.wanted = is_left,
+                              .arg = &scattering,
+                              .entries_max = ENTRIES_MAX,
+                              .replaced_chance = 700, /* there are few */
+                              .batch_chance = world_draw(world, 0, 1) ? 300 : 0};
     uint32_t hit = 0;
     for (uint32_t i = 0; i < scattering.count; i++) {
         struct node *node = &world->nodes[world_index(world, scattering.victims[i])];
         scattering.own = i;
-        uint32_t lost = storage_damage_entries(disk_storage(node->disk), is_left, &scattering,
-                                               ENTRIES_MAX, &node->wants);
-        node->damaged = node->scattered = lost > 0;
-        hit += lost > 0 ? 1 : 0;
+        struct storage_rotten lost =
+            storage_damage_records(disk_storage(node->disk), &rot, &node->wants);
+        node->damaged = node->scattered = lost.entries + lost.replaced + lost.batches > 0;
+        hit += lost.entries > 0 ? 1 : 0;
+        if (lost.batches)
+            report_mark(&world->report, SIM_MARK_SCATTERED_BATCH);
+        if (lost.replaced)
+            report_mark(&world->report, SIM_MARK_SCATTERED_REPLACED);
     }
     if (hit > 1)
         report_mark(&world->report, SIM_MARK_SCATTERED);

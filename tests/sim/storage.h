@@ -69,11 +69,23 @@ MUST_USE int storage_open(struct storage *storage, bool interrupted, struct stor
  * *ret_wants: what a repair will want; anchor.index 0: nothing, or there can be none. */
 bool storage_damage(struct storage *storage, struct wal_want *ret_wants);
 
-/* The same at up to `max` entries among those that `wanted` is true of, of the log as it is in the
- * end. Returns at how many. */
-uint32_t storage_damage_entries(struct storage *storage,
-                                bool (*wanted)(void *arg, struct raft_id id), void *arg,
-                                uint32_t max, struct wal_want *ret_wants);
+/* What rots: of the log as it is in the end, the first `entries_max` entries that `wanted` is true
+ * of; beside them, each with a chance in a thousand, entries that others replaced, and the records
+ * of batches. */
+struct storage_rot {
+    bool (*wanted)(void *arg, struct raft_id id);
+    void *arg;
+    uint32_t entries_max;
+    uint64_t replaced_chance, batch_chance;
+};
+
+struct storage_rotten {
+    uint32_t entries, replaced, batches;
+};
+
+/* The same as storage_damage at many records. Returns at how many; all 0: nothing was done. */
+struct storage_rotten storage_damage_records(struct storage *storage, const struct storage_rot *rot,
+                                             struct wal_want *ret_wants);
 
 /* The byte is as it was. Right behind storage_damage. */
 void storage_undamage(struct storage *storage);

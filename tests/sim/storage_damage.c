@@ -1,6 +1,7 @@
 #include "tests/sim/storage_internal.h"
 
 #include "base/fatal.h"
+#include "base/list.h"
 #include "storage/block.h"
 #include "storage/wal_format.h"
 #include "storage/wal_past.h"
@@ -144,21 +145,37 @@ bool storage_damage(struct storage *storage, struct wal_want *ret_wants)
     return true;
 }
 
-/* An entry record of the log as it is in the end. */
-struct found_entry {
+/* A record of the log. */
+struct found_record {
     struct segment segment;
     struct raft_id id;
     size_t offset, bytes;
-    bool attested;
+    bool attested, entry;
+    bool replaced; /* by another entry: it is not part of the log as it is in the end */
 };
 
-/* Of all segments from `first` to `last`; to be freed. *ret_count 0: there are none, or what stands
- * there was mended before. */
-static struct found_entry *find_entries(const struct storage *storage, uint64_t first,
-                                        uint64_t last, size_t *ret_count)
+struct found_records {
+    struct found_record *items;
+    size_t count, capacity;
+};
+
+/* The entry behind them replaces what is at or behind its index. */
+static void replace_from(struct found_records *found, uint64_t index)
 {
-    struct found_entry *found = NULL;
-    size_t count = 0, capacity = 0;
+    for (size_t i = found->count; i-- > 0;) {
+        struct found_record *record = &found->items[i];
+        if (record->entry && !record->replaced && record->id.index < index)
+            return;
+        record->replaced |= record->entry;
+    }
+}
+
+/* Entries and the records of batches, of all segments from `first` to `last`; to be freed. None of
+ * what stood there when it was mended last. */
+static struct found_records find_records(const struct storage *storage, uint64_t first,
+                                         uint64_t last)
+{
+    struct found_records found = {0};
     struct wal_record record;
     for (uint64_t sequence = first; sequence <= last; sequence++) {
         struct segment segment;
@@ -168,56 +185,66 @@ static struct found_entry *find_entries(const struct storage *storage, uint64_t 
              wal_record_decode(segment.data, segment.bytes, at, key, &record);
              at += wal_record_bytes(record.payload.bytes)) {
             if (record.kind == WAL_MEND || record.kind == WAL_ANEW)
-                count = 0;
-            if (record.kind != WAL_ENTRY)
+                found.count = 0;
+            if (record.kind != WAL_ENTRY && record.kind != WAL_BATCH)
                 continue;
-            while (count > 0 && found[count - 1].id.index >= record.id.index)
-                count--; /* replaced */
-            if (count == capacity) {
-                capacity = capacity == 0 ? 64 : 2 * capacity;
-                found = mem_realloc(found, capacity * sizeof *found);
-            }
-            found[count++] =
-                (struct found_entry){.segment = segment,
-                                     .id = record.id,
-                                     .offset = at,
-                                     .bytes = wal_record_bytes(record.payload.bytes),
-                                     .attested = sequence < last || at < segment.batch};
+            if (record.kind == WAL_ENTRY)
+                replace_from(&found, record.id.index);
+            LIST_RESERVE(&found);
+            found.items[found.count++] =
+                (struct found_record){.segment = segment,
+                                      .id = record.id,
+                                      .offset = at,
+                                      .bytes = wal_record_bytes(record.payload.bytes),
+                                      .attested = sequence < last || at < segment.batch,
+                                      .entry = record.kind == WAL_ENTRY};
         }
     }
-    *ret_count = count;
     return found;
 }
 
-uint32_t storage_damage_entries(struct storage *storage,
-                                bool (*wanted)(void *arg, struct raft_id id), void *arg,
-                                uint32_t max, struct wal_want *ret_wants)
+/* Whether it is to rot, after those that do. */
+static bool rots(struct storage *storage, const struct storage_rot *rot,
+                 const struct found_record *record, const struct storage_rotten *before)
+{
+    if (!record->attested)
+        return false;
+    if (record->entry && !record->replaced)
+        return before->entries < rot->entries_max && rot->wanted(rot->arg, record->id);
+    return storage_draw(storage, 0, 999) <
+           (record->entry ? rot->replaced_chance : rot->batch_chance);
+}
+
+struct storage_rotten storage_damage_records(struct storage *storage, const struct storage_rot *rot,
+                                             struct wal_want *ret_wants)
 {
     ASSERT(!storage->wal && !storage->damaged);
+    struct storage_rotten rotten = {0};
     uint64_t first, last;
-    size_t count = 0;
-    uint32_t hit = 0;
     if (!segments_find(storage, &first, &last))
-        return 0;
+        return rotten;
     for (uint64_t sequence = last; sequence >= first; sequence--) {
         struct segment segment;
         if (segment_find(storage, sequence, &segment))
             settle(storage, &segment);
     }
     storage->rotten_count = 0;
-    struct found_entry *found = find_entries(storage, first, last, &count);
-    for (size_t i = 0; i < count && hit < max; i++) {
-        if (!found[i].attested || !wanted(arg, found[i].id))
+    struct found_records found = find_records(storage, first, last);
+    for (size_t i = 0; i < found.count; i++) {
+        const struct found_record *record = &found.items[i];
+        if (!rots(storage, rot, record, &rotten))
             continue;
-        size_t at = found[i].offset + (size_t)storage_draw(storage, 0, found[i].bytes - 1);
-        uint8_t byte = (uint8_t)(found[i].segment.data[at] ^ storage_draw(storage, 1, 255));
-        memory_disk_rot(storage->disk, found[i].segment.path, at, &byte, 1);
-        hit++;
+        size_t at = record->offset + (size_t)storage_draw(storage, 0, record->bytes - 1);
+        uint8_t byte = (uint8_t)(record->segment.data[at] ^ storage_draw(storage, 1, 255));
+        memory_disk_rot(storage->disk, record->segment.path, at, &byte, 1);
+        rotten.batches += record->entry ? 0 : 1;
+        rotten.replaced += record->replaced ? 1 : 0;
+        rotten.entries += record->entry && !record->replaced ? 1 : 0;
     }
-    free(found);
-    if (hit > 0)
+    free(found.items);
+    if (rotten.entries + rotten.batches + rotten.replaced > 0)
         look_at_damage(storage, ret_wants);
-    return hit;
+    return rotten;
 }
 
 void storage_undamage(struct storage *storage)
