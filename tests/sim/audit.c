@@ -180,6 +180,19 @@ static bool members_are_settled(const struct world *world)
     return true;
 }
 
+struct node *audit_target(struct world *world)
+{
+    struct node *node = faults_target(world);
+    uint32_t first = world_index(world, node);
+    bool joined = world_draw(world, 0, 1) == 0;
+    for (uint32_t i = 0; joined && i < world->node_count; i++) {
+        struct node *at = &world->nodes[(first + i) % world->node_count];
+        if (at->joined && at->up)
+            return at;
+    }
+    return node;
+}
+
 void audit_alter(struct world *world, struct node *node)
 {
     const struct snapshots *snapshots = &node->snapshots;

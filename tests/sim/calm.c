@@ -280,8 +280,8 @@ void world_calm(struct world *world)
 {
     struct knobs *knobs = &world->knobs;
     uint64_t quick = knobs->raft.election_timeout_us / 40;
-    uint64_t *delays[] = {&knobs->network_us_max, &knobs->disk_us_max, &knobs->machine_us_max,
-                          &knobs->wake_us_max, &knobs->snapshot_us_max};
+    uint64_t *delays[] = {&knobs->network_us_max, &knobs->disk_us_max,     &knobs->machine_us_max,
+                          &knobs->wake_us_max,    &knobs->snapshot_us_max, &knobs->hub_us_max};
     for (size_t i = 0; i < sizeof delays / sizeof *delays; i++) {
         if (*delays[i] > quick)
             *delays[i] = quick;

@@ -289,7 +289,7 @@ static void fault_inject(struct world *world)
         holds_begin(world);
         break;
     case SIM_FAULT_ALTER:
-        audit_alter(world, faults_target(world));
+        audit_alter(world, audit_target(world));
         break;
     case SIM_FAULT_SCATTER:
         if (world_draw(world, 0, 3) == 0)

@@ -10,11 +10,15 @@ enum { LOSS_CHANCE = 10 /* of each frame, in thousandths */ };
 
 void hubs_node_started(struct world *world, struct node *node)
 {
-    (void)world;
+    const struct knobs *knobs = &world->knobs;
+    struct store *store = machine_store(node->machine);
     struct feed feeds[STREAM_KINDS] = {0};
-    feeds[STREAM_WATCH] = store_feed(machine_store(node->machine));
-    feeds[STREAM_TOPIC] = store_topic_feed(machine_store(node->machine));
-    feeds[STREAM_GROUP] = store_group_feed(machine_store(node->machine));
+    feeds[STREAM_WATCH] = store_feed(store);
+    feeds[STREAM_TOPIC] = store_topic_feed(store);
+    feeds[STREAM_GROUP] = store_group_feed(store);
+    for (int i = 0; i < STREAM_KINDS; i++)
+        feeds[i] =
+            narrow_feed_as_feed(&node->feeds[i], feeds[i], knobs->feed_looks, knobs->feed_bytes);
     node->hub = stream_hub_create(feeds);
     node->hub_at_us = UINT64_MAX;
 }
@@ -36,11 +40,18 @@ static void hub_queue(struct world *world, struct node *node, uint64_t delay_us)
                                   .incarnation = node->incarnation});
 }
 
+/* Until the next turn: changes come between two pieces of what is told. */
+static uint64_t turn_delay(struct world *world)
+{
+    uint64_t most = world->knobs.hub_us_max;
+    return most ? world_draw(world, 0, most) : 0;
+}
+
 void hubs_node_applied(struct world *world, struct node *node)
 {
     stream_hub_applied(node->hub);
     if (stream_hub_count(node->hub))
-        hub_queue(world, node, 0);
+        hub_queue(world, node, turn_delay(world));
 }
 
 bool hubs_read(uint64_t number)
@@ -99,7 +110,7 @@ static void hub_turn(struct world *world, const struct sim_event *event)
     outputs->count = 0;
     uint64_t due_us = stream_hub_due_us(node->hub);
     if (due_us != UINT64_MAX)
-        hub_queue(world, node, due_us > now_us ? due_us - now_us : 0);
+        hub_queue(world, node, due_us > now_us ? due_us - now_us : turn_delay(world));
 }
 
 static void asked(struct world *world, const struct sim_event *event)

@@ -171,7 +171,8 @@ static void draw_snapshots(struct knobs *knobs, struct prng *prng)
     flow->rate_slack_us = PICK(prng, 0, 5000);
     flow->first_retry_us = timeout_us / 2;
     flow->retry_us = timeout_us;
-    flow->again_us = 2 * timeout_us;
+    struct prng own = *prng;
+    flow->again_us = PICK(&own, timeout_us / 8, 2 * timeout_us);
     flow->idle_part_us = 2 * timeout_us;
 }
 
@@ -187,6 +188,13 @@ static void draw_alter(struct knobs *knobs, const struct prng *prng)
         return;
     knobs->real_machine = knobs->twin_machine = false;
     knobs->on[SIM_FAULT_WIPE] = knobs->on[SIM_FAULT_ROT_SNAPSHOT] = false;
+    /* Between two changes there is time, and there are enough to tell who is right. */
+    knobs->changes.gap_us_max = 10 * knobs->raft.election_timeout_us;
+    knobs->changes.weights[0] += 4;
+    if (knobs->changes.voters_min < 3)
+        knobs->changes.voters_min = 3;
+    if (knobs->changes.voters_max < 5)
+        knobs->changes.voters_max = 5;
 }
 
 /* Of a generator of its own, as few runs have it. What is damaged so has to come back, so snapshots
@@ -351,6 +359,45 @@ static void draw_groups(struct knobs *knobs, const struct prng *prng)
         if (group->start == CONCLAVE_FROM_TIME)
             group->position *= 10 * timeout_ms;
     }
+    knobs->homeless = knobs->groups[0].deliveries_max > 0 && prng_below(&own, 2) == 0;
+    if (knobs->homeless) {
+        knobs->groups[0].deliveries_max = 1;
+        knobs->groups[0].ack_ms = 1 + timeout_ms / 4;
+    }
+}
+
+/* Nodes fall behind and become a snapshot under those who wait there for a work group. */
+static void draw_left_behind(struct knobs *knobs)
+{
+    knobs->on[SIM_FAULT_PARTITION] = knobs->on[SIM_FAULT_ONE_WAY] = true;
+    knobs->snapshot_entries = 3;
+    knobs->raft.trailing_entries = 0;
+    knobs->fault_length_us_max = 6 * knobs->raft.election_timeout_us;
+    knobs->leave_chance = 0;
+}
+
+/* Those who watch: some stay where they are for long, and see what becomes of the node; some are
+ * told a few events at a time. Of a generator of its own. */
+static void draw_watches(struct knobs *knobs, const struct prng *prng)
+{
+    struct prng own = *prng;
+    prng_init(&own, prng_next(&own) ^ 0x3a7c);
+    knobs->leave_chance = PICK(&own, 0, 1, 5, 30, 30);
+    knobs->forget_chance = PICK(&own, 0, 100, 500);
+    knobs->feed_looks = UINT32_MAX;
+    knobs->feed_bytes = SIZE_MAX;
+    if (knobs->worker_count && knobs->snapshot_entries && !knobs->lease_edge &&
+        prng_below(&own, 3) == 0) {
+        draw_left_behind(knobs);
+        return;
+    }
+    if (prng_below(&own, 4) > 0)
+        return; /* narrow ones cost the simulator time */
+    knobs->feed_looks = (uint32_t)PICK(&own, 1, 2, 3);
+    knobs->feed_bytes = PICK(&own, 1, 100, SIZE_MAX);
+    knobs->hub_us_max = knobs->raft.election_timeout_us / PICK(&own, 2, 8, 64);
+    knobs->leave_chance = PICK(&own, 5, 30);
+    knobs->forget_chance = 500; /* and is told what there is, piece by piece */
 }
 
 uint64_t knobs_command_bytes(const struct knobs *knobs)
@@ -385,6 +432,9 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     draw_changes(knobs, prng);
     draw_snapshots(knobs, prng);
     knobs->chance[SIM_FAULT_ROT_SNAPSHOT] = PICK(prng, 50, 300, 1000);
+    /* When a snapshot is needed in a damaged one's place; when one begins to come. */
+    knobs->chance[SIM_FAULT_DISK_FULL] = 700;
+    knobs->chance[SIM_FAULT_ALTER] = 300;
     draw_alter(knobs, prng);
     draw_lease_edge(knobs, prng);
     draw_scatter(knobs, prng);
@@ -394,6 +444,7 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     draw_history(knobs, prng);
     draw_quota(knobs, prng);
     draw_groups(knobs, prng);
+    draw_watches(knobs, prng);
     if (knobs->topics_rich) /* their deadlines count too, which the reference knows nothing of */
         knobs->sessions.expire_work = 0;
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {

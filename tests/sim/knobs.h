@@ -164,6 +164,12 @@ struct knobs {
     uint32_t worker_count; /* members of work groups; 0: there are none, and no groups */
     uint64_t worker_ttl_ms_max;
     struct group_knobs groups[SIM_GROUPS];
+    bool homeless;          /* where the first one's dead letters go is deleted again and again */
+    uint64_t forget_chance; /* who leaves so knows nothing any more */
+    uint64_t leave_chance;  /* of a step of a watcher: it goes on elsewhere */
+    uint32_t feed_looks;    /* what a hub is told at a time: events, bytes */
+    size_t feed_bytes;
+    uint64_t hub_us_max;          /* between two turns of one that has more to tell */
     uint32_t part_pad_max;        /* bytes added to a part of a command */
     uint64_t leader_guess_chance; /* a client asks the node that it takes for the leader */
 };

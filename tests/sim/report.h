@@ -175,6 +175,8 @@
     X(WATCH_EVENT, "events told to watchers")                                           \
     X(WATCH_AGAIN, "watches that went on elsewhere")                                    \
     X(WATCH_LOST, "frames to watchers lost")                                            \
+    X(WATCH_FORGOTTEN, "watchers that forgot everything")                               \
+    X(WATCH_PIECE, "pieces of states told to watchers, of which more come")             \
     X(WATCH_STATE, "states told to watchers")                                           \
     X(WATCH_ASKED, "progress marks that were asked for")                                \
     X(TXN_THEN, "transactions whose compares held")                                     \
@@ -235,6 +237,7 @@
     X(GROUP_DELETED, "work groups deleted")                                             \
     X(GROUP_WAITED, "waits for work groups begun")                                      \
     X(GROUP_WOKEN, "waits for work groups that something came to")                      \
+    X(GROUP_WAIT_INSTALLED, "waits for work groups that a snapshot came under")         \
     X(GROUP_WAIT_ENDED, "work groups deleted under one who waits")
 
 enum sim_mark {

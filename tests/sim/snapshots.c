@@ -305,6 +305,7 @@ bool snapshots_install(struct world *world, struct node *node, struct raft_id id
     if (!restore(world, node, id))
         return false;
     report_mark(&world->report, SIM_MARK_INSTALLED);
+    watches_installed(world, node);
     return true;
 }
 

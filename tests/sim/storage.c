@@ -247,6 +247,11 @@ void storage_fill(struct storage *storage)
                           storage_draw(storage, 0, 2 * storage->knobs.segment_bytes));
 }
 
+void storage_fill_up(struct storage *storage)
+{
+    memory_disk_set_space(storage->disk, 0);
+}
+
 void storage_empty(struct storage *storage)
 {
     memory_disk_set_space(storage->disk, UINT64_MAX);

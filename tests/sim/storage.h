@@ -48,6 +48,7 @@ void storage_fail(struct storage *storage, uint64_t operations);
 
 /* The disk takes only a little more. Ends with the next crash. */
 void storage_fill(struct storage *storage);
+void storage_fill_up(struct storage *storage); /* or none at all */
 void storage_empty(struct storage *storage);
 
 struct storage_found {

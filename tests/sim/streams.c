@@ -92,6 +92,8 @@ static bool find_whole(struct world *world, struct node *node, uint64_t now_us)
         return true;
     report_mark(&world->report, SIM_MARK_SNAPSHOT_NOT_SENT);
     snapshots->damaged = snapshots->newest;
+    if (disk_storage(node->disk) && world_fault(world, SIM_FAULT_DISK_FULL))
+        storage_fill_up(disk_storage(node->disk)); /* what is to be in its place does not fit */
     ask_machine(world, node, now_us);
     return false;
 }
@@ -226,6 +228,8 @@ static bool part_open(struct world *world, struct node *node, const struct peer_
     flow_part_opened(&snapshots->receiving, piece, offset);
     if (offset > 0)
         report_mark(&world->report, SIM_MARK_PART_RESUMED);
+    if (!world->calm && knobs_chance(&world->prng, world->knobs.chance[SIM_FAULT_ALTER]))
+        audit_alter(world, node); /* just before it becomes what is right */
     return true;
 }
 

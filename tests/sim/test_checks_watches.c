@@ -203,6 +203,30 @@ Test(watches, another_beginning)
     EXPECT(&told, "elsewhere");
 }
 
+Test(watches, a_beginning_before_what_was_told_to_who_forgot_it)
+{
+    struct told told;
+    setup(&told);
+    begin(&told, 1);
+    events(&told, 3, false, a, b);
+    watcher_forget(&told.watcher);
+    begin(&told, 2);
+    EXPECT(&told, "what comes begins before what was told");
+}
+
+Test(watches, who_forgot_everything_may_begin_with_what_comes)
+{
+    struct told told;
+    setup(&told);
+    begin(&told, 1);
+    events(&told, 3, false, a, b);
+    watcher_forget(&told.watcher);
+    begin(&told, 4);
+    frame(&told, (struct stream_frame){.type = STREAM_PROGRESS, .position = 5});
+    cr_assert(watcher_is_at(&told.watcher, 5));
+    EXPECT(&told, NULL);
+}
+
 Test(watches, a_mark_that_is_too_old)
 {
     struct told told;

@@ -123,6 +123,14 @@ void watcher_lost(struct watcher *watcher)
     watcher->ask = watcher->answered = 0;
 }
 
+void watcher_forget(struct watcher *watcher)
+{
+    if (watcher->position > watcher->seen)
+        watcher->seen = watcher->position;
+    watcher->position = 0;
+    watcher_lost(watcher);
+}
+
 /* --- What is wrong ---------------------------------------------------------------------------- */
 
 static void fail(struct watcher *watcher, const char *wrong, uint64_t revision)
@@ -309,7 +317,9 @@ static void take_state(struct watcher *watcher, const struct stream_frame *frame
         }
         take_item(watcher, &item);
     }
-    if (!frame->more)
+    if (frame->more)
+        watcher->pieces++;
+    else
         settle_state(watcher, frame->position);
 }
 
@@ -317,6 +327,8 @@ static void begin(struct watcher *watcher, const struct stream_frame *frame)
 {
     if (watcher->position && frame->position != watcher->position)
         fail(watcher, "it begins elsewhere", frame->position);
+    if (!watcher->position && frame->position < watcher->seen)
+        fail(watcher, "what comes begins before what was told", frame->position);
     watcher->position = frame->position;
     watcher->begun = true;
     watcher->last_revision = 0;

@@ -60,6 +60,7 @@ struct watcher {
     uint64_t ask, answered; /* the last mark that was asked for, and told */
     uint64_t ask_revision;  /* the mark has to be at or behind this one */
     uint64_t age_ms;        /* of the last progress mark: what the node knows of the others */
+    uint64_t seen;          /* where it was when it forgot everything */
     bool begun, stating, part;
     uint64_t last_revision; /* of the last event of this subscription */
 
@@ -76,7 +77,7 @@ struct watcher {
         uint32_t count, capacity;
     } state;
 
-    uint64_t events, states, resyncs, frames, begins;
+    uint64_t events, pieces, states, resyncs, frames, begins;
     const char *wrong; /* the first thing that is */
     uint64_t wrong_revision;
 };
@@ -91,6 +92,9 @@ struct buf *watcher_subscribe(struct watcher *watcher);
 
 /* What was open is lost: it begins again. */
 void watcher_lost(struct watcher *watcher);
+
+/* It dies and comes back, and knows nothing of what it was told. */
+void watcher_forget(struct watcher *watcher);
 
 /* Takes a frame. False: one before it was lost, and this one is worth nothing. */
 bool watcher_take(struct watcher *watcher, struct slice body);

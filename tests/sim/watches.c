@@ -10,7 +10,6 @@ enum {
     STEP_US_MAX = 20000,
     SILENCE_US = WATCH_PATIENCE_US / 2, /* longer than a hub is silent */
     AGE_MS_MAX = 8000,                  /* the node is cut off, and would tell nothing for ever */
-    LEAVE_CHANCE = 30,                  /* of each step, in thousandths */
     GRANT_BYTES_MAX = 2000              /* of each step */
 };
 
@@ -110,7 +109,7 @@ void watches_start(struct world *world)
         oracles[i]->arg = &world->reference;
     }
     const uint64_t whats[SIM_WATCHERS] = {
-        world->seed % 2 ? WATCH_PREVIOUS : 0, WATCH_INITIAL | WATCH_PREVIOUS,
+        world->seed % 2 ? WATCH_PREVIOUS : WATCH_INITIAL, WATCH_INITIAL | WATCH_PREVIOUS,
         world->seed % 3 ? WATCH_NO_PUTS : WATCH_NO_DELETES | WATCH_INITIAL,
         world->seed % 2 ? WATCH_INITIAL : WATCH_PREVIOUS};
     world->watches.meter = meter_create(NULL);
@@ -200,10 +199,15 @@ static void subscribe(struct world *world, struct sim_watcher *watcher)
         subscribe_body(watcher, world_draw(world, 0, GRANT_BYTES_MAX)));
 }
 
-/* It begins again, without what was open. */
-static void drop(struct sim_watcher *watcher)
+/* It begins again, without what was open; or from nothing. */
+static void drop(struct world *world, struct sim_watcher *watcher)
 {
     watcher->subscribed = false;
+    if (watcher->kind == STREAM_WATCH && !world->calm &&
+        knobs_chance(&world->prng, world->knobs.forget_chance)) {
+        watcher_forget(&watcher->watcher);
+        report_mark(&world->report, SIM_MARK_WATCH_FORGOTTEN);
+    }
     if (watcher->kind == STREAM_TOPIC)
         subscriber_lost(&watcher->subscriber);
     else if (watcher->kind == STREAM_GROUP)
@@ -216,7 +220,7 @@ static void leave(struct world *world, struct sim_watcher *watcher)
 {
     if (world_draw(world, 0, 1))
         say(world, watcher, CLIENT_OP_UNSUBSCRIBE, NULL);
-    drop(watcher);
+    drop(world, watcher);
 }
 
 /* It wants a mark, unless one is on its way; which one. */
@@ -279,7 +283,7 @@ static void step(struct world *world, uint32_t number)
     if (!watcher->subscribed)
         subscribe(world, watcher);
     else if (world->now_us > watcher->heard_us + patience_us || age_ms > AGE_MS_MAX ||
-             (!world->calm && knobs_chance(&world->prng, LEAVE_CHANCE)))
+             (!world->calm && knobs_chance(&world->prng, knobs->leave_chance)))
         leave(world, watcher);
     else if (begun)
         grant(world, watcher);
@@ -290,9 +294,10 @@ static bool told_keys(struct world *world, struct sim_watcher *watcher, const st
 {
     struct watcher *state = &watcher->watcher;
     uint64_t events = state->events, states = state->states, answered = state->answered;
-    uint64_t resyncs = state->resyncs;
+    uint64_t resyncs = state->resyncs, pieces = state->pieces;
     bool goes_on = watcher_take(state, (struct slice){body->data, body->bytes});
     world->report.marks[SIM_MARK_WATCH_EVENT] += state->events - events;
+    world->report.marks[SIM_MARK_WATCH_PIECE] += state->pieces - pieces;
     world->report.marks[SIM_MARK_WATCH_STATE] += state->states - states;
     world->report.marks[SIM_MARK_WATCH_RESYNC] += state->resyncs - resyncs;
     if (state->answered != answered && state->answered)
@@ -365,7 +370,7 @@ static void told(struct world *world, const struct sim_event *event)
         watcher->heard_us = world->now_us;
         world->watches.frames++;
         if (!told_any(world, watcher, body, (int)event->b)) /* it ended, or a frame was lost */
-            drop(watcher);
+            drop(world, watcher);
     }
     buf_unref(body);
 }
@@ -387,6 +392,16 @@ static bool rests(const struct world *world, const struct sim_watcher *watcher)
         return waiter_rests(&watcher->waiter);
     default:
         return watcher_is_at(&watcher->watcher, world->watches.revision + 1);
+    }
+}
+
+void watches_installed(struct world *world, const struct node *node)
+{
+    for (uint32_t i = SIM_STREAMS - SIM_WAITERS; i < SIM_STREAMS; i++) {
+        const struct sim_watcher *watcher = &world->watches.all[i];
+        if (watcher->subscribed && watcher->node == world_index(world, node) &&
+            watcher->waiter.begun && !waiter_rests(&watcher->waiter))
+            report_mark(&world->report, SIM_MARK_GROUP_WAIT_INSTALLED);
     }
 }
 

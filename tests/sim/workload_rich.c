@@ -140,6 +140,10 @@ static struct op draw_topic(struct world *world, const struct client *client)
     const struct knobs *knobs = &world->knobs;
     struct op op = {.kind = OP_PUBLISH, .cell = (uint32_t)world_draw(world, 0, SIM_TOPICS - 1)};
     uint64_t draw = world_draw(world, 0, 29);
+    if (draw < 3 && knobs->homeless && op.cell == knobs->groups[0].dead) {
+        op.kind = OP_TOPIC_DELETE;
+        return op;
+    }
     if (draw < 3) {
         op.kind = OP_CREATE;
         op.settings = knobs->topics[op.cell];

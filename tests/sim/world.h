@@ -28,6 +28,7 @@
 #include "tests/sim/knobs.h"
 #include "tests/sim/lockers.h"
 #include "tests/sim/machine.h"
+#include "tests/sim/narrow.h"
 #include "tests/sim/ops.h"
 #include "tests/sim/queue.h"
 #include "tests/sim/reference.h"
@@ -113,7 +114,8 @@ struct node {
     bool altered;           /* what its machine holds is not what was applied */
     bool was_altered;       /* in this life: what it said then may still be judged */
     struct stream_hub *hub; /* while it is up */
-    uint64_t hub_at_us;     /* of its next SIM_HUB; UINT64_MAX: none. Others are void */
+    struct narrow_feed feeds[STREAM_KINDS]; /* of it */
+    uint64_t hub_at_us; /* of its next SIM_HUB; UINT64_MAX: none. Others are void */
 };
 
 struct client {
@@ -403,6 +405,9 @@ enum { WATCH_PATIENCE_US = 8000000 };
 /* All of them were told everything. */
 bool watches_rest(const struct world *world);
 
+/* A node has become a snapshot. */
+void watches_installed(struct world *world, const struct node *node);
+
 /* --- hubs.c ------------------------------------------------------------------------------------
  */
 
@@ -527,7 +532,8 @@ void audit_applied(struct world *world, struct node *node);
 
 void audit_event(struct world *world, const struct sim_event *event); /* SIM_AUDIT, MARKS */
 
-/* The fault. */
+/* The fault, and whom it meets: as often as not one that joined. */
+struct node *audit_target(struct world *world);
 void audit_alter(struct world *world, struct node *node);
 
 /* Everything is healed: where nobody can know who is right, somebody has decided it. */
