@@ -101,6 +101,9 @@ struct raft {
     uint64_t applying; /* handed to the state machine up to here */
     uint64_t applied;  /* confirmed by it up to here */
     struct raft_ledger apply_inflight;
+    uint64_t apply_due_us; /* when the next part is handed over at the latest; 0: there is none */
+    uint64_t read_index;   /* the newest that a read waits for here, or has waited for */
+    bool watched;          /* somebody waits for what is applied here */
 
     uint64_t snapshot_index;   /* of the newest snapshot that is durable here; 0: none */
     uint64_t installing_index; /* of the one that the state machine is to take over; 0: none */

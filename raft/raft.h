@@ -47,6 +47,8 @@ struct raft_options {
     uint64_t inflight_bytes_max;    /* payload bytes on the way to one peer */
     uint64_t uncommitted_bytes_max; /* of the leader's own proposals; over it they get BUSY */
     uint64_t apply_bytes_max;       /* payload bytes handed to the state machine, not yet APPLIED */
+    uint64_t apply_delay_us;        /* a follower may hand on what is committed so late, for larger
+                                       parts are cheaper; 0: at once. Not while it is watched */
     uint32_t reads_max;             /* reads waiting for their confirmation; over it BUSY */
     uint32_t priority; /* 0 to RAFT_PRIORITY_MAX: lower waits up to another T before it campaigns,
                           and hands the lead to a voter that has more */
@@ -100,6 +102,7 @@ enum raft_event_type {
     RAFT_EVENT_SNAPSHOT_RECEIVED,
     RAFT_EVENT_PEER_SEEN,
     RAFT_EVENT_CHANGE,
+    RAFT_EVENT_WATCHED,
     RAFT_EVENT_DISK_FULL
 };
 
@@ -147,6 +150,8 @@ struct raft_event {
             uint64_t seq;
             struct raft_id last;
         } persisted;
+
+        bool watched; /* somebody waits for what is applied here, leader or not (false at first) */
 
         bool disk_full; /* nearly: the node's priority is 0 until it has room again, and a leader
                            hands over at once if a voter has a higher one */
@@ -306,6 +311,10 @@ uint64_t raft_applied(const struct raft *raft); /* reported by APPLIED */
 struct raft_hard_state raft_hard_state(const struct raft *raft);
 struct raft_id raft_last(const struct raft *raft);    /* last entry in memory */
 struct raft_id raft_durable(const struct raft *raft); /* last entry known to be on disk here */
+
+/* True if this node goes on once its disk has written what it was given, whatever else happens. If
+ * not, PERSISTED may come as late as with the next other event. */
+bool raft_awaits_disk(const struct raft *raft);
 
 /* True on a leader that has committed an entry of its own term and may serve. */
 bool raft_is_serving(const struct raft *raft);

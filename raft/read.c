@@ -12,6 +12,7 @@
 
 static void read_done(struct raft *raft, uint64_t read, int code, uint64_t index)
 {
+    raft->read_index = raft_max(raft->read_index, index);
     RAFT_LIST_ADD(&raft->output->reads,
                   (struct raft_read_result){.read = read, .code = code, .index = index});
 }
@@ -23,6 +24,7 @@ static bool read_by_lease(struct raft *raft, uint64_t read)
     uint64_t until_us = raft_lease_until(raft);
     if (until_us == 0)
         return false;
+    raft->read_index = raft_max(raft->read_index, raft->commit);
     RAFT_LIST_ADD(&raft->output->reads, (struct raft_read_result){.read = read,
                                                                   .code = CONCLAVE_OK,
                                                                   .index = raft->commit,

@@ -142,6 +142,9 @@ static int event_handle(struct raft *raft, struct raft_event *event)
     case RAFT_EVENT_PEER_SEEN:
         raft_on_peer_seen(raft, event->peer_seen.peer, event->peer_seen.incarnation);
         break;
+    case RAFT_EVENT_WATCHED:
+        raft->watched = event->watched;
+        break;
     case RAFT_EVENT_DISK_FULL:
         raft->disk_full = event->disk_full;
         break;
@@ -171,12 +174,35 @@ static void event_drop(struct raft_event *event)
 /* --- Outputs ------------------------------------------------------------------------------------
  */
 
+/* A follower's part that is handed to the state machine at once: larger ones gain little, and keep
+ * its processor from the log for long. */
+enum { APPLY_PART_ENTRIES = 512 };
+
+/* What a follower has committed may wait a little, since nobody waits for it: each part costs the
+ * state machine a wake-up and a transaction, whatever its size. Not if a read is to be answered
+ * from it, nor if a change of the members is in it, before which this node must not campaign
+ * (Rule 24). */
+static bool apply_later(struct raft *raft, uint64_t end)
+{
+    const struct raft_options *options = &raft->options;
+    if (options->apply_delay_us == 0 || raft->role != RAFT_FOLLOWER || raft->watched ||
+        raft->applying < raft->read_index || raft_configuration_unapplied(raft))
+        return false;
+    if (raft->apply_due_us == 0)
+        raft->apply_due_us = raft->now_us + options->apply_delay_us;
+    return raft->now_us < raft->apply_due_us && end - raft->applying < APPLY_PART_ENTRIES;
+}
+
 /* Hands on what is committed and durable here. Durable here, not only elsewhere: after a kill the
  * state machine's store would else be ahead of this node's log. */
 static void apply_new(struct raft *raft)
 {
     uint64_t end = raft_min(raft->commit, raft->log.durable);
-    if (raft->applying >= end || raft->installing_index > 0) /* Rule 36 */
+    if (raft->applying >= end || raft->installing_index > 0) { /* Rule 36 */
+        raft->apply_due_us = 0;
+        return;
+    }
+    if (apply_later(raft, end))
         return;
     struct raft_ledger *inflight = &raft->apply_inflight;
     uint64_t next = raft->applying + 1;
@@ -191,6 +217,7 @@ static void apply_new(struct raft *raft)
     raft_runs_slice(&raft->log.runs, next, end - raft->applying, room, apply);
     raft->applying = raft_runs_last(apply).index;
     raft_ledger_add(inflight, raft->applying, apply->payload_bytes);
+    raft->apply_due_us = 0;
 }
 
 /* Decides once, after all events, what the step puts out. The order matters: the clock after the
@@ -213,6 +240,8 @@ static void finish(struct raft *raft)
     raft_transfer_answer(raft);
     raft_change_retire(raft);
     raft->output->deadline_us = raft_deadline(raft);
+    if (raft->apply_due_us > raft->now_us) /* else it waits for room, of which an APPLIED tells */
+        raft->output->deadline_us = raft_min(raft->output->deadline_us, raft->apply_due_us);
 }
 
 static void free_dropped(struct raft *raft)

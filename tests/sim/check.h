@@ -309,6 +309,17 @@ void check_says(struct check *check, uint32_t node, const struct check_own *own,
 /* The step is over: what was heard in it is answered, or never will be. */
 void check_said(struct check *check, uint32_t node);
 
+/* --- check_leisure.c: what may wait ------------------------------------------------------------
+ */
+
+/* When a core asks to be woken, after check_step, by its own clock. */
+void check_deadline(struct check *check, uint32_t node, uint64_t deadline_us);
+
+/* A step in which a core heard of nothing but what its disk had done while it did not wait for it,
+ * after check_step. */
+void check_told_late(struct check *check, uint32_t node, const struct check_view *before,
+                     uint64_t handed_before);
+
 /* --- check_io.c: disk, network, state machine, clients ------------------------------------------
  */
 

@@ -400,6 +400,17 @@ static void draw_watches(struct knobs *knobs, const struct prng *prng)
     knobs->forget_chance = 500; /* and is told what there is, piece by piece */
 }
 
+/* How late a node may hear of its own disk, and a follower apply. */
+static void draw_leisure(struct knobs *knobs, const struct prng *prng)
+{
+    struct prng own = *prng;
+    prng_init(&own, prng_next(&own) ^ 0x7777);
+    uint64_t timeout_us = knobs->raft.election_timeout_us;
+    knobs->lazy_disk = prng_below(&own, 2) == 0;
+    knobs->raft.apply_delay_us = PICK(&own, 0, 0, 1, timeout_us / 100, timeout_us / 4);
+    knobs->watched_chance = PICK(&own, 0, 300, 700);
+}
+
 uint64_t knobs_command_bytes(const struct knobs *knobs)
 {
     uint64_t bytes = COMMAND_BYTES_MAX + knobs->pad_max;
@@ -445,6 +456,7 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     draw_quota(knobs, prng);
     draw_groups(knobs, prng);
     draw_watches(knobs, prng);
+    draw_leisure(knobs, prng);
     if (knobs->topics_rich) /* their deadlines count too, which the reference knows nothing of */
         knobs->sessions.expire_work = 0;
     for (int i = 0; i < SIM_FAULT_COUNT; i++) {

@@ -117,9 +117,11 @@ struct knobs {
     uint64_t fault_us_max;    /* between two faults */
     uint64_t fault_length_us_max;
     enum sim_clocks clocks;
-    bool priorities;        /* nodes differ in who should lead */
-    uint64_t leader_chance; /* a fault that hits a node is aimed at a leader */
-    uint64_t reset_chance;  /* a crash loses the state machine's data too */
+    bool lazy_disk;          /* a persist that nobody waits for is told with the next event only */
+    uint64_t watched_chance; /* a node's state machine is watched while it runs */
+    bool priorities;         /* nodes differ in who should lead */
+    uint64_t leader_chance;  /* a fault that hits a node is aimed at a leader */
+    uint64_t reset_chance;   /* a crash loses the state machine's data too */
 
     bool real_wire;       /* messages are encoded, and decoded where they arrive */
     bool real_disk;       /* vote file and log are the real ones */

@@ -147,9 +147,48 @@ static void node_step(struct world *world, struct node *node, struct raft_event 
         check_fail(&world->check, "deadlines lie ahead",
                    "n%u has asked %u times in a row to be woken at once",
                    world_index(world, node) + 1, node->overdue);
+    check_deadline(&world->check, world_index(world, node), node->output.deadline_us);
     node_arm(world, node, node->output.deadline_us);
     raft_output_clear(&node->output);
     streams_update(world, node);
+}
+
+static void node_insert(struct node *node, uint32_t at, struct raft_event event)
+{
+    LIST_RESERVE(&node->inbox);
+    struct raft_event *items = node->inbox.items;
+    memmove(items + at + 1, items + at, (node->inbox.count - at) * sizeof *items);
+    items[at] = event;
+    node->inbox.count++;
+}
+
+/* The host wakes the core for it only if it waits for nothing else. */
+static void node_persisted(struct world *world, struct node *node, struct raft_event event)
+{
+    if (world->knobs.lazy_disk && node->inbox.count == 0 && !raft_awaits_disk(node->raft)) {
+        node->persisted = event;
+        report_mark(&world->report, SIM_MARK_DISK_UNHURRIED);
+        return;
+    }
+    node->persisted = (struct raft_event){0}; /* this one stands for it */
+    node_give(world, node, event);
+}
+
+/* Tells what was held, by itself or with what has come: then nothing happens but by the clock. */
+static void node_tell_persisted(struct world *world, struct node *node)
+{
+    struct raft_event event = node->persisted;
+    node->persisted = (struct raft_event){0};
+    if (world_draw(world, 0, 1) == 0) {
+        node_insert(node, 0, event);
+        return;
+    }
+    const struct check_node *at = &world->check.nodes[world_index(world, node)];
+    struct check_view before = at->view;
+    uint64_t handed = at->apply_handed;
+    node_step(world, node, &event, 1);
+    if (!world->check.failed)
+        check_told_late(&world->check, world_index(world, node), &before, handed);
 }
 
 /* Drains the inbox into one step. A timeout that is due goes first or last: messages and the timer
@@ -159,13 +198,13 @@ static void node_drain(struct world *world, struct node *node)
     node->wake_queued = false;
     if (node->timer_due) {
         node->timer_due = false;
-        LIST_RESERVE(&node->inbox);
-        struct raft_event *items = node->inbox.items;
         uint32_t at = world_draw(world, 0, 1) == 0 ? 0 : node->inbox.count;
-        memmove(items + at + 1, items + at, (node->inbox.count - at) * sizeof *items);
-        items[at] = (struct raft_event){.type = RAFT_EVENT_TIMEOUT};
-        node->inbox.count++;
+        node_insert(node, at, (struct raft_event){.type = RAFT_EVENT_TIMEOUT});
     }
+    if (node->persisted.type)
+        node_tell_persisted(world, node);
+    if (!node->up || world->check.failed)
+        return;
     uint32_t count = node->inbox.count;
     if (count > world->knobs.wake_events_max)
         count = (uint32_t)world_draw(world, 1, world->knobs.wake_events_max);
@@ -229,7 +268,7 @@ void node_event(struct world *world, struct node *node, const struct sim_event *
         if (event->a <= node->persisted_seq)
             break;
         node->persisted_seq = event->a;
-        node_give(
+        node_persisted(
             world, node,
             (struct raft_event){
                 .type = RAFT_EVENT_PERSISTED,
@@ -379,6 +418,9 @@ void node_start(struct world *world, struct node *node)
     node_step(world, node, &start, 1);
     if (machine_next_install(node->machine).index > 0)
         node_machine_begin(world, node);
+    if (node->up && world->knobs.raft.apply_delay_us &&
+        world_draw(world, 0, 999) < world->knobs.watched_chance)
+        node_give(world, node, (struct raft_event){.type = RAFT_EVENT_WATCHED, .watched = true});
     audit_start(world, node);
 }
 
@@ -397,6 +439,7 @@ static void node_forget(struct node *node)
     node->wake_queued = node->timer_due = false;
     node->persisted_at_us = node->applied_at_us = 0;
     node->persisted_seq = node->applied_index = 0;
+    node->persisted = (struct raft_event){0};
     memset(node->known, 0, sizeof node->known);
     if (node->raft)
         raft_destroy(node->raft);

@@ -38,6 +38,7 @@
     X(HARD_STATE_AHEAD, "crashes that kept a term without the entries before it")       \
     X(RESTART_UNAPPLIED, "restarts with entries not applied")                           \
     X(MACHINE_RESET, "state machines emptied by a crash")                               \
+    X(DISK_UNHURRIED, "durable batches told with the next event")                       \
     X(BATCHED_SYNC, "several writes made durable by one sync")                          \
     X(APPLY_BATCHED, "several apply batches made one")                                  \
     X(DEAD_LETTER, "messages for a node that was down")                                 \

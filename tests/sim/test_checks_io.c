@@ -405,3 +405,53 @@ Test(checks_io, keep_the_first_violation)
     check_fail(&check, "second", "two");
     SCREAMS("first");
 }
+
+/* --- What may wait ---------------------------------------------------------------------------- */
+
+Test(checks_io, find_an_application_that_is_put_off_for_ever)
+{
+    good_cluster();
+    struct check_node *at = &check.nodes[B];
+    check.options.apply_delay_us = 10;
+    at->apply_handed = at->view.applied = 1;
+    at->view.commit = at->view.durable.index = 2;
+    check_deadline(&check, B, at->view.now_us + 10);
+    SILENT();
+    check_deadline(&check, B, at->view.now_us + 11);
+    SCREAMS("what is committed is applied in time");
+}
+
+Test(checks_io, find_a_core_that_waits_for_its_disk_and_does_not_say_so)
+{
+    good_cluster();
+    struct check_node *at = &check.nodes[B];
+    struct check_view before = at->view;
+    check_told_late(&check, B, &before, at->apply_handed);
+    SILENT();
+    at->view.commit++;
+    check_told_late(&check, B, &before, at->apply_handed);
+    SCREAMS("a core says that it waits for its disk");
+}
+
+Test(checks_io, find_a_core_that_would_lead_and_is_not_told)
+{
+    good_cluster();
+    struct check_view before = check.nodes[B].view;
+    before.role = RAFT_CANDIDATE;
+    check.nodes[B].view.role = RAFT_LEADER;
+    check_told_late(&check, B, &before, check.nodes[B].apply_handed);
+    SCREAMS("a core says that it waits for its disk");
+}
+
+Test(checks_io, find_a_core_that_would_apply_and_is_not_told)
+{
+    good_cluster();
+    struct check_node *at = &check.nodes[B];
+    at->apply_handed = 2;
+    check.options.apply_delay_us = 1;
+    check_told_late(&check, B, &at->view, at->apply_handed - 1);
+    SILENT();
+    check.options.apply_delay_us = 0;
+    check_told_late(&check, B, &at->view, at->apply_handed - 1);
+    SCREAMS("a core says that it waits for its disk");
+}

@@ -94,9 +94,10 @@ struct node {
     bool asked, promote;   /* it was asked in; as a voter */
     struct raft_configuration *joined; /* who was there when it joined; NULL: it did not */
     struct acquaintance known[SIM_NODES_MAX];
-    bool disk_busy, disk_waits; /* a batch is under way; it waits for room */
-    uint64_t persisted_at_us;   /* of the last completion on its way to the core */
-    uint64_t persisted_seq;     /* told to the core */
+    bool disk_busy, disk_waits;  /* a batch is under way; it waits for room */
+    uint64_t persisted_at_us;    /* of the last completion on its way to the core */
+    uint64_t persisted_seq;      /* told to the core, or held */
+    struct raft_event persisted; /* held for the next event to come; type 0: none */
     struct machine *machine;
     bool machine_busy;
     bool install_waits, install_waited; /* it found no room; or in the life before this one */

@@ -1,0 +1,37 @@
+/* What a core may put off: its applying for a while, and the news of its own disk as long as it
+ * does not wait for that. */
+#include "tests/sim/check.h"
+
+#include <inttypes.h>
+
+void check_deadline(struct check *check, uint32_t node, uint64_t deadline_us)
+{
+    const struct check_node *at = &check->nodes[node];
+    uint64_t ready =
+        at->view.commit < at->view.durable.index ? at->view.commit : at->view.durable.index;
+    if (ready <= at->apply_handed || at->apply_handed > at->view.applied ||
+        at->installing > at->view.applied)
+        return; /* nothing, or an APPLIED is to come */
+    if (deadline_us > at->view.now_us + check->options.apply_delay_us)
+        check_fail(check, "what is committed is applied in time",
+                   "n%u has applied %" PRIu64 ", could apply %" PRIu64
+                   ", and is to be woken in %" PRIu64 " us",
+                   node + 1, at->view.applied, ready, deadline_us - at->view.now_us);
+}
+
+void check_told_late(struct check *check, uint32_t node, const struct check_view *before,
+                     uint64_t handed_before)
+{
+    const struct check_node *at = &check->nodes[node];
+    if (at->view.commit > before->commit)
+        check_fail(check, "a core says that it waits for its disk",
+                   "n%u commits %" PRIu64 " as soon as it hears of what was durable before",
+                   node + 1, at->view.commit);
+    if (at->view.role == RAFT_LEADER && before->role != RAFT_LEADER)
+        check_fail(check, "a core says that it waits for its disk",
+                   "n%u leads as soon as it hears of what was durable before", node + 1);
+    if (check->options.apply_delay_us == 0 && at->apply_handed > handed_before)
+        check_fail(check, "a core says that it waits for its disk",
+                   "n%u applies %" PRIu64 " as soon as it hears of what was durable before",
+                   node + 1, at->apply_handed);
+}
