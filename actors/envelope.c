@@ -35,6 +35,8 @@ static bool owns_nothing(enum envelope_type type)
     case ENVELOPE_STREAM:
     case ENVELOPE_INSTALL:
     case ENVELOPE_APPLIED:
+    case ENVELOPE_WATCHED:
+    case ENVELOPE_PERSISTED:
     case ENVELOPE_DUE:
     case ENVELOPE_SPACE:
     case ENVELOPE_LEADERSHIP:
@@ -93,9 +95,6 @@ void envelope_destroy(struct envelope *envelope)
     case ENVELOPE_PERSIST:
         raft_runs_clear(&envelope->persist.entries);
         outgoing_clear(&envelope->persist.send_after);
-        break;
-    case ENVELOPE_PERSISTED:
-        outgoing_clear(&envelope->persisted.send_after);
         break;
     case ENVELOPE_APPLY:
         raft_runs_clear(&envelope->apply.entries);

@@ -29,12 +29,15 @@ enum envelope_type {
     ENVELOPE_HANDOVER,
     ENVELOPE_CHANGE,
 
+    /* state machine -> raft */
+    ENVELOPE_WATCHED, /* somebody waits for what is applied here, or nobody any more */
+
     /* node -> network */
     ENVELOPE_PROPOSER, /* the host made one: actors/proposer.h */
 
     /* raft -> log-writer -> raft; log-writer -> segment helper */
     ENVELOPE_PERSIST,
-    ENVELOPE_PERSISTED,
+    ENVELOPE_PERSISTED, /* look at node->durable */
     ENVELOPE_PREPARE_SEGMENT,
     ENVELOPE_TRICKLE, /* from the state machine, too */
     ENVELOPE_REMOVE_SEGMENTS,
@@ -209,6 +212,7 @@ struct envelope {
             bool full; /* or has room again */
             enum space_of of;
         } space;
+        bool watched;
         struct raft_change *change; /* heap */
         struct raft_batch *proposed;
         struct proposer_link *proposer; /* the node's side of it */
@@ -222,11 +226,6 @@ struct envelope {
             struct raft_id last;
             struct outgoing_list send_after;
         } persist;
-        struct {
-            uint64_t seq;
-            struct raft_id last;
-            struct outgoing_list send_after; /* what may be sent now */
-        } persisted;
         struct {
             struct raft_runs entries;
         } apply;

@@ -119,6 +119,23 @@ static int wait_for_room(struct actor *actor, const struct conclave_error *error
     return CONCLAVE_OK;
 }
 
+/* The answers to other nodes go out from here: the way over raft's thread would cost each of them a
+ * wake-up. Raft finds out first, so that nobody knows more of this disk than it does. */
+static void release(struct actor *actor)
+{
+    struct log_writer *writer = actor->state;
+    struct node *node = actor->node;
+    bool wanted = durable_store(&node->durable, writer->seq, writer->last);
+    struct outgoing_list *sends = &writer->send_after;
+    for (uint32_t i = 0; i < sends->count; i++)
+        peers_send(node->peers, sends->items[i].to, sends->items[i].frame);
+    sends->count = 0; /* the references moved */
+    if (!wanted)
+        return;
+    struct envelope *persisted = envelope_create(ENVELOPE_PERSISTED);
+    actor_send(actor, ACTOR_RAFT, &persisted);
+}
+
 /* Makes the batch durable, then releases what waited for it. This is the line between "written" and
  * "acknowledged": raft gets a follower's ack back only behind the fdatasync. */
 static int commit_batch(struct actor *actor, struct conclave_error *error)
@@ -140,12 +157,7 @@ static int commit_batch(struct actor *actor, struct conclave_error *error)
         return CONCLAVE_OK; /* it was an attestation that had found no room */
 
     trace_reached(&actor->node->trace, writer->last.index, TRACE_DURABLE);
-    struct envelope *persisted = envelope_create(ENVELOPE_PERSISTED);
-    persisted->persisted.seq = writer->seq;
-    persisted->persisted.last = writer->last;
-    persisted->persisted.send_after = writer->send_after;
-    writer->send_after = (struct outgoing_list){0};
-    actor_send(actor, ACTOR_RAFT, &persisted);
+    release(actor);
     writer->batch_open = false;
     writer->hard_state_changed = false;
     return CONCLAVE_OK;

@@ -118,8 +118,11 @@ static void serve(struct actor *actor, bool ended)
     if (!whole)
         return;
     machine_broadcast_step(actor, &machine->broadcast);
-    if (!ended)
-        machine_streams_step(actor, &machine->streams, machine->queries.fresh_us);
+    if (ended)
+        return;
+    machine_streams_step(actor, &machine->streams, machine->queries.fresh_us);
+    machine_streams_tell(actor, &machine->streams,
+                         machine_broadcast_is_wanted(&machine->broadcast));
 }
 
 static int sync_machine(const struct machine *machine, struct conclave_error *error)

@@ -43,6 +43,11 @@ static void note(void *arg, uint8_t space, struct slice name, uint64_t from, uin
         broadcast->noted.count++;
 }
 
+bool machine_broadcast_is_wanted(const struct machine_broadcast *broadcast)
+{
+    return broadcast->wanted && !prefix_set_is_empty(broadcast->wanted);
+}
+
 void machine_broadcast_hear(struct machine_broadcast *broadcast, const struct heard_list *heard)
 {
     ASSERT(broadcast->wanted);

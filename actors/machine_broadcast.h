@@ -47,6 +47,9 @@ void machine_broadcast_init(struct machine_broadcast *broadcast, struct stream_h
                             struct feed topics);
 void machine_broadcast_deinit(struct machine_broadcast *broadcast);
 
+/* True while anybody wants any topic. */
+bool machine_broadcast_is_wanted(const struct machine_broadcast *broadcast);
+
 /* What subscribers say (INTERESTS). */
 void machine_broadcast_hear(struct machine_broadcast *broadcast, const struct heard_list *heard);
 

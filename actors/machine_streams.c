@@ -83,6 +83,17 @@ void machine_streams_step(struct actor *actor, struct machine_streams *streams, 
     flush(actor, streams);
 }
 
+void machine_streams_tell(struct actor *actor, struct machine_streams *streams, bool feed)
+{
+    bool watched = feed || stream_hub_count(streams->hub) > 0;
+    if (watched == streams->watched)
+        return;
+    streams->watched = watched;
+    struct envelope *envelope = envelope_create(ENVELOPE_WATCHED);
+    envelope->watched = watched;
+    actor_send(actor, ACTOR_RAFT, &envelope);
+}
+
 void machine_streams_end(struct actor *actor, struct machine_streams *streams)
 {
     stream_hub_end_all(streams->hub, CONCLAVE_STOPPING);

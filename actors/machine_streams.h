@@ -14,6 +14,7 @@
 struct machine_streams {
     struct stream_hub *hub;
     uint32_t taken; /* requests that network is to be told of */
+    bool watched;   /* as raft was told */
 };
 
 void machine_streams_start(const struct node *node, struct machine_streams *streams);
@@ -27,6 +28,10 @@ void machine_streams_applied(struct machine_streams *streams);
 
 /* A turn of the hub. Everything that was committed at `fresh_us` has been applied. */
 void machine_streams_step(struct actor *actor, struct machine_streams *streams, uint64_t fresh_us);
+
+/* Tells raft when the first subscriber comes, of the feed too, and when the last has gone: a
+ * follower applies at its leisure while nobody looks. */
+void machine_streams_tell(struct actor *actor, struct machine_streams *streams, bool feed);
 
 /* The node ends: so do they. */
 void machine_streams_end(struct actor *actor, struct machine_streams *streams);

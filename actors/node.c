@@ -267,6 +267,8 @@ static void finish(struct node *node)
     actor_join(&node->actors[ACTOR_SEGMENTS]);
     send_to(node, ACTOR_NETWORK, ENVELOPE_STOP); /* last: it delivers the others' replies */
     actor_join(&node->actors[ACTOR_NETWORK]);
+    peers_destroy(node->peers); /* the log-writer has sent its last, too */
+    node->peers = NULL;
     close_wires(node);
     wal_close(node->wal);
     node->wal = NULL;
@@ -304,6 +306,7 @@ int conclave_node_start(struct conclave_node *handle, struct conclave_error *err
     name_addresses(node);
     node->serving = false;
     atomic_store(&node->fatal, false);
+    node->durable = (struct durable){0};
     open_wires(node);
     code = start_actors(node, error);
     if (code) {

@@ -4,11 +4,13 @@
 #define ACTORS_NODE_H
 
 #include "actors/actor.h"
+#include "actors/durable.h"
 #include "actors/trace.h"
 #include "base/log.h"
 #include "codec/peer.h"
 #include "storage/vote.h"
 #include "storage/wal.h"
+#include "transport/peers.h"
 
 /* What the log-writer recovered, for the node's start to hand on. */
 struct node_recovered {
@@ -65,7 +67,10 @@ struct node {
                        the next one of it */
 
     struct node_progress progress;
-    struct trace trace; /* of a write that is followed; see there for whose it is */
+    struct durable durable;
+    struct peers *peers; /* made by raft's thread, whose it is, and destroyed when all have ended:
+                            the log-writer sends its answers by it */
+    struct trace trace;  /* of a write that is followed; see there for whose it is */
 
     struct actor actors[ACTOR_COUNT];
     struct inbox inbox;            /* READY, SERVING; the host's thread */

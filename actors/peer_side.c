@@ -368,16 +368,13 @@ int peer_side_start(struct actor *actor, struct conclave_error *error)
     struct peer_side *side = peer_side_of(actor);
     const struct node *node = actor->node;
     audit_init(&side->audit, node->identity.node_id);
-    int code = peers_create(node->context, node->listen, prng_entropy(), &side->peers, error);
+    int code =
+        peers_create(node->context, node->listen, prng_entropy(), &actor->node->peers, error);
+    side->peers = node->peers;
     if (code || !node->repairing)
         return code;
     /* Who the members are by what can be read of the log. */
     side->repairing = true;
     peer_side_set_members(actor, &node->recovered.configuration, clock_now_us());
     return CONCLAVE_OK;
-}
-
-void peer_side_stop(struct peer_side *side)
-{
-    peers_destroy(side->peers);
 }

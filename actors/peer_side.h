@@ -44,7 +44,6 @@ struct peer_side {
 
 /* Binds the endpoint that the others send to; errors as peers_create. */
 MUST_USE int peer_side_start(struct actor *actor, struct conclave_error *error);
-void peer_side_stop(struct peer_side *side);
 
 /* Reads what the others sent: what concerns the core becomes events. */
 void peer_side_receive(struct actor *actor, uint64_t now_us);

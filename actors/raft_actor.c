@@ -14,6 +14,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* How late a follower applies at most while nobody waits for it there: several batches of a busy
+ * leader, and no more than its word that they are committed may take anyway. */
+enum { APPLY_DELAY_US = 5000 };
+
 /* Envelopes taken before the core is stepped: what is behind them waits for the next step. */
 enum { DRAIN_ENVELOPES_MAX = 1024 };
 
@@ -37,6 +41,8 @@ static int raft_actor_start(struct actor *actor, struct conclave_error *error)
     options.heartbeat_us = (uint64_t)node->options.heartbeat_ms * 1000;
     options.priority = node->options.priority;
     options.leases = node->options.leases;
+    if (node->kv) /* of a host's own machine nobody knows who waits for it */
+        options.apply_delay_us = APPLY_DELAY_US;
     /* No more is kept behind a snapshot than a part of what lies between two. */
     uint64_t trailing = node->options.snapshot_entries / 4;
     if (options.trailing_entries > trailing)
@@ -45,6 +51,7 @@ static int raft_actor_start(struct actor *actor, struct conclave_error *error)
         options.trailing_bytes = node->options.snapshot_bytes / 4;
     self->raft = raft_create(&options);
     self->armed_us = UINT64_MAX;
+    self->near_us = UINT64_MAX;
     return CONCLAVE_OK;
 }
 
@@ -186,6 +193,8 @@ static void add_start(struct actor *actor, struct raft_start *start)
     self->started = true;
     if (is_full(self))
         raft_actor_add(self, RAFT_EVENT_DISK_FULL)->disk_full = true;
+    if (self->watched)
+        raft_actor_add(self, RAFT_EVENT_WATCHED)->watched = true;
 }
 
 /* What the state machine has applied since. */
@@ -197,6 +206,28 @@ static void look_at_progress(struct actor *actor)
         return;
     self->applied = applied;
     raft_actor_add(self, RAFT_EVENT_APPLIED)->applied = applied;
+}
+
+/* What is on disk since. Comes before whatever else has come: it was true before that was read. */
+static void look_at_durable(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    struct raft_id last;
+    durable_forgo(&actor->node->durable);
+    if (!durable_look(&actor->node->durable, &self->persisted, &last))
+        return;
+    struct raft_event *event = raft_actor_add(self, RAFT_EVENT_PERSISTED);
+    event->persisted.seq = self->persisted;
+    event->persisted.last = last;
+}
+
+/* The core looks at the time, not at who woke it. */
+static void look_at_deadline(struct raft_actor *self, uint64_t now_us)
+{
+    if (now_us < self->near_us)
+        return;
+    self->near_us = UINT64_MAX;
+    raft_actor_add(self, RAFT_EVENT_TIMEOUT);
 }
 
 /* Turns one envelope into events. */
@@ -226,17 +257,17 @@ static void take(struct actor *actor, struct envelope **envelope)
         if (self->started)
             raft_actor_add(self, RAFT_EVENT_DISK_FULL)->disk_full = is_full(self);
         break;
+    case ENVELOPE_WATCHED:
+        self->watched = e->watched;
+        if (self->started)
+            raft_actor_add(self, RAFT_EVENT_WATCHED)->watched = e->watched;
+        break;
     case ENVELOPE_CHANGE:
         raft_actor_add(self, RAFT_EVENT_CHANGE)->change = e->change;
         e->change = NULL;
         break;
-    case ENVELOPE_PERSISTED: {
-        peer_side_send_all(&self->peers, &e->persisted.send_after);
-        struct raft_event *event = raft_actor_add(self, RAFT_EVENT_PERSISTED);
-        event->persisted.seq = e->persisted.seq;
-        event->persisted.last = e->persisted.last;
-        break;
-    }
+    case ENVELOPE_PERSISTED:
+        break; /* looked at with every wake-up */
     case ENVELOPE_APPLIED:
         look_at_progress(actor);
         break;
@@ -261,7 +292,6 @@ static void take(struct actor *actor, struct envelope **envelope)
     case ENVELOPE_FIRED:
         if (e->fired.epoch == self->epoch)
             self->armed_us = UINT64_MAX;
-        /* The core looks at the time, not at who woke it. */
         raft_actor_add(self, RAFT_EVENT_TIMEOUT);
         break;
     case ENVELOPE_STATUS:
@@ -272,42 +302,11 @@ static void take(struct actor *actor, struct envelope **envelope)
     }
 }
 
-/* --- A clean stop ------------------------------------------------------------------------------
- */
-
-/* Begins or carries on what comes before STOP; looked at after each step. */
-static void hand_over(struct actor *actor)
-{
-    struct raft_actor *self = actor->state;
-    uint64_t now_us = clock_now_us();
-    bool leads = raft_role(self->raft) == RAFT_LEADER;
-    if (self->handover == HANDOVER_WANTED) {
-        self->handover = leads ? HANDOVER_RUNNING : HANDOVER_DONE;
-        self->handover_deadline_us =
-            now_us + (uint64_t)actor->node->options.election_timeout_ms * 1000;
-        if (leads)
-            raft_actor_add(self, RAFT_EVENT_TRANSFER); /* to anybody; its origin is nobody */
-    } else if (leads) {
-        self->handover_last = raft_last(self->raft).index;
-    } else if (raft_leader(self->raft) && raft_applied(self->raft) >= self->handover_last) {
-        self->handover = HANDOVER_DONE; /* whoever waited for an answer has got it */
-    }
-    if (now_us >= self->handover_deadline_us)
-        self->handover = HANDOVER_DONE;
-    if (self->handover == HANDOVER_DONE) {
-        struct envelope *drain = envelope_create(ENVELOPE_DRAIN);
-        actor_send(actor, ACTOR_NETWORK, &drain);
-    }
-}
-
-static bool hands_over(const struct raft_actor *self)
-{
-    return self->handover == HANDOVER_WANTED || self->handover == HANDOVER_RUNNING;
-}
-
 static long wait_ms(const struct raft_actor *self)
 {
     uint64_t due_us = peer_side_due_us(&self->peers);
+    if (self->near_us < due_us)
+        due_us = self->near_us;
     if (self->handover == HANDOVER_RUNNING) {
         if (self->events.count)
             return 0;
@@ -328,7 +327,9 @@ static void wait_for_work(struct actor *actor)
     size_t count = 0;
     sources[count++] = &actor->inbox.source;
     count += peers_sources(self->peers.peers, sources + count);
-    sources_wait(sources, count, wait_ms(self));
+    bool written = self->stepped && raft_awaits_disk(self->raft) &&
+                   !durable_want(&actor->node->durable, self->persisted);
+    sources_wait(sources, count, written ? 0 : wait_ms(self));
 }
 
 static void forward_stop(struct actor *actor)
@@ -348,6 +349,8 @@ static int raft_actor_run(struct actor *actor, struct conclave_error *error)
         uint64_t now_us = clock_now_us();
         enum envelope_type ended = 0;
         int taken = 0;
+        look_at_durable(actor);
+        look_at_deadline(self, now_us);
         for (struct envelope *envelope; taken < DRAIN_ENVELOPES_MAX && !self->peers.deviates_at &&
                                         (envelope = inbox_receive(&actor->inbox));
              taken++) {
@@ -378,8 +381,8 @@ static int raft_actor_run(struct actor *actor, struct conclave_error *error)
             raft_outputs_carry(actor);
         }
         peer_side_tend(actor, now_us);
-        if (hands_over(self))
-            hand_over(actor);
+        if (raft_actor_hands_over(self))
+            raft_actor_hand_over(actor);
         if (ended == ENVELOPE_STOP) {
             forward_stop(actor); /* behind the last PERSIST and APPLY */
             return CONCLAVE_OK;
@@ -423,7 +426,6 @@ static void raft_actor_stop(struct actor *actor)
     outgoing_clear(&self->sends);
     raft_output_deinit(&self->output);
     raft_destroy(self->raft);
-    peer_side_stop(&self->peers);
     free(self);
 }
 

@@ -1,6 +1,6 @@
 /* actors/raft_actor.h - the raft actor's own state, shared by its files: raft_actor.c turns
  * envelopes into events, peer_side.c what the other nodes send, raft_outputs.c carries the core's
- * outputs out. Raft's thread only. */
+ * outputs out, raft_handover.c ends it. Raft's thread only. */
 #ifndef ACTORS_RAFT_ACTOR_H
 #define ACTORS_RAFT_ACTOR_H
 
@@ -36,6 +36,7 @@ struct raft_actor {
     uint64_t fresh_us;
     uint64_t fresh_index;
 
+    uint64_t near_us;  /* a deadline too near for the timer: waited for here; UINT64_MAX: none */
     uint64_t armed_us; /* what the timer will fire at; UINT64_MAX: nothing armed */
     uint64_t epoch;    /* of the newest ARM */
 
@@ -53,10 +54,12 @@ struct raft_actor {
     uint64_t leader_term;
     bool leads;
     bool serving_told;
-    bool started;      /* START was taken: events may follow */
-    bool stepped;      /* with it: the core has its log */
-    bool full[SPACES]; /* as the segment helper and the state machine last said */
-    uint64_t applied;  /* as the core was last told */
+    bool started;       /* START was taken: events may follow */
+    bool stepped;       /* with it: the core has its log */
+    bool watched;       /* as the state machine last said */
+    bool full[SPACES];  /* as the segment helper and the state machine last said */
+    uint64_t applied;   /* as the core was last told */
+    uint64_t persisted; /* likewise: the seq */
 };
 
 static inline struct peer_side *peer_side_of(struct actor *actor)
@@ -70,6 +73,10 @@ struct raft_event *raft_actor_add(struct raft_actor *self, enum raft_event_type 
 
 /* Another node has lost what this log holds: a REPAIR_ASK. */
 void raft_actor_give(struct actor *actor, const struct envelope *ask);
+
+/* Begins or carries on what comes before STOP; looked at after each step while it hands over. */
+void raft_actor_hand_over(struct actor *actor);
+bool raft_actor_hands_over(const struct raft_actor *self);
 
 /* Carries out everything in actor->output and clears it. */
 void raft_outputs_carry(struct actor *actor);

@@ -53,7 +53,7 @@ SYSTEM = {
     "codec": {"stdio.h"},
     "storage": {"stdio.h", "dirent.h", "fcntl.h", "unistd.h", "sys/*", "xxhash.h", "zstd.h", "pthread.h"},
     "machine": {"pthread.h", "stdio.h", "dirent.h", "endian.h", "fcntl.h", "unistd.h", "sys/*", "lmdb.h", "xxhash.h"},
-    "transport": {"stdio.h", "zmq.h", "uthash.h", "utlist.h", "time.h", "poll.h", "unistd.h", "sys/*", "netdb.h",
+    "transport": {"stdio.h", "pthread.h", "zmq.h", "uthash.h", "utlist.h", "time.h", "poll.h", "unistd.h", "sys/*", "netdb.h",
                   "arpa/*", "netinet/*"},
     "client": {"stdio.h", "zmq.h", "poll.h", "sys/epoll.h", "unistd.h"},
     "actors": {"stdio.h", "xxhash.h", "time.h", "zmq.h", "pthread.h", "signal.h", "unistd.h", "sys/*"},

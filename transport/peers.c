@@ -5,6 +5,7 @@
 #include "transport/endpoint.h"
 #include "transport/frame.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,7 @@ struct peers {
     void *context;
     struct source router;
     struct prng prng;
+    pthread_mutex_t lock; /* of the links' sockets: whoever holds it may use them */
     struct link links[PEERS_LINKS_MAX];
     size_t link_count;
     uint64_t monitors_made; /* their addresses are never used twice */
@@ -44,8 +46,11 @@ int peers_create(void *context, const char *listen, uint64_t seed, struct peers 
     struct peers *peers = mem_zalloc(sizeof *peers);
     peers->context = context;
     prng_init(&peers->prng, seed);
+    int failed = pthread_mutex_init(&peers->lock, NULL);
+    ASSERT(!failed);
     peers->router.socket = zmq_socket(context, ZMQ_ROUTER);
     if (!peers->router.socket) {
+        pthread_mutex_destroy(&peers->lock);
         free(peers);
         return error_set(error, CONCLAVE_INTERNAL, "cannot make a socket: %s",
                          zmq_strerror(zmq_errno()));
@@ -142,6 +147,7 @@ void peers_destroy(struct peers *peers)
     for (size_t i = 0; i < peers->link_count; i++)
         link_close(&peers->links[i]);
     zmq_close(peers->router.socket);
+    pthread_mutex_destroy(&peers->lock);
     free(peers);
 }
 
@@ -157,6 +163,7 @@ void peers_set(struct peers *peers, const struct peer_address *addresses, size_t
                uint64_t now_us)
 {
     ASSERT(count <= PEERS_LINKS_MAX);
+    pthread_mutex_lock(&peers->lock);
     struct link next[PEERS_LINKS_MAX];
     memset(next, 0, sizeof next);
     for (size_t i = 0; i < count; i++) {
@@ -178,16 +185,7 @@ void peers_set(struct peers *peers, const struct peer_address *addresses, size_t
         link_close(&peers->links[i]);
     memcpy(peers->links, next, sizeof next);
     peers->link_count = count;
-}
-
-bool peers_send(struct peers *peers, uint64_t id, struct buf *frame)
-{
-    struct link *link = find_link(peers, id);
-    if (!link || !link->dealer) {
-        buf_unref(frame);
-        return false;
-    }
-    return frame_send(link->dealer, frame, false);
+    pthread_mutex_unlock(&peers->lock);
 }
 
 static void bulk_open(struct peers *peers, struct link *link)
@@ -202,16 +200,28 @@ static void bulk_open(struct peers *peers, struct link *link)
     link->bulk = NULL;
 }
 
+static bool send_on(struct peers *peers, uint64_t id, struct buf *frame, bool bulk)
+{
+    pthread_mutex_lock(&peers->lock);
+    struct link *link = find_link(peers, id);
+    if (link && bulk && !link->bulk)
+        bulk_open(peers, link);
+    void *socket = !link ? NULL : bulk ? link->bulk : link->dealer;
+    bool sent = socket && frame_send(socket, frame, false);
+    pthread_mutex_unlock(&peers->lock);
+    if (!socket)
+        buf_unref(frame);
+    return sent;
+}
+
+bool peers_send(struct peers *peers, uint64_t id, struct buf *frame)
+{
+    return send_on(peers, id, frame, false);
+}
+
 bool peers_send_bulk(struct peers *peers, uint64_t id, struct buf *frame)
 {
-    struct link *link = find_link(peers, id);
-    if (link && !link->bulk)
-        bulk_open(peers, link);
-    if (!link || !link->bulk) {
-        buf_unref(frame);
-        return false;
-    }
-    return frame_send(link->bulk, frame, false);
+    return send_on(peers, id, frame, true);
 }
 
 size_t peers_sources(struct peers *peers, struct source *ret_sources[])
@@ -293,8 +303,10 @@ uint64_t peers_supervise(struct peers *peers, uint64_t now_us, unsigned *ret_rep
     for (size_t i = 0; i < peers->link_count; i++) {
         struct link *link = &peers->links[i];
         if (now_us - link->heard_us >= link->patience_us) {
+            pthread_mutex_lock(&peers->lock);
             link_close(link);
             link_open(peers, link, now_us);
+            pthread_mutex_unlock(&peers->lock);
             ++*ret_replaced;
         }
         uint64_t due_us = link->heard_us + link->patience_us;

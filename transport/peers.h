@@ -4,8 +4,10 @@
  * Sending never waits and never queues without bound: a frame to a peer that is not connected, or
  * whose pipe is full, is dropped, and Raft repairs it. A supervisor replaces sockets to a peer from
  * which nothing was heard for a while, because a ZeroMQ connection can die for good: after a
- * protocol error (a foreign service on the port) libzmq never tries again. Owned by raft's
- * thread. */
+ * protocol error (a foreign service on the port) libzmq never tries again.
+ *
+ * Owned by raft's thread. Sending, and nothing else, is allowed to any thread: the links' sockets
+ * are used under a lock, which is as ZeroMQ wants it, and held for one frame. */
 #ifndef TRANSPORT_PEERS_H
 #define TRANSPORT_PEERS_H
 

@@ -1,8 +1,9 @@
 /* The log-writer on a real directory, on the test's own thread: what it lets go, and when. The disk
- * is the real one with a table in front, which looks into the other actors' inboxes in the middle
- * of every sync, and fails on demand. */
+ * is the real one with a table in front, which looks at what raft and the other node know in the
+ * middle of every sync, and fails on demand. */
 #include "actors/node.h"
 
+#include "base/fatal.h"
 #include "storage/identity.h"
 #include "transport/context.h"
 
@@ -21,20 +22,35 @@ static struct {
     struct node node;
     struct actor *writer, *raft;
     struct outbox to_writer;
-    struct io io;     /* the real one's functions, but for two */
-    bool watching;    /* while the log-writer runs */
-    bool written;     /* the payload */
-    bool durable;     /* by a sync that has returned */
-    unsigned syncs;   /* so far */
-    unsigned fail_at; /* the sync with this number; 0: none */
-    unsigned enough;  /* with so many syncs all is durable, without a payload; 0: with a payload */
+    struct peers *second; /* the other node */
+    struct io io;         /* the real one's functions, but for two */
+    bool watching;        /* while the log-writer runs */
+    bool written;         /* the payload */
+    bool durable;         /* by a sync that has returned */
+    unsigned syncs;       /* so far */
+    unsigned fail_at;     /* the sync with this number; 0: none */
+    unsigned enough; /* with so many syncs all is durable, without a payload; 0: with a payload */
 } rig;
+
+static uint32_t frames_heard(void)
+{
+    uint32_t count = 0;
+    struct source *sources[PEERS_SOURCES_MAX];
+    sources_wait(sources, peers_sources(rig.second, sources), 0);
+    for (struct buf *frame; (frame = peers_receive(rig.second)); count++)
+        buf_unref(frame);
+    return count;
+}
 
 /* Whatever says that something is durable must not have left while it is not. */
 static void assert_nothing_left(void)
 {
-    cr_assert(rig.durable || !inbox_receive(&rig.raft->inbox),
-              "raft or, through it, a peer is told before it is durable");
+    uint64_t seq = 0;
+    struct raft_id last;
+    cr_assert(rig.durable || (!inbox_receive(&rig.raft->inbox) &&
+                              !durable_look(&rig.node.durable, &seq, &last)),
+              "raft is told before it is durable");
+    cr_assert(rig.durable || frames_heard() == 0, "a peer is told before it is durable");
 }
 
 static int watched_writev(void *ctx, struct io_file *file, uint64_t offset,
@@ -95,6 +111,10 @@ static void setup(void)
     rig.raft = &node->actors[ACTOR_RAFT];
     rig.writer->ops = &log_writer_ops;
     cr_assert_eq(log_writer_ops.start(rig.writer, &error), 0, "%s", error.message);
+    cr_assert_eq(peers_create(node->context, "inproc://n1", 1, &node->peers, &error), 0);
+    cr_assert_eq(peers_create(node->context, "inproc://n2", 2, &rig.second, &error), 0);
+    const struct peer_address to_second = {.id = 2, .endpoint = "inproc://n2"};
+    peers_set(node->peers, &to_second, 1, 0);
 }
 
 static void teardown(void)
@@ -102,6 +122,8 @@ static void teardown(void)
     struct node *node = &rig.node;
     char command[128];
     log_writer_ops.stop(rig.writer);
+    peers_destroy(rig.second);
+    peers_destroy(node->peers);
     wal_close(node->wal);
     raft_runs_clear(&node->recovered.entries);
     snapshot_meta_clear(&node->recovered.snapshot);
@@ -163,16 +185,39 @@ static int run(struct conclave_error *error)
 
 static void assert_told(uint64_t seq, uint32_t sends)
 {
-    struct envelope *persisted = inbox_receive(&rig.raft->inbox);
-    cr_assert(persisted && persisted->type == ENVELOPE_PERSISTED);
-    cr_assert_eq(persisted->persisted.seq, seq);
-    cr_assert_eq(persisted->persisted.send_after.count, sends);
-    envelope_destroy(persisted);
+    uint64_t stored = 0;
+    struct raft_id last;
+    cr_assert(durable_look(&rig.node.durable, &stored, &last));
+    cr_assert_eq(stored, seq);
+    cr_assert_eq(frames_heard(), sends);
 }
 
 static void assert_nobody_told(void)
 {
+    uint64_t stored = 0;
+    struct raft_id last;
     cr_assert_null(inbox_receive(&rig.raft->inbox));
+    cr_assert_not(durable_look(&rig.node.durable, &stored, &last));
+    cr_assert_eq(frames_heard(), 0);
+}
+
+Test(log_writer, wakes_raft_only_if_that_was_asked_for)
+{
+    struct conclave_error error = {0};
+    persist_entry(1, 1);
+    cr_assert_eq(run(&error), CONCLAVE_OK, "%s", error.message);
+    cr_assert_null(inbox_receive(&rig.raft->inbox));
+    cr_assert_not(durable_want(&rig.node.durable, 0), "it is there");
+    durable_forgo(&rig.node.durable);
+    persist_entry(2, 2);
+    cr_assert_eq(run(&error), CONCLAVE_OK, "%s", error.message);
+    cr_assert_null(inbox_receive(&rig.raft->inbox), "raft was awake again");
+    cr_assert(durable_want(&rig.node.durable, 2));
+    persist_entry(3, 3);
+    cr_assert_eq(run(&error), CONCLAVE_OK, "%s", error.message);
+    struct envelope *persisted = inbox_receive(&rig.raft->inbox);
+    cr_assert(persisted && persisted->type == ENVELOPE_PERSISTED);
+    envelope_destroy(persisted);
 }
 
 Test(log_writer, rule_4_lets_nothing_go_before_the_sync_of_the_entries_returned)

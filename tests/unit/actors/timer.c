@@ -44,6 +44,7 @@ static void teardown(void)
     for (int id = 0; id < ACTOR_COUNT; id++)
         actor_close(&node->actors[id]);
     inbox_close(&node->inbox);
+    peers_destroy(node->peers);
     cr_assert_eq(zmq_ctx_term(node->context), 0);
     free(node);
 }
@@ -291,7 +292,7 @@ static struct envelope *persist_of(void)
     return persist;
 }
 
-Test(raft_actor, sends_an_answer_when_the_log_writer_gives_it_back)
+Test(raft_actor, leaves_an_answer_to_the_log_writer_and_learns_what_is_durable)
 {
     struct conclave_error error = {0};
     struct peers *second;
@@ -299,7 +300,9 @@ Test(raft_actor, sends_an_answer_when_the_log_writer_gives_it_back)
                  error.message);
     uint64_t deadline_us, epoch;
     struct actor *actor = raft_started(&deadline_us, &epoch);
+    const struct raft_actor *self = actor->state;
     cr_assert_null(persist_of());
+    cr_assert_not(raft_awaits_disk(self->raft));
     struct raft_message *message = raft_message_create(RAFT_APPEND_REQUEST, 2, 1, 2);
     message->append_request.prev = (struct raft_id){1, 1};
     raft_takes(actor, NULL, message);
@@ -307,15 +310,12 @@ Test(raft_actor, sends_an_answer_when_the_log_writer_gives_it_back)
     cr_assert(persist && persist->persist.hard_state_changed);
     cr_assert_eq(persist->persist.send_after.count, 1);
     cr_assert_not(hears_the_core(second), "the new term is not durable");
+    cr_assert(raft_awaits_disk(self->raft), "it could not campaign");
 
-    struct envelope *persisted = envelope_create(ENVELOPE_PERSISTED);
-    persisted->persisted.seq = persist->persist.seq;
-    persisted->persisted.last = persist->persist.last;
-    persisted->persisted.send_after = persist->persist.send_after;
-    persist->persist.send_after = (struct outgoing_list){0};
+    durable_store(&node->durable, persist->persist.seq, persist->persist.last);
     envelope_destroy(persist);
-    raft_takes(actor, persisted, NULL);
-    cr_assert(hears_the_core(second));
+    raft_takes(actor, NULL, NULL);
+    cr_assert_not(raft_awaits_disk(self->raft));
     actor->ops->stop(actor);
     peers_destroy(second);
 }
