@@ -1,0 +1,100 @@
+/* What a watcher that wants the state is told of changes that come between two pieces of it. */
+#include "rig.h"
+
+#include "codec/watch.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+enum { PIECES_MAX = 40 };
+
+/* The keys of the pieces so far, in their order: "a=1 b=2 a- ". Minus: it is gone. */
+struct told {
+    struct feed feed;
+    struct feed_interest interest;
+    struct feed_state state;
+    char text[400];
+};
+
+static void begin(struct told *told, struct rig *rig)
+{
+    *told = (struct told){.feed = kv_watch_feed(rig->kv), .interest = {.no_end = true}};
+    told->feed.ops->skip(told->feed.arg);
+    told->state.interest = &told->interest;
+}
+
+static void take(struct told *told, const struct pack *items)
+{
+    struct cursor cursor;
+    struct kv_item item;
+    cursor_init(&cursor, items->buf->data, items->bytes);
+    for (uint32_t i = 0; i < told->state.count; i++) {
+        size_t used = strlen(told->text);
+        cr_assert_eq(watch_item_read(&cursor, &item), CONCLAVE_OK);
+        (void)snprintf(told->text + used, sizeof told->text - used, "%.*s%s%.*s ",
+                       (int)item.key.bytes, (const char *)item.key.data, item.version ? "=" : "-",
+                       (int)item.value.bytes, (const char *)item.value.data);
+    }
+    cr_assert(cursor_done(&cursor));
+}
+
+/* One piece, for which so many keys and changes are looked at. */
+static void piece(struct told *told, uint32_t looks)
+{
+    struct pack items;
+    pack_init(&items, 0);
+    told->state.bytes = 1000;
+    told->state.looks = looks;
+    told->state.items = &items;
+    told->state.count = 0;
+    cr_assert_eq(told->feed.ops->state(told->feed.arg, &told->state), CONCLAVE_OK);
+    take(told, &items);
+    pack_deinit(&items);
+}
+
+static void rest(struct told *told, uint32_t looks)
+{
+    for (uint32_t i = 0; !told->state.done; i++) {
+        cr_assert_lt(i, PIECES_MAX, "it has no end");
+        piece(told, looks);
+    }
+}
+
+/* Keys a to f; a to d are told, and then go at once. */
+static void tell_some(struct told *told, struct rig *rig)
+{
+    const char *const keys[] = {"a", "b", "c", "d", "e", "f"};
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        cr_assert_eq(rig_put(rig, keys[i], "1"), CONCLAVE_OK);
+    begin(told, rig);
+    piece(told, 4);
+    cr_assert_not(told->state.done);
+    cr_assert_eq(rig_delete_range(rig, "a", "e"), CONCLAVE_OK);
+}
+
+Test(watch_state, is_caught_up_in_the_middle_of_a_revision)
+{
+    for (uint32_t looks = 1; looks <= 5; looks++) {
+        struct rig *rig = rig_create();
+        struct told told;
+        tell_some(&told, rig);
+        rest(&told, looks);
+        cr_assert_str_eq(told.text, "a=1 b=1 c=1 d=1 a- b- c- d- e=1 f=1 ", "%s", told.text);
+        cr_assert_eq(told.state.position, 8, "of all before the next revision");
+        rig_destroy(rig);
+    }
+}
+
+Test(watch_state, is_caught_up_with_what_comes_while_it_is)
+{
+    struct rig *rig = rig_create();
+    struct told told;
+    tell_some(&told, rig);
+    piece(&told, 3);
+    cr_assert_eq(rig_put(rig, "b", "2"), CONCLAVE_OK);
+    cr_assert_eq(rig_put(rig, "f", "2"), CONCLAVE_OK);
+    rest(&told, 1);
+    cr_assert_str_eq(told.text, "a=1 b=1 c=1 d=1 a- b- c- d- b=2 e=1 f=2 ", "%s", told.text);
+    cr_assert_eq(told.state.position, 10);
+    rig_destroy(rig);
+}
