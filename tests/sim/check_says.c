@@ -52,6 +52,12 @@ static void says_vote_response(struct check *check, uint32_t node,
     const struct raft_vote_response *response = &message->vote_response;
     enum raft_message_type asked =
         message->type == RAFT_VOTE_RESPONSE ? RAFT_VOTE_REQUEST : RAFT_PREVOTE_REQUEST;
+    bool open = message->type == RAFT_VOTE_RESPONSE ? response->campaign_term == message->term
+                                                    : response->campaign_term > message->term;
+    if (response->granted && !open)
+        check_fail(check, "votes are for the term at hand, pre-votes for a later one",
+                   "n%u, in term %" PRIu64 ", gives one for term %" PRIu64, node + 1, message->term,
+                   response->campaign_term);
     for (uint32_t i = 0; i < at->heard.count; i++) {
         const struct check_heard *heard = &at->heard.items[i];
         if (heard->type == asked && heard->from == message->to &&
@@ -158,6 +164,22 @@ static void says_append_request(struct check *check, uint32_t node,
                    node + 1, last, bytes);
 }
 
+/* An append without entries goes to whom no other one goes in the same step. */
+static void says_needlessly(struct check *check, uint32_t node,
+                            const struct raft_messages *messages, uint32_t position)
+{
+    const struct raft_message *empty = messages->items[position];
+    if (empty->append_request.entries.entry_count > 0)
+        return;
+    for (uint32_t i = 0; i < position; i++) {
+        const struct raft_message *before = messages->items[i];
+        if (before->type == RAFT_APPEND_REQUEST && before->to == empty->to)
+            check_fail(check, "no append goes out for nothing",
+                       "n%u sends an append without entries to n%u right after another", node + 1,
+                       check_find(check, empty->to) + 1);
+    }
+}
+
 /* --- All -------------------------------------------------------------------------------------- */
 
 static void says_term(struct check *check, uint32_t node, const struct raft_message *message)
@@ -199,6 +221,7 @@ void check_says(struct check *check, uint32_t node, const struct check_own *own,
             break;
         case RAFT_APPEND_REQUEST:
             says_append_request(check, node, message);
+            says_needlessly(check, node, messages, i);
             break;
         case RAFT_APPEND_RESPONSE:
             says_append_response(check, node, own, message);

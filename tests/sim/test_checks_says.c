@@ -91,6 +91,32 @@ Test(checks_says, find_a_vote_that_nobody_has_asked_for)
     SCREAMS("an answer is about what was asked");
 }
 
+Test(checks_says, find_a_prevote_for_the_own_term)
+{
+    good_step();
+    struct raft_message response = vote(3, OWN.incarnation);
+    response.type = RAFT_PREVOTE_RESPONSE;
+    response.vote_response.granted = true;
+    struct raft_message request = campaign(RAFT_PREVOTE_REQUEST, 3);
+    hears(B, C, request);
+    says(B, C, response);
+    SILENT();
+    request.term = response.vote_response.campaign_term = 2;
+    hears(B, C, request);
+    says(B, C, response);
+    SCREAMS("votes are for the term at hand, pre-votes for a later one");
+}
+
+Test(checks_says, find_a_vote_for_another_term_than_the_own)
+{
+    good_step();
+    struct raft_message response = vote(3, OWN.incarnation);
+    response.vote_response.granted = true;
+    hears(B, C, campaign(RAFT_VOTE_REQUEST, 3));
+    says(B, C, response);
+    SCREAMS("votes are for the term at hand, pre-votes for a later one");
+}
+
 Test(checks_says, find_a_vote_for_what_was_asked_in_an_earlier_step)
 {
     good_step();
@@ -214,6 +240,24 @@ Test(checks_says, find_an_append_that_could_take_more)
     says(A, B, request);
     raft_runs_clear(&request.append_request.entries);
     SCREAMS("an append takes what it can");
+}
+
+Test(checks_says, find_a_heartbeat_right_behind_an_append)
+{
+    good_step();
+    check.nodes[A].peers[B].match = 3;
+    struct raft_message first = append((struct raft_id){2, 3}, 1);
+    first.append_request.commit = 3;
+    first.from = ids[A];
+    first.to = ids[B];
+    struct raft_message second = first;
+    struct raft_message *items[] = {&first, &second};
+    struct raft_messages messages = {.items = items, .count = 1};
+    check_says(&check, A, &OWN, &messages);
+    SILENT();
+    messages.count = 2;
+    check_says(&check, A, &OWN, &messages);
+    SCREAMS("no append goes out for nothing");
 }
 
 Test(checks_says, find_a_call_to_a_node_that_lacks_entries)
