@@ -122,6 +122,28 @@ Test(links, behind_a_mend_stands_what_it_says_if_it_says_so)
     cr_assert_eq(wal_record_encode(to, 1, &mend), WAL_LINK_UNKNOWN);
 }
 
+Test(links, behind_a_beginning_stands_what_a_log_begins_with_and_a_batch_changes_none)
+{
+    uint8_t to[2 * WAL_RECORD_BYTES];
+    struct wal_record record = {.kind = WAL_ANEW, .previous = 8, .id = {5, 9}}, read = {0};
+    cr_assert_eq(wal_record_encode(to, 1, &record), wal_link_begin(record.id));
+    cr_assert(wal_record_decode(to, sizeof to, 0, 1, &read));
+    cr_assert_eq(read.link, wal_link_begin(record.id));
+    record.kind = WAL_BATCH;
+    cr_assert_eq(wal_record_encode(to, 1, &record), 8);
+    cr_assert(wal_record_decode(to, sizeof to, 0, 1, &read));
+    cr_assert_eq(read.link, 8);
+}
+
+Test(links, a_mend_whose_entries_have_no_index_has_none)
+{
+    uint8_t bytes[16] = {0};
+    put_u64(bytes, 3);
+    struct wal_mend mend = {.index = 0, .left = {.data = bytes, .bytes = sizeof bytes}};
+    struct wal_record record;
+    cr_assert_eq(wal_mend_next(&mend, &record), -1);
+}
+
 Test(links, header_is_the_same_whatever_stood_there)
 {
     static uint8_t clean[WAL_HEADER_BYTES], dirty[WAL_HEADER_BYTES];
