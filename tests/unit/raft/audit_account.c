@@ -162,8 +162,11 @@ static void run(uint64_t seed)
     audit_init(&audit, SELF);
     uint32_t count = seed % 3 ? 3 + (uint32_t)prng_below(&prng, 5) : CONCLAVE_MEMBERS_MAX;
     for (uint32_t i = 0; i < count; i++)
-        members.members[members.member_count++] = (struct raft_member){
-            .id = i + 1, .flags = i < 9 ? RAFT_MEMBER_VOTER : RAFT_MEMBER_LEARNER};
+        if (i + 1 != SELF || seed % 5 > 0) /* a node that was removed judges itself, too */
+            members.members[members.member_count++] = (struct raft_member){
+                .id = i + 1, .flags = i < 9 ? RAFT_MEMBER_VOTER : RAFT_MEMBER_LEARNER};
+    for (uint32_t i = 0; i < count; i++) /* so that each is the one in the last place once */
+        node_says((i + seed) % count + 1, 1);
     for (uint64_t step = 0; step < 600; step++) {
         raft_node_id id = prng_below(&prng, 3) ? prng_below(&prng, count + 1) + 1 : SELF;
         if (id < IDS)

@@ -181,3 +181,111 @@ Test(change, there_are_never_more_voters_than_there_may_be)
     cr_assert_eq(asked(naming(RAFT_CHANGE_REPLACE, "n2", "n20")), -1, "and may take another's");
     cluster_deinit(&c);
 }
+
+Test(change, one_letter_is_a_name_and_an_address)
+{
+    begin(3);
+    cr_assert_eq(asked(adding(9, "x", "y", 0)), -1);
+    cluster_deinit(&c);
+}
+
+Test(change, rule_25_nothing_is_asked_of_a_leader_that_hands_over)
+{
+    begin(3);
+    cr_assert_eq(asked(adding(4, "n4", "tcp://n4", 0)), -1);
+    commit();
+    cluster_propose(&c, 1, 1, 8); /* what the target has to fetch yet */
+    struct raft_event event = {.type = RAFT_EVENT_TRANSFER, .transfer = {.target = 2}};
+    cluster_step(&c, 1, &event, 1);
+    cr_assert_eq(raft_transfer_target(raft()), 2);
+    struct raft_change *change = mem_alloc(sizeof *change);
+    *change = naming(RAFT_CHANGE_REMOVE, "n3", "");
+    event = (struct raft_event){.type = RAFT_EVENT_CHANGE, .change = change};
+    uint64_t last = raft_last(raft()).index;
+    cluster_step(&c, 1, &event, 1);
+    cr_assert_eq(c.nodes[1].refused.items[c.nodes[1].refused.count - 1].code, CONCLAVE_HANDOVER);
+    cr_assert_eq(raft_last(raft()).index, last);
+    cluster_deinit(&c);
+}
+
+/* Both learners hold everything, and say so in one step. */
+static void both_caught_up(struct raft_event *more)
+{
+    uint64_t term = raft_hard_state(raft()).term, last = raft_last(raft()).index;
+    struct raft_event events[] = {
+        {.type = RAFT_EVENT_RECEIVE, .receive = append_accepted(4, 1, term, last, 0)},
+        {.type = RAFT_EVENT_RECEIVE, .receive = append_accepted(5, 1, term, last, 0)},
+        {.type = RAFT_EVENT_TIMEOUT}};
+    if (more)
+        events[2] = *more;
+    cluster_step(&c, 1, events, 3);
+    cr_assert_eq(raft_last(raft()).index, last + 1, "Rule 28: one change, and not two at once");
+}
+
+static void two_learners(void)
+{
+    begin(3);
+    cr_assert_eq(asked(adding(4, "n4", "tcp://n4", 0)), -1);
+    commit();
+    cr_assert_eq(asked(adding(5, "n5", "tcp://n5", 0)), -1);
+    commit();
+}
+
+Test(change, rule_28_of_two_learners_that_are_ready_at_once_one_is_promoted)
+{
+    two_learners();
+    both_caught_up(NULL);
+    cr_assert(raft_configuration(raft(), NULL)->joint);
+    cr_assert((member(4)->flags & RAFT_MEMBER_VOTER) && !(member(5)->flags & RAFT_MEMBER_VOTER));
+    cluster_deinit(&c);
+}
+
+Test(change, rule_28_a_directory_is_written_down_before_anybody_is_promoted)
+{
+    two_learners();
+    struct raft_event seen = {.type = RAFT_EVENT_PEER_SEEN,
+                              .peer_seen = {.peer = 2, .incarnation = 22}};
+    both_caught_up(&seen);
+    cr_assert_eq(member(2)->incarnation, 22);
+    cr_assert_not(raft_configuration(raft(), NULL)->joint);
+    cluster_deinit(&c);
+}
+
+/* One voter is left, and in the place behind it what was there before. */
+Test(change, whoever_was_a_voter_once_makes_no_joint_phase)
+{
+    begin(3);
+    for (int i = 2; i <= 3; i++) {
+        cr_assert_eq(asked(naming(RAFT_CHANGE_REMOVE, i == 2 ? "n2" : "n3", "")), -1);
+        commit();
+        commit();
+    }
+    struct raft_change learner = adding(4, "n4", "tcp://n4", 0);
+    learner.member.flags = RAFT_MEMBER_LEARNER;
+    cr_assert_eq(asked(learner), -1);
+    commit();
+    cr_assert_eq(raft_configuration(raft(), NULL)->member_count, 2);
+    struct raft_event seen = {.type = RAFT_EVENT_PEER_SEEN,
+                              .peer_seen = {.peer = 4, .incarnation = 44}};
+    cluster_step(&c, 1, &seen, 1);
+    cr_assert_eq(member(4)->incarnation, 44);
+    cr_assert_not(raft_configuration(raft(), NULL)->joint);
+    cluster_deinit(&c);
+}
+
+Test(change, rule_31_a_removed_leader_changes_nothing_more)
+{
+    begin(3);
+    cr_assert_eq(asked(naming(RAFT_CHANGE_REMOVE, "n1", "")), -1);
+    commit();
+    cluster_persist_all(&c, 1);
+    uint64_t term = raft_hard_state(raft()).term, last = raft_last(raft()).index;
+    struct raft_event events[] = {
+        {.type = RAFT_EVENT_PEER_SEEN, .peer_seen = {.peer = 2, .incarnation = 22}},
+        {.type = RAFT_EVENT_RECEIVE, .receive = append_accepted(2, 1, term, last, 0)},
+        {.type = RAFT_EVENT_RECEIVE, .receive = append_accepted(3, 1, term, last, 0)}};
+    cluster_step(&c, 1, events, 3);
+    cr_assert_eq(raft_role(raft()), RAFT_FOLLOWER);
+    cr_assert_eq(raft_last(raft()).index, last);
+    cluster_deinit(&c);
+}

@@ -249,6 +249,28 @@ Test(configuration, members_are_found_by_name)
     member_add(&configuration, 2, RAFT_MEMBER_VOTER);
     cr_assert_eq(raft_configuration_find_name(&configuration, "n2"), &configuration.members[1]);
     cr_assert_null(raft_configuration_find_name(&configuration, "n3"));
+    cr_assert_eq(raft_configuration_find_name(&configuration, "n1"), &configuration.members[0]);
+    member_add(&configuration, 3, RAFT_MEMBER_VOTER);
+    configuration.member_count--; /* what was a member is none */
+    cr_assert_null(raft_configuration_find_name(&configuration, "n3"));
+}
+
+Test(configuration, flags_that_need_more_than_32_bits_are_malformed)
+{
+    static struct raft_configuration written, read;
+    member_add(&written, 1, RAFT_MEMBER_VOTER);
+    struct buf *buf = raft_configuration_encode(&written);
+    const size_t at = 6; /* behind {version, joint, [[id, ...: one byte each */
+    cr_assert_eq(buf->data[at - 1], 1, "the id");
+    cr_assert_eq(buf->data[at], RAFT_MEMBER_VOTER);
+    struct buf *longer = buf_create(buf->bytes + 8);
+    memcpy(longer->data, buf->data, at);
+    memcpy(longer->data + at, "\xcf\0\0\0\1\0\0\0", 8);
+    memcpy(longer->data + at + 8, buf->data + at, buf->bytes - at);
+    cr_assert_eq(raft_configuration_decode((struct slice){longer->data, longer->bytes}, &read),
+                 CONCLAVE_MALFORMED);
+    buf_unref(longer);
+    buf_unref(buf);
 }
 
 /* Bytes of a peer or a disk: whatever no program writes is refused. */

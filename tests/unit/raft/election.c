@@ -225,6 +225,15 @@ Test(election, rule_19_a_prevote_changes_nothing)
     cluster_deinit(&c);
 }
 
+Test(election, rule_19_a_prevote_for_the_own_term_is_refused)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t own = term(1);
+    cr_assert_not(ask(RAFT_PREVOTE_REQUEST, 2, own, id_of(own, 9)));
+    cr_assert(ask(RAFT_PREVOTE_REQUEST, 2, own + 1, id_of(own, 9)));
+    cluster_deinit(&c);
+}
+
 Test(election, rule_19_who_asks_for_prevotes_changes_nothing_either)
 {
     cluster_setup(&c, 3, 1);

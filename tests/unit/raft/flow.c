@@ -59,6 +59,28 @@ Test(flow, proposals_over_the_bound_are_busy)
     cluster_deinit(&c);
 }
 
+Test(flow, what_is_uncommitted_is_counted_to_the_byte)
+{
+    cluster_init(&c, 3);
+    node()->options.uncommitted_bytes_max = 100;
+    cluster_start(&c, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_propose(&c, 1, 1, 1);
+    cluster_propose(&c, 1, 1, 100);
+    cr_assert_eq(node()->refused.count, 1, "one byte is something");
+    cluster_propose(&c, 1, 9, 11);
+    cr_assert_eq(node()->refused.count, 1, "as much as there may be");
+    cluster_propose(&c, 1, 1, 1);
+    cr_assert_eq(node()->refused.count, 2);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    cluster_propose(&c, 1, 1, 1);
+    cr_assert_eq(node()->refused.count, 2, "what was committed is given back, and no less");
+    cluster_propose(&c, 1, 1, 1);
+    cr_assert_eq(node()->refused.count, 3, "and no more");
+    cluster_deinit(&c);
+}
+
 Test(flow, an_empty_batch_is_nothing)
 {
     cluster_setup(&c, 1, 1);

@@ -250,3 +250,22 @@ Test(follower_read, rule_40_numbers_of_another_data_directory_are_other_ones)
     }
     cr_assert_neq(numbers[0], numbers[1], "both are of the first life");
 }
+
+Test(follower_read, that_is_confirmed_stays_so_when_an_older_one_is_done)
+{
+    follow();
+    cluster_read(&c, 1, 1);
+    uint64_t first = asked(2);
+    cluster_read(&c, 1, 2);
+    uint64_t second = asked(2);
+    answer(2, first, 3);
+    answer(2, second, 4);
+    cr_assert_eq(node()->reads.count, 0);
+    const uint64_t terms[] = {2, 2};
+    cluster_receive(&c, append_request(2, 1, 2, id_of(2, 2), 3, terms, 2));
+    cr_assert_eq(node()->reads.count, 1);
+    cluster_receive(&c, append_request(2, 1, 2, id_of(2, 4), 4, NULL, 0));
+    cr_assert_eq(node()->reads.count, 2, "nobody is asked for it again");
+    cr_assert_eq(node()->reads.items[1].index, 4);
+    cluster_deinit(&c);
+}

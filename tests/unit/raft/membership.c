@@ -183,6 +183,48 @@ Test(membership, rule_34_a_learner_that_was_restarted_with_less_catches_up_again
     cluster_deinit(&c);
 }
 
+/* Node 4 is a learner that has caught up and has not been heard of since for longer than an
+ * election takes; meanwhile two more entries came. Returns the term. */
+static uint64_t learner_away(void)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    struct raft_change *add = calloc(1, sizeof *add);
+    *add = (struct raft_change){.type = RAFT_CHANGE_ADD,
+                                .member = {.id = 4, .name = "n4", .peer = "tcp://h:4"}};
+    cluster_step(&c, 1, &(struct raft_event){.type = RAFT_EVENT_CHANGE, .change = add}, 1);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    struct raft_message *whole = append_accepted(4, 1, led, 3, 0);
+    whole->append_response.life = 1;
+    cluster_receive(&c, whole);
+    for (int i = 0; i < 3; i++) {
+        cluster_advance(&c, T_US / 2);
+        cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    }
+    cluster_propose(&c, 1, 2, 8);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 5, 0));
+    return led;
+}
+
+Test(membership, rule_34_a_learner_that_was_restarted_catches_up_with_all_there_is)
+{
+    uint64_t led = learner_away();
+    struct raft_message *before = append_accepted(4, 1, led, 3, 0);
+    before->append_response.life = 2;
+    cluster_receive(&c, before);
+    cluster_change(&c, 1, RAFT_CHANGE_PROMOTE, "n4", "");
+    cr_assert_eq(refusal(1), CONCLAVE_BUSY, "what it held before is not all");
+    struct raft_message *all = append_accepted(4, 1, led, 5, 0);
+    all->append_response.life = 2;
+    cluster_receive(&c, all);
+    cluster_change(&c, 1, RAFT_CHANGE_PROMOTE, "n4", "");
+    cr_assert(members_of(1)->joint, "it took no time since it was heard of again");
+    cluster_deinit(&c);
+}
+
 /* What it holds is all that there was when it last acknowledged something; since then it has only
  * refused, because it needs what the leader sends as a snapshot. */
 Test(membership, rule_34_a_learner_that_is_heard_of_but_takes_nothing_has_not_caught_up)

@@ -264,6 +264,29 @@ Test(replication, rule_15_what_a_peer_acknowledged_in_an_earlier_life_is_counted
     cluster_deinit(&c);
 }
 
+Test(replication, rule_40_a_peer_that_was_restarted_has_answered_no_round_to_come)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, of_life(1, append_accepted(2, 1, led, 2, 0)));
+    cluster_receive(&c, of_life(2, append_accepted(2, 1, led, 2, 0)));
+    cluster_read(&c, 1, 1);
+    cr_assert_eq(c.nodes[1].reads.count, 0);
+    cluster_receive(&c, of_life(2, append_accepted(2, 1, led, 2, 1)));
+    cr_assert_eq(c.nodes[1].reads.count, 1);
+    cluster_deinit(&c);
+}
+
+Test(replication, rule_18_a_hint_that_does_not_go_back_is_none)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_propose(&c, 1, 3, 1);
+    cluster_receive(&c, append_rejected(2, 1, led, 1, id_of(led, 5)));
+    cr_assert_eq(view(2).next, 1, "what was rejected is what is sent next");
+    cluster_deinit(&c);
+}
+
 Test(replication, rule_15_a_late_answer_of_an_earlier_life_does_not_count)
 {
     cluster_setup(&c, 3, 1);

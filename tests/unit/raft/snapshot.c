@@ -212,6 +212,7 @@ Test(snapshot, nothing_is_applied_while_one_is_installed)
     c.nodes[3].hold_applied = true;
     cluster_transfer(&c, 1, 3);
     uint64_t installed = c.nodes[3].install.index;
+    cr_assert(raft_is_installing(c.nodes[3].raft));
     cluster_propose(&c, 1, 3, 10);
     cluster_run(&c, 3 * HEARTBEAT_US);
     cr_assert_gt(raft_commit(c.nodes[3].raft), installed);
@@ -227,6 +228,7 @@ Test(snapshot, nothing_is_applied_while_one_is_installed)
     struct raft_event applied = {.type = RAFT_EVENT_APPLIED, .applied = installed};
     c.nodes[3].hold_applied = false;
     cluster_step(&c, 3, &applied, 1);
+    cr_assert_not(raft_is_installing(c.nodes[3].raft));
     cr_assert_eq(raft_runs_first(&c.nodes[3].applied).index, installed + 1);
     cluster_run(&c, 3 * T_US);
     cr_assert_eq(raft_role(c.nodes[3].raft), RAFT_PRECANDIDATE);

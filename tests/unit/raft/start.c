@@ -166,6 +166,15 @@ Test(start, a_state_machine_that_lacks_what_the_log_has_let_go_of_is_corrupt)
     expect_corrupt();
 }
 
+Test(start, a_log_that_begins_behind_what_no_snapshot_holds_is_corrupt)
+{
+    start_from((struct raft_start){.hard_state = {.term = 3},
+                                   .base = id_of(3, 9),
+                                   .applied_index = 9,
+                                   .snapshot = snapshot_of(1, id_of(3, 7))});
+    expect_corrupt();
+}
+
 Test(start, a_first_entry_of_no_term_is_corrupt)
 {
     struct raft_start recovered = {.hard_state = {.term = 3}};

@@ -669,3 +669,62 @@ Test(transfer, picks_nobody_who_is_silent_however_long_its_log)
     cr_assert_eq(raft_transfer_target(node(1)->raft), 3);
     cluster_deinit(&c);
 }
+
+Test(transfer, to_a_learner_is_refused_however_long_its_log)
+{
+    cluster_init(&c, 3);
+    c.configuration.members[2].flags = RAFT_MEMBER_LEARNER;
+    cluster_start(&c, 1);
+    uint64_t led = alone();
+    cluster_receive(&c, append_accepted(3, 1, led, 2, 0));
+    transfer(1, 3);
+    cr_assert_eq(result(1), CONCLAVE_INVALID);
+    cluster_deinit(&c);
+}
+
+Test(transfer, to_anybody_is_done_whoever_leads_after_it)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = alone();
+    transfer(1, 0);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
+    cluster_receive(&c, append_request(3, 1, led + 1, id_of(led, 2), 2, NULL, 0));
+    cr_assert_eq(result(1), CONCLAVE_OK);
+    cluster_deinit(&c);
+}
+
+/* It is asked to hand over and loses its office to a term of which it has heard no leader. */
+Test(transfer, is_answered_in_time_though_nobody_is_heard_of)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = alone();
+    transfer(1, 2);
+    cluster_receive(&c, vote_response(RAFT_VOTE_RESPONSE, 3, 1, led + 1, led + 1, false));
+    cr_assert_eq(role(1), RAFT_FOLLOWER);
+    cr_assert_eq(node(1)->transfers.count, 0);
+    for (uint64_t steps = 0; node(1)->transfers.count == 0; steps++) {
+        cr_assert_lt(steps, 100);
+        cr_assert_leq(node(1)->deadline_us, c.now_us + 2 * T_US, "it has to be woken for that");
+        if (node(1)->deadline_us > c.now_us)
+            cluster_advance(&c, node(1)->deadline_us - c.now_us);
+        cluster_drop_all(&c);
+        cluster_timeout(&c, 1);
+    }
+    cr_assert_eq(result(1), CONCLAVE_TIMEOUT);
+    cluster_deinit(&c);
+}
+
+Test(transfer, is_looked_at_when_its_time_is_over_and_when_the_call_is_due_again)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = alone();
+    cluster_receive(&c, append_accepted(3, 1, led, 2, 0));
+    transfer(1, 2);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_TIMEOUT_NOW), 1);
+    cr_assert_leq(node(1)->deadline_us, c.now_us + HEARTBEAT_US);
+    cluster_advance(&c, T_US - 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cluster_receive(&c, append_accepted(3, 1, led, 2, 0));
+    cr_assert_leq(node(1)->deadline_us, c.now_us + 1, "it is given up then");
+    cluster_deinit(&c);
+}
