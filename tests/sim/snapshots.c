@@ -468,7 +468,8 @@ bool snapshots_rot(struct world *world, struct node *node)
     struct raft_id newest = at->snapshot;
     /* Only if the log reaches back to the one before it, and holds all that the newest does. And
      * one at a time: a start that was cut short may have set the newest aside already. */
-    if (raft_id_equal(second, at->rotten) || raft_id_equal(newest, at->rotten) ||
+    if (node->install_waits || /* for what it is to become nothing else would do while it runs */
+        raft_id_equal(second, at->rotten) || raft_id_equal(newest, at->rotten) ||
         newest.index <= second.index || second.index == 0 ||
         !disk_reaches(node->disk, second, newest))
         return false;
