@@ -1,7 +1,11 @@
-/* The map of the tables in LMDB, when it grows. */
+/* The map of the tables in LMDB, when it grows; also where the system does not do what it is asked
+ * for. The linker puts the functions below between machine and the C library (--wrap). */
 #include "machine/tables_lmdb.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
+#include <lmdb.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +16,49 @@ enum { VALUES = 1000, VALUE_BYTES = 4000 };
 
 static char dir[64];
 static struct tables *tables;
+
+/* What fails from now on, and where pages are put that stand aside; NULL: anywhere. */
+static struct {
+    bool aside, back, map, size;
+    void *place;
+} plan;
+
+/* NOLINTBEGIN(bugprone-reserved-identifier) */
+void *__real_mremap(void *at, size_t bytes, size_t new_bytes, int flags, ...);
+void *__wrap_mremap(void *at, size_t bytes, size_t new_bytes, int flags, ...);
+void *__wrap_mremap(void *at, size_t bytes, size_t new_bytes, int flags, ...)
+{
+    va_list more;
+    va_start(more, flags);
+    void *to = va_arg(more, void *);
+    va_end(more);
+    bool back = (flags & MREMAP_FIXED) != 0;
+    if (back && plan.back)
+        munmap(to, new_bytes); /* as the kernel does first */
+    if (back ? plan.back : plan.aside) {
+        errno = ENOMEM;
+        return MAP_FAILED;
+    }
+    if (!back && plan.place)
+        return __real_mremap(at, bytes, new_bytes, flags | MREMAP_FIXED, plan.place);
+    return __real_mremap(at, bytes, new_bytes, flags, to);
+}
+
+void *__real_mmap64(void *at, size_t bytes, int access, int flags, int fd, off_t offset);
+void *__wrap_mmap64(void *at, size_t bytes, int access, int flags, int fd, off_t offset);
+void *__wrap_mmap64(void *at, size_t bytes, int access, int flags, int fd, off_t offset)
+{
+    errno = ENOMEM;
+    return plan.map ? MAP_FAILED : __real_mmap64(at, bytes, access, flags, fd, offset);
+}
+
+int __real_mdb_env_set_mapsize(MDB_env *env, size_t bytes);
+int __wrap_mdb_env_set_mapsize(MDB_env *env, size_t bytes);
+int __wrap_mdb_env_set_mapsize(MDB_env *env, size_t bytes)
+{
+    return plan.size ? ENOMEM : __real_mdb_env_set_mapsize(env, bytes);
+}
+/* NOLINTEND(bugprone-reserved-identifier) */
 
 static void setup(void)
 {
@@ -123,5 +170,79 @@ Test(tables_map, keeps_its_pages_when_it_grows)
         cr_assert_geq(mapped_kib(&maps), before, "no page has to be looked up again");
         cr_assert_eq(maps, 1, "nothing stays aside");
         expect_all();
+    }
+}
+
+static void expect_maps(unsigned expected)
+{
+    unsigned maps;
+    (void)mapped_kib(&maps);
+    cr_assert_eq(maps, expected, "%u", maps);
+}
+
+Test(tables_map, grows_where_pages_cannot_be_moved)
+{
+    fill();
+    plan.aside = true;
+    cr_assert_eq(tables_grow(tables), CONCLAVE_OK);
+    expect_all();
+    expect_maps(1);
+}
+
+Test(tables_map, is_read_anew_where_pages_do_not_come_back)
+{
+    fill();
+    if (!system_moves_pages())
+        cr_skip_test("this kernel does not move pages of shared files");
+    plan.back = true;
+    cr_assert_eq(tables_grow(tables), CONCLAVE_OK);
+    expect_all();
+    fill(); /* it can be written, too */
+    expect_all();
+    expect_maps(1);
+    plan.back = false;
+    cr_assert_eq(tables_grow(tables), CONCLAVE_OK);
+    expect_all();
+}
+
+Test(tables_map, that_is_gone_is_told_of)
+{
+    fill();
+    if (!system_moves_pages())
+        cr_skip_test("this kernel does not move pages of shared files");
+    plan.back = plan.map = true;
+    cr_assert_eq(tables_grow(tables), CONCLAVE_NO_MEMORY);
+    expect_maps(1); /* what lies behind it: nothing stays aside */
+}
+
+Test(tables_map, that_cannot_grow_stays_as_it_is)
+{
+    fill();
+    plan.size = true;
+    for (int i = 0; i < 2; i++) {
+        cr_assert_eq(tables_grow(tables), CONCLAVE_NO_MEMORY);
+        expect_all();
+        expect_maps(1);
+    }
+    plan.size = false;
+    cr_assert_eq(tables_grow(tables), CONCLAVE_OK);
+    expect_all();
+}
+
+/* The system lists maps by their addresses. */
+Test(tables_map, is_not_taken_for_what_stands_aside_in_front_of_it)
+{
+    enum { PLACE_BYTES = 1 << 28 };
+    fill();
+    if (!system_moves_pages())
+        cr_skip_test("this kernel does not move pages of shared files");
+    for (int low = 0; low < 2; low++) {
+        void *hint = low ? (void *)(UINT64_C(1) << 32) : NULL;
+        plan.place = __real_mmap64(hint, PLACE_BYTES, PROT_NONE,
+                                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        cr_assert(plan.place != MAP_FAILED);
+        cr_assert_eq(tables_grow(tables), CONCLAVE_OK);
+        expect_all();
+        expect_maps(1);
     }
 }
