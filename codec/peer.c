@@ -13,7 +13,6 @@ uint32_t peer_raft_fields(enum raft_message_type type)
 {
     switch (type) {
     case RAFT_TIMEOUT_NOW:
-        return 0;
     case RAFT_READ_REQUEST:
         return 1;
     case RAFT_READ_RESPONSE:
@@ -220,6 +219,7 @@ static int read_message(struct cursor *cursor, struct buf *frame, struct raft_me
             message->read_index.index = cursor_uint(cursor);
         break;
     case RAFT_TIMEOUT_NOW:
+        message->timeout_now.incarnation = cursor_uint(cursor);
         break;
     }
     return cursor_ok(cursor) ? CONCLAVE_OK : CONCLAVE_MALFORMED;

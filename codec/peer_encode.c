@@ -141,6 +141,7 @@ static void pack_raft(struct pack *pack, const struct raft_message *message,
             pack_uint(pack, message->read_index.index);
         break;
     case RAFT_TIMEOUT_NOW:
+        pack_uint(pack, message->timeout_now.incarnation);
         break;
     }
 }

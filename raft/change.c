@@ -389,9 +389,7 @@ void raft_change_retire(struct raft *raft)
     raft_trace(raft, RAFT_TRACE_RETIRED, raft->hard.term, 0);
     const struct raft_progress *best = raft_best_peer(raft);
     if (best) /* the others need not wait until they miss this leader */
-        raft_messages_add(
-            &raft->output->send_now,
-            raft_message_create(RAFT_TIMEOUT_NOW, raft->options.id, best->id, raft->hard.term));
+        raft_call(raft, best);
     raft_become_follower(raft, raft->hard.term, 0);
 }
 

@@ -304,6 +304,8 @@ bool raft_configuration_unapplied(const struct raft *raft);
 /* --- transfer.c ------------------------------------------------------------------------------- */
 
 void raft_on_transfer(struct raft *raft, struct raft_origin origin, raft_node_id target);
+/* Tells a peer that holds the whole log to campaign. */
+void raft_call(struct raft *raft, const struct raft_progress *peer);
 void raft_on_timeout_now(struct raft *raft, const struct raft_message *message);
 
 /* Campaigns if the leader has asked for it and nothing holds it back any more. */

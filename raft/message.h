@@ -76,8 +76,11 @@ struct raft_read_index {
     uint64_t index;  /* READ_RESPONSE: what was committed when the request came */
 };
 
-/* TIMEOUT_NOW has no fields: the leader of `term` asks a follower whose log is equal to its own to
- * campaign at once (dissertation, 3.10). */
+/* The leader of `term` asks a follower whose log is equal to its own to campaign at once
+ * (dissertation, 3.10). */
+struct raft_timeout_now {
+    uint64_t incarnation; /* of the data directory with that log; 0: not written down yet */
+};
 
 struct raft_message {
     enum raft_message_type type;
@@ -88,6 +91,7 @@ struct raft_message {
         struct raft_vote_response vote_response; /* PREVOTE_RESPONSE, VOTE_RESPONSE */
         struct raft_append_request append_request;
         struct raft_append_response append_response;
+        struct raft_timeout_now timeout_now;
         struct raft_read_index read_index; /* READ_REQUEST, READ_RESPONSE */
     };
 };

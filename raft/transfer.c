@@ -200,6 +200,15 @@ static bool holds_all(const struct raft *raft, const struct raft_progress *peer)
     return peer->match == raft->log.last.index;
 }
 
+void raft_call(struct raft *raft, const struct raft_progress *peer)
+{
+    const struct raft_member *member = raft_configuration_find(raft_members(raft), peer->id);
+    struct raft_message *message =
+        raft_message_create(RAFT_TIMEOUT_NOW, raft->options.id, peer->id, raft->hard.term);
+    message->timeout_now.incarnation = member ? member->incarnation : 0;
+    raft_messages_add(&raft->output->send_now, message);
+}
+
 void raft_transfer_step(struct raft *raft)
 {
     if (raft->role != RAFT_LEADER)
@@ -223,9 +232,7 @@ void raft_transfer_step(struct raft *raft)
         raft_trace(raft, RAFT_TRACE_TRANSFER_SENT, transfer->target, 0);
     transfer->sent_us = raft->now_us;
     raft->lease.given_up = true; /* Rule 41: whatever comes of it, it may come late */
-    raft_messages_add(
-        &raft->output->send_now,
-        raft_message_create(RAFT_TIMEOUT_NOW, raft->options.id, transfer->target, raft->hard.term));
+    raft_call(raft, peer);
 }
 
 uint64_t raft_transfer_deadline(const struct raft *raft)
@@ -264,8 +271,11 @@ static bool may_take_over(const struct raft *raft)
 
 void raft_on_timeout_now(struct raft *raft, const struct raft_message *message)
 {
-    /* One of an older term is about an office that is gone. */
-    if (message->term != raft->hard.term || !may_take_over(raft))
+    /* One of an older term is about an office that is gone, and one to another data directory under
+     * this id about a log that is. */
+    uint64_t meant = message->timeout_now.incarnation;
+    if (message->term != raft->hard.term || (meant != 0 && meant != raft->options.incarnation) ||
+        !may_take_over(raft))
         return;
     raft->called_term = raft->hard.term;
     raft->called_until_us = raft->now_us + raft->options.election_timeout_us;

@@ -96,14 +96,14 @@ bool check_majority(const struct check_config *config, uint32_t nodes)
            (!config->joint || set_majority(config->outgoing, nodes));
 }
 
+/* Another data directory under a voter's id may not. */
 bool check_may_lead(const struct check *check, uint32_t node)
 {
     const struct check_node *at = &check->nodes[node];
     const struct check_entry *entry = check_log_at(&at->memory, at->memory.count);
-    uint32_t member = check_find(check, at->id); /* it may be another directory under that id */
     while (entry && entry->config_at > 0) {
         const struct check_config *config = &check->configs.items[entry->config];
-        if ((config->voters | config->outgoing) >> member & 1)
+        if ((config->voters | config->outgoing) >> node & 1)
             return true;
         if (entry->config_at <= at->view.commit)
             return false;

@@ -137,3 +137,12 @@ Test(documented, session)
     session_opened_pack(&pack, &(struct session_opened){300, 60000, 4096});
     EXPECT(pack_take(&pack), "\x93\xcd\x01\x2c\xcd\xea\x60\xcd\x10\x00");
 }
+
+Test(documented, timeout_now)
+{
+    struct raft_message *call = raft_message_create(RAFT_TIMEOUT_NOW, 178, 161, 4);
+    call->timeout_now.incarnation = 153;
+    EXPECT(encode(&node_178, call),
+           "\x9a\x01\x00\xcf\x11\x22\x33\x44\x55\x66\x77\x88\xcc\xb2\xcc\xa1\x77\x01\x0b\x04\xcc"
+           "\x99");
+}

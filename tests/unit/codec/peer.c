@@ -65,9 +65,14 @@ Test(peer, carries_vote_requests)
 
 Test(peer, carries_the_call_to_campaign)
 {
-    struct raft_message *got = round_trip(sample_message(RAFT_TIMEOUT_NOW, 7));
-    cr_assert_eq(got->term, 7);
-    raft_message_destroy(got);
+    for (int i = 0; i < EXTREMES; i++) {
+        struct raft_message *message = sample_message(RAFT_TIMEOUT_NOW, 7);
+        message->timeout_now.incarnation = extremes[i];
+        struct raft_message *got = round_trip(message);
+        cr_assert_eq(got->term, 7);
+        cr_assert_eq(got->timeout_now.incarnation, extremes[i]);
+        raft_message_destroy(got);
+    }
 }
 
 Test(peer, carries_read_indexes)

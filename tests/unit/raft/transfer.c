@@ -298,6 +298,37 @@ Test(transfer, a_call_of_an_older_term_is_ignored)
     cluster_deinit(&c);
 }
 
+Test(transfer, a_call_to_another_data_directory_is_ignored)
+{
+    for (uint64_t meant = 0; meant < 100; meant += 33) {
+        cluster_init(&c, 3);
+        c.nodes[1].options.incarnation = 66;
+        cluster_start(&c, 1);
+        cluster_receive(&c, append_request(2, 1, 2, id_of(1, 1), 1, NULL, 0));
+        cluster_persist_all(&c, 1);
+        struct raft_message *call = raft_message_create(RAFT_TIMEOUT_NOW, 2, 1, 2);
+        call->timeout_now.incarnation = meant;
+        cluster_receive(&c, call);
+        bool obeyed = meant == 66 || meant == 0; /* 0: nobody knows yet */
+        cr_assert_eq(role(1), obeyed ? RAFT_CANDIDATE : RAFT_FOLLOWER, "%d", (int)meant);
+        cluster_deinit(&c);
+    }
+}
+
+Test(transfer, names_the_data_directory_that_is_to_campaign)
+{
+    cluster_init(&c, 3);
+    c.configuration.members[1].incarnation = 22;
+    cluster_start(&c, 1);
+    alone();
+    transfer(1, 2);
+    struct raft_message *call = cluster_take(&c, 2, RAFT_TIMEOUT_NOW);
+    cr_assert(call);
+    cr_assert_eq(call->timeout_now.incarnation, 22);
+    raft_message_destroy(call);
+    cluster_deinit(&c);
+}
+
 Test(transfer, a_learner_that_is_told_to_campaign_does_not)
 {
     cluster_init(&c, 3);
