@@ -232,7 +232,7 @@ void machine_fill(struct machine *machine)
 
 bool machine_refuse(struct machine *machine)
 {
-    return store_refuse(machine->store); /* which is tried first */
+    return !machine->twin && store_refuse(machine->store); /* a twin in files would find room */
 }
 
 bool machine_overtake(struct machine *machine)
