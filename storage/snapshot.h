@@ -74,8 +74,9 @@ void snapshot_writer_abort(struct snapshot_writer *writer);
 
 struct snapshot_reader;
 
-/* Opens the snapshot with this id. *ret_meta may be NULL. Errors: NOT_FOUND, CORRUPT, VERSION,
- * IDENTITY (another cluster's), IO. */
+/* Opens the snapshot with this id. *ret_meta may be NULL. Errors: NOT_FOUND, CORRUPT, which is also
+ * said of one with a block that the disk fails to read, VERSION, IDENTITY (another cluster's), IO.
+ */
 MUST_USE int snapshot_reader_open(const struct io *io, const char *dir,
                                   const struct storage_identity *identity, struct raft_id id,
                                   struct snapshot_reader **ret_reader,

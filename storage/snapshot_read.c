@@ -39,6 +39,8 @@ static int read_bytes(struct snapshot_reader *reader, uint64_t offset, uint8_t *
 {
     size_t got = 0;
     int code = reader->io->read(reader->io->ctx, reader->file, offset, to, bytes, &got, error);
+    if (code == CONCLAVE_IO) /* it is of no more use than a damaged one, and there may be another */
+        code = damaged(reader, "the disk fails to read it", error);
     if (code == CONCLAVE_OK && got < bytes)
         code = damaged(reader, "it ends too early", error);
     return code;

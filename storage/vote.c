@@ -131,6 +131,26 @@ static int slots_read(const char *path, const uint8_t *bytes, size_t available,
     return CONCLAVE_OK;
 }
 
+/* The disk fails to read a part of the file: a slot in it is as good as a damaged one. IO: neither
+ * can be read. */
+static int slots_load_apart(const struct io *io, struct io_file *file, uint8_t *bytes,
+                            size_t *ret_available, struct conclave_error *error)
+{
+    int code = CONCLAVE_IO;
+    memset(bytes, 0, VOTE_FILE_BYTES);
+    for (size_t at = 0; at < VOTE_FILE_BYTES; at += VOTE_SLOT_DISTANCE) {
+        uint8_t slot[VOTE_SLOT_BYTES];
+        size_t got = 0;
+        int read = io->read(io->ctx, file, at, slot, sizeof slot, &got, error);
+        if (read != CONCLAVE_OK)
+            continue;
+        memcpy(bytes + at, slot, got);
+        code = CONCLAVE_OK;
+    }
+    *ret_available = VOTE_FILE_BYTES;
+    return code;
+}
+
 int vote_open(const struct io *io, const char *dir, const struct storage_identity *identity,
               struct vote_file **ret_file, struct raft_hard_state *ret_state,
               struct conclave_error *error)
@@ -150,6 +170,8 @@ int vote_open(const struct io *io, const char *dir, const struct storage_identit
     if (code != CONCLAVE_OK)
         goto free_path;
     code = io->read(io->ctx, file, 0, bytes, VOTE_FILE_BYTES, &available, error);
+    if (code == CONCLAVE_IO)
+        code = slots_load_apart(io, file, bytes, &available, error);
     if (code == CONCLAVE_OK)
         code = slots_read(path, bytes, available, identity, &slot, &number, error);
     if (code == CONCLAVE_OK) {

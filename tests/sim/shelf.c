@@ -300,7 +300,10 @@ void shelf_rot(struct shelf *shelf, struct prng *prng)
     const uint8_t *data = memory_disk_bytes(disk, path, &bytes);
     size_t at = (size_t)prng_below(prng, bytes);
     uint8_t byte = (uint8_t)(data[at] ^ prng_between(prng, 1, 255));
-    memory_disk_rot(disk, path, at, &byte, 1);
+    if (prng_below(prng, 3) == 0)
+        memory_disk_break(disk, path, at, 1);
+    else
+        memory_disk_rot(disk, path, at, &byte, 1);
     free(path);
     snapshot_list_clear(&list);
 }

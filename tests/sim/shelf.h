@@ -41,7 +41,7 @@ MUST_USE int shelf_read(struct shelf *shelf, struct raft_id id, struct snapshot_
 /* The second newest: the one that is used if the newest is not. index 0: there is none. */
 struct raft_id shelf_second(struct shelf *shelf);
 
-/* Changes a byte of the newest one, behind everyone's back. */
+/* Changes a byte of the newest one behind everyone's back, or lets it be unreadable. */
 void shelf_rot(struct shelf *shelf, struct prng *prng);
 
 /* --- Transfer --------------------------------------------------------------------------------- */

@@ -333,7 +333,10 @@ bool storage_damage_vote(struct storage *storage)
         return false;
     at += second ? bytes / 2 : 0;
     uint8_t byte = (uint8_t)(data[at] ^ storage_draw(storage, 1, 255));
-    memory_disk_rot(storage->disk, VOTE_PATH, at, &byte, 1);
+    if (storage_draw(storage, 0, 2) == 0)
+        memory_disk_break(storage->disk, VOTE_PATH, at, 1);
+    else
+        memory_disk_rot(storage->disk, VOTE_PATH, at, &byte, 1);
     storage->vote_damaged = true;
     return true;
 }

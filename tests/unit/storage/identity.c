@@ -282,6 +282,25 @@ Test(vote, damage_in_one_slot_is_mended_by_the_next_start)
     memory_disk_destroy(disk);
 }
 
+Test(vote, slot_that_the_disk_fails_to_read_is_mended_by_the_next_start)
+{
+    struct memory_disk *disk = disk_with_vote();
+    for (size_t at = 0; at <= 4096; at += 4096) {
+        struct raft_hard_state state = {0};
+        memory_disk_break(disk, VOTE_PATH, at, 1);
+        cr_assert_eq(vote_read(disk, &state, NULL), CONCLAVE_OK);
+        cr_assert_eq(state.term, 3);
+        cr_assert_eq(state.vote, 6);
+        memory_disk_crash_hard(disk);
+    }
+    memory_disk_break(disk, VOTE_PATH, 0, 1);
+    memory_disk_break(disk, VOTE_PATH, 4096, 1);
+    uint64_t changes = memory_disk_changes(disk);
+    cr_assert_eq(vote_read(disk, NULL, NULL), CONCLAVE_IO);
+    cr_assert_eq(memory_disk_changes(disk), changes);
+    memory_disk_destroy(disk);
+}
+
 /* The number of a start on this disk. */
 static uint64_t start_number(struct memory_disk *disk)
 {

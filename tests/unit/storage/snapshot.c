@@ -94,6 +94,29 @@ static const char *path_of(uint64_t index, const char *suffix)
     return path;
 }
 
+/* As corruption: it is set aside, and the one before it is used. */
+Test(snapshot, with_a_block_that_the_disk_fails_to_read_is_damaged)
+{
+    struct memory_disk *disk = disk_create();
+    const struct io *io = memory_disk_io(disk);
+    const struct raft_id id = {2, 40};
+    size_t bytes = 0;
+    cr_assert_eq(write_one(io, 40, NULL), CONCLAVE_OK);
+    (void)memory_disk_bytes(disk, path_of(40, ".snap"), &bytes);
+    for (size_t at = 0; at < bytes; at += 50 * MEMORY_SECTOR_BYTES) {
+        struct conclave_error error = {0};
+        memory_disk_break(disk, path_of(40, ".snap"), at, 1);
+        cr_assert_eq(snapshot_verify(io, STORY_DIR, &story_identity, id, &error), CONCLAVE_CORRUPT,
+                     "unreadable at %zu: %s", at, error.message);
+        cr_assert_not_null(strstr(error.message, "fails to read"), "%s", error.message);
+        cr_assert_eq(read_one(io, id, &error), CONCLAVE_CORRUPT, "unreadable at %zu", at);
+        memory_disk_unbreak(disk, path_of(40, ".snap"));
+    }
+    cr_assert_eq(read_one(io, id, NULL), CONCLAVE_OK);
+    cr_assert_eq(memory_disk_handles(disk), 0);
+    memory_disk_destroy(disk);
+}
+
 Test(snapshot, reads_back_what_was_written)
 {
     struct memory_disk *disk = disk_create();
