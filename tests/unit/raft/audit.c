@@ -156,6 +156,20 @@ Test(audit, a_full_house_has_no_place_for_a_node_that_is_no_member)
     cr_assert_eq(audit.agreed, 2048);
 }
 
+Test(audit, whoever_got_the_last_place_counts_and_is_named_like_the_others)
+{
+    begin(CONCLAVE_MEMBERS_MAX);
+    for (raft_node_id id = 1; id <= CONCLAVE_MEMBERS_MAX; id++)
+        says(id, 1024, id == CONCLAVE_MEMBERS_MAX ? 9 : 7);
+    cr_assert_eq(audit_deviating(&audit, &members), CONCLAVE_MEMBERS_MAX);
+    begin(1);
+    for (raft_node_id id = 2; id <= CONCLAVE_MEMBERS_MAX; id++) {
+        member_add(id, RAFT_MEMBER_LEARNER);
+        cr_assert_eq(says(id, 1024, 5), AUDIT_OPEN);
+    }
+    cr_assert_eq(says(1, 1024, 7), AUDIT_DEVIATES, "the only voter is the majority");
+}
+
 Test(audit, a_mended_node_is_not_named_any_more)
 {
     begin(3);

@@ -170,7 +170,7 @@ Test(start, a_log_that_begins_behind_what_no_snapshot_holds_is_corrupt)
 {
     start_from((struct raft_start){.hard_state = {.term = 3},
                                    .base = id_of(3, 9),
-                                   .applied_index = 9,
+                                   .applied_index = 7,
                                    .snapshot = snapshot_of(1, id_of(3, 7))});
     expect_corrupt();
 }
