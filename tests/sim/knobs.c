@@ -206,11 +206,6 @@ static void draw_scatter(struct knobs *knobs, const struct prng *prng)
     knobs->on[SIM_FAULT_SCATTER] =
         knobs->real_disk && !knobs->lease_edge && prng_below(&own, 4) == 0 &&
         (knobs->snapshot_entries == 0 || !knobs->on[SIM_FAULT_ROT_SNAPSHOT]);
-    if (!knobs->on[SIM_FAULT_SCATTER])
-        return;
-    /* Leaders that are cut off: what they appended alone is replaced, and rots with the rest. */
-    knobs->on[SIM_FAULT_PARTITION] = knobs->on[SIM_FAULT_ONE_WAY] = true;
-    knobs->leader_chance = 700;
 }
 
 /* Leases that end within the run. Cluster time that is not written makes them longer, so it is

@@ -62,7 +62,6 @@
     X(REPAIR_SERVED_DAMAGED, "repairs served by nodes that are damaged too")            \
     X(SCATTERED, "times that several nodes lost what the others have")                  \
     X(SCATTERED_BATCH, "logs in which records of batches rot as well")                  \
-    X(SCATTERED_REPLACED, "logs in which entries that were replaced rot as well")       \
     X(SCATTER_REPAIRED, "repairs of nodes that lost what only others with damage have") \
     X(REPAIR_PROVED, "what came for a hole by links, without an anchor")                \
     X(REPAIR_PAST, "repairs served from a segment behind what is in memory")            \

@@ -66,7 +66,6 @@ void scatter_damage(struct world *world)
     struct storage_rot rot = {.wanted = is_left,
                               .arg = &scattering,
                               .entries_max = ENTRIES_MAX,
-                              .replaced_chance = 700, /* there are few */
                               .batch_chance = world_draw(world, 0, 1) ? 300 : 0};
     uint32_t hit = 0;
     for (uint32_t i = 0; i < scattering.count; i++) {
@@ -74,12 +73,10 @@ void scatter_damage(struct world *world)
         scattering.own = i;
         struct storage_rotten lost =
             storage_damage_records(disk_storage(node->disk), &rot, &node->wants);
-        node->damaged = node->scattered = lost.entries + lost.replaced + lost.batches > 0;
+        node->damaged = node->scattered = lost.entries + lost.batches > 0;
         hit += lost.entries > 0 ? 1 : 0;
         if (lost.batches)
             report_mark(&world->report, SIM_MARK_SCATTERED_BATCH);
-        if (lost.replaced)
-            report_mark(&world->report, SIM_MARK_SCATTERED_REPLACED);
     }
     if (hit > 1)
         report_mark(&world->report, SIM_MARK_SCATTERED);

@@ -71,17 +71,16 @@ MUST_USE int storage_open(struct storage *storage, bool interrupted, struct stor
 bool storage_damage(struct storage *storage, struct wal_want *ret_wants);
 
 /* What rots: of the log as it is in the end, the first `entries_max` entries that `wanted` is true
- * of; beside them, each with a chance in a thousand, entries that others replaced, and the records
- * of batches. */
+ * of; beside them, each with a chance in a thousand, records of batches. */
 struct storage_rot {
     bool (*wanted)(void *arg, struct raft_id id);
     void *arg;
     uint32_t entries_max;
-    uint64_t replaced_chance, batch_chance;
+    uint64_t batch_chance;
 };
 
 struct storage_rotten {
-    uint32_t entries, replaced, batches;
+    uint32_t entries, batches;
 };
 
 /* The same as storage_damage at many records. Returns at how many; all 0: nothing was done. */

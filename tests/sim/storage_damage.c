@@ -209,10 +209,10 @@ static bool rots(struct storage *storage, const struct storage_rot *rot,
 {
     if (!record->attested)
         return false;
-    if (record->entry && !record->replaced)
-        return before->entries < rot->entries_max && rot->wanted(rot->arg, record->id);
-    return storage_draw(storage, 0, 999) <
-           (record->entry ? rot->replaced_chance : rot->batch_chance);
+    if (record->entry)
+        return !record->replaced && before->entries < rot->entries_max &&
+               rot->wanted(rot->arg, record->id);
+    return storage_draw(storage, 0, 999) < rot->batch_chance;
 }
 
 struct storage_rotten storage_damage_records(struct storage *storage, const struct storage_rot *rot,
@@ -238,11 +238,10 @@ struct storage_rotten storage_damage_records(struct storage *storage, const stru
         uint8_t byte = (uint8_t)(record->segment.data[at] ^ storage_draw(storage, 1, 255));
         memory_disk_rot(storage->disk, record->segment.path, at, &byte, 1);
         rotten.batches += record->entry ? 0 : 1;
-        rotten.replaced += record->replaced ? 1 : 0;
-        rotten.entries += record->entry && !record->replaced ? 1 : 0;
+        rotten.entries += record->entry ? 1 : 0;
     }
     free(found.items);
-    if (rotten.entries + rotten.batches + rotten.replaced > 0)
+    if (rotten.entries + rotten.batches > 0)
         look_at_damage(storage, ret_wants);
     return rotten;
 }
