@@ -1,9 +1,9 @@
 /* The log-writer actor: owns the write-ahead log and the term/vote file.
  *
  * It takes everything that is queued, writes it with one write and one fdatasync, and only then
- * lets go what depends on it: PERSISTED to raft, and with it the messages to peers that say "I have
- * it" (Rules 1, 3 and 4), which raft then sends. While one fdatasync runs the queue fills: group
- * commit without a timer.
+ * lets go what depends on it: it tells raft how far the disk is (actors/durable.h), and sends the
+ * messages to peers that say "I have it" (Rules 1, 3 and 4). While one fdatasync runs the queue
+ * fills: group commit without a timer.
  *
  * A failed write or fsync is never tried again and nothing of the batch is let go (Rule 6): pages
  * may be marked clean although they were never written. The thread dies and the node with it. */
@@ -127,6 +127,10 @@ static void release(struct actor *actor)
     struct node *node = actor->node;
     bool wanted = durable_store(&node->durable, writer->seq, writer->last);
     struct outgoing_list *sends = &writer->send_after;
+    if (atomic_load(&node->fatal)) { /* a node of which a thread has died acknowledges nothing */
+        outgoing_clear(sends);
+        return;
+    }
     for (uint32_t i = 0; i < sends->count; i++)
         peers_send(node->peers, sends->items[i].to, sends->items[i].frame);
     sends->count = 0; /* the references moved */
@@ -137,7 +141,7 @@ static void release(struct actor *actor)
 }
 
 /* Makes the batch durable, then releases what waited for it. This is the line between "written" and
- * "acknowledged": raft gets a follower's ack back only behind the fdatasync. */
+ * "acknowledged": a follower's ack leaves only behind the fdatasync. */
 static int commit_batch(struct actor *actor, struct conclave_error *error)
 {
     struct log_writer *writer = actor->state;

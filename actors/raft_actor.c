@@ -111,6 +111,16 @@ static bool is_full(const struct raft_actor *self)
     return self->full[SPACE_LOG] || self->full[SPACE_STORE] || self->full[SPACE_MACHINE];
 }
 
+/* The core may be yet to hear of what was found last. */
+static uint64_t durable_index(const struct raft_actor *self)
+{
+    uint64_t known = raft_durable(self->raft).index;
+    struct raft_id found = self->durable;
+    bool holds = found.index > known && found.index <= raft_last(self->raft).index &&
+                 raft_term_at(self->raft, found.index) == found.term;
+    return holds ? found.index : known;
+}
+
 /* Answered without the state machine, which may be busy for long. */
 static void fill_status(struct actor *actor, struct envelope **envelope)
 {
@@ -138,7 +148,7 @@ static void fill_status(struct actor *actor, struct envelope **envelope)
         memcpy(status->leader, leader->name, sizeof status->leader);
     status->commit = raft_commit(self->raft);
     status->last_index = raft_last(self->raft).index;
-    status->durable_index = raft_durable(self->raft).index;
+    status->durable_index = durable_index(self);
     status->pid = (uint64_t)getpid();
     status->uptime_ms = (clock_now_us() - node->started_us) / 1000;
     snprintf(status->version, sizeof status->version, "%s", conclave_version());
@@ -193,8 +203,8 @@ static void add_start(struct actor *actor, struct raft_start *start)
     self->started = true;
     if (is_full(self))
         raft_actor_add(self, RAFT_EVENT_DISK_FULL)->disk_full = true;
-    if (self->watched)
-        raft_actor_add(self, RAFT_EVENT_WATCHED)->watched = true;
+    /* Until it serves, which is waited for. */
+    raft_actor_add(self, RAFT_EVENT_WATCHED)->watched = true;
 }
 
 /* What the state machine has applied since. */
@@ -212,13 +222,12 @@ static void look_at_progress(struct actor *actor)
 static void look_at_durable(struct actor *actor)
 {
     struct raft_actor *self = actor->state;
-    struct raft_id last;
     durable_forgo(&actor->node->durable);
-    if (!durable_look(&actor->node->durable, &self->persisted, &last))
+    if (!durable_look(&actor->node->durable, &self->persisted, &self->durable))
         return;
     struct raft_event *event = raft_actor_add(self, RAFT_EVENT_PERSISTED);
     event->persisted.seq = self->persisted;
-    event->persisted.last = last;
+    event->persisted.last = self->durable;
 }
 
 /* The core looks at the time, not at who woke it. */
@@ -259,7 +268,7 @@ static void take(struct actor *actor, struct envelope **envelope)
         break;
     case ENVELOPE_WATCHED:
         self->watched = e->watched;
-        if (self->started)
+        if (self->serving_told)
             raft_actor_add(self, RAFT_EVENT_WATCHED)->watched = e->watched;
         break;
     case ENVELOPE_CHANGE:
@@ -426,6 +435,7 @@ static void raft_actor_stop(struct actor *actor)
     outgoing_clear(&self->sends);
     raft_output_deinit(&self->output);
     raft_destroy(self->raft);
+    peers_close(self->peers.peers); /* the log-writer may still be on its way to send */
     free(self);
 }
 

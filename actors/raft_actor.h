@@ -59,7 +59,8 @@ struct raft_actor {
     bool watched;       /* as the state machine last said */
     bool full[SPACES];  /* as the segment helper and the state machine last said */
     uint64_t applied;   /* as the core was last told */
-    uint64_t persisted; /* likewise: the seq */
+    uint64_t persisted; /* as last found on disk: the seq, and the last entry */
+    struct raft_id durable;
 };
 
 static inline struct peer_side *peer_side_of(struct actor *actor)

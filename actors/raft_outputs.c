@@ -347,6 +347,7 @@ static void tell_serving(struct actor *actor)
         (raft_role(self->raft) == RAFT_LEADER && !raft_is_serving(self->raft)))
         return;
     self->serving_told = true;
+    raft_actor_add(self, RAFT_EVENT_WATCHED)->watched = self->watched; /* from now on */
     struct envelope *serving = envelope_create(ENVELOPE_SERVING);
     mailbox_send(&actor->to_node, &serving);
 }

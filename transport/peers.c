@@ -140,13 +140,23 @@ static void link_open(struct peers *peers, struct link *link, uint64_t now_us)
         link_close(link); /* a name that does not resolve now; the supervisor tries again */
 }
 
+void peers_close(struct peers *peers)
+{
+    pthread_mutex_lock(&peers->lock);
+    for (size_t i = 0; i < peers->link_count; i++)
+        link_close(&peers->links[i]);
+    peers->link_count = 0;
+    if (peers->router.socket)
+        zmq_close(peers->router.socket);
+    peers->router.socket = NULL;
+    pthread_mutex_unlock(&peers->lock);
+}
+
 void peers_destroy(struct peers *peers)
 {
     if (!peers)
         return;
-    for (size_t i = 0; i < peers->link_count; i++)
-        link_close(&peers->links[i]);
-    zmq_close(peers->router.socket);
+    peers_close(peers);
     pthread_mutex_destroy(&peers->lock);
     free(peers);
 }

@@ -31,6 +31,12 @@ struct peers;
 /* Binds the receiving socket. Errors as endpoint_bind. */
 MUST_USE int peers_create(void *context, const char *listen, uint64_t seed,
                           struct peers **ret_peers, struct conclave_error *error);
+
+/* Closes all sockets, at which the others see that this node is gone. Nothing may be called then
+ * but peers_send and peers_send_bulk, by threads that end later: what they send is dropped. */
+void peers_close(struct peers *peers);
+
+/* No thread uses it any more. NULL is allowed. */
 void peers_destroy(struct peers *peers);
 
 /* Makes the links exactly those of the `count` given peers; existing ones to an unchanged endpoint

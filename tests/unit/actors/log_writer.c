@@ -201,6 +201,16 @@ static void assert_nobody_told(void)
     cr_assert_eq(frames_heard(), 0);
 }
 
+Test(log_writer, answers_nobody_any_more_when_another_thread_has_died)
+{
+    struct conclave_error error = {0};
+    atomic_store(&rig.node.fatal, true);
+    persist_entry(1, 1);
+    cr_assert_eq(run(&error), CONCLAVE_OK, "%s", error.message);
+    cr_assert(rig.durable);
+    cr_assert_eq(frames_heard(), 0);
+}
+
 Test(log_writer, wakes_raft_only_if_that_was_asked_for)
 {
     struct conclave_error error = {0};

@@ -320,6 +320,53 @@ Test(raft_actor, leaves_an_answer_to_the_log_writer_and_learns_what_is_durable)
     peers_destroy(second);
 }
 
+Test(raft_actor, closes_its_sockets_when_it_ends_whatever_the_others_still_do)
+{
+    struct conclave_error error = {0};
+    struct peers *second;
+    cr_assert_eq(peers_create(node->context, "inproc://n2", 1, &second, &error), CONCLAVE_OK, "%s",
+                 error.message);
+    uint64_t deadline_us, epoch;
+    struct actor *actor = raft_started(&deadline_us, &epoch);
+    cr_assert(peers_send(node->peers, 2, buf_copy("x", 1)));
+    actor->ops->stop(actor);
+    cr_assert_not(peers_send(node->peers, 2, buf_copy("x", 1)));
+    peers_destroy(second);
+}
+
+Test(raft_actor, tells_how_far_its_disk_is_though_the_core_has_not_heard)
+{
+    uint64_t deadline_us, epoch;
+    struct actor *actor = raft_started(&deadline_us, &epoch);
+    const struct raft_actor *self = actor->state;
+    struct raft_message *message = raft_message_create(RAFT_APPEND_REQUEST, 2, 1, 1);
+    message->append_request.prev = (struct raft_id){1, 1};
+    struct raft_batch *batch = raft_batch_create(1);
+    raft_batch_add(batch, (struct raft_entry){.id = {.term = 1, .index = 2}});
+    raft_runs_append(&message->append_request.entries, batch, 0, 1);
+    raft_batch_unref(batch);
+    raft_takes(actor, NULL, message);
+    struct envelope *persist = persist_of();
+    cr_assert(persist);
+    durable_store(&node->durable, persist->persist.seq, persist->persist.last);
+    envelope_destroy(persist);
+    struct envelope *asks = envelope_create(ENVELOPE_STATUS);
+    asks->status.status = mem_zalloc(sizeof *asks->status.status);
+    raft_takes(actor, asks, NULL);
+    cr_assert_eq(raft_last(self->raft).index, 2);
+    struct envelope *told = NULL;
+    for (struct envelope *e; (e = inbox_receive(&node->actors[ACTOR_NETWORK].inbox));) {
+        if (e->type == ENVELOPE_STATUS)
+            told = e;
+        else
+            envelope_destroy(e);
+    }
+    cr_assert(told);
+    cr_assert_eq(told->status.status->durable_index, 2);
+    envelope_destroy(told);
+    actor->ops->stop(actor);
+}
+
 Test(raft_actor, does_not_say_what_its_log_lacks_before_it_has_it)
 {
     struct conclave_error error = {0};

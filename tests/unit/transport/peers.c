@@ -74,6 +74,14 @@ Test(peers, frame_to_a_stranger_is_dropped)
     cr_assert_not(peers_send(one, 9, buf_copy("x", 1)));
 }
 
+Test(peers, frame_after_the_close_is_dropped)
+{
+    peers_set(one, &to_two, 1, 0);
+    peers_close(one);
+    cr_assert_not(peers_send(one, 2, buf_copy("x", 1)));
+    cr_assert_not(peers_send_bulk(one, 2, buf_copy("x", 1)));
+}
+
 Test(peers, frame_to_a_peer_that_is_not_there_is_dropped_not_queued)
 {
     const struct peer_address nobody = {.id = 3, .endpoint = "tcp://127.0.0.1:1"};
