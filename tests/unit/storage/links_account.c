@@ -70,7 +70,7 @@ static void run(uint64_t seed)
             if (any && next >= first && next <= last)
                 known[next] = link;
         } else if (what < 97) {
-            next = last > 30 ? last - prng_below(&prng, 30) : prng_below(&prng, 40);
+            next = last > 30 ? last + 5 - prng_below(&prng, 35) : prng_below(&prng, 40);
             wal_links_drop_front(&links, next);
             account_drop(next);
         } else if (what < 98) {
