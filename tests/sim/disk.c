@@ -62,9 +62,9 @@ static void disk_anew(struct disk *disk, struct raft_id base)
 /* Entries up to `index` are gone. */
 static void disk_drop_front(struct disk *disk, uint64_t index)
 {
-    uint64_t gone = index - disk->base.index;
-    if (gone == 0)
+    if (index <= disk->base.index)
         return;
+    uint64_t gone = index - disk->base.index;
     disk->base = disk_id(disk, index);
     for (uint64_t i = 0; i < gone; i++)
         buf_unref(disk->entries[i].buf);
@@ -276,19 +276,23 @@ static bool entry_equal(const struct raft_entry *a, const struct raft_entry *b)
 }
 
 /* True if what was found is the account's log, but for a front that may be gone. */
+/* What a repair got from others may begin before the account does: where the record was lost that
+ * said what the log began behind, nobody knew that it could do without. */
 static bool log_equal(const struct disk *disk, const struct storage_found *found)
 {
     uint64_t base = found->base.index;
-    if (base < disk->base.index || (base > disk->base.index && base > disk->cut) ||
+    if ((base > disk->base.index && base > disk->cut) ||
         base + found->entries.entry_count != disk_last(disk) ||
-        !raft_id_equal(found->base, disk_id(disk, base)) ||
+        (base >= disk->base.index && !raft_id_equal(found->base, disk_id(disk, base))) ||
         (found->entries.entry_count > 0 &&
          !raft_id_equal(raft_runs_last(&found->entries), disk_id(disk, disk_last(disk)))))
         return false;
     struct raft_runs_iter it = {0};
-    uint64_t i = base - disk->base.index;
     for (const struct raft_entry *e; (e = raft_runs_next(&found->entries, &it));) {
-        if (!entry_equal(e, &disk->entries[i++]))
+        if (e->id.index == disk->base.index && !raft_id_equal(e->id, disk->base))
+            return false;
+        if (e->id.index > disk->base.index &&
+            !entry_equal(e, &disk->entries[e->id.index - disk->base.index - 1]))
             return false;
     }
     return true;
