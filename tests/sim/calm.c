@@ -72,6 +72,7 @@ struct calm {
     uint64_t write, read; /* the probe under way or done; 0: none */
     uint32_t extra;       /* probes that are done only to touch what may have been altered */
     bool leader_found;
+    uint64_t repaired_us; /* the last time that a node was found to repair its log */
 };
 
 static bool op_ended(const struct world *world, uint64_t number)
@@ -166,9 +167,13 @@ static void calm_patience(struct world *world, struct calm *calm)
 {
     uint64_t patience = world->knobs.raft.election_timeout_us * 25;
     uint64_t progress = calm_progress(world);
+    for (uint32_t i = 0; i < world->node_count; i++)
+        if (world->nodes[i].repairing) /* which takes its time, and may be most of them */
+            calm->repaired_us = world->now_us;
     if (!calm->leader_found) {
+        uint64_t since_us = calm->repaired_us > calm->begin_us ? calm->repaired_us : calm->begin_us;
         calm->leader_found = calm_leader(world) != NULL;
-        if (!calm->leader_found && world->now_us > calm->begin_us + patience)
+        if (!calm->leader_found && world->now_us > since_us + patience)
             check_fail(&world->check, "a leader in ten election timeouts",
                        "everything was healed at %" PRIu64 " us", calm->begin_us);
     }
@@ -241,11 +246,13 @@ static void calm_stays(struct world *world)
 
 /* Nodes without which the others have to get on: any, as long as every configuration that may be in
  * force keeps its majorities. Whose machine was altered stops when that is found, and is none to
- * rely on. */
+ * rely on; nor is who repairs its log, which may take longer than an election. */
 static uint32_t calm_away(struct world *world)
 {
     uint32_t away = 0, members = members_committed(world)->members;
     uint32_t lost = members_lost(world) | (members & ~members_living(world));
+    for (uint32_t i = 0; i < world->node_count; i++)
+        lost |= (uint32_t)world->nodes[i].repairing << i;
     if (world->knobs.on[SIM_FAULT_ALTER] || operator_pending(world) > 0 ||
         world_draw(world, 0, 1) == 0)
         return 0;
