@@ -50,8 +50,7 @@ static int raft_actor_start(struct actor *actor, struct conclave_error *error)
     if (options.trailing_bytes > node->options.snapshot_bytes / 4)
         options.trailing_bytes = node->options.snapshot_bytes / 4;
     self->raft = raft_create(&options);
-    self->armed_us = UINT64_MAX;
-    self->near_us = UINT64_MAX;
+    alarm_init(&self->alarm);
     return CONCLAVE_OK;
 }
 
@@ -233,10 +232,8 @@ static void look_at_durable(struct actor *actor)
 /* The core looks at the time, not at who woke it. */
 static void look_at_deadline(struct raft_actor *self, uint64_t now_us)
 {
-    if (now_us < self->near_us)
-        return;
-    self->near_us = UINT64_MAX;
-    raft_actor_add(self, RAFT_EVENT_TIMEOUT);
+    if (alarm_is_due(&self->alarm, now_us))
+        raft_actor_add(self, RAFT_EVENT_TIMEOUT);
 }
 
 /* Turns one envelope into events. */
@@ -299,8 +296,7 @@ static void take(struct actor *actor, struct envelope **envelope)
         peer_audit_own(actor, e, clock_now_us());
         break;
     case ENVELOPE_FIRED:
-        if (e->fired.epoch == self->epoch)
-            self->armed_us = UINT64_MAX;
+        alarm_fired(&self->alarm, e->fired.epoch);
         raft_actor_add(self, RAFT_EVENT_TIMEOUT);
         break;
     case ENVELOPE_STATUS:
@@ -314,8 +310,8 @@ static void take(struct actor *actor, struct envelope **envelope)
 static long wait_ms(const struct raft_actor *self)
 {
     uint64_t due_us = peer_side_due_us(&self->peers);
-    if (self->near_us < due_us)
-        due_us = self->near_us;
+    if (self->alarm.near_us < due_us)
+        due_us = self->alarm.near_us;
     if (self->handover == HANDOVER_RUNNING) {
         if (self->events.count)
             return 0;

@@ -4,6 +4,7 @@
 #ifndef ACTORS_RAFT_ACTOR_H
 #define ACTORS_RAFT_ACTOR_H
 
+#include "actors/alarm.h"
 #include "actors/peer_side.h"
 
 /* Queries that wait for their read to be confirmed. */
@@ -36,9 +37,7 @@ struct raft_actor {
     uint64_t fresh_us;
     uint64_t fresh_index;
 
-    uint64_t near_us;  /* a deadline too near for the timer: waited for here; UINT64_MAX: none */
-    uint64_t armed_us; /* what the timer will fire at; UINT64_MAX: nothing armed */
-    uint64_t epoch;    /* of the newest ARM */
+    struct alarm alarm;
 
     /* A clean stop: leadership goes to somebody else first, if anybody can take it, and what was
      * taken before is answered. */

@@ -6,10 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A deadline so near is waited for here, with whatever else may come: the timer would be woken for
- * one after the other and fire for few of them. */
-enum { TIMER_NEAR_US = 10000 };
-
 /* Frames of one list may be made of the one before, so none is sent before all are encoded. */
 static void encode_messages(const struct node *node, struct raft_messages *messages,
                             struct outgoing_list *ret)
@@ -323,19 +319,14 @@ static void carry_trace(struct actor *actor, const struct raft_trace *trace)
     }
 }
 
-/* Arms the timer only for a deadline that is earlier than what it already waits for: most deadlines
- * move into the future with every message, and firing early costs one look at the clock. */
 static void arm_timer(struct actor *actor)
 {
     struct raft_actor *self = actor->state;
-    uint64_t deadline_us = self->output.deadline_us;
-    bool near = deadline_us < clock_now_us() + TIMER_NEAR_US;
-    self->near_us = near ? deadline_us : UINT64_MAX;
-    if (near || deadline_us >= self->armed_us)
+    if (!alarm_set(&self->alarm, self->output.deadline_us, clock_now_us()))
         return;
     struct envelope *arm = envelope_create(ENVELOPE_ARM);
-    arm->arm.deadline_us = self->armed_us = deadline_us;
-    arm->arm.epoch = ++self->epoch;
+    arm->arm.deadline_us = self->alarm.armed_us;
+    arm->arm.epoch = self->alarm.epoch;
     actor_send(actor, ACTOR_TIMER, &arm);
 }
 

@@ -33,7 +33,7 @@ uint64_t node_world_before(const struct node *node, uint64_t local)
 
 /* --- Inbox ------------------------------------------------------------------------------------ */
 
-static void node_wake(struct world *world, struct node *node, uint64_t delay_us)
+void node_wake(struct world *world, struct node *node, uint64_t delay_us)
 {
     if (node->wake_queued)
         return;
@@ -62,23 +62,6 @@ static void event_drop(struct raft_event *event)
         free(event->change);
     else if (event->type == RAFT_EVENT_SNAPSHOT_RECEIVED)
         buf_unref(event->snapshot_received.configuration);
-}
-
-static void node_arm(struct world *world, struct node *node, uint64_t deadline_us)
-{
-    if (deadline_us == UINT64_MAX) {
-        node->deadline_us = UINT64_MAX;
-        return;
-    }
-    node->deadline_us = node_world_time(node, deadline_us);
-    if (node->deadline_us < node->timer_at_us) {
-        node->timer_at_us = node->deadline_us;
-        uint64_t delay = node->deadline_us > world->now_us ? node->deadline_us - world->now_us : 0;
-        world_push(world, delay,
-                   (struct sim_event){.kind = SIM_TIMER,
-                                      .node = world_index(world, node),
-                                      .incarnation = node->incarnation});
-    }
 }
 
 /* What the core is about to hear of peers and of snapshots. Returns the index of one that was
@@ -148,7 +131,7 @@ static void node_step(struct world *world, struct node *node, struct raft_event 
                    "n%u has asked %u times in a row to be woken at once",
                    world_index(world, node) + 1, node->overdue);
     check_deadline(&world->check, world_index(world, node), node->output.deadline_us);
-    node_arm(world, node, node->output.deadline_us);
+    timer_set(world, node, node->output.deadline_us);
     raft_output_clear(&node->output);
     streams_update(world, node);
 }
@@ -223,25 +206,6 @@ static void node_drain(struct world *world, struct node *node)
 
 /* --- Events ----------------------------------------------------------------------------------- */
 
-static void node_timer(struct world *world, struct node *node)
-{
-    node->timer_at_us = UINT64_MAX;
-    bool early = node->deadline_us != UINT64_MAX && node->deadline_us > world->now_us &&
-                 world_fault(world, SIM_FAULT_EARLY_TIMER);
-    if (node->deadline_us <= world->now_us || early) {
-        node->timer_due = true;
-        node_wake(world, node, world_draw(world, 0, world->knobs.wake_us_max));
-        return;
-    }
-    if (node->deadline_us != UINT64_MAX) {
-        node->timer_at_us = node->deadline_us;
-        world_push(world, node->deadline_us - world->now_us,
-                   (struct sim_event){.kind = SIM_TIMER,
-                                      .node = world_index(world, node),
-                                      .incarnation = node->incarnation});
-    }
-}
-
 void node_event(struct world *world, struct node *node, const struct sim_event *event)
 {
     if (!node->up || node->incarnation != event->incarnation)
@@ -249,7 +213,7 @@ void node_event(struct world *world, struct node *node, const struct sim_event *
     if (node->paused_until_us > world->now_us) {
         if (event->kind ==
             SIM_TIMER) /* or it would still count as queued if the pause is cut short */
-            node->timer_at_us = node->paused_until_us;
+            node->timer.look_us = node->paused_until_us;
         world_push(world, node->paused_until_us - world->now_us, *event);
         return;
     }
@@ -258,7 +222,10 @@ void node_event(struct world *world, struct node *node, const struct sim_event *
         node_drain(world, node);
         break;
     case SIM_TIMER:
-        node_timer(world, node);
+        timer_look(world, node);
+        break;
+    case SIM_FIRED:
+        timer_fired(world, node, event->a);
         break;
     case SIM_SYNCED:
         node_synced(world, node);
@@ -396,7 +363,7 @@ void node_start(struct world *world, struct node *node)
     node->incarnation++;
     node->options.seed = prng_next(&world->prng);
     node->raft = raft_create(&node->options);
-    node->timer_at_us = node->deadline_us = UINT64_MAX;
+    timer_begin(node);
     node->asked_us = 0;
     struct raft_id last =
         found.entries.entry_count > 0 ? raft_runs_last(&found.entries) : found.base;

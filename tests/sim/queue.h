@@ -13,6 +13,7 @@ enum sim_event_kind {
                         b: the sender */
     SIM_WAKE,        /* the node drains its inbox */
     SIM_TIMER,       /* the node's deadline, or an earlier one that was moved */
+    SIM_FIRED,       /* the node hears that its timer went off: a = epoch */
     SIM_SYNCED,      /* the disk has made the batch under way durable */
     SIM_PERSISTED,   /* the node is told: a = seq, b = term, c = index */
     SIM_MACHINE,     /* the state machine has applied the batch under way */

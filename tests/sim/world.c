@@ -170,6 +170,7 @@ static void world_dispatch(struct world *world, const struct sim_event *event)
         break;
     case SIM_WAKE:
     case SIM_TIMER:
+    case SIM_FIRED:
     case SIM_SYNCED:
     case SIM_PERSISTED:
     case SIM_MACHINE:

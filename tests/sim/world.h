@@ -19,6 +19,7 @@
 #ifndef TESTS_SIM_WORLD_H
 #define TESTS_SIM_WORLD_H
 
+#include "actors/alarm.h"
 #include "codec/peer.h"
 #include "raft/audit.h"
 #include "tests/sim/changes.h"
@@ -47,6 +48,14 @@ struct node_read {
     uint64_t fresh_us;       /* what was committed then, on the node's clock, is in it */
 };
 
+/* The timer actor of a node. */
+struct sim_timer {
+    uint64_t deadline_us; /* by the node's clock; UINT64_MAX: none */
+    uint64_t epoch;
+    uint64_t fired;   /* epoch of the word that is on its way; 0: none */
+    uint64_t look_us; /* earliest SIM_TIMER queued, by the world's clock; UINT64_MAX: none */
+};
+
 /* What a node's network knows of another one's data directory; of members, and for a while of nodes
  * that are none by its log (guests). */
 struct acquaintance {
@@ -66,11 +75,11 @@ struct node {
     struct raft_output output;
 
     int64_t clock_offset_us;
-    uint64_t clock_rate;  /* virtual microseconds of this node in a million of the world */
-    uint64_t now_us;      /* its own clock at its last step */
-    uint64_t timer_at_us; /* earliest SIM_TIMER queued; UINT64_MAX: none */
-    uint64_t deadline_us; /* in the world's time */
-    uint64_t asked_us;    /* the same, in its own */
+    uint64_t clock_rate; /* virtual microseconds of this node in a million of the world */
+    uint64_t now_us;     /* its own clock at its last step */
+    struct alarm alarm;
+    struct sim_timer timer;
+    uint64_t asked_us; /* when it asked to be woken last, by its own clock */
     bool timer_due;
     uint32_t overdue; /* steps in a row after which the deadline was past */
     uint64_t paused_until_us;
@@ -245,6 +254,19 @@ static inline uint32_t world_index(const struct world *world, const struct node 
     return (uint32_t)(node - world->nodes);
 }
 
+/* --- timer.c -----------------------------------------------------------------------------------
+ */
+
+/* A life begins. */
+void timer_begin(struct node *node);
+
+/* After each step: when the core wants to be woken, by the node's own clock; UINT64_MAX: never. */
+void timer_set(struct world *world, struct node *node, uint64_t deadline_us);
+
+/* SIM_TIMER and SIM_FIRED. */
+void timer_look(struct world *world, struct node *node);
+void timer_fired(struct world *world, struct node *node, uint64_t epoch);
+
 /* --- node.c ------------------------------------------------------------------------------------
  */
 
@@ -257,6 +279,9 @@ uint64_t node_world_time(const struct node *node, uint64_t local);
 
 /* A time of the world at which the node's clock has surely not reached `local`, and soon will. */
 uint64_t node_world_before(const struct node *node, uint64_t local);
+
+/* The core is stepped a little later. */
+void node_wake(struct world *world, struct node *node, uint64_t delay_us);
 
 /* Puts an event into the inbox; taken over. Only while up. */
 void node_give(struct world *world, struct node *node, struct raft_event event);
