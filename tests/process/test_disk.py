@@ -365,6 +365,13 @@ class Disk(ClusterTest):
                                 "16384", "--json",
                                 through=self.cluster.others(node))
         self.assertEqual(done.returncode, 0, done.stderr.decode())
+        leader = self.cluster.wait_leader()
+        behind = leader.status()["commit"] - 200
+        wait_until(lambda: self.newest_snapshot(leader) > behind, "what was sent is compacted")
+
+    def newest_snapshot(self, node):
+        names = os.listdir(os.path.join(node.data, "snapshots"))
+        return max((int(name[:16], 16) for name in names if name.endswith(".snap")), default=0)
 
     def test_full_store_that_is_to_become_a_snapshot_waits_and_heals(self):
         self.options = ["--snapshot-entries", "100"]

@@ -227,13 +227,19 @@ class BySnapshot(RepairTest):
     def others_compacted(self, on_disk):
         self.start_cluster()
         node = self.cluster.others(self.cluster.wait_leader())[0]
-        first = self.write(150)
+        writers = [self.write(150)]
         self.rest()
         node.kill()
+        while self.last_entry(node) - 10 <= max(self.snapshots(node), default=0):
+            node.start()  # its own snapshot would do instead
+            node.wait_healthy()
+            writers.append(self.write(30))
+            self.rest()
+            node.kill()
         lost = self.last_entry(node) - 10
         self.flip_entry(node, lost)
         others = self.cluster.others(node)
-        second = self.write(400)
+        writers.append(self.write(400))
         self.wait_snapshots_behind(others, lost)
         for other in [] if on_disk else others:
             self.flip_entry(other, lost)  # what is in memory of it is compacted
@@ -242,7 +248,7 @@ class BySnapshot(RepairTest):
         by_snapshot = "repair_by_snapshot" in node.last_life()
         self.assertEqual(by_snapshot, not on_disk)
         self.cluster.wait_caught_up()
-        for writer in (first, second):
+        for writer in writers:
             self.assert_readable(writer, [node])
         node.stop()
         node.start()
