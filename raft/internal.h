@@ -344,6 +344,10 @@ void raft_on_propose(struct raft *raft, struct raft_batch *batch);
 
 void raft_on_append_response(struct raft *raft, const struct raft_message *message);
 
+/* Leader: the index up to which a majority holds the log if this node itself holds it up to `own`.
+ */
+uint64_t raft_majority_holds(const struct raft *raft, uint64_t own);
+
 /* Leader: commits what a majority holds. */
 void raft_advance_commit(struct raft *raft);
 

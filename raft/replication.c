@@ -237,20 +237,32 @@ void raft_commit_to(struct raft *raft, uint64_t index)
     raft_membership_commit(raft, index);
 }
 
+struct matches {
+    const struct raft *raft;
+    uint64_t own;
+};
+
 static uint64_t match_of(const void *arg, raft_node_id id)
 {
-    const struct raft *raft = arg;
-    if (id == raft->options.id)
-        return raft->log.durable; /* Rule 4 holds for the leader's own disk too */
-    const struct raft_progress *peer = raft_peer(raft, id);
+    const struct matches *matches = arg;
+    if (id == matches->raft->options.id)
+        return matches->own;
+    const struct raft_progress *peer = raft_peer(matches->raft, id);
     return peer ? peer->match : 0;
+}
+
+uint64_t raft_majority_holds(const struct raft *raft, uint64_t own)
+{
+    const struct matches matches = {.raft = raft, .own = own};
+    return raft_configuration_committed(raft_members(raft), match_of, &matches);
 }
 
 void raft_advance_commit(struct raft *raft)
 {
     if (raft->role != RAFT_LEADER)
         return;
-    uint64_t index = raft_configuration_committed(raft_members(raft), match_of, raft);
+    /* Rule 4 holds for the leader's own disk too. */
+    uint64_t index = raft_majority_holds(raft, raft->log.durable);
     /* Rule 13 (paper, section 5.4.2 and figure 8): an entry of an earlier term on a majority can
      * still be replaced; it is committed only with one of this term after it. */
     if (index <= raft->commit || raft_log_term_at(&raft->log, index) != raft->hard.term)

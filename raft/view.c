@@ -35,15 +35,6 @@ struct raft_id raft_durable(const struct raft *raft)
     return raft_log_id_at(&raft->log, raft->log.durable);
 }
 
-static uint64_t match_once_written(const void *arg, raft_node_id id)
-{
-    const struct raft *raft = arg;
-    if (id == raft->options.id)
-        return raft->log.last.index;
-    const struct raft_progress *peer = raft_peer(raft, id);
-    return peer ? peer->match : 0;
-}
-
 bool raft_awaits_disk(const struct raft *raft)
 {
     if (raft->persisted_seq == raft->persist_seq)
@@ -54,8 +45,7 @@ bool raft_awaits_disk(const struct raft *raft)
     if (raft->role == RAFT_FOLLOWER)
         return false; /* what it answers goes out without it */
     return raft->role != RAFT_LEADER ||
-           raft_configuration_committed(raft_members(raft), match_once_written, raft) >
-               raft->commit;
+           raft_majority_holds(raft, raft->log.last.index) > raft->commit;
 }
 
 bool raft_is_installing(const struct raft *raft)
