@@ -9,6 +9,7 @@
  * may be marked clean although they were never written. The thread dies and the node with it. */
 #include "actors/log_open.h"
 #include "actors/log_repair.h"
+#include "actors/peer_side.h"
 #include "base/clock.h"
 #include "base/fatal.h"
 
@@ -126,14 +127,11 @@ static void release(struct actor *actor)
     struct log_writer *writer = actor->state;
     struct node *node = actor->node;
     bool wanted = durable_store(&node->durable, writer->seq, writer->last);
-    struct outgoing_list *sends = &writer->send_after;
     if (atomic_load(&node->fatal)) { /* a node of which a thread has died acknowledges nothing */
-        outgoing_clear(sends);
+        outgoing_clear(&writer->send_after);
         return;
     }
-    for (uint32_t i = 0; i < sends->count; i++)
-        peers_send(node->peers, sends->items[i].to, sends->items[i].frame);
-    sends->count = 0; /* the references moved */
+    outgoing_send(&writer->send_after, node->peers, peers_send);
     if (!wanted)
         return;
     struct envelope *persisted = envelope_create(ENVELOPE_PERSISTED);

@@ -251,17 +251,10 @@ void peer_side_receive(struct actor *actor, uint64_t now_us)
             raft_actor_add(actor->state, RAFT_EVENT_PEER_DOWN)->peer_down = lost;
 }
 
-void peer_side_send_all(struct peer_side *side, struct outgoing_list *list)
+void outgoing_send(struct outgoing_list *list, struct peers *peers, outgoing_way send)
 {
     for (uint32_t i = 0; i < list->count; i++)
-        peers_send(side->peers, list->items[i].to, list->items[i].frame);
-    list->count = 0; /* the references moved */
-}
-
-void peer_side_send_bulk(struct peer_side *side, struct outgoing_list *list)
-{
-    for (uint32_t i = 0; i < list->count; i++)
-        peers_send_bulk(side->peers, list->items[i].to, list->items[i].frame);
+        send(peers, list->items[i].to, list->items[i].frame);
     list->count = 0; /* the references moved */
 }
 

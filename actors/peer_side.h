@@ -1,6 +1,6 @@
 /* actors/peer_side.h - the raft actor's side towards the other nodes: peer_side.c (frames from and
  * to them, and the links) and peer_audit.c (whether the nodes applied the same). Raft's thread
- * only. */
+ * only, but for outgoing_send. */
 #ifndef ACTORS_PEER_SIDE_H
 #define ACTORS_PEER_SIDE_H
 
@@ -48,11 +48,9 @@ MUST_USE int peer_side_start(struct actor *actor, struct conclave_error *error);
 /* Reads what the others sent: what concerns the core becomes events. */
 void peer_side_receive(struct actor *actor, uint64_t now_us);
 
-/* Sends frames, and empties the list. */
-void peer_side_send_all(struct peer_side *side, struct outgoing_list *list);
-
-/* As peer_side_send_all, over the bulk links. */
-void peer_side_send_bulk(struct peer_side *side, struct outgoing_list *list);
+/* Sends frames, by peers_send or peers_send_bulk, and empties the list. Any thread. */
+typedef bool (*outgoing_way)(struct peers *peers, uint64_t id, struct buf *frame);
+void outgoing_send(struct outgoing_list *list, struct peers *peers, outgoing_way send);
 
 /* Links to a new set of members. */
 void peer_side_set_members(struct actor *actor, const struct raft_configuration *members,

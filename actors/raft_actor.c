@@ -287,10 +287,10 @@ static void take(struct actor *actor, struct envelope **envelope)
         self->snapshot_received = true;
         break;
     case ENVELOPE_SEND:
-        peer_side_send_all(&self->peers, &e->send);
+        outgoing_send(&e->send, self->peers.peers, peers_send);
         break;
     case ENVELOPE_SEND_BULK:
-        peer_side_send_bulk(&self->peers, &e->send);
+        outgoing_send(&e->send, self->peers.peers, peers_send_bulk);
         break;
     case ENVELOPE_AUDIT:
         peer_audit_own(actor, e, clock_now_us());

@@ -23,7 +23,7 @@ static void carry_messages(struct actor *actor)
 {
     struct raft_actor *self = actor->state;
     encode_messages(actor->node, &self->output.send_now, &self->sends);
-    peer_side_send_all(&self->peers, &self->sends);
+    outgoing_send(&self->sends, self->peers.peers, peers_send);
 }
 
 static void carry_persist(struct actor *actor)

@@ -261,6 +261,15 @@ Test(raft_actor, knows_what_is_applied_before_it_hears_of_a_snapshot_of_it)
 /* --- What goes to the other nodes ---------------------------------------------------------------
  */
 
+static struct peers *second_node(void)
+{
+    struct conclave_error error = {0};
+    struct peers *second;
+    cr_assert_eq(peers_create(node->context, "inproc://n2", 1, &second, &error), CONCLAVE_OK, "%s",
+                 error.message);
+    return second;
+}
+
 /* Whether something came that raft's core said; what is said at greeting is passed over. */
 static bool hears_the_core(struct peers *peers)
 {
@@ -294,10 +303,7 @@ static struct envelope *persist_of(void)
 
 Test(raft_actor, leaves_an_answer_to_the_log_writer_and_learns_what_is_durable)
 {
-    struct conclave_error error = {0};
-    struct peers *second;
-    cr_assert_eq(peers_create(node->context, "inproc://n2", 1, &second, &error), CONCLAVE_OK, "%s",
-                 error.message);
+    struct peers *second = second_node();
     uint64_t deadline_us, epoch;
     struct actor *actor = raft_started(&deadline_us, &epoch);
     const struct raft_actor *self = actor->state;
@@ -322,10 +328,7 @@ Test(raft_actor, leaves_an_answer_to_the_log_writer_and_learns_what_is_durable)
 
 Test(raft_actor, closes_its_sockets_when_it_ends_whatever_the_others_still_do)
 {
-    struct conclave_error error = {0};
-    struct peers *second;
-    cr_assert_eq(peers_create(node->context, "inproc://n2", 1, &second, &error), CONCLAVE_OK, "%s",
-                 error.message);
+    struct peers *second = second_node();
     uint64_t deadline_us, epoch;
     struct actor *actor = raft_started(&deadline_us, &epoch);
     cr_assert(peers_send(node->peers, 2, buf_copy("x", 1)));
@@ -369,10 +372,7 @@ Test(raft_actor, tells_how_far_its_disk_is_though_the_core_has_not_heard)
 
 Test(raft_actor, does_not_say_what_its_log_lacks_before_it_has_it)
 {
-    struct conclave_error error = {0};
-    struct peers *second;
-    cr_assert_eq(peers_create(node->context, "inproc://n2", 1, &second, &error), CONCLAVE_OK, "%s",
-                 error.message);
+    struct peers *second = second_node();
     struct actor *actor = actor_of(ACTOR_RAFT, &raft_actor_ops);
     cr_assert_eq(actor->ops->start(actor, NULL), CONCLAVE_OK);
     struct raft_actor *self = actor->state;
