@@ -366,14 +366,15 @@ void raft_change_advance(struct raft *raft)
     const struct raft_membership *newest = raft_membership_newest(raft);
     if (newest->index > raft->commit)
         return;
-    if (newest->configuration->joint) {
-        /* Rule 30: whoever leads now, not only the one who began. */
+    if (newest->configuration->joint) /* Rule 30: whoever leads now, not only the one who began */
         joint_leave(raft);
-        return;
-    }
-    if (raft_configuration_is_voter(newest->configuration, raft->options.id) &&
-        !incarnations_record(raft))
+    else if (raft_configuration_is_voter(newest->configuration, raft->options.id) &&
+             !incarnations_record(raft))
         promote_next(raft);
+    /* A configuration counts from when it is appended (Rule 29), and its majority may hold more
+     * than that of the one before. Never the new entry itself, which nobody has yet: so there is
+     * nothing to go on to, and once is enough. */
+    raft_advance_commit(raft);
 }
 
 void raft_change_retire(struct raft *raft)

@@ -347,6 +347,27 @@ Test(membership, rule_30_the_joint_phase_needs_both_majorities_to_commit)
     cluster_deinit(&c);
 }
 
+/* Two of the three that are left hold more than three of the four that were. */
+Test(membership, rule_30_what_the_incoming_majority_holds_is_committed_as_it_takes_over)
+{
+    cluster_setup(&c, 4, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cluster_receive(&c, append_accepted(3, 1, led, 2, 0));
+    cluster_change(&c, 1, RAFT_CHANGE_REMOVE, "n4", "");
+    cluster_propose(&c, 1, 2, 8);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 5, 0));
+    cr_assert_eq(raft_commit(raft_of(1)), 2);
+    cr_assert(members_of(1)->joint);
+    c.nodes[1].hold_applied = true; /* nothing else happens */
+    cluster_receive(&c, append_accepted(3, 1, led, 3, 0));
+    cr_assert_not(members_of(1)->joint);
+    cr_assert_eq(raft_commit(raft_of(1)), 5, "and not only when something happens again");
+    cr_assert_eq(raft_runs_last(&c.nodes[1].applied).index, 5);
+    cluster_deinit(&c);
+}
+
 Test(membership, rule_30_the_next_leader_ends_the_joint_phase)
 {
     cluster_led(3);
