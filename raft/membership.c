@@ -49,9 +49,21 @@ static void peer_begin(const struct raft *raft, struct raft_progress *peer, raft
     peer->catch_up_us = raft->now_us;
 }
 
+/* True if a voter of the configuration before is gone without a joint phase. That is the doing of a
+ * recovery (actors/recover.c): what such a node holds may have been committed without this one, and
+ * it must not be told that by what is another log now. */
+static bool was_lost(const struct raft *raft, raft_node_id id)
+{
+    if (raft->membership_count < 2)
+        return false;
+    const struct raft_membership *before = &raft->memberships[raft->membership_count - 2];
+    const struct raft_member *member = raft_configuration_find(before->configuration, id);
+    return member && (member->flags & RAFT_MEMBER_VOTER);
+}
+
 /* Makes the list of peers fit the configuration in effect. What is known of a peer that stays is
- * kept; a peer that comes is unknown. One that goes stays for a while: else it would never hear
- * that it was removed. */
+ * kept; a peer that comes is unknown. One that goes stays for a while, unless it was lost: else it
+ * would never hear that it was removed. */
 static void peers_update(struct raft *raft)
 {
     const struct raft_configuration *members = raft_members(raft);
@@ -74,7 +86,7 @@ static void peers_update(struct raft *raft)
     }
     for (uint32_t i = 0; i < raft->peer_count; i++) {
         struct raft_progress *known = &raft->peers[i];
-        if (raft_configuration_find(members, known->id))
+        if (raft_configuration_find(members, known->id) || was_lost(raft, known->id))
             continue;
         if (!known->leaving)
             known->leave_us = 0;
