@@ -40,31 +40,6 @@ struct raft_batch *command_batch(uint32_t count, size_t bytes)
 /* --- Setting up ---------------------------------------------------------------------------------
  */
 
-static void disk_append(struct raft_runs *log, struct raft_id id, enum raft_entry_kind kind,
-                        struct buf *buf)
-{
-    struct raft_batch *batch = raft_batch_create(1);
-    struct raft_entry entry = {.id = id, .kind = kind, .buf = buf};
-    if (buf)
-        entry.payload = (struct slice){.data = buf->data, .bytes = buf->bytes};
-    raft_batch_add(batch, entry);
-    raft_runs_append(log, batch, 0, 1);
-    raft_batch_unref(batch);
-}
-
-void cluster_set_disk(struct cluster *cluster, raft_node_id id, struct raft_hard_state hard,
-                      const uint64_t *terms, size_t count)
-{
-    struct test_node *node = &cluster->nodes[id];
-    ASSERT(!node->raft);
-    raft_runs_clear(&node->disk_log);
-    disk_append(&node->disk_log, id_of(1, 1), RAFT_ENTRY_CONFIG,
-                raft_configuration_encode(&cluster->configuration));
-    for (size_t i = 0; i < count; i++)
-        disk_append(&node->disk_log, id_of(terms[i], i + 2), RAFT_ENTRY_COMMAND, NULL);
-    node->disk_hard = hard;
-}
-
 void cluster_init(struct cluster *cluster, uint32_t voters)
 {
     ASSERT(voters <= CLUSTER_NODES_MAX);
@@ -113,7 +88,8 @@ void cluster_change(struct cluster *cluster, raft_node_id id, enum raft_change_t
         change->member.id = (raft_node_id)(name[1] - '0');
         change->member.flags = RAFT_MEMBER_LEARNER | RAFT_MEMBER_PROMOTE;
         change->member.incarnation = 100 + change->member.id;
-        snprintf(change->member.peer, sizeof change->member.peer, "tcp://127.0.0.1:74%s", name);
+        snprintf(change->member.peer, sizeof change->member.peer, "tcp://127.0.0.1:74%s",
+                 *replacement ? replacement : name);
     }
     struct raft_event event = {.type = RAFT_EVENT_CHANGE, .change = change};
     cluster_step(cluster, id, &event, 1);
@@ -193,6 +169,24 @@ void cluster_deinit(struct cluster *cluster)
 /* --- Steps --------------------------------------------------------------------------------------
  */
 
+/* By its own clock. */
+static uint64_t now_of(const struct cluster *cluster, raft_node_id id)
+{
+    const struct test_node *node = &cluster->nodes[id];
+    return (node->clock_stands ? node->stood_us : cluster->now_us) - node->behind_us;
+}
+
+void cluster_clock(struct cluster *cluster, raft_node_id id, bool stands)
+{
+    struct test_node *node = &cluster->nodes[id];
+    ASSERT(node->clock_stands != stands);
+    if (stands)
+        node->stood_us = cluster->now_us;
+    else
+        node->behind_us += cluster->now_us - node->stood_us;
+    node->clock_stands = stands;
+}
+
 static void wire_add_all(struct cluster *cluster, struct raft_messages *messages)
 {
     for (uint32_t i = 0; i < messages->count; i++)
@@ -234,7 +228,7 @@ void cluster_step(struct cluster *cluster, raft_node_id id, struct raft_event *e
     struct test_node *node = &cluster->nodes[id];
     struct raft_output output = {0};
     uint64_t applied_before = node->applied_index;
-    node->code = raft_step(node->raft, cluster->now_us, events, count, &output);
+    node->code = raft_step(node->raft, now_of(cluster, id), events, count, &output);
     node->error = output.error;
     if (node->code == CONCLAVE_OK)
         output_take(cluster, node, &output);
@@ -302,41 +296,6 @@ void cluster_persist_all(struct cluster *cluster, raft_node_id id)
         cluster_persist(cluster, id);
 }
 
-void cluster_snapshot(struct cluster *cluster, raft_node_id id, uint64_t index, uint64_t cut)
-{
-    struct test_node *node = &cluster->nodes[id];
-    struct raft_id last = {.term = raft_term_at(node->raft, index), .index = index};
-    uint64_t members_index = 0;
-    const struct raft_configuration *members = raft_configuration(node->raft, &members_index);
-    if (members_index > index) { /* the first one, by those who take a snapshot there */
-        members_index = 1;
-        members = &cluster->configuration;
-    }
-    buf_unref(node->disk_snapshot.configuration);
-    node->disk_snapshot =
-        (struct raft_snapshot){.last = last,
-                               .configuration_index = members_index,
-                               .configuration = raft_configuration_encode(members)};
-    if (cut > node->disk_base.index) {
-        node->disk_base = (struct raft_id){raft_term_at(node->raft, cut), cut};
-        raft_runs_drop_front(&node->disk_log, cut);
-    }
-    struct raft_event event = {.type = RAFT_EVENT_SNAPSHOT_TAKEN, .snapshot_taken = last};
-    cluster_step(cluster, id, &event, 1);
-}
-
-void cluster_transfer(struct cluster *cluster, raft_node_id from, raft_node_id to)
-{
-    struct test_node *node = &cluster->nodes[to];
-    struct raft_event event = {.type = RAFT_EVENT_SNAPSHOT_RECEIVED,
-                               .snapshot_received = cluster->nodes[from].disk_snapshot};
-    (void)buf_ref(event.snapshot_received.configuration);
-    (void)buf_ref(event.snapshot_received.configuration);
-    buf_unref(node->disk_snapshot.configuration);
-    node->disk_snapshot = event.snapshot_received;
-    cluster_step(cluster, to, &event, 1);
-}
-
 void cluster_cut(struct cluster *cluster, uint32_t from, uint32_t to)
 {
     for (uint32_t a = 1; a <= CLUSTER_NODES_MAX; a++) {
@@ -396,7 +355,9 @@ static bool settle_once(struct cluster *cluster)
     if (cluster->wire.count > 0) {
         struct raft_message *message = wire_remove(cluster, 0);
         bool plays = message->to > CLUSTER_NODES_MAX || !cluster->nodes[message->to].raft;
-        if (!plays && !cluster->cut[message->from][message->to])
+        bool lost = cluster->cut[message->from][message->to] ||
+                    (message->type == RAFT_APPEND_REQUEST && cluster->appends_lost[message->from]);
+        if (!plays && !lost)
             cluster_receive(cluster, message);
         else
             raft_message_destroy(message);
@@ -418,13 +379,21 @@ void cluster_settle(struct cluster *cluster)
         ASSERT(i < 100000);
 }
 
+/* When the node's deadline comes; UINT64_MAX: not while its clock stands still, or ever. */
+static uint64_t due_us(const struct cluster *cluster, raft_node_id id)
+{
+    const struct test_node *node = &cluster->nodes[id];
+    bool never = !node->raft || node->clock_stands || node->deadline_us == UINT64_MAX;
+    return never ? UINT64_MAX : node->deadline_us + node->behind_us;
+}
+
 /* The node alive whose deadline comes first; 0 if there is none. */
 static raft_node_id due_next(const struct cluster *cluster)
 {
     raft_node_id next = 0;
     for (uint32_t i = 1; i <= cluster->voters; i++) {
-        if (cluster->nodes[i].raft &&
-            (next == 0 || cluster->nodes[i].deadline_us < cluster->nodes[next].deadline_us))
+        if (due_us(cluster, i) < UINT64_MAX &&
+            (next == 0 || due_us(cluster, i) < due_us(cluster, next)))
             next = i;
     }
     return next;
@@ -437,10 +406,10 @@ void cluster_run(struct cluster *cluster, uint64_t us)
     for (int i = 0;; i++) {
         ASSERT(i < 100000); /* a deadline that stays in the past */
         raft_node_id next = due_next(cluster);
-        if (next == 0 || cluster->nodes[next].deadline_us > end)
+        if (next == 0 || due_us(cluster, next) > end)
             break;
-        if (cluster->nodes[next].deadline_us > cluster->now_us)
-            cluster->now_us = cluster->nodes[next].deadline_us;
+        if (due_us(cluster, next) > cluster->now_us)
+            cluster->now_us = due_us(cluster, next);
         cluster_timeout(cluster, next);
         cluster_settle(cluster);
     }
@@ -453,8 +422,8 @@ void cluster_elect(struct cluster *cluster, raft_node_id id)
     for (int i = 0; raft_role(cluster->nodes[id].raft) != RAFT_LEADER; i++) {
         ASSERT(i < 200);
         raft_node_id next = due_next(cluster);
-        if (cluster->nodes[next].deadline_us > cluster->now_us)
-            cluster->now_us = cluster->nodes[next].deadline_us;
+        if (due_us(cluster, next) > cluster->now_us)
+            cluster->now_us = due_us(cluster, next);
         cluster_timeout(cluster, next);
         if (next == id)
             cluster_settle(cluster);
@@ -510,8 +479,8 @@ struct raft_message *append_request(raft_node_id from, raft_node_id to, uint64_t
     message->append_request.prev = prev;
     message->append_request.commit = commit;
     for (size_t i = 0; i < count; i++)
-        disk_append(&message->append_request.entries, id_of(terms[i], prev.index + 1 + i),
-                    RAFT_ENTRY_COMMAND, NULL);
+        cluster_disk_append(&message->append_request.entries, id_of(terms[i], prev.index + 1 + i),
+                            RAFT_ENTRY_COMMAND, NULL);
     return message;
 }
 

@@ -35,6 +35,8 @@ struct test_node {
     bool joined;        /* was no member from the start */
     bool hold_applied;  /* do not report APPLIED */
     bool hold_persists; /* cluster_settle does not complete them: the disk hangs */
+    bool clock_stands;  /* since stood_us; then it goes on as if nothing had been */
+    uint64_t stood_us, behind_us;
     RAFT_LIST(struct raft_read_result, reads);
     RAFT_LIST(struct raft_refusal, refused);
     RAFT_LIST(struct raft_transfer_result, transfers);
@@ -48,6 +50,7 @@ struct cluster {
     struct test_node nodes[CLUSTER_NODES_MAX + 1]; /* by id; 0 unused */
     struct raft_messages wire;
     bool cut[CLUSTER_NODES_MAX + 1][CLUSTER_NODES_MAX + 1]; /* from, to: dropped when delivered */
+    bool appends_lost[CLUSTER_NODES_MAX + 1];               /* from: these, and nothing else */
 };
 
 /* `voters` nodes of one new cluster; the first `alive` of them are started. Change
@@ -60,13 +63,22 @@ void cluster_deinit(struct cluster *cluster);
 /* Makes room for node `id`, which was no member from the start and has an empty disk. */
 void cluster_add_node(struct cluster *cluster, raft_node_id id);
 
-/* Asks node `id` for a change; origin {7, 77}. ADD: `name` is "n4" for node 4. */
+/* Asks node `id` for a change; origin {7, 77}. ADD: `name` is "n4" for node 4, and it has the
+ * address of `replacement`, if that is not empty. */
 void cluster_change(struct cluster *cluster, raft_node_id id, enum raft_change_type type,
                     const char *name, const char *replacement);
 
 /* Starts node `id` from its disk; `crash` first forgets what was not durable. */
 void cluster_start_node(struct cluster *cluster, raft_node_id id);
 void cluster_crash(struct cluster *cluster, raft_node_id id);
+
+/* Appends to a log on a disk, or to what is to become one. */
+void cluster_disk_append(struct raft_runs *log, struct raft_id id, enum raft_entry_kind kind,
+                         struct buf *buf);
+
+/* A node that is not alive becomes the only voter, behind all that its disk holds, as by
+ * actors/recover.c. */
+void cluster_recover(struct cluster *cluster, raft_node_id id);
 
 /* Replaces the disk of a node that is not alive: terms[i] is the term of entry i + 2 (entry 1 is
  * the configuration, of term 1). */
@@ -95,6 +107,9 @@ void cluster_transfer(struct cluster *cluster, raft_node_id from, raft_node_id t
 
 /* Cuts the links from one set of nodes (bit i: node i) to another. */
 void cluster_cut(struct cluster *cluster, uint32_t from, uint32_t to);
+
+/* The clock of one node stands still, or goes on from there. */
+void cluster_clock(struct cluster *cluster, raft_node_id id, bool stands);
 
 /* Moves the clock; nobody is told. */
 void cluster_advance(struct cluster *cluster, uint64_t us);

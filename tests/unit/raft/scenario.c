@@ -99,3 +99,58 @@ Test(scenario, a_snapshot_is_overtaken_on_its_way_to_a_learner)
 {
     script_run("a_snapshot_is_overtaken_on_its_way_to_a_learner");
 }
+
+Test(scenario, figure_8_and_a_disk_that_is_late)
+{
+    script_run("figure_8_and_a_disk_that_is_late");
+}
+
+Test(scenario, a_leader_hands_over_in_the_phase_that_removes_it)
+{
+    script_run("a_leader_hands_over_in_the_phase_that_removes_it");
+}
+
+Test(scenario, two_changes_in_a_row_over_a_crash)
+{
+    script_run("two_changes_in_a_row_over_a_crash");
+}
+
+Test(scenario, a_learner_with_a_full_disk_becomes_a_voter)
+{
+    script_run("a_learner_with_a_full_disk_becomes_a_voter");
+}
+
+Test(scenario, a_snapshot_of_a_joint_phase_is_installed)
+{
+    script_run("a_snapshot_of_a_joint_phase_is_installed");
+}
+
+Test(scenario, a_follower_whose_clock_stands_still)
+{
+    script_run("a_follower_whose_clock_stands_still");
+}
+
+Test(scenario, one_address_three_members)
+{
+    script_run("one_address_three_members");
+}
+
+Test(scenario, who_was_removed_while_it_was_cut_off)
+{
+    script_run("who_was_removed_while_it_was_cut_off");
+}
+
+Test(scenario, one_of_two_survivors_goes_on_alone)
+{
+    script_run("one_of_two_survivors_goes_on_alone");
+}
+
+Test(scenario, four_nodes_in_two_halves)
+{
+    script_run("four_nodes_in_two_halves");
+}
+
+Test(scenario, a_target_dies_in_the_hand_over)
+{
+    script_run("a_target_dies_in_the_hand_over");
+}

@@ -18,7 +18,7 @@ struct script {
     uint64_t reads;
     bool leases;
     bool trailing_set;
-    unsigned trailing;
+    unsigned trailing, append;
     char trace[TRACE_BYTES];
     size_t used;
 };
@@ -130,6 +130,8 @@ static void begin(unsigned voters)
         s.cluster.nodes[i].options.leases = s.leases;
         if (s.trailing_set)
             s.cluster.nodes[i].options.trailing_entries = s.trailing;
+        if (s.append > 0)
+            s.cluster.nodes[i].options.append_entries_max = s.append;
     }
     cluster_start(&s.cluster, voters);
 }
@@ -194,6 +196,8 @@ static void command(const char *line)
         s.leases = true;
     else if (sscanf(line, "trailing %u", &s.trailing) == 1)
         s.trailing_set = true;
+    else if (sscanf(line, "append %u", &s.append) == 1)
+        ASSERT(s.append > 0);
     else if (sscanf(line, "elect %u", &a) == 1)
         cluster_elect(c, a);
     else if (sscanf(line, "cut %31s %31s", from, to) == 2) {
@@ -201,14 +205,21 @@ static void command(const char *line)
         cluster_cut(c, set_of(to), set_of(from));
     } else if (sscanf(line, "mute %31s %31s", from, to) == 2)
         cluster_cut(c, set_of(from), set_of(to));
-    else if (strcmp(line, "heal") == 0)
+    else if (sscanf(line, "unheard %u", &a) == 1)
+        c->appends_lost[a] = true;
+    else if (strcmp(line, "heal") == 0) {
         memset(c->cut, 0, sizeof c->cut);
-    else if (sscanf(line, "crash %u", &a) == 1)
+        memset(c->appends_lost, 0, sizeof c->appends_lost);
+    } else if (sscanf(line, "crash %u", &a) == 1)
         cluster_crash(c, a);
     else if (sscanf(line, "start %u", &a) == 1)
         cluster_start_node(c, a);
     else if (sscanf(line, "join %u", &a) == 1)
         cluster_add_node(c, a);
+    else if (sscanf(line, "recover %u", &a) == 1)
+        cluster_recover(c, a);
+    else if (sscanf(line, "still %u", &a) == 1 || sscanf(line, "tick %u", &a) == 1)
+        cluster_clock(c, a, line[0] == 's');
     else if (sscanf(line, "hang %u", &a) == 1)
         c->nodes[a].hold_persists = true;
     else if (sscanf(line, "go %u", &a) == 1)
