@@ -112,6 +112,9 @@ void envelope_destroy(struct envelope *envelope)
     case ENVELOPE_REPLY:
         reply_list_clear(&envelope->reply);
         break;
+    case ENVELOPE_READS_DECIDED:
+        free(envelope->reads_decided.items);
+        break;
     case ENVELOPE_CHANGE:
         free(envelope->change);
         break;

@@ -96,6 +96,7 @@ enum envelope_type {
 
     /* raft, state machine -> network */
     ENVELOPE_REPLY,
+    ENVELOPE_READS_DECIDED, /* from raft, what became of reads that were executed ahead */
     ENVELOPE_LEADERSHIP,
     ENVELOPE_MEMBERS,
 
@@ -129,12 +130,25 @@ struct reply {
     uint64_t age_ms;
     const char *text; /* static sentence instead of a body, or NULL */
     bool answer;      /* the state machine said so, whatever the code; else the node refuses */
+    uint64_t read;    /* executed ahead: not to be seen before that is decided; 0: not so */
 };
 
 struct reply_list {
     struct reply *items;
     uint32_t count, capacity;
     bool traced; /* those of the write that is followed are in it, or were before */
+};
+
+/* What became of a read of which so many queries were executed ahead. */
+struct read_decision {
+    uint64_t read;
+    uint32_t count;
+    int code; /* OK: the answers may go out; else this goes out instead */
+};
+
+struct read_decisions {
+    struct read_decision *items;
+    uint32_t count, capacity;
 };
 
 /* Queries that arrived together; the bodies point into their frames. */
@@ -260,6 +274,7 @@ struct envelope {
             uint64_t index;          /* answer when this is applied */
             uint64_t valid_until_us; /* of a lease; looked at after the query; 0: none */
             uint64_t fresh_us;       /* since when it is: all that was committed then is in it */
+            uint64_t ahead;          /* the read that is not confirmed yet; 0: it is */
             struct query_list queries;
         } query;
         struct {
@@ -277,6 +292,7 @@ struct envelope {
         uint64_t due_ms; /* of cluster time, until something ends; UINT64_MAX: nothing does */
         struct outgoing_list send;
         struct reply_list reply;
+        struct read_decisions reads_decided;
         struct stream_requests subscriptions;
         struct {
             struct stream_outputs outputs;

@@ -15,6 +15,16 @@ struct pass {
     struct envelope *again; /* to raft; NULL: nothing yet */
 };
 
+/* Only what has not been confirmed says so. */
+static void add_refusal(struct pass *pass, const struct stalled_query *stalled, int code,
+                        const char *text)
+{
+    reply_add(pass->replies, stalled->query.origin, code, NULL);
+    struct reply *reply = &pass->replies->items[pass->replies->count - 1];
+    reply->read = stalled->ahead;
+    reply->text = text;
+}
+
 void machine_queries_add(struct machine_queries *queries, struct envelope *envelope)
 {
     LIST_RESERVE(&queries->waiting);
@@ -22,26 +32,27 @@ void machine_queries_add(struct machine_queries *queries, struct envelope *envel
 }
 
 /* Counted for its client from now on, until it has been sent. */
-static void add_answer(struct pass *pass, const struct query *query,
+static void add_answer(struct pass *pass, const struct stalled_query *stalled,
                        const struct conclave_reply_sink *sink)
 {
     if (sink->body)
-        buf_charge(sink->body, query->meter);
-    reply_add_answer(pass->replies, query->origin, sink->code, sink->body);
+        buf_charge(sink->body, stalled->query.meter);
+    reply_add_answer(pass->replies, stalled->query.origin, sink->code, sink->body);
+    pass->replies->items[pass->replies->count - 1].read = stalled->ahead;
 }
 
 /* A stale read is looked at again after it was made: what its answer says of its age must hold when
  * it leaves. */
-static void answer_stale(struct pass *pass, const struct query *query, uint64_t fresh_us,
+static void answer_stale(struct pass *pass, const struct stalled_query *stalled,
                          struct conclave_reply_sink *sink)
 {
-    uint64_t age_us = clock_now_us() - fresh_us;
-    if (age_us > (uint64_t)query->max_age_ms * 1000) {
+    uint64_t age_us = clock_now_us() - stalled->fresh_us;
+    if (age_us > (uint64_t)stalled->query.max_age_ms * 1000) {
         reply_sink_clear(sink);
-        reply_add(pass->replies, query->origin, CONCLAVE_STALE, NULL);
+        add_refusal(pass, stalled, CONCLAVE_STALE, NULL);
         return;
     }
-    add_answer(pass, query, sink);
+    add_answer(pass, stalled, sink);
     struct reply *reply = &pass->replies->items[pass->replies->count - 1];
     reply->aged = true;
     reply->age_ms = (age_us + 999) / 1000;
@@ -63,9 +74,9 @@ static void answer_query(struct pass *pass, struct stalled_query *stalled)
     struct conclave_reply_sink sink = {0};
     options->machine->query(options->machine_arg, query->body.data, query->body.bytes, &sink);
     if (query->stale) {
-        answer_stale(pass, query, stalled->fresh_us, &sink);
+        answer_stale(pass, stalled, &sink);
     } else if (lease_holds(stalled->valid_until_us)) {
-        add_answer(pass, query, &sink);
+        add_answer(pass, stalled, &sink);
     } else {
         reply_sink_clear(&sink);
         pass->again = pass->again ? pass->again : envelope_create(ENVELOPE_READ);
@@ -78,12 +89,10 @@ static void answer_query(struct pass *pass, struct stalled_query *stalled)
 
 /* --- Waiting for room ------------------------------------------------------------------------- */
 
-static void refuse(struct pass *pass, struct query *query)
+static void refuse(struct pass *pass, struct stalled_query *stalled)
 {
-    reply_add(pass->replies, query->origin, CONCLAVE_BUSY, NULL);
-    pass->replies->items[pass->replies->count - 1].text =
-        "the answers to earlier reads are not being read";
-    query_clear(query);
+    add_refusal(pass, stalled, CONCLAVE_BUSY, "the answers to earlier reads are not being read");
+    query_clear(&stalled->query);
 }
 
 /* NULL: too many clients wait. */
@@ -107,7 +116,7 @@ static void stall(struct pass *pass, struct machine_queries *queries, struct sta
                                     ? queue_of(queries, stalled->query.meter)
                                     : NULL;
     if (!queue || query_queue_length(queue) == QUERIES_STALLED_OF_CLIENT_MAX) {
-        refuse(pass, &stalled->query);
+        refuse(pass, stalled);
         return;
     }
     query_queue_add(queue, stalled);
@@ -122,7 +131,7 @@ static bool answer_queue(struct pass *pass, struct machine_queries *queries,
         if (reply_room_for_query(stalled->query.meter))
             answer_query(pass, stalled);
         else if (now_us - stalled->since_us >= QUERIES_STALLED_US_MAX)
-            refuse(pass, &stalled->query);
+            refuse(pass, stalled);
         else
             return false;
         query_queue_next(queue);
@@ -155,6 +164,7 @@ static void answer_envelope(struct pass *pass, struct machine_queries *queries,
         if (envelope->query.queries.items[i].probe)
             continue; /* it has neither bytes nor a client */
         struct stalled_query ready = {.query = envelope->query.queries.items[i],
+                                      .ahead = envelope->query.ahead,
                                       .valid_until_us = envelope->query.valid_until_us,
                                       .fresh_us = envelope->query.fresh_us,
                                       .since_us = now_us};
@@ -190,17 +200,17 @@ void machine_queries_answer(struct actor *actor, struct machine_queries *queries
 
 /* A stale read may be answered from what is applied, if that is known to be new enough. */
 static void answer_without(struct pass *pass, const struct machine_queries *queries,
-                           struct query *query, bool readable, uint64_t now_us)
+                           struct stalled_query *waiting, bool readable)
 {
-    struct stalled_query stale = {
-        .query = *query, .fresh_us = queries->fresh_us, .since_us = now_us};
+    struct query *query = &waiting->query;
     if (readable && query->stale && queries->fresh_us && reply_room_for_query(query->meter)) {
-        answer_query(pass, &stale);
+        waiting->fresh_us = queries->fresh_us;
+        answer_query(pass, waiting);
         return;
     }
-    reply_add(pass->replies, query->origin, CONCLAVE_NO_SPACE, NULL);
-    pass->replies->items[pass->replies->count - 1].text =
-        "the disk of this node's state machine is full, and it lacks what was written last";
+    add_refusal(pass, waiting, CONCLAVE_NO_SPACE,
+                "the disk of this node's state machine is full, and it lacks what was written "
+                "last");
     query_clear(query);
 }
 
@@ -212,9 +222,11 @@ void machine_queries_refuse(struct actor *actor, struct machine_queries *queries
     for (uint32_t i = 0; i < queries->waiting.count; i++) {
         struct envelope *waiting = queries->waiting.items[i];
         for (uint32_t k = 0; k < waiting->query.queries.count; k++) {
-            struct query *query = &waiting->query.queries.items[k];
-            if (!query->probe) /* else it has neither bytes nor a client */
-                answer_without(&pass, queries, query, readable, now_us);
+            struct stalled_query query = {.query = waiting->query.queries.items[k],
+                                          .ahead = waiting->query.ahead,
+                                          .since_us = now_us};
+            if (!query.query.probe) /* else it has neither bytes nor a client */
+                answer_without(&pass, queries, &query, readable);
         }
         waiting->query.queries.count = 0; /* the references moved */
         envelope_destroy(waiting);

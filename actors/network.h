@@ -7,6 +7,7 @@
 #include "actors/network_clients.h"
 #include "actors/node.h"
 #include "actors/proposer.h"
+#include "actors/reads_ahead.h"
 #include "conclave_propose.h"
 
 struct network_proposer {
@@ -31,6 +32,7 @@ struct network {
     raft_node_id leader;
     uint64_t leader_term;
     bool leads;
+    struct reads_ahead reads;
     bool traced; /* replies of the write that is followed were staged */
 };
 
@@ -68,6 +70,9 @@ uint64_t network_tick_us(const struct network *network);
 
 /* Stages answers of other actors for their clients. Takes over the bodies. */
 void network_take_replies(struct actor *actor, struct reply_list *list);
+
+/* Stages answers that came before the decision on their reads. */
+void network_take_decisions(struct actor *actor, const struct read_decisions *decisions);
 
 /* Stages what the subscriptions of clients are told: a STREAMS. Takes over the bodies. */
 void network_take_streams(struct actor *actor, struct envelope *envelope);

@@ -19,6 +19,7 @@ static void network_stop(struct actor *actor)
     struct network *network = actor->state;
     network_end_proposers(network);
     network_clients_stop(network);
+    reads_ahead_deinit(&network->reads);
     trace_drop(&actor->node->trace);
     free(network->members);
     free(network);
@@ -80,6 +81,9 @@ static int drain(struct actor *actor)
         case ENVELOPE_REPLY:
             network_take_replies(actor, &envelope->reply);
             network->traced |= envelope->reply.traced;
+            break;
+        case ENVELOPE_READS_DECIDED:
+            network_take_decisions(actor, &envelope->reads_decided);
             break;
         case ENVELOPE_PROPOSER:
             network_take_proposer(network, envelope->proposer);

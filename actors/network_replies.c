@@ -116,6 +116,8 @@ void network_take_replies(struct actor *actor, struct reply_list *list)
             network_stage_proposed(network, reply);
             continue;
         }
+        if (reads_ahead_keep(&network->reads, reply))
+            continue;
         if (!pending_leave(network->clients.pending, reply->origin, &client, &request)) {
             buf_unref(reply->body); /* answered before */
             continue;
@@ -135,6 +137,16 @@ void network_take_replies(struct actor *actor, struct reply_list *list)
                                   .age_ms = reply->age_ms});
     }
     list->count = 0; /* the references moved */
+}
+
+void network_take_decisions(struct actor *actor, const struct read_decisions *decisions)
+{
+    struct network *network = actor->state;
+    struct reply_list decided = {0};
+    for (uint32_t i = 0; i < decisions->count; i++)
+        reads_ahead_decide(&network->reads, &decisions->items[i], &decided);
+    network_take_replies(actor, &decided);
+    reply_list_clear(&decided);
 }
 
 void network_take_status(struct actor *actor, const struct raft_origin *origin,

@@ -8,7 +8,7 @@
 /* A query that may be answered as soon as there is room. */
 struct stalled_query {
     struct query query;
-    uint64_t valid_until_us, fresh_us; /* as in the envelope that it came in */
+    uint64_t ahead, valid_until_us, fresh_us; /* as in the envelope that it came in */
     uint64_t since_us;
 };
 

@@ -63,48 +63,6 @@ struct raft_event *raft_actor_add(struct raft_actor *self, enum raft_event_type 
     return event;
 }
 
-static void add_confirmed_read(struct raft_actor *self, enum raft_event_type type,
-                               struct query_list *queries)
-{
-    LIST_RESERVE(&self->reads);
-    struct waiting_read *waiting = &self->reads.items[self->reads.count++];
-    waiting->read = ++self->last_read;
-    waiting->since_us = clock_now_us();
-    waiting->queries = *queries;
-    *queries = (struct query_list){0};
-    raft_actor_add(self, type)->read = waiting->read;
-}
-
-/* Queries that need not be newer than the last confirmed read are answered without asking anybody,
- * the others share a new read. When the last one gets old it is refreshed in the background, so
- * that there is one if the leader should be lost. */
-static void add_read(struct actor *actor, struct query_list *queries)
-{
-    struct raft_actor *self = actor->state;
-    uint64_t age_us = clock_now_us() - self->fresh_us;
-    struct query_list known = {0}, leased = {0}, confirmed = {0};
-    bool refresh = false;
-    for (uint32_t i = 0; i < queries->count; i++) {
-        const struct query *query = &queries->items[i];
-        uint64_t max_age_us = (uint64_t)query->max_age_ms * 1000;
-        bool good = query->stale && self->fresh_us && age_us <= max_age_us;
-        query_add(good ? &known : query->lease ? &leased : &confirmed, *query);
-        refresh = refresh || (good && age_us > max_age_us / 2);
-    }
-    queries->count = 0; /* the references moved */
-    if (leased.count)
-        add_confirmed_read(self, RAFT_EVENT_READ_LEASE, &leased);
-    if (confirmed.count || (refresh && !self->reads.count))
-        add_confirmed_read(self, RAFT_EVENT_READ, &confirmed);
-    if (!known.count)
-        return;
-    struct envelope *query = envelope_create(ENVELOPE_QUERY);
-    query->query.index = self->fresh_index;
-    query->query.fresh_us = self->fresh_us;
-    query->query.queries = known;
-    actor_send(actor, ACTOR_MACHINE, &query);
-}
-
 static bool is_full(const struct raft_actor *self)
 {
     return self->full[SPACE_LOG] || self->full[SPACE_STORE] || self->full[SPACE_MACHINE];
@@ -250,7 +208,7 @@ static void take(struct actor *actor, struct envelope **envelope)
         e->proposed = NULL;
         break;
     case ENVELOPE_READ:
-        add_read(actor, &e->read);
+        raft_actor_read(actor, &e->read);
         break;
     case ENVELOPE_TRANSFER:
         add_transfer(actor, e);

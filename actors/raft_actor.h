@@ -1,6 +1,6 @@
 /* actors/raft_actor.h - the raft actor's own state, shared by its files: raft_actor.c turns
- * envelopes into events, peer_side.c what the other nodes send, raft_outputs.c carries the core's
- * outputs out, raft_handover.c ends it. Raft's thread only. */
+ * envelopes into events, peer_side.c what the other nodes send, raft_reads.c queries,
+ * raft_outputs.c carries the core's outputs out, raft_handover.c ends it. Raft's thread only. */
 #ifndef ACTORS_RAFT_ACTOR_H
 #define ACTORS_RAFT_ACTOR_H
 
@@ -12,6 +12,7 @@ struct waiting_read {
     uint64_t read;
     uint64_t since_us; /* when it was begun */
     struct query_list queries;
+    uint32_t ahead; /* so many more are at the state machine already */
 };
 
 struct raft_actor {
@@ -80,5 +81,22 @@ bool raft_actor_hands_over(const struct raft_actor *self);
 
 /* Carries out everything in actor->output and clears it. */
 void raft_outputs_carry(struct actor *actor);
+
+/* --- raft_reads.c: queries, from network to the state machine ----------------------------------
+ */
+
+/* Queries that need not be newer than the last confirmed read are answered without asking anybody,
+ * the others share a new read. When the last one gets old it is refreshed in the background, so
+ * that there is one if the leader should be lost. Takes the queries over. */
+void raft_actor_read(struct actor *actor, struct query_list *queries);
+
+/* Reads that began in this step. Their queries are executed while the round is under way that
+ * confirms them, and network keeps the answers until it is over. Not those that may be answered
+ * with an older state, whose age must be true when the answer leaves, nor what asks for nothing but
+ * the confirmation. */
+void raft_actor_reads_begun(struct actor *actor);
+
+/* Reads that were decided in this step; refusals go to *replies. */
+void raft_actor_reads_done(struct actor *actor, struct reply_list *replies);
 
 #endif

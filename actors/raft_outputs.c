@@ -60,52 +60,6 @@ static void carry_apply(struct actor *actor)
     actor_send(actor, ACTOR_MACHINE, &envelope);
 }
 
-/* Takes the queries of one read out of the table: results come in the order of the reads, but for
- * refusals. */
-static struct query_list take_read(struct raft_actor *self, uint64_t read, uint64_t *ret_since_us)
-{
-    uint32_t i = self->reads.head;
-    while (i < self->reads.count && self->reads.items[i].read != read)
-        i++;
-    ASSERT(i < self->reads.count); /* each read comes back once */
-    struct query_list queries = self->reads.items[i].queries;
-    *ret_since_us = self->reads.items[i].since_us;
-    /* Those before it, which are still waiting, move up by one: most often there are none. */
-    memmove(&self->reads.items[self->reads.head + 1], &self->reads.items[self->reads.head],
-            (i - self->reads.head) * sizeof *self->reads.items);
-    self->reads.head++;
-    if (self->reads.head == self->reads.count)
-        self->reads.head = self->reads.count = 0;
-    return queries;
-}
-
-static void carry_reads(struct actor *actor, struct reply_list *replies)
-{
-    struct raft_actor *self = actor->state;
-    for (uint32_t i = 0; i < self->output.reads.count; i++) {
-        const struct raft_read_result *result = &self->output.reads.items[i];
-        uint64_t since_us;
-        struct query_list queries = take_read(self, result->read, &since_us);
-        if (result->code == CONCLAVE_OK && since_us > self->fresh_us) {
-            self->fresh_us = since_us;
-            self->fresh_index = result->index;
-        }
-        if (result->code == CONCLAVE_OK) {
-            struct envelope *envelope = envelope_create(ENVELOPE_QUERY);
-            envelope->query.index = result->index;
-            envelope->query.valid_until_us = result->valid_until_us;
-            envelope->query.fresh_us = since_us;
-            envelope->query.queries = queries;
-            actor_send(actor, ACTOR_MACHINE, &envelope);
-            continue;
-        }
-        for (uint32_t k = 0; k < queries.count; k++)
-            reply_add(replies, queries.items[k].origin,
-                      queries.items[k].stale ? CONCLAVE_STALE : result->code, NULL);
-        query_list_clear(&queries);
-    }
-}
-
 static void tell_stream(struct actor *actor, raft_node_id peer, bool wanted)
 {
     struct envelope *stream = envelope_create(ENVELOPE_STREAM);
@@ -208,7 +162,7 @@ static void carry_refusals(struct actor *actor)
         reply_add(&replies, refusal->origin, refusal->code, NULL);
         replies.items[replies.count - 1].text = refusal->why;
     }
-    carry_reads(actor, &replies);
+    raft_actor_reads_done(actor, &replies);
     carry_transfers(actor, &replies);
     if (!replies.count)
         return;
@@ -355,6 +309,7 @@ void raft_outputs_carry(struct actor *actor)
     tell_streams(actor);
     tell_settled(actor);
     carry_refusals(actor);
+    raft_actor_reads_begun(actor);
     arm_timer(actor);
     tell_serving(actor);
     raft_output_clear(&self->output);

@@ -84,7 +84,9 @@ struct conclave_machine_ops {
                  uint64_t last_index, struct conclave_reply_sink *const *replies);
 
     /* Answers one query without changing anything. The node calls it only when everything that
-     * linearizability asks for has been applied. Never fails as a whole: the answer has a code. */
+     * linearizability asks for has been applied; a leader perhaps before it knows that it still
+     * leads, and the answer is thrown away if it does not. Never fails as a whole: the answer has a
+     * code. */
     void (*query)(void *machine, const void *data, size_t bytes, struct conclave_reply_sink *reply);
 
     /* Makes everything applied so far durable. Called at a clean stop. NULL: nothing to do. */

@@ -10,6 +10,7 @@ void raft_output_clear(struct raft_output *output)
     raft_runs_clear(&output->apply);
     output->persist = (struct raft_persist){0};
     output->install = (struct raft_id){0};
+    output->reads_begun.count = 0;
     output->reads.count = 0;
     output->refused.count = 0;
     output->transfers.count = 0;
@@ -21,6 +22,7 @@ void raft_output_clear(struct raft_output *output)
 void raft_output_deinit(struct raft_output *output)
 {
     raft_output_clear(output);
+    free(output->reads_begun.items);
     free(output->reads.items);
     free(output->refused.items);
     free(output->transfers.items);

@@ -10,7 +10,8 @@
  *                              persist    to the log-writer, in order of `seq`; when durable it
  *                                         releases persist.send_after and comes back as PERSISTED
  *                              apply      to the state machine, in order; comes back as APPLIED
- *                              reads      reads that may be answered once `index` is applied
+ *                              reads_begun  reads that may be executed once `index` is applied
+ *                              reads      reads that may be answered then
  *                              refused    waiting clients whose entry will not be answered by apply
  *                              transfers  what came of handing leadership over
  *                              deadline   when to come with TIMEOUT at the latest
@@ -204,6 +205,14 @@ struct raft_persist {
     struct raft_messages send_after; /* released when durable: Rules 1, 3, 4 */
 };
 
+/* A read whose round has begun. It may be executed already, once everything up to `index` is
+ * applied, but what comes of it is nobody's to see before the read is in `reads`, and thrown away
+ * if that says anything but OK. May come in the same step as its result. */
+struct raft_read_begun {
+    uint64_t read;
+    uint64_t index;
+};
+
 struct raft_read_result {
     uint64_t read;
     int code;                /* CONCLAVE_OK, NOT_LEADER, NO_LEADER, BUSY */
@@ -272,6 +281,7 @@ struct raft_output {
     struct raft_id install; /* index > 0: before `apply`, the state machine becomes the snapshot
                                with this last entry; comes back as APPLIED */
     struct raft_runs apply;
+    RAFT_LIST(struct raft_read_begun, reads_begun);
     RAFT_LIST(struct raft_read_result, reads);
     RAFT_LIST(struct raft_refusal, refused);
     RAFT_LIST(struct raft_transfer_result, transfers);

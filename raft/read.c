@@ -199,8 +199,12 @@ void raft_reads_start(struct raft *raft)
      * number is the core's own, so no answer to an earlier round can confirm it. */
     raft->round++;
     for (uint32_t i = first; i < end; i++) {
-        raft->reads[i].index = raft->commit;
-        raft->reads[i].round = raft->round;
+        struct raft_pending_read *read = &raft->reads[i];
+        read->index = raft->commit;
+        read->round = raft->round;
+        if (read->from == 0)
+            RAFT_LIST_ADD(&raft->output->reads_begun,
+                          (struct raft_read_begun){.read = read->read, .index = read->index});
     }
 }
 

@@ -118,6 +118,7 @@ struct knobs {
     uint64_t fault_length_us_max;
     enum sim_clocks clocks;
     bool lazy_disk;          /* a persist that nobody waits for is told with the next event only */
+    uint64_t ahead_chance;   /* of a read: it is executed before it is confirmed */
     uint64_t watched_chance; /* a node's state machine is watched while it runs */
     bool priorities;         /* nodes differ in who should lead */
     uint64_t leader_chance;  /* a fault that hits a node is aimed at a leader */

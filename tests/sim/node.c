@@ -398,6 +398,7 @@ static void node_forget(struct node *node)
     node->inbox.count = 0;
     hubs_node_forgotten(node);
     node->reads.count = 0;
+    ahead_forget(node);
     node->reads_in_core = 0;
     node->fresh_us = node->fresh_index = 0;
     node->disk_busy = node->disk_waits = node->machine_busy = false;
@@ -461,4 +462,6 @@ void node_deinit(struct node *node)
     raft_output_deinit(&node->output);
     free(node->inbox.items);
     free(node->reads.items);
+    ahead_forget(node);
+    free(node->ahead.items);
 }

@@ -185,6 +185,7 @@ void node_answer_reads(struct world *world, struct node *node)
             answer_read(world, node, &read);
     }
     node->reads.count = kept;
+    ahead_run(world, node);
 }
 
 static void apply_batch(struct world *world, struct node *node, struct node_at *at)

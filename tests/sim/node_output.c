@@ -108,6 +108,7 @@ static void output_apply(struct world *world, struct node *node)
 
 static void output_reads(struct world *world, struct node *node)
 {
+    ahead_begun(world, node);
     for (uint32_t i = 0; i < node->output.reads.count; i++) {
         struct raft_read_result result = node->output.reads.items[i];
         report_event(&world->report,
@@ -122,7 +123,8 @@ static void output_reads(struct world *world, struct node *node)
             continue;
         }
         if (result.code != CONCLAVE_OK) {
-            clients_refuse(world, node, result.read, result.code);
+            if (!ahead_decided(world, node, &result))
+                clients_refuse(world, node, result.read, result.code);
         } else {
             uint64_t taken_us = world->ops.items[result.read].taken_us;
             if (taken_us > node->fresh_us) {
@@ -135,6 +137,8 @@ static void output_reads(struct world *world, struct node *node)
                 check_read_confirmed(&world->check, result.read, world_index(world, node));
             if (result.index > machine_applied(node->machine))
                 report_mark(&world->report, SIM_MARK_READ_WAITED);
+            if (ahead_decided(world, node, &result))
+                continue;
             node_add_read(node, (struct node_read){.op = result.read,
                                                    .index = result.index,
                                                    .valid_until_us = result.valid_until_us,

@@ -32,6 +32,8 @@
     X(LOST_COMMITTED, "writes committed though never answered")                         \
     X(READ_OK, "reads answered")                                                        \
     X(READ_REFUSED, "reads refused")                                                    \
+    X(READ_AHEAD, "reads executed before they were confirmed")                          \
+    X(READ_AHEAD_VOID, "reads begun that were refused in the end")                      \
     X(READ_WAITED, "reads that waited for the state machine")                           \
     X(PERSIST_LOST, "crashes that lost unsynced writes")                                \
     X(PERSIST_PARTIAL, "crashes that kept a part of a write")                           \

@@ -21,6 +21,7 @@
 
 #include "actors/alarm.h"
 #include "codec/peer.h"
+#include "machine/reply.h"
 #include "raft/audit.h"
 #include "tests/sim/changes.h"
 #include "tests/sim/check.h"
@@ -46,6 +47,16 @@ struct node_read {
     uint64_t index;
     uint64_t valid_until_us; /* by a lease; 0: by a round */
     uint64_t fresh_us;       /* what was committed then, on the node's clock, is in it */
+};
+
+/* A read that began, see ahead.c. */
+struct node_ahead {
+    uint64_t op;
+    uint64_t index;
+    bool executed, confirmed;
+    bool altered;     /* executed by a machine that holds something else than was applied */
+    uint64_t applied; /* what the machine had applied when it executed it */
+    struct conclave_reply_sink told;
 };
 
 /* The timer actor of a node. */
@@ -113,6 +124,7 @@ struct node {
     uint64_t applied_at_us;
     uint64_t applied_index; /* told to the core */
     RAFT_LIST(struct node_read, reads);
+    RAFT_LIST(struct node_ahead, ahead);
     uint64_t reads_in_core;
     uint64_t fresh_us, fresh_index; /* of the newest confirmed read; 0: none */
     uint64_t session_clock_us;      /* leader: up to when cluster time is in the log */
@@ -325,6 +337,21 @@ void node_add_read(struct node *node, struct node_read read);
 
 /* Answers the confirmed reads that the state machine has reached. */
 void node_answer_reads(struct world *world, struct node *node);
+
+/* --- ahead.c -----------------------------------------------------------------------------------
+ */
+
+/* After a step: some of the reads that began are executed before they are confirmed. */
+void ahead_begun(struct world *world, struct node *node);
+
+/* Executes those whose index is applied, and answers what is confirmed of them. */
+void ahead_run(struct world *world, struct node *node);
+
+/* False: it is none of these. */
+bool ahead_decided(struct world *world, struct node *node, const struct raft_read_result *result);
+
+/* The node is down. */
+void ahead_forget(struct node *node);
 
 /* --- holds.c -----------------------------------------------------------------------------------
  */

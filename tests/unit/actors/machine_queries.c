@@ -90,6 +90,33 @@ Test(machine_queries, index_that_is_not_applied_is_waited_for)
     cr_assert_eq(replies.count, 1);
 }
 
+/* Answers, refusals and what waited for room in between. */
+Test(machine_queries, what_is_not_confirmed_says_of_which_read_it_is)
+{
+    ask(client, 1);
+    queries.waiting.items[0]->query.ahead = 5;
+    ask(client, 1);
+    cr_assert_eq(pass(), 2);
+    cr_assert_eq(replies.items[0].read, 5);
+    cr_assert_eq(replies.items[1].read, 0);
+    meter_take(client, REPLY_CLIENT_QUERY_BYTES);
+    ask(client, 2);
+    queries.waiting.items[0]->query.ahead = 6;
+    cr_assert_eq(pass(), 2);
+    queries.stalled.items[0].items[0].since_us -= QUERIES_STALLED_US_MAX;
+    cr_assert_eq(pass(), 3);
+    cr_assert_eq(replies.items[2].read, 6);
+    cr_assert_eq(replies.items[2].code, CONCLAVE_BUSY);
+    meter_give_back(client, REPLY_CLIENT_QUERY_BYTES);
+    cr_assert_eq(pass(), 4);
+    cr_assert_eq(replies.items[3].read, 6);
+    ask(client, 1);
+    queries.waiting.items[0]->query.ahead = 7;
+    machine_queries_refuse(&actor, &queries, true, &replies);
+    cr_assert_eq(replies.items[4].read, 7);
+    cr_assert_eq(replies.items[4].code, CONCLAVE_NO_SPACE);
+}
+
 Test(machine_queries, machine_is_not_asked_for_a_client_that_does_not_read)
 {
     answer_bytes = 1 << 20;

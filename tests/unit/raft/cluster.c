@@ -143,6 +143,7 @@ void cluster_crash(struct cluster *cluster, raft_node_id id)
     for (size_t i = 0; i < node->persist_count; i++)
         persist_free(&node->persists[i]);
     node->persist_count = 0;
+    node->reads_begun.count = 0;
     node->reads.count = 0;
     node->refused.count = 0;
     node->transfers.count = 0;
@@ -155,6 +156,7 @@ void cluster_deinit(struct cluster *cluster)
         struct test_node *node = &cluster->nodes[i];
         cluster_crash(cluster, i);
         free(node->persists);
+        free(node->reads_begun.items);
         free(node->reads.items);
         free(node->refused.items);
         free(node->transfers.items);
@@ -212,6 +214,8 @@ static void output_take(struct cluster *cluster, struct test_node *node, struct 
     raft_runs_append_all(&node->applied, &output->apply);
     if (output->apply.entry_count > 0)
         node->applied_index = raft_runs_last(&output->apply).index;
+    for (uint32_t i = 0; i < output->reads_begun.count; i++)
+        LIST_ADD(&node->reads_begun, output->reads_begun.items[i]);
     for (uint32_t i = 0; i < output->reads.count; i++)
         LIST_ADD(&node->reads, output->reads.items[i]);
     for (uint32_t i = 0; i < output->refused.count; i++)

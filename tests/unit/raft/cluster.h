@@ -37,6 +37,7 @@ struct test_node {
     bool hold_persists; /* cluster_settle does not complete them: the disk hangs */
     bool clock_stands;  /* since stood_us; then it goes on as if nothing had been */
     uint64_t stood_us, behind_us;
+    RAFT_LIST(struct raft_read_begun, reads_begun);
     RAFT_LIST(struct raft_read_result, reads);
     RAFT_LIST(struct raft_refusal, refused);
     RAFT_LIST(struct raft_transfer_result, transfers);

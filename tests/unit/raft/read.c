@@ -100,6 +100,28 @@ Test(read, rule_40_the_index_is_taken_before_the_round)
     cluster_deinit(&c);
 }
 
+Test(read, rule_40_may_be_executed_ahead_at_the_index_that_its_answer_needs)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_read(&c, 1, 77);
+    cr_assert_eq(node()->reads_begun.count, 0, "what is committed is not known yet");
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cr_assert_eq(node()->reads_begun.count, 1);
+    cr_assert_eq(node()->reads_begun.items[0].read, 77);
+    cr_assert_eq(node()->reads_begun.items[0].index, 2);
+    cr_assert_eq(node()->reads.count, 0);
+    cluster_receive(&c, append_accepted(3, 1, led, 2, round_sent()));
+    cr_assert_eq(node()->reads.items[0].index, 2);
+    cr_assert_eq(node()->reads_begun.count, 1, "once");
+    struct raft_message *request = raft_message_create(RAFT_READ_REQUEST, 2, 1, led);
+    request->read_index.number = 5;
+    cluster_receive(&c, request);
+    cr_assert_gt(round_sent(), 0);
+    cr_assert_eq(node()->reads_begun.count, 1, "a follower's is executed by the follower");
+    cluster_deinit(&c);
+}
+
 Test(read, the_reads_of_one_step_share_a_round)
 {
     cluster_setup(&c, 3, 1);

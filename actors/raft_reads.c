@@ -1,0 +1,144 @@
+/* Queries, from network to the state machine: confirmed by the core as reads, or executed ahead of
+ * that. */
+#include "actors/raft_actor.h"
+
+#include "base/clock.h"
+#include "base/fatal.h"
+#include "base/list.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void add_confirmed_read(struct raft_actor *self, enum raft_event_type type,
+                               struct query_list *queries)
+{
+    LIST_RESERVE(&self->reads);
+    struct waiting_read *waiting = &self->reads.items[self->reads.count++];
+    waiting->read = ++self->last_read;
+    waiting->since_us = clock_now_us();
+    waiting->queries = *queries;
+    *queries = (struct query_list){0};
+    raft_actor_add(self, type)->read = waiting->read;
+}
+
+void raft_actor_read(struct actor *actor, struct query_list *queries)
+{
+    struct raft_actor *self = actor->state;
+    uint64_t age_us = clock_now_us() - self->fresh_us;
+    struct query_list known = {0}, leased = {0}, confirmed = {0};
+    bool refresh = false;
+    for (uint32_t i = 0; i < queries->count; i++) {
+        const struct query *query = &queries->items[i];
+        uint64_t max_age_us = (uint64_t)query->max_age_ms * 1000;
+        bool good = query->stale && self->fresh_us && age_us <= max_age_us;
+        query_add(good ? &known : query->lease ? &leased : &confirmed, *query);
+        refresh = refresh || (good && age_us > max_age_us / 2);
+    }
+    queries->count = 0; /* the references moved */
+    if (leased.count)
+        add_confirmed_read(self, RAFT_EVENT_READ_LEASE, &leased);
+    if (confirmed.count || (refresh && !self->reads.count))
+        add_confirmed_read(self, RAFT_EVENT_READ, &confirmed);
+    if (!known.count)
+        return;
+    struct envelope *query = envelope_create(ENVELOPE_QUERY);
+    query->query.index = self->fresh_index;
+    query->query.fresh_us = self->fresh_us;
+    query->query.queries = known;
+    actor_send(actor, ACTOR_MACHINE, &query);
+}
+
+/* NULL: it has been confirmed or refused. */
+static struct waiting_read *find_read(struct raft_actor *self, uint64_t read)
+{
+    for (uint32_t i = self->reads.head; i < self->reads.count; i++)
+        if (self->reads.items[i].read == read)
+            return &self->reads.items[i];
+    return NULL;
+}
+
+/* Takes one read out of the table: results come in the order of the reads, but for refusals. */
+static struct waiting_read take_read(struct raft_actor *self, uint64_t read)
+{
+    struct waiting_read *found = find_read(self, read);
+    ASSERT(found); /* each read comes back once */
+    struct waiting_read taken = *found;
+    /* Those before it, which are still waiting, move up by one: most often there are none. */
+    struct waiting_read *first = &self->reads.items[self->reads.head];
+    memmove(first + 1, first, (size_t)(found - first) * sizeof *first);
+    self->reads.head++;
+    if (self->reads.head == self->reads.count)
+        self->reads.head = self->reads.count = 0;
+    return taken;
+}
+
+void raft_actor_reads_begun(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    for (uint32_t i = 0; i < self->output.reads_begun.count; i++) {
+        const struct raft_read_begun *begun = &self->output.reads_begun.items[i];
+        struct waiting_read *waiting = find_read(self, begun->read);
+        if (!waiting)
+            continue;
+        struct query_list ahead = {0}, left = {0};
+        for (uint32_t k = 0; k < waiting->queries.count; k++) {
+            const struct query *query = &waiting->queries.items[k];
+            query_add(query->stale || query->probe ? &left : &ahead, *query);
+        }
+        free(waiting->queries.items); /* the references moved */
+        waiting->queries = left;
+        if (!ahead.count)
+            continue;
+        waiting->ahead = ahead.count;
+        struct envelope *envelope = envelope_create(ENVELOPE_QUERY);
+        envelope->query.index = begun->index;
+        envelope->query.ahead = begun->read;
+        envelope->query.queries = ahead;
+        actor_send(actor, ACTOR_MACHINE, &envelope);
+    }
+}
+
+static void carry_confirmed(struct actor *actor, struct waiting_read *taken,
+                            const struct raft_read_result *result)
+{
+    struct raft_actor *self = actor->state;
+    if (taken->since_us > self->fresh_us) {
+        self->fresh_us = taken->since_us;
+        self->fresh_index = result->index;
+    }
+    if (!taken->queries.count)
+        return;
+    struct envelope *envelope = envelope_create(ENVELOPE_QUERY);
+    envelope->query.index = result->index;
+    envelope->query.valid_until_us = result->valid_until_us;
+    envelope->query.fresh_us = taken->since_us;
+    envelope->query.queries = taken->queries;
+    taken->queries = (struct query_list){0};
+    actor_send(actor, ACTOR_MACHINE, &envelope);
+}
+
+void raft_actor_reads_done(struct actor *actor, struct reply_list *replies)
+{
+    struct raft_actor *self = actor->state;
+    struct read_decisions decisions = {0};
+    for (uint32_t i = 0; i < self->output.reads.count; i++) {
+        const struct raft_read_result *result = &self->output.reads.items[i];
+        struct waiting_read taken = take_read(self, result->read);
+        if (taken.ahead) {
+            LIST_RESERVE(&decisions);
+            decisions.items[decisions.count++] = (struct read_decision){
+                .read = taken.read, .count = taken.ahead, .code = result->code};
+        }
+        if (result->code == CONCLAVE_OK)
+            carry_confirmed(actor, &taken, result);
+        for (uint32_t k = 0; k < taken.queries.count; k++)
+            reply_add(replies, taken.queries.items[k].origin,
+                      taken.queries.items[k].stale ? CONCLAVE_STALE : result->code, NULL);
+        query_list_clear(&taken.queries);
+    }
+    if (!decisions.count)
+        return;
+    struct envelope *envelope = envelope_create(ENVELOPE_READS_DECIDED);
+    envelope->reads_decided = decisions;
+    actor_send(actor, ACTOR_NETWORK, &envelope);
+}
