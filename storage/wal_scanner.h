@@ -1,6 +1,6 @@
 /* storage/wal_scanner.h - what the two readers of a log share: wal_scan.c, which judges it, and
- * wal_survey.c, which looks behind damage; wal_load.c reads the files. Neither changes anything.
- * Owned by one thread. */
+ * wal_survey.c, which looks behind damage. wal_scanner.c says which record is valid at a place and
+ * what taking it changes; wal_load.c reads the files. Neither changes any. Owned by one thread. */
 #ifndef STORAGE_WAL_SCANNER_H
 #define STORAGE_WAL_SCANNER_H
 
