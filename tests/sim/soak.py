@@ -7,7 +7,8 @@ The seeds run in chunks of different lengths of run. A part of the time they run
 sanitizers, which is slower and sees more. A seed that fails is shrunk, and everything about it goes
 into a file of DIR, a few for every rule that is broken; the search goes on behind it. With
 --require-marks it is a failure too if a fault was never injected or a situation never reached. With
---write what ran is added to the list of seeds in docs/guarantees.md: one line for each commit.
+--write what ran is added to the list of seeds in docs/guarantees.md, one line for each commit, and how often
+each fault and each situation was met is put into docs/marks.md, in place of what stood there.
 
 The summary at the end, also after Ctrl-C, says what ran and where the failures are; the last line is
 `N passed, N failed, N skipped`: seeds. Ends with 1 if something failed, with 2 after bad usage.
@@ -35,6 +36,10 @@ SEEDS_MAX = 2 ** 62
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 DOCUMENT = os.path.join(ROOT, "docs", "guarantees.md")
 BEGIN, END = "<!-- seeds: written by `make soak WRITE=1` -->", "<!-- seeds: end -->"
+MARKS_DOCUMENT = os.path.join(ROOT, "docs", "marks.md")
+MARKS_BEGIN, MARKS_END = "<!-- marks: written by `make soak WRITE=1` -->", "<!-- marks: end -->"
+KINDS = {"faults": "Faults", "actions": "What clients and operators do", "marks": "Situations"}
+WORDS = re.compile(r'^ +X\((\w+), "(.*?)"\)', re.MULTILINE)
 COLUMNS = ["day", "commit", "seeds", "of them with sanitizers", "failed"]
 ROW = re.compile(r"^\| (\S+) \| (\S+) \| (\d+) \| (\d+) \| (\d+) \|$", re.MULTILINE)
 ROWS_MAX = 20  # older ones are counted, and go
@@ -76,6 +81,32 @@ def write_seeds(path, day, of, seeds, sanitized, failed):
         file.write(head + BEGIN + "\n" + "\n".join(lines) + "\n" + END + tail)
 
 
+def words():
+    """How the simulator calls each fault, action and situation."""
+    found = {}
+    for kind, header in (("faults", "knobs.h"), ("actions", "decisions.h"), ("marks", "report.h")):
+        with open(os.path.join(ROOT, "tests", "sim", header), encoding="utf-8") as file:
+            found.update(((kind, name), text) for name, text in WORDS.findall(file.read()))
+    return found
+
+
+def write_marks(path, ran, counts):
+    """Puts what was met how often in the place of what a document says of the last time. counts is by kind and name."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    head, begin, rest = text.partition(MARKS_BEGIN)
+    _, end, tail = rest.partition(MARKS_END)
+    if not begin or not end:
+        raise SystemExit(f"soak: no '{MARKS_BEGIN}' and '{MARKS_END}' in {path}")
+    called, lines = words(), [ran]
+    for kind, title in KINDS.items():
+        lines += ["", f"## {title}", "", "| times | what |", "|---:|---|"]
+        lines += [f"| {count} | {called.get((kind, name), name)} |"
+                  for (of, name), count in counts.items() if of == kind]
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(head + MARKS_BEGIN + "\n" + "\n".join(lines) + "\n" + MARKS_END + tail)
+
+
 class Soak:
     def __init__(self, options):
         self.options = options
@@ -85,7 +116,7 @@ class Soak:
         self.passed = self.failed = self.events = self.cpu = self.sanitized = 0
         self.rules = collections.Counter()
         self.files = []
-        self.counts = collections.Counter()  # faults, actions, situations
+        self.counts = collections.Counter()  # by kind (faults, actions, situations) and name
 
     # --- Running ---
 
@@ -137,9 +168,9 @@ class Soak:
         self.passed += result["passed"]
         self.events += result["events"]
         self.cpu += result["cpu_seconds"]
-        for kind in ("faults", "actions", "marks"):
+        for kind in KINDS:
             for name, count in result[kind].items():
-                self.counts[name] += count
+                self.counts[kind, name] += count
 
     def failure(self, program, result, steps, errors):
         match = RULE.search(result["failure"])
@@ -173,7 +204,7 @@ class Soak:
     # --- Telling ---
 
     def unreached(self):
-        return sorted(name for name, count in self.counts.items() if count == 0)
+        return sorted(name for (_, name), count in self.counts.items() if count == 0)
 
     def summary(self):
         hours = (time.monotonic() - self.started) / 3600
@@ -190,8 +221,11 @@ class Soak:
         if missing:
             print("never reached: " + ", ".join(missing))
         if self.options.write:
-            write_seeds(self.options.document, datetime.datetime.now(datetime.timezone.utc).date(), commit(),
-                        self.next - self.options.first, self.sanitized, self.failed)
+            day, of = datetime.datetime.now(datetime.timezone.utc).date(), commit()
+            seeds = self.next - self.options.first
+            write_seeds(self.options.document, day, of, seeds, self.sanitized, self.failed)
+            write_marks(self.options.marks_document, f"{seeds} seeds from {self.options.first} on, {day}, commit "
+                        f"{of}. Never met: {', '.join(missing) or 'nothing'}.", self.counts)
         failed = self.failed + (len(missing) if self.options.require_marks else 0)
         print(f"{self.passed} passed, {failed} failed, 0 skipped", flush=True)
         return 1 if failed or not self.passed else 0
@@ -219,8 +253,9 @@ def parse():
     parser.add_argument("--dir", default="soak-failures", help="where failures go (soak-failures)")
     parser.add_argument("--require-marks", action="store_true",
                         help="what was never reached is a failure")
-    parser.add_argument("--write", action="store_true", help="add what ran to docs/guarantees.md")
+    parser.add_argument("--write", action="store_true", help="add what ran to docs/guarantees.md and docs/marks.md")
     parser.add_argument("--document", default=DOCUMENT, help=argparse.SUPPRESS)
+    parser.add_argument("--marks-document", default=MARKS_DOCUMENT, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.first is None:
         options.first = int.from_bytes(os.urandom(6), "big") + 1

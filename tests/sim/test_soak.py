@@ -50,7 +50,7 @@ class SoakTest(unittest.TestCase):
         options = types.SimpleNamespace(sim=sim, sanitized=sanitized, seeds=seeds, first=1000, jobs=1,
                                         hours=1, dir=os.path.join(self.root, "failures"),
                                         require_marks=require_marks, write=bool(document),
-                                        document=document)
+                                        document=document, marks_document=self.marks())
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             code = soak.Soak(options).run()
@@ -115,6 +115,25 @@ class SoakTest(unittest.TestCase):
         with open(path, "w", encoding="utf-8") as file:
             file.write(f"before\n{soak.BEGIN}\n{listed}\n{soak.END}\nbehind\n")
         return path
+
+    def marks(self):
+        path = os.path.join(self.root, "marks.md")
+        if not os.path.exists(path):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(f"before\n{soak.MARKS_BEGIN}\nold\n{soak.MARKS_END}\nbehind\n")
+        return path
+
+    def test_what_was_met_is_told_with_its_count_in_place_of_the_last_time(self):
+        self.soak(self.simulator(leaders=0), document=self.document(), seeds=2000)
+        with open(self.marks(), encoding="utf-8") as file:
+            text = file.read()
+        self.assertTrue(text.startswith("before\n") and text.endswith("behind\n"), text)
+        self.assertNotIn("old", text)
+        self.assertIn("2000 seeds from 1000 on", text)
+        self.assertIn("Never met: LEADER.", text)
+        self.assertIn("\n| 6 | messages lost |\n", text)
+        self.assertIn("\n| 4 | requests of clients |\n", text)
+        self.assertIn("\n| 0 | leaders elected |\n", text)
 
     def test_what_ran_is_listed_and_added_up_by_commit(self):
         path = self.document()
