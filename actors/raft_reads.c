@@ -12,18 +12,36 @@
 static void add_confirmed_read(struct raft_actor *self, enum raft_event_type type,
                                struct query_list *queries)
 {
+    if (self->reads.count == self->reads.capacity && self->reads.head > 0) {
+        struct waiting_read *items = self->reads.items;
+        self->reads.count -= self->reads.head;
+        memmove(items, items + self->reads.head, self->reads.count * sizeof *items);
+        self->reads.head = 0;
+    }
     LIST_RESERVE(&self->reads);
     struct waiting_read *waiting = &self->reads.items[self->reads.count++];
-    waiting->read = ++self->last_read;
-    waiting->since_us = clock_now_us();
-    waiting->queries = *queries;
+    *waiting = (struct waiting_read){
+        .read = ++self->last_read, .since_us = clock_now_us(), .queries = *queries};
     *queries = (struct query_list){0};
     raft_actor_add(self, type)->read = waiting->read;
+}
+
+/* True if all of them ask for nothing but to be linearizable, as most do: their list stays one. */
+static bool all_plain(const struct query_list *queries)
+{
+    for (uint32_t i = 0; i < queries->count; i++)
+        if (queries->items[i].stale || queries->items[i].lease || queries->items[i].probe)
+            return false;
+    return true;
 }
 
 void raft_actor_read(struct actor *actor, struct query_list *queries)
 {
     struct raft_actor *self = actor->state;
+    if (all_plain(queries)) {
+        add_confirmed_read(self, RAFT_EVENT_READ, queries);
+        return;
+    }
     uint64_t age_us = clock_now_us() - self->fresh_us;
     struct query_list known = {0}, leased = {0}, confirmed = {0};
     bool refresh = false;
@@ -72,6 +90,24 @@ static struct waiting_read take_read(struct raft_actor *self, uint64_t read)
     return taken;
 }
 
+/* Those that may be executed before they are confirmed; the others stay. */
+static struct query_list take_ahead(struct query_list *queries)
+{
+    struct query_list ahead = {0}, left = {0};
+    if (all_plain(queries)) {
+        ahead = *queries;
+        *queries = left;
+        return ahead;
+    }
+    for (uint32_t i = 0; i < queries->count; i++) {
+        const struct query *query = &queries->items[i];
+        query_add(query->stale || query->probe ? &left : &ahead, *query);
+    }
+    free(queries->items); /* the references moved */
+    *queries = left;
+    return ahead;
+}
+
 void raft_actor_reads_begun(struct actor *actor)
 {
     struct raft_actor *self = actor->state;
@@ -80,13 +116,7 @@ void raft_actor_reads_begun(struct actor *actor)
         struct waiting_read *waiting = find_read(self, begun->read);
         if (!waiting)
             continue;
-        struct query_list ahead = {0}, left = {0};
-        for (uint32_t k = 0; k < waiting->queries.count; k++) {
-            const struct query *query = &waiting->queries.items[k];
-            query_add(query->stale || query->probe ? &left : &ahead, *query);
-        }
-        free(waiting->queries.items); /* the references moved */
-        waiting->queries = left;
+        struct query_list ahead = take_ahead(&waiting->queries);
         if (!ahead.count)
             continue;
         waiting->ahead = ahead.count;

@@ -47,6 +47,12 @@ void pack_init(struct pack *pack, size_t capacity)
     pack->bytes = 0;
 }
 
+void pack_reserve(struct pack *pack, size_t bytes)
+{
+    if (bytes > pack->buf->bytes - pack->bytes)
+        pack_grow(pack, bytes);
+}
+
 void pack_deinit(struct pack *pack)
 {
     buf_unref(pack->buf);

@@ -16,6 +16,10 @@ struct pack {
 /* Starts empty with room for about `capacity` bytes. */
 void pack_init(struct pack *pack, size_t capacity);
 
+/* Makes room for `bytes` more at once, where it is known how much will come: growing step by step
+ * copies what is there each time. */
+void pack_reserve(struct pack *pack, size_t bytes);
+
 /* Frees what was written, unless taken. */
 void pack_deinit(struct pack *pack);
 

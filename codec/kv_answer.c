@@ -80,6 +80,7 @@ void kv_item_pack(struct pack *pack, const struct kv_item *item)
 
 void kv_get_answer_pack(struct pack *pack, uint64_t revision, const struct kv_item *item)
 {
+    pack_reserve(pack, 1 + uint_bytes(revision) + kv_item_bytes(item));
     pack_array(pack, 2);
     pack_uint(pack, revision);
     kv_item_pack(pack, item);

@@ -48,6 +48,23 @@ Test(pack, writes_signed_integers_in_their_smallest_form)
                   "\xd3\x80\x00\x00\x00\x00\x00\x00\x00");
 }
 
+Test(pack, reserved_room_is_there_and_keeps_what_was_written)
+{
+    struct pack pack;
+    uint8_t bytes[1000] = {0};
+    pack_init(&pack, 0);
+    pack_uint(&pack, 5);
+    pack_reserve(&pack, sizeof bytes);
+    const struct buf *buf = pack.buf;
+    pack_reserve(&pack, sizeof bytes); /* is there already */
+    pack_raw(&pack, bytes, sizeof bytes);
+    cr_assert_eq(pack.buf, buf, "nothing had to grow");
+    struct buf *taken = pack_take(&pack);
+    cr_assert_eq(taken->bytes, 1 + sizeof bytes);
+    cr_assert_eq(taken->data[0], 5);
+    buf_unref(taken);
+}
+
 Test(pack, writes_nil_and_booleans)
 {
     struct pack pack;
