@@ -80,6 +80,8 @@ static void refuse(struct actor *actor, struct peer_state *peer, enum peer_refus
 static void take_refusal(struct actor *actor, const struct peer_frame *frame, uint64_t now_us)
 {
     struct peer_side *side = peer_side_of(actor);
+    side->refused_us = now_us;
+    side->refusal = frame->refusal;
     if (!complaint_due(&side->refused_complained_us, now_us))
         return;
     const char *reason =
@@ -89,6 +91,14 @@ static void take_refusal(struct actor *actor, const struct peer_frame *frame, ui
             : "this node was removed from its cluster: stop it and delete its data directory";
     log_event(&actor->node->logger, CONCLAVE_LOG_ERROR, "raft", "refused", "by=%s reason=\"%s\"",
               peer_name(side, frame->from.node_id), reason);
+}
+
+/* Two of the others' refusals may be lost. */
+const char *peer_side_refused(const struct peer_side *side, uint64_t now_us)
+{
+    if (!side->refused_us || now_us - side->refused_us > 3 * (uint64_t)COMPLAINT_INTERVAL_US)
+        return NULL;
+    return side->refusal == PEER_REFUSAL_REMOVED ? "removed" : "refused";
 }
 
 /* Takes in a node of the cluster that is no member by this node's log. */
@@ -124,6 +134,26 @@ static void tell_seen(struct actor *actor, struct peer_state *peer)
     event->peer_seen.incarnation = peer->incarnation;
 }
 
+static void complain_of_stranger(struct actor *actor, const struct peer_frame *frame,
+                                 uint64_t now_us)
+{
+    struct peer_side *side = peer_side_of(actor);
+    const struct node *node = actor->node;
+    if (!complaint_due(&side->stranger_complained_us, now_us))
+        return;
+    const char *reason = frame->from.cluster_id != node->identity.cluster_id
+                             ? "a node of another cluster sends here; check its --members"
+                         : frame->to != node->identity.node_id
+                             ? "what is sent here is for another member of this cluster; is this "
+                               "one's address given to a new member, or its directory an old one?"
+                             : "a node with the id of this one sends here, or a group of later "
+                               "versions; is this data directory served twice?";
+    log_event(&node->logger, CONCLAVE_LOG_WARN, "raft", "stranger",
+              "cluster=%016llx from=%llu to=%llu reason=\"%s\"",
+              (unsigned long long)frame->from.cluster_id, (unsigned long long)frame->from.node_id,
+              (unsigned long long)frame->to, reason);
+}
+
 /* True if the frame comes from a node that belongs to this cluster, for this node. */
 static bool authenticate(struct actor *actor, const struct peer_frame *frame, uint64_t now_us)
 {
@@ -140,12 +170,7 @@ static bool authenticate(struct actor *actor, const struct peer_frame *frame, ui
             peer = admit_guest(side, from);
     }
     if (!peer) {
-        if (complaint_due(&side->stranger_complained_us, now_us))
-            log_event(&node->logger, CONCLAVE_LOG_WARN, "raft", "stranger",
-                      "cluster=%016llx from=%llu to=%llu reason=\"a node of another cluster sends "
-                      "here; check its --members\"",
-                      (unsigned long long)frame->from.cluster_id, (unsigned long long)from,
-                      (unsigned long long)frame->to);
+        complain_of_stranger(actor, frame, now_us);
         return false;
     }
     if (frame->type == PEER_FRAME_HELLO && frame->hello.peer[0])

@@ -32,6 +32,8 @@ struct peer_side {
     uint64_t supervise_due_us;
     uint64_t stranger_complained_us;
     uint64_t refused_complained_us;
+    uint64_t refused_us; /* when another node last refused to listen to this one; 0: never */
+    enum peer_refusal refusal;
 
     /* The log is damaged and the core has not begun: members are those of before, and raft's
      * messages are dropped. */
@@ -61,6 +63,9 @@ void peer_side_tend(struct actor *actor, uint64_t now_us);
 
 /* When that is due next; UINT64_MAX: nobody is linked to. */
 uint64_t peer_side_due_us(const struct peer_side *side);
+
+/* "removed" or "refused" if the others do not listen to this node and said so lately; else NULL. */
+const char *peer_side_refused(const struct peer_side *side, uint64_t now_us);
 
 /* The state machine says what its chain was. */
 void peer_audit_own(struct actor *actor, const struct envelope *envelope, uint64_t now_us);

@@ -97,6 +97,9 @@ static void fill_status(struct actor *actor, struct envelope **envelope)
         role_text = raft_configuration_was_removed(configuration, node->identity.node_id)
                         ? "removed"
                         : "learner";
+    const char *refused = peer_side_refused(&self->peers, clock_now_us());
+    if (refused && role != RAFT_LEADER)
+        role_text = refused;
     snprintf(status->role, sizeof status->role, "%s", role_text);
     status->term = raft_hard_state(self->raft).term;
     const struct raft_member *leader =
@@ -110,7 +113,7 @@ static void fill_status(struct actor *actor, struct envelope **envelope)
     status->uptime_ms = (clock_now_us() - node->started_us) / 1000;
     snprintf(status->version, sizeof status->version, "%s", conclave_version());
     memcpy(status->feed, node->feed, sizeof status->feed);
-    status->serving = leader && self->serving_told;
+    status->serving = leader && self->serving_told && !refused;
     client_status_members(status, configuration);
     uint64_t applied = atomic_load(&node->progress.applied);
     status->applied = applied > self->applied ? applied : self->applied;
@@ -333,6 +336,7 @@ static int raft_actor_run(struct actor *actor, struct conclave_error *error)
             return code; /* before anything more is confirmed */
         if (self->events.count) {
             look_at_progress(actor);
+            raft_actor_keep_fresh(self, now_us);
             code = raft_step(self->raft, clock_now_us(), self->events.items, self->events.count,
                              &self->output);
             self->events.count = 0;

@@ -90,6 +90,10 @@ void raft_outputs_carry(struct actor *actor);
  * that there is one if the leader should be lost. Takes the queries over. */
 void raft_actor_read(struct actor *actor, struct query_list *queries);
 
+/* Nobody may have asked this node anything: if the leader should be lost it is known all the same
+ * how old its state is at most. Before a step, while there is something to do. */
+void raft_actor_keep_fresh(struct raft_actor *self, uint64_t now_us);
+
 /* Reads that began in this step. Their queries are executed while the round is under way that
  * confirms them, and network keeps the answers until it is over. Not those that may be answered
  * with an older state, whose age must be true when the answer leaves, nor what asks for nothing but

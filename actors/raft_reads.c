@@ -9,6 +9,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* How old at most the newest confirmed read gets while a leader answers. */
+enum { FRESH_US = 2000000 };
+
 static void add_confirmed_read(struct raft_actor *self, enum raft_event_type type,
                                struct query_list *queries)
 {
@@ -64,6 +67,15 @@ void raft_actor_read(struct actor *actor, struct query_list *queries)
     query->query.fresh_us = self->fresh_us;
     query->query.queries = known;
     actor_send(actor, ACTOR_MACHINE, &query);
+}
+
+void raft_actor_keep_fresh(struct raft_actor *self, uint64_t now_us)
+{
+    if (!self->serving_told || !raft_leader(self->raft) || self->reads.count ||
+        now_us - self->fresh_us < FRESH_US)
+        return;
+    struct query_list none = {0};
+    add_confirmed_read(self, RAFT_EVENT_READ, &none);
 }
 
 /* NULL: it has been confirmed or refused. */
@@ -136,8 +148,8 @@ static void carry_confirmed(struct actor *actor, struct waiting_read *taken,
         self->fresh_us = taken->since_us;
         self->fresh_index = result->index;
     }
-    if (!taken->queries.count)
-        return;
+    if (!taken->queries.count && taken->ahead)
+        return; /* one of nobody's tells the state machine how old it is */
     struct envelope *envelope = envelope_create(ENVELOPE_QUERY);
     envelope->query.index = result->index;
     envelope->query.valid_until_us = result->valid_until_us;

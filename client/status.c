@@ -25,6 +25,10 @@ struct status_collector {
     uint64_t first_answer_ns;
     uint64_t leader_term; /* of the answer that `leader` was taken from */
     uint64_t applied;     /* of the one that `quota_full` was */
+    struct rank {         /* of the one that says who the members are */
+        bool led;
+        uint64_t term, commit, last_index;
+    } rank;
 };
 
 /* Copies text that fits: both sides' sizes come from the same limits. */
@@ -50,26 +54,72 @@ static struct conclave_node_status *node_obtain(struct conclave_status *status, 
     return node;
 }
 
+/* Nodes know different members while these change, and one that was left behind, by a recovery say,
+ * knows those of long ago. Who has a leader, and most of the newest log, knows best. */
+static int compare_ranks(const struct rank *a, const struct rank *b)
+{
+    if (a->led != b->led)
+        return a->led ? 1 : -1;
+    if (a->term != b->term)
+        return a->term > b->term ? 1 : -1;
+    if (a->commit != b->commit)
+        return a->commit > b->commit ? 1 : -1;
+    return (a->last_index > b->last_index) - (a->last_index < b->last_index);
+}
+
+/* Nobody is a member until the next answer has said who is. */
+static void members_clear(struct conclave_status *status)
+{
+    for (size_t i = 0; i < status->node_count; i++) {
+        struct conclave_node_status *node = &status->nodes[i];
+        node->peer[0] = node->client[0] = '\0';
+        node->voter = false;
+        node->incarnation = 0;
+    }
+}
+
 static void members_merge(struct conclave_client *client, const struct client_status *answer)
 {
+    struct status_collector *collector = client->collector;
+    struct rank rank = {.led = answer->leader[0] != '\0',
+                        .term = answer->term,
+                        .commit = answer->commit,
+                        .last_index = answer->last_index};
+    bool newest = collector->answer_count == 1 || compare_ranks(&rank, &collector->rank) > 0;
+    if (newest) {
+        collector->rank = rank;
+        members_clear(collector->status);
+    }
     for (uint32_t i = 0; i < answer->member_count; i++) {
         const struct client_status_member *member = &answer->members[i];
         struct conclave_node_status *node =
-            node_obtain(client->collector->status, member->id, member->name);
-        if (!node)
-            continue;
-        text_copy(node->peer, sizeof node->peer, member->peer);
-        text_copy(node->client, sizeof node->client, member->client);
-        node->voter = member->voter;
-        node->incarnation = member->incarnation;
-        if (!node->answered && !member->voter)
-            text_copy(node->role, sizeof node->role, "learner");
+            newest ? node_obtain(collector->status, member->id, member->name) : NULL;
+        if (node) {
+            text_copy(node->peer, sizeof node->peer, member->peer);
+            text_copy(node->client, sizeof node->client, member->client);
+            node->voter = member->voter;
+            node->incarnation = member->incarnation;
+            if (!node->answered)
+                text_copy(node->role, sizeof node->role, member->voter ? "unknown" : "learner");
+        }
         uint32_t connection;
-        /* Where a member cannot be asked it is listed all the same. */
+        /* Where a member cannot be asked it is listed all the same; one of long ago is asked too.
+         */
         if (member->client[0] != '\0' &&
             connection_obtain(client, member->client, &connection, NULL) != CONCLAVE_OK)
             continue;
     }
+}
+
+/* Leaves those who answered, and those whom the newest answer names. */
+static void drop_strangers(struct conclave_status *status)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < status->node_count; i++) {
+        if (status->nodes[i].answered || status->nodes[i].peer[0] != '\0')
+            status->nodes[kept++] = status->nodes[i];
+    }
+    status->node_count = kept;
 }
 
 static void answer_merge(struct conclave_client *client, const struct client_status *answer)
@@ -217,6 +267,7 @@ int conclave_client_status(struct conclave_client *client, uint32_t timeout_ms,
     client->collector = NULL;
     if (collector.answer_count == 0)
         return CONCLAVE_UNREACHABLE;
+    drop_strangers(&status);
     qsort(status.nodes, status.node_count, sizeof status.nodes[0], compare_names);
     *ret_status = status;
     return CONCLAVE_OK;

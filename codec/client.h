@@ -141,7 +141,7 @@ struct client_status {
     bool quota_full; /* something was refused for the quota, and still would be */
     bool disk_full;  /* as the leader it takes nothing but reads and deletes */
     char repair[CLIENT_REPAIR_BYTES_MAX + 1]; /* role "repair": what is missing; else "" */
-    bool serving; /* leader known, and what was committed when it learned so is applied */
+    bool serving; /* leader known, what was committed when it learned so is applied, not refused */
     uint32_t member_count;
     struct client_status_member members[CONCLAVE_MEMBERS_MAX];
 };

@@ -139,8 +139,9 @@ CONCLAVE_API const char *conclave_client_describe(struct conclave_client *client
 struct conclave_node_status {
     char name[CONCLAVE_NAME_BYTES_MAX + 1];
     uint64_t id;
-    char role[16]; /* leader, follower, precandidate, candidate, learner, removed, repair (its log
-                      was damaged; it takes no part until it is whole), unknown */
+    char role[16];    /* leader, follower, precandidate, candidate, learner, removed, refused (the
+                         others know it by another data directory), repair (its log was damaged; it
+                         takes no part until it is whole), unknown */
     char repair[256]; /* of the role repair: what is missing, and who was asked */
     uint64_t term, commit, applied, last_index, revision;
     uint64_t audited; /* up to here it and a majority are known to have applied the same */
@@ -153,7 +154,7 @@ struct conclave_node_status {
     bool voter;                                 /* false: a learner */
     uint64_t incarnation; /* of its data directory; 0: the cluster does not know it yet */
     bool answered;        /* it answered this request */
-    bool healthy;         /* it answered, and knows a leader */
+    bool healthy;         /* it answered, knows a leader, and the others listen to it */
     bool quota_full; /* by what it applied: something was refused for the quota, and would be now */
     bool disk_full;  /* of its log or its state machine: as the leader it takes reads and deletes */
 };

@@ -125,6 +125,8 @@ class Members(ClusterTest):
         wait_until(lambda: any("another data directory" in n.log_text() for n in others), "who leads says so")
         wait_until(lambda: "knows this member by another data directory" in blank.log_text(),
                    "the node itself says so")
+        wait_until(lambda: (blank.view() or {}).get("role") == "refused", "status shows it")
+        self.assertFalse(blank.view()["healthy"])
         # It helps nobody to a majority: with one more node gone nothing is committed.
         last = self.cluster.others(leader, blank)[0]
         last.kill()

@@ -67,6 +67,9 @@ class Recover(ClusterTest):
         returns.start()
         wait_until(lambda: '"refused"' in returns.log_text(), f"{returns.name} is refused")
         wait_until(lambda: "was removed" in returns.log_text(), "it says why")
+        members = json.loads(self.cluster.run("member", "ls", "--json").stdout)["members"]
+        self.assertEqual([member["name"] for member in members], [survivor.name])
+        self.assertEqual(returns.view()["role"], "removed")
         self.assertIs(self.cluster.wait_leader([survivor]), survivor)
         returns.stop()
 

@@ -165,6 +165,58 @@ Test(status, asks_members_that_it_only_heard_of)
     cr_assert(node("n1")->answered && node("n2")->answered && node("n3")->answered);
 }
 
+/* n3 was left behind in an earlier term: it still takes itself and a fourth for members. */
+static void leave_n3_behind(void)
+{
+    for (size_t i = 0; i < 2; i++)
+        cluster.nodes[i]->status.member_count = 2;
+    struct client_status *old = &cluster.nodes[2]->status;
+    old->term = 6;
+    old->commit = 70; /* entries of its own, which are gone elsewhere */
+    old->leader[0] = '\0';
+    struct client_status_member *fourth = &old->members[old->member_count++];
+    *fourth = (struct client_status_member){.id = 4, .name = "n4", .voter = true};
+    snprintf(fourth->peer, sizeof fourth->peer, "tcp://peer:7404");
+}
+
+static void assert_n3_is_no_member(void)
+{
+    cr_assert_eq(status.node_count, 3, "a fourth is listed");
+    cr_assert(node("n3")->answered);
+    cr_assert_str_eq(node("n3")->peer, "");
+    cr_assert_not(node("n3")->voter);
+    cr_assert_str_eq(node("n2")->peer, "tcp://peer:7402");
+    cr_assert(node("n1")->voter && node("n2")->voter);
+}
+
+Test(status, has_the_members_of_the_newest_answer_though_an_older_one_comes_first)
+{
+    leave_n3_behind();
+    cluster.nodes[0]->status_busy = cluster.nodes[1]->status_busy = 3;
+    cr_assert_eq(ask(0, 3, 10000), CONCLAVE_OK);
+    assert_n3_is_no_member();
+}
+
+Test(status, has_the_members_of_the_newest_answer_though_an_older_one_comes_last)
+{
+    leave_n3_behind();
+    cluster.nodes[2]->status_busy = 3;
+    cr_assert_eq(ask(0, 3, 10000), CONCLAVE_OK);
+    assert_n3_is_no_member();
+}
+
+/* The leader has appended a change that the others have not received. */
+Test(status, has_the_members_of_who_has_most_of_the_log)
+{
+    cluster.nodes[0]->status.last_index = 61;
+    for (size_t i = 1; i < 3; i++) {
+        cluster.nodes[i]->status.last_index = 60;
+        cluster.nodes[i]->status.members[2].voter = false;
+    }
+    cr_assert_eq(ask(0, 3, 10000), CONCLAVE_OK);
+    cr_assert(node("n3")->voter);
+}
+
 Test(status, lists_a_silent_member_as_unknown)
 {
     cluster.nodes[2]->mode = FAKE_DEAF;
