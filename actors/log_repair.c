@@ -387,7 +387,9 @@ static int finish(struct asking *asking, struct conclave_error *error)
     int code = repair ? wal_repair_write(asking->repair, error) : CONCLAVE_OK;
     if (!code)
         log_event(&asking->actor->node->logger, CONCLAVE_LOG_INFO, "log-writer", "repaired",
-                  "places=%llu", repair ? (unsigned long long)wal_repair_holes(repair) : 0ULL);
+                  "places=%llu anew=%s",
+                  repair ? (unsigned long long)wal_repair_holes(repair) : 0ULL,
+                  repair && wal_repair_is_anew(repair) ? "yes" : "no");
     return code;
 }
 

@@ -107,7 +107,8 @@
  *
  * The log begins anew behind an installed snapshot that it disagrees with: a new segment, its batch
  * record as ever, and then a record of kind 3 that names the snapshot's last entry. From there on
- * nothing before it is part of the log, and all segments before this one can go.
+ * nothing before it is part of the log, and all segments before this one can go: a start looks at
+ * none of them, and removes them.
  *
  * Repair. Damage that was attested is never cut: what was lost is put back (storage/wal_repair.h).
  * Behind a damaged stretch, a hole, stands the next whole record, or the header of the next
@@ -162,7 +163,10 @@
  *
  * Before anything is written, the log as it would be is judged in memory by the same scan as at a
  * start. What would not be valid up to the same end, or would have a gap that no snapshot covers,
- * is not written: the log stays damaged, not changed into another damaged one.
+ * is not written: the log stays damaged, not changed into another damaged one. Or all its entries
+ * are there, as the links say, and only where they stood cannot be told: then they are written anew
+ * as one segment behind all others, which begins with a record of kind 3, and gets its name when it
+ * is whole (storage/wal_transcript.h).
  *
  * (c) A header is computed from the segment before, or, for the first one, from the first batch
  * record. If the end of the segment before is lost too, that segment ends with its file, in a mend.

@@ -52,6 +52,62 @@ int wal_scanner_find(struct wal_scanner *scanner)
     return CONCLAVE_OK;
 }
 
+/* *ret: a whole record at the front of this segment says that the log begins anew in it. */
+static int begins_anew(const struct wal_scanner *scanner, uint64_t sequence, bool *ret)
+{
+    uint8_t front[WAL_HEADER_BYTES + 2 * WAL_RECORD_BYTES];
+    const struct io *io = scanner->io;
+    const uint64_t key = wal_key(scanner->identity, sequence);
+    char *path = wal_segment_path(scanner->dir, sequence);
+    struct io_file *file = NULL;
+    struct wal_header header;
+    struct wal_record record;
+    uint64_t bytes = 0;
+    size_t got = 0;
+    *ret = false;
+    int code = io->open(io->ctx, path, IO_OPEN_READ_ONLY, &file, scanner->error);
+    free(path);
+    if (code != CONCLAVE_OK)
+        return code;
+    code = io->size(io->ctx, file, &bytes, scanner->error);
+    if (code == CONCLAVE_OK && bytes >= sizeof front)
+        code = io->read(io->ctx, file, 0, front, sizeof front, &got, scanner->error);
+    if (code == CONCLAVE_OK && bytes >= sizeof front && got != sizeof front)
+        code = error_set(scanner->error, CONCLAVE_IO, "the log became shorter while it was read");
+    io->close(io->ctx, file);
+    if (code == CONCLAVE_IO && (scanner->patient || scanner->patch_count > 0))
+        return CONCLAVE_OK; /* damaged */
+    if (code != CONCLAVE_OK)
+        return code;
+    *ret = got == sizeof front &&
+           wal_header_decode(front, got, scanner->identity, &header) == CONCLAVE_OK &&
+           header.sequence == sequence &&
+           wal_record_decode(front, got, WAL_HEADER_BYTES, key, &record) &&
+           record.kind == WAL_BATCH &&
+           wal_record_decode(front, got, WAL_HEADER_BYTES + WAL_RECORD_BYTES, key, &record) &&
+           record.kind == WAL_ANEW;
+    return CONCLAVE_OK;
+}
+
+int wal_scanner_skip(struct wal_scanner *scanner)
+{
+    struct wal_scan *scan = scanner->scan;
+    size_t first = scan->segment_count - 1;
+    bool anew = false;
+    for (; first > 0; first--) {
+        int code = begins_anew(scanner, scan->segments[first].sequence, &anew);
+        if (code != CONCLAVE_OK)
+            return code;
+        if (anew)
+            break;
+    }
+    scan->skipped = scan->segments[0].sequence;
+    scan->segment_count -= first;
+    memmove(scan->segments, scan->segments + first,
+            scan->segment_count * sizeof(scan->segments[0]));
+    return CONCLAVE_OK;
+}
+
 /* True if a patch covers a part of these bytes: the whole block is written with it then. */
 static bool is_patched(const struct wal_scanner *scanner, uint64_t sequence, size_t at,
                        size_t bytes)

@@ -153,6 +153,14 @@ static int settle_active(struct wal *wal, const struct wal_scan *scan, struct co
     return code;
 }
 
+/* What is before the segment in which the log begins anew can go: that one is durable by now. */
+static int remove_skipped(struct wal *wal, const struct wal_scan *scan,
+                          struct conclave_error *error)
+{
+    const struct wal_range range = {.first = scan->skipped, .end = scan->segments[0].sequence};
+    return wal_remove(wal, range, error);
+}
+
 /* Brings the disk to what the scan found, durable and attested. */
 static int settle(struct wal *wal, const char *dir, struct wal_scan *scan,
                   struct conclave_error *error)
@@ -187,7 +195,8 @@ static int settle(struct wal *wal, const char *dir, struct wal_scan *scan,
         LIST_RESERVE(&wal->segments);
         wal->segments.items[wal->segments.count++] = scan->segments[i].known;
     }
-    return wal_attest(wal, error);
+    code = wal_attest(wal, error);
+    return code == CONCLAVE_OK ? remove_skipped(wal, scan, error) : code;
 }
 
 int wal_open(const struct io *io, const char *dir, const struct storage_identity *identity,

@@ -8,6 +8,7 @@
 #include "storage/wal_evidence.h"
 #include "storage/wal_fill.h"
 #include "storage/wal_mend.h"
+#include "storage/wal_transcript.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -354,6 +355,41 @@ void wal_repair_cover(struct wal_repair *repair, struct raft_id snapshot)
 
 /* --- Writing ---------------------------------------------------------------------------------- */
 
+/* What stood in each hole, as far as that is known. CORRUPT: of one it does not fit there. */
+static int make_patches(struct wal_repair *repair, struct wal_patch *patches,
+                        struct conclave_error *error)
+{
+    for (size_t i = 0; i < repair->survey.holes.count; i++) {
+        struct wal_hole *hole = &repair->survey.holes.items[i];
+        hole->unchanged = !hole->named && is_unchanged(repair, i);
+        patches[i] = (struct wal_patch){
+            .sequence = hole->sequence,
+            .offset = hole->offset,
+            .end = hole->end,
+            .bytes = wal_fill_make(hole, &repair->survey, &repair->filled[i], error)};
+        if (!patches[i].bytes)
+            return CONCLAVE_CORRUPT;
+    }
+    return CONCLAVE_OK;
+}
+
+/* All entries are here, and cannot be put where they stood: then into a segment of their own.
+ * `code`, with what was said in *error: not all are. */
+static int write_transcript(struct wal_repair *repair, int code, struct conclave_error *error)
+{
+    struct raft_runs entries = {0};
+    struct wal_transcript transcript = {.io = repair->io,
+                                        .dir = repair->dir,
+                                        .identity = &repair->identity,
+                                        .seen = &repair->survey.scan,
+                                        .entries = &entries};
+    if (wal_repair_tell(repair, &transcript.base, &entries))
+        code = wal_transcript_write(&transcript, error);
+    repair->anew = code == CONCLAVE_OK;
+    raft_runs_clear(&entries);
+    return code;
+}
+
 int wal_repair_write(struct wal_repair *repair, struct conclave_error *error)
 {
     const size_t count = repair->survey.holes.count;
@@ -364,24 +400,21 @@ int wal_repair_write(struct wal_repair *repair, struct conclave_error *error)
                                         .survey = &repair->survey,
                                         .patches = patches,
                                         .covered = repair->covered};
-    int code = CONCLAVE_OK;
     ASSERT(repair->at == count);
-    for (size_t i = 0; i < count && code == CONCLAVE_OK; i++) { /* before anything is changed */
-        struct wal_hole *hole = &repair->survey.holes.items[i];
-        hole->unchanged = !hole->named && is_unchanged(repair, i);
-        patches[i] = (struct wal_patch){
-            .sequence = hole->sequence,
-            .offset = hole->offset,
-            .end = hole->end,
-            .bytes = wal_fill_make(hole, &repair->survey, &repair->filled[i], error)};
-        code = patches[i].bytes ? CONCLAVE_OK : CONCLAVE_CORRUPT;
-    }
+    int code = make_patches(repair, patches, error); /* before anything is changed */
     if (code == CONCLAVE_OK)
         code = wal_mend_rehearse(&mending, error);
     if (code == CONCLAVE_OK)
         code = wal_mend_write(&mending, error);
+    else if (code == CONCLAVE_CORRUPT)
+        code = write_transcript(repair, code, error);
     for (size_t i = 0; i < count; i++)
         free(patches[i].bytes);
     free(patches);
     return code;
+}
+
+bool wal_repair_is_anew(const struct wal_repair *repair)
+{
+    return repair->anew;
 }

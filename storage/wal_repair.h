@@ -67,6 +67,10 @@ void wal_repair_cover(struct wal_repair *repair, struct raft_id snapshot);
  * damaged as before in the holes that are left. */
 MUST_USE int wal_repair_write(struct wal_repair *repair, struct conclave_error *error);
 
+/* What was written could not stand where it stood: all of the log was written anew, in a segment
+ * behind the damaged ones, which go with the next start. */
+bool wal_repair_is_anew(const struct wal_repair *repair);
+
 /* --- What others can be given ----------------------------------------------------------------- */
 
 /* What of the damaged log is there: with entries of the kind WAL_ABSENT. */

@@ -39,6 +39,7 @@ struct wal_repair {
     uint32_t peers; /* so many others can be asked */
     struct wal_proof proof;
     bool tried; /* all that can be asked for was, since something came last */
+    bool anew;  /* the log was written anew, as a whole */
 
     /* For those who ask this log: what was found, and what was proved since. */
     uint64_t doubtful;
@@ -99,6 +100,11 @@ bool wal_repair_disproved(const struct wal_repair *repair, uint64_t from, uint64
 /* True if the link of the last of these is known, and is another one. */
 bool wal_repair_leads_elsewhere(const struct wal_repair *repair, const struct raft_runs *entries,
                                 uint64_t link);
+
+/* All entries of the log in the end, in whatever holes they came: from where it began, or where a
+ * snapshot here reaches. True if its links say that they are right. */
+bool wal_repair_tell(const struct wal_repair *repair, struct raft_id *ret_base,
+                     struct raft_runs *ret);
 
 /* Notes the links of the entries that were filled into the hole. */
 void wal_repair_learn(struct wal_repair *repair, size_t number);

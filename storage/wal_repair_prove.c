@@ -213,31 +213,32 @@ static void keep_way(struct way *ways, uint32_t *count, const struct way *way)
 
 /* What the others have at an index, one after the other, and what is here; NULL: of this one
  * nothing. */
-static const struct raft_entry *candidate(const struct wal_repair *repair, uint64_t index, size_t i)
+static const struct raft_entry *candidate(const struct wal_repair *repair,
+                                          const struct wal_proof *proof, uint64_t index, size_t i)
 {
-    const struct wal_proof *proof = &repair->proof;
-    if (i < proof->parts.count)
-        return raft_runs_find(&proof->parts.items[i], index);
-    const struct raft_entry *own = wal_repair_entry(repair, index);
-    return own && !wal_is_absent(own) ? own : NULL;
+    const struct raft_entry *entry = i < proof->parts.count
+                                         ? raft_runs_find(&proof->parts.items[i], index)
+                                         : wal_repair_entry(repair, index);
+    return entry && !wal_is_absent(entry) ? entry : NULL;
 }
 
 /* Goes on from each way to the index before by each entry that somebody has at this one. */
-static void go_on(const struct wal_repair *repair, uint64_t index, struct ways *ways, size_t number)
+static void go_on(const struct wal_repair *repair, const struct wal_proof *proof, uint64_t index,
+                  struct ways *ways, size_t number)
 {
-    const size_t candidates = repair->proof.parts.count + 1;
+    const size_t candidates = proof->parts.count + 1;
     struct way next[WAYS_MAX];
     uint32_t count = 0;
     uint64_t highest = 0;
     for (size_t i = 0; i < candidates; i++) {
-        const struct raft_entry *entry = candidate(repair, index, i);
+        const struct raft_entry *entry = candidate(repair, proof, index, i);
         if (entry && entry->id.term > highest)
             highest = entry->id.term;
     }
     const struct way *from = ways->items + ways->begins[number];
     const uint32_t from_count = (uint32_t)(ways->begins[number + 1] - ways->begins[number]);
     for (size_t i = 0; i < candidates; i++) {
-        const struct raft_entry *entry = candidate(repair, index, i);
+        const struct raft_entry *entry = candidate(repair, proof, index, i);
         for (uint32_t k = 0; entry && k < from_count; k++) {
             if (from[k].entry && from[k].entry->id.term > entry->id.term)
                 continue;
@@ -279,9 +280,9 @@ static void collect(const struct ways *ways, size_t count, uint32_t last, struct
 }
 
 /* True if what others have leads from the one link to the other; *ret: by these entries. */
-static bool find_way(const struct wal_repair *repair, struct raft_runs *ret)
+static bool find_way(const struct wal_repair *repair, const struct wal_proof *proof,
+                     struct raft_runs *ret)
 {
-    const struct wal_proof *proof = &repair->proof;
     const size_t count = (size_t)(proof->to - proof->from);
     const uint64_t goal = link_at(repair, proof->to);
     struct ways ways = {.begins = mem_zalloc((count + 2) * sizeof *ways.begins)};
@@ -291,7 +292,7 @@ static bool find_way(const struct wal_repair *repair, struct raft_runs *ret)
     ways.begins[1] = 1;
     size_t at = 0;
     for (; at < count && ways.begins[at + 1] > ways.begins[at]; at++) {
-        go_on(repair, proof->from + at + 1, &ways, at);
+        go_on(repair, proof, proof->from + at + 1, &ways, at);
         ways.begins[at + 2] = ways.count;
     }
     for (size_t k = ways.begins[at]; at == count && k < ways.count && !found; k++) {
@@ -336,7 +337,7 @@ void wal_repair_prove_on(struct wal_repair *repair)
 {
     struct wal_proof *proof = &repair->proof;
     struct raft_runs proved = {0};
-    if (find_way(repair, &proved)) {
+    if (find_way(repair, proof, &proved)) {
         accept(repair, &proved);
         raft_runs_clear(&proved);
         return;
@@ -359,4 +360,64 @@ void wal_repair_prove_take(struct wal_repair *repair, const struct raft_runs *en
     proof->next = last.index < proof->to ? last.index : proof->to;
     if (proof->next == proof->to)
         wal_repair_prove_on(repair);
+}
+
+/* --- The whole log ---------------------------------------------------------------------------- */
+
+/* Is this the entry at its index in the log in the end? By its own link, and that before it. */
+static bool is_linked(const struct wal_repair *repair, const struct raft_entry *entry)
+{
+    const uint64_t before = entry->id.index - 1, link = link_at(repair, entry->id.index);
+    const uint64_t tried[] = {link_at(repair, before),
+                              wal_links_find(&repair->survey.found, before)};
+    for (size_t i = 0; i < sizeof tried / sizeof tried[0]; i++)
+        if (tried[i] != WAL_LINK_UNKNOWN && link_behind(tried[i], entry) == link)
+            return true;
+    return false;
+}
+
+/* Where the log can begin: where it did, or, going back from what a snapshot here holds, behind an
+ * entry that is surely the log's. False: there is none from `index` on back. */
+static bool find_base(const struct wal_repair *repair, uint64_t index, struct raft_id *ret)
+{
+    for (; index > repair->survey.scan.base.index; index--) {
+        const struct raft_entry *entry = wal_repair_entry(repair, index);
+        if (entry && !wal_is_absent(entry) && is_linked(repair, entry)) {
+            *ret = entry->id;
+            return true;
+        }
+    }
+    *ret = repair->survey.scan.base;
+    return index == ret->index && link_at(repair, index) != WAL_LINK_UNKNOWN;
+}
+
+bool wal_repair_tell(const struct wal_repair *repair, struct raft_id *ret_base,
+                     struct raft_runs *ret)
+{
+    const struct wal_survey *survey = &repair->survey;
+    const uint64_t last = survey->scan.last.index;
+    struct wal_proof all = {.to = last};
+    bool told = false;
+    for (size_t i = 0; i <= survey->holes.count; i++) { /* in whatever hole it came */
+        const struct raft_runs *from =
+            i < survey->holes.count ? &repair->filled[i] : &survey->scan.entries;
+        if (from->entry_count == 0)
+            continue;
+        LIST_RESERVE(&all.parts);
+        struct raft_runs *part = &all.parts.items[all.parts.count++];
+        *part = (struct raft_runs){0};
+        raft_runs_append_all(part, from);
+    }
+    const uint64_t begins[] = {survey->scan.base.index,
+                               repair->covered < last ? repair->covered : last};
+    for (size_t i = 0; i < sizeof begins / sizeof begins[0] && !told; i++) {
+        if (begins[i] < survey->scan.base.index || !find_base(repair, begins[i], ret_base) ||
+            last == ret_base->index || last - ret_base->index > PROOF_ENTRIES_MAX)
+            continue;
+        all.from = ret_base->index;
+        told = link_at(repair, last) != WAL_LINK_UNKNOWN && find_way(repair, &all, ret);
+    }
+    forget(&all);
+    free(all.parts.items);
+    return told;
 }

@@ -155,6 +155,8 @@ int wal_scan_rehearse(const struct io *io, const char *wal_dir,
                                   .error = error};
     int code = wal_scanner_find(&scanner);
     if (code == CONCLAVE_OK)
+        code = wal_scanner_skip(&scanner);
+    if (code == CONCLAVE_OK)
         code = walk_all(&scanner);
     if (code == CONCLAVE_OK)
         code = judge_rest(&scanner);

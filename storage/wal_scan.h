@@ -18,6 +18,7 @@ struct wal_scan_segment {
 struct wal_scan {
     struct wal_scan_segment *segments; /* sequences rise by one */
     size_t segment_count, segment_capacity;
+    uint64_t skipped; /* the segments from this one on before segments[0] are no part of the log */
 
     size_t active;          /* segments[active] holds the log's end; those behind it hold nothing */
     uint64_t end;           /* offset there */

@@ -139,7 +139,7 @@ bool wal_scanner_possible(const struct wal_scanner *scanner, const struct wal_re
                raft_id_equal(record->id, scanner->collect.last) && record->payload.bytes == 0;
     }
     if (record->kind == WAL_ANEW)
-        return record->batch == scan->batch && record->id.index > 0 && record->id.term > 0 &&
+        return record->batch == scan->batch && (record->id.index > 0) == (record->id.term > 0) &&
                record->offset == WAL_HEADER_BYTES + WAL_RECORD_BYTES && record->payload.bytes == 0;
     if (record->kind == WAL_MEND)
         return mend_possible(scanner, record);

@@ -33,6 +33,10 @@ enum { WAL_SCANNER_BLOCK_BYTES = 4096 }; /* what a disk fails to read as a whole
 /* Finds the segments; CORRUPT if one between them is missing. */
 MUST_USE int wal_scanner_find(struct wal_scanner *scanner);
 
+/* Leaves out the segments before the last in which the log begins anew: they are no part of it, and
+ * may be damaged. */
+MUST_USE int wal_scanner_skip(struct wal_scanner *scanner);
+
 /* Reads a segment. */
 MUST_USE int wal_scanner_load(struct wal_scanner *scanner, size_t number, struct wal_loaded *to);
 

@@ -301,6 +301,8 @@ int wal_survey_run(const struct io *io, const char *wal_dir,
                                     .holes_max = holes_max};
     int code = wal_scanner_find(&surveyor.scanner);
     if (code == CONCLAVE_OK)
+        code = wal_scanner_skip(&surveyor.scanner);
+    if (code == CONCLAVE_OK)
         code = survey_all(&surveyor);
     if (code == CONCLAVE_OK) {
         ret->scan.base = surveyor.scanner.collect.base;

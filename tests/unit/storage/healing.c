@@ -7,6 +7,8 @@
 
 enum { GIVEN_BYTES = 64 /* so that a want takes several answers */ };
 
+size_t heal_anew;
+
 void peer_make(struct peer *peer, const struct step *steps)
 {
     struct memory_disk *disk = memory_disk_create();
@@ -49,6 +51,7 @@ int repair_through(const struct io *io, const struct peer *peer, struct conclave
         code = fetch(repair, peer, error);
     if (code == CONCLAVE_OK)
         code = wal_repair_write(repair, error);
+    heal_anew += repair && wal_repair_is_anew(repair) ? 1 : 0;
     wal_repair_close(repair);
     return code;
 }

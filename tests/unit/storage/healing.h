@@ -19,6 +19,9 @@ void peer_free(struct peer *peer);
 int repair_through(const struct io *io, const struct peer *peer, struct conclave_error *error);
 int repair_all(struct memory_disk *disk, const struct peer *peer, struct conclave_error *error);
 
+/* So many repairs so far wrote the log anew: what was lost fitted nowhere. */
+extern size_t heal_anew;
+
 enum outcome { OUTCOME_WHOLE, OUTCOME_SAME_BYTES, OUTCOME_MENDED, OUTCOME_REFUSED };
 
 /* What becomes of a damaged copy; checks everything that holds for every damage: what was written

@@ -12,6 +12,8 @@
 
 enum { SIDES_MAX = 3, RECORDS_MAX = 512 };
 
+static size_t anew; /* so many logs were written anew: what was lost fitted nowhere */
+
 struct side {
     struct memory_disk *disk;
     struct wal_repair *repair; /* NULL: it is whole */
@@ -104,6 +106,7 @@ static void finish(const struct scene *scene, struct side *side, const char *wha
     struct conclave_error error = {0};
     cr_assert_eq(wal_repair_write(side->repair, &error), CONCLAVE_OK, "%s: %s", what,
                  error.message);
+    anew += wal_repair_is_anew(side->repair) ? 1 : 0;
     wal_repair_close(side->repair);
     side->repair = NULL;
     cr_assert_eq(log_read(memory_disk_io(side->disk), &side->log, &error), CONCLAVE_OK, "%s: %s",
@@ -323,6 +326,12 @@ static void lose_stretches(struct prng *prng, const struct step *steps, size_t s
     scene_end(&scene);
 }
 
+/* Each came back to where it stood. */
+static void expect_none_anew(void)
+{
+    cr_assert_eq(anew, 0, "%zu", anew);
+}
+
 Test(scattered, stretches_of_many_batches_come_back_with_changes_of_the_term_in_them,
      .timeout = 1200)
 {
@@ -335,6 +344,7 @@ Test(scattered, stretches_of_many_batches_come_back_with_changes_of_the_term_in_
         live(&prng, steps);
         lose_stretches(&prng, steps, 2 + (size_t)life % 2, what);
     }
+    expect_none_anew();
 }
 
 Test(scattered, stretches_come_back_that_replaced_entries_of_later_terms, .timeout = 240)
@@ -348,6 +358,24 @@ Test(scattered, stretches_come_back_that_replaced_entries_of_later_terms, .timeo
         live_under_many(&prng, steps);
         lose_stretches(&prng, steps, 2 + (size_t)life % 2, what);
     }
+    expect_none_anew();
+}
+
+/* What came in which hole is not told right by what is left: the log would not be valid with it, or
+ * would lack entries, or there is no room. All of it is here, and is written anew. */
+Test(scattered, what_cannot_stand_where_it_stood_is_written_behind_the_rest)
+{
+    static const uint64_t lives[] = {234, 342, 470};
+    struct step steps[TREE_STEPS_MAX];
+    char what[64];
+    for (size_t i = 0; i < sizeof lives / sizeof lives[0]; i++) {
+        struct prng prng;
+        prng_init(&prng, 1000000 + lives[i]);
+        (void)snprintf(what, sizeof(what), "life %llu", (unsigned long long)lives[i]);
+        live_under_many(&prng, steps);
+        lose_stretches(&prng, steps, 2 + (size_t)lives[i] % 2, what);
+    }
+    cr_assert_eq(anew, sizeof lives / sizeof lives[0], "%zu", anew);
 }
 
 /* 4:4 and 4:5 were replaced by what a leader of term 5 had from that of term 3. The entry that

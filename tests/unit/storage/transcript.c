@@ -1,0 +1,157 @@
+/* The log as it is in the end, written anew in one segment behind those that are damaged. */
+#include "fixture.h"
+
+#include "storage/wal_survey.h"
+#include "storage/wal_transcript.h"
+
+#include <criterion/criterion.h>
+#include <string.h>
+
+#define WAL_DIR STORY_DIR "/wal"
+
+struct scene {
+    struct story story;
+    struct memory_disk *disk; /* its first segment is damaged */
+    struct wal_recovery log;  /* as it was */
+    struct wal_survey survey;
+};
+
+static void scene_begin(struct scene *scene)
+{
+    *scene = (struct scene){.disk = memory_disk_create()};
+    const struct io *io = memory_disk_io(scene->disk);
+    struct wal_recovery damaged = {0};
+    cr_assert_eq(story_play(&scene->story, io, story_long), CONCLAVE_OK);
+    cr_assert_eq(log_read(io, &scene->log, NULL), CONCLAVE_OK);
+    memory_disk_rot(scene->disk, WAL_DIR "/0000000000000001.wal", 5, "\x5a\xa5", 2);
+    memory_disk_rot(scene->disk, WAL_DIR "/0000000000000001.wal", 700, "\x5a\xa5", 2);
+    cr_assert_eq(log_read(io, &damaged, NULL), CONCLAVE_CORRUPT);
+    cr_assert_eq(wal_survey_run(io, WAL_DIR, &story_identity, 16, &scene->survey, NULL),
+                 CONCLAVE_OK);
+}
+
+static void scene_end(struct scene *scene)
+{
+    raft_runs_clear(&scene->log.entries);
+    wal_survey_deinit(&scene->survey);
+    memory_disk_destroy(scene->disk);
+}
+
+static int write_behind(const struct scene *scene, struct memory_disk *disk, struct raft_id base,
+                        const struct raft_runs *entries, struct conclave_error *error)
+{
+    const struct wal_transcript transcript = {.io = memory_disk_io(disk),
+                                              .dir = WAL_DIR,
+                                              .identity = &story_identity,
+                                              .seen = &scene->survey.scan,
+                                              .base = base,
+                                              .entries = entries};
+    return wal_transcript_write(&transcript, error);
+}
+
+/* A start finds all of it, and again after that. */
+static void expect_whole(const struct scene *scene, struct memory_disk *disk, const char *when)
+{
+    for (int start = 0; start < 2; start++) {
+        struct wal_recovery found = {0};
+        struct conclave_error error = {0};
+        cr_assert_eq(log_read(memory_disk_io(disk), &found, &error), CONCLAVE_OK, "%s: %s", when,
+                     error.message);
+        cr_assert(story_matches(&scene->story, scene->story.staged_count, &found.entries), "%s",
+                  when);
+        cr_assert_eq(found.attested_index, raft_runs_last(&found.entries).index, "%s", when);
+        raft_runs_clear(&found.entries);
+    }
+}
+
+static size_t count_segments(const struct memory_disk *disk)
+{
+    size_t count = 0;
+    const char *path;
+    for (size_t i = 0; (path = memory_disk_file(disk, i)) != NULL; i++)
+        count += strncmp(path, WAL_DIR, strlen(WAL_DIR)) == 0 ? 1 : 0;
+    return count;
+}
+
+Test(transcript, is_the_log_from_then_on_and_what_was_damaged_goes)
+{
+    struct scene scene;
+    scene_begin(&scene);
+    cr_assert_eq(write_behind(&scene, scene.disk, scene.log.base, &scene.log.entries, NULL),
+                 CONCLAVE_OK);
+    cr_assert_gt(count_segments(scene.disk), 2);
+    expect_whole(&scene, scene.disk, "written");
+    cr_assert_eq(count_segments(scene.disk), 1);
+    scene_end(&scene);
+}
+
+Test(transcript, may_begin_behind_an_entry_that_a_snapshot_holds)
+{
+    struct scene scene;
+    struct wal_recovery found = {0};
+    struct raft_runs rest = {0};
+    scene_begin(&scene);
+    const struct raft_id base = raft_runs_find(&scene.log.entries, 9)->id;
+    raft_runs_append_all(&rest, &scene.log.entries);
+    raft_runs_drop_front(&rest, 9);
+    cr_assert_eq(write_behind(&scene, scene.disk, base, &rest, NULL), CONCLAVE_OK);
+    cr_assert_eq(log_read(memory_disk_io(scene.disk), &found, NULL), CONCLAVE_OK);
+    cr_assert(raft_id_equal(found.base, base));
+    cr_assert_eq(found.entries.entry_count, rest.entry_count);
+    cr_assert(raft_id_equal(raft_runs_last(&found.entries), raft_runs_last(&rest)));
+    raft_runs_clear(&found.entries);
+    raft_runs_clear(&rest);
+    scene_end(&scene);
+}
+
+/* The power goes, or something fails, anywhere while it is written or at the start behind that: the
+ * log is damaged as before, or is all there. */
+static void interrupt(bool power)
+{
+    struct scene scene;
+    size_t damaged = 0, whole = 0;
+    bool done = false;
+    scene_begin(&scene);
+    for (uint64_t at = 1; !done; at++) {
+        struct memory_disk *disk = memory_disk_clone(scene.disk);
+        struct wal_recovery found = {0};
+        uint64_t last = memory_disk_operations(disk) + at;
+        if (power)
+            memory_disk_power_off_at(disk, last);
+        else
+            memory_disk_fail_at(disk, last, CONCLAVE_IO);
+        int code = write_behind(&scene, disk, scene.log.base, &scene.log.entries, NULL);
+        if (code == CONCLAVE_OK)
+            code = log_read(memory_disk_io(disk), &found, NULL);
+        raft_runs_clear(&found.entries);
+        done = code == CONCLAVE_OK && memory_disk_operations(disk) < last;
+        cr_assert_eq(memory_disk_handles(disk), 0);
+        memory_disk_power_off_at(disk, 0);
+        memory_disk_fail_at(disk, 0, CONCLAVE_OK);
+        memory_disk_crash(disk, at);
+        code = log_read(memory_disk_io(disk), &found, NULL);
+        raft_runs_clear(&found.entries);
+        if (code == CONCLAVE_CORRUPT) {
+            damaged++;
+            cr_assert_eq(write_behind(&scene, disk, scene.log.base, &scene.log.entries, NULL),
+                         CONCLAVE_OK, "once more");
+        } else {
+            whole++;
+        }
+        expect_whole(&scene, disk, "after that");
+        memory_disk_destroy(disk);
+    }
+    cr_assert_gt(damaged, 3, "%zu", damaged);
+    cr_assert_gt(whole, 10, "%zu", whole);
+    scene_end(&scene);
+}
+
+Test(transcript, is_there_as_a_whole_or_not_at_all_whenever_the_power_goes)
+{
+    interrupt(true);
+}
+
+Test(transcript, is_there_as_a_whole_or_not_at_all_whatever_fails)
+{
+    interrupt(false);
+}
