@@ -184,7 +184,7 @@ struct node *audit_target(struct world *world)
 {
     struct node *node = faults_target(world);
     uint32_t first = world_index(world, node);
-    bool joined = world_draw(world, 0, 1) == 0;
+    bool joined = world_draw(world, 0, 3) > 0;
     for (uint32_t i = 0; joined && i < world->node_count; i++) {
         struct node *at = &world->nodes[(first + i) % world->node_count];
         if (at->joined && at->up)

@@ -253,6 +253,11 @@ static void fault_inject(struct world *world)
     enum sim_fault fault = on[world_draw(world, 0, count - 1)];
     if (world->knobs.raft.leases && world_draw(world, 0, 3) == 0)
         fault = SIM_FAULT_HOLD; /* what leases are most in danger of */
+    if (world->scatter_armed && world_draw(world, 0, 1) == 0) {
+        world->scatter_armed = false;
+        scatter_damage(world);
+        return;
+    }
     switch (fault) {
     case SIM_FAULT_CRASH:
         fault_crash(world);

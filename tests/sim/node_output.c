@@ -12,6 +12,13 @@ static bool promotes_itself(const struct world *world, const struct node *node, 
     return check_config_at(check, log, log->count)->promote >> check_find(check, id) & 1;
 }
 
+/* What was replaced is on the disk yet, for a while: that it rots is rare enough. */
+static void truncated(struct world *world)
+{
+    report_mark(&world->report, SIM_MARK_TRUNCATED);
+    world->scatter_armed = world->knobs.on[SIM_FAULT_SCATTER];
+}
+
 static void output_trace(struct world *world, struct node *node)
 {
     struct report *report = &world->report;
@@ -28,7 +35,7 @@ static void output_trace(struct world *world, struct node *node)
         else if (trace->type == RAFT_TRACE_RETIRED)
             report_mark(report, SIM_MARK_RETIRED);
         else if (trace->type == RAFT_TRACE_TRUNCATE)
-            report_mark(report, SIM_MARK_TRUNCATED);
+            truncated(world);
         else if (trace->type == RAFT_TRACE_QUORUM_LOST)
             report_mark(report, SIM_MARK_QUORUM_LOST);
         else if (trace->type == RAFT_TRACE_TRANSFER && trace->b == RAFT_TRANSFER_DISK)

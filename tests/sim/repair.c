@@ -285,6 +285,8 @@ static void finish(struct world *world, struct node *node)
     if (code == CONCLAVE_OK) {
         if (node->scattered)
             report_mark(&world->report, SIM_MARK_SCATTER_REPAIRED);
+        if (storage_is_anew(disk_storage(node->disk)))
+            report_mark(&world->report, SIM_MARK_REPAIR_ANEW);
         node->damaged = node->scattered = false;
         node->wants = (struct wal_want){0};
         report_mark(&world->report, SIM_MARK_REPAIRED);

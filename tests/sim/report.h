@@ -64,8 +64,10 @@
     X(REPAIR_SERVED_DAMAGED, "repairs served by nodes that are damaged too")            \
     X(SCATTERED, "times that several nodes lost what the others have")                  \
     X(SCATTERED_BATCH, "logs in which records of batches rot as well")                  \
+    X(SCATTERED_REPLACED, "entries that had been replaced and rotted with others")      \
     X(SCATTER_REPAIRED, "repairs of nodes that lost what only others with damage have") \
     X(REPAIR_PROVED, "what came for a hole by links, without an anchor")                \
+    X(REPAIR_ANEW, "repaired logs that were written anew behind the damage")            \
     X(REPAIR_PAST, "repairs served from a segment behind what is in memory")            \
     X(REPAIR_COVERED, "repairs to which the own snapshot is enough")                    \
     X(REPAIR_SNAPSHOT, "repairs by the snapshot of another node")                       \

@@ -66,17 +66,20 @@ void scatter_damage(struct world *world)
     struct storage_rot rot = {.wanted = is_left,
                               .arg = &scattering,
                               .entries_max = ENTRIES_MAX,
-                              .batch_chance = world_draw(world, 0, 1) ? 300 : 0};
+                              .batch_chance = world_draw(world, 0, 1) ? 300 : 0,
+                              .replaced_chance = world_draw(world, 0, 1) ? 500 : 0};
     uint32_t hit = 0;
     for (uint32_t i = 0; i < scattering.count; i++) {
         struct node *node = &world->nodes[world_index(world, scattering.victims[i])];
         scattering.own = i;
         struct storage_rotten lost =
             storage_damage_records(disk_storage(node->disk), &rot, &node->wants);
-        node->damaged = node->scattered = lost.entries + lost.batches > 0;
+        node->damaged = node->scattered = lost.entries + lost.batches + lost.replaced > 0;
         hit += lost.entries > 0 ? 1 : 0;
         if (lost.batches)
             report_mark(&world->report, SIM_MARK_SCATTERED_BATCH);
+        if (lost.replaced)
+            report_mark(&world->report, SIM_MARK_SCATTERED_REPLACED);
     }
     if (hit > 1)
         report_mark(&world->report, SIM_MARK_SCATTERED);

@@ -237,7 +237,7 @@ static void refuse(struct world *world, struct node *node)
     if (world->calm || world->knobs.chance[SIM_FAULT_FULL_STORE] == 0)
         return;
     bool full = node->install_waits
-                    ? world_draw(world, 0, 9) > 0
+                    ? world_draw(world, 0, 29) > 0
                     : world_draw(world, 0, 2) == 0 && world_grant(world, SIM_FAULT_FULL_STORE);
     if (full)
         (void)machine_refuse(node->machine);

@@ -71,16 +71,17 @@ MUST_USE int storage_open(struct storage *storage, bool interrupted, struct stor
 bool storage_damage(struct storage *storage, struct wal_want *ret_wants);
 
 /* What rots: of the log as it is in the end, the first `entries_max` entries that `wanted` is true
- * of; beside them, each with a chance in a thousand, records of batches. */
+ * of; beside them, each with a chance in a thousand, records of batches and entries that were
+ * replaced. */
 struct storage_rot {
     bool (*wanted)(void *arg, struct raft_id id);
     void *arg;
     uint32_t entries_max;
-    uint64_t batch_chance;
+    uint64_t batch_chance, replaced_chance;
 };
 
 struct storage_rotten {
-    uint32_t entries, batches;
+    uint32_t entries, batches, replaced;
 };
 
 /* The same as storage_damage at many records. Returns at how many; all 0: nothing was done. */
@@ -105,6 +106,9 @@ MUST_USE int storage_past(const struct storage *storage, struct raft_id known,
  * in the middle of it, unless it is done before. */
 MUST_USE int storage_repair_write(struct storage *storage, bool interrupted,
                                   struct conclave_error *error);
+
+/* The last repair wrote the log anew, as a whole. */
+bool storage_is_anew(const struct storage *storage);
 
 /* Puts zeros where the last segment's last batch was, for tests of what finds that; the node is
  * down. */

@@ -209,9 +209,10 @@ static bool rots(struct storage *storage, const struct storage_rot *rot,
 {
     if (!record->attested)
         return false;
+    if (record->replaced)
+        return storage_draw(storage, 0, 999) < rot->replaced_chance;
     if (record->entry)
-        return !record->replaced && before->entries < rot->entries_max &&
-               rot->wanted(rot->arg, record->id);
+        return before->entries < rot->entries_max && rot->wanted(rot->arg, record->id);
     return storage_draw(storage, 0, 999) < rot->batch_chance;
 }
 
@@ -238,10 +239,11 @@ struct storage_rotten storage_damage_records(struct storage *storage, const stru
         uint8_t byte = (uint8_t)(record->segment.data[at] ^ storage_draw(storage, 1, 255));
         memory_disk_rot(storage->disk, record->segment.path, at, &byte, 1);
         rotten.batches += record->entry ? 0 : 1;
-        rotten.entries += record->entry ? 1 : 0;
+        rotten.replaced += record->replaced ? 1 : 0;
+        rotten.entries += record->entry && !record->replaced ? 1 : 0;
     }
     free(found.items);
-    if (rotten.entries + rotten.batches > 0)
+    if (rotten.entries + rotten.batches + rotten.replaced > 0)
         look_at_damage(storage, ret_wants);
     return rotten;
 }
@@ -289,6 +291,7 @@ int storage_repair_write(struct storage *storage, bool interrupted, struct concl
     else if (interrupted)
         memory_disk_fail_at_change(storage->disk, at, CONCLAVE_IO);
     int code = wal_repair_write(storage->repair, error);
+    storage->anew = wal_repair_is_anew(storage->repair);
     wal_repair_close(storage->repair);
     storage->repair = NULL;
     memory_disk_power_off_at_change(storage->disk, 0);
@@ -338,6 +341,11 @@ bool storage_damage_vote(struct storage *storage)
         memory_disk_rot(storage->disk, VOTE_PATH, at, &byte, 1);
     storage->vote_damaged = true;
     return true;
+}
+
+bool storage_is_anew(const struct storage *storage)
+{
+    return storage->anew;
 }
 
 bool storage_is_unreadable(const struct storage *storage)

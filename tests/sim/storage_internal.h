@@ -32,6 +32,7 @@ struct storage {
     size_t rotten_at;
     uint8_t rotten_bytes[STORAGE_ROTTEN_MAX]; /* what was there */
     size_t rotten_count;
+    bool anew; /* the last repair wrote the log as a whole */
     struct wal_repair *repair;
 };
 

@@ -200,6 +200,7 @@ struct world {
     uint64_t transfers_asked;
     uint64_t bytes_received; /* of snapshots */
     bool crash_armed;        /* a node crashes at its next write to disk */
+    bool scatter_armed;      /* the next fault may be that entries rot on several nodes */
     bool altered;            /* some node's machine was, some day */
     uint64_t altered_told;   /* up to here one of those has told of what it applied */
     uint64_t seed;
