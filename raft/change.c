@@ -153,8 +153,7 @@ static bool is_caught_up(const struct raft *raft, raft_node_id id)
     /* The last round ended just now: whoever keeps up ends one with each heartbeat. A round that
      * ended long ago says nothing of what came since, though the peer be heard of: it may take
      * none of it, and wait for a snapshot. */
-    return peer && peer->match > 0 && peer->catch_up_fast &&
-           raft->now_us - peer->contact_us < timeout && raft->now_us - peer->catch_up_us < timeout;
+    return peer && peer->catch_up_fast && raft->now_us - peer->catch_up_us < timeout;
 }
 
 static void make_voter(struct raft *raft, struct raft_member *member)

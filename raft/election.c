@@ -206,10 +206,8 @@ void raft_count_votes(struct raft *raft)
  * that was cut off, or one that was removed, would disturb a working cluster. */
 static bool is_sticky(const struct raft *raft, raft_node_id candidate)
 {
-    if (raft->role == RAFT_LEADER) {
-        uint64_t contact = raft_quorum_contact(raft);
-        return contact == UINT64_MAX || raft->now_us - contact < raft->options.election_timeout_us;
-    }
+    if (raft->role == RAFT_LEADER)
+        return true; /* until it has missed its majority for so long: raft_tick */
     /* A leader that asks for votes leads no longer, whatever it was heard to say before. */
     if (raft->leader != 0 && raft->leader == candidate)
         return false;

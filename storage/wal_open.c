@@ -62,18 +62,20 @@ static int open_direct(const struct wal *wal, const struct wal_scan_segment *seg
 }
 
 /* The segments behind the end are prepared ones, or a torn first batch: all become zero. The first
- * is the next to be used, if it has the size; the others will be made anew under their names. From
- * the back, so that a crash leaves no torn segment behind a clean one. */
+ * is the next to be used, if it has the size; the others will be made anew under their names. Only
+ * the first can hold a torn batch, since none is written before the one in front of it is synced,
+ * and of what a spare holds nothing counts without a header: so they may be cleaned in any order.
+ */
 static int adopt(struct wal *wal, const struct wal_scan *scan, struct conclave_error *error)
 {
-    for (size_t i = scan->segment_count; i > scan->active + 1; i--) {
-        const struct wal_scan_segment *segment = &scan->segments[i - 1];
+    for (size_t i = scan->active + 1; i < scan->segment_count; i++) {
+        const struct wal_scan_segment *segment = &scan->segments[i];
         struct io_file *file = NULL;
         int code = open_clean(wal->io, wal->dir, segment, &file, error);
         if (code != CONCLAVE_OK)
             return code;
         wal->io->close(wal->io->ctx, file);
-        if (i - 1 == scan->active + 1 && segment->bytes == wal->segment_bytes) {
+        if (i == scan->active + 1 && segment->bytes == wal->segment_bytes) {
             code = open_direct(wal, segment, &wal->ahead.file, error);
             if (code != CONCLAVE_OK)
                 return code;
