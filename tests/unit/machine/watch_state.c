@@ -98,3 +98,32 @@ Test(watch_state, is_caught_up_with_what_comes_while_it_is)
     cr_assert_eq(told.state.position, 10);
     rig_destroy(rig);
 }
+
+/* Six keys, of which four are told and go with revision 7, so that the next piece begins with that;
+ * then so many changes are kept. What the next piece comes to. */
+static int piece_after_keeping(uint64_t changes)
+{
+    struct rig *rig = rig_create();
+    struct told told;
+    struct pack items;
+    struct kv_command keep = {.opcode = KV_SETTINGS};
+    keep.settings.given[KV_SETTING_CHANGES] = true;
+    keep.settings.values[KV_SETTING_CHANGES] = changes;
+    tell_some(&told, rig);
+    cr_assert_eq(told.state.position, 7);
+    cr_assert_eq(rig_command(rig, &keep), CONCLAVE_OK);
+    pack_init(&items, 0);
+    told.state.looks = 100;
+    told.state.items = &items;
+    int code = told.feed.ops->state(told.feed.arg, &told.state);
+    pack_deinit(&items);
+    rig_destroy(rig);
+    return code;
+}
+
+Test(watch_state, is_lost_if_what_came_meanwhile_is_kept_no_more)
+{
+    cr_assert_eq(piece_after_keeping(4), CONCLAVE_OK, "all of that revision");
+    cr_assert_eq(piece_after_keeping(3), FEED_LOST, "its first change is gone");
+    cr_assert_eq(piece_after_keeping(1), FEED_LOST);
+}

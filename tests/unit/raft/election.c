@@ -510,6 +510,19 @@ Test(election, rule_42_a_voter_that_restarts_waits_before_it_votes)
     cluster_deinit(&c);
 }
 
+/* It has voted for nobody in this term, and has answered the leader of it. */
+Test(election, rule_42_a_voter_that_followed_without_a_vote_waits_too)
+{
+    const uint64_t terms[] = {2};
+    cluster_init(&c, 3);
+    cluster_set_disk(&c, 1, (struct raft_hard_state){.term = 2}, terms, 1);
+    cluster_start(&c, 1);
+    cr_assert_not(ask(RAFT_VOTE_REQUEST, 2, 3, id_of(2, 2)));
+    cluster_advance(&c, T_US);
+    cr_assert(ask(RAFT_VOTE_REQUEST, 2, 3, id_of(2, 2)));
+    cluster_deinit(&c);
+}
+
 Test(election, rule_42_a_node_that_has_answered_nobody_need_not_wait)
 {
     cluster_setup(&c, 3, 1);
@@ -696,5 +709,16 @@ Test(election, nobody_stands_back_for_a_worse_log)
     cluster_timeout(&c, 2);
     cluster_settle(&c);
     cr_assert_eq(role(1), RAFT_LEADER);
+    cluster_deinit(&c);
+}
+
+Test(election, who_gives_its_vote_asks_for_none_itself)
+{
+    cluster_setup(&c, 3, 1);
+    cluster_advance(&c, 3 * T_US);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(role(1), RAFT_PRECANDIDATE);
+    cr_assert(ask(RAFT_VOTE_REQUEST, 2, 1, id_of(1, 1)), "it had none to give away in this term");
+    cr_assert_eq(role(1), RAFT_FOLLOWER);
     cluster_deinit(&c);
 }

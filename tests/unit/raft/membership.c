@@ -225,6 +225,30 @@ Test(membership, rule_34_a_learner_that_was_restarted_catches_up_with_all_there_
     cluster_deinit(&c);
 }
 
+/* All that there was, and not what was committed of it: the learner is heard all the time, and
+ * takes nothing of the last two entries. */
+Test(membership, rule_34_a_round_ends_with_all_that_there_was_when_it_began)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    struct raft_change *add = calloc(1, sizeof *add);
+    *add = (struct raft_change){.type = RAFT_CHANGE_ADD,
+                                .member = {.id = 4, .name = "n4", .peer = "tcp://h:4"}};
+    cluster_step(&c, 1, &(struct raft_event){.type = RAFT_EVENT_CHANGE, .change = add}, 1);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    cluster_propose(&c, 1, 2, 8);
+    for (int i = 0; i < 3; i++) {
+        cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+        cluster_receive(&c, append_accepted(4, 1, led, 3, 0));
+        cluster_advance(&c, T_US / 2);
+    }
+    cluster_change(&c, 1, RAFT_CHANGE_PROMOTE, "n4", "");
+    cr_assert_eq(refusal(1), CONCLAVE_BUSY);
+    cluster_deinit(&c);
+}
+
 /* What it holds is all that there was when it last acknowledged something; since then it has only
  * refused, because it needs what the leader sends as a snapshot. */
 Test(membership, rule_34_a_learner_that_is_heard_of_but_takes_nothing_has_not_caught_up)

@@ -544,6 +544,49 @@ static void receive(struct cluster *c, raft_node_id id, struct raft_id last)
     cluster_step(c, id, &event, 1);
 }
 
+/* Rule 2: its log begins in that term, whatever was heard of the leader that sent it. */
+Test(snapshot, one_of_a_newer_term_brings_that_term)
+{
+    struct cluster c;
+    setup(&c, 3);
+    receive(&c, 3, id_of(7, 50));
+    cr_assert_eq(raft_hard_state(c.nodes[3].raft).term, 7);
+    cr_assert_eq(raft_hard_state(c.nodes[3].raft).vote, 0);
+    cr_assert_eq(raft_leader(c.nodes[3].raft), 0);
+    cr_assert_eq(c.nodes[3].persists[0].anew.index, 50);
+    cr_assert_eq(c.nodes[3].persists[0].hard_state.term, 7, "with the log, in one unit");
+    cr_assert_eq(c.nodes[3].raft->snapshot_index, 50, "the newest that there is here");
+    cluster_deinit(&c);
+}
+
+Test(snapshot, what_was_received_is_acknowledged_at_once)
+{
+    struct cluster c;
+    setup(&c, 3);
+    receive(&c, 3, id_of(2, 50));
+    struct raft_message *answer = cluster_take(&c, 1, RAFT_APPEND_RESPONSE);
+    cr_assert_not_null(answer);
+    cr_assert_eq(answer->append_response.result, RAFT_APPEND_ACCEPTED);
+    cr_assert_eq(answer->append_response.match, 50);
+    raft_message_destroy(answer);
+    cluster_deinit(&c);
+}
+
+/* The state machine has lost some of it, and the log still has that. */
+Test(snapshot, what_one_holds_is_committed_at_a_start)
+{
+    struct cluster c;
+    setup(&c, 10);
+    cluster_snapshot(&c, 1, 8, 0);
+    cluster_crash(&c, 1);
+    c.nodes[1].applied_index = 4;
+    raft_runs_truncate(&c.nodes[1].applied, 5);
+    cluster_start_node(&c, 1);
+    cr_assert_eq(c.nodes[1].code, CONCLAVE_OK, "%s", c.nodes[1].error.message);
+    cr_assert_eq(raft_commit(c.nodes[1].raft), 8);
+    cluster_deinit(&c);
+}
+
 Test(snapshot, of_what_is_committed_already_changes_nothing)
 {
     struct cluster c;

@@ -185,3 +185,25 @@ Test(start, a_first_entry_of_no_term_is_corrupt)
     start_from(recovered);
     expect_corrupt();
 }
+
+/* The log begins with this node alone. */
+Test(start, rule_42_who_may_vote_at_once_is_said_by_the_newest_members)
+{
+    static struct raft_configuration alone;
+    cluster_init(&c, 3);
+    alone = c.configuration;
+    alone.member_count = 1;
+    struct test_node *node = &c.nodes[1];
+    cluster_disk_append(&node->disk_log, id_of(1, 1), RAFT_ENTRY_CONFIG,
+                        raft_configuration_encode(&alone));
+    cluster_disk_append(&node->disk_log, id_of(2, 2), RAFT_ENTRY_CONFIG,
+                        raft_configuration_encode(&c.configuration));
+    node->disk_hard = (struct raft_hard_state){.term = 2, .vote = 1};
+    cluster_start_node(&c, 1);
+    cr_assert_geq(node->deadline_us, c.now_us + T_US, "it does not campaign at once");
+    cluster_receive(&c, vote_request(RAFT_PREVOTE_REQUEST, 2, 1, 3, id_of(2, 2)));
+    struct raft_message *answer = cluster_take(&c, 2, RAFT_PREVOTE_RESPONSE);
+    cr_assert_not(answer->vote_response.granted, "it may have promised a leader not to");
+    raft_message_destroy(answer);
+    cluster_deinit(&c);
+}

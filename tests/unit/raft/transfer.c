@@ -383,6 +383,21 @@ Test(transfer, a_leader_whose_disk_hangs_hands_over)
     cluster_deinit(&c);
 }
 
+Test(transfer, a_disk_that_hangs_is_noticed_though_more_is_handed_to_it)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = alone();
+    for (uint64_t i = 0; i < 4; i++) {
+        cluster_propose(&c, 1, 1, 10);
+        cluster_receive(&c, append_accepted(2, 1, led, 3 + i, 0));
+        cr_assert_eq(raft_transfer_target(node(1)->raft), 0);
+        cluster_advance(&c, T_US / 2);
+    }
+    cluster_timeout(&c, 1);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
+    cluster_deinit(&c);
+}
+
 Test(transfer, whoever_asked_is_answered_while_the_disk_makes_it_hand_over)
 {
     cluster_setup(&c, 3, 1);
@@ -614,6 +629,18 @@ Test(transfer, does_not_go_to_an_equal_or_lower_priority)
 {
     uint64_t led = lesser();
     keep_up(led, 60, 50);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 0);
+    cluster_deinit(&c);
+}
+
+Test(transfer, does_not_go_to_a_higher_priority_that_lacks_what_is_committed)
+{
+    uint64_t led = lesser();
+    cluster_propose(&c, 1, 1, 8);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(3, 1, led, 3, 0));
+    cr_assert_eq(raft_commit(node(1)->raft), 3);
+    keep_up(led, 21, 100);
     cr_assert_eq(raft_transfer_target(node(1)->raft), 0);
     cluster_deinit(&c);
 }
