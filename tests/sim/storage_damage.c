@@ -27,6 +27,7 @@ struct segment {
     size_t bytes;
     size_t end;   /* of its records */
     size_t batch; /* where its last batch begins: what is before it is attested; 0: none */
+    bool anew;    /* the log begins anew in it */
 };
 
 /* The segment of this sequence; false if it is not there or has no records. */
@@ -43,14 +44,18 @@ static bool segment_find(const struct storage *storage, uint64_t sequence, struc
     uint64_t key = wal_key(&storage->identity, sequence);
     struct wal_record record;
     ret->batch = 0;
+    ret->anew = false;
     ret->end = WAL_HEADER_BYTES;
     for (; wal_record_decode(ret->data, ret->bytes, ret->end, key, &record);
-         ret->end += wal_record_bytes(record.payload.bytes))
+         ret->end += wal_record_bytes(record.payload.bytes)) {
         ret->batch = record.batch;
+        ret->anew |= record.kind == WAL_ANEW;
+    }
     return true;
 }
 
-/* The sequences of the first and the last segment with records; false: there is none. */
+/* The sequences of the first and the last segment with records that are part of the log; false:
+ * there is none. */
 static bool segments_find(const struct storage *storage, uint64_t *ret_first, uint64_t *ret_last)
 {
     struct segment segment;
@@ -59,8 +64,11 @@ static bool segments_find(const struct storage *storage, uint64_t *ret_first, ui
         first++; /* the front may have been let go of */
     *ret_first = first;
     *ret_last = 0;
-    for (uint64_t next = first; segment_find(storage, next, &segment); next++)
+    for (uint64_t next = first; segment_find(storage, next, &segment); next++) {
         *ret_last = next;
+        if (segment.anew) /* what is before it may be damaged, and nobody has to find that */
+            *ret_first = next;
+    }
     return *ret_last != 0;
 }
 
