@@ -12,6 +12,7 @@ struct node {
     uint64_t lock; /* serial of the handle that holds the lock; 0: nobody */
     uint8_t *written, *synced;
     size_t written_bytes, synced_bytes;
+    size_t written_room, synced_room; /* of the allocations: files grow piece by piece */
     bool *clean; /* per sector: a sync failed, the kernel takes it for written (see Rule 6) */
     size_t clean_count;
     bool *broken; /* per sector: it cannot be read, until the whole of it is written */
@@ -86,12 +87,25 @@ static void node_set(struct node **place, struct node *node)
     node_unref(old);
 }
 
-static void bytes_resize(uint8_t **bytes, size_t *count, size_t wanted)
+static void bytes_resize(uint8_t **bytes, size_t *count, size_t *room, size_t wanted)
 {
-    *bytes = mem_realloc(*bytes, wanted + 1);
+    if (*bytes == NULL || wanted > *room) {
+        *room = *bytes == NULL || wanted > 2 * *room ? wanted : 2 * *room;
+        *bytes = mem_realloc(*bytes, *room + 1);
+    }
     if (wanted > *count)
         memset(*bytes + *count, 0, wanted - *count);
     *count = wanted;
+}
+
+static void written_resize(struct node *node, size_t wanted)
+{
+    bytes_resize(&node->written, &node->written_bytes, &node->written_room, wanted);
+}
+
+static void synced_resize(struct node *node, size_t wanted)
+{
+    bytes_resize(&node->synced, &node->synced_bytes, &node->synced_room, wanted);
 }
 
 static bool node_clean(const struct node *node, size_t at)
@@ -101,7 +115,11 @@ static bool node_clean(const struct node *node, size_t at)
 
 static void node_sync(struct node *node)
 {
-    bytes_resize(&node->synced, &node->synced_bytes, node->written_bytes);
+    synced_resize(node, node->written_bytes);
+    if (node->clean_count == 0 && node->written_bytes > 0) { /* as nearly always */
+        memcpy(node->synced, node->written, node->written_bytes);
+        return;
+    }
     for (size_t at = 0; at < node->written_bytes; at += MEMORY_SECTOR_BYTES) {
         size_t left = node->written_bytes - at;
         if (!node_clean(node, at))
@@ -341,15 +359,14 @@ static int grow(struct memory_disk *disk, struct node *node, uint64_t end, bool 
     uint64_t more = end - node->written_bytes;
     if (more > disk->space) { /* what there is is taken */
         if (partly) {
-            bytes_resize(&node->written, &node->written_bytes,
-                         node->written_bytes + (size_t)disk->space);
+            written_resize(node, node->written_bytes + (size_t)disk->space);
             disk->space = 0;
         }
         return error_set(error, CONCLAVE_NO_SPACE, "the disk is full");
     }
     if (disk->space != UINT64_MAX)
         disk->space -= more;
-    bytes_resize(&node->written, &node->written_bytes, (size_t)end);
+    written_resize(node, (size_t)end);
     return CONCLAVE_OK;
 }
 
@@ -408,7 +425,7 @@ static int memory_allocate(void *ctx, struct io_file *file, uint64_t bytes,
     int code = grow(disk, file->node, bytes, false, error);
     if (code != CONCLAVE_OK)
         return code;
-    bytes_resize(&file->node->written, &file->node->written_bytes, (size_t)bytes);
+    written_resize(file->node, (size_t)bytes);
     memset(file->node->written, 0, (size_t)bytes);
     node_dirty(file->node, 0, (size_t)bytes);
     return outcome_code(disk, outcome);
@@ -567,7 +584,7 @@ struct memory_disk *memory_disk_clone(const struct memory_disk *disk)
             continue;
         struct node *node = mem_zalloc(sizeof(*node));
         node->dir = from->seen->dir;
-        bytes_resize(&node->written, &node->written_bytes, from->seen->written_bytes);
+        written_resize(node, from->seen->written_bytes);
         if (node->written_bytes > 0)
             memcpy(node->written, from->seen->written, node->written_bytes);
         node_sync(node);
@@ -587,7 +604,7 @@ struct memory_disk *memory_disk_fork(const struct memory_disk *disk)
         const struct node *from = seen(disk, fork->names[i].path);
         if (to->dir)
             continue;
-        bytes_resize(&to->synced, &to->synced_bytes, from->synced_bytes);
+        synced_resize(to, from->synced_bytes);
         if (to->synced_bytes > 0)
             memcpy(to->synced, from->synced, to->synced_bytes);
     }
@@ -619,6 +636,8 @@ static void sector_crash(uint8_t old[MEMORY_SECTOR_BYTES], const uint8_t new[MEM
     enum { FATES = 16, TORN = 4 };
     uint64_t draw = prng_below(prng, FATES);
     size_t first = 0, last = MEMORY_SECTOR_BYTES;
+    if (memcmp(old, new, MEMORY_SECTOR_BYTES) == 0) /* as nearly all of a large file */
+        first = last;
     while (first < MEMORY_SECTOR_BYTES && old[first] == new[first])
         first++;
     while (last > first && old[last - 1] == new[last - 1])
@@ -647,7 +666,7 @@ static void node_crash(struct node *node, struct prng *prng)
     }
     free(node->written);
     node->written = kept;
-    node->written_bytes = bytes;
+    node->written_bytes = node->written_room = bytes;
     node_dirty(node, 0, bytes);
     node_sync(node);
     node->lock = 0;
