@@ -1,11 +1,11 @@
 /* Snapshots of a host program's own state machine: three nodes in one process, and one alone. */
+#include "base/clock.h"
 #include "codec/client.h"
 #include "codec/session.h"
 #include "conclave.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -511,7 +511,7 @@ Test(embedded, machine_without_room_for_its_snapshot_at_the_start_waits_for_it)
         unsigned tried = atomic_load(&w.hosts[0].adder.tried);
         node_start_well(0);
         while (atomic_load(&w.hosts[0].adder.tried) < tried + 2) /* the start, and once more */
-            sched_yield();
+            clock_pause_us(1000);
         cr_assert_eq(atomic_load(&w.hosts[0].adder.restored), 0);
         if (start == 0)
             continue; /* it ends while it waits */
@@ -545,7 +545,7 @@ Test(embedded, machine_without_room_for_its_store_at_the_start_waits_for_it)
         unsigned opened = atomic_load(&adder->opened), restored = atomic_load(&adder->restored);
         node_start_well(0);
         while (atomic_load(&adder->opened) < opened + 2) /* the start, and once more */
-            sched_yield();
+            clock_pause_us(1000);
         cr_assert_eq(atomic_load(&adder->restored), restored);
         if (start % 2 == 0)
             continue; /* it ends while it waits */
