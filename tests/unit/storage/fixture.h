@@ -22,6 +22,14 @@ enum {
 
 #define STORY_DIR "node"
 
+/* Sanitizers make everything ten times slower: there only every n-th of what the plain build tries.
+ * An odd n, so that all fields of records and all bits of bytes come by. */
+#ifdef __SANITIZE_ADDRESS__
+#define SPARSELY(n) (n)
+#else
+#define SPARSELY(n) 1
+#endif
+
 extern const struct storage_identity story_identity;
 extern const struct wal_options story_options;
 

@@ -17,7 +17,7 @@ Test(repair, every_flipped_byte_comes_back)
     for (size_t file = 0; (path = memory_disk_file(peer.disk, file)) != NULL; file++) {
         size_t bytes = 0;
         const uint8_t *data = memory_disk_bytes(peer.disk, path, &bytes);
-        for (size_t at = 0; strstr(path, ".wal") != NULL && at < bytes; at++) {
+        for (size_t at = 0; strstr(path, ".wal") != NULL && at < bytes; at += SPARSELY(5)) {
             char what[128];
             uint8_t value = data[at] ^ (uint8_t)(1u << (at % 8));
             (void)snprintf(what, sizeof(what), "%s at %zu", path, at);
@@ -29,8 +29,9 @@ Test(repair, every_flipped_byte_comes_back)
             memory_disk_destroy(damaged);
         }
     }
-    cr_assert_gt(outcomes[OUTCOME_SAME_BYTES], 4000);
-    cr_assert_gt(outcomes[OUTCOME_MENDED], 100); /* entries that were replaced later */
+    cr_assert_gt(outcomes[OUTCOME_SAME_BYTES], 4000 / SPARSELY(5));
+    cr_assert_gt(outcomes[OUTCOME_MENDED],
+                 100 / SPARSELY(5)); /* entries that were replaced later */
     peer_free(&peer);
 }
 
@@ -44,7 +45,7 @@ static void zero_stretches(const struct peer *peer, size_t length, size_t outcom
         if (strstr(path, ".wal") == NULL)
             continue;
         (void)memory_disk_bytes(peer->disk, path, &bytes);
-        for (size_t at = 0; at + length <= bytes; at += 8) {
+        for (size_t at = 0; at + length <= bytes; at += 8 * SPARSELY(3)) {
             char what[128];
             (void)snprintf(what, sizeof(what), "%s: zeros from %zu to %zu", path, at, at + length);
             struct memory_disk *damaged = memory_disk_clone(peer->disk);
@@ -63,7 +64,7 @@ Test(repair, several_records_in_a_row_become_a_mend)
     for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
         size_t outcomes[4] = {0};
         zero_stretches(&peer, lengths[i], outcomes);
-        cr_assert_gt(outcomes[OUTCOME_MENDED], 300, "%zu", lengths[i]);
+        cr_assert_gt(outcomes[OUTCOME_MENDED], 300 / SPARSELY(3), "%zu", lengths[i]);
         cr_assert_leq(outcomes[OUTCOME_REFUSED], outcomes[OUTCOME_MENDED] / 5, "%zu of %zu: %zu",
                       outcomes[OUTCOME_REFUSED], outcomes[OUTCOME_MENDED], lengths[i]);
     }
@@ -481,7 +482,7 @@ Test(repair, what_shows_the_damage_outlives_the_power_once_it_was_looked_at)
         size_t count = image_layout(disk, places, STORY_ENTRIES_MAX);
         memory_disk_destroy(disk);
         const struct placed *last = &places[count - 1];
-        for (size_t at = 0; at < last->offset; at += 7) {
+        for (size_t at = 0; at < last->offset; at += 7 * SPARSELY(3)) {
             struct wal_repair *repair = NULL;
             if (read_and_destroy(unsynced(failing, last->path, at), false) != CONCLAVE_CORRUPT)
                 continue;

@@ -1,6 +1,6 @@
 /* Logs that lost different entries, and have none in common by which one could ask the other: as
  * long as one of them has each entry, all come back, and never another one. */
-#include "fixture.h"
+#include "lives.h"
 
 #include "base/prng.h"
 #include "storage/identity.h"
@@ -178,7 +178,7 @@ Test(scattered, stretches_come_back_whoever_has_them, .timeout = 1200)
     struct prng prng;
     size_t whole = 0, all = 0;
     prng_init(&prng, 1);
-    for (int life = 0; life < 600; life++) {
+    for (int life = 0; life < 600 / SPARSELY(3); life++) {
         struct scene scene;
         char what[64];
         (void)snprintf(what, sizeof(what), "life %d", life);
@@ -198,33 +198,6 @@ Test(scattered, stretches_come_back_whoever_has_them, .timeout = 1200)
     cr_assert_eq(whole, all, "%zu of %zu", whole, all);
 }
 
-enum { LIFE_STEPS_MAX = 64 };
-
-/* A life with batches of all sizes, changes of the term everywhere, and entries that replace
- * others, also within a batch. */
-static void live(struct prng *prng, struct step steps[LIFE_STEPS_MAX])
-{
-    uint64_t term = 2, last = 1;
-    size_t count = 0;
-    for (; count + 5 < LIFE_STEPS_MAX; count++) {
-        uint64_t index = last + 1;
-        if (prng_below(prng, 3) == 0)
-            term++;
-        if (prng_below(prng, 4) == 0 && last > 4) { /* another leader has others */
-            term++;
-            index -= prng_between(prng, 1, 3);
-        }
-        uint64_t entries = prng_between(prng, 1, 4);
-        steps[count] = (struct step){STEP_APPEND, term, index, entries};
-        last = index + entries - 1;
-        if (prng_below(prng, 3) > 0)
-            steps[++count] = (struct step){STEP_SYNC, 0, 0, 0};
-    }
-    steps[count++] = (struct step){STEP_SYNC, 0, 0, 0};
-    steps[count++] = (struct step){STEP_ATTEST, 0, 0, 0};
-    steps[count] = (struct step){STEP_END, 0, 0, 0};
-}
-
 /* How many records there are before those of the last segment, which may look torn. */
 static size_t count_sealed(const struct scene *scene)
 {
@@ -233,76 +206,6 @@ static size_t count_sealed(const struct scene *scene)
            strcmp(scene->places[count - 1].path, scene->places[scene->count - 1].path) == 0)
         count--;
     return count;
-}
-
-enum { TREE_MAX = 120, TREE_STEPS_MAX = 2 * TREE_MAX + 60, TREE_STAGED_MAX = 200 };
-
-/* All entries that any leader made: what stands before an entry is the same in every log that has
- * it (paper, 5.3). */
-struct tree {
-    struct raft_id ids[TREE_MAX];
-    size_t before[TREE_MAX];
-    size_t count;
-};
-
-/* The entry of the log up to `tip` that has this index. */
-static size_t tree_at(const struct tree *tree, size_t tip, uint64_t index)
-{
-    while (tree->ids[tip].index > index)
-        tip = tree->before[tip];
-    return tip;
-}
-
-/* What a follower with the log up to `from` takes of a leader with the log up to `to`: steps for
- * each term in it. Returns how many entries. */
-static uint64_t follow(const struct tree *tree, size_t from, size_t to, struct step *steps,
-                       size_t *count)
-{
-    const uint64_t last = tree->ids[to].index, all = tree->ids[from].index;
-    uint64_t index = 1, taken = 0;
-    while (index < last && index < all &&
-           tree_at(tree, from, index + 1) == tree_at(tree, to, index + 1))
-        index++;
-    while (++index <= last) {
-        const struct raft_id id = tree->ids[tree_at(tree, to, index)];
-        if (taken > 0 && steps[*count - 1].term == id.term)
-            steps[*count - 1].count++;
-        else
-            steps[(*count)++] = (struct step){STEP_APPEND, id.term, id.index, 1};
-        taken++;
-    }
-    return taken;
-}
-
-/* A life under leaders that have whatever log: what replaces an entry is often of an earlier term,
- * since a leader's log may end with what it has of those before it. */
-static void live_under_many(struct prng *prng, struct step steps[TREE_STEPS_MAX])
-{
-    struct tree tree = {.ids = {{.term = 1, .index = 1}}, .count = 1};
-    uint64_t term = 1, staged = 0;
-    size_t count = 0, here = 0, leader = 0;
-    while (count < 60 && staged < TREE_STAGED_MAX && tree.count + 4 < TREE_MAX) {
-        const size_t back = (size_t)prng_below(prng, 8);
-        if (term == 1 || prng_below(prng, 3) == 0) {
-            term++;
-            leader = back < tree.count ? tree.count - 1 - back : 0;
-        }
-        for (uint64_t made = prng_between(prng, 1, 3); made > 0; made--) {
-            tree.ids[tree.count] =
-                (struct raft_id){.term = term, .index = tree.ids[leader].index + 1};
-            tree.before[tree.count] = leader;
-            leader = tree.count++;
-        }
-        if (prng_below(prng, 3) == 0) /* it hears nothing of that */
-            continue;
-        staged += follow(&tree, here, leader, steps, &count);
-        here = leader;
-        if (prng_below(prng, 3) > 0)
-            steps[count++] = (struct step){STEP_SYNC, 0, 0, 0};
-    }
-    steps[count++] = (struct step){STEP_SYNC, 0, 0, 0};
-    steps[count++] = (struct step){STEP_ATTEST, 0, 0, 0};
-    steps[count] = (struct step){STEP_END, 0, 0, 0};
 }
 
 /* Whole stretches of the log go, with the batch records and with what was replaced: on all sides
@@ -339,9 +242,9 @@ Test(scattered, stretches_of_many_batches_come_back_with_changes_of_the_term_in_
     struct step steps[LIFE_STEPS_MAX];
     char what[64];
     prng_init(&prng, 2);
-    for (int life = 0; life < 400; life++) {
+    for (int life = 0; life < 400 / SPARSELY(3); life++) {
         (void)snprintf(what, sizeof(what), "life %d", life);
-        live(&prng, steps);
+        life_draw(&prng, steps);
         lose_stretches(&prng, steps, 2 + (size_t)life % 2, what);
     }
     expect_none_anew();
@@ -350,12 +253,12 @@ Test(scattered, stretches_of_many_batches_come_back_with_changes_of_the_term_in_
 Test(scattered, stretches_come_back_that_replaced_entries_of_later_terms, .timeout = 240)
 {
     struct prng prng;
-    struct step steps[TREE_STEPS_MAX];
+    struct step steps[LIFE_MANY_STEPS_MAX];
     char what[64];
     prng_init(&prng, 3);
-    for (int life = 0; life < 400; life++) {
+    for (int life = 0; life < 400 / SPARSELY(3); life++) {
         (void)snprintf(what, sizeof(what), "life %d", life);
-        live_under_many(&prng, steps);
+        life_draw_under_many(&prng, steps);
         lose_stretches(&prng, steps, 2 + (size_t)life % 2, what);
     }
     expect_none_anew();
@@ -366,13 +269,13 @@ Test(scattered, stretches_come_back_that_replaced_entries_of_later_terms, .timeo
 Test(scattered, what_cannot_stand_where_it_stood_is_written_behind_the_rest)
 {
     static const uint64_t lives[] = {234, 342, 470};
-    struct step steps[TREE_STEPS_MAX];
+    struct step steps[LIFE_MANY_STEPS_MAX];
     char what[64];
     for (size_t i = 0; i < sizeof lives / sizeof lives[0]; i++) {
         struct prng prng;
         prng_init(&prng, 1000000 + lives[i]);
         (void)snprintf(what, sizeof(what), "life %llu", (unsigned long long)lives[i]);
-        live_under_many(&prng, steps);
+        life_draw_under_many(&prng, steps);
         lose_stretches(&prng, steps, 2 + (size_t)lives[i] % 2, what);
     }
     cr_assert_eq(anew, sizeof lives / sizeof lives[0], "%zu", anew);

@@ -90,11 +90,11 @@ static void junk_everywhere(const struct step *steps, int lives, size_t outcomes
 Test(storm, junk_in_several_places_is_healed, .timeout = 1200)
 {
     size_t outcomes[4];
-    junk_everywhere(story_long, 3000, outcomes);
-    cr_assert_gt(outcomes[OUTCOME_MENDED], 2000);
+    junk_everywhere(story_long, 3000 / SPARSELY(3), outcomes);
+    cr_assert_gt(outcomes[OUTCOME_MENDED], 2000 / SPARSELY(3));
     cr_assert_eq(outcomes[OUTCOME_REFUSED], 0, "%zu", outcomes[OUTCOME_REFUSED]);
     cr_assert_gt(heal_anew, 0);
-    cr_assert_lt(heal_anew, 60, "%zu", heal_anew);
+    cr_assert_lt(heal_anew, 60 / SPARSELY(3), "%zu", heal_anew);
 }
 
 /* Damage on top of mends, and across their borders. */
@@ -103,7 +103,7 @@ Test(storm, a_mended_log_is_damaged_again, .timeout = 1200)
     struct storm storm;
     size_t rounds = 0;
     storm_begin(&storm, story_long, 2);
-    for (int life = 0; life < 800; life++) {
+    for (int life = 0; life < 800 / SPARSELY(3); life++) {
         struct memory_disk *disk = memory_disk_clone(storm.peer.disk);
         enum outcome outcome = OUTCOME_WHOLE;
         for (int round = 0; round < ROUNDS && outcome != OUTCOME_REFUSED; round++) {
@@ -114,7 +114,7 @@ Test(storm, a_mended_log_is_damaged_again, .timeout = 1200)
         }
         memory_disk_destroy(disk);
     }
-    cr_assert_gt(rounds, 3000, "%zu", rounds);
+    cr_assert_gt(rounds, 3000 / SPARSELY(3), "%zu", rounds);
     peer_free(&storm.peer);
 }
 
@@ -125,7 +125,7 @@ Test(storm, an_interrupted_repair_is_taken_up_again, .timeout = 1200)
     struct storm storm;
     size_t interrupted = 0;
     storm_begin(&storm, story_long, 3);
-    for (int life = 0; life < 1500; life++) {
+    for (int life = 0; life < 1500 / SPARSELY(3); life++) {
         struct conclave_error error = {0};
         char what[64];
         struct memory_disk *disk = memory_disk_clone(storm.peer.disk);
@@ -153,7 +153,7 @@ Test(storm, an_interrupted_repair_is_taken_up_again, .timeout = 1200)
             cr_assert_eq(outcome, OUTCOME_REFUSED, "%s", what);
         memory_disk_destroy(disk);
     }
-    cr_assert_gt(interrupted, 1000, "%zu", interrupted);
+    cr_assert_gt(interrupted, 1000 / SPARSELY(3), "%zu", interrupted);
     peer_free(&storm.peer);
 }
 
