@@ -10,6 +10,7 @@ cd "$(dirname "$0")/.."
 kind=${1:-test}
 meson=${MESON:-meson}
 jobs=${CONCLAVE_JOBS:-$(nproc)}
+beside=$jobs # programs at a time
 python=/usr/bin/python3 # Debian's own, which sees Debian's python3-zmq whatever else is in PATH
 [ -x "$python" ] || python=python3
 
@@ -20,6 +21,7 @@ case $kind in
 test)
     group=test
     suites='--no-suite tidy --no-suite valgrind'
+    beside=$((2 * jobs)) # nodes wait most of the time: for the disk, for each other, to be killed
     ;;
 lint)
     group=lint
@@ -33,6 +35,7 @@ asan)
     options="$options -Db_sanitize=address,undefined -Db_lundef=false -Dwerror=false"
     options="$options -Doptimization=1 -Dc_args=-g1"
     suites='--suite unit --suite sim --suite quick'
+    beside=$((2 * jobs))
     ;;
 tsan)
     group=test
@@ -89,7 +92,7 @@ run()
     shift
     logs="$logs $build/meson-logs/$base.json"
     rm -f "$build/meson-logs/$base.json"
-    "$meson" test -C "$build" --no-rebuild --num-processes "$jobs" --print-errorlogs \
+    "$meson" test -C "$build" --no-rebuild --num-processes "$beside" --print-errorlogs \
         --logbase "$base" "$@" || true
 }
 
