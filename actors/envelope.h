@@ -139,11 +139,11 @@ struct reply_list {
     bool traced; /* those of the write that is followed are in it, or were before */
 };
 
-/* What became of a read of which so many queries were executed ahead. */
+/* What became of a read of which so many queries are executed ahead. */
 struct read_decision {
     uint64_t read;
     uint32_t count;
-    int code; /* OK: the answers may go out; else this goes out instead */
+    int code; /* OK: the answers may go out; else raft has told the clients so, and they are void */
 };
 
 struct read_decisions {

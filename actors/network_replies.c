@@ -116,7 +116,7 @@ void network_take_replies(struct actor *actor, struct reply_list *list)
             network_stage_proposed(network, reply);
             continue;
         }
-        if (reads_ahead_keep(&network->reads, reply))
+        if (reads_ahead_take(&network->reads, reply) != READS_AHEAD_OUT)
             continue;
         if (!pending_leave(network->clients.pending, reply->origin, &client, &request)) {
             buf_unref(reply->body); /* answered before */

@@ -387,9 +387,7 @@ static void raft_actor_stop(struct actor *actor)
     for (uint32_t i = 0; i < self->events.count; i++)
         discard_event(&self->events.items[i]);
     free(self->events.items);
-    for (uint32_t i = self->reads.head; i < self->reads.count; i++)
-        query_list_clear(&self->reads.items[i].queries);
-    free(self->reads.items);
+    raft_actor_reads_clear(self);
     outgoing_clear(&self->sends);
     raft_output_deinit(&self->output);
     raft_destroy(self->raft);

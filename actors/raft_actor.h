@@ -12,7 +12,8 @@ struct waiting_read {
     uint64_t read;
     uint64_t since_us; /* when it was begun */
     struct query_list queries;
-    uint32_t ahead; /* so many more are at the state machine already */
+    struct raft_origin *ahead; /* heap: of those that are at the state machine already */
+    uint32_t ahead_count;
 };
 
 struct raft_actor {
@@ -99,6 +100,8 @@ void raft_actor_keep_fresh(struct raft_actor *self, uint64_t now_us);
  * with an older state, whose age must be true when the answer leaves, nor what asks for nothing but
  * the confirmation. */
 void raft_actor_reads_begun(struct actor *actor);
+
+void raft_actor_reads_clear(struct raft_actor *self);
 
 /* Reads that were decided in this step; refusals go to *replies. */
 void raft_actor_reads_done(struct actor *actor, struct reply_list *replies);

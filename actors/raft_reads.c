@@ -15,7 +15,7 @@ enum { FRESH_US = 2000000 };
 static void add_confirmed_read(struct raft_actor *self, enum raft_event_type type,
                                struct query_list *queries)
 {
-    if (self->reads.count == self->reads.capacity && self->reads.head > 0) {
+    if (self->reads.count == self->reads.capacity && self->reads.head * 2 > self->reads.count) {
         struct waiting_read *items = self->reads.items;
         self->reads.count -= self->reads.head;
         memmove(items, items + self->reads.head, self->reads.count * sizeof *items);
@@ -78,28 +78,65 @@ void raft_actor_keep_fresh(struct raft_actor *self, uint64_t now_us)
     add_confirmed_read(self, RAFT_EVENT_READ, &none);
 }
 
-/* NULL: it has been confirmed or refused. */
+/* NULL: it has been confirmed or refused. They are in order, and many may wait. */
 static struct waiting_read *find_read(struct raft_actor *self, uint64_t read)
 {
-    for (uint32_t i = self->reads.head; i < self->reads.count; i++)
-        if (self->reads.items[i].read == read)
-            return &self->reads.items[i];
-    return NULL;
+    uint32_t from = self->reads.head, to = self->reads.count;
+    while (from < to) {
+        uint32_t middle = from + (to - from) / 2;
+        if (self->reads.items[middle].read < read)
+            from = middle + 1;
+        else
+            to = middle;
+    }
+    bool found = from < self->reads.count && self->reads.items[from].read == read;
+    return found ? &self->reads.items[from] : NULL;
 }
 
-/* Takes one read out of the table: results come in the order of the reads, but for refusals. */
+/* Takes one read out of the table. Whichever side of it is shorter moves: results come in the order
+ * of the reads, but for refusals of the newest. */
 static struct waiting_read take_read(struct raft_actor *self, uint64_t read)
 {
     struct waiting_read *found = find_read(self, read);
     ASSERT(found); /* each read comes back once */
     struct waiting_read taken = *found;
-    /* Those before it, which are still waiting, move up by one: most often there are none. */
-    struct waiting_read *first = &self->reads.items[self->reads.head];
-    memmove(first + 1, first, (size_t)(found - first) * sizeof *first);
-    self->reads.head++;
+    struct waiting_read *first = self->reads.items + self->reads.head;
+    struct waiting_read *end = self->reads.items + self->reads.count;
+    if (found - first <= end - (found + 1)) {
+        memmove(first + 1, first, (size_t)(found - first) * sizeof *first);
+        self->reads.head++;
+    } else {
+        memmove(found, found + 1, (size_t)(end - (found + 1)) * sizeof *found);
+        self->reads.count--;
+    }
     if (self->reads.head == self->reads.count)
         self->reads.head = self->reads.count = 0;
     return taken;
+}
+
+static void waiting_clear(struct waiting_read *waiting)
+{
+    query_list_clear(&waiting->queries);
+    free(waiting->ahead);
+    waiting->ahead = NULL;
+}
+
+void raft_actor_reads_clear(struct raft_actor *self)
+{
+    for (uint32_t i = self->reads.head; i < self->reads.count; i++)
+        waiting_clear(&self->reads.items[i]);
+    free(self->reads.items);
+    self->reads.items = NULL;
+    self->reads.head = self->reads.count = self->reads.capacity = 0;
+}
+
+/* Who is to be told if the read is refused: the state machine may be late. */
+static void note_ahead(struct waiting_read *waiting, const struct query_list *ahead)
+{
+    waiting->ahead = mem_alloc(ahead->count * sizeof *waiting->ahead);
+    waiting->ahead_count = ahead->count;
+    for (uint32_t i = 0; i < ahead->count; i++)
+        waiting->ahead[i] = ahead->items[i].origin;
 }
 
 /* Those that may be executed before they are confirmed; the others stay. */
@@ -131,9 +168,10 @@ void raft_actor_reads_begun(struct actor *actor)
         struct query_list ahead = take_ahead(&waiting->queries);
         if (!ahead.count)
             continue;
-        waiting->ahead = ahead.count;
+        note_ahead(waiting, &ahead);
         struct envelope *envelope = envelope_create(ENVELOPE_QUERY);
         envelope->query.index = begun->index;
+        envelope->query.fresh_us = self->fresh_us; /* which needs no more than this index */
         envelope->query.ahead = begun->read;
         envelope->query.queries = ahead;
         actor_send(actor, ACTOR_MACHINE, &envelope);
@@ -149,7 +187,7 @@ static void carry_confirmed(struct actor *actor, struct waiting_read *taken,
         self->fresh_index = result->index;
     }
     if (!taken->queries.count && taken->ahead)
-        return; /* one of nobody's tells the state machine how old it is */
+        return; /* the next one tells the state machine how old it is, if it is but nobody's */
     struct envelope *envelope = envelope_create(ENVELOPE_QUERY);
     envelope->query.index = result->index;
     envelope->query.valid_until_us = result->valid_until_us;
@@ -169,14 +207,17 @@ void raft_actor_reads_done(struct actor *actor, struct reply_list *replies)
         if (taken.ahead) {
             LIST_RESERVE(&decisions);
             decisions.items[decisions.count++] = (struct read_decision){
-                .read = taken.read, .count = taken.ahead, .code = result->code};
+                .read = taken.read, .count = taken.ahead_count, .code = result->code};
         }
         if (result->code == CONCLAVE_OK)
             carry_confirmed(actor, &taken, result);
+        else
+            for (uint32_t k = 0; k < taken.ahead_count; k++)
+                reply_add(replies, taken.ahead[k], result->code, NULL);
         for (uint32_t k = 0; k < taken.queries.count; k++)
             reply_add(replies, taken.queries.items[k].origin,
                       taken.queries.items[k].stale ? CONCLAVE_STALE : result->code, NULL);
-        query_list_clear(&taken.queries);
+        waiting_clear(&taken);
     }
     if (!decisions.count)
         return;

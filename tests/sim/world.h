@@ -20,8 +20,8 @@
 #define TESTS_SIM_WORLD_H
 
 #include "actors/alarm.h"
+#include "actors/reads_ahead.h"
 #include "codec/peer.h"
-#include "machine/reply.h"
 #include "raft/audit.h"
 #include "tests/sim/changes.h"
 #include "tests/sim/check.h"
@@ -53,10 +53,9 @@ struct node_read {
 struct node_ahead {
     uint64_t op;
     uint64_t index;
-    bool executed, confirmed;
+    bool executed;
     bool altered;     /* executed by a machine that holds something else than was applied */
     uint64_t applied; /* what the machine had applied when it executed it */
-    struct conclave_reply_sink told;
 };
 
 /* The timer actor of a node. */
@@ -125,6 +124,7 @@ struct node {
     uint64_t applied_index; /* told to the core */
     RAFT_LIST(struct node_read, reads);
     RAFT_LIST(struct node_ahead, ahead);
+    struct reads_ahead reads_ahead; /* their answers */
     uint64_t reads_in_core;
     uint64_t fresh_us, fresh_index; /* of the newest confirmed read; 0: none */
     uint64_t session_clock_us;      /* leader: up to when cluster time is in the log */
