@@ -211,7 +211,7 @@ void raft_actor_reads_done(struct actor *actor, struct reply_list *replies)
         }
         if (result->code == CONCLAVE_OK)
             carry_confirmed(actor, &taken, result);
-        else
+        else if (taken.ahead)
             for (uint32_t k = 0; k < taken.ahead_count; k++)
                 reply_add(replies, taken.ahead[k], result->code, NULL);
         for (uint32_t k = 0; k < taken.queries.count; k++)
