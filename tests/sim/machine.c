@@ -235,7 +235,17 @@ bool machine_refuse(struct machine *machine)
     return !machine->twin && store_refuse(machine->store); /* a twin in files would find room */
 }
 
-bool machine_overtake(struct machine *machine)
+static void drop_batch(struct raft_runs *batch,
+                       void (*dropped)(void *arg, const struct raft_entry *entry), void *arg)
+{
+    struct raft_runs_iter it = {0};
+    for (const struct raft_entry *entry; (entry = raft_runs_next(batch, &it));)
+        dropped(arg, entry);
+    raft_runs_clear(batch);
+}
+
+bool machine_overtake(struct machine *machine,
+                      void (*dropped)(void *arg, const struct raft_entry *entry), void *arg)
 {
     uint32_t later = machine->queue.count;
     ASSERT(machine->working == 1 && machine_next_install(machine).index > 0);
@@ -244,7 +254,7 @@ bool machine_overtake(struct machine *machine)
     if (later == 0)
         return false;
     for (uint32_t i = 0; i < later; i++)
-        raft_runs_clear(&machine->queue.items[i].entries);
+        drop_batch(&machine->queue.items[i].entries, dropped, arg);
     machine->queue.count -= later;
     memmove(machine->queue.items, machine->queue.items + later,
             machine->queue.count * sizeof *machine->queue.items);

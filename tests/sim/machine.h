@@ -45,8 +45,10 @@ void machine_fill(struct machine *machine);
 bool machine_refuse(struct machine *machine);
 
 /* Of an install under way that found no room: a later one that is queued takes its place, and what
- * was to be applied in between is dropped. False: there is none. */
-bool machine_overtake(struct machine *machine);
+ * was to be applied in between is dropped, each entry with a word to `dropped` (Rule 44: whoever
+ * waits for it hears that what became of it is not known). False: there is none. */
+bool machine_overtake(struct machine *machine,
+                      void (*dropped)(void *arg, const struct raft_entry *entry), void *arg);
 
 /* Puts what was applied on the disk. Open. */
 void machine_sync(struct machine *machine);

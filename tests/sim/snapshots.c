@@ -229,86 +229,6 @@ bool snapshots_durable(struct world *world, struct node *node, struct raft_id id
     return true;
 }
 
-/* --- Becoming one ----------------------------------------------------------------------------- */
-
-/* A disk without room stays so for a while. */
-static void refuse(struct world *world, struct node *node)
-{
-    if (world->calm || world->knobs.chance[SIM_FAULT_FULL_STORE] == 0)
-        return;
-    bool full = node->install_waits
-                    ? world_draw(world, 0, 29) > 0
-                    : world_draw(world, 0, 2) == 0 && world_grant(world, SIM_FAULT_FULL_STORE);
-    if (full)
-        (void)machine_refuse(node->machine);
-}
-
-/* False: it waits for room, or a check failed. */
-static bool restore(struct world *world, struct node *node, struct raft_id id)
-{
-    struct snapshots *snapshots = &node->snapshots;
-    struct conclave_error error;
-    struct snapshot_meta meta = {0};
-    struct buf *state = NULL;
-    uint32_t index = world_index(world, node);
-    uint64_t from = machine_applied(node->machine);
-    int code = shelf_read(snapshots->shelf, id, &meta, &state, &error);
-    if (code != CONCLAVE_OK) {
-        check_fail(&world->check, "a snapshot that is needed can be read",
-                   "n%u can not become the snapshot at %lu: %s", index + 1, (unsigned long)id.index,
-                   error.message);
-        return false;
-    }
-    refuse(world, node);
-    code = machine_restore(node->machine, id.index, (struct slice){state->data, state->bytes});
-    if (code == CONCLAVE_NO_SPACE) {
-        node->install_waits = true;
-        snapshot_meta_clear(&meta);
-        buf_unref(state);
-        return false;
-    }
-    if (node->install_waits || node->install_waited)
-        report_mark(&world->report,
-                    node->install_waited ? SIM_MARK_INSTALL_WAITED_START : SIM_MARK_INSTALL_WAITED);
-    node->install_waits = node->install_waited = false;
-    if (node->altered)
-        report_mark(&world->report, SIM_MARK_ALTERED_RESTORED);
-    node->was_altered |= node->altered;
-    node->altered = false; /* none was taken of an altered one */
-    if (code != CONCLAVE_OK)
-        check_fail(&world->check, "a snapshot that is needed can be read",
-                   "n%u can not become the snapshot at %lu: %s", index + 1, (unsigned long)id.index,
-                   conclave_code_name(code));
-    buf_unref(state);
-    buf_unref(snapshots->configuration);
-    snapshots->configuration = meta.configuration;
-    snapshots->configuration_index = meta.configuration_index;
-    snapshot_meta_clear(&snapshots->ahead);
-    snapshots->applied = id;
-    snapshots->entries = 0;
-    if (world->check.failed)
-        return false;
-    check_restored(&world->check, index, from, id.index);
-    if (!world->check.failed)
-        check_machine_state(world, node); /* the state is that of its index */
-    record(world, node, RECORD_RESTORED, id, 0);
-    return !world->check.failed;
-}
-
-bool snapshots_install(struct world *world, struct node *node, struct raft_id id)
-{
-    ASSERT(!node->snapshots.taking);
-    if (node->install_waits && machine_overtake(node->machine)) {
-        report_mark(&world->report, SIM_MARK_INSTALL_WAITED_OVER);
-        id = machine_next_install(node->machine);
-    }
-    if (!restore(world, node, id))
-        return false;
-    report_mark(&world->report, SIM_MARK_INSTALLED);
-    watches_installed(world, node);
-    return true;
-}
-
 /* --- Starting --------------------------------------------------------------------------------- */
 
 /* True if the log that was found goes on where the snapshot ends. */
@@ -390,7 +310,7 @@ static bool start_failed(struct world *world, struct node *node, bool interrupte
  * is behind it waits until it is. */
 static bool restore_at_start(struct world *world, struct node *node, struct raft_id id)
 {
-    bool restored = restore(world, node, id);
+    bool restored = snapshots_become(world, node, id);
     node->start_applied = id.index;
     if (restored)
         report_mark(&world->report, SIM_MARK_RESTORED_AT_START);

@@ -65,6 +65,10 @@ void snapshots_take(struct world *world, struct node *node);
 /* SIM_SNAPSHOT: the one under way is written. */
 void snapshots_taken(struct world *world, struct node *node);
 
+/* The state machine becomes this snapshot, which is whole here. False: it waits for room, or a
+ * check failed. */
+bool snapshots_become(struct world *world, struct node *node, struct raft_id id);
+
 /* The state machine becomes a snapshot that was received. False: it waits for room, or a check
  * failed. */
 bool snapshots_install(struct world *world, struct node *node, struct raft_id id);
