@@ -358,10 +358,9 @@ static bool settle_once(struct cluster *cluster)
 {
     if (cluster->wire.count > 0) {
         struct raft_message *message = wire_remove(cluster, 0);
-        bool plays = message->to > CLUSTER_NODES_MAX || !cluster->nodes[message->to].raft;
-        bool lost = cluster->cut[message->from][message->to] ||
-                    (message->type == RAFT_APPEND_REQUEST && cluster->appends_lost[message->from]);
-        if (!plays && !lost)
+        bool plays = message->to <= CLUSTER_NODES_MAX && cluster->nodes[message->to].raft;
+        bool lost = message->type == RAFT_APPEND_REQUEST && cluster->appends_lost[message->from];
+        if (plays && !lost && !cluster->cut[message->from][message->to])
             cluster_receive(cluster, message);
         else
             raft_message_destroy(message);
