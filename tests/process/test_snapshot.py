@@ -9,6 +9,7 @@ import wal_files
 import wire
 from cluster import QUICK, ClusterTest, wait_until
 
+SHIM = os.environ.get("CONCLAVE_FAULTY_DISK", "")
 ENTRIES = 300
 ROUNDS = 2 if QUICK else 5
 OPTIONS = ["--snapshot-entries", str(ENTRIES), "--segment-size", "64KiB"]
@@ -131,6 +132,38 @@ class Snapshot(ClusterTest):
         victim.kill()
         victim.start()
         self.wait_caught_up(victim)
+        self.assert_all_there(writer.acked)
+
+    @unittest.skipUnless(SHIM, "no shim in this build")
+    def test_one_that_the_disk_holds_up_delays_neither_heartbeats_nor_writes(self):
+        self.start()
+        node = self.cluster.wait_leader()
+        trigger = os.path.join(self.cluster.dir, "trigger")
+        node.stop()
+        node.start(env={"LD_PRELOAD": SHIM, "FAULTY_DISK_TRIGGER": trigger,
+                        "FAULTY_DISK_UNDER": os.path.join(node.data, "snapshots")})
+        node.wait_healthy()
+        writer = self.writer(self.cluster.nodes)
+        with open(trigger, "w", encoding="utf-8") as file:
+            file.write("stall")
+        before = snapshots(node)
+
+        def led_on():
+            """Whether it led for six election timeouts: on a slow machine others may come before it."""
+            self.cluster.run("leader", "transfer", node.name)
+            term = node.status()["term"]
+            self.write(writer, 2 * ENTRIES)
+            self.assertTrue(os.listdir(os.path.join(node.data, "snapshots")), "it has begun one")
+            end = time.monotonic() + 3
+            writer.run_until(lambda w: time.monotonic() > end)
+            self.write(writer, ENTRIES)
+            status = node.status()
+            return status["role"] == "leader" and status["term"] == term
+        wait_until(led_on, "it leads on while a snapshot waits for the disk")
+        self.assertEqual(snapshots(node), before, "none can have become durable")
+        os.unlink(trigger)
+        wait_until(lambda: len(snapshots(node)) == 2, lambda: f"{node.name}: {snapshots(node)}")
+        self.wait_caught_up(node)
         self.assert_all_there(writer.acked)
 
     def test_kills_in_the_middle_lose_nothing(self):
