@@ -230,8 +230,9 @@ struct wal_range wal_release(struct wal *wal, uint64_t index)
     memmove(wal->segments.items, wal->segments.items + keep - 1,
             wal->segments.count * sizeof wal->segments.items[0]);
     /* Not up to `index`: a snapshot may have come that is ahead of what was written here, and an
-     * entry below it is about to be replaced. */
-    wal_links_drop_front(&wal->links, wal->segments.items[0].before.index);
+     * entry below it is about to be replaced. Where the log begins anew they begin behind that. */
+    if (!wal->segments.items[0].anew)
+        wal_links_drop_front(&wal->links, wal->segments.items[0].before.index);
     return range;
 }
 

@@ -236,6 +236,41 @@ Test(compaction, log_begins_anew_behind_a_snapshot)
     memory_disk_destroy(disk);
 }
 
+/* The log before was longer than what it begins anew behind: the links of what comes then are still
+ * needed when that is gone. */
+Test(compaction, what_came_with_a_new_beginning_can_be_replaced)
+{
+    static const struct wal_options options[] = {{.segment_bytes = STORY_SEGMENT_BYTES},
+                                                 {.segment_bytes = 1 << 16}};
+    for (size_t i = 0; i < sizeof options / sizeof options[0]; i++) {
+        struct memory_disk *disk = memory_disk_create();
+        struct scene scene;
+        struct wal_recovery found = {0};
+        cr_assert_eq(scene_create(&scene, memory_disk_io(disk)), CONCLAVE_OK);
+        wal_close(scene.wal);
+        cr_assert_eq(
+            wal_open(scene.io, STORY_DIR, &story_identity, &options[i], &scene.wal, &found, NULL),
+            CONCLAVE_OK);
+        raft_runs_clear(&found.entries);
+        cr_assert_eq(append(&scene, 1, 2, 39), CONCLAVE_OK);
+        wal_begin_anew(scene.wal, (struct raft_id){.term = 4, .index = 20});
+        cr_assert_eq(append(&scene, 4, 21, 4), CONCLAVE_OK); /* in the batch of that */
+        cr_assert_eq(compact(&scene, 20), CONCLAVE_OK);
+        cr_assert_eq(append(&scene, 5, 23, 2), CONCLAVE_OK);
+        wal_close(scene.wal);
+        cr_assert_eq(wal_open(scene.io, STORY_DIR, &story_identity, &options[i], &scene.wal, &found,
+                              &scene.error),
+                     CONCLAVE_OK, "%s", scene.error.message);
+        cr_assert(
+            raft_id_equal(raft_runs_last(&found.entries), (struct raft_id){.term = 5, .index = 24}),
+            "%zu: what was acknowledged is lost", i);
+        cr_assert_eq(found.entries.entry_count, 4);
+        raft_runs_clear(&found.entries);
+        wal_close(scene.wal);
+        memory_disk_destroy(disk);
+    }
+}
+
 Test(compaction, crash_anywhere_leaves_a_log_without_a_gap)
 {
     struct memory_disk *base = memory_disk_create();
