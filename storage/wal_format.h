@@ -166,7 +166,8 @@
  * is not written: the log stays damaged, not changed into another damaged one. Or all its entries
  * are there, as the links say, and only where they stood cannot be told: then they are written anew
  * as one segment behind all others, which begins with a record of kind 3, and gets its name when it
- * is whole (storage/wal_transcript.h).
+ * is whole (storage/wal_transcript.h). Its header and first batch record name what the log begins
+ * behind, as that record does, not the last entry before the segment.
  *
  * (c) A header is computed from the segment before, or, for the first one, from the first batch
  * record. If the end of the segment before is lost too, that segment ends with its file, in a mend.

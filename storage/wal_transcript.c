@@ -7,52 +7,73 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The header, the batch, the record that says that the log begins anew, the entries, and an
- * attestation: what is in it is durable before it has its name. */
+/* So many entries are a batch: each attests all before it, as if they had been written one after
+ * the other. In one batch all would be cut for a torn write where the attestation at the end rots
+ * too. */
+enum { BATCH_ENTRIES = 16 };
+
+/* The header, a batch with the record that says that the log begins anew, batches of entries, and
+ * an attestation: what is in it is durable before it has its name. */
 static uint64_t count_bytes(const struct raft_runs *entries)
 {
-    uint64_t bytes = WAL_HEADER_BYTES + (uint64_t)3 * WAL_RECORD_BYTES;
+    const uint64_t batches = (entries->entry_count + BATCH_ENTRIES - 1) / BATCH_ENTRIES;
+    uint64_t bytes = WAL_HEADER_BYTES + (3 + batches) * WAL_RECORD_BYTES;
     struct raft_runs_iter iter = {0};
     for (const struct raft_entry *entry; (entry = raft_runs_next(entries, &iter)) != NULL;)
         bytes += wal_record_bytes(entry->payload.bytes);
     return (bytes + IO_BLOCK_BYTES - 1) / IO_BLOCK_BYTES * IO_BLOCK_BYTES;
 }
 
-/* Writes the record and goes on behind it. */
-static uint64_t put(uint8_t *segment, uint64_t *offset, uint64_t key, struct wal_record record)
+/* Where the next record goes, and what it follows. */
+struct pen {
+    uint8_t *segment;
+    uint64_t key, offset, batch, link;
+    struct raft_id last;
+};
+
+static void put(struct pen *pen, struct wal_record record)
 {
-    record.offset = (uint32_t)*offset;
-    *offset += wal_record_bytes(record.payload.bytes);
-    return wal_record_encode(segment + record.offset, key, &record);
+    record.offset = (uint32_t)pen->offset;
+    record.batch = (uint32_t)pen->batch;
+    record.previous = pen->link;
+    pen->offset += wal_record_bytes(record.payload.bytes);
+    pen->link = wal_record_encode(pen->segment + record.offset, pen->key, &record);
+    pen->last = record.id;
 }
 
+static void put_batch(struct pen *pen)
+{
+    pen->batch = pen->offset > WAL_HEADER_BYTES ? pen->offset : 0;
+    put(pen, (struct wal_record){.kind = WAL_BATCH, .id = pen->last});
+}
+
+/* The header says what the log begins behind, not what stands before it: so nothing is lost with
+ * the record of kind 3 once the segments before are gone. */
 static void encode(const struct wal_transcript *transcript, uint64_t sequence, uint8_t *segment)
 {
-    const struct wal_scan *seen = transcript->seen;
-    const uint64_t key = wal_key(transcript->identity, sequence);
-    const uint64_t before = wal_links_find(&seen->links, seen->last.index);
-    const struct wal_header header = {
-        .sequence = sequence, .previous = before, .previous_end = seen->end, .last = seen->last};
-    uint64_t offset = WAL_HEADER_BYTES;
-    struct raft_id last = transcript->base;
+    struct pen pen = {.segment = segment,
+                      .key = wal_key(transcript->identity, sequence),
+                      .offset = WAL_HEADER_BYTES,
+                      .link = wal_link_begin(transcript->base),
+                      .last = transcript->base};
+    const struct wal_header header = {.sequence = sequence,
+                                      .previous = pen.link,
+                                      .previous_end = transcript->seen->end,
+                                      .last = pen.last};
     wal_header_encode(segment, transcript->identity, &header);
-    (void)put(segment, &offset, key,
-              (struct wal_record){.previous = before, .kind = WAL_BATCH, .id = seen->last});
-    uint64_t link =
-        put(segment, &offset, key,
-            (struct wal_record){.previous = before, .kind = WAL_ANEW, .id = transcript->base});
+    put_batch(&pen);
+    put(&pen, (struct wal_record){.kind = WAL_ANEW, .id = transcript->base});
     struct raft_runs_iter iter = {0};
-    for (const struct raft_entry *entry;
-         (entry = raft_runs_next(transcript->entries, &iter)) != NULL; last = entry->id)
-        link = put(segment, &offset, key,
-                   (struct wal_record){.previous = link,
-                                       .kind = WAL_ENTRY,
-                                       .entry_kind = (uint8_t)entry->kind,
-                                       .id = entry->id,
-                                       .payload = entry->payload});
-    (void)put(segment, &offset, key,
-              (struct wal_record){
-                  .previous = link, .batch = (uint32_t)offset, .kind = WAL_BATCH, .id = last});
+    const struct raft_entry *entry;
+    for (uint64_t i = 0; (entry = raft_runs_next(transcript->entries, &iter)) != NULL; i++) {
+        if (i % BATCH_ENTRIES == 0)
+            put_batch(&pen);
+        put(&pen, (struct wal_record){.kind = WAL_ENTRY,
+                                      .entry_kind = (uint8_t)entry->kind,
+                                      .id = entry->id,
+                                      .payload = entry->payload});
+    }
+    put_batch(&pen);
 }
 
 /* next.tmp, with these bytes, durable and read back. */

@@ -1,10 +1,12 @@
 /* The log as it is in the end, written anew in one segment behind those that are damaged. */
-#include "fixture.h"
+#include "healing.h"
 
+#include "storage/bytes.h"
 #include "storage/wal_survey.h"
 #include "storage/wal_transcript.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <string.h>
 
 #define WAL_DIR STORY_DIR "/wal"
@@ -104,6 +106,100 @@ Test(transcript, may_begin_behind_an_entry_that_a_snapshot_holds)
     scene_end(&scene);
 }
 
+static uint64_t segment_written(const struct scene *scene, char path[64])
+{
+    const struct wal_scan *scan = &scene->survey.scan;
+    const uint64_t sequence = scan->segments[scan->active].sequence + 1;
+    char name[WAL_NAME_BYTES];
+    wal_name_format(sequence, name);
+    (void)snprintf(path, 64, "%s/%s", WAL_DIR, name);
+    return sequence;
+}
+
+/* A record of the segment that was written anew, after a start. */
+struct spot {
+    const char *path;
+    size_t offset;
+    size_t batch; /* where the last entry's batch begins */
+    size_t end;   /* behind the last record, which is an attestation */
+};
+
+/* Calls it for each. */
+static void each_record(void (*check)(const struct peer *peer, const struct spot *spot))
+{
+    struct scene scene;
+    scene_begin(&scene);
+    char path[64];
+    const uint64_t key = wal_key(&story_identity, segment_written(&scene, path));
+    cr_assert_eq(write_behind(&scene, scene.disk, scene.log.base, &scene.log.entries, NULL),
+                 CONCLAVE_OK);
+    expect_whole(&scene, scene.disk, "written");
+    const struct peer peer = {.story = scene.story, .disk = scene.disk, .log = scene.log};
+    size_t bytes = 0, count = 0;
+    const uint8_t *data = memory_disk_bytes(scene.disk, path, &bytes);
+    struct spot spot = {.path = path, .end = WAL_HEADER_BYTES};
+    struct wal_record record;
+    for (; wal_record_decode(data, bytes, spot.end, key, &record); count++) {
+        spot.end += wal_record_bytes(record.payload.bytes);
+        if (record.kind == WAL_ENTRY)
+            spot.batch = record.batch;
+    }
+    cr_assert_gt(count, scene.log.entries.entry_count);
+    cr_assert_gt(spot.batch, WAL_HEADER_BYTES);
+    for (spot.offset = WAL_HEADER_BYTES; spot.offset < spot.end;
+         spot.offset += wal_record_bytes(record.payload.bytes)) {
+        cr_assert(wal_record_decode(data, bytes, spot.offset, key, &record));
+        check(&peer, &spot);
+    }
+    scene_end(&scene);
+}
+
+static void lose_one(const struct peer *peer, const struct spot *spot)
+{
+    char what[64];
+    struct memory_disk *damaged = memory_disk_clone(peer->disk);
+    (void)snprintf(what, sizeof what, "%zu", spot->offset);
+    memory_disk_rot(damaged, spot->path, spot->offset + 4, "\\x5a\\xa5", 2);
+    enum outcome outcome = heal(peer, damaged, what);
+    if (spot->offset + WAL_RECORD_BYTES < spot->end) /* else nothing is lost with it */
+        cr_assert(outcome == OUTCOME_SAME_BYTES || outcome == OUTCOME_MENDED, "%s: %d", what,
+                  (int)outcome);
+    memory_disk_destroy(damaged);
+}
+
+Test(transcript, comes_back_whatever_record_of_it_is_lost_later)
+{
+    each_record(lose_one);
+}
+
+static void lose_the_end_too(const struct peer *peer, const struct spot *spot)
+{
+    struct memory_disk *damaged = memory_disk_clone(peer->disk);
+    struct wal_recovery found = {0};
+    memory_disk_rot(damaged, spot->path, spot->offset + 4, "\\x5a\\xa5", 2);
+    memory_disk_rot(damaged, spot->path, spot->end - WAL_RECORD_BYTES + 4, "\\x5a\\xa5", 2);
+    if (spot->offset < spot->batch) /* else it looks like a torn write */
+        cr_assert_eq(log_read(memory_disk_io(damaged), &found, NULL), CONCLAVE_CORRUPT, "%zu",
+                     spot->offset);
+    raft_runs_clear(&found.entries);
+    memory_disk_destroy(damaged);
+}
+
+Test(transcript, is_not_cut_though_its_last_attestation_is_lost_too)
+{
+    each_record(lose_the_end_too);
+}
+
+/* Nothing of it counts: it has no name yet. */
+static void expect_none(const struct scene *scene, const struct memory_disk *disk)
+{
+    char path[64];
+    size_t bytes = 0;
+    (void)segment_written(scene, path);
+    const uint8_t *data = memory_disk_bytes(disk, path, &bytes);
+    cr_assert(!data || bytes_zero(data, bytes), "a part of it has its name");
+}
+
 /* The power goes, or something fails, anywhere while it is written or at the start behind that: the
  * log is damaged as before, or is all there. */
 static void interrupt(bool power)
@@ -133,6 +229,7 @@ static void interrupt(bool power)
         raft_runs_clear(&found.entries);
         if (code == CONCLAVE_CORRUPT) {
             damaged++;
+            expect_none(&scene, disk);
             cr_assert_eq(write_behind(&scene, disk, scene.log.base, &scene.log.entries, NULL),
                          CONCLAVE_OK, "once more");
         } else {
