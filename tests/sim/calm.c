@@ -72,7 +72,7 @@ struct calm {
     uint64_t write, read; /* the probe under way or done; 0: none */
     uint32_t extra;       /* probes that are done only to touch what may have been altered */
     bool leader_found;
-    uint64_t repaired_us; /* the last time that a node was found to repair its log */
+    uint64_t unfit_us; /* the last time that a node was found that may not stand yet */
 };
 
 static bool op_ended(const struct world *world, uint64_t number)
@@ -161,6 +161,14 @@ static void calm_queues(struct world *world, const struct calm *calm)
                    calm->begin_us);
 }
 
+/* It repairs its log, or knows of committed entries that it has not applied: among them may be
+ * members, without which it does not stand (Rule 24). */
+static bool calm_is_unfit(const struct node *node)
+{
+    return node->repairing ||
+           (node->up && machine_applied(node->machine) < raft_commit(node->raft));
+}
+
 /* Ten election timeouts of at most 2T each on a clock that may be slow by a fifth, without any
  * progress: the cluster does not come to rest. */
 static void calm_patience(struct world *world, struct calm *calm)
@@ -168,10 +176,10 @@ static void calm_patience(struct world *world, struct calm *calm)
     uint64_t patience = world->knobs.raft.election_timeout_us * 25;
     uint64_t progress = calm_progress(world);
     for (uint32_t i = 0; i < world->node_count; i++)
-        if (world->nodes[i].repairing) /* which takes its time, and may be most of them */
-            calm->repaired_us = world->now_us;
+        if (calm_is_unfit(&world->nodes[i])) /* which takes its time, and may be most of them */
+            calm->unfit_us = world->now_us;
     if (!calm->leader_found) {
-        uint64_t since_us = calm->repaired_us > calm->begin_us ? calm->repaired_us : calm->begin_us;
+        uint64_t since_us = calm->unfit_us > calm->begin_us ? calm->unfit_us : calm->begin_us;
         calm->leader_found = calm_leader(world) != NULL;
         if (!calm->leader_found && world->now_us > since_us + patience)
             check_fail(&world->check, "a leader in ten election timeouts",

@@ -181,13 +181,30 @@ static bool config_survives(const struct check_config *config, uint32_t lost)
            (!config->joint || set_survives(config->outgoing, config->learners, lost));
 }
 
+/* Who becomes a voter by this entry, and does not know it. Such a node may have a newer log than
+ * those that do: it refuses them its vote then, and does not stand itself. */
+static uint32_t unaware_voters(const struct check *check, const struct check_entry *entry)
+{
+    const struct check_log *oracle = &check->oracle;
+    uint32_t voters = check_config_at(check, oracle, oracle->count)->voters;
+    uint32_t unaware = check->configs.items[entry->config].voters & ~voters;
+    for (uint32_t i = 0; i < check->node_count; i++) {
+        const struct check_log *log = &check->nodes[i].memory;
+        const struct check_entry *last = check_log_at(log, log->count);
+        if (last && last->config == entry->config)
+            unaware &= ~(UINT32_C(1) << i);
+    }
+    return unaware;
+}
+
 /* Every configuration of the log after `from`. */
 static bool log_survives(const struct check *check, const struct check_log *log, uint64_t from,
                          uint32_t lost)
 {
     const struct check_entry *entry = check_log_at(log, log->count);
     while (entry && entry->config_at > from) {
-        if (!config_survives(&check->configs.items[entry->config], lost))
+        if (!config_survives(&check->configs.items[entry->config],
+                             lost | unaware_voters(check, entry)))
             return false;
         entry = check_log_at(log, entry->config_at - 1);
     }
