@@ -39,8 +39,13 @@ int wal_mend_rehearse(const struct wal_mending *mending, struct conclave_error *
                                      !raft_id_equal(scan.last, seen->last)))
         code = refuse(mending, first, "it would end somewhere else", error);
     else if (code == CONCLAVE_OK && scan.base.index > seen->base.index &&
-             scan.base.index > mending->covered)
+             scan.base.index > mending->covered.index)
         code = refuse(mending, first, "entries would still be missing", error);
+    else if (code == CONCLAVE_OK && scan.base.index == mending->covered.index &&
+             scan.base.term != WAL_TERM_UNKNOWN && scan.base.term != mending->covered.term)
+        /* It stands behind what was replaced there, in what is lost. */
+        code = refuse(mending, first, "it would begin behind another entry than the snapshot's",
+                      error);
     wal_scan_deinit(&scan);
     return code;
 }

@@ -14,7 +14,7 @@ struct wal_mending {
     const struct storage_identity *identity;
     const struct wal_survey *survey;
     const struct wal_patch *patches; /* what goes into each hole of the survey */
-    uint64_t covered;                /* a snapshot here has all up to this index */
+    struct raft_id covered;          /* a snapshot here has all up to this entry */
 };
 
 /* OK: a start would open the log with the patches in it, up to where the survey saw its end, and

@@ -343,6 +343,7 @@ void wal_repair_cover(struct wal_repair *repair, struct raft_id snapshot)
     if (snapshot.index <= repair->covered)
         return;
     repair->covered = snapshot.index;
+    repair->covered_term = snapshot.term;
     const size_t proving = repair->proof.hole;
     if (repair->at < repair->survey.holes.count &&
         !wal_repair_wants(repair, &repair->survey.holes.items[repair->at]))
@@ -399,7 +400,7 @@ int wal_repair_write(struct wal_repair *repair, struct conclave_error *error)
                                         .identity = &repair->identity,
                                         .survey = &repair->survey,
                                         .patches = patches,
-                                        .covered = repair->covered};
+                                        .covered = {repair->covered_term, repair->covered}};
     ASSERT(repair->at == count);
     int code = make_patches(repair, patches, error); /* before anything is changed */
     if (code == CONCLAVE_OK)
