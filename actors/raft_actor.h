@@ -6,10 +6,11 @@
 
 #include "actors/alarm.h"
 #include "actors/peer_side.h"
+#include "base/numbered.h"
 
 /* Queries that wait for their read to be confirmed. */
 struct waiting_read {
-    uint64_t read;
+    uint64_t read;     /* its number */
     uint64_t since_us; /* when it was begun */
     struct query_list queries;
     struct raft_origin *ahead; /* heap: of those that are at the state machine already */
@@ -27,11 +28,7 @@ struct raft_actor {
         uint32_t count, capacity;
     } events;
 
-    struct { /* in order of `read` */
-        struct waiting_read *items;
-        uint32_t count, capacity;
-        uint32_t head; /* taken from the front; the rest is items[head .. count) */
-    } reads;
+    struct numbered reads; /* of struct waiting_read */
     uint64_t last_read;
 
     /* The newest confirmed read: what was committed at fresh_us is applied with fresh_index. 0:
@@ -101,6 +98,7 @@ void raft_actor_keep_fresh(struct raft_actor *self, uint64_t now_us);
  * the confirmation. */
 void raft_actor_reads_begun(struct actor *actor);
 
+/* The node ends: those that wait are answered by nobody here. */
 void raft_actor_reads_clear(struct raft_actor *self);
 
 /* Reads that were decided in this step; refusals go to *replies. */

@@ -7,7 +7,6 @@
 #include "base/list.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 /* How old at most the newest confirmed read gets while a leader answers. */
 enum { FRESH_US = 2000000 };
@@ -15,16 +14,9 @@ enum { FRESH_US = 2000000 };
 static void add_confirmed_read(struct raft_actor *self, enum raft_event_type type,
                                struct query_list *queries)
 {
-    if (self->reads.count == self->reads.capacity && self->reads.head * 2 > self->reads.count) {
-        struct waiting_read *items = self->reads.items;
-        self->reads.count -= self->reads.head;
-        memmove(items, items + self->reads.head, self->reads.count * sizeof *items);
-        self->reads.head = 0;
-    }
-    LIST_RESERVE(&self->reads);
-    struct waiting_read *waiting = &self->reads.items[self->reads.count++];
-    *waiting = (struct waiting_read){
-        .read = ++self->last_read, .since_us = clock_now_us(), .queries = *queries};
+    struct waiting_read *waiting = numbered_add(&self->reads, sizeof *waiting, ++self->last_read);
+    waiting->since_us = clock_now_us();
+    waiting->queries = *queries;
     *queries = (struct query_list){0};
     raft_actor_add(self, type)->read = waiting->read;
 }
@@ -58,7 +50,7 @@ void raft_actor_read(struct actor *actor, struct query_list *queries)
     queries->count = 0; /* the references moved */
     if (leased.count)
         add_confirmed_read(self, RAFT_EVENT_READ_LEASE, &leased);
-    if (confirmed.count || (refresh && !self->reads.count))
+    if (confirmed.count || (refresh && !numbered_count(&self->reads)))
         add_confirmed_read(self, RAFT_EVENT_READ, &confirmed);
     if (!known.count)
         return;
@@ -71,47 +63,11 @@ void raft_actor_read(struct actor *actor, struct query_list *queries)
 
 void raft_actor_keep_fresh(struct raft_actor *self, uint64_t now_us)
 {
-    if (!self->serving_told || !raft_leader(self->raft) || self->reads.count ||
+    if (!self->serving_told || !raft_leader(self->raft) || numbered_count(&self->reads) ||
         now_us - self->fresh_us < FRESH_US)
         return;
     struct query_list none = {0};
     add_confirmed_read(self, RAFT_EVENT_READ, &none);
-}
-
-/* NULL: it has been confirmed or refused. They are in order, and many may wait. */
-static struct waiting_read *find_read(struct raft_actor *self, uint64_t read)
-{
-    uint32_t from = self->reads.head, to = self->reads.count;
-    while (from < to) {
-        uint32_t middle = from + (to - from) / 2;
-        if (self->reads.items[middle].read < read)
-            from = middle + 1;
-        else
-            to = middle;
-    }
-    bool found = from < self->reads.count && self->reads.items[from].read == read;
-    return found ? &self->reads.items[from] : NULL;
-}
-
-/* Takes one read out of the table. Whichever side of it is shorter moves: results come in the order
- * of the reads, but for refusals of the newest. */
-static struct waiting_read take_read(struct raft_actor *self, uint64_t read)
-{
-    struct waiting_read *found = find_read(self, read);
-    ASSERT(found); /* each read comes back once */
-    struct waiting_read taken = *found;
-    struct waiting_read *first = self->reads.items + self->reads.head;
-    struct waiting_read *end = self->reads.items + self->reads.count;
-    if (found - first <= end - (found + 1)) {
-        memmove(first + 1, first, (size_t)(found - first) * sizeof *first);
-        self->reads.head++;
-    } else {
-        memmove(found, found + 1, (size_t)(end - (found + 1)) * sizeof *found);
-        self->reads.count--;
-    }
-    if (self->reads.head == self->reads.count)
-        self->reads.head = self->reads.count = 0;
-    return taken;
 }
 
 static void waiting_clear(struct waiting_read *waiting)
@@ -123,11 +79,9 @@ static void waiting_clear(struct waiting_read *waiting)
 
 void raft_actor_reads_clear(struct raft_actor *self)
 {
-    for (uint32_t i = self->reads.head; i < self->reads.count; i++)
-        waiting_clear(&self->reads.items[i]);
-    free(self->reads.items);
-    self->reads.items = NULL;
-    self->reads.head = self->reads.count = self->reads.capacity = 0;
+    for (uint32_t i = 0; i < numbered_count(&self->reads); i++)
+        waiting_clear(numbered_at(&self->reads, i));
+    numbered_deinit(&self->reads);
 }
 
 /* Who is to be told if the read is refused: the state machine may be late. */
@@ -162,9 +116,9 @@ void raft_actor_reads_begun(struct actor *actor)
     struct raft_actor *self = actor->state;
     for (uint32_t i = 0; i < self->output.reads_begun.count; i++) {
         const struct raft_read_begun *begun = &self->output.reads_begun.items[i];
-        struct waiting_read *waiting = find_read(self, begun->read);
+        struct waiting_read *waiting = numbered_find(&self->reads, begun->read);
         if (!waiting)
-            continue;
+            continue; /* it has been confirmed or refused */
         struct query_list ahead = take_ahead(&waiting->queries);
         if (!ahead.count)
             continue;
@@ -178,22 +132,22 @@ void raft_actor_reads_begun(struct actor *actor)
     }
 }
 
-static void carry_confirmed(struct actor *actor, struct waiting_read *taken,
+static void carry_confirmed(struct actor *actor, struct waiting_read *waiting,
                             const struct raft_read_result *result)
 {
     struct raft_actor *self = actor->state;
-    if (taken->since_us > self->fresh_us) {
-        self->fresh_us = taken->since_us;
+    if (waiting->since_us > self->fresh_us) {
+        self->fresh_us = waiting->since_us;
         self->fresh_index = result->index;
     }
-    if (!taken->queries.count && taken->ahead)
+    if (!waiting->queries.count && waiting->ahead)
         return; /* the next one tells the state machine how old it is, if it is but nobody's */
     struct envelope *envelope = envelope_create(ENVELOPE_QUERY);
     envelope->query.index = result->index;
     envelope->query.valid_until_us = result->valid_until_us;
-    envelope->query.fresh_us = taken->since_us;
-    envelope->query.queries = taken->queries;
-    taken->queries = (struct query_list){0};
+    envelope->query.fresh_us = waiting->since_us;
+    envelope->query.queries = waiting->queries;
+    waiting->queries = (struct query_list){0};
     actor_send(actor, ACTOR_MACHINE, &envelope);
 }
 
@@ -203,21 +157,23 @@ void raft_actor_reads_done(struct actor *actor, struct reply_list *replies)
     struct read_decisions decisions = {0};
     for (uint32_t i = 0; i < self->output.reads.count; i++) {
         const struct raft_read_result *result = &self->output.reads.items[i];
-        struct waiting_read taken = take_read(self, result->read);
-        if (taken.ahead) {
+        struct waiting_read *waiting = numbered_find(&self->reads, result->read);
+        ASSERT(waiting); /* each read comes back once */
+        if (waiting->ahead) {
             LIST_RESERVE(&decisions);
             decisions.items[decisions.count++] = (struct read_decision){
-                .read = taken.read, .count = taken.ahead_count, .code = result->code};
+                .read = waiting->read, .count = waiting->ahead_count, .code = result->code};
         }
         if (result->code == CONCLAVE_OK)
-            carry_confirmed(actor, &taken, result);
-        else if (taken.ahead)
-            for (uint32_t k = 0; k < taken.ahead_count; k++)
-                reply_add(replies, taken.ahead[k], result->code, NULL);
-        for (uint32_t k = 0; k < taken.queries.count; k++)
-            reply_add(replies, taken.queries.items[k].origin,
-                      taken.queries.items[k].stale ? CONCLAVE_STALE : result->code, NULL);
-        waiting_clear(&taken);
+            carry_confirmed(actor, waiting, result);
+        else if (waiting->ahead)
+            for (uint32_t k = 0; k < waiting->ahead_count; k++)
+                reply_add(replies, waiting->ahead[k], result->code, NULL);
+        for (uint32_t k = 0; k < waiting->queries.count; k++)
+            reply_add(replies, waiting->queries.items[k].origin,
+                      waiting->queries.items[k].stale ? CONCLAVE_STALE : result->code, NULL);
+        waiting_clear(waiting);
+        numbered_remove(&self->reads, waiting);
     }
     if (!decisions.count)
         return;

@@ -3,62 +3,16 @@
 #include "base/fatal.h"
 #include "base/list.h"
 
-#include <stdlib.h>
-#include <string.h>
-
-/* The first one that is not before `read`: reads are numbered in order. */
-static uint32_t place_of(const struct reads_ahead *reads, uint64_t read)
+static struct read_ahead *get(struct reads_ahead *reads, uint64_t number)
 {
-    uint32_t from = reads->head, to = reads->count;
-    while (from < to) {
-        uint32_t middle = from + (to - from) / 2;
-        if (reads->items[middle].decision.read < read)
-            from = middle + 1;
-        else
-            to = middle;
-    }
-    return from;
+    struct read_ahead *read = numbered_find(&reads->reads, number);
+    return read ? read : numbered_add(&reads->reads, sizeof *read, number);
 }
 
-/* Room for one more, without moving what is there each time. */
-static void make_room(struct reads_ahead *reads)
-{
-    if (reads->count == reads->capacity && reads->head * 2 > reads->count) {
-        reads->count -= reads->head;
-        memmove(reads->items, reads->items + reads->head, reads->count * sizeof *reads->items);
-        reads->head = 0;
-    }
-    LIST_RESERVE(reads);
-}
-
-static struct read_ahead *get(struct reads_ahead *reads, uint64_t read)
-{
-    uint32_t at = place_of(reads, read);
-    if (at < reads->count && reads->items[at].decision.read == read)
-        return &reads->items[at];
-    make_room(reads);
-    at = place_of(reads, read);
-    struct read_ahead *items = reads->items;
-    memmove(items + at + 1, items + at, (reads->count - at) * sizeof *items);
-    reads->count++;
-    items[at] = (struct read_ahead){.decision.read = read};
-    return &items[at];
-}
-
-/* Whichever side of it is shorter moves: most often it is the oldest, and nothing does. */
 static void drop(struct reads_ahead *reads, struct read_ahead *read)
 {
-    struct read_ahead *first = reads->items + reads->head, *end = reads->items + reads->count;
     reply_list_clear(&read->held);
-    if (read - first <= end - (read + 1)) {
-        memmove(first + 1, first, (size_t)(read - first) * sizeof *read);
-        reads->head++;
-    } else {
-        memmove(read, read + 1, (size_t)(end - (read + 1)) * sizeof *read);
-        reads->count--;
-    }
-    if (reads->head == reads->count)
-        reads->head = reads->count = 0;
+    numbered_remove(&reads->reads, read);
 }
 
 enum reads_ahead_fate reads_ahead_take(struct reads_ahead *reads, struct reply *reply)
@@ -102,13 +56,14 @@ void reads_ahead_decide(struct reads_ahead *reads, const struct read_decision *d
 
 uint32_t reads_ahead_count(const struct reads_ahead *reads)
 {
-    return reads->count - reads->head;
+    return numbered_count(&reads->reads);
 }
 
 void reads_ahead_deinit(struct reads_ahead *reads)
 {
-    for (uint32_t i = reads->head; i < reads->count; i++)
-        reply_list_clear(&reads->items[i].held);
-    free(reads->items);
-    *reads = (struct reads_ahead){0};
+    for (uint32_t i = 0; i < numbered_count(&reads->reads); i++) {
+        struct read_ahead *read = numbered_at(&reads->reads, i);
+        reply_list_clear(&read->held);
+    }
+    numbered_deinit(&reads->reads);
 }

@@ -15,7 +15,9 @@
 #define ACTORS_READS_AHEAD_H
 
 #include "actors/envelope.h"
+#include "base/numbered.h"
 
+/* `read` of the decision is its number. */
 struct read_ahead {
     struct read_decision decision; /* `count` counts down what has not come; 0: not decided */
     struct reply_list held;
@@ -23,8 +25,7 @@ struct read_ahead {
 
 /* Zeroed, it is empty. */
 struct reads_ahead {
-    struct read_ahead *items; /* in order of the reads, items[head .. count) */
-    uint32_t head, count, capacity;
+    struct numbered reads; /* of struct read_ahead */
 };
 
 enum reads_ahead_fate {

@@ -5,7 +5,7 @@
 #include "actors/node.h"
 #include "base/fatal.h"
 #include "tests/unit/storage/healing.h"
-#include "transport/context.h"
+#include "wires.h"
 
 #include <criterion/criterion.h>
 #include <pthread.h>
@@ -57,23 +57,6 @@ static void damage(void)
     }
 }
 
-static void open_wires(struct node *node)
-{
-    char address[96];
-    node->context = context_create();
-    (void)snprintf(node->address, sizeof node->address, "inproc://log-repair");
-    (void)snprintf(address, sizeof address, "%s-%d", node->address, ACTOR_COUNT);
-    inbox_open(&node->inbox, node->context, address);
-    for (int id = 0; id < ACTOR_COUNT; id++) {
-        node->actors[id].node = node;
-        actor_open_inbox(&node->actors[id], (enum actor_id)id);
-    }
-    for (int id = 0; id < ACTOR_COUNT; id++)
-        actor_open_outboxes(&node->actors[id]);
-    (void)snprintf(address, sizeof address, "%s-%d", node->address, (int)ACTOR_LOG_WRITER);
-    outbox_open(&rig.to_writer, node->context, address);
-}
-
 static void *repair(void *arg)
 {
     struct conclave_error error = {0};
@@ -99,7 +82,8 @@ static void setup(void)
     members->member_count = 3;
     for (uint32_t i = 0; i < 3; i++)
         members->members[i] = (struct raft_member){.id = story_identity.node_id + i};
-    open_wires(node);
+    wires_open(node, "log-repair");
+    wires_to(node, ACTOR_LOG_WRITER, &rig.to_writer);
     rig.writer = &node->actors[ACTOR_LOG_WRITER];
     rig.raft = &node->actors[ACTOR_RAFT];
     rig.writer->ops = &log_writer_ops;
@@ -113,10 +97,7 @@ static void teardown(void)
     struct node *node = rig.node;
     wal_repair_close(rig.repair);
     outbox_close(&rig.to_writer);
-    for (int id = 0; id < ACTOR_COUNT; id++)
-        actor_close(&node->actors[id]);
-    inbox_close(&node->inbox);
-    context_destroy(node->context);
+    wires_close(node);
     memory_disk_destroy(rig.disk);
     peer_free(&rig.others);
     free(node);

@@ -5,7 +5,7 @@
 
 #include "base/fatal.h"
 #include "storage/identity.h"
-#include "transport/context.h"
+#include "wires.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -80,7 +80,6 @@ static void setup(void)
 {
     struct conclave_error error = {0};
     char endpoint[160];
-    char address[96];
     struct node *node = &rig.node;
     cr_assert(mkdtemp(dir));
     snprintf(data, sizeof data, "%s/data", dir);
@@ -94,19 +93,9 @@ static void setup(void)
     rig.io.writev = watched_writev;
     rig.io.datasync = watched_datasync;
     node->io = &rig.io;
-    node->context = context_create();
-    snprintf(node->address, sizeof node->address, "inproc://log-writer");
     cr_assert_eq(identity_read(node->io, data, &node->identity, &error), 0, "%s", error.message);
-    snprintf(address, sizeof address, "%s-%d", node->address, ACTOR_COUNT);
-    inbox_open(&node->inbox, node->context, address);
-    for (int id = 0; id < ACTOR_COUNT; id++) {
-        node->actors[id].node = node;
-        actor_open_inbox(&node->actors[id], (enum actor_id)id);
-    }
-    for (int id = 0; id < ACTOR_COUNT; id++)
-        actor_open_outboxes(&node->actors[id]);
-    snprintf(address, sizeof address, "%s-%d", node->address, (int)ACTOR_LOG_WRITER);
-    outbox_open(&rig.to_writer, node->context, address);
+    wires_open(node, "log-writer");
+    wires_to(node, ACTOR_LOG_WRITER, &rig.to_writer);
     rig.writer = &node->actors[ACTOR_LOG_WRITER];
     rig.raft = &node->actors[ACTOR_RAFT];
     rig.writer->ops = &log_writer_ops;
@@ -129,10 +118,7 @@ static void teardown(void)
     snapshot_meta_clear(&node->recovered.snapshot);
     free(node->recovered.boot);
     outbox_close(&rig.to_writer);
-    for (int id = 0; id < ACTOR_COUNT; id++)
-        actor_close(&node->actors[id]);
-    inbox_close(&node->inbox);
-    context_destroy(node->context);
+    wires_close(node);
     snprintf(command, sizeof command, "rm -rf '%s'", dir);
     cr_assert_eq(system(command), 0);
 }

@@ -1,12 +1,10 @@
 /* Queries at the raft actor, which wait for their reads to be decided, or go ahead of that. */
 #include "actors/raft_actor.h"
 #include "base/list.h"
+#include "wires.h"
 
 #include <criterion/criterion.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
-#include <zmq.h>
 
 static struct node *node;
 static struct actor *raft; /* its own thread is this one; the others' inboxes show what it sends */
@@ -16,18 +14,8 @@ static struct reply_list replies;
 static void setup(void)
 {
     node = calloc(1, sizeof *node);
-    node->context = zmq_ctx_new();
-    (void)snprintf(node->address, sizeof node->address, "inproc://reads-%d", (int)getpid());
-    for (int id = 0; id < ACTOR_COUNT; id++) {
-        node->actors[id].node = node;
-        actor_open_inbox(&node->actors[id], (enum actor_id)id);
-    }
-    char address[96];
-    (void)snprintf(address, sizeof address, "%s-%d", node->address, (int)ACTOR_COUNT);
-    inbox_open(&node->inbox, node->context, address);
+    wires_open(node, "raft-reads");
     raft = &node->actors[ACTOR_RAFT];
-    for (int id = 0; id < ACTOR_COUNT; id++)
-        actor_open_outboxes(&node->actors[id]);
     self = calloc(1, sizeof *self);
     raft->state = self;
 }
@@ -39,10 +27,7 @@ static void teardown(void)
     raft_actor_reads_clear(self);
     free(self->events.items);
     free(self);
-    for (int id = 0; id < ACTOR_COUNT; id++)
-        actor_close(&node->actors[id]);
-    inbox_close(&node->inbox);
-    cr_assert_eq(zmq_ctx_term(node->context), 0);
+    wires_close(node);
     free(node);
 }
 
@@ -137,7 +122,7 @@ Test(raft_reads, are_executed_when_they_begin_and_decided_afterwards)
     expect_decision(1, 3, CONCLAVE_OK);
     expect_nothing(ACTOR_MACHINE);
     cr_assert_eq(replies.count, 0);
-    cr_assert_eq(self->reads.count, 0);
+    cr_assert_eq(numbered_count(&self->reads), 0);
 }
 
 Test(raft_reads, that_are_refused_are_answered_without_the_state_machine)
@@ -218,7 +203,7 @@ Test(raft_reads, that_overlap_for_ever_take_no_more_room)
     cr_assert_leq(self->reads.capacity, 8);
     decide(999, CONCLAVE_NOT_LEADER, 0);
     carry();
-    cr_assert_eq(self->reads.count, 0);
+    cr_assert_eq(numbered_count(&self->reads), 0);
     for (uint32_t i = 0; i < replies.count; i++) /* each one once, in their order */
         cr_assert_eq(replies.items[i].origin.request, i + 1);
     cr_assert_eq(replies.count, 999);
@@ -235,7 +220,7 @@ Test(raft_reads, that_are_refused_out_of_turn_leave_the_others)
         cr_assert_eq(replies.count, (uint32_t)i + 1);
         cr_assert_eq(replies.items[i].origin.request, order[i]);
     }
-    cr_assert_eq(self->reads.count, 0);
+    cr_assert_eq(numbered_count(&self->reads), 0);
 }
 
 Test(raft_reads, begin_by_lease_or_by_a_round_as_they_were_asked)

@@ -147,7 +147,7 @@ Test(reads_ahead, that_overlap_for_ever_take_no_more_room)
         decide(i - 1, 1, CONCLAVE_OK);
     }
     cr_assert_eq(reads_ahead_count(&reads), 1);
-    cr_assert_leq(reads.capacity, 8);
+    cr_assert_leq(reads.reads.capacity, 8);
     assert_answers(0, 998);
 }
 

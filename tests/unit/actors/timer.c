@@ -3,15 +3,12 @@
 #include "actors/raft_actor.h"
 #include "base/clock.h"
 #include "base/fatal.h"
+#include "wires.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-extern void *zmq_ctx_new(void);
-extern int zmq_ctx_term(void *);
 
 /* A node of which one actor runs at a time, in the test's own thread or in its own; the inboxes of
  * the others show what it sends them. */
@@ -20,32 +17,19 @@ static struct node *node;
 static void setup(void)
 {
     node = mem_zalloc(sizeof *node);
-    node->context = zmq_ctx_new();
-    (void)snprintf(node->address, sizeof node->address, "inproc://timer-test-%d", (int)getpid());
     node->identity.node_id = 1;
     (void)snprintf(node->identity.name, sizeof node->identity.name, "n1");
     node->peer_identity = (struct peer_identity){.cluster_id = 7, .node_id = 1, .incarnation = 3};
     (void)snprintf(node->listen, sizeof node->listen, "inproc://n1");
     node->options.election_timeout_ms = 60000; /* nothing is due while a test runs */
     node->options.heartbeat_ms = 1000;
-    for (int id = 0; id < ACTOR_COUNT; id++) {
-        node->actors[id].node = node;
-        actor_open_inbox(&node->actors[id], (enum actor_id)id);
-    }
-    char address[96];
-    (void)snprintf(address, sizeof address, "%s-%d", node->address, (int)ACTOR_COUNT);
-    inbox_open(&node->inbox, node->context, address);
-    for (int id = 0; id < ACTOR_COUNT; id++)
-        actor_open_outboxes(&node->actors[id]);
+    wires_open(node, "timer-test");
 }
 
 static void teardown(void)
 {
-    for (int id = 0; id < ACTOR_COUNT; id++)
-        actor_close(&node->actors[id]);
-    inbox_close(&node->inbox);
     peers_destroy(node->peers);
-    cr_assert_eq(zmq_ctx_term(node->context), 0);
+    wires_close(node);
     free(node);
 }
 
@@ -215,9 +199,7 @@ Test(timer, goes_off_once_for_the_newest_deadline)
     arm(timer, now_us, 3);
     cr_assert_eq(actor_start(timer, NULL), CONCLAVE_OK);
     cr_assert_eq(next_alarm(), 3);
-    char address[96];
-    (void)snprintf(address, sizeof address, "%s-%d", node->address, (int)ACTOR_TIMER);
-    outbox_open(&outbox, node->context, address);
+    wires_to(node, ACTOR_TIMER, &outbox);
     send_arm(clock_now_us() + 1000, 4);
     cr_assert_eq(next_alarm(), 4);
     struct envelope *stop = envelope_create(ENVELOPE_STOP);
