@@ -83,7 +83,7 @@ struct raft_id wal_repair_id(const struct wal_repair *repair, uint64_t index)
 static bool hole_covered(const struct wal_repair *repair, const struct wal_hole *hole)
 {
     bool known = hole->certain || (hole->named && hole->last == hole->behind.index);
-    return known ? hole->last <= repair->covered : hole->last < repair->covered;
+    return known ? hole->last <= repair->covered.index : hole->last < repair->covered.index;
 }
 
 bool wal_repair_wants(const struct wal_repair *repair, const struct wal_hole *hole)
@@ -340,10 +340,9 @@ struct wal_supplier wal_repair_log(const struct wal_repair *repair)
 
 void wal_repair_cover(struct wal_repair *repair, struct raft_id snapshot)
 {
-    if (snapshot.index <= repair->covered)
+    if (snapshot.index <= repair->covered.index)
         return;
-    repair->covered = snapshot.index;
-    repair->covered_term = snapshot.term;
+    repair->covered = snapshot;
     const size_t proving = repair->proof.hole;
     if (repair->at < repair->survey.holes.count &&
         !wal_repair_wants(repair, &repair->survey.holes.items[repair->at]))
@@ -400,7 +399,7 @@ int wal_repair_write(struct wal_repair *repair, struct conclave_error *error)
                                         .identity = &repair->identity,
                                         .survey = &repair->survey,
                                         .patches = patches,
-                                        .covered = {repair->covered_term, repair->covered}};
+                                        .covered = repair->covered};
     ASSERT(repair->at == count);
     int code = make_patches(repair, patches, error); /* before anything is changed */
     if (code == CONCLAVE_OK)

@@ -34,8 +34,7 @@ struct wal_repair {
     uint64_t step_back; /* how much farther, if the peer has something else there */
     uint64_t skip;      /* the anchor stands so much farther behind the hole than it could */
     struct raft_runs got;
-    uint64_t covered;      /* a snapshot here has all up to this index */
-    uint64_t covered_term; /* of the entry there */
+    struct raft_id covered; /* a snapshot here has all up to this entry */
 
     uint32_t peers; /* so many others can be asked */
     struct wal_proof proof;

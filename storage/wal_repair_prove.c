@@ -409,7 +409,7 @@ bool wal_repair_tell(const struct wal_repair *repair, struct raft_id *ret_base,
         raft_runs_append_all(part, from);
     }
     const uint64_t begins[] = {survey->scan.base.index,
-                               repair->covered < last ? repair->covered : last};
+                               repair->covered.index < last ? repair->covered.index : last};
     for (size_t i = 0; i < sizeof begins / sizeof begins[0] && !told; i++) {
         if (begins[i] < survey->scan.base.index || !find_base(repair, begins[i], ret_base) ||
             last == ret_base->index || last - ret_base->index > PROOF_ENTRIES_MAX)

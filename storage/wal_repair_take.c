@@ -15,7 +15,7 @@ static bool agrees(const struct wal_repair *repair, struct raft_id own, struct r
     const struct raft_entry *entry =
         prev.index > repair->survey.scan.base.index ? wal_repair_entry(repair, prev.index) : NULL;
     if (entry && wal_is_absent(entry))
-        return prev.index <= repair->covered;
+        return prev.index <= repair->covered.index;
     return own.term == prev.term;
 }
 
