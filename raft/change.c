@@ -363,7 +363,8 @@ void raft_change_advance(struct raft *raft)
     if (raft->role != RAFT_LEADER || !raft_is_serving(raft) || raft->transfer.target != 0)
         return;
     const struct raft_membership *newest = raft_membership_newest(raft);
-    if (newest->index > raft->commit)
+    const uint64_t before = newest->index;
+    if (before > raft->commit)
         return;
     if (newest->configuration->joint) /* Rule 30: whoever leads now, not only the one who began */
         joint_leave(raft);
@@ -373,7 +374,8 @@ void raft_change_advance(struct raft *raft)
     /* A configuration counts from when it is appended (Rule 29), and its majority may hold more
      * than that of the one before. Never the new entry itself, which nobody has yet: so there is
      * nothing to go on to, and once is enough. */
-    raft_advance_commit(raft);
+    if (raft_membership_newest(raft)->index > before)
+        raft_advance_commit(raft);
 }
 
 void raft_change_retire(struct raft *raft)

@@ -183,9 +183,9 @@ Test(membership, rule_34_a_learner_that_was_restarted_with_less_catches_up_again
     cluster_deinit(&c);
 }
 
-/* Node 4 is a learner that has caught up and has not been heard of since for longer than an
- * election takes; meanwhile two more entries came. Returns the term. */
-static uint64_t learner_away(void)
+/* Node 1 leads two others, and node 4 is a learner since entry 3, which is committed. Returns the
+ * term. */
+static uint64_t lead_with_learner(void)
 {
     cluster_setup(&c, 3, 1);
     uint64_t led = cluster_lead_alone(&c);
@@ -196,6 +196,14 @@ static uint64_t learner_away(void)
     cluster_step(&c, 1, &(struct raft_event){.type = RAFT_EVENT_CHANGE, .change = add}, 1);
     cluster_persist_all(&c, 1);
     cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    return led;
+}
+
+/* Node 4 is a learner that has caught up and has not been heard of since for longer than an
+ * election takes; meanwhile two more entries came. Returns the term. */
+static uint64_t learner_away(void)
+{
+    uint64_t led = lead_with_learner();
     struct raft_message *whole = append_accepted(4, 1, led, 3, 0);
     whole->append_response.life = 1;
     cluster_receive(&c, whole);
@@ -229,15 +237,7 @@ Test(membership, rule_34_a_learner_that_was_restarted_catches_up_with_all_there_
  * takes nothing of the last two entries. */
 Test(membership, rule_34_a_round_ends_with_all_that_there_was_when_it_began)
 {
-    cluster_setup(&c, 3, 1);
-    uint64_t led = cluster_lead_alone(&c);
-    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
-    struct raft_change *add = calloc(1, sizeof *add);
-    *add = (struct raft_change){.type = RAFT_CHANGE_ADD,
-                                .member = {.id = 4, .name = "n4", .peer = "tcp://h:4"}};
-    cluster_step(&c, 1, &(struct raft_event){.type = RAFT_EVENT_CHANGE, .change = add}, 1);
-    cluster_persist_all(&c, 1);
-    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    uint64_t led = lead_with_learner();
     cluster_propose(&c, 1, 2, 8);
     for (int i = 0; i < 3; i++) {
         cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
@@ -253,15 +253,7 @@ Test(membership, rule_34_a_round_ends_with_all_that_there_was_when_it_began)
  * refused, because it needs what the leader sends as a snapshot. */
 Test(membership, rule_34_a_learner_that_is_heard_of_but_takes_nothing_has_not_caught_up)
 {
-    cluster_setup(&c, 3, 1);
-    uint64_t led = cluster_lead_alone(&c);
-    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
-    struct raft_change *add = calloc(1, sizeof *add);
-    *add = (struct raft_change){.type = RAFT_CHANGE_ADD,
-                                .member = {.id = 4, .name = "n4", .peer = "tcp://h:4"}};
-    cluster_step(&c, 1, &(struct raft_event){.type = RAFT_EVENT_CHANGE, .change = add}, 1);
-    cluster_persist_all(&c, 1);
-    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    uint64_t led = lead_with_learner();
     cluster_receive(&c, append_accepted(4, 1, led, 3, 0));
     cluster_receive(&c, append_accepted(4, 1, led, 3, 0)); /* all there is, and fast */
     for (uint64_t last = 4; last < 8; last++) {
