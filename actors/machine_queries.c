@@ -15,7 +15,7 @@ struct pass {
     struct envelope *again; /* to raft; NULL: nothing yet */
 };
 
-/* Only what has not been confirmed says so. */
+/* Network tells it when its read is confirmed, as an answer. */
 static void add_refusal(struct pass *pass, const struct stalled_query *stalled, int code,
                         const char *text)
 {
@@ -218,13 +218,11 @@ void machine_queries_refuse(struct actor *actor, struct machine_queries *queries
                             struct reply_list *replies)
 {
     struct pass pass = {.actor = actor, .replies = replies};
-    uint64_t now_us = clock_now_us();
     for (uint32_t i = 0; i < queries->waiting.count; i++) {
         struct envelope *waiting = queries->waiting.items[i];
         for (uint32_t k = 0; k < waiting->query.queries.count; k++) {
             struct stalled_query query = {.query = waiting->query.queries.items[k],
-                                          .ahead = waiting->query.ahead,
-                                          .since_us = now_us};
+                                          .ahead = waiting->query.ahead};
             if (!query.query.probe) /* else it has neither bytes nor a client */
                 answer_without(&pass, queries, &query, readable);
         }
