@@ -161,12 +161,16 @@ static void calm_queues(struct world *world, const struct calm *calm)
                    calm->begin_us);
 }
 
-/* It repairs its log, or knows of committed entries that it has not applied: among them may be
- * members, without which it does not stand (Rule 24). */
-static bool calm_is_unfit(const struct node *node)
+/* It repairs its log, or its state machine is behind committed members: it does not stand before
+ * that (Rule 24). */
+static bool calm_is_unfit(const struct world *world, uint32_t index)
 {
-    return node->repairing ||
-           (node->up && machine_applied(node->machine) < raft_commit(node->raft));
+    const struct node *node = &world->nodes[index];
+    if (node->repairing || !node->up)
+        return node->repairing;
+    const struct check_log *log = &world->check.nodes[index].memory;
+    const struct check_entry *entry = check_log_at(log, raft_commit(node->raft));
+    return entry && entry->config_at > machine_applied(node->machine);
 }
 
 /* Ten election timeouts of at most 2T each on a clock that may be slow by a fifth, without any
@@ -176,7 +180,7 @@ static void calm_patience(struct world *world, struct calm *calm)
     uint64_t patience = world->knobs.raft.election_timeout_us * 25;
     uint64_t progress = calm_progress(world);
     for (uint32_t i = 0; i < world->node_count; i++)
-        if (calm_is_unfit(&world->nodes[i])) /* which takes its time, and may be most of them */
+        if (calm_is_unfit(world, i)) /* which takes its time, and may be most of them */
             calm->unfit_us = world->now_us;
     if (!calm->leader_found) {
         uint64_t since_us = calm->unfit_us > calm->begin_us ? calm->unfit_us : calm->begin_us;

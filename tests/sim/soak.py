@@ -52,14 +52,21 @@ def commit():
     return (git("rev-parse", "--short", "HEAD") or "?") + ("+" if git("status", "--porcelain", "-uno") else "")
 
 
-def write_seeds(path, day, of, seeds, sanitized, failed):
-    """Adds what ran to the list in a document, newest first."""
+def rewrite(path, begin, end, lines_of):
+    """Puts the lines that lines_of makes of what stands between two marks of a document in its place."""
     with open(path, encoding="utf-8") as file:
         text = file.read()
-    head, begin, rest = text.partition(BEGIN)
-    listed, end, tail = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"soak: no '{BEGIN}' and '{END}' in {path}")
+    head, has_begin, rest = text.partition(begin)
+    listed, has_end, tail = rest.partition(end)
+    if not has_begin or not has_end:
+        raise SystemExit(f"soak: no '{begin}' and '{end}' in {path}")
+    lines = lines_of(listed)
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(head + begin + "\n" + "\n".join(lines) + "\n" + end + tail)
+
+
+def seed_lines(listed, day, of, seeds, sanitized, failed):
+    """What ran is added to the list, newest first."""
     before = re.search(r"^Before these: (\d+) seeds, (\d+) failed\.$", listed, re.MULTILINE)
     old = [int(number) for number in before.groups()] if before else [0, 0]
     rows = [(day, of, seeds, sanitized, failed)]
@@ -76,9 +83,12 @@ def write_seeds(path, day, of, seeds, sanitized, failed):
     lines += ["| " + " | ".join(map(str, row)) + " |" for row in rows]
     lines += ["", f"All together: {old[0] + sum(row[2] for row in rows)} seeds, "
               f"{old[1] + sum(row[4] for row in rows)} failed."]
-    lines += [f"Before these: {old[0]} seeds, {old[1]} failed."] if old[0] else []
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(head + BEGIN + "\n" + "\n".join(lines) + "\n" + END + tail)
+    return lines + ([f"Before these: {old[0]} seeds, {old[1]} failed."] if old[0] else [])
+
+
+def write_seeds(path, *ran):
+    """Adds what ran to the list in a document: the day, the commit, seeds, of them with sanitizers, failed."""
+    rewrite(path, BEGIN, END, lambda listed: seed_lines(listed, *ran))
 
 
 def words():
@@ -90,21 +100,14 @@ def words():
     return found
 
 
-def write_marks(path, ran, counts):
-    """Puts what was met how often in the place of what a document says of the last time. counts is by kind and name."""
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
-    head, begin, rest = text.partition(MARKS_BEGIN)
-    _, end, tail = rest.partition(MARKS_END)
-    if not begin or not end:
-        raise SystemExit(f"soak: no '{MARKS_BEGIN}' and '{MARKS_END}' in {path}")
+def mark_lines(ran, counts):
+    """What was met how often. counts is by kind and name."""
     called, lines = words(), [ran]
     for kind, title in KINDS.items():
         lines += ["", f"## {title}", "", "| times | what |", "|---:|---|"]
         lines += [f"| {count} | {called.get((kind, name), name)} |"
                   for (of, name), count in counts.items() if of == kind]
-    with open(path, "w", encoding="utf-8") as file:
-        file.write(head + MARKS_BEGIN + "\n" + "\n".join(lines) + "\n" + MARKS_END + tail)
+    return lines
 
 
 class Soak:
@@ -224,8 +227,9 @@ class Soak:
             day, of = datetime.datetime.now(datetime.timezone.utc).date(), commit()
             seeds = self.next - self.options.first
             write_seeds(self.options.document, day, of, seeds, self.sanitized, self.failed)
-            write_marks(self.options.marks_document, f"{seeds} seeds from {self.options.first} on, {day}, commit "
-                        f"{of}. Never met: {', '.join(missing) or 'nothing'}.", self.counts)
+            ran = (f"{seeds} seeds from {self.options.first} on, {day}, commit {of}. "
+                   f"Never met: {', '.join(missing) or 'nothing'}.")
+            rewrite(self.options.marks_document, MARKS_BEGIN, MARKS_END, lambda _: mark_lines(ran, self.counts))
         failed = self.failed + (len(missing) if self.options.require_marks else 0)
         print(f"{self.passed} passed, {failed} failed, 0 skipped", flush=True)
         return 1 if failed or not self.passed else 0
