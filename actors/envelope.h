@@ -8,6 +8,7 @@
 #include "actors/stream_hub.h"
 #include "codec/client.h"
 #include "codec/peer.h"
+#include "machine/tables_part.h"
 #include "raft/raft.h"
 #include "storage/snapshot.h"
 #include "storage/wal.h"
@@ -259,7 +260,7 @@ struct envelope {
         } repair;
         char repair_state[CLIENT_REPAIR_BYTES_MAX + 1];
         uint64_t cut_index;
-        uint64_t used_bytes; /* TRICKLE: of the store's file */
+        struct tables_part part; /* TRICKLE: of the store's file */
         struct wal_range segments;
         struct {
             raft_node_id peer;

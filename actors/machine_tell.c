@@ -132,7 +132,7 @@ void machine_actor_tell_changed(struct actor *actor)
         return;
     machine->trickle_us = now_us;
     struct envelope *trickle = envelope_create(ENVELOPE_TRICKLE);
-    trickle->used_bytes = kv_used_bytes(actor->node->kv);
+    kv_next_part(actor->node->kv, &trickle->part);
     actor_send(actor, ACTOR_SEGMENTS, &trickle);
 }
 

@@ -109,11 +109,22 @@ static int watch(struct actor *actor, struct conclave_error *error)
     return CONCLAVE_OK;
 }
 
+/* What came while there were other things to do is one part; of a round that is over nothing is
+ * made up for. */
+static void part_join(struct tables_part *part, const struct tables_part *next)
+{
+    if (part->bytes == 0 || part->at + part->bytes != next->at)
+        *part = *next;
+    else
+        part->bytes += next->bytes;
+    part->used = next->used;
+}
+
 /* The state machine has changed its store. */
-static void trickle(struct actor *actor, uint64_t used)
+static void trickle(struct actor *actor, const struct tables_part *part)
 {
     struct segment_helper *helper = actor->state;
-    if (tables_trickle_step(&helper->trickle, actor->node->machine_dir, used))
+    if (tables_trickle_step(&helper->trickle, actor->node->machine_dir, part))
         log_event(&actor->node->logger, CONCLAVE_LOG_INFO, actor->ops->name, "no_trickle",
                   "errno=%d reason=\"the store is written to disk when the kernel thinks fit\"",
                   errno);
@@ -162,8 +173,7 @@ static bool give_one(struct actor *actor)
 static int take_all(struct actor *actor, bool *ret_ended, bool *ret_other,
                     struct conclave_error *error)
 {
-    bool changed = false;
-    uint64_t used = 0;
+    struct tables_part part = {0};
     for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
         enum envelope_type type = envelope->type;
         int code = CONCLAVE_OK;
@@ -173,8 +183,7 @@ static int take_all(struct actor *actor, bool *ret_ended, bool *ret_other,
             continue;
         }
         if (type == ENVELOPE_TRICKLE) {
-            used = envelope->used_bytes;
-            changed = true;
+            part_join(&part, &envelope->part);
         } else if (type == ENVELOPE_PREPARE_SEGMENT) {
             code = prepare(actor, error);
         } else if (type == ENVELOPE_REMOVE_SEGMENTS) {
@@ -185,8 +194,8 @@ static int take_all(struct actor *actor, bool *ret_ended, bool *ret_other,
         if (code || *ret_ended)
             return code;
     }
-    if (changed)
-        trickle(actor, used);
+    if (part.bytes > 0)
+        trickle(actor, &part);
     return CONCLAVE_OK;
 }
 

@@ -99,9 +99,9 @@ int kv_reserve(struct kv *kv, bool lacking)
     return tables_reserve(kv->tables, lacking);
 }
 
-uint64_t kv_used_bytes(struct kv *kv)
+void kv_next_part(struct kv *kv, struct tables_part *ret)
 {
-    return tables_used_bytes(kv->tables);
+    tables_next_part(kv->tables, ret);
 }
 
 bool kv_quota_is_used_up(const struct kv *kv)

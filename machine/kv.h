@@ -15,6 +15,7 @@
 struct kv;
 struct session_sink;
 struct tables;
+struct tables_part;
 
 struct conclave_reply_sink;
 
@@ -60,8 +61,8 @@ void kv_keep_sessions(struct kv *kv, struct kv_sessions sessions);
  * Open. A code of the tables. */
 MUST_USE int kv_due(struct kv *kv, uint64_t *ret_ms);
 
-/* As tables_used_bytes. Open. */
-uint64_t kv_used_bytes(struct kv *kv);
+/* As tables_next_part. Open. */
+void kv_next_part(struct kv *kv, struct tables_part *ret);
 
 /* Whether there is room for deletes, as tables_reserve. Open. */
 MUST_USE int kv_reserve(struct kv *kv, bool lacking);

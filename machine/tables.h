@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/fatal.h"
+#include "machine/tables_part.h"
 
 #include <string.h>
 
@@ -70,7 +71,7 @@ struct tables_ops {
     int (*sync)(struct tables *tables);
     int (*grow)(struct tables *tables);
     int (*reserve)(struct tables *tables, bool lacking); /* NULL: there is always room */
-    uint64_t (*used_bytes)(struct tables *tables);       /* NULL: there is no file */
+    void (*next_part)(struct tables *tables, struct tables_part *ret); /* NULL: there is no file */
     int (*begin_anew)(struct tables *tables);
     int (*trust)(struct tables *tables);
 
@@ -172,10 +173,13 @@ MUST_USE static inline int tables_reserve(struct tables *tables, bool lacking)
     return tables->ops->reserve ? tables->ops->reserve(tables, lacking) : CONCLAVE_OK;
 }
 
-/* What of its file was ever used; 0: unknown, or there is none. */
-static inline uint64_t tables_used_bytes(struct tables *tables)
+/* The part of the file whose turn it is to be written to disk (machine/tables_trickle.h); from the
+ * front again behind the last. Its pages may be slow to be touched next. */
+static inline void tables_next_part(struct tables *tables, struct tables_part *ret)
 {
-    return tables->ops->used_bytes ? tables->ops->used_bytes(tables) : 0;
+    *ret = (struct tables_part){0};
+    if (tables->ops->next_part)
+        tables->ops->next_part(tables, ret);
 }
 
 /* Throws everything away. Nothing that is committed from here on is found by an open, until

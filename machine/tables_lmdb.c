@@ -243,6 +243,8 @@ static int open_env(struct lmdb *lmdb)
         return rc;
     }
     mdb_txn_reset(lmdb->read);
+    lmdb->round =
+        (struct lmdb_round){.map = lmdb_map(lmdb), .index = lmdb->tables.state.applied_index};
     lmdb->read_tx = (struct tables_tx){.tables = &lmdb->tables, .handle = lmdb->read};
     return 0;
 }
@@ -349,7 +351,7 @@ struct tables *tables_lmdb_create(void)
         .sync = lmdb_sync,
         .grow = lmdb_grow,
         .reserve = lmdb_reserve,
-        .used_bytes = lmdb_used_bytes,
+        .next_part = lmdb_next_part,
         .begin_anew = lmdb_begin_anew,
         .trust = lmdb_trust,
         .begin = lmdb_begin,

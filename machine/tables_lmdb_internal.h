@@ -1,7 +1,7 @@
 /* machine/tables_lmdb_internal.h - the LMDB environment, shared by the files that implement
- * machine/tables_lmdb.h: tables_lmdb.c (files, opening), tables_lmdb_room.c (growth) and
- * tables_lmdb_tx.c (transactions, cursors, views). Functions that say "rc" return 0, an LMDB code
- * or an errno. */
+ * machine/tables_lmdb.h: tables_lmdb.c (files, opening), tables_lmdb_room.c (growth),
+ * tables_lmdb_part.c (writing to disk) and tables_lmdb_tx.c (transactions, cursors, views).
+ * Functions that say "rc" return 0, an LMDB code or an errno. */
 #ifndef MACHINE_TABLES_LMDB_INTERNAL_H
 #define MACHINE_TABLES_LMDB_INTERNAL_H
 
@@ -21,6 +21,14 @@ struct lmdb_tail {
     uint32_t puts;  /* since one did */
 };
 
+/* The round through the file (tables_lmdb_part.c). */
+struct lmdb_round {
+    char *map;      /* where the file is mapped; NULL: not known */
+    size_t at;      /* its next part */
+    size_t mapped;  /* up to here, for what is to be used next */
+    uint64_t index; /* applied when there was one last */
+};
+
 struct lmdb {
     struct tables tables;
     struct tables_owner owner;
@@ -33,7 +41,8 @@ struct lmdb {
     bool reading;             /* whether it holds a state now */
     struct tables_tx read_tx; /* with that transaction */
     bool clean;               /* the owner file says that everything is on the disk */
-    size_t slack_bytes;       /* unused room that the map has when a view begins */
+    struct lmdb_round round;
+    size_t slack_bytes; /* unused room that the map has when a view begins */
 
     /* Whoever uses or ends the view's transaction holds the mutex; its reader never for longer than
      * it takes to copy a piece. */
@@ -70,9 +79,15 @@ struct lmdb_pages {
  * use the map until they are back. */
 void lmdb_pages_aside(const struct lmdb *lmdb, struct lmdb_pages *ret);
 
+/* Where the file is mapped: LMDB does not tell. NULL: it is not to be found. */
+char *lmdb_map(const struct lmdb *lmdb);
+
 /* rc. Puts them where the file is mapped now, or lets them go if it is not; *pages is empty then.
  */
 int lmdb_pages_back(const struct lmdb *lmdb, struct lmdb_pages *pages);
+
+/* rc. What lies behind the last page that was ever used. */
+int lmdb_tail_bytes(const struct lmdb *lmdb, size_t *ret);
 
 /* rc. Allocates the file up to so many bytes; what is allocated already stays. */
 int lmdb_allocate(const struct lmdb *lmdb, size_t bytes);
@@ -89,7 +104,7 @@ MUST_USE int lmdb_make_room(struct lmdb *lmdb);
 /* The functions of tables.h. */
 int lmdb_grow(struct tables *tables);
 int lmdb_reserve(struct tables *tables, bool lacking);
-uint64_t lmdb_used_bytes(struct tables *tables);
+void lmdb_next_part(struct tables *tables, struct tables_part *ret);
 int lmdb_begin(struct tables *tables, struct tables_tx *ret_tx);
 int lmdb_commit(struct tables_tx *tx, const struct tables_state *state);
 void lmdb_abort(struct tables_tx *tx);

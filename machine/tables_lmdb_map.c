@@ -64,6 +64,13 @@ static bool find_map(int fd, const void *aside, struct lmdb_pages *ret)
     return found;
 }
 
+char *lmdb_map(const struct lmdb *lmdb)
+{
+    mdb_filehandle_t fd;
+    struct lmdb_pages map;
+    return !mdb_env_get_fd(lmdb->env, &fd) && find_map(fd, NULL, &map) ? map.at : NULL;
+}
+
 void lmdb_pages_aside(const struct lmdb *lmdb, struct lmdb_pages *ret)
 {
     mdb_filehandle_t fd;

@@ -57,6 +57,7 @@ static int grow_by(struct lmdb *lmdb, size_t lacking)
         rc = mdb_env_set_mapsize(lmdb->env, lmdb->map_bytes + step);
         int back = lmdb_pages_back(lmdb, &pages);
         rc = rc ? rc : back;
+        lmdb->round.map = lmdb_map(lmdb);
     }
     if (!rc)
         lmdb->map_bytes += step;
@@ -68,8 +69,7 @@ int lmdb_grow(struct tables *tables)
     return grow_by(lmdb_of(tables), 0);
 }
 
-/* rc. What lies behind the last page that was ever used. */
-static int tail_bytes(const struct lmdb *lmdb, size_t *ret)
+int lmdb_tail_bytes(const struct lmdb *lmdb, size_t *ret)
 {
     MDB_envinfo info;
     MDB_stat stat;
@@ -79,13 +79,6 @@ static int tail_bytes(const struct lmdb *lmdb, size_t *ret)
     if (!rc)
         *ret = lmdb->map_bytes - (info.me_last_pgno + 1) * stat.ms_psize;
     return rc;
-}
-
-uint64_t lmdb_used_bytes(struct tables *tables)
-{
-    const struct lmdb *lmdb = lmdb_of(tables);
-    size_t tail = 0;
-    return tail_bytes(lmdb, &tail) ? 0 : lmdb->map_bytes - tail;
 }
 
 static void reading_end(struct lmdb *lmdb)
@@ -98,7 +91,7 @@ static void reading_end(struct lmdb *lmdb)
 int lmdb_make_room(struct lmdb *lmdb)
 {
     size_t tail = 0;
-    int rc = tail_bytes(lmdb, &tail);
+    int rc = lmdb_tail_bytes(lmdb, &tail);
     if (rc)
         return lmdb_public_code(rc);
     reading_end(lmdb);
@@ -149,7 +142,7 @@ int lmdb_reserve(struct tables *tables, bool lacking)
         wanted = RESERVE_BYTES_MAX;
     if (lacking)
         wanted *= 2; /* not to and fro */
-    int rc = tail_bytes(lmdb, &tail);
+    int rc = lmdb_tail_bytes(lmdb, &tail);
     if (rc || tail >= wanted || lmdb->view) /* growing would end the view */
         return lmdb_public_code(rc);
     rc = free_bytes(lmdb, &freed);

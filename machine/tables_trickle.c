@@ -8,11 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A step's part of the file: a round takes some 5 s with steps of 20 ms. The kernel writes all that
- * is dirty of a file in which something has been for 30 s, so what a round has not come to yet is
- * what it writes at once. */
-enum { STEP_BYTES_MIN = 64 << 10, ROUND_STEPS = 250 };
-
 /* In calls so short that other threads get the processor between them: not every kernel takes it
  * from one that fills pages. */
 enum { AHEAD_BYTES = 4 << 20, AHEAD_CALL_BYTES = 256 << 10 };
@@ -23,7 +18,7 @@ static int open_file(struct tables_trickle *trickle, const char *dir)
     int length = snprintf(path, sizeof path, "%s/%s", dir, TABLES_LMDB_FILE);
     if (length < 0 || (size_t)length >= sizeof path)
         return ENAMETOOLONG;
-    trickle->at = trickle->ahead = 0;
+    trickle->ahead = 0;
     trickle->fd = open(path, O_RDWR | O_CLOEXEC);
     return trickle->fd < 0 ? errno : 0;
 }
@@ -43,32 +38,29 @@ static void go_ahead(struct tables_trickle *trickle, uint64_t used, uint64_t siz
     trickle->ahead = to;
 }
 
-static int write_part(struct tables_trickle *trickle, uint64_t used)
+static int write_part(struct tables_trickle *trickle, const struct tables_part *part)
 {
     struct stat file;
     if (fstat(trickle->fd, &file))
         return errno;
-    uint64_t size = (uint64_t)file.st_size, step = size / ROUND_STEPS;
-    go_ahead(trickle, used, size);
-    if (step < STEP_BYTES_MIN)
-        step = STEP_BYTES_MIN;
-    if (sync_file_range(trickle->fd, (off_t)trickle->at, (off_t)step, SYNC_FILE_RANGE_WRITE))
-        return errno;
-    trickle->at += step;
-    if (trickle->at >= size)
-        tables_trickle_close(trickle);
-    return 0;
+    go_ahead(trickle, part->used, (uint64_t)file.st_size);
+    bool failed =
+        sync_file_range(trickle->fd, (off_t)part->at, (off_t)part->bytes, SYNC_FILE_RANGE_WRITE);
+    return failed ? errno : 0;
 }
 
-int tables_trickle_step(struct tables_trickle *trickle, const char *dir, uint64_t used)
+int tables_trickle_step(struct tables_trickle *trickle, const char *dir,
+                        const struct tables_part *part)
 {
     if (trickle->failed)
         return CONCLAVE_OK;
+    if (part->at == 0)
+        tables_trickle_close(trickle);
     int failed = trickle->fd < 0 ? open_file(trickle, dir) : 0;
     if (failed == ENOENT)
         return CONCLAVE_OK;
     if (!failed)
-        failed = write_part(trickle, used);
+        failed = write_part(trickle, part);
     if (!failed)
         return CONCLAVE_OK;
     tables_trickle_close(trickle);

@@ -10,25 +10,26 @@
 #define MACHINE_TABLES_TRICKLE_H
 
 #include "base/error.h"
+#include "machine/tables_part.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* All zero but for `fd` -1: at the front. */
+/* All zero but for `fd` -1: nothing was written. */
 struct tables_trickle {
-    int fd;         /* -1: to be opened, since the file may have been replaced */
-    uint64_t at;    /* in the file */
+    int fd;         /* -1: to be opened */
     uint64_t ahead; /* so far there are pages for what is yet to come */
     bool failed;    /* the file system cannot do it: there is nothing to be done */
 };
 
-/* The next part of the tables' file in this directory; from the front again behind the last. Does
- * not wait for the disk. OK too if there is no such file; IO, once.
+/* This part of the tables' file in this directory. Does not wait for the disk. OK too if there is
+ * no such file; IO, once. With the first part the file is opened anew: it may be another.
  *
- * Behind the first `used` bytes of the file it has the kernel make pages for the next few
+ * Behind what of the file is used it has the kernel make pages for the next few
  * megabytes: zeroing a page costs more than a command that is the first to touch it, above all in a
  * virtual machine. */
-MUST_USE int tables_trickle_step(struct tables_trickle *trickle, const char *dir, uint64_t used);
+MUST_USE int tables_trickle_step(struct tables_trickle *trickle, const char *dir,
+                                 const struct tables_part *part);
 
 void tables_trickle_close(struct tables_trickle *trickle);
 

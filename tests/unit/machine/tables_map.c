@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { VALUES = 1000, VALUE_BYTES = 4000 };
@@ -245,4 +246,82 @@ Test(tables_map, is_not_taken_for_what_stands_aside_in_front_of_it)
         expect_all();
         expect_maps(1);
     }
+}
+
+/* --- Part by part ----------------------------------------------------------------------------- */
+
+static uint64_t file_bytes(void)
+{
+    char path[128];
+    struct stat file;
+    (void)snprintf(path, sizeof path, "%s/%s", dir, TABLES_LMDB_FILE);
+    cr_assert_eq(stat(path, &file), 0);
+    return (uint64_t)file.st_size;
+}
+
+/* From this place of the file to its end, each part behind so many entries that were applied. */
+static void go_on(uint64_t at, uint64_t entries)
+{
+    uint64_t size = file_bytes();
+    while (at < size) {
+        struct tables_part part;
+        struct tables_tx tx;
+        struct tables_state state = {.applied_index = tables->state.applied_index + entries};
+        cr_assert_eq(tables_begin(tables, &tx), CONCLAVE_OK);
+        cr_assert_eq(tables_commit(&tx, &state), CONCLAVE_OK);
+        tables_next_part(tables, &part);
+        cr_assert(part.at == at && part.bytes > 0 && part.bytes <= size - at);
+        cr_assert(part.used > VALUES * VALUE_BYTES && part.used <= size);
+        at += part.bytes;
+    }
+}
+
+Test(tables_map, is_unmapped_part_by_part_where_it_changes_much_and_loses_nothing)
+{
+    unsigned maps;
+    fill();
+    expect_all();
+    unsigned long before = mapped_kib(&maps);
+    for (int i = 0; i < 2; i++) {
+        go_on(0, 1000);
+        cr_assert_lt(mapped_kib(&maps), before / 2);
+        cr_assert_eq(maps, 1);
+        expect_all();
+    }
+    uint64_t old_bytes = file_bytes();
+    cr_assert_eq(tables_grow(tables), CONCLAVE_OK);
+    go_on(old_bytes, 1000);
+    go_on(0, 1000);
+    cr_assert_lt(mapped_kib(&maps), before / 2, "the new map is known");
+    expect_all();
+}
+
+Test(tables_map, stays_mapped_where_it_hardly_changes)
+{
+    unsigned maps;
+    fill();
+    expect_all();
+    unsigned long before = mapped_kib(&maps);
+    go_on(0, 0);
+    cr_assert_geq(mapped_kib(&maps), before);
+    expect_all();
+}
+
+Test(tables_map, what_is_to_be_used_next_is_mapped_before)
+{
+    enum { AHEAD_KIB = 2048, FEW = 256 };
+    unsigned maps;
+    struct tables_part part;
+    fill();
+    unsigned long before = mapped_kib(&maps);
+    tables_next_part(tables, &part);
+    unsigned long ahead = mapped_kib(&maps);
+    if (ahead == before)
+        cr_skip_test("this kernel maps nothing ahead");
+    cr_assert_geq(ahead, before + AHEAD_KIB - FEW);
+    tables_next_part(tables, &part);
+    cr_assert_leq(mapped_kib(&maps), ahead, "once");
+    cr_assert_eq(tables_grow(tables), CONCLAVE_OK);
+    tables_next_part(tables, &part);
+    cr_assert_leq(mapped_kib(&maps), ahead, "it stays where it was in the file");
 }

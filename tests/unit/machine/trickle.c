@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { STEP_BYTES = 64 << 10, MIB = 1 << 20 };
+enum { PART_BYTES = 64 << 10, MIB = 1 << 20 };
 
 static char dir[64];
 static char file[128];
@@ -25,55 +25,75 @@ static void make_file(off_t bytes)
     close(fd);
 }
 
-static void remove_file(void)
+static void rename_over_file(off_t bytes)
 {
+    char other[160];
+    snprintf(other, sizeof other, "%s.new", file);
+    int fd = open(other, O_CREAT | O_RDWR, 0600);
+    cr_assert(fd >= 0 && ftruncate(fd, bytes) == 0 && rename(other, file) == 0);
+    close(fd);
+}
+
+static struct tables_trickle trickle;
+
+static int step(uint64_t at, uint64_t used)
+{
+    return tables_trickle_step(&trickle, dir,
+                               &(struct tables_part){.at = at, .bytes = PART_BYTES, .used = used});
+}
+
+static void setup(void)
+{
+    trickle = (struct tables_trickle){.fd = -1};
+}
+
+static void teardown(void)
+{
+    tables_trickle_close(&trickle);
     unlink(file);
     rmdir(dir);
 }
 
-Test(trickle, goes_through_the_file_and_begins_again, .fini = remove_file)
+TestSuite(trickle, .init = setup, .fini = teardown);
+
+Test(trickle, opens_the_file_anew_with_each_round)
 {
-    struct tables_trickle trickle = {.fd = -1};
-    make_file(2 * STEP_BYTES + 1);
-    for (int round = 0; round < 2; round++) {
-        for (uint64_t step = 1; step <= 2; step++) {
-            cr_assert_eq(tables_trickle_step(&trickle, dir, 0), CONCLAVE_OK);
-            cr_assert(trickle.fd >= 0 && trickle.at == step * STEP_BYTES);
-        }
-        cr_assert_eq(tables_trickle_step(&trickle, dir, 0), CONCLAVE_OK);
-        cr_assert_eq(trickle.fd, -1, "the file is looked for again: it may be another");
-    }
-    tables_trickle_close(&trickle);
+    struct stat old, new;
+    make_file(2 * PART_BYTES);
+    cr_assert_eq(step(0, 0), CONCLAVE_OK);
+    cr_assert_eq(step(PART_BYTES, 0), CONCLAVE_OK);
+    cr_assert_eq(fstat(trickle.fd, &old), 0);
+    rename_over_file(2 * PART_BYTES);
+    cr_assert_eq(step(PART_BYTES, 0), CONCLAVE_OK);
+    cr_assert(fstat(trickle.fd, &new) == 0 && new.st_ino == old.st_ino);
+    cr_assert_eq(step(0, 0), CONCLAVE_OK);
+    cr_assert(fstat(trickle.fd, &new) == 0 && new.st_ino != old.st_ino, "it may be another");
 }
 
-Test(trickle, has_pages_made_for_what_is_to_come, .fini = remove_file)
+Test(trickle, has_pages_made_for_what_is_to_come)
 {
-    struct tables_trickle trickle = {.fd = -1};
     make_file(6 * MIB);
-    cr_assert_eq(tables_trickle_step(&trickle, dir, MIB), CONCLAVE_OK);
+    cr_assert_eq(step(0, MIB), CONCLAVE_OK);
     cr_assert_eq(trickle.ahead, 5 * MIB);
-    cr_assert_eq(tables_trickle_step(&trickle, dir, MIB + 4096), CONCLAVE_OK);
+    cr_assert_eq(step(PART_BYTES, MIB + 4096), CONCLAVE_OK);
     cr_assert_eq(trickle.ahead, 5 * MIB, "not for each page");
-    cr_assert_eq(tables_trickle_step(&trickle, dir, 5 * MIB), CONCLAVE_OK);
+    cr_assert_eq(step(PART_BYTES, 5 * MIB), CONCLAVE_OK);
     cr_assert_eq(trickle.ahead, 6 * MIB, "no further than the file goes");
-    tables_trickle_close(&trickle);
 }
 
-Test(trickle, waits_for_a_store_that_is_not_there_yet, .fini = remove_file)
+Test(trickle, waits_for_a_store_that_is_not_there_yet)
 {
-    struct tables_trickle trickle = {.fd = -1};
     make_file(1);
     cr_assert_eq(unlink(file), 0);
-    cr_assert_eq(tables_trickle_step(&trickle, dir, 0), CONCLAVE_OK);
+    cr_assert_eq(step(0, 0), CONCLAVE_OK);
     cr_assert(!trickle.failed && trickle.fd == -1);
 }
 
-Test(trickle, says_once_that_it_cannot, .fini = remove_file)
+Test(trickle, says_once_that_it_cannot)
 {
-    struct tables_trickle trickle = {.fd = -1};
     make_file(1);
     cr_assert(unlink(file) == 0 && mkfifo(file, 0600) == 0); /* has no parts */
-    cr_assert_eq(tables_trickle_step(&trickle, dir, 0), CONCLAVE_IO);
-    cr_assert_eq(tables_trickle_step(&trickle, dir, 0), CONCLAVE_OK);
+    cr_assert_eq(step(0, 0), CONCLAVE_IO);
+    cr_assert_eq(step(0, 0), CONCLAVE_OK);
     cr_assert_eq(trickle.fd, -1);
 }

@@ -1,0 +1,79 @@
+/* The file of the tables in LMDB, part by part, for who writes it to disk (tables_trickle.h), and
+ * what of it is to be used next.
+ *
+ * Before the kernel writes a page of a map it makes it read-only, so that it sees when the page
+ * changes again, and has all processors that may know of it forget it: an interrupt on the other
+ * ones for each page. So the pages of a part that is likely full of changes are unmapped here
+ * first, all at once: with a shared map MADV_DONTNEED takes nothing away, the pages stay in the
+ * page cache as they are. Who touches one next finds it there, with its neighbours if it only
+ * reads.
+ *
+ * All this is only a hint: where the kernel does not take it nothing is lost but time. */
+#include "machine/tables_lmdb_internal.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* A round takes some 5 s with parts of 20 ms. The kernel writes all that is dirty of a file in
+ * which something has been for 30 s, so what a round has not come to yet is what it writes at once.
+ */
+enum { PART_BYTES_MIN = 64 << 10, ROUND_PARTS = 250 };
+
+/* So many pages come back with one that is only read (fault_around_bytes): with fewer changes than
+ * that in the pages of a part it costs more to have them back than to write them as they are. */
+enum { PAGES_AROUND = 16 };
+
+enum { AHEAD_BYTES = 2 << 20 };
+
+static size_t page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void unmap_if_dense(const struct lmdb *lmdb, size_t bytes)
+{
+    const struct lmdb_round *round = &lmdb->round;
+    uint64_t changes = (lmdb->tables.state.applied_index - round->index) * ROUND_PARTS;
+    if (round->map && changes >= lmdb->map_bytes / page_bytes() / PAGES_AROUND)
+        (void)madvise(round->map + round->at, bytes, MADV_DONTNEED);
+}
+
+/* What is to be used next is mapped before, many pages at a time, and is written then without a
+ * page fault. */
+static void map_ahead(struct lmdb *lmdb, size_t used)
+{
+#ifdef MADV_POPULATE_WRITE /* Linux 5.14 */
+    struct lmdb_round *round = &lmdb->round;
+    size_t from = round->mapped > used ? round->mapped : used, to = used + AHEAD_BYTES;
+    if (to > lmdb->map_bytes)
+        to = lmdb->map_bytes;
+    if (!round->map || from + AHEAD_BYTES / 4 > to)
+        return;
+    (void)madvise(round->map + from, to - from, MADV_POPULATE_WRITE);
+    round->mapped = to;
+#else
+    (void)lmdb;
+    (void)used;
+#endif
+}
+
+void lmdb_next_part(struct tables *tables, struct tables_part *ret)
+{
+    struct lmdb *lmdb = lmdb_of(tables);
+    struct lmdb_round *round = &lmdb->round;
+    size_t tail = 0, bytes = lmdb->map_bytes / ROUND_PARTS / page_bytes() * page_bytes();
+    if (bytes < PART_BYTES_MIN)
+        bytes = PART_BYTES_MIN;
+    if (round->at >= lmdb->map_bytes)
+        round->at = 0;
+    if (bytes > lmdb->map_bytes - round->at)
+        bytes = lmdb->map_bytes - round->at;
+    *ret = (struct tables_part){.at = round->at, .bytes = bytes};
+    unmap_if_dense(lmdb, bytes);
+    if (!lmdb_tail_bytes(lmdb, &tail)) {
+        ret->used = lmdb->map_bytes - tail;
+        map_ahead(lmdb, ret->used);
+    }
+    round->index = tables->state.applied_index;
+    round->at += bytes;
+}
