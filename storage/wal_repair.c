@@ -333,6 +333,7 @@ struct wal_supplier wal_repair_log(const struct wal_repair *repair)
 {
     return (struct wal_supplier){.log = &repair->survey.scan.entries,
                                  .base = repair->survey.scan.base,
+                                 .no_past = true,
                                  .sure = repair->sure.items,
                                  .sure_count = repair->sure.count,
                                  .doubtful = repair->doubtful};

@@ -102,7 +102,8 @@ static enum wal_supply find_anchor(const struct wal_supplier *supplier, struct r
 /* Where those begin that this log has of the wanted ones, for whoever can tell by itself. */
 static uint64_t find_next(const struct wal_supplier *supplier, const struct wal_want *want)
 {
-    uint64_t index = want->prev.index;
+    uint64_t index =
+        want->prev.index > supplier->base.index ? want->prev.index : supplier->base.index;
     while (index < want->last) {
         const struct raft_entry *entry = raft_runs_find(supplier->log, index + 1);
         if (!entry || !wal_is_absent(entry))
@@ -124,6 +125,14 @@ static struct raft_id find_prev(const struct wal_supplier *supplier, const struc
     return (struct raft_id){.index = want->prev.index};
 }
 
+/* What is before the log may be in others, and whoever can tell by itself takes what is here. */
+static bool gives_rest(const struct wal_supplier *supplier, const struct wal_want *want)
+{
+    const uint64_t next = find_next(supplier, want);
+    return want->anchor.index == 0 && supplier->no_past && next < want->last &&
+           raft_runs_find(supplier->log, next + 1) != NULL;
+}
+
 enum wal_supply wal_supply_from(const struct wal_supplier *supplier, const struct wal_want *want,
                                 uint64_t bytes_max, struct raft_id *ret_prev,
                                 struct raft_runs *ret_entries)
@@ -134,7 +143,7 @@ enum wal_supply wal_supply_from(const struct wal_supplier *supplier, const struc
         return held;
     if (want->prev.index > up_to)
         return held == WAL_SUPPLY_HERE ? WAL_SUPPLY_LATER : held;
-    if (want->prev.index < supplier->base.index)
+    if (want->prev.index < supplier->base.index && !gives_rest(supplier, want))
         return up_to > 0 ? WAL_SUPPLY_COMPACTED : held;
     struct raft_id prev = find_prev(supplier, want);
     if (want->anchor.index == 0 && find_next(supplier, want) > prev.index)

@@ -36,6 +36,7 @@ struct wal_sure {
 struct wal_supplier {
     const struct raft_runs *log;
     struct raft_id base; /* what is before its first entry */
+    bool no_past;        /* and nothing of that is in a segment that the log can do without */
 
     /* Of a damaged one: absent entries whose ids are known all the same. */
     const struct wal_sure *sure;
