@@ -35,9 +35,14 @@ struct wal_repair {
     uint64_t skip;      /* the anchor stands so much farther behind the hole than it could */
     struct raft_runs got;
     struct raft_id covered; /* a snapshot here has all up to this entry */
+    struct raft_id told;    /* who holds an anchor has this there, so the log has it in the end */
 
     uint32_t peers; /* so many others can be asked */
     struct wal_proof proof;
+    struct { /* what was proved, stretch by stretch, whatever holes it went into */
+        struct raft_runs *items;
+        size_t count, capacity;
+    } proved;
     bool tried; /* all that can be asked for was, since something came last */
     bool anew;  /* the log was written anew, as a whole */
 

@@ -105,6 +105,9 @@ void wal_repair_prove_end(struct wal_repair *repair)
 {
     forget(&repair->proof);
     free(repair->proof.parts.items);
+    for (size_t i = 0; i < repair->proved.count; i++)
+        raft_runs_clear(&repair->proved.items[i]);
+    free(repair->proved.items);
 }
 
 /* The first entry from the hole's last one on whose link is known; 0: there is none. */
@@ -117,8 +120,9 @@ static uint64_t find_to(const struct wal_repair *repair, const struct wal_hole *
     return to <= last ? to : 0;
 }
 
-/* An entry before `to` whose link is known, in this step: what is before the hole first, then
- * farther back, since something before the hole may have been replaced in it, or be missing too. */
+/* An entry before `to` whose link is shown, in this step: what is before the hole first, then
+ * farther back, since something before the hole may have been replaced in it, or be missing too.
+ * That it is still there shows when entries lead from it to the link at `to`, which is known. */
 static bool find_from(const struct wal_repair *repair, const struct wal_hole *hole, uint64_t to,
                       unsigned step, uint64_t *ret)
 {
@@ -128,10 +132,10 @@ static bool find_from(const struct wal_repair *repair, const struct wal_hole *ho
     if (from < base)
         return false;
     from = from - base > back ? from - back : base;
-    while (from > base && link_at(repair, from) == WAL_LINK_UNKNOWN)
+    while (from > base && found_at(repair, from) == WAL_LINK_UNKNOWN)
         from--;
     *ret = from;
-    return link_at(repair, from) != WAL_LINK_UNKNOWN && to - from <= PROOF_ENTRIES_MAX;
+    return found_at(repair, from) != WAL_LINK_UNKNOWN && to - from <= PROOF_ENTRIES_MAX;
 }
 
 /* False: there is no such stretch, or none that is larger than before. */
@@ -255,16 +259,10 @@ static void go_on(const struct wal_repair *repair, const struct wal_proof *proof
     }
 }
 
-/* The entries of a way, from its end back. */
-static void collect(const struct ways *ways, size_t count, uint32_t last, struct raft_runs *ret)
+static void append_copies(const struct raft_entry *const *entries, size_t count,
+                          struct raft_runs *ret)
 {
     struct raft_batch *batch = raft_batch_create((uint32_t)count);
-    const struct raft_entry **entries = mem_alloc(count * sizeof(const struct raft_entry *));
-    for (size_t i = count; i > 0; i--) {
-        const struct way *way = &ways->items[ways->begins[i] + last];
-        entries[i - 1] = way->entry;
-        last = way->before;
-    }
     for (size_t i = 0; i < count; i++) {
         struct raft_entry entry = *entries[i];
         entry.buf = NULL;
@@ -276,6 +274,18 @@ static void collect(const struct ways *ways, size_t count, uint32_t last, struct
     }
     raft_runs_append(ret, batch, 0, (uint32_t)count);
     raft_batch_unref(batch);
+}
+
+/* The entries of a way, from its end back. */
+static void collect(const struct ways *ways, size_t count, uint32_t last, struct raft_runs *ret)
+{
+    const struct raft_entry **entries = mem_alloc(count * sizeof(const struct raft_entry *));
+    for (size_t i = count; i > 0; i--) {
+        const struct way *way = &ways->items[ways->begins[i] + last];
+        entries[i - 1] = way->entry;
+        last = way->before;
+    }
+    append_copies(entries, count, ret);
     free(entries);
 }
 
@@ -288,7 +298,7 @@ static bool find_way(const struct wal_repair *repair, const struct wal_proof *pr
     struct ways ways = {.begins = mem_zalloc((count + 2) * sizeof *ways.begins)};
     bool found = false;
     LIST_RESERVE(&ways);
-    ways.items[ways.count++] = (struct way){.link = link_at(repair, proof->from)};
+    ways.items[ways.count++] = (struct way){.link = found_at(repair, proof->from)};
     ways.begins[1] = 1;
     size_t at = 0;
     for (; at < count && ways.begins[at + 1] > ways.begins[at]; at++) {
@@ -306,6 +316,22 @@ static bool find_way(const struct wal_repair *repair, const struct wal_proof *pr
 }
 
 /* --- What came -------------------------------------------------------------------------------- */
+
+/* The entries are the log's in the end, also those that go into no hole, since a snapshot here has
+ * them. */
+static void keep(struct wal_repair *repair, const struct raft_runs *proved)
+{
+    uint64_t link = found_at(repair, repair->proof.from);
+    struct raft_runs_iter iter = {0};
+    for (const struct raft_entry *entry; (entry = raft_runs_next(proved, &iter)) != NULL;) {
+        link = link_behind(link, entry);
+        wal_links_learn(&repair->survey.sure, entry->id.index, link);
+    }
+    LIST_RESERVE(&repair->proved);
+    struct raft_runs *kept = &repair->proved.items[repair->proved.count++];
+    *kept = (struct raft_runs){0};
+    raft_runs_append_all(kept, proved);
+}
 
 /* The entries are what stood in the stretch: so all the holes in it are known. */
 static void accept(struct wal_repair *repair, const struct raft_runs *proved)
@@ -325,6 +351,7 @@ static void accept(struct wal_repair *repair, const struct raft_runs *proved)
         hole->doubtful = first > 0 && first <= hole->before.index;
         hole->done = true;
     }
+    keep(repair, proved);
     wal_repair_find_sure(repair);
     if (repair->survey.holes.items[repair->at].done)
         wal_repair_advance(repair);
@@ -376,19 +403,88 @@ static bool is_linked(const struct wal_repair *repair, const struct raft_entry *
     return false;
 }
 
-/* Where the log can begin: where it did, or, going back from what a snapshot here holds, behind an
- * entry that is surely the log's. False: there is none from `index` on back. */
-static bool find_base(const struct wal_repair *repair, uint64_t index, struct raft_id *ret)
+/* What stands around a hole tells which entry came last in it, and nothing further on replaced it.
+ */
+static bool is_named(const struct wal_repair *repair, struct raft_id id)
 {
-    for (; index > repair->survey.scan.base.index; index--) {
-        const struct raft_entry *entry = wal_repair_entry(repair, index);
+    const uint64_t link = link_at(repair, id.index);
+    for (size_t i = 0; i < repair->survey.holes.count && link != WAL_LINK_UNKNOWN; i++) {
+        const struct wal_hole *hole = &repair->survey.holes.items[i];
+        if ((hole->sure_behind || hole->level) && raft_id_equal(hole->behind, id) &&
+            hole->stands_for == link)
+            return true;
+    }
+    return false;
+}
+
+/* What the log surely has at an index: it is here, or it was proved, or it is a snapshot's, and
+ * others say so, or the log itself. */
+static bool find_surely(const struct wal_repair *repair, uint64_t index, struct raft_id *ret)
+{
+    const struct raft_entry *entry = wal_repair_entry(repair, index);
+    for (size_t i = 0; i <= repair->proved.count; i++) {
         if (entry && !wal_is_absent(entry) && is_linked(repair, entry)) {
             *ret = entry->id;
             return true;
         }
+        entry = i < repair->proved.count ? raft_runs_find(&repair->proved.items[i], index) : NULL;
     }
+    *ret = repair->covered;
+    return index == repair->covered.index &&
+           (raft_id_equal(repair->told, repair->covered) || is_named(repair, repair->covered));
+}
+
+/* Where the log can begin: where it did, or, going back from what a snapshot here holds, behind an
+ * entry that is surely the log's. False: there is none from `index` on back. */
+static bool find_base(const struct wal_repair *repair, uint64_t index, struct raft_id *ret)
+{
+    for (; index > repair->survey.scan.base.index; index--)
+        if (find_surely(repair, index, ret))
+            return true;
     *ret = repair->survey.scan.base;
-    return index == ret->index && link_at(repair, index) != WAL_LINK_UNKNOWN;
+    return index == ret->index && found_at(repair, index) != WAL_LINK_UNKNOWN;
+}
+
+static void add_part(struct wal_proof *all, const struct raft_runs *entries)
+{
+    if (entries->entry_count == 0)
+        return;
+    LIST_RESERVE(&all->parts);
+    struct raft_runs *part = &all->parts.items[all->parts.count++];
+    *part = (struct raft_runs){0};
+    raft_runs_append_all(part, entries);
+}
+
+/* What others gave, by an anchor or by links: so it is the log's. What was found alone may have
+ * been replaced. NULL: nothing. */
+static const struct raft_entry *find_given(const struct wal_repair *repair, uint64_t index)
+{
+    const struct raft_entry *entry = wal_repair_entry(repair, index);
+    return entry && entry != raft_runs_find(&repair->survey.scan.entries, index) ? entry : NULL;
+}
+
+/* All of the log behind `base`. Up to where its links are known (`links_at`) it is what others
+ * gave.
+ */
+static bool tell_behind(const struct wal_repair *repair, struct wal_proof *all, uint64_t base,
+                        uint64_t (*links_at)(const struct wal_repair *, uint64_t),
+                        struct raft_runs *ret)
+{
+    const uint64_t last = repair->survey.scan.last.index;
+    bool told = link_at(repair, last) != WAL_LINK_UNKNOWN && last - base <= PROOF_ENTRIES_MAX;
+    const struct raft_entry **given = mem_alloc((size_t)(last - base + 1) * sizeof *given);
+    size_t count = 0;
+    for (; told && links_at(repair, base + count) == WAL_LINK_UNKNOWN; count++) {
+        given[count] = find_given(repair, base + count + 1);
+        told = given[count] != NULL;
+    }
+    all->from = base + count;
+    all->to = last;
+    raft_runs_clear(ret);
+    if (told && count > 0)
+        append_copies(given, count, ret);
+    free(given);
+    return told && (all->from == last || find_way(repair, all, ret));
 }
 
 bool wal_repair_tell(const struct wal_repair *repair, struct raft_id *ret_base,
@@ -396,26 +492,19 @@ bool wal_repair_tell(const struct wal_repair *repair, struct raft_id *ret_base,
 {
     const struct wal_survey *survey = &repair->survey;
     const uint64_t last = survey->scan.last.index;
-    struct wal_proof all = {.to = last};
+    struct wal_proof all = {0};
     bool told = false;
-    for (size_t i = 0; i <= survey->holes.count; i++) { /* in whatever hole it came */
-        const struct raft_runs *from =
-            i < survey->holes.count ? &repair->filled[i] : &survey->scan.entries;
-        if (from->entry_count == 0)
-            continue;
-        LIST_RESERVE(&all.parts);
-        struct raft_runs *part = &all.parts.items[all.parts.count++];
-        *part = (struct raft_runs){0};
-        raft_runs_append_all(part, from);
-    }
+    for (size_t i = 0; i < survey->holes.count; i++) /* in whatever hole it came */
+        add_part(&all, &repair->filled[i]);
+    for (size_t i = 0; i < repair->proved.count; i++)
+        add_part(&all, &repair->proved.items[i]);
+    add_part(&all, &survey->scan.entries);
     const uint64_t begins[] = {survey->scan.base.index,
                                repair->covered.index < last ? repair->covered.index : last};
     for (size_t i = 0; i < sizeof begins / sizeof begins[0] && !told; i++) {
-        if (begins[i] < survey->scan.base.index || !find_base(repair, begins[i], ret_base) ||
-            last == ret_base->index || last - ret_base->index > PROOF_ENTRIES_MAX)
-            continue;
-        all.from = ret_base->index;
-        told = link_at(repair, last) != WAL_LINK_UNKNOWN && find_way(repair, &all, ret);
+        told = begins[i] >= survey->scan.base.index && find_base(repair, begins[i], ret_base) &&
+               (tell_behind(repair, &all, ret_base->index, found_at, ret) ||
+                tell_behind(repair, &all, ret_base->index, link_at, ret));
     }
     forget(&all);
     free(all.parts.items);

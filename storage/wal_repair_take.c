@@ -100,9 +100,19 @@ void wal_repair_fill(struct wal_repair *repair, size_t number, uint64_t floor,
     hole->certain = true;
 }
 
+/* Whoever holds the anchor has this entry, and so has the log. */
+static void note_told(struct wal_repair *repair, struct raft_id id)
+{
+    if (id.index == repair->covered.index)
+        repair->told = id;
+}
+
 /* The hole at hand has all its entries. */
 static void fill(struct wal_repair *repair)
 {
+    const struct raft_entry *covered = raft_runs_find(&repair->got, repair->covered.index);
+    if (covered)
+        note_told(repair, covered->id);
     wal_repair_fill(repair, repair->at, repair->floor, &repair->got);
     repair->at++;
     wal_repair_advance(repair);
@@ -168,6 +178,7 @@ int wal_repair_take(struct wal_repair *repair, struct raft_id prev, const struct
             repair->step_back *= 2;
         return CONCLAVE_OK;
     }
+    note_told(repair, prev);
     uint64_t count = wal_repair_count(entries, want.last);
     if (count > 0)
         raft_runs_slice(entries, prev.index + 1, count, UINT64_MAX, &repair->got);

@@ -62,23 +62,36 @@ static uint64_t follow(const struct tree *tree, size_t from, size_t to, struct s
     return taken;
 }
 
+/* Makes some more entries under a leader that has whatever log. */
+static void lead(struct tree *tree, struct prng *prng, uint64_t *term, size_t *leader)
+{
+    const size_t back = (size_t)prng_below(prng, 8);
+    if (*term == 1 || prng_below(prng, 3) == 0) {
+        (*term)++;
+        *leader = back < tree->count ? tree->count - 1 - back : 0;
+    }
+    for (uint64_t made = prng_between(prng, 1, 3); made > 0; made--) {
+        tree->ids[tree->count] =
+            (struct raft_id){.term = *term, .index = tree->ids[*leader].index + 1};
+        tree->before[tree->count] = *leader;
+        *leader = tree->count++;
+    }
+}
+
+static void end(struct step *steps, size_t count)
+{
+    steps[count++] = (struct step){STEP_SYNC, 0, 0, 0};
+    steps[count++] = (struct step){STEP_ATTEST, 0, 0, 0};
+    steps[count] = (struct step){STEP_END, 0, 0, 0};
+}
+
 void life_draw_under_many(struct prng *prng, struct step steps[LIFE_MANY_STEPS_MAX])
 {
     struct tree tree = {.ids = {{.term = 1, .index = 1}}, .count = 1};
     uint64_t term = 1, staged = 0;
     size_t count = 0, here = 0, leader = 0;
     while (count < 60 && staged < STAGED_MAX && tree.count + 4 < LIFE_ENTRIES_MAX) {
-        const size_t back = (size_t)prng_below(prng, 8);
-        if (term == 1 || prng_below(prng, 3) == 0) {
-            term++;
-            leader = back < tree.count ? tree.count - 1 - back : 0;
-        }
-        for (uint64_t made = prng_between(prng, 1, 3); made > 0; made--) {
-            tree.ids[tree.count] =
-                (struct raft_id){.term = term, .index = tree.ids[leader].index + 1};
-            tree.before[tree.count] = leader;
-            leader = tree.count++;
-        }
+        lead(&tree, prng, &term, &leader);
         if (prng_below(prng, 3) == 0) /* it hears nothing of that */
             continue;
         staged += follow(&tree, here, leader, steps, &count);
@@ -86,7 +99,31 @@ void life_draw_under_many(struct prng *prng, struct step steps[LIFE_MANY_STEPS_M
         if (prng_below(prng, 3) > 0)
             steps[count++] = (struct step){STEP_SYNC, 0, 0, 0};
     }
-    steps[count++] = (struct step){STEP_SYNC, 0, 0, 0};
-    steps[count++] = (struct step){STEP_ATTEST, 0, 0, 0};
-    steps[count] = (struct step){STEP_END, 0, 0, 0};
+    end(steps, count);
+}
+
+void life_draw_followers(struct prng *prng, struct step (*steps)[LIFE_MANY_STEPS_MAX], size_t count)
+{
+    struct tree tree = {.ids = {{.term = 1, .index = 1}}, .count = 1};
+    struct {
+        size_t count, here;
+        uint64_t staged;
+    } sides[LIFE_FOLLOWERS_MAX] = {0};
+    uint64_t term = 1, rounds = prng_between(prng, 5, 25);
+    size_t leader = 0;
+    for (bool last = false; !last; rounds--) {
+        lead(&tree, prng, &term, &leader);
+        last = rounds == 0 || tree.count + 4 >= LIFE_ENTRIES_MAX;
+        for (size_t i = 0; i < count; i++) {
+            bool full = sides[i].count >= 60 || sides[i].staged >= STAGED_MAX;
+            if (!last && (full || prng_below(prng, 3) == 0))
+                continue;
+            sides[i].staged += follow(&tree, sides[i].here, leader, steps[i], &sides[i].count);
+            sides[i].here = leader;
+            if (prng_below(prng, 3) > 0)
+                steps[i][sides[i].count++] = (struct step){STEP_SYNC, 0, 0, 0};
+        }
+    }
+    for (size_t i = 0; i < count; i++)
+        end(steps[i], sides[i].count);
 }

@@ -9,6 +9,7 @@
 enum {
     LIFE_STEPS_MAX = 64,
     LIFE_ENTRIES_MAX = 120,
+    LIFE_FOLLOWERS_MAX = 5,
     LIFE_MANY_STEPS_MAX = 2 * LIFE_ENTRIES_MAX + 60
 };
 
@@ -19,5 +20,10 @@ void life_draw(struct prng *prng, struct step steps[LIFE_STEPS_MAX]);
 /* A life under leaders that have whatever log: what replaces an entry is often of an earlier term,
  * since a leader's log may end with what it has of those before it. */
 void life_draw_under_many(struct prng *prng, struct step steps[LIFE_MANY_STEPS_MAX]);
+
+/* Lives of several followers of the same leaders, of whom each hears its own part; in the end all
+ * have the log of the last one. */
+void life_draw_followers(struct prng *prng, struct step (*steps)[LIFE_MANY_STEPS_MAX],
+                         size_t count);
 
 #endif

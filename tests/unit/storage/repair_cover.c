@@ -195,3 +195,73 @@ Test(repair_cover, what_was_replaced_where_nothing_shows_it_goes_too)
     memory_disk_destroy(disk);
     end(&covering);
 }
+
+/* Damages the records with these numbers. */
+static void lose(struct covering *covering, struct memory_disk *disk, size_t from, size_t to)
+{
+    struct placed places[64];
+    cr_assert_lt(to, image_layout(covering->disk, places, 64));
+    for (size_t i = from; i <= to; i++)
+        memory_disk_rot(disk, places[i].path, places[i].offset + 4, "\xff\xfe\xfd\xfc", 4);
+}
+
+/* The number of the record with this entry. */
+static size_t place_of(const struct covering *covering, uint64_t term, uint64_t index)
+{
+    struct placed places[64];
+    const size_t count = image_layout(covering->disk, places, 64);
+    for (size_t i = 0; i < count; i++) {
+        size_t bytes = 0;
+        struct raft_id id;
+        const uint8_t *record =
+            memory_disk_bytes(covering->disk, places[i].path, &bytes) + places[i].offset;
+        memcpy(&id.term, record + 32, sizeof id.term);
+        memcpy(&id.index, record + 40, sizeof id.index);
+        if (!places[i].is_batch && id.term == term && id.index == index)
+            return i;
+    }
+    cr_assert(false, "there is no such record");
+    return 0;
+}
+
+/* Of a peer that has the whole log. */
+static void ask_for_all(const struct covering *covering, struct wal_repair *repair)
+{
+    const struct wal_supplier log = {.log = &covering->log.entries, .base = covering->log.base};
+    struct wal_want want;
+    for (int asks = 0; wal_repair_want(repair, &want); asks++) {
+        struct raft_runs entries = {0};
+        struct raft_id prev = {0};
+        cr_assert_lt(asks, 20, "it never ends");
+        cr_assert_eq(wal_supply_from(&log, &want, 1, &prev, &entries), WAL_SUPPLY_HERE);
+        cr_assert_eq(wal_repair_take(repair, prev, &entries, NULL), CONCLAVE_OK);
+        raft_runs_clear(&entries);
+    }
+}
+
+/* 2:3 and 2:4 are lost, and in another hole 3:3 to 3:5 that came in their place. A snapshot of 3:4
+ * holds all of that: the log begins behind 3:4, which it has nowhere, and not behind 2:4. */
+Test(repair_cover, the_log_begins_behind_what_replaced_the_lost)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 5}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 3, 3, 3}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 4, 5, 2}, {STEP_SYNC, 0, 0, 0}, {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    struct covering covering;
+    struct conclave_error error = {0};
+    struct wal_repair *repair = NULL;
+    begin(&covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering.disk);
+    const size_t behind = place_of(&covering, 3, 5);
+    lose(&covering, disk, place_of(&covering, 2, 3), place_of(&covering, 2, 4));
+    lose(&covering, disk, behind - 3, behind); /* with the batch's own record */
+    cr_assert_eq(wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error),
+                 CONCLAVE_OK, "%s", error.message);
+    wal_repair_cover(repair, id_at(&covering, 4));
+    ask_for_all(&covering, repair);
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    cr_assert(wal_repair_is_anew(repair));
+    wal_repair_close(repair);
+    judge(&covering, memory_disk_io(disk), id_at(&covering, 4), "replaced in another hole");
+    memory_disk_destroy(disk);
+    end(&covering);
+}
