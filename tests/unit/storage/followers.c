@@ -194,8 +194,11 @@ static bool ask_snapshot(const struct scene *scene, struct follower *follower,
     struct raft_id prev;
     struct raft_runs entries = {0};
     const struct wal_supplier log = {.log = &giver->log.entries, .base = giver->log.base};
-    if (giver->repair || !wal_repair_want(follower->repair, &want) || want.anchor.index == 0 ||
-        wal_supply_from(&log, &want, 100, &prev, &entries) != WAL_SUPPLY_COMPACTED)
+    if (giver->repair || !wal_repair_want(follower->repair, &want) || want.anchor.index == 0)
+        return false;
+    const enum wal_supply supply = wal_supply_from(&log, &want, 100, &prev, &entries);
+    raft_runs_clear(&entries);
+    if (supply != WAL_SUPPLY_COMPACTED)
         return false;
     follower->snapshot = id_at(scene, want.anchor.index);
     wal_repair_cover(follower->repair, follower->snapshot);
