@@ -17,7 +17,8 @@ enum {
     ASK_AGAIN_US = 300000,  /* whoever has not answered by then is asked again, with all others */
     COMPLAIN_US = 10000000, /* one line in this time about who does not have it */
     SNAPSHOT_AFTER_US = 1000000, /* entries of another node are better than a snapshot */
-    SNAPSHOT_TURN_US = 5000000   /* one node at a time is asked for a snapshot; so long */
+    SNAPSHOT_TURN_US = 5000000,  /* one node at a time is asked for a snapshot; so long */
+    ROOM_AGAIN_US = 300000       /* without room to write what came it is tried again */
 };
 
 static const uint32_t NOBODY = UINT32_MAX;
@@ -32,6 +33,7 @@ struct asking {
     raft_node_id giver; /* had the last entries: is asked first; 0: all are */
     uint64_t ask_us;    /* when to ask (again) */
     uint64_t since_us;  /* when the present want was first asked for */
+    uint64_t room_us;   /* all is here, and there was no room for it: when to try again */
     uint64_t complain_us;
     enum peer_repair_result said[CONCLAVE_MEMBERS_MAX]; /* to the present want; 0: nothing */
     bool turn_due;                                      /* somebody could not help by this anchor */
@@ -393,6 +395,23 @@ static int finish(struct asking *asking, struct conclave_error *error)
     return code;
 }
 
+/* What there is no room for now is written later: the disk may be full only for a while, and what
+ * came is worth keeping. */
+static void wait_for_room(struct asking *asking, const struct conclave_error *error,
+                          uint64_t now_us)
+{
+    char text[256];
+    asking->room_us = asking->ask_us = now_us + ROOM_AGAIN_US;
+    (void)snprintf(text, sizeof text, "all is here again and waits for room to be written: %.190s",
+                   error->message);
+    tell_network(asking, text);
+    if (now_us < asking->complain_us)
+        return;
+    asking->complain_us = now_us + COMPLAIN_US;
+    log_event(&asking->actor->node->logger, CONCLAVE_LOG_WARN, "log-writer", "repair_waits",
+              "reason=\"%s\"", text);
+}
+
 int log_repair_run(struct actor *actor, struct wal_repair *repair, struct conclave_error *error)
 {
     const struct node_recovered *recovered = &actor->node->recovered;
@@ -424,9 +443,16 @@ int log_repair_run(struct actor *actor, struct wal_repair *repair, struct concla
         if (!begun)
             continue;
         struct wal_want want;
-        if (!find_want(&asking, &want, &snapshot_only))
-            return finish(&asking, error);
         now_us = clock_now_us();
+        if (!find_want(&asking, &want, &snapshot_only)) {
+            if (now_us < asking.room_us)
+                continue;
+            code = finish(&asking, error);
+            if (code != CONCLAVE_NO_SPACE)
+                return code;
+            wait_for_room(&asking, error, now_us);
+            continue;
+        }
         code = judge(&asking, &want, snapshot_only, now_us, error);
         if (code)
             return code;

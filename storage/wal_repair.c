@@ -391,6 +391,14 @@ static int write_transcript(struct wal_repair *repair, int code, struct conclave
     return code;
 }
 
+int wal_repair_write_anew(struct wal_repair *repair, struct conclave_error *error)
+{
+    ASSERT(repair->at == repair->survey.holes.count);
+    int code = error_set(error, CONCLAVE_NOT_FOUND, "the links do not tell all of the log in %s",
+                         repair->dir);
+    return write_transcript(repair, code, error);
+}
+
 int wal_repair_write(struct wal_repair *repair, struct conclave_error *error)
 {
     const size_t count = repair->survey.holes.count;

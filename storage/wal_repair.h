@@ -63,8 +63,9 @@ MUST_USE int wal_repair_take(struct wal_repair *repair, struct raft_id prev,
 void wal_repair_cover(struct wal_repair *repair, struct raft_id snapshot);
 
 /* Writes over the holes, syncs, and reads back. Nothing may be wanted. CORRUPT: what the peers gave
- * does not make a log that would open, and nothing was written. After any other failure the log is
- * damaged as before in the holes that are left. */
+ * does not make a log that would open, and nothing was written. NO_SPACE: it may be called again
+ * when there is room. After any other failure the log is damaged as before in the holes that are
+ * left. */
 MUST_USE int wal_repair_write(struct wal_repair *repair, struct conclave_error *error);
 
 /* What was written could not stand where it stood: all of the log was written anew, in a segment

@@ -74,6 +74,10 @@ void wal_repair_find_sure(struct wal_repair *repair);
  */
 uint64_t wal_repair_doubtful(const struct wal_repair *repair);
 
+/* As wal_repair_write, but all of the log anew in a segment of its own, as that does where nothing
+ * else is left. NOT_FOUND: its links do not tell all of it, and nothing was changed. */
+MUST_USE int wal_repair_write_anew(struct wal_repair *repair, struct conclave_error *error);
+
 /* --- wal_repair_take.c ------------------------------------------------------------------------ */
 
 /* Puts those of the entries behind `floor` that the hole holds into it; they are no others then. */

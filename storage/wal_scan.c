@@ -1,5 +1,6 @@
 #include "storage/wal_scan.h"
 
+#include "base/fatal.h"
 #include "storage/wal_scanner.h"
 
 #include <inttypes.h>
@@ -141,6 +142,21 @@ static int walk_all(struct wal_scanner *scanner)
     return CONCLAVE_OK;
 }
 
+/* All was walked: what the log holds. */
+static int conclude(struct wal_scanner *scanner)
+{
+    struct wal_scan *scan = scanner->scan;
+    wal_collect_settle(&scanner->collect);
+    scan->base = scanner->collect.base;
+    scan->last = scanner->collect.last;
+    wal_collect_finish(&scanner->collect, &scan->entries);
+    if (scan->entries.entry_count == 0 && scan->base.index > 0 &&
+        scan->base.term == WAL_TERM_UNKNOWN)
+        return damaged(scanner, scan->segments[scan->active].sequence, scan->end,
+                       "the log ends with entries that are not there");
+    return CONCLAVE_OK;
+}
+
 int wal_scan_rehearse(const struct io *io, const char *wal_dir,
                       const struct storage_identity *identity, const struct wal_patch *patches,
                       size_t patch_count, struct wal_scan *ret, struct conclave_error *error)
@@ -165,16 +181,8 @@ int wal_scan_rehearse(const struct io *io, const char *wal_dir,
         if (code == CONCLAVE_OK)
             code = judge_behind(&scanner, i, &scanner.next);
     }
-    if (code == CONCLAVE_OK) {
-        wal_collect_settle(&scanner.collect);
-        ret->base = scanner.collect.base;
-        ret->last = scanner.collect.last;
-        wal_collect_finish(&scanner.collect, &ret->entries);
-        if (ret->entries.entry_count == 0 && ret->base.index > 0 &&
-            ret->base.term == WAL_TERM_UNKNOWN)
-            code = damaged(&scanner, ret->segments[ret->active].sequence, ret->end,
-                           "the log ends with entries that are not there");
-    }
+    if (code == CONCLAVE_OK)
+        code = conclude(&scanner);
     wal_scanner_deinit(&scanner);
     return code;
 }
@@ -183,6 +191,38 @@ int wal_scan_run(const struct io *io, const char *wal_dir, const struct storage_
                  struct wal_scan *ret, struct conclave_error *error)
 {
     return wal_scan_rehearse(io, wal_dir, identity, NULL, 0, ret, error);
+}
+
+int wal_scan_image(const char *wal_dir, const struct storage_identity *identity, uint64_t sequence,
+                   uint8_t *segment, size_t bytes, struct wal_scan *ret,
+                   struct conclave_error *error)
+{
+    *ret = (struct wal_scan){
+        .segments = mem_zalloc(sizeof *ret->segments), .segment_count = 1, .segment_capacity = 1};
+    ret->segments[0] = (struct wal_scan_segment){.sequence = sequence, .bytes = bytes};
+    struct wal_scanner scanner = {.dir = wal_dir,
+                                  .identity = identity,
+                                  .scan = ret,
+                                  .here = {.data = segment,
+                                           .bytes = bytes,
+                                           .sequence = sequence,
+                                           .key = wal_key(identity, sequence)},
+                                  .error = error};
+    struct wal_header header;
+    int code = wal_scanner_header(&scanner, &scanner.here, &header);
+    if (code == CONCLAVE_CORRUPT)
+        code = damaged(&scanner, sequence, 0, "the first header is not valid");
+    if (code == CONCLAVE_OK)
+        code = enter(&scanner, 0, &header);
+    if (code == CONCLAVE_OK)
+        code = walk(&scanner);
+    if (code == CONCLAVE_OK)
+        code = judge_rest(&scanner);
+    if (code == CONCLAVE_OK)
+        code = conclude(&scanner);
+    scanner.here = (struct wal_loaded){0}; /* the caller's */
+    wal_scanner_deinit(&scanner);
+    return code;
 }
 
 void wal_scan_deinit(struct wal_scan *scan)

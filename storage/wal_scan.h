@@ -52,6 +52,12 @@ MUST_USE int wal_scan_rehearse(const struct io *io, const char *wal_dir,
                                const struct wal_patch *patches, size_t patch_count,
                                struct wal_scan *ret, struct conclave_error *error);
 
+/* As wal_scan_run, of a log that is this one segment: how a start would judge it. Its bytes are
+ * read only, and not kept. */
+MUST_USE int wal_scan_image(const char *wal_dir, const struct storage_identity *identity,
+                            uint64_t sequence, uint8_t *segment, size_t bytes, struct wal_scan *ret,
+                            struct conclave_error *error);
+
 void wal_scan_deinit(struct wal_scan *scan);
 
 #endif

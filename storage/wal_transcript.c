@@ -76,9 +76,51 @@ static void encode(const struct wal_transcript *transcript, uint64_t sequence, u
     put_batch(&pen);
 }
 
-/* next.tmp, with these bytes, durable and read back. */
-static int make(const struct wal_transcript *transcript, const char *path, uint8_t *segment,
-                uint64_t bytes, struct conclave_error *error)
+static bool is_same(const struct raft_entry *a, const struct raft_entry *b)
+{
+    return raft_id_equal(a->id, b->id) && a->kind == b->kind &&
+           a->payload.bytes == b->payload.bytes &&
+           (a->payload.bytes == 0 ||
+            memcmp(a->payload.data, b->payload.data, a->payload.bytes) == 0);
+}
+
+/* The log that a start would find is the one that was to be written, and no later one could take
+ * its end for a torn write. */
+static bool is_whole(const struct wal_transcript *transcript, const struct wal_scan *found)
+{
+    struct raft_runs_iter wanted = {0}, there = {0};
+    const struct raft_entry *entry;
+    bool same = raft_id_equal(found->base, transcript->base) && found->attested &&
+                found->entries.entry_count == transcript->entries->entry_count;
+    while (same && (entry = raft_runs_next(transcript->entries, &wanted)) != NULL)
+        same = is_same(entry, raft_runs_next(&found->entries, &there));
+    return same;
+}
+
+/* The very scan of a start judges what was read back, before it has the name that lets all segments
+ * before it go. */
+static int rehearse(const struct wal_transcript *transcript, uint64_t sequence, uint8_t *segment,
+                    uint64_t bytes, struct conclave_error *error)
+{
+    struct wal_scan found;
+    struct conclave_error why = {0};
+    int code = wal_scan_image(transcript->dir, transcript->identity, sequence, segment,
+                              (size_t)bytes, &found, &why);
+    if (code == CONCLAVE_OK && !is_whole(transcript, &found))
+        code = error_set(&why, CONCLAVE_CORRUPT, "it would hold something else");
+    wal_scan_deinit(&found);
+    if (code != CONCLAVE_OK)
+        error_set(
+            error, code,
+            "the log is damaged, and what it would be if it were written anew would not open: "
+            "%s. Nothing was changed (in %s)",
+            why.message, transcript->dir);
+    return code;
+}
+
+/* next.tmp, with these bytes, durable, read back and rehearsed. */
+static int make(const struct wal_transcript *transcript, uint64_t sequence, const char *path,
+                uint8_t *segment, uint64_t bytes, struct conclave_error *error)
 {
     const struct io *io = transcript->io;
     struct io_file *file = NULL;
@@ -99,6 +141,8 @@ static int make(const struct wal_transcript *transcript, const char *path, uint8
         code = io->read(io->ctx, file, 0, back, (size_t)bytes, &got, error);
     if (code == CONCLAVE_OK && (got != bytes || memcmp(back, segment, (size_t)bytes) != 0))
         code = error_set(error, CONCLAVE_IO, "%s does not hold what was written to it", path);
+    if (code == CONCLAVE_OK)
+        code = rehearse(transcript, sequence, back, bytes, error);
     free(back);
     io->close(io->ctx, file);
     if (code != CONCLAVE_OK) /* gives the space back; the first error counts */
@@ -123,7 +167,7 @@ int wal_transcript_write(const struct wal_transcript *transcript, struct conclav
     char *path = wal_segment_path(transcript->dir, sequence);
     uint8_t *segment = mem_zalloc((size_t)bytes);
     encode(transcript, sequence, segment);
-    int code = make(transcript, temporary, segment, bytes, error);
+    int code = make(transcript, sequence, temporary, segment, bytes, error);
     if (code == CONCLAVE_OK) /* from here on it counts */
         code = io->rename(io->ctx, temporary, path, error);
     if (code == CONCLAVE_OK)

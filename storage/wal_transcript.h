@@ -17,8 +17,9 @@ struct wal_transcript {
 };
 
 /* Makes that segment, durable under its name when it is whole: a start then begins with it, and
- * removes those before. A crash, or a failure, leaves the log as it was. NO_SPACE. CORRUPT: the log
- * is larger than a segment can be, and nothing was changed. */
+ * removes those before. Before it has its name the scan of a start has read it back. A crash, or a
+ * failure, leaves the log as it was. NO_SPACE: it may be tried again. CORRUPT: the log is larger
+ * than a segment can be, or would not open. */
 MUST_USE int wal_transcript_write(const struct wal_transcript *transcript,
                                   struct conclave_error *error);
 

@@ -201,3 +201,18 @@ Test(log_repair, goes_on_from_the_beginning_when_what_came_was_mixed)
     answer_right(2, &ask);
     expect_whole();
 }
+
+/* Nothing is lost that came: it is written when there is room. */
+Test(log_repair, waits_for_room_to_write_what_came)
+{
+    uint32_t asked;
+    memory_disk_fail_at_change(rig.disk, memory_disk_changes(rig.disk) + 1, CONCLAVE_NO_SPACE);
+    begin();
+    struct peer_repair ask = await_ask(FIRST - 1, &asked);
+    while (ask.last < LAST) {
+        answer_right(1, &ask);
+        ask = await_ask(ask.last, &asked);
+    }
+    answer_right(1, &ask);
+    expect_whole();
+}

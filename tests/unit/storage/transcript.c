@@ -252,3 +252,49 @@ Test(transcript, is_there_as_a_whole_or_not_at_all_whatever_fails)
 {
     interrupt(false);
 }
+
+/* Whatever room there is: all of it, or nothing and once more. */
+Test(transcript, without_room_leaves_nothing_and_may_be_tried_again)
+{
+    struct scene scene;
+    size_t refused = 0;
+    scene_begin(&scene);
+    for (uint64_t space = 0;; space += 512) {
+        struct memory_disk *disk = memory_disk_clone(scene.disk);
+        const size_t before = count_segments(disk);
+        memory_disk_set_space(disk, space);
+        int code = write_behind(&scene, disk, scene.log.base, &scene.log.entries, NULL);
+        if (code == CONCLAVE_OK) {
+            memory_disk_destroy(disk);
+            break;
+        }
+        cr_assert_eq(code, CONCLAVE_NO_SPACE);
+        cr_assert_eq(count_segments(disk), before, "what was written is given back");
+        refused++;
+        memory_disk_set_space(disk, UINT64_MAX);
+        cr_assert_eq(write_behind(&scene, disk, scene.log.base, &scene.log.entries, NULL),
+                     CONCLAVE_OK);
+        expect_whole(&scene, disk, "when there is room");
+        memory_disk_destroy(disk);
+    }
+    cr_assert_gt(refused, 0);
+    scene_end(&scene);
+}
+
+/* What would not be the log is never given its name: here the first entry is not the next one. */
+Test(transcript, that_would_not_open_is_not_kept)
+{
+    struct scene scene;
+    struct conclave_error error = {0};
+    struct raft_runs rest = {0};
+    scene_begin(&scene);
+    const size_t before = count_segments(scene.disk);
+    raft_runs_append_all(&rest, &scene.log.entries);
+    raft_runs_drop_front(&rest, 9);
+    cr_assert_eq(write_behind(&scene, scene.disk, scene.log.base, &rest, &error), CONCLAVE_CORRUPT);
+    cr_assert(strstr(error.message, "would not open"), "%s", error.message);
+    cr_assert_eq(count_segments(scene.disk), before);
+    expect_none(&scene, scene.disk);
+    raft_runs_clear(&rest);
+    scene_end(&scene);
+}
