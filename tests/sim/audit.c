@@ -10,10 +10,10 @@
  * machine's back. What such a node answers is worth nothing, to clients and to the checks, from
  * then on until it is found: then it stops, its machine is removed, and it begins anew.
  *
- * Only in runs with that fault. While a machine is altered nobody asks for a change of the members:
- * the voters that are whole are a majority, so whoever says that a whole node differs is wrong. And
- * the next one is altered behind all that an altered one has told of: two that were altered one
- * after the other, in the same bit, would be a majority against one that never was. */
+ * Only in runs with that fault. As long as the voters that are whole are a majority, which changes
+ * of the members may end, whoever says that a whole node differs is wrong. And the next one is
+ * altered behind all that an altered one has told of: two that were altered one after the other, in
+ * the same bit, would be a majority against one that never was. */
 
 enum { MARKS_REPEATED = 8 };
 
@@ -46,7 +46,7 @@ static void judge(struct world *world, struct node *node, const struct audit_fin
 {
     uint32_t at = world_index(world, node);
     if (finding->verdict == AUDIT_SELF_DEVIATES) {
-        if (!node->altered && !node->was_altered) {
+        if (!node->altered && !node->was_altered && whole_majority(world)) {
             check_fail(&world->check, "only who differs is found to",
                        "n%u stops at %" PRIu64 " and is as it should be", at + 1, finding->index);
             return;
@@ -151,6 +151,9 @@ void audit_event(struct world *world, const struct sim_event *event)
         if (!node->up)
             node_start(world, node);
     } else if (node->up && node->incarnation == event->incarnation) {
+        if (node->joined && !world->calm && world->now_us >= world->quiet_until_us &&
+            world_draw(world, 0, 3) == 0)
+            audit_alter(world, node); /* which is not often met by chance */
         tell(world, node, marks, audit_own(node->audit, marks, MARKS_REPEATED));
         next_tick(world, node);
     }

@@ -144,8 +144,8 @@ static void draw_snapshots(struct knobs *knobs, struct prng *prng)
 }
 
 /* A stored value changes behind a machine's back. No snapshot carries what was altered to others,
- * and no operator changes the members meanwhile: the majority that tells who is right has to be
- * one. Of a generator of its own, since few runs have it. */
+ * and the operator leaves enough members: the majority that tells who is right has to be one. Of a
+ * generator of its own, since few runs have it. */
 static void draw_alter(struct knobs *knobs, const struct prng *prng)
 {
     struct prng own = *prng;

@@ -277,7 +277,9 @@ void operator_event(struct world *world, const struct sim_event *event)
     }
     if (world->calm)
         return;
-    if (world->now_us >= world->quiet_until_us && !audit_altered(world)) {
+    if (world->now_us >= world->quiet_until_us) {
+        if (audit_altered(world))
+            report_mark(&world->report, SIM_MARK_ALTERED_CHANGE);
         operator_ask(world);
         if (knobs_chance(&world->prng, world->knobs.changes.pair_chance))
             operator_ask(world);

@@ -274,27 +274,48 @@ void repair_begin(struct world *world, struct node *node)
     look_again(world, node);
 }
 
-/* Everything is here again. A start then judges the whole log as ever. */
+static void repaired(struct world *world, struct node *node)
+{
+    struct report *report = &world->report;
+    if (node->scattered)
+        report_mark(report, SIM_MARK_SCATTER_REPAIRED);
+    if (storage_is_anew(disk_storage(node->disk)))
+        report_mark(report, SIM_MARK_REPAIR_ANEW);
+    node->damaged = node->scattered = false;
+    node->wants = (struct wal_want){0};
+    report_mark(report, SIM_MARK_REPAIRED);
+}
+
+/* Everything is here again. A start then judges the whole log as ever. Logs that have to be written
+ * anew are rare, so others are as well; without room, or with the power lost meanwhile. */
 static void finish(struct world *world, struct node *node)
 {
     struct conclave_error error;
-    bool interrupted = world_fault(world, SIM_FAULT_BAD_START);
-    int code = storage_repair_write(disk_storage(node->disk), interrupted, &error);
+    struct storage *storage = disk_storage(node->disk);
+    bool anew = world_draw(world, 0, 2) == 0;
+    bool full = anew && world_fault(world, SIM_FAULT_DISK_FULL);
+    bool interrupted = !full && world_fault(world, SIM_FAULT_BAD_START);
+    if (full)
+        storage_fill_up(storage);
+    int code = storage_repair_write(storage, interrupted, anew, &error);
+    if (full)
+        storage_empty(storage);
+    if (full && code == CONCLAVE_NO_SPACE) {
+        report_mark(&world->report, SIM_MARK_REPAIR_NO_ROOM);
+        look_again(world, node);
+        return;
+    }
     node->repairing = false;
     node->half_mended = code != CONCLAVE_OK;
-    if (code == CONCLAVE_OK) {
-        if (node->scattered)
-            report_mark(&world->report, SIM_MARK_SCATTER_REPAIRED);
-        if (storage_is_anew(disk_storage(node->disk)))
-            report_mark(&world->report, SIM_MARK_REPAIR_ANEW);
-        node->damaged = node->scattered = false;
-        node->wants = (struct wal_want){0};
-        report_mark(&world->report, SIM_MARK_REPAIRED);
-    } else if (!interrupted) {
+    if (code != CONCLAVE_OK && !interrupted) {
         check_fail(&world->check, "what a peer has fits", "n%u: %s", world_index(world, node) + 1,
                    error.message);
         return;
     }
+    if (code == CONCLAVE_OK)
+        repaired(world, node);
+    else if (anew)
+        report_mark(&world->report, SIM_MARK_REWRITE_CUT);
     node_start(world, node);
 }
 

@@ -68,6 +68,8 @@
     X(SCATTER_REPAIRED, "repairs of nodes that lost what only others with damage have") \
     X(REPAIR_PROVED, "what came for a hole by links, without an anchor")                \
     X(REPAIR_ANEW, "repaired logs that were written anew behind the damage")            \
+    X(REWRITE_CUT, "logs that were being written anew when the power went")             \
+    X(REPAIR_NO_ROOM, "repairs that wait for room to be written")                       \
     X(REPAIR_PAST, "repairs served from a segment behind what is in memory")            \
     X(REPAIR_COVERED, "repairs to which the own snapshot is enough")                    \
     X(REPAIR_SNAPSHOT, "repairs by the snapshot of another node")                       \
@@ -78,6 +80,7 @@
     X(ALTERED_SNAPSHOT, "altered machines of nodes with snapshots")                     \
     X(ALTERED_JOINED, "altered machines of nodes that joined")                          \
     X(ALTERED_RESTORED, "altered machines that a snapshot of another made right")       \
+    X(ALTERED_CHANGE, "changes of the members asked for while a machine is altered")    \
     X(MAJORITY_DOWN, "times with a majority down")                                      \
     X(MINORITY_AWAY, "majorities that went on while others stayed away")                \
     X(TRANSFER_DONE, "transfers of leadership that came about")                         \

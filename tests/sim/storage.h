@@ -102,9 +102,10 @@ MUST_USE int storage_past(const struct storage *storage, struct raft_id known,
                           struct raft_id *ret_prev, struct raft_runs *ret_entries,
                           struct conclave_error *error);
 
-/* Writes what was missing, and ends the repair. `interrupted`: the power goes or an operation fails
- * in the middle of it, unless it is done before. */
-MUST_USE int storage_repair_write(struct storage *storage, bool interrupted,
+/* Writes what was missing, and ends the repair; unless it finds no room (NO_SPACE): then it is to
+ * be called again. `interrupted`: the power goes or an operation fails in the middle of it, unless
+ * it is done before. `anew`: all of the log in a segment of its own, if that can be. */
+MUST_USE int storage_repair_write(struct storage *storage, bool interrupted, bool anew,
                                   struct conclave_error *error);
 
 /* The last repair wrote the log anew, as a whole. */

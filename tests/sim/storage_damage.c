@@ -5,6 +5,7 @@
 #include "storage/block.h"
 #include "storage/wal_format.h"
 #include "storage/wal_past.h"
+#include "storage/wal_repair_internal.h"
 #include "storage/wal_scanner.h"
 
 #include <stdio.h>
@@ -16,7 +17,7 @@
 
 enum {
     SEGMENTS_MAX = 4096, /* more than a run makes */
-    REPAIR_CHANGES = 7,  /* three that say so, and two for each hole */
+    REPAIR_CHANGES = 8,  /* three that say so, and two for each hole; or a segment with its name */
     VOTE_SLOT_BYTES = 512,
     VOTE_SLOT_USED = 72 /* bytes with a meaning at the front of a slot */
 };
@@ -290,7 +291,14 @@ int storage_past(const struct storage *storage, struct raft_id known, const stru
     return wal_past_supply(&past, want, bytes_max, ret, ret_prev, ret_entries, error);
 }
 
-int storage_repair_write(struct storage *storage, bool interrupted, struct conclave_error *error)
+static int write_repaired(const struct storage *storage, bool anew, struct conclave_error *error)
+{
+    int code = anew ? wal_repair_write_anew(storage->repair, error) : CONCLAVE_NOT_FOUND;
+    return code == CONCLAVE_NOT_FOUND ? wal_repair_write(storage->repair, error) : code;
+}
+
+int storage_repair_write(struct storage *storage, bool interrupted, bool anew,
+                         struct conclave_error *error)
 {
     uint64_t at = memory_disk_changes(storage->disk) + storage_draw(storage, 1, REPAIR_CHANGES);
     bool power = storage_draw(storage, 0, 1) == 0;
@@ -298,12 +306,14 @@ int storage_repair_write(struct storage *storage, bool interrupted, struct concl
         memory_disk_power_off_at_change(storage->disk, at);
     else if (interrupted)
         memory_disk_fail_at_change(storage->disk, at, CONCLAVE_IO);
-    int code = wal_repair_write(storage->repair, error);
+    int code = write_repaired(storage, anew, error);
+    memory_disk_power_off_at_change(storage->disk, 0);
+    memory_disk_fail_at_change(storage->disk, 0, CONCLAVE_OK);
+    if (code == CONCLAVE_NO_SPACE)
+        return code;
     storage->anew = wal_repair_is_anew(storage->repair);
     wal_repair_close(storage->repair);
     storage->repair = NULL;
-    memory_disk_power_off_at_change(storage->disk, 0);
-    memory_disk_fail_at_change(storage->disk, 0, CONCLAVE_OK);
     if (code != CONCLAVE_OK && interrupted && power)
         memory_disk_crash(storage->disk, prng_next(&storage->prng));
     memory_disk_destroy(storage->damaged);
