@@ -3,7 +3,7 @@
  *
  *     world.c        the loop: takes the next event and hands it to its module
  *     calm.c         the end: everything is healed, and has to come to rest
- *     node.c         the host of one core: clock, inbox, step, life
+ *     node.c         the host of one core: clock, inbox, step; node_life.c: starts and crashes
  *     node_output.c  what a step puts out, checked and carried out
  *     node_io.c      its disk and its state machine at work
  *     network.c      messages: lost, repeated, late, cut off
