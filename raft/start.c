@@ -92,11 +92,24 @@ static bool is_self(const void *arg, raft_node_id id)
     return id == *(const raft_node_id *)arg;
 }
 
+/* By no configuration that may be in force does anybody else vote. One that is not known to be
+ * committed came from a leader that may read yet by what this node promised, though it be without
+ * it. */
+static bool is_alone(const struct raft *raft)
+{
+    for (uint32_t i = 0; i < raft->membership_count; i++) {
+        if (!raft_configuration_quorum(raft->memberships[i].configuration, is_self,
+                                       &raft->options.id))
+            return false;
+    }
+    return true;
+}
+
 /* When this node campaigns and for whom it votes before it has heard of anyone. */
 static void start_timers(struct raft *raft)
 {
     raft_draw_timeout(raft);
-    if (raft_configuration_quorum(raft_members(raft), is_self, &raft->options.id)) {
+    if (is_alone(raft)) {
         raft->election_deadline_us = raft->now_us; /* nobody to wait for */
         return;
     }

@@ -154,3 +154,58 @@ Test(scenario, a_target_dies_in_the_hand_over)
 {
     script_run("a_target_dies_in_the_hand_over");
 }
+
+Test(scenario, only_one_reaches_the_others)
+{
+    script_run("only_one_reaches_the_others");
+}
+
+Test(scenario, changes_of_two_leaders)
+{
+    script_run("changes_of_two_leaders");
+}
+
+Test(scenario, a_leader_that_hears_nobody)
+{
+    script_run("a_leader_that_hears_nobody");
+}
+
+Test(scenario, a_commit_index_reaches_another_branch)
+{
+    script_run("a_commit_index_reaches_another_branch");
+}
+
+Test(scenario, learners_keep_no_leader)
+{
+    script_run("learners_keep_no_leader");
+}
+
+Test(scenario, an_old_snapshot_comes_late)
+{
+    script_run("an_old_snapshot_comes_late");
+}
+
+Test(scenario, a_snapshot_meets_a_longer_tail)
+{
+    script_run("a_snapshot_meets_a_longer_tail");
+}
+
+Test(scenario, two_become_one)
+{
+    script_run("two_become_one");
+}
+
+Test(scenario, one_of_each_set_is_down)
+{
+    script_run("one_of_each_set_is_down");
+}
+
+Test(scenario, a_snapshot_outlives_its_sender)
+{
+    script_run("a_snapshot_outlives_its_sender");
+}
+
+Test(scenario, who_is_alone_keeps_what_it_promised)
+{
+    script_run("who_is_alone_keeps_what_it_promised");
+}
