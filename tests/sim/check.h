@@ -77,14 +77,33 @@ struct check_view {
     struct raft_id base;   /* the entry before the first one in memory */
 };
 
-/* A request that reached a node in a step: what it is answered with has to be about it. */
+/* A message that reached a node in a step: what it is answered with has to be about it. */
 struct check_heard {
     enum raft_message_type type;
     raft_node_id from;
     uint64_t term;
     struct raft_id prev;  /* APPEND_REQUEST */
     uint64_t round;       /* APPEND_REQUEST */
-    uint64_t incarnation; /* of a vote or a pre-vote */
+    struct raft_id last;  /* of a request for a vote or a pre-vote */
+    uint64_t incarnation; /* likewise; TIMEOUT_NOW: for whom it is meant */
+    bool transfer;        /* of a request for a vote */
+};
+
+/* What a node knows of its leader, and a leader of its peers, and since when. By the node's own
+ * clock, in microseconds. */
+struct check_contact {
+    uint32_t events;     /* what came in the step under way: a bit for each type */
+    raft_node_id leader; /* whom it followed before it */
+    uint64_t asked_us;   /* when it was to be woken, before it */
+    bool lost_leader;    /* it was told in it, or may have been, that its leader is gone */
+    uint64_t holds_until_us, promised_until_us; /* it holds to a leader until then; nothing ends
+                                                 * what it promised */
+    uint64_t may_hold_until_us;                 /* it may do so until then, as far as is known */
+    uint64_t leads_since_us;
+    uint64_t answered_us[SIM_NODES_MAX]; /* when a peer last answered an append; 0: it never did */
+    uint64_t called_term, called_until_us; /* its leader called it to campaign */
+    bool hands_over;
+    uint64_t drawn_us[2]; /* its last election timeouts, the newest first */
 };
 
 /* What a node is told at its start, and says with every answer. */
@@ -113,11 +132,12 @@ struct check_node {
     struct check_view old;                /* after the step before that */
     bool same_log;                        /* the last step left the log as it was */
     RAFT_LIST(struct check_heard, heard); /* in the step under way */
-    uint64_t stepped_last;                /* the last index in memory then */
-    uint64_t seq;                         /* of the last persist */
-    uint64_t apply_handed;                /* last index given to the state machine */
-    uint64_t machine_index;               /* the state machine holds */
-    uint64_t led_term;                    /* the last term it led */
+    struct check_contact contact;
+    uint64_t stepped_last;  /* the last index in memory then */
+    uint64_t seq;           /* of the last persist */
+    uint64_t apply_handed;  /* last index given to the state machine */
+    uint64_t machine_index; /* the state machine holds */
+    uint64_t led_term;      /* the last term it led */
     uint64_t campaign_term; /* the last term in which it was a candidate and a voter by its log */
     uint64_t rotten_life;   /* the life after which the last batch was lost; 0: none */
     uint64_t led_from;      /* the last index of older terms in its log when it began to lead */
@@ -305,6 +325,18 @@ void check_heard(struct check *check, uint32_t node, const struct raft_message *
  * it is told of the peers. */
 void check_says(struct check *check, uint32_t node, const struct check_own *own,
                 const struct raft_messages *messages);
+
+/* --- check_lead.c: who holds to a leader, and who leads on --------------------------------------
+ */
+
+/* What is about to be given to a core, which follows `leader` (0: nobody) and asked to be woken at
+ * `asked_us` of its clock; before the step. Calls check_heard. */
+void check_events(struct check *check, uint32_t node, raft_node_id leader, uint64_t asked_us,
+                  const struct raft_event *events, uint32_t count);
+
+/* What came of it; after check_says. */
+void check_lead(struct check *check, uint32_t node, const struct check_own *own,
+                const struct raft_output *output);
 
 /* The step is over: what was heard in it is answered, or never will be. */
 void check_said(struct check *check, uint32_t node);

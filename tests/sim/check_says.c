@@ -16,8 +16,10 @@ void check_heard(struct check *check, uint32_t node, const struct raft_message *
         heard.round = message->append_request.round;
     } else if (message->type == RAFT_VOTE_REQUEST || message->type == RAFT_PREVOTE_REQUEST) {
         heard.incarnation = message->vote_request.incarnation;
-    } else {
-        return;
+        heard.last = message->vote_request.last;
+        heard.transfer = message->vote_request.transfer;
+    } else if (message->type == RAFT_TIMEOUT_NOW) {
+        heard.incarnation = message->timeout_now.incarnation;
     }
     LIST_RESERVE(&at->heard);
     at->heard.items[at->heard.count++] = heard;

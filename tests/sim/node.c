@@ -70,9 +70,9 @@ static uint64_t node_note_events(struct world *world, struct node *node,
                                  const struct raft_event *events, uint32_t count)
 {
     uint64_t received = 0;
+    check_events(&world->check, world_index(world, node), raft_leader(node->raft), node->asked_us,
+                 events, count);
     for (uint32_t i = 0; i < count; i++) {
-        if (events[i].type == RAFT_EVENT_RECEIVE)
-            check_heard(&world->check, world_index(world, node), events[i].receive);
         if (events[i].type == RAFT_EVENT_SNAPSHOT_TAKEN)
             check_snapshot_told(&world->check, world_index(world, node),
                                 events[i].snapshot_taken.index);

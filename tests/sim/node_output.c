@@ -339,6 +339,7 @@ static void node_check_says(struct world *world, struct node *node)
     };
     check_says(&world->check, index, &own, &node->output.send_now);
     check_says(&world->check, index, &own, &node->output.persist.send_after);
+    check_lead(&world->check, index, &own, &node->output);
     check_said(&world->check, index);
 }
 

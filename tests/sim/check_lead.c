@@ -1,0 +1,375 @@
+/* Who holds to a leader, whom votes are refused and why, and how long a leader leads that is not
+ * heard. Much of it only keeps a cluster without a leader, or with one that helps nobody. */
+#include "tests/sim/check.h"
+
+#include <inttypes.h>
+
+#define EVENT(type) (UINT32_C(1) << (type))
+
+/* What may come beside a message without a say in how it is answered. */
+enum { BESIDE = EVENT(RAFT_EVENT_RECEIVE) | EVENT(RAFT_EVENT_TIMEOUT) | EVENT(RAFT_EVENT_APPLIED) };
+
+void check_events(struct check *check, uint32_t node, raft_node_id leader, uint64_t asked_us,
+                  const struct raft_event *events, uint32_t count)
+{
+    struct check_contact *contact = &check->nodes[node].contact;
+    contact->leader = leader;
+    contact->asked_us = asked_us;
+    contact->events = 0;
+    contact->lost_leader = false;
+    for (uint32_t i = 0; i < count; i++) {
+        contact->events |= EVENT(events[i].type);
+        if (events[i].type == RAFT_EVENT_PEER_DOWN && events[i].peer_down == leader)
+            contact->lost_leader = true;
+        if (events[i].type == RAFT_EVENT_RECEIVE)
+            check_heard(check, node, events[i].receive);
+    }
+    /* Another may have become its leader before it was told that. */
+    contact->lost_leader |= (contact->events & EVENT(RAFT_EVENT_PEER_DOWN)) &&
+                            (contact->events & EVENT(RAFT_EVENT_RECEIVE));
+}
+
+/* True if the step heard this one message and nothing else of weight. */
+static bool heard_alone(const struct check_node *at)
+{
+    return at->heard.count == 1 && !(at->contact.events & ~(uint32_t)BESIDE);
+}
+
+static bool is_removed(const struct check *check, const struct check_node *at, uint64_t commit,
+                       raft_node_id id)
+{
+    return check_config_at(check, &at->memory, commit)->removed >> check_find(check, id) & 1;
+}
+
+/* --- Votes ------------------------------------------------------------------------------------ */
+
+/* Rule 21: whether the node keeps its vote back. False: that is not known. */
+static bool holds_back(const struct check_node *at, const struct check_heard *heard, bool *ret)
+{
+    const struct check_contact *contact = &at->contact;
+    uint64_t now_us = at->view.now_us;
+    *ret = false;
+    if (heard->type == RAFT_VOTE_REQUEST && heard->transfer)
+        return true;
+    *ret = at->old.role == RAFT_LEADER;
+    if (*ret || (contact->leader != 0 && contact->leader == heard->from))
+        return true;
+    *ret = now_us < contact->holds_until_us || now_us < contact->promised_until_us;
+    return *ret || now_us >= contact->may_hold_until_us;
+}
+
+/* How a request for a vote has to be answered, by what the node was before the step. */
+static bool is_granted(const struct check_node *at, const struct check_heard *heard, bool back)
+{
+    struct raft_id own = at->old.last;
+    struct raft_hard_state hard = at->old.hard_state;
+    bool later = heard->term > hard.term;
+    bool fits =
+        heard->last.term != own.term ? heard->last.term > own.term : heard->last.index >= own.index;
+    bool unvoted = hard.vote == 0 || hard.vote == heard->from;
+    bool open = heard->type == RAFT_PREVOTE_REQUEST
+                    ? later
+                    : later || (heard->term == hard.term && unvoted);
+    return open && fits && !back;
+}
+
+static const struct raft_message *answer_in(const struct raft_messages *messages,
+                                            const struct check_heard *heard)
+{
+    enum raft_message_type type =
+        heard->type == RAFT_PREVOTE_REQUEST ? RAFT_PREVOTE_RESPONSE : RAFT_VOTE_RESPONSE;
+    for (uint32_t i = 0; i < messages->count; i++)
+        if (messages->items[i]->type == type && messages->items[i]->to == heard->from)
+            return messages->items[i];
+    return NULL;
+}
+
+static void judge_vote(struct check *check, uint32_t node, const struct raft_output *output)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct check_heard *heard = at->heard.items;
+    bool back;
+    if (!heard_alone(at) ||
+        (heard->type != RAFT_VOTE_REQUEST && heard->type != RAFT_PREVOTE_REQUEST) ||
+        is_removed(check, at, at->old.commit, heard->from))
+        return;
+    const struct raft_message *answer = answer_in(&output->send_now, heard);
+    if (!answer)
+        answer = answer_in(&output->persist.send_after, heard);
+    const char *what = heard->type == RAFT_VOTE_REQUEST ? "vote" : "pre-vote";
+    if (!answer)
+        check_fail(check, "who is asked for a vote answers",
+                   "n%u says nothing to n%u, which asks for its %s in term %" PRIu64, node + 1,
+                   check_find(check, heard->from) + 1, what, heard->term);
+    else if (holds_back(at, heard, &back) &&
+             answer->vote_response.granted != is_granted(at, heard, back))
+        check_fail(check, "a vote goes to whom it may, and to nobody else",
+                   "n%u, of term %" PRIu64 " with a log up to %" PRIu64 ":%" PRIu64
+                   ", %s n%u its %s in term %" PRIu64 "; it %s to a leader",
+                   node + 1, at->old.hard_state.term, at->old.last.term, at->old.last.index,
+                   answer->vote_response.granted ? "gives" : "refuses",
+                   check_find(check, heard->from) + 1, what, heard->term,
+                   back ? "holds" : "does not hold");
+}
+
+/* --- What is known of others ------------------------------------------------------------------ */
+
+static uint64_t later_of(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+/* An append of the term at hand was surely taken in, one of an earlier one perhaps. */
+static void note_append(const struct check *check, struct check_node *at,
+                        const struct check_own *own, const struct check_heard *heard)
+{
+    struct check_contact *contact = &at->contact;
+    uint64_t until_us = at->view.now_us + check->options.election_timeout_us;
+    if (heard->term < at->old.hard_state.term)
+        return;
+    contact->may_hold_until_us = later_of(contact->may_hold_until_us, until_us);
+    if (heard->term != at->view.hard_state.term || heard->from != own->leader ||
+        is_removed(check, at, at->view.commit, heard->from)) /* Rule 32: it may be heard no more */
+        return;
+    contact->holds_until_us = until_us;
+    if (own->promise_us > 0)
+        contact->promised_until_us = later_of(contact->promised_until_us, until_us);
+}
+
+static void note_heard(const struct check *check, struct check_node *at,
+                       const struct check_own *own)
+{
+    struct check_contact *contact = &at->contact;
+    for (uint32_t i = 0; i < at->heard.count; i++) {
+        const struct check_heard *heard = &at->heard.items[i];
+        bool of_term =
+            heard->term == at->old.hard_state.term || heard->term == at->view.hard_state.term;
+        if (heard->type == RAFT_APPEND_REQUEST) {
+            note_append(check, at, own, heard);
+        } else if (heard->type == RAFT_APPEND_RESPONSE && of_term) {
+            contact->answered_us[check_find(check, heard->from)] = at->view.now_us;
+        } else if (heard->type == RAFT_TIMEOUT_NOW && of_term &&
+                   (heard->incarnation == 0 || heard->incarnation == own->incarnation)) {
+            contact->called_term = heard->term;
+            contact->called_until_us = at->view.now_us + check->options.election_timeout_us;
+        }
+    }
+    if (contact->lost_leader)
+        contact->holds_until_us = 0;
+}
+
+/* Rule 42: but for who is alone, and who holds nothing but the beginning of a new cluster. */
+static void note_start(const struct check *check, uint32_t node, struct check_contact *contact)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct check_entry *first = check_log_at(&at->memory, 1);
+    uint64_t until_us = at->view.now_us + check->options.election_timeout_us;
+    bool alone =
+        check_majority(check_config_at(check, &at->memory, at->memory.count), UINT32_C(1) << node);
+    bool fresh = at->view.hard_state.vote == 0 && at->memory.count == 1 &&
+                 at->view.hard_state.term == first->term;
+    *contact = (struct check_contact){.may_hold_until_us = until_us};
+    if (!alone && !fresh)
+        contact->promised_until_us = until_us;
+}
+
+/* --- Leading ---------------------------------------------------------------------------------- */
+
+/* Dissertation, 6.2. One that was put into effect in this very step counts from the next one on. */
+static void judge_quorum(struct check *check, uint32_t node)
+{
+    const struct check_node *at = &check->nodes[node];
+    uint64_t now_us = at->view.now_us, timeout_us = check->options.election_timeout_us;
+    uint32_t heard = UINT32_C(1) << node;
+    if (at->old.role != RAFT_LEADER || at->old.hard_state.term != at->view.hard_state.term ||
+        at->old.config_index != at->view.config_index)
+        return;
+    for (uint32_t i = 0; i < check->node_count; i++) {
+        if (now_us - later_of(at->contact.answered_us[i], at->contact.leads_since_us) < timeout_us)
+            heard |= UINT32_C(1) << i;
+    }
+    if (!check_majority(check_config_at(check, &at->memory, at->memory.count), heard))
+        check_fail(check, "a leader that no majority answers leads no more",
+                   "n%u leads term %" PRIu64 " at %" PRIu64
+                   " us of its clock, and has heard of the nodes of mask %#x alone",
+                   node + 1, at->view.hard_state.term, now_us, heard);
+}
+
+/* Who hands over appends nothing (Rule 25), and nobody is refused for that once it is over. */
+static void judge_hand_over(struct check *check, uint32_t node, const struct raft_output *output)
+{
+    struct check_node *at = &check->nodes[node];
+    struct check_contact *contact = &at->contact;
+    bool some_time = contact->hands_over, all_time = contact->hands_over;
+    for (uint32_t i = 0; i < output->trace.count; i++) {
+        enum raft_trace_type type = output->trace.items[i].type;
+        bool ends = type == RAFT_TRACE_TRANSFER_ENDED || type == RAFT_TRACE_ROLE;
+        if (type != RAFT_TRACE_TRANSFER && !ends)
+            continue;
+        contact->hands_over = !ends;
+        some_time |= !ends;
+        all_time &= !ends;
+    }
+    if (all_time && at->view.last.index > at->old.last.index)
+        check_fail(check, "who hands over appends nothing",
+                   "n%u hands over, and its log grows from %" PRIu64 " to %" PRIu64, node + 1,
+                   at->old.last.index, at->view.last.index);
+    for (uint32_t i = 0; i < output->refused.count && !some_time; i++)
+        if (output->refused.items[i].code == CONCLAVE_HANDOVER)
+            check_fail(check, "who hands over says so, and nobody else",
+                       "n%u refuses for a hand over that is none", node + 1);
+}
+
+/* --- Terms and timers ------------------------------------------------------------------------- */
+
+/* Rule 19 among others: a term is the own campaign's, or somebody is in it already. */
+static void judge_term(struct check *check, uint32_t node)
+{
+    const struct check_node *at = &check->nodes[node];
+    struct raft_hard_state hard = at->view.hard_state;
+    if (hard.term == at->old.hard_state.term || hard.vote == at->id ||
+        (at->contact.events & EVENT(RAFT_EVENT_SNAPSHOT_RECEIVED)))
+        return;
+    for (uint32_t i = 0; i < at->heard.count; i++)
+        if (at->heard.items[i].type != RAFT_PREVOTE_REQUEST && at->heard.items[i].term == hard.term)
+            return;
+    check_fail(check, "a term is one that somebody is in",
+               "n%u goes from term %" PRIu64 " to %" PRIu64 ", of which it has not heard", node + 1,
+               at->old.hard_state.term, hard.term);
+}
+
+/* Rule 22: only a leader or a vote puts an election off. */
+static void judge_calm(struct check *check, uint32_t node, const struct raft_output *output)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct check_contact *contact = &at->contact;
+    if (contact->events != EVENT(RAFT_EVENT_RECEIVE) || at->old.role != RAFT_FOLLOWER ||
+        at->view.role != RAFT_FOLLOWER || contact->asked_us <= at->view.now_us ||
+        output->deadline_us <= contact->asked_us)
+        return;
+    for (uint32_t i = 0; i < at->heard.count; i++) {
+        const struct check_heard *heard = &at->heard.items[i];
+        bool stale = heard->type == RAFT_APPEND_REQUEST && heard->term < at->old.hard_state.term;
+        if (heard->type != RAFT_PREVOTE_REQUEST && !stale)
+            return;
+    }
+    check_fail(check, "only a leader or a vote puts an election off",
+               "n%u was to be woken at %" PRIu64 " us of its clock, and asks for %" PRIu64,
+               node + 1, contact->asked_us, output->deadline_us);
+}
+
+/* Rule 27. */
+static void judge_timeout(struct check *check, uint32_t node, const struct raft_output *output)
+{
+    struct check_node *at = &check->nodes[node];
+    struct check_contact *contact = &at->contact;
+    uint64_t drawn_us = output->deadline_us - at->view.now_us;
+    if (at->view.role != RAFT_CANDIDATE || at->old.hard_state.term == at->view.hard_state.term ||
+        drawn_us < check->options.election_timeout_us)
+        return;
+    if (drawn_us == contact->drawn_us[0] && drawn_us == contact->drawn_us[1])
+        check_fail(check, "election timeouts are drawn anew",
+                   "n%u waits %" PRIu64 " us for its votes three times in a row", node + 1,
+                   drawn_us);
+    contact->drawn_us[1] = contact->drawn_us[0];
+    contact->drawn_us[0] = drawn_us;
+}
+
+/* --- Calls to campaign ------------------------------------------------------------------------ */
+
+static bool is_voter(const struct check *check, const struct check_node *at, uint32_t node)
+{
+    const struct check_config *config = check_config_at(check, &at->memory, at->memory.count);
+    return (config->voters | config->outgoing) >> node & 1;
+}
+
+/* Who campaigns over a leader was called by it, not long ago, and can lead. */
+static void judge_campaign(struct check *check, uint32_t node, const struct raft_output *output)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct check_contact *contact = &at->contact;
+    uint64_t term = at->view.hard_state.term;
+    bool over = false;
+    for (uint32_t i = 0; i < output->persist.send_after.count; i++)
+        over |= output->persist.send_after.items[i]->type == RAFT_VOTE_REQUEST &&
+                output->persist.send_after.items[i]->term == term &&
+                output->persist.send_after.items[i]->vote_request.transfer;
+    if (!over)
+        return;
+    if (contact->called_term + 1 != term || at->view.now_us >= contact->called_until_us)
+        check_fail(check, "who campaigns over a leader was called",
+                   "n%u campaigns in term %" PRIu64 ", and was last called in term %" PRIu64,
+                   node + 1, term, contact->called_term);
+    if (!is_voter(check, at, node) || at->installing > at->old.applied)
+        check_fail(check, "who campaigns over a leader can lead",
+                   "n%u campaigns, and has no vote or is to become a snapshot", node + 1);
+}
+
+/* Whoever is called campaigns, if nothing holds it back. */
+static void judge_called(struct check *check, uint32_t node, const struct check_own *own)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct check_heard *heard = at->heard.items;
+    struct raft_hard_state hard = at->old.hard_state;
+    if (!heard_alone(at) || heard->type != RAFT_TIMEOUT_NOW || heard->term != hard.term ||
+        (heard->incarnation != 0 && heard->incarnation != own->incarnation) ||
+        is_removed(check, at, at->old.commit, heard->from))
+        return;
+    const struct check_entry *committed = check_log_at(&at->memory, at->old.commit);
+    bool durable = at->durable.term == hard.term && at->durable.vote == hard.vote &&
+                   at->old.durable.index == at->old.last.index;
+    if (at->old.role == RAFT_LEADER || !is_voter(check, at, node) ||
+        at->installing > at->old.applied || !durable || !committed ||
+        committed->config_at > at->old.applied)
+        return;
+    if (at->view.hard_state.term == hard.term)
+        check_fail(check, "who is called campaigns",
+                   "n%u is called in term %" PRIu64 ", and does nothing", node + 1, hard.term);
+}
+
+/* Whom a leader calls: it can be elected, and was heard of when it was chosen. */
+static void judge_calls(struct check *check, uint32_t node, const struct raft_output *output)
+{
+    const struct check_node *at = &check->nodes[node];
+    uint64_t patience_us = 2 * check->options.election_timeout_us;
+    for (uint32_t i = 0; i < output->send_now.count; i++) {
+        const struct raft_message *message = output->send_now.items[i];
+        if (message->type != RAFT_TIMEOUT_NOW)
+            continue;
+        uint32_t peer = check_find(check, message->to);
+        uint64_t answered_us = at->contact.answered_us[peer];
+        if (at->old.config_index == at->view.config_index && !is_voter(check, at, peer))
+            check_fail(check, "a voter is called to lead", "n%u calls n%u, which has no vote",
+                       node + 1, peer + 1);
+        else if (answered_us == 0 || at->view.now_us - answered_us > patience_us)
+            check_fail(check, "who answers is called to lead",
+                       "n%u calls n%u, last heard of at %" PRIu64 " us of its clock", node + 1,
+                       peer + 1, answered_us);
+    }
+}
+
+/* --- All -------------------------------------------------------------------------------------- */
+
+void check_lead(struct check *check, uint32_t node, const struct check_own *own,
+                const struct raft_output *output)
+{
+    struct check_node *at = &check->nodes[node];
+    if (at->contact.events & EVENT(RAFT_EVENT_START)) {
+        note_start(check, node, &at->contact);
+        return;
+    }
+    judge_vote(check, node, output);
+    judge_term(check, node);
+    judge_calm(check, node, output);
+    judge_timeout(check, node, output);
+    judge_called(check, node, own);
+    note_heard(check, at, own);
+    if (at->view.role == RAFT_LEADER &&
+        (at->old.role != RAFT_LEADER || at->old.hard_state.term != at->view.hard_state.term))
+        at->contact.leads_since_us = at->view.now_us;
+    if (at->view.role == RAFT_LEADER)
+        judge_quorum(check, node);
+    judge_campaign(check, node, output);
+    judge_calls(check, node, output);
+    judge_hand_over(check, node, output);
+}
