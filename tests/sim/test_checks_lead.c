@@ -356,7 +356,7 @@ Test(checks_lead, find_a_call_to_who_has_no_vote)
 Test(checks_lead, find_a_call_to_who_is_silent)
 {
     leads();
-    check.nodes[A].contact.answered_us[B] = now_us - 2 * T_US;
+    check.nodes[A].contact.answered_us[B] = now_us - (uint64_t)2 * T_US;
     puts_out(&output.send_now, B, CALL);
     ends(A, RAFT_LEADER, now_us + 100);
     SILENT();
