@@ -101,6 +101,7 @@ struct check_contact {
     uint64_t may_hold_until_us;                 /* it may do so until then, as far as is known */
     uint64_t leads_since_us;
     uint64_t answered_us[SIM_NODES_MAX]; /* when a peer last answered an append; 0: it never did */
+    uint64_t told_seq;                   /* of the last persist that it heard to be done */
     uint64_t called_term, called_until_us; /* its leader called it to campaign */
     bool hands_over;
     uint64_t drawn_us[2]; /* its last election timeouts, the newest first */

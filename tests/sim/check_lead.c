@@ -21,6 +21,8 @@ void check_events(struct check *check, uint32_t node, raft_node_id leader, uint6
         contact->events |= EVENT(events[i].type);
         if (events[i].type == RAFT_EVENT_PEER_DOWN && events[i].peer_down == leader)
             contact->lost_leader = true;
+        if (events[i].type == RAFT_EVENT_PERSISTED)
+            contact->told_seq = events[i].persisted.seq;
         if (events[i].type == RAFT_EVENT_RECEIVE)
             check_heard(check, node, events[i].receive);
     }
@@ -318,9 +320,10 @@ static void judge_called(struct check *check, uint32_t node, const struct check_
     const struct check_entry *committed = check_log_at(&at->memory, at->old.commit);
     bool durable = at->durable.term == hard.term && at->durable.vote == hard.vote &&
                    at->old.durable.index == at->old.last.index;
+    /* While it waits to hear of its disk it may take that for stalled. */
     if (at->old.role == RAFT_LEADER || !is_voter(check, at, node) ||
-        at->installing > at->old.applied || !durable || !committed ||
-        committed->config_at > at->old.applied)
+        at->contact.told_seq < at->seq || at->installing > at->old.applied || !durable ||
+        !committed || committed->config_at > at->old.applied)
         return;
     if (at->view.hard_state.term == hard.term)
         check_fail(check, "who is called campaigns",

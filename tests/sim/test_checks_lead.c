@@ -334,15 +334,27 @@ Test(checks_lead, find_a_campaign_without_a_vote)
     SCREAMS("who campaigns over a leader can lead");
 }
 
-Test(checks_lead, find_a_call_that_is_not_followed)
+static void is_called(uint64_t untold)
 {
     good_step();
     check.nodes[B].machine_index = 3;
     check.nodes[B].view.applied = 3;
     check.nodes[B].view.durable = check.nodes[B].view.last;
+    check.nodes[B].contact.told_seq = check.nodes[B].seq - untold;
     hears(B, ids[A], A, CALL);
     ends(B, RAFT_FOLLOWER, now_us + 500);
+}
+
+Test(checks_lead, find_a_call_that_is_not_followed)
+{
+    is_called(0);
     SCREAMS("who is called campaigns");
+}
+
+Test(checks_lead, let_one_wait_that_has_not_heard_of_its_disk)
+{
+    is_called(1);
+    SILENT();
 }
 
 Test(checks_lead, find_a_call_to_who_has_no_vote)
