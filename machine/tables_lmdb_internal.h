@@ -1,7 +1,7 @@
 /* machine/tables_lmdb_internal.h - the LMDB environment, shared by the files that implement
  * machine/tables_lmdb.h: tables_lmdb.c (files, opening), tables_lmdb_room.c (growth),
- * tables_lmdb_part.c (writing to disk) and tables_lmdb_tx.c (transactions, cursors, views).
- * Functions that say "rc" return 0, an LMDB code or an errno. */
+ * tables_lmdb_map.c (the map meanwhile), tables_lmdb_part.c (writing to disk) and tables_lmdb_tx.c
+ * (transactions, cursors, views). Functions that say "rc" return 0, an LMDB code or an errno. */
 #ifndef MACHINE_TABLES_LMDB_INTERNAL_H
 #define MACHINE_TABLES_LMDB_INTERNAL_H
 
@@ -27,6 +27,7 @@ struct lmdb_round {
     size_t at;      /* its next part */
     size_t mapped;  /* up to here, for what is to be used next */
     uint64_t index; /* applied when there was one last */
+    bool told;      /* there was one */
 };
 
 struct lmdb {

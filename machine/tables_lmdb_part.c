@@ -30,16 +30,20 @@ static size_t page_bytes(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-static void unmap_if_dense(const struct lmdb *lmdb, size_t bytes)
+static void unmap_if_dense(struct lmdb *lmdb, size_t bytes, size_t used)
 {
-    const struct lmdb_round *round = &lmdb->round;
+    struct lmdb_round *round = &lmdb->round;
     uint64_t changes = (lmdb->tables.state.applied_index - round->index) * ROUND_PARTS;
-    if (round->map && changes >= lmdb->map_bytes / page_bytes() / PAGES_AROUND)
-        (void)madvise(round->map + round->at, bytes, MADV_DONTNEED);
+    if (!round->map || changes < lmdb->map_bytes / page_bytes() / PAGES_AROUND)
+        return;
+    (void)madvise(round->map + round->at, bytes, MADV_DONTNEED);
+    if (round->at + bytes > used)
+        round->mapped = 0; /* some of what is to be used next went, too */
 }
 
 /* What is to be used next is mapped before, many pages at a time, and is written then without a
- * page fault. */
+ * page fault. Not with the first part: only who gets the parts has pages made for it, and what a
+ * file has there from an earlier life would be read from the disk. */
 static void map_ahead(struct lmdb *lmdb, size_t used)
 {
 #ifdef MADV_POPULATE_WRITE /* Linux 5.14 */
@@ -47,7 +51,7 @@ static void map_ahead(struct lmdb *lmdb, size_t used)
     size_t from = round->mapped > used ? round->mapped : used, to = used + AHEAD_BYTES;
     if (to > lmdb->map_bytes)
         to = lmdb->map_bytes;
-    if (!round->map || from + AHEAD_BYTES / 4 > to)
+    if (!round->map || !round->told || from + AHEAD_BYTES / 4 > to)
         return;
     (void)madvise(round->map + from, to - from, MADV_POPULATE_WRITE);
     round->mapped = to;
@@ -69,10 +73,11 @@ void lmdb_next_part(struct tables *tables, struct tables_part *ret)
     if (bytes > lmdb->map_bytes - round->at)
         bytes = lmdb->map_bytes - round->at;
     *ret = (struct tables_part){.at = round->at, .bytes = bytes};
-    unmap_if_dense(lmdb, bytes);
     if (!lmdb_tail_bytes(lmdb, &tail)) {
         ret->used = lmdb->map_bytes - tail;
+        unmap_if_dense(lmdb, bytes, ret->used);
         map_ahead(lmdb, ret->used);
+        round->told = true;
     }
     round->index = tables->state.applied_index;
     round->at += bytes;
