@@ -18,7 +18,8 @@ enum {
     COMPLAIN_US = 10000000, /* one line in this time about who does not have it */
     SNAPSHOT_AFTER_US = 1000000, /* entries of another node are better than a snapshot */
     SNAPSHOT_TURN_US = 5000000,  /* one node at a time is asked for a snapshot; so long */
-    ROOM_AGAIN_US = 300000       /* without room to write what came it is tried again */
+    ROOM_AGAIN_US = 300000,      /* without room to write what came it is tried again */
+    ROOM_PAUSES = 4              /* and so much longer than a try takes */
 };
 
 static const uint32_t NOBODY = UINT32_MAX;
@@ -346,6 +347,8 @@ static int take(struct asking *asking, const struct envelope *envelope, bool *be
         want_changed(asking, now_us);
         return CONCLAVE_OK;
     case ENVELOPE_REPAIR_ASK:
+        if (asking->repair) /* it may have proved more by now */
+            asking->log = wal_repair_log(asking->repair);
         log_repair_give(asking->actor, envelope, &asking->log);
         return CONCLAVE_OK;
     case ENVELOPE_REPAIR_ANSWER:
@@ -396,12 +399,15 @@ static int finish(struct asking *asking, struct conclave_error *error)
 }
 
 /* What there is no room for now is written later: the disk may be full only for a while, and what
- * came is worth keeping. */
+ * came is worth keeping. To try takes as long as to read the log: most of the time is for others.
+ */
 static void wait_for_room(struct asking *asking, const struct conclave_error *error,
-                          uint64_t now_us)
+                          uint64_t tried_us)
 {
     char text[256];
-    asking->room_us = asking->ask_us = now_us + ROOM_AGAIN_US;
+    const uint64_t now_us = clock_now_us(), took_us = now_us - tried_us;
+    asking->room_us = now_us + ROOM_AGAIN_US + ROOM_PAUSES * took_us;
+    asking->ask_us = asking->room_us;
     (void)snprintf(text, sizeof text, "all is here again and waits for room to be written: %.190s",
                    error->message);
     tell_network(asking, text);
@@ -418,7 +424,9 @@ int log_repair_run(struct actor *actor, struct wal_repair *repair, struct concla
     uint64_t now_us = clock_now_us();
     struct asking asking = {.actor = actor,
                             .repair = repair,
-                            .log = {.log = &recovered->entries, .base = recovered->base},
+                            .log = {.log = &recovered->entries,
+                                    .base = recovered->base,
+                                    .no_past = true}, /* nothing is handed on from here */
                             .snapshot = recovered->snapshot.last,
                             .members = &recovered->configuration,
                             .number = now_us << 10, /* of no life before */
@@ -445,6 +453,7 @@ int log_repair_run(struct actor *actor, struct wal_repair *repair, struct concla
         struct wal_want want;
         now_us = clock_now_us();
         if (!find_want(&asking, &want, &snapshot_only)) {
+            asking.ask_us = asking.room_us;
             if (now_us < asking.room_us)
                 continue;
             code = finish(&asking, error);

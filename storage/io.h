@@ -56,6 +56,13 @@ struct io {
                     void *arg, struct conclave_error *error);
 };
 
+/* What a sync said, for those whose caller tries again when there is room: a sync that failed is
+ * never tried again, whatever it failed for (Rule 6). */
+static inline int io_sync_told(int code)
+{
+    return code == CONCLAVE_NO_SPACE ? CONCLAVE_IO : code;
+}
+
 /* How many bytes an ordinary user can still allocate in the file system of this path. IO. */
 MUST_USE int io_posix_free_bytes(const char *path, uint64_t *ret_bytes,
                                  struct conclave_error *error);

@@ -62,7 +62,7 @@ static int mark_mending(const struct wal_mending *mending, struct conclave_error
     if (code == CONCLAVE_OK)
         io->close(io->ctx, file);
     if (code == CONCLAVE_OK || code == CONCLAVE_EXISTS)
-        code = io->sync_dir(io->ctx, mending->dir, error);
+        code = io_sync_told(io->sync_dir(io->ctx, mending->dir, error));
     free(path);
     return code;
 }
@@ -90,7 +90,7 @@ static int write_hole(const struct wal_mending *mending, const struct wal_patch 
     struct iovec part = {.iov_base = segment->data + from, .iov_len = (size_t)(to - from)};
     code = io->writev(io->ctx, file, from, &part, 1, error);
     if (code == CONCLAVE_OK)
-        code = io->datasync(io->ctx, file, error);
+        code = io_sync_told(io->datasync(io->ctx, file, error));
     if (code == CONCLAVE_OK)
         code = io->read(io->ctx, file, from, back, part.iov_len, &got, error);
     if (code == CONCLAVE_OK &&

@@ -321,7 +321,7 @@ uint64_t wal_repair_missing(const struct wal_repair *repair)
         if (wal_repair_wants(repair, hole) && hole->last > hole->prev.index)
             missing += hole->last - hole->prev.index;
     }
-    return missing - repair->got.entry_count;
+    return missing > repair->got.entry_count ? missing - repair->got.entry_count : 0;
 }
 
 uint64_t wal_repair_holes(const struct wal_repair *repair)

@@ -417,6 +417,24 @@ static bool is_named(const struct wal_repair *repair, struct raft_id id)
     return false;
 }
 
+/* What others gave, by an anchor or by links: so it is the log's. What was found alone may have
+ * been replaced. NULL: nothing. */
+static const struct raft_entry *find_given(const struct wal_repair *repair, uint64_t index)
+{
+    const struct raft_entry *entry = wal_repair_entry(repair, index);
+    return entry && entry != raft_runs_find(&repair->survey.scan.entries, index) ? entry : NULL;
+}
+
+/* Is the snapshot's entry the log's? A node that holds the anchor told so, or gave it, or what
+ * stands around a hole names it. */
+static bool is_covered_shown(const struct wal_repair *repair)
+{
+    const struct raft_id covered = repair->covered;
+    const struct raft_entry *given = find_given(repair, covered.index);
+    return raft_id_equal(repair->told, covered) || (given && raft_id_equal(given->id, covered)) ||
+           is_named(repair, covered);
+}
+
 /* What the log surely has at an index: it is here, or it was proved, or it is a snapshot's, and
  * others say so, or the log itself. */
 static bool find_surely(const struct wal_repair *repair, uint64_t index, struct raft_id *ret)
@@ -430,8 +448,7 @@ static bool find_surely(const struct wal_repair *repair, uint64_t index, struct 
         entry = i < repair->proved.count ? raft_runs_find(&repair->proved.items[i], index) : NULL;
     }
     *ret = repair->covered;
-    return index == repair->covered.index &&
-           (raft_id_equal(repair->told, repair->covered) || is_named(repair, repair->covered));
+    return index == repair->covered.index && is_covered_shown(repair);
 }
 
 /* Where the log can begin: where it did, or, going back from what a snapshot here holds, behind an
@@ -453,14 +470,6 @@ static void add_part(struct wal_proof *all, const struct raft_runs *entries)
     struct raft_runs *part = &all->parts.items[all->parts.count++];
     *part = (struct raft_runs){0};
     raft_runs_append_all(part, entries);
-}
-
-/* What others gave, by an anchor or by links: so it is the log's. What was found alone may have
- * been replaced. NULL: nothing. */
-static const struct raft_entry *find_given(const struct wal_repair *repair, uint64_t index)
-{
-    const struct raft_entry *entry = wal_repair_entry(repair, index);
-    return entry && entry != raft_runs_find(&repair->survey.scan.entries, index) ? entry : NULL;
 }
 
 /* All of the log behind `base`. Up to where its links are known (`links_at`) it is what others

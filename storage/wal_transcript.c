@@ -136,7 +136,7 @@ static int make(const struct wal_transcript *transcript, uint64_t sequence, cons
     if (code == CONCLAVE_OK)
         code = io->writev(io->ctx, file, 0, &part, 1, error);
     if (code == CONCLAVE_OK)
-        code = io->sync(io->ctx, file, error);
+        code = io_sync_told(io->sync(io->ctx, file, error));
     if (code == CONCLAVE_OK)
         code = io->read(io->ctx, file, 0, back, (size_t)bytes, &got, error);
     if (code == CONCLAVE_OK && (got != bytes || memcmp(back, segment, (size_t)bytes) != 0))
@@ -171,7 +171,7 @@ int wal_transcript_write(const struct wal_transcript *transcript, struct conclav
     if (code == CONCLAVE_OK) /* from here on it counts */
         code = io->rename(io->ctx, temporary, path, error);
     if (code == CONCLAVE_OK)
-        code = io->sync_dir(io->ctx, transcript->dir, error);
+        code = io_sync_told(io->sync_dir(io->ctx, transcript->dir, error));
     free(segment);
     free(path);
     free(temporary);

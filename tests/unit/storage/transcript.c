@@ -281,6 +281,27 @@ Test(transcript, without_room_leaves_nothing_and_may_be_tried_again)
     scene_end(&scene);
 }
 
+/* A sync that failed is not tried again, though it is for lack of room that it did (Rule 6). */
+Test(transcript, ends_with_a_sync_that_found_no_room)
+{
+    enum { SYNCS = 2 }; /* of the file, and of the directory */
+    struct scene scene;
+    int code = CONCLAVE_IO;
+    size_t ended = 0, again = 0;
+    scene_begin(&scene);
+    for (uint64_t at = 1; code != CONCLAVE_OK; at++) {
+        struct memory_disk *disk = memory_disk_clone(scene.disk);
+        memory_disk_fail_at(disk, memory_disk_operations(disk) + at, CONCLAVE_NO_SPACE);
+        code = write_behind(&scene, disk, scene.log.base, &scene.log.entries, NULL);
+        ended += code == CONCLAVE_IO ? 1 : 0;
+        again += code == CONCLAVE_NO_SPACE ? 1 : 0;
+        memory_disk_destroy(disk);
+    }
+    cr_assert_eq(ended, SYNCS);
+    cr_assert_gt(again, 2, "%zu", again);
+    scene_end(&scene);
+}
+
 /* What would not be the log is never given its name: here the first entry is not the next one. */
 Test(transcript, that_would_not_open_is_not_kept)
 {
