@@ -27,7 +27,6 @@ static const uint32_t NOBODY = UINT32_MAX;
 struct asking {
     struct actor *actor;
     struct wal_repair *repair; /* NULL: the log is open, a snapshot alone is missing */
-    struct wal_supplier log;   /* a snapshot must reach its base */
     struct raft_id snapshot;   /* the newest here that is whole */
     const struct raft_configuration *members;
     uint64_t number;    /* of the present ask */
@@ -61,6 +60,17 @@ static uint32_t count_others(const struct asking *asking)
     return others;
 }
 
+/* What the log has by now: a repair proves more and more. A snapshot must reach its base. */
+static struct wal_supplier log_of(const struct asking *asking)
+{
+    const struct node_recovered *recovered = &asking->actor->node->recovered;
+    if (asking->repair)
+        return wal_repair_log(asking->repair);
+    return (struct wal_supplier){.log = &recovered->entries,
+                                 .base = recovered->base,
+                                 .no_past = true}; /* nothing is handed on from here */
+}
+
 /* What is asked for next. False: all is here. snapshot_only: no entries, but a snapshot that
  * reaches the log. */
 static bool find_want(const struct asking *asking, struct wal_want *ret, bool *ret_snapshot_only)
@@ -68,9 +78,9 @@ static bool find_want(const struct asking *asking, struct wal_want *ret, bool *r
     *ret_snapshot_only = false;
     if (asking->repair && wal_repair_want(asking->repair, ret))
         return true;
-    *ret_snapshot_only = asking->snapshot.index < asking->log.base.index;
-    *ret = (struct wal_want){
-        .prev = asking->log.base, .last = asking->log.base.index, .anchor = asking->log.base};
+    const struct raft_id base = log_of(asking).base;
+    *ret_snapshot_only = asking->snapshot.index < base.index;
+    *ret = (struct wal_want){.prev = base, .last = base.index, .anchor = base};
     return *ret_snapshot_only;
 }
 
@@ -150,7 +160,7 @@ static void describe(const struct asking *asking, const struct wal_want *want, b
         used = snprintf(text, size,
                         "the log begins behind entry %llu and no snapshot here that is whole "
                         "reaches it:",
-                        (unsigned long long)asking->log.base.index);
+                        (unsigned long long)want->last);
     else
         used = snprintf(text, size,
                         "entries %llu to %llu of the log are damaged (segment %016llx.wal, offset "
@@ -337,6 +347,12 @@ void log_repair_give_past(struct actor *actor, const struct envelope *ask)
 
 /* --- The loop --------------------------------------------------------------------------------- */
 
+static void give(const struct asking *asking, const struct envelope *ask)
+{
+    const struct wal_supplier log = log_of(asking);
+    log_repair_give(asking->actor, ask, &log);
+}
+
 static int take(struct asking *asking, const struct envelope *envelope, bool *begun,
                 struct conclave_error *error)
 {
@@ -347,9 +363,7 @@ static int take(struct asking *asking, const struct envelope *envelope, bool *be
         want_changed(asking, now_us);
         return CONCLAVE_OK;
     case ENVELOPE_REPAIR_ASK:
-        if (asking->repair) /* it may have proved more by now */
-            asking->log = wal_repair_log(asking->repair);
-        log_repair_give(asking->actor, envelope, &asking->log);
+        give(asking, envelope);
         return CONCLAVE_OK;
     case ENVELOPE_REPAIR_ANSWER:
         return take_answer(asking, envelope->repair.from, &envelope->repair.frame, now_us, error);
@@ -407,7 +421,6 @@ static void wait_for_room(struct asking *asking, const struct conclave_error *er
     char text[256];
     const uint64_t now_us = clock_now_us(), took_us = now_us - tried_us;
     asking->room_us = now_us + ROOM_AGAIN_US + ROOM_PAUSES * took_us;
-    asking->ask_us = asking->room_us;
     (void)snprintf(text, sizeof text, "all is here again and waits for room to be written: %.190s",
                    error->message);
     tell_network(asking, text);
@@ -424,9 +437,6 @@ int log_repair_run(struct actor *actor, struct wal_repair *repair, struct concla
     uint64_t now_us = clock_now_us();
     struct asking asking = {.actor = actor,
                             .repair = repair,
-                            .log = {.log = &recovered->entries,
-                                    .base = recovered->base,
-                                    .no_past = true}, /* nothing is handed on from here */
                             .snapshot = recovered->snapshot.last,
                             .members = &recovered->configuration,
                             .number = now_us << 10, /* of no life before */
@@ -435,10 +445,8 @@ int log_repair_run(struct actor *actor, struct wal_repair *repair, struct concla
                             .helper = NOBODY};
     char text[256];
     bool begun = !repair, snapshot_only;
-    if (repair) {
-        asking.log = wal_repair_log(repair);
+    if (repair)
         wal_repair_ask(repair, count_others(&asking));
-    }
     for (;;) {
         now_us = clock_now_us();
         long wait_ms = -1;
@@ -453,13 +461,13 @@ int log_repair_run(struct actor *actor, struct wal_repair *repair, struct concla
         struct wal_want want;
         now_us = clock_now_us();
         if (!find_want(&asking, &want, &snapshot_only)) {
+            if (now_us >= asking.room_us) {
+                code = finish(&asking, error);
+                if (code != CONCLAVE_NO_SPACE)
+                    return code;
+                wait_for_room(&asking, error, now_us);
+            }
             asking.ask_us = asking.room_us;
-            if (now_us < asking.room_us)
-                continue;
-            code = finish(&asking, error);
-            if (code != CONCLAVE_NO_SPACE)
-                return code;
-            wait_for_room(&asking, error, now_us);
             continue;
         }
         code = judge(&asking, &want, snapshot_only, now_us, error);

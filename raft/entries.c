@@ -6,6 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+bool raft_entry_equal(const struct raft_entry *a, const struct raft_entry *b)
+{
+    return raft_id_equal(a->id, b->id) && a->kind == b->kind &&
+           a->payload.bytes == b->payload.bytes &&
+           (a->payload.bytes == 0 ||
+            memcmp(a->payload.data, b->payload.data, a->payload.bytes) == 0);
+}
+
 struct raft_batch *raft_batch_create(uint32_t capacity)
 {
     struct raft_batch *batch =

@@ -49,6 +49,9 @@ struct raft_entry {
     enum raft_entry_kind kind;
 };
 
+/* The same in every log: id, kind and payload. */
+bool raft_entry_equal(const struct raft_entry *a, const struct raft_entry *b);
+
 struct raft_batch {
     atomic_uint refs;
     uint32_t count; /* entries filled */

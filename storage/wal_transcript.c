@@ -76,14 +76,6 @@ static void encode(const struct wal_transcript *transcript, uint64_t sequence, u
     put_batch(&pen);
 }
 
-static bool is_same(const struct raft_entry *a, const struct raft_entry *b)
-{
-    return raft_id_equal(a->id, b->id) && a->kind == b->kind &&
-           a->payload.bytes == b->payload.bytes &&
-           (a->payload.bytes == 0 ||
-            memcmp(a->payload.data, b->payload.data, a->payload.bytes) == 0);
-}
-
 /* The log that a start would find is the one that was to be written, and no later one could take
  * its end for a torn write. */
 static bool is_whole(const struct wal_transcript *transcript, const struct wal_scan *found)
@@ -93,7 +85,7 @@ static bool is_whole(const struct wal_transcript *transcript, const struct wal_s
     bool same = raft_id_equal(found->base, transcript->base) && found->attested &&
                 found->entries.entry_count == transcript->entries->entry_count;
     while (same && (entry = raft_runs_next(transcript->entries, &wanted)) != NULL)
-        same = is_same(entry, raft_runs_next(&found->entries, &there));
+        same = raft_entry_equal(entry, raft_runs_next(&found->entries, &there));
     return same;
 }
 

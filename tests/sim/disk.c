@@ -267,14 +267,6 @@ static bool hard_state_equal(struct raft_hard_state a, struct raft_hard_state b)
     return a.term == b.term && a.vote == b.vote;
 }
 
-static bool entry_equal(const struct raft_entry *a, const struct raft_entry *b)
-{
-    return raft_id_equal(a->id, b->id) && a->kind == b->kind &&
-           a->payload.bytes == b->payload.bytes &&
-           (a->payload.bytes == 0 ||
-            memcmp(a->payload.data, b->payload.data, a->payload.bytes) == 0);
-}
-
 /* True if what was found is the account's log, but for a front that may be gone. */
 /* What a repair got from others may begin before the account does: where the record was lost that
  * said what the log began behind, nobody knew that it could do without. */
@@ -292,7 +284,7 @@ static bool log_equal(const struct disk *disk, const struct storage_found *found
         if (e->id.index == disk->base.index && !raft_id_equal(e->id, disk->base))
             return false;
         if (e->id.index > disk->base.index &&
-            !entry_equal(e, &disk->entries[e->id.index - disk->base.index - 1]))
+            !raft_entry_equal(e, &disk->entries[e->id.index - disk->base.index - 1]))
             return false;
     }
     return true;

@@ -76,14 +76,20 @@ static void answers(uint32_t from, bool granted)
                                    .vote_response = {.granted = granted}});
 }
 
+/* C asks B, which follows this leader (0: nobody), for its pre-vote, and gets it or not. */
+static void c_asks_b(raft_node_id leader, bool granted)
+{
+    hears(B, leader, C, ask(RAFT_PREVOTE_REQUEST, 3));
+    answers(C, granted);
+    ends(B, RAFT_FOLLOWER, now_us + 500);
+}
+
 /* --- Votes ------------------------------------------------------------------------------------ */
 
 Test(checks_lead, find_a_node_that_does_not_answer)
 {
     good_step();
-    hears(B, ids[A], C, ask(RAFT_PREVOTE_REQUEST, 3));
-    answers(C, true);
-    ends(B, RAFT_FOLLOWER, now_us + 500);
+    c_asks_b(ids[A], true);
     SILENT();
     hears(B, ids[A], C, ask(RAFT_PREVOTE_REQUEST, 3));
     ends(B, RAFT_FOLLOWER, now_us + 500);
@@ -96,13 +102,9 @@ Test(checks_lead, find_a_vote_over_a_live_leader)
     hears(B, ids[A], A, APPEND);
     ends(B, RAFT_FOLLOWER, now_us + 1500);
     now_us += T_US - 1;
-    hears(B, ids[A], C, ask(RAFT_PREVOTE_REQUEST, 3));
-    answers(C, false);
-    ends(B, RAFT_FOLLOWER, now_us + 500);
+    c_asks_b(ids[A], false);
     SILENT();
-    hears(B, ids[A], C, ask(RAFT_PREVOTE_REQUEST, 3));
-    answers(C, true);
-    ends(B, RAFT_FOLLOWER, now_us + 500);
+    c_asks_b(ids[A], true);
     SCREAMS("a vote goes to whom it may, and to nobody else");
 }
 
@@ -112,9 +114,7 @@ Test(checks_lead, find_a_vote_kept_back_for_a_leader_that_is_gone)
     hears(B, ids[A], A, APPEND);
     ends(B, RAFT_FOLLOWER, now_us + 1500);
     now_us += T_US;
-    hears(B, ids[A], C, ask(RAFT_PREVOTE_REQUEST, 3));
-    answers(C, false);
-    ends(B, RAFT_FOLLOWER, now_us + 500);
+    c_asks_b(ids[A], false);
     SCREAMS("a vote goes to whom it may, and to nobody else");
 }
 
@@ -126,9 +126,7 @@ Test(checks_lead, know_nothing_of_a_vote_after_a_connection_was_lost)
     begins(B, ids[A], &(struct raft_event){.type = RAFT_EVENT_PEER_DOWN, .peer_down = ids[A]}, 1);
     ends(B, RAFT_FOLLOWER, now_us + 100);
     for (int granted = 0; granted < 2; granted++) {
-        hears(B, ids[A], C, ask(RAFT_PREVOTE_REQUEST, 3));
-        answers(C, granted);
-        ends(B, RAFT_FOLLOWER, now_us + 500);
+        c_asks_b(ids[A], granted);
     }
     SILENT();
 }
@@ -141,9 +139,7 @@ Test(checks_lead, find_a_promise_that_ends_with_a_connection)
     ends(B, RAFT_FOLLOWER, now_us + 1500);
     begins(B, ids[A], &(struct raft_event){.type = RAFT_EVENT_PEER_DOWN, .peer_down = ids[A]}, 1);
     ends(B, RAFT_FOLLOWER, now_us + 100);
-    hears(B, ids[A], C, ask(RAFT_PREVOTE_REQUEST, 3));
-    answers(C, true);
-    ends(B, RAFT_FOLLOWER, now_us + 500);
+    c_asks_b(ids[A], true);
     SCREAMS("a vote goes to whom it may, and to nobody else");
 }
 
@@ -153,9 +149,7 @@ Test(checks_lead, find_a_vote_right_after_a_start)
     begins(B, 0, &(struct raft_event){.type = RAFT_EVENT_START}, 1);
     ends(B, RAFT_FOLLOWER, now_us + 1500);
     now_us += T_US - 1;
-    hears(B, 0, C, ask(RAFT_PREVOTE_REQUEST, 3));
-    answers(C, true);
-    ends(B, RAFT_FOLLOWER, now_us + 500);
+    c_asks_b(0, true);
     SCREAMS("a vote goes to whom it may, and to nobody else");
 }
 
