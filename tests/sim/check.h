@@ -83,10 +83,12 @@ struct check_heard {
     raft_node_id from;
     uint64_t term;
     struct raft_id prev;  /* APPEND_REQUEST */
-    uint64_t round;       /* APPEND_REQUEST */
-    struct raft_id last;  /* of a request for a vote or a pre-vote */
-    uint64_t incarnation; /* likewise; TIMEOUT_NOW: for whom it is meant */
-    bool transfer;        /* of a request for a vote */
+    uint64_t end, commit; /* APPEND_REQUEST: its last entry's index, or that of prev */
+    uint64_t round;       /* of an append or the answer to one */
+    struct raft_append_response answer; /* APPEND_RESPONSE */
+    struct raft_id last;                /* of a request for a vote or a pre-vote */
+    uint64_t incarnation;               /* likewise; TIMEOUT_NOW: for whom it is meant */
+    bool transfer;                      /* of a request for a vote */
 };
 
 /* What a node knows of its leader, and a leader of its peers, and since when. By the node's own
@@ -103,8 +105,23 @@ struct check_contact {
     uint64_t answered_us[SIM_NODES_MAX]; /* when a peer last answered an append; 0: it never did */
     uint64_t told_seq;                   /* of the last persist that it heard to be done */
     uint64_t called_term, called_until_us; /* its leader called it to campaign */
+    uint64_t waits_term, waits_until_us;   /* it is to do so when it has applied the members */
     bool hands_over;
     uint64_t drawn_us[2]; /* its last election timeouts, the newest first */
+};
+
+/* What a leader has sent and been answered in its term. By its own clock, in microseconds. */
+struct check_office {
+    uint64_t term;            /* 0: it does not lead */
+    bool handed_over;         /* it has tried to in this term, and has no lease any more */
+    uint64_t round, round_us; /* the newest that it has sent, and since when */
+    struct check_sent {
+        uint64_t append_us;       /* the last append; 0: none */
+        uint64_t commit;          /* what that told */
+        uint64_t answer_us;       /* when the peer last answered, in its newest life */
+        uint64_t promise_us;      /* when it last answered with a promise */
+        uint64_t surely_until_us; /* so long at least that promise is good for a lease */
+    } peers[SIM_NODES_MAX];
 };
 
 /* What a node is told at its start, and says with every answer. */
@@ -134,6 +151,7 @@ struct check_node {
     bool same_log;                        /* the last step left the log as it was */
     RAFT_LIST(struct check_heard, heard); /* in the step under way */
     struct check_contact contact;
+    struct check_office office;
     uint64_t stepped_last;  /* the last index in memory then */
     uint64_t seq;           /* of the last persist */
     uint64_t apply_handed;  /* last index given to the state machine */
@@ -342,11 +360,26 @@ void check_lead(struct check *check, uint32_t node, const struct check_own *own,
 /* The step is over: what was heard in it is answered, or never will be. */
 void check_said(struct check *check, uint32_t node);
 
+/* --- check_heed.c: what comes of what is heard --------------------------------------------------
+ */
+
+/* How a leader sees a peer, after check_step and before check_peer_view: it follows from what the
+ * peer has answered. */
+void check_belief(struct check *check, uint32_t node, uint32_t peer,
+                  const struct raft_peer_view *view);
+
+/* What a node makes of what it was told; after check_says and before check_lead. */
+void check_heed(struct check *check, uint32_t node, const struct check_own *own,
+                const struct raft_output *output);
+
 /* --- check_leisure.c: what may wait ------------------------------------------------------------
  */
 
 /* When a core asks to be woken, after check_step, by its own clock. */
 void check_deadline(struct check *check, uint32_t node, uint64_t deadline_us);
+
+/* A core has just told the index of a read that somebody waits for; after check_apply. */
+void check_read_awaited(struct check *check, uint32_t node, uint64_t index);
 
 /* A step in which a core heard of nothing but what its disk had done while it did not wait for it,
  * after check_step. */

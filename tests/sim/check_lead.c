@@ -302,32 +302,54 @@ static void judge_campaign(struct check *check, uint32_t node, const struct raft
         check_fail(check, "who campaigns over a leader was called",
                    "n%u campaigns in term %" PRIu64 ", and was last called in term %" PRIu64,
                    node + 1, term, contact->called_term);
-    if (!is_voter(check, at, node) || at->installing > at->old.applied)
-        check_fail(check, "who campaigns over a leader can lead",
-                   "n%u campaigns, and has no vote or is to become a snapshot", node + 1);
+    if (!is_voter(check, at, node))
+        check_fail(check, "who campaigns over a leader can lead", "n%u campaigns, and has no vote",
+                   node + 1);
 }
 
-/* Whoever is called campaigns, if nothing holds it back. */
-static void judge_called(struct check *check, uint32_t node, const struct check_own *own)
+/* True if the node, which was so, has heard of all that its disk has done, and nothing but members
+ * that it has to apply (Rule 24) can hold it back from a campaign. */
+static bool is_ready(const struct check *check, uint32_t node, const struct check_view *view)
 {
     const struct check_node *at = &check->nodes[node];
-    const struct check_heard *heard = at->heard.items;
-    struct raft_hard_state hard = at->old.hard_state;
-    if (!heard_alone(at) || heard->type != RAFT_TIMEOUT_NOW || heard->term != hard.term ||
-        (heard->incarnation != 0 && heard->incarnation != own->incarnation) ||
-        is_removed(check, at, at->old.commit, heard->from))
-        return;
-    const struct check_entry *committed = check_log_at(&at->memory, at->old.commit);
+    struct raft_hard_state hard = view->hard_state;
     bool durable = at->durable.term == hard.term && at->durable.vote == hard.vote &&
-                   at->old.durable.index == at->old.last.index;
+                   view->durable.index == view->last.index;
     /* While it waits to hear of its disk it may take that for stalled. */
-    if (at->old.role == RAFT_LEADER || !is_voter(check, at, node) ||
-        at->contact.told_seq < at->seq || at->installing > at->old.applied || !durable ||
-        !committed || committed->config_at > at->old.applied)
-        return;
-    if (at->view.hard_state.term == hard.term)
+    return view->role != RAFT_LEADER && is_voter(check, at, node) &&
+           at->contact.told_seq >= at->seq && at->installing <= view->applied && durable;
+}
+
+static bool has_applied_members(const struct check_node *at, const struct check_view *view)
+{
+    const struct check_entry *committed = check_log_at(&at->memory, view->commit);
+    return committed && committed->config_at <= view->applied;
+}
+
+/* Whoever is called campaigns, if nothing holds it back, and else as soon as it can. */
+static void judge_called(struct check *check, uint32_t node, const struct check_own *own)
+{
+    struct check_node *at = &check->nodes[node];
+    struct check_contact *contact = &at->contact;
+    const struct check_heard *heard = at->heard.items;
+    uint64_t term = at->old.hard_state.term;
+    if (contact->waits_term == at->view.hard_state.term && at->view.role == RAFT_FOLLOWER &&
+        at->view.now_us < contact->waits_until_us && is_ready(check, node, &at->view) &&
+        has_applied_members(at, &at->view))
         check_fail(check, "who is called campaigns",
-                   "n%u is called in term %" PRIu64 ", and does nothing", node + 1, hard.term);
+                   "n%u was called in term %" PRIu64 ", has applied the members since, and does"
+                   " nothing",
+                   node + 1, contact->waits_term);
+    if (!heard_alone(at) || heard->type != RAFT_TIMEOUT_NOW || heard->term != term ||
+        (heard->incarnation != 0 && heard->incarnation != own->incarnation) ||
+        is_removed(check, at, at->old.commit, heard->from) || !is_ready(check, node, &at->old) ||
+        at->view.hard_state.term != term)
+        return;
+    if (has_applied_members(at, &at->old))
+        check_fail(check, "who is called campaigns",
+                   "n%u is called in term %" PRIu64 ", and does nothing", node + 1, term);
+    contact->waits_term = term;
+    contact->waits_until_us = at->view.now_us + check->options.election_timeout_us;
 }
 
 /* Whom a leader calls: it can be elected, and was heard of when it was chosen. */

@@ -19,6 +19,19 @@ void check_deadline(struct check *check, uint32_t node, uint64_t deadline_us)
                    node + 1, at->view.applied, ready, deadline_us - at->view.now_us);
 }
 
+void check_read_awaited(struct check *check, uint32_t node, uint64_t index)
+{
+    const struct check_node *at = &check->nodes[node];
+    uint64_t ready =
+        at->view.commit < at->view.durable.index ? at->view.commit : at->view.durable.index;
+    if (index > at->apply_handed && ready > at->apply_handed &&
+        at->apply_handed == at->view.applied)
+        check_fail(check, "what a read waits for is applied at once",
+                   "n%u tells the index %" PRIu64 " of a read, has applied %" PRIu64
+                   ", and could apply %" PRIu64,
+                   node + 1, index, at->apply_handed, ready);
+}
+
 void check_told_late(struct check *check, uint32_t node, const struct check_view *before,
                      uint64_t handed_before)
 {

@@ -13,7 +13,12 @@ void check_heard(struct check *check, uint32_t node, const struct raft_message *
         .type = message->type, .from = message->from, .term = message->term};
     if (message->type == RAFT_APPEND_REQUEST) {
         heard.prev = message->append_request.prev;
+        heard.end = heard.prev.index + message->append_request.entries.entry_count;
+        heard.commit = message->append_request.commit;
         heard.round = message->append_request.round;
+    } else if (message->type == RAFT_APPEND_RESPONSE) {
+        heard.round = message->append_response.round;
+        heard.answer = message->append_response;
     } else if (message->type == RAFT_VOTE_REQUEST || message->type == RAFT_PREVOTE_REQUEST) {
         heard.incarnation = message->vote_request.incarnation;
         heard.last = message->vote_request.last;

@@ -124,6 +124,8 @@ static void output_reads(struct world *world, struct node *node)
                                      .node = world_index(world, node),
                                      .v = {result.read, (uint64_t)result.code, result.index}});
         node->reads_in_core--;
+        if (result.code == CONCLAVE_OK)
+            check_read_awaited(&world->check, world_index(world, node), result.index);
         if (hubs_read(result.read)) {
             if (result.code == CONCLAVE_OK)
                 node_add_read(node, (struct node_read){.op = result.read, .index = result.index});
@@ -291,6 +293,7 @@ static void node_check_leader(struct world *world, struct node *node)
         if (at->view.base.index > at->base_before && peer.match < at->snapshot_told &&
             peer.match >= at->view.base.index)
             report_mark(&world->report, SIM_MARK_NEEDS_NONE);
+        check_belief(&world->check, index, i, &peer);
         check_peer_view(&world->check, index, i, &peer, output_rejected(node, world->ids[i]),
                         node->now_us);
     }
@@ -339,6 +342,7 @@ static void node_check_says(struct world *world, struct node *node)
     };
     check_says(&world->check, index, &own, &node->output.send_now);
     check_says(&world->check, index, &own, &node->output.persist.send_after);
+    check_heed(&world->check, index, &own, &node->output);
     check_lead(&world->check, index, &own, &node->output);
     check_said(&world->check, index);
 }

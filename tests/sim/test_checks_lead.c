@@ -345,6 +345,27 @@ Test(checks_lead, find_a_call_that_is_not_followed)
     SCREAMS("who is called campaigns");
 }
 
+Test(checks_lead, find_a_call_that_is_forgotten)
+{
+    good_step();
+    struct check_node *at = &check.nodes[B];
+    at->machine_index = 3;
+    at->view.applied = 0; /* its configuration is to be applied first */
+    at->view.durable = at->view.last;
+    at->contact.told_seq = at->seq;
+    hears(B, ids[A], A, CALL);
+    ends(B, RAFT_FOLLOWER, now_us + 500);
+    SILENT();
+    begins(B, ids[A], NULL, 0);
+    struct check_view view = view_make(B, RAFT_FOLLOWER, 3);
+    view.now_us = now_us;
+    view.applied = 3;
+    view.durable = view.last;
+    check_step(&check, B, &view);
+    check_lead(&check, B, &own, &output);
+    SCREAMS("who is called campaigns");
+}
+
 Test(checks_lead, let_one_wait_that_has_not_heard_of_its_disk)
 {
     is_called(1);
