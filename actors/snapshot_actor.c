@@ -73,6 +73,21 @@ static int write_piece(void *arg, const void *data, size_t bytes)
     return helper->quit || helper->stop ? CONCLAVE_STOPPING : CONCLAVE_OK;
 }
 
+/* The machine says that it does not hold what was put into it: no answer of this node is worth
+ * anything, and nobody gets a snapshot of it. */
+static void spread_nothing(struct actor *actor, uint64_t index)
+{
+    struct conclave_error error;
+    error_set(
+        &error, CONCLAVE_CORRUPT,
+        "what the state machine holds at index %llu is not what it has stored: memory or disk "
+        "altered it. Nobody gets it, and this node stops. Remove its machine directory, which "
+        "is then made again from the log and the snapshots; if this comes back, look for what "
+        "is wrong with this machine",
+        (unsigned long long)index);
+    node_fatal(actor->node, actor, &error);
+}
+
 static int write_snapshot(struct actor *actor, struct session_snapshot *snapshot,
                           const struct snapshot_meta *meta, uint64_t *ret_bytes,
                           struct conclave_error *error)
@@ -93,6 +108,8 @@ static int write_snapshot(struct actor *actor, struct session_snapshot *snapshot
         *error = writing.error;
     else
         error_set(error, code, "%s", conclave_code_text(code));
+    if (code == CONCLAVE_CORRUPT && !writing.error.code)
+        spread_nothing(actor, meta->last.index);
     return code;
 }
 

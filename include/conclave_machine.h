@@ -107,7 +107,8 @@ struct conclave_machine_ops {
     /* Hands the fixed state to the sink, while the state-machine thread goes on applying: a thread
      * of its own calls it, which must touch nothing but what is fixed. Any code: the snapshot is
      * lost, and tried again after more commands: BUSY (it could not be kept any longer) very soon,
-     * NO_SPACE, INTERNAL and others later. */
+     * NO_SPACE, INTERNAL and others later. But for CORRUPT of the machine's own: what it holds is
+     * not what was applied, and the node stops, loudly, before that gets to others. */
     int (*snapshot_write)(void *machine, void *snapshot, struct conclave_snapshot_sink *sink);
 
     /* Lets go of what was fixed, when nobody writes it any more; after every begin that answered

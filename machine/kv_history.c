@@ -45,9 +45,9 @@ static uint8_t *put_u64(uint8_t *at, uint64_t value)
     return put_bytes(at, &le, sizeof le);
 }
 
-static void put_front(uint8_t *block, uint32_t count, uint64_t revision)
+static void put_front(uint8_t *block, const struct kv_history_front *front)
 {
-    put_u64(put_u32(put_u32(block, count), 0), revision);
+    put_u64(put_u32(put_u32(block, front->count), front->sum), front->revision);
 }
 
 static void make_room(struct kv_history *history, size_t bytes)
@@ -73,16 +73,15 @@ static int load(struct kv_history *history)
     history->used = 0;
     if (rc || block.bytes >= KV_HISTORY_BLOCK_BYTES)
         return 0;
-    struct kv_history_front front;
-    rc = kv_history_front_read(block, &front);
+    rc = kv_history_front_read(block, &history->front);
+    if (!rc && history->front.sum == 0)
+        rc = kv_history_front_make(block, &history->front);
     if (rc || name.bytes != sizeof history->name)
         return CONCLAVE_CORRUPT;
     make_room(history, block.bytes);
     memcpy(history->name, name.data, name.bytes);
     memcpy(history->block, block.data, block.bytes);
     history->used = block.bytes;
-    history->count = front.count;
-    history->revision = front.revision;
     return 0;
 }
 
@@ -95,7 +94,7 @@ int kv_history_flush(struct kv_history *history)
     int rc = tables_cursor_put(&history->cursor, name, history->used, &room);
     if (rc)
         return rc;
-    put_front(history->block, history->count, history->revision);
+    put_front(history->block, &history->front);
     memcpy(room, history->block, history->used);
     history->dirty = false;
     return 0;
@@ -116,7 +115,7 @@ int kv_history_append(struct kv_history *history, struct kv_state *state,
     if (history->used == 0) {
         (void)kv_history_name(history->name, change->revision, change->sub);
         history->used = KV_HISTORY_FRONT_BYTES;
-        history->count = 0;
+        history->front = (struct kv_history_front){0};
     }
     make_room(history, history->used + bytes);
     uint8_t *at = put_u32(history->block + history->used, bytes);
@@ -131,12 +130,18 @@ int kv_history_append(struct kv_history *history, struct kv_state *state,
     at = put_bytes(at, change->key.data, change->key.bytes);
     *ret_after = put_bytes(at, change->before.data, change->before.bytes);
     history->used += bytes;
-    history->count++;
-    history->revision = change->revision;
+    history->front.count++;
+    history->front.revision = change->revision;
     history->dirty = true;
     state->history_changes++;
     state->history_bytes += bytes;
     return 0;
+}
+
+void kv_history_count(struct kv_history *history, const struct kv_change *change,
+                      const struct kv_change_sums *sums)
+{
+    history->front.sum += kv_history_sum_of(change, sums);
 }
 
 /* --- Compaction ------------------------------------------------------------------------------- */
@@ -171,8 +176,7 @@ static bool is_too_much(const struct kv_state *state, const struct limit *limit,
 struct cut {
     struct kv_history_front front; /* of the block that is in front */
     size_t bytes;                  /* that go from behind the block's front */
-    uint32_t count;
-    struct kv_change next; /* what is left of the block begins with it */
+    struct kv_change next;         /* what is left of the block begins with it */
 };
 
 /* All of the block goes, which is known without looking at its changes: most often, since history
@@ -213,7 +217,6 @@ static int measure(struct slice block, struct kv_state *state, struct limit *lim
         state->history_bytes -= bytes;
         limit->budget--;
         cut->bytes += bytes;
-        cut->count++;
     }
     return rc;
 }
@@ -222,16 +225,21 @@ static int measure(struct slice block, struct kv_state *state, struct limit *lim
 static int cut_block(struct kv_history *history, struct slice block, const struct cut *cut)
 {
     size_t left = block.bytes - cut->bytes;
-    uint8_t name[KV_HISTORY_NAME_BYTES];
+    uint8_t bytes[KV_HISTORY_NAME_BYTES];
     void *room = NULL;
-    (void)kv_history_name(name, cut->next.revision, cut->next.sub); /* lies in the block */
+    /* It lies in the block. */
+    const struct slice name = kv_history_name(bytes, cut->next.revision, cut->next.sub);
     uint8_t *copy = mem_alloc(left); /* the table's own goes with the name */
-    put_front(copy, cut->front.count - cut->count, cut->front.revision);
     memcpy(copy + KV_HISTORY_FRONT_BYTES, block.data + KV_HISTORY_FRONT_BYTES + cut->bytes,
            left - KV_HISTORY_FRONT_BYTES);
-    int rc = tables_cursor_erase(&history->cursor);
+    struct kv_history_front front;
+    int rc = kv_history_front_make((struct slice){copy, left}, &front);
     if (!rc)
-        rc = tables_cursor_put(&history->cursor, (struct slice){name, sizeof name}, left, &room);
+        put_front(copy, &front);
+    if (!rc)
+        rc = tables_cursor_erase(&history->cursor);
+    if (!rc)
+        rc = tables_cursor_put(&history->cursor, name, left, &room);
     if (!rc)
         memcpy(room, copy, left);
     free(copy);

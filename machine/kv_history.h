@@ -4,7 +4,8 @@
  * block is named by its first change: revision (8 bytes, big-endian) and the number of the change
  * within it (4, big-endian, from 0). It takes changes as long as they fit into one page of the
  * store; a change that is larger than that has a block of its own. In front are how many changes it
- * has (4), nothing (4) and the revision of the last of them (8): a block may go unread. A change is
+ * has (4), the sum of their checksums (4; 0: not known, as in older ones) and the revision of the
+ * last of them (8): a block may go unread. A change is
  *
  *     bytes of all of it (4), revision (8), number within the revision (4), space (1), kind (1),
  * key bytes (2), bytes of the record before it (4), cluster time in ms (8), key, the record that
@@ -48,6 +49,19 @@ struct kv_change {
     struct slice before, after; /* records; empty: there was none, there is none now */
 };
 
+/* The digests of a change (machine/tables_digest.h): the place of its key, and the hashes of both
+ * records, 0 for none. Whoever makes the change knows them. */
+struct kv_change_sums {
+    uint64_t place, before, after;
+};
+
+/* What stands in front of a block. */
+struct kv_history_front {
+    uint32_t count;
+    uint32_t sum;
+    uint64_t revision; /* of the last change */
+};
+
 /* The history while a batch changes it. All zero: nothing was done yet. */
 struct kv_history {
     struct tables_tx *tx;
@@ -57,8 +71,7 @@ struct kv_history {
     uint8_t name[KV_HISTORY_NAME_BYTES];
     uint8_t *block;
     size_t used, capacity; /* used 0: the next change begins a block */
-    uint32_t count;        /* of the changes in it */
-    uint64_t revision;     /* of the last one */
+    struct kv_history_front front;
 };
 
 void kv_history_init(struct kv_history *history, struct tables_tx *tx);
@@ -68,6 +81,10 @@ void kv_history_deinit(struct kv_history *history);
  * write before anything else is done with the history: `after.bytes` of them. */
 MUST_USE int kv_history_append(struct kv_history *history, struct kv_state *state,
                                const struct kv_change *change, void **ret_after);
+
+/* Counts the change that was appended last, all of which is written now. */
+void kv_history_count(struct kv_history *history, const struct kv_change *change,
+                      const struct kv_change_sums *sums);
 
 /* Puts into the table what is not there yet: before a commit. */
 MUST_USE int kv_history_flush(struct kv_history *history);
@@ -105,11 +122,13 @@ MUST_USE int kv_history_change_read(struct slice block, size_t at, struct kv_cha
                                     size_t *ret_bytes);
 
 /* What stands in front of a block. CORRUPT. */
-struct kv_history_front {
-    uint32_t count;
-    uint64_t revision; /* of the last change */
-};
 MUST_USE int kv_history_front_read(struct slice block, struct kv_history_front *ret);
+
+/* The checksum of a change. */
+uint32_t kv_history_sum_of(const struct kv_change *change, const struct kv_change_sums *sums);
+
+/* What has to stand in front of the changes of a block. CORRUPT. */
+MUST_USE int kv_history_front_make(struct slice block, struct kv_history_front *ret);
 
 /* What a block is named that begins with this change. */
 struct slice kv_history_name(uint8_t name[KV_HISTORY_NAME_BYTES], uint64_t revision, uint32_t sub);

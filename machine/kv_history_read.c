@@ -1,6 +1,8 @@
 /* Reading the history, change by change. */
 #include "machine/kv_history.h"
 
+#include "machine/kv_change.h"
+
 struct slice kv_history_name(uint8_t name[KV_HISTORY_NAME_BYTES], uint64_t revision, uint32_t sub)
 {
     uint64_t revision_be = htobe64(revision);
@@ -28,7 +30,8 @@ int kv_history_front_read(struct slice block, struct kv_history_front *ret)
 {
     if (block.bytes < KV_HISTORY_FRONT_BYTES)
         return CONCLAVE_CORRUPT;
-    *ret = (struct kv_history_front){read_u32(block.data), read_u64(block.data + 8)};
+    *ret = (struct kv_history_front){read_u32(block.data), read_u32(block.data + 4),
+                                     read_u64(block.data + 8)};
     return CONCLAVE_OK;
 }
 
@@ -58,6 +61,41 @@ int kv_history_change_read(struct slice block, size_t at, struct kv_change *ret,
         .after = {key + key_bytes + before_bytes, bytes - least},
     };
     *ret_bytes = bytes;
+    return CONCLAVE_OK;
+}
+
+uint32_t kv_history_sum_of(const struct kv_change *change, const struct kv_change_sums *sums)
+{
+    uint64_t x = digest_mix(digest_mix(sums->place, sums->before), sums->after);
+    x = digest_mix(x, change->revision);
+    x = digest_mix(x, (uint64_t)change->sub << 32 | change->space << 8 | (uint32_t)change->kind);
+    return (uint32_t)digest_mix(x, change->clock_ms);
+}
+
+static uint64_t record_hash(struct slice record)
+{
+    return record.bytes ? digest_hash(record.data, record.bytes) : 0;
+}
+
+int kv_history_front_make(struct slice block, struct kv_history_front *ret)
+{
+    struct kv_history_front front = {0};
+    struct kv_change change;
+    size_t at = KV_HISTORY_FRONT_BYTES, bytes = 0;
+    int rc;
+    while (!(rc = kv_history_change_read(block, at, &change, &bytes))) {
+        const struct kv_change_sums sums = {
+            .place = digest_place(kv_space_table((enum kv_space)change.space), change.key),
+            .before = record_hash(change.before),
+            .after = record_hash(change.after)};
+        front.sum += kv_history_sum_of(&change, &sums);
+        front.count++;
+        front.revision = change.revision;
+        at += bytes;
+    }
+    if (rc != CONCLAVE_NOT_FOUND)
+        return rc;
+    *ret = front;
     return CONCLAVE_OK;
 }
 

@@ -1,6 +1,8 @@
 #include "machine/kv_snapshot.h"
 
 #include "base/fatal.h"
+#include "machine/kv_history.h"
+
 #include <stdlib.h>
 
 enum {
@@ -30,6 +32,10 @@ struct kv_snapshot {
     uint32_t table;
     enum tables_move step;
     struct tables_state state;
+    uint64_t digest; /* of the records so far, as they are copied */
+    struct {         /* of the history: how much of it is still to come */
+        uint64_t changes, bytes;
+    } history;
     uint8_t *piece;
     size_t used, capacity;
 };
@@ -43,6 +49,9 @@ int kv_snapshot_begin(struct tables *tables, const struct kv_state *state, struc
     struct kv_snapshot *snapshot = mem_zalloc(sizeof *snapshot);
     snapshot->view = view;
     snapshot->state = kv_state_pack(0, state);
+    snapshot->state.digest = tables->state.digest;
+    snapshot->history.changes = state->history_changes;
+    snapshot->history.bytes = state->history_bytes;
     *ret = snapshot;
     return CONCLAVE_OK;
 }
@@ -78,6 +87,48 @@ static void piece_add_record(struct kv_snapshot *snapshot, uint32_t number, stru
     piece_add(snapshot, value.data, value.bytes);
 }
 
+/* Whether a block of the history is what was put. */
+static bool block_is_whole(struct slice name, struct slice block, struct kv_history_front *ret)
+{
+    struct kv_history_front right;
+    struct kv_change first;
+    uint8_t bytes[KV_HISTORY_NAME_BYTES];
+    size_t first_bytes = 0;
+    return !kv_history_front_read(block, ret) && !kv_history_front_make(block, &right) &&
+           right.count == ret->count && right.revision == ret->revision &&
+           (right.sum == ret->sum || ret->sum == 0) &&
+           !kv_history_change_read(block, KV_HISTORY_FRONT_BYTES, &first, &first_bytes) &&
+           !tables_compare(name, kv_history_name(bytes, first.revision, first.sub));
+}
+
+/* Looks at the copy of the last record: it is what goes to the disk. */
+static int check_record(struct kv_snapshot *snapshot, size_t key_bytes, size_t value_bytes)
+{
+    const uint8_t *at = snapshot->piece + snapshot->used - value_bytes;
+    const struct slice key = {at - key_bytes, key_bytes}, value = {at, value_bytes};
+    struct kv_history_front front;
+    if (tables_are_summed(snapshot->table)) {
+        snapshot->digest += digest_of(digest_place(snapshot->table, key), value);
+        return CONCLAVE_OK;
+    }
+    if (!block_is_whole(key, value, &front))
+        return CONCLAVE_CORRUPT;
+    snapshot->history.changes -= front.count;
+    snapshot->history.bytes -= value.bytes - KV_HISTORY_FRONT_BYTES;
+    return CONCLAVE_OK;
+}
+
+/* Behind the last record. CORRUPT: the tables do not hold what was put into them. */
+static int piece_add_end(struct kv_snapshot *snapshot)
+{
+    uint64_t digest = snapshot->state.digest;
+    uint32_t end[3] = {0, htole32((uint32_t)digest), htole32((uint32_t)(digest >> 32))};
+    if (snapshot->digest != digest || snapshot->history.changes || snapshot->history.bytes)
+        return CONCLAVE_CORRUPT;
+    piece_add(snapshot, end, sizeof end);
+    return CONCLAVE_OK;
+}
+
 /* Goes to the next record of this table. */
 static int step(struct kv_snapshot *snapshot, struct slice *key, struct slice *value)
 {
@@ -111,6 +162,9 @@ static int piece_fill(struct kv_snapshot *snapshot)
         if (code)
             return code;
         piece_add_record(snapshot, snapshot->table + 1, key, value);
+        code = check_record(snapshot, key.bytes, value.bytes);
+        if (code)
+            return code;
     }
     return CONCLAVE_OK;
 }
@@ -129,8 +183,9 @@ int kv_snapshot_write(struct kv_snapshot *snapshot, struct conclave_snapshot_sin
         ended = code == CONCLAVE_NOT_FOUND;
         if (code && !ended)
             return code;
-        if (ended)
-            piece_add_record(snapshot, 0, (struct slice){0}, (struct slice){0});
+        code = ended ? piece_add_end(snapshot) : CONCLAVE_OK;
+        if (code)
+            return code;
         code = conclave_snapshot_add(sink, snapshot->piece, snapshot->used);
         if (code)
             return code;
@@ -150,6 +205,7 @@ struct restore {
     uint8_t *bytes;
     size_t used, capacity;
     bool ended;
+    uint64_t digest; /* that the snapshot says; 0: nothing */
     struct kv_state state;
 };
 
@@ -202,6 +258,7 @@ static int read_record(struct restore *restore)
     size_t key_bytes = number_at(at + 4), value_bytes = number_at(at + 8);
     if (number == 0) {
         restore->ended = true;
+        restore->digest = (uint64_t)value_bytes << 32 | key_bytes;
         return CONCLAVE_OK;
     }
     if (!is_in_snapshot(number - 1) || key_bytes == 0 || key_bytes > TABLES_KEY_BYTES_MAX ||
@@ -224,11 +281,15 @@ static int put_record(struct tables_tx *tx, struct tables_cursor *cursor, const 
     struct slice value = {key.data + key.bytes, number_at(at + 8)};
     void *room = NULL;
     int rc = 0;
+    struct kv_history_front front;
     *ret_bytes = RECORD_BYTES + key.bytes + value.bytes;
+    if (table == TABLE_HISTORY && !block_is_whole(key, value, &front))
+        return CONCLAVE_CORRUPT;
     if (!cursor->tx || cursor->table != table) {
         tables_cursor_close(cursor);
         rc = tables_cursor_open(tx, table, cursor);
     }
+    cursor->fresh = true; /* all that is there comes from here; once each, or the digest tells */
     if (!rc)
         rc = tables_cursor_put(cursor, key, value.bytes, &room);
     if (!rc && value.bytes)
@@ -247,6 +308,9 @@ static int put_records(const struct restore *restore, uint64_t index)
     for (size_t at = 0, bytes = 0; !rc && at < restore->used; at += bytes)
         rc = put_record(&tx, &cursor, restore->bytes + at, &bytes);
     tables_cursor_close(&cursor);
+    tables_seal(&tx);
+    if (!rc && restore->ended && restore->digest && restore->digest != tx.digest)
+        rc = CONCLAVE_CORRUPT;
     if (!rc && restore->ended)
         rc = restore->finish(restore->finish_arg, &tx);
     if (rc) {

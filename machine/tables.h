@@ -15,6 +15,7 @@
 #include "base/buf.h"
 #include "base/error.h"
 #include "base/fatal.h"
+#include "machine/tables_digest.h"
 #include "machine/tables_part.h"
 
 #include <string.h>
@@ -42,9 +43,11 @@ enum {
     TABLES_FULL = -1
 };
 
-/* Committed with every transaction: the applied index, and what the machine notes beside it. */
+/* Committed with every transaction: the applied index, and what the machine notes beside it. The
+ * digest is the tables' own: a commit writes that of its transaction. */
 struct tables_state {
     uint64_t applied_index;
+    uint64_t digest; /* machine/tables_digest.h */
     uint32_t note_bytes;
     uint8_t note[TABLES_NOTE_BYTES_MAX];
 };
@@ -99,6 +102,9 @@ struct tables_ops {
     /* NULL: cursor_put, and a copy. */
     int (*cursor_put_bytes)(struct tables_cursor *cursor, struct slice key, struct slice value);
     int (*cursor_erase)(struct tables_cursor *cursor);
+    /* Where it stands. */
+    int (*cursor_read)(struct tables_cursor *cursor, struct slice *ret_key,
+                       struct slice *ret_value);
 };
 
 /* The head of every implementation. */
@@ -107,9 +113,18 @@ struct tables {
     struct tables_state state; /* as committed last; all zero: never */
 };
 
+/* A value that was put and is being written by who put it. All zero: none. */
+struct tables_room {
+    uint64_t place;
+    const void *data;
+    size_t bytes;
+};
+
 struct tables_tx {
     struct tables *tables;
     void *handle;
+    uint64_t digest; /* of a transaction that changes, but for what is in `room` */
+    struct tables_room room;
 };
 
 /* A place in a table, or nowhere. */
@@ -117,8 +132,10 @@ struct tables_cursor {
     struct tables_tx *tx;
     enum table table;
     bool placed, erased;
-    bool append; /* set by its user: most keys that are put are behind all others of the table */
-    bool refind; /* the implementation's */
+    bool append;  /* set by its user: most keys that are put are behind all others of the table */
+    bool fresh;   /* set by its user: the key that is put next is not there yet */
+    bool counted; /* set by its user: who changes through it keeps the digest (tables_count) */
+    bool refind;  /* the implementation's */
     void *handle;
 };
 
@@ -199,7 +216,40 @@ MUST_USE static inline int tables_trust(struct tables *tables)
 /* The transaction that changes; one at a time. Ends what tables_read gave. */
 MUST_USE static inline int tables_begin(struct tables *tables, struct tables_tx *ret_tx)
 {
-    return tables->ops->begin(tables, ret_tx);
+    int rc = tables->ops->begin(tables, ret_tx);
+    if (!rc)
+        ret_tx->digest = tables->state.digest;
+    return rc;
+}
+
+/* The value that was put last counts, as it is written now (machine/tables_digest.c, as the next
+ * ones): before anything else is done with the transaction. */
+void tables_seal_room(struct tables_tx *tx);
+static inline void tables_seal(struct tables_tx *tx)
+{
+    if (tx->room.data)
+        tables_seal_room(tx);
+}
+
+/* Which tables the digest is of. */
+bool tables_are_summed(uint32_t table);
+
+/* rc. What was put counts from now on; what is stored under a key, or there where the cursor
+ * stands if it is that key, if anything is, counts no more. Of tables that are summed. */
+void tables_digest_put(struct tables_tx *tx, enum table table, struct slice key, const void *room,
+                       size_t bytes);
+MUST_USE int tables_digest_take(struct tables_tx *tx, enum table table, struct slice key);
+MUST_USE int tables_digest_take_here(struct tables_cursor *cursor, struct slice key);
+
+/* For who changes through a cursor of his own count: at this place of a table that is summed a
+ * value goes, and another one comes. 0: there was none, there is none now. */
+static inline void tables_count(struct tables_tx *tx, uint64_t place, uint64_t old_hash,
+                                uint64_t new_hash)
+{
+    if (old_hash)
+        tx->digest -= digest_mix(place, old_hash);
+    if (new_hash)
+        tx->digest += digest_mix(place, new_hash);
 }
 
 /* All or nothing, with this state, also for a process that is killed. Its cursors are closed
@@ -208,7 +258,10 @@ MUST_USE static inline int tables_commit(struct tables_tx *tx, const struct tabl
 {
     ASSERT(state->applied_index >= tx->tables->state.applied_index);
     ASSERT(state->note_bytes <= TABLES_NOTE_BYTES_MAX);
-    return tx->tables->ops->commit(tx, state);
+    struct tables_state summed = *state;
+    tables_seal(tx);
+    summed.digest = tx->digest;
+    return tx->tables->ops->commit(tx, &summed);
 }
 static inline void tables_abort(struct tables_tx *tx)
 {
@@ -260,13 +313,22 @@ MUST_USE static inline int tables_get(struct tables_tx *tx, enum table table, st
 MUST_USE static inline int tables_put(struct tables_tx *tx, enum table table, struct slice key,
                                       size_t bytes, void **ret_room)
 {
-    return tx->tables->ops->put(tx, table, key, bytes, ret_room);
+    bool summed = tables_are_summed(table);
+    tables_seal(tx);
+    int rc = summed ? tables_digest_take(tx, table, key) : 0;
+    if (!rc)
+        rc = tx->tables->ops->put(tx, table, key, bytes, ret_room);
+    if (!rc && summed)
+        tables_digest_put(tx, table, key, *ret_room, bytes);
+    return rc;
 }
 
 /* NOT_FOUND if there is none. */
 MUST_USE static inline int tables_erase(struct tables_tx *tx, enum table table, struct slice key)
 {
-    return tx->tables->ops->erase(tx, table, key);
+    tables_seal(tx);
+    int rc = tables_are_summed(table) ? tables_digest_take(tx, table, key) : 0;
+    return rc ? rc : tx->tables->ops->erase(tx, table, key);
 }
 
 /* --- Cursors -----------------------------------------------------------------------------------
@@ -306,9 +368,15 @@ MUST_USE static inline int tables_cursor_move(struct tables_cursor *cursor, enum
 MUST_USE static inline int tables_cursor_put(struct tables_cursor *cursor, struct slice key,
                                              size_t bytes, void **ret_room)
 {
-    int rc = cursor->tx->tables->ops->cursor_put(cursor, key, bytes, ret_room);
+    bool summed = tables_are_summed(cursor->table) && !cursor->counted;
+    tables_seal(cursor->tx);
+    int rc = summed ? tables_digest_take_here(cursor, key) : 0;
+    if (!rc)
+        rc = cursor->tx->tables->ops->cursor_put(cursor, key, bytes, ret_room);
+    if (!rc && summed)
+        tables_digest_put(cursor->tx, cursor->table, key, *ret_room, bytes);
     cursor->placed = rc == 0;
-    cursor->erased = false;
+    cursor->erased = cursor->fresh = false;
     return rc;
 }
 
@@ -324,9 +392,17 @@ MUST_USE static inline int tables_cursor_put_bytes(struct tables_cursor *cursor,
             memcpy(room, value.data, value.bytes);
         return rc;
     }
-    int rc = ops->cursor_put_bytes(cursor, key, value);
+    bool summed = tables_are_summed(cursor->table) && !cursor->counted;
+    tables_seal(cursor->tx);
+    int rc = summed ? tables_digest_take_here(cursor, key) : 0;
+    if (!rc)
+        rc = ops->cursor_put_bytes(cursor, key, value);
+    if (!rc && summed) {
+        tables_digest_put(cursor->tx, cursor->table, key, value.data, value.bytes);
+        tables_seal(cursor->tx);
+    }
     cursor->placed = rc == 0;
-    cursor->erased = false;
+    cursor->erased = cursor->fresh = false;
     return rc;
 }
 
@@ -334,8 +410,16 @@ MUST_USE static inline int tables_cursor_put_bytes(struct tables_cursor *cursor,
 MUST_USE static inline int tables_cursor_erase(struct tables_cursor *cursor)
 {
     ASSERT(cursor->placed && !cursor->erased);
+    struct slice key, old;
+    int rc = 0;
+    tables_seal(cursor->tx);
+    if (tables_are_summed(cursor->table) && !cursor->counted) {
+        rc = cursor->tx->tables->ops->cursor_read(cursor, &key, &old);
+        if (!rc)
+            cursor->tx->digest -= digest_of(digest_place(cursor->table, key), old);
+    }
     cursor->erased = true;
-    return cursor->tx->tables->ops->cursor_erase(cursor);
+    return rc ? rc : cursor->tx->tables->ops->cursor_erase(cursor);
 }
 
 /* --- Helpers -----------------------------------------------------------------------------------

@@ -65,9 +65,10 @@ struct state_record {
     uint64_t cluster_id;
     uint64_t node_id;
     uint64_t applied_index;
+    uint64_t digest;
     uint8_t note[TABLES_NOTE_BYTES_MAX];
 };
-enum { STATE_FORMAT = 2, STATE_BYTES = 32 };
+enum { STATE_FORMAT = 3, STATE_BYTES = 40 };
 _Static_assert(sizeof(struct state_record) == STATE_BYTES + TABLES_NOTE_BYTES_MAX, "no padding");
 
 int lmdb_code(int rc)
@@ -138,6 +139,7 @@ static int state_read(const struct lmdb *lmdb, MDB_txn *txn, struct tables_state
         le64toh(record.node_id) != lmdb->owner.node_id)
         return MDB_INVALID;
     ret->applied_index = le64toh(record.applied_index);
+    ret->digest = le64toh(record.digest);
     ret->note_bytes = (uint32_t)(value.mv_size - STATE_BYTES);
     memcpy(ret->note, record.note, ret->note_bytes);
     return 0;
@@ -150,6 +152,7 @@ int lmdb_state_write(const struct lmdb *lmdb, MDB_txn *txn, const struct tables_
         .cluster_id = htole64(lmdb->owner.cluster_id),
         .node_id = htole64(lmdb->owner.node_id),
         .applied_index = htole64(state->applied_index),
+        .digest = htole64(state->digest),
     };
     memcpy(record.note, state->note, state->note_bytes);
     MDB_val key = {sizeof STATE_KEY - 1, (void *)(uintptr_t)STATE_KEY};
@@ -371,6 +374,7 @@ struct tables *tables_lmdb_create(void)
         .cursor_put = lmdb_cursor_put,
         .cursor_put_bytes = lmdb_cursor_put_bytes,
         .cursor_erase = lmdb_cursor_erase,
+        .cursor_read = lmdb_cursor_read,
     };
     struct lmdb *lmdb = mem_zalloc(sizeof *lmdb);
     lmdb->tables.ops = &ops;

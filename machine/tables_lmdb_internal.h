@@ -125,5 +125,6 @@ int lmdb_cursor_move(struct tables_cursor *cursor, enum tables_move move, struct
 int lmdb_cursor_put(struct tables_cursor *cursor, struct slice key, size_t bytes, void **ret_room);
 int lmdb_cursor_put_bytes(struct tables_cursor *cursor, struct slice key, struct slice value);
 int lmdb_cursor_erase(struct tables_cursor *cursor);
+int lmdb_cursor_read(struct tables_cursor *cursor, struct slice *ret_key, struct slice *ret_value);
 
 #endif

@@ -288,3 +288,14 @@ int lmdb_cursor_erase(struct tables_cursor *cursor)
         return lmdb_code(rc);
     return lmdb_code(mdb_cursor_del(cursor->handle, 0));
 }
+
+int lmdb_cursor_read(struct tables_cursor *cursor, struct slice *ret_key, struct slice *ret_value)
+{
+    MDB_val key, value;
+    int rc = mdb_cursor_get(cursor->handle, &key, &value, MDB_GET_CURRENT);
+    if (!rc) {
+        *ret_key = slice_of(&key);
+        *ret_value = slice_of(&value);
+    }
+    return lmdb_code(rc);
+}

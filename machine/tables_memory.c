@@ -345,6 +345,14 @@ static int memory_cursor_erase(struct tables_cursor *cursor)
                : CONCLAVE_NOT_FOUND;
 }
 
+static int memory_cursor_read(struct tables_cursor *cursor, struct slice *ret_key,
+                              struct slice *ret_value)
+{
+    *ret_key = treap_key(cursor->handle);
+    *ret_value = treap_value(cursor->handle);
+    return CONCLAVE_OK;
+}
+
 /* --- The object --------------------------------------------------------------------------------
  */
 
@@ -390,6 +398,7 @@ struct tables *tables_memory_create(void)
         .cursor_move = memory_cursor_move,
         .cursor_put = memory_cursor_put,
         .cursor_erase = memory_cursor_erase,
+        .cursor_read = memory_cursor_read,
     };
     struct memory *memory = mem_zalloc(sizeof *memory);
     memory->tables.ops = &ops;

@@ -105,6 +105,7 @@ int topic_tail_flush(struct topic_batch *batch)
         return 0;
     int rc = topic_blocks_open(batch, &batch->newest);
     batch->newest.append = !tail->stored; /* of the topic that was created last it is */
+    batch->newest.fresh = !tail->stored;
     if (!rc)
         rc = tables_cursor_put(&batch->newest, topic_key_slice(&key), record->tail_bytes, &room);
     if (rc)
@@ -227,6 +228,7 @@ static int block_append(struct topic_batch *batch, const struct topic_message *m
     struct topic_key key = topic_block_key(record->id, record->end);
     struct topic_block block = {revision, topic_stamp_ms(batch), count};
     void *room = NULL;
+    batch->newest.fresh = true;
     int rc = tables_cursor_put(&batch->newest, topic_key_slice(&key), bytes, &room);
     if (rc)
         return rc;

@@ -42,6 +42,12 @@ static void stop(struct world *world, struct node *node)
                (struct sim_event){.kind = SIM_AUDIT, .node = world_index(world, node), .a = 1});
 }
 
+void audit_refused(struct world *world, struct node *node)
+{
+    report_mark(&world->report, SIM_MARK_ALTERED_REFUSED);
+    stop(world, node);
+}
+
 static void judge(struct world *world, struct node *node, const struct audit_finding *finding)
 {
     uint32_t at = world_index(world, node);
@@ -201,8 +207,7 @@ void audit_alter(struct world *world, struct node *node)
     const struct snapshots *snapshots = &node->snapshots;
     if (audit_altered(world) || !members_are_settled(world) || !node->up || node->blank ||
         !(members_committed(world)->members >> world_index(world, node) & 1) ||
-        node->machine_busy || snapshots->wanted || snapshots->taking ||
-        machine_applied(node->machine) == 0 ||
+        node->machine_busy || machine_applied(node->machine) == 0 ||
         machine_applied(node->machine) < world->altered_told ||
         !world_grant(world, SIM_FAULT_ALTER))
         return;

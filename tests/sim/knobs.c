@@ -143,9 +143,8 @@ static void draw_snapshots(struct knobs *knobs, struct prng *prng)
     flow->idle_part_us = 2 * timeout_us;
 }
 
-/* A stored value changes behind a machine's back. No snapshot carries what was altered to others,
- * and the operator leaves enough members: the majority that tells who is right has to be one. Of a
- * generator of its own, since few runs have it. */
+/* A stored value changes behind a machine's back. The operator leaves enough members: the majority
+ * that tells who is right has to be one. Of a generator of its own, since few runs have it. */
 static void draw_alter(struct knobs *knobs, const struct prng *prng)
 {
     struct prng own = *prng;

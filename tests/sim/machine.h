@@ -75,7 +75,8 @@ struct store *machine_store(const struct machine *machine);
 /* NULL, or in what the second store differs from the first. Open. */
 const char *machine_difference(const struct machine *machine);
 
-/* The state as a snapshot as of the last apply; one reference. Open. */
+/* The state as a snapshot as of the last apply; one reference. NULL: it holds what was altered.
+ * Open. */
 struct buf *machine_snapshot(struct machine *machine);
 
 /* Becomes a snapshot of `index`; an install under way is done with that, but for NO_SPACE: then it

@@ -79,6 +79,7 @@
     X(ALTERED_SPLIT, "differences in which nobody has a majority")                      \
     X(ALTERED_SNAPSHOT, "altered machines of nodes with snapshots")                     \
     X(ALTERED_JOINED, "altered machines of nodes that joined")                          \
+    X(ALTERED_REFUSED, "altered machines that no snapshot was taken of")                \
     X(ALTERED_RESTORED, "altered machines that a snapshot of another made right")       \
     X(ALTERED_CHANGE, "changes of the members asked for while a machine is altered")    \
     X(MAJORITY_DOWN, "times with a majority down")                                      \

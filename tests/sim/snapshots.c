@@ -111,7 +111,7 @@ void snapshots_take(struct world *world, struct node *node)
     struct snapshots *snapshots = &node->snapshots;
     uint64_t every = world->knobs.snapshot_entries;
     bool due = snapshots->wanted || (every > 0 && snapshots->entries >= every);
-    if (!due || node->altered || node->install_waits)
+    if (!due || node->install_waits)
         return;
     if (!snapshots->configuration || snapshots->applied.term == 0) {
         if (snapshots->ahead.last.index == 0)
@@ -132,6 +132,11 @@ void snapshots_take(struct world *world, struct node *node)
                                               .configuration_index = snapshots->configuration_index,
                                               .configuration = buf_ref(snapshots->configuration)};
     snapshots->state = machine_snapshot(node->machine);
+    if (!snapshots->state != node->altered)
+        check_fail(&world->check, "no snapshot holds what was altered",
+                   "n%u, which %s altered, %s one at %lu", world_index(world, node) + 1,
+                   node->altered ? "is" : "is not", snapshots->state ? "takes" : "refuses",
+                   (unsigned long)snapshots->applied.index);
     write_later(world, node,
                 world_draw(world, world->knobs.disk_us_min, world->knobs.snapshot_us_max));
 }
@@ -149,6 +154,10 @@ void snapshots_taken(struct world *world, struct node *node)
     struct conclave_error error;
     struct raft_id last = snapshots->taken.last;
     uint64_t told = node->applied_index;
+    if (!snapshots->state) {
+        audit_refused(world, node);
+        return;
+    }
     if ((told > node->start_applied ? told : node->start_applied) <
         last.index) { /* the core hears first that it was applied */
         write_later(world, node, 1);
@@ -368,7 +377,7 @@ void snapshots_crash(struct world *world, struct node *node)
     struct storage *storage = disk_storage(node->disk);
     struct conclave_error error;
     /* The one under way was written up to some point. */
-    if (snapshots->taking && storage && world_draw(world, 0, 1) == 0) {
+    if (snapshots->state && storage && world_draw(world, 0, 1) == 0) {
         storage_doom(storage, world_draw(world, 1, DOOM_OPERATIONS));
         if (write_taken(snapshots, &error) == CONCLAVE_OK)
             report_mark(&world->report, SIM_MARK_SNAPSHOT_UNTOLD);

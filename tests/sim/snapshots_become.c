@@ -46,7 +46,7 @@ bool snapshots_become(struct world *world, struct node *node, struct raft_id id)
     if (node->altered)
         report_mark(&world->report, SIM_MARK_ALTERED_RESTORED);
     node->was_altered |= node->altered;
-    node->altered = false; /* none was taken of an altered one */
+    node->altered = false; /* none is taken of an altered one */
     if (code != CONCLAVE_OK)
         check_fail(&world->check, "a snapshot that is needed can be read",
                    "n%u can not become the snapshot at %lu: %s", index + 1, (unsigned long)id.index,

@@ -584,6 +584,9 @@ void faults_transfer(struct world *world, struct node *node, uint64_t target);
 void audit_start(struct world *world, struct node *node);
 void audit_applied(struct world *world, struct node *node);
 
+/* It could not take a snapshot, since its machine holds what was altered: it stops. */
+void audit_refused(struct world *world, struct node *node);
+
 void audit_event(struct world *world, const struct sim_event *event); /* SIM_AUDIT, MARKS */
 
 /* The fault, and whom it meets: as often as not one that joined. */

@@ -136,6 +136,7 @@ struct host {
     struct adder adder;
     struct conclave_node *node;
     unsigned taken, not_taken; /* under the mutex: snapshots, as its log says */
+    unsigned fatal;
 };
 
 static struct {
@@ -158,6 +159,7 @@ static void hear(void *arg, enum conclave_log_level level, const char *actor, co
     (void)fields;
     pthread_mutex_lock(&w.mutex);
     host->taken += strcmp(event, "taken") == 0;
+    host->fatal += strcmp(event, "fatal") == 0;
     host->not_taken += strcmp(event, "not_taken") == 0 || strcmp(event, "no_snapshot") == 0;
     pthread_cond_broadcast(&w.changed);
     pthread_mutex_unlock(&w.mutex);
@@ -472,6 +474,38 @@ Test(embedded, machine_that_cannot_take_a_snapshot_now_is_asked_again)
         sum += add_until_taken(1, 1);
     }
     cr_assert_eq(read_sum(), sum, "nothing of it shows");
+    cluster_destroy();
+}
+
+/* What it holds is not what was applied: nobody gets that, and nobody is answered with it. */
+Test(embedded, machine_that_finds_itself_altered_stops_its_node_before_others_get_it)
+{
+    cluster_create(1);
+    node_start_well(0);
+    client_open();
+    struct host *host = &w.hosts[0];
+    atomic_store(&host->adder.write_code, CONCLAVE_CORRUPT);
+    static const uint8_t one = 1;
+    static struct conclave_op ops[2 * ENTRIES];
+    for (size_t i = 0; i < 2 * ENTRIES; i++) {
+        ops[i] = (struct conclave_op){.kind = CONCLAVE_OP_PROPOSE, .data = &one, .bytes = 1};
+        cr_assert_eq(conclave_client_submit(w.client, &ops[i]), CONCLAVE_OK);
+    }
+    pthread_mutex_lock(&w.mutex);
+    while (host->fatal == 0)
+        pthread_cond_wait(&w.changed, &w.mutex);
+    pthread_mutex_unlock(&w.mutex);
+    cr_assert_eq(count_of(&host->taken), 0);
+    conclave_client_destroy(w.client);
+    w.client = NULL;
+    for (size_t i = 0; i < 2 * ENTRIES; i++)
+        conclave_op_release(&ops[i]);
+    struct conclave_error error = {0};
+    cr_assert_eq(conclave_node_stop(host->node, &error), CONCLAVE_CORRUPT);
+    cr_assert(strstr(error.message, "altered"), "%s", error.message);
+    conclave_node_destroy(host->node);
+    host->node = NULL;
+    cr_assert_eq(atomic_load(&host->adder.open), 0, "every snapshot was ended");
     cluster_destroy();
 }
 

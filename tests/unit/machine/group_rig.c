@@ -231,6 +231,11 @@ const char *group_rig_dead(struct rig *rig)
     return out;
 }
 
+struct tables *group_rig_tables(void)
+{
+    return tables;
+}
+
 unsigned group_rig_keys(struct rig *rig, enum table table)
 {
     struct tables_tx *tx = NULL;

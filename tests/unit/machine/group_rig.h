@@ -34,6 +34,9 @@ struct group_info group_rig_info(struct rig *rig);
 /* The messages of the topic "dead": "t/g 3 after 2: three", one after the other; static. */
 const char *group_rig_dead(struct rig *rig);
 
+/* What the machine is on. */
+struct tables *group_rig_tables(void);
+
 /* How many keys the table has. */
 unsigned group_rig_keys(struct rig *rig, enum table table);
 
