@@ -3,7 +3,7 @@
 #include "fixture.h"
 
 #include "storage/identity.h"
-#include "storage/wal_repair.h"
+#include "storage/wal_repair_internal.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -239,27 +239,54 @@ static void ask_for_all(const struct covering *covering, struct wal_repair *repa
     }
 }
 
-/* 2:3 and 2:4 are lost, and in another hole 3:3 to 3:5 that came in their place. A snapshot of 3:4
- * holds all of that: the log begins behind 3:4, which it has nowhere, and not behind 2:4. */
-Test(repair_cover, the_log_begins_behind_what_replaced_the_lost)
+/* 2:3 and 2:4 are lost, and in another hole 3:3 to 3:5 that came in their place. */
+static struct memory_disk *lose_what_was_replaced(struct covering *covering)
 {
     static const struct step steps[] = {
         {STEP_APPEND, 2, 2, 5}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 3, 3, 3}, {STEP_SYNC, 0, 0, 0},
         {STEP_APPEND, 4, 5, 2}, {STEP_SYNC, 0, 0, 0}, {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    begin(covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering->disk);
+    const size_t behind = place_of(covering, 3, 5);
+    lose(covering, disk, place_of(covering, 2, 3), place_of(covering, 2, 4));
+    lose(covering, disk, behind - 3, behind); /* with the batch's own record */
+    return disk;
+}
+
+/* A snapshot of 3:4 holds all of that: the log begins behind 3:4, which it has nowhere, and not
+ * behind 2:4. */
+Test(repair_cover, the_log_begins_behind_what_replaced_the_lost)
+{
     struct covering covering;
     struct conclave_error error = {0};
     struct wal_repair *repair = NULL;
-    begin(&covering, steps);
-    struct memory_disk *disk = memory_disk_clone(covering.disk);
-    const size_t behind = place_of(&covering, 3, 5);
-    lose(&covering, disk, place_of(&covering, 2, 3), place_of(&covering, 2, 4));
-    lose(&covering, disk, behind - 3, behind); /* with the batch's own record */
+    struct memory_disk *disk = lose_what_was_replaced(&covering);
     cr_assert_eq(wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error),
                  CONCLAVE_OK, "%s", error.message);
     wal_repair_cover(repair, id_at(&covering, 4));
     ask_for_all(&covering, repair);
     cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
     cr_assert(wal_repair_is_anew(repair));
+    wal_repair_close(repair);
+    judge(&covering, memory_disk_io(disk), id_at(&covering, 4), "replaced in another hole");
+    memory_disk_destroy(disk);
+    end(&covering);
+}
+
+/* A snapshot of 3:3 is here, and one of 3:4 comes when the others have given that entry. What they
+ * told of 3:3 says nothing of 3:4; what they gave does. */
+Test(repair_cover, a_newer_snapshot_leaves_what_shows_that_the_log_can_begin_behind_it)
+{
+    struct covering covering;
+    struct conclave_error error = {0};
+    struct wal_repair *repair = NULL;
+    struct memory_disk *disk = lose_what_was_replaced(&covering);
+    cr_assert_eq(wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error),
+                 CONCLAVE_OK, "%s", error.message);
+    wal_repair_cover(repair, id_at(&covering, 3));
+    ask_for_all(&covering, repair);
+    wal_repair_cover(repair, id_at(&covering, 4));
+    cr_assert_eq(wal_repair_write_anew(repair, &error), CONCLAVE_OK, "%s", error.message);
     wal_repair_close(repair);
     judge(&covering, memory_disk_io(disk), id_at(&covering, 4), "replaced in another hole");
     memory_disk_destroy(disk);
