@@ -17,7 +17,9 @@
 struct reader {
     struct wal_scanner scanner;
     struct raft_id known;
-    uint64_t from, to; /* entries behind `from` up to `to` are needed; to <= known.index */
+    uint64_t to;       /* entries up to it are needed; not above known.index */
+    uint64_t begin;    /* what is read begins where the log ended there, or before */
+    uint64_t replaced; /* index of an entry in the place of what stood before that; 0: none */
     uint64_t bytes;    /* read so far */
 };
 
@@ -58,8 +60,8 @@ static int read_header(struct reader *reader, size_t number, struct wal_header *
     return code == CONCLAVE_CORRUPT ? CONCLAVE_NOT_FOUND : code;
 }
 
-/* Leaves out the segments before the last one at whose beginning the log ended at `from` or before:
- * what follows that was written in it or later. */
+/* Leaves out the segments before the last one at whose beginning the log ended at `begin` or
+ * before: what follows that was written in it or later. */
 static int find_first(struct reader *reader)
 {
     struct wal_scan *scan = reader->scanner.scan;
@@ -70,8 +72,11 @@ static int find_first(struct reader *reader)
             continue;
         if (code != CONCLAVE_OK)
             return code;
-        if (header.last.index > reader->from)
+        if (header.last.index > reader->begin) {
+            if (header.previous == wal_link_begin(header.last))
+                break; /* what stands before it is no part of the log */
             continue;
+        }
         scan->segment_count -= number - 1;
         memmove(scan->segments, scan->segments + (number - 1),
                 scan->segment_count * sizeof scan->segments[0]);
@@ -115,6 +120,25 @@ static int enter(struct reader *reader, size_t number)
     return CONCLAVE_OK;
 }
 
+/* What stops the walk may replace entries from before its beginning: by a mend that stands between
+ * it is not known then what it follows. */
+static void note_replaced(struct reader *reader)
+{
+    const struct wal_scanner *scanner = &reader->scanner;
+    const struct wal_loaded *here = &scanner->here;
+    struct wal_record record;
+    struct wal_mend mend;
+    uint64_t first = 0;
+    if (!wal_record_decode(here->data, here->bytes, (size_t)scanner->scan->end, here->key, &record))
+        return;
+    if (record.kind == WAL_ENTRY)
+        first = record.id.index;
+    else if (record.kind == WAL_MEND && wal_mend_begin(&record, &mend))
+        first = mend.index;
+    if (first <= scanner->collect.base.index)
+        reader->replaced = first;
+}
+
 /* True as soon as what was read is settled; the last segment's end may just be being written. */
 static bool walk(struct reader *reader)
 {
@@ -130,12 +154,15 @@ static bool walk(struct reader *reader)
         settled = record.kind != WAL_MEND && is_settled(reader); /* its id may be a guess */
     }
     wal_collect_flush(&scanner->collect);
+    if (!settled)
+        note_replaced(reader);
     return settled;
 }
 
-static int read_all(struct reader *reader)
+static int read_once(struct reader *reader)
 {
     const struct wal_scan *scan = reader->scanner.scan;
+    reader->replaced = 0;
     int code = wal_scanner_find(&reader->scanner);
     if (code == CONCLAVE_OK)
         code = find_first(reader);
@@ -143,6 +170,26 @@ static int read_all(struct reader *reader)
         code = number < scan->segment_count ? enter(reader, number) : gone(reader);
         if (code == CONCLAVE_OK && walk(reader))
             break;
+    }
+    return code;
+}
+
+/* From as far back as it takes. */
+static int read_all(struct reader *reader)
+{
+    int code = read_once(reader);
+    while (code != CONCLAVE_OK && reader->replaced > 0 && reader->replaced <= reader->begin) {
+        const struct wal_scanner *before = &reader->scanner;
+        const struct wal_scanner fresh = {.io = before->io,
+                                          .dir = before->dir,
+                                          .identity = before->identity,
+                                          .scan = before->scan,
+                                          .error = before->error};
+        reader->begin = reader->replaced - 1;
+        wal_scanner_deinit(&reader->scanner);
+        wal_scan_deinit(fresh.scan);
+        reader->scanner = fresh;
+        code = read_once(reader);
     }
     return code;
 }
@@ -161,7 +208,7 @@ static int read_span(const struct wal_past *past, uint64_t from, uint64_t to,
                                         .scan = &scan,
                                         .error = &own},
                             .known = past->known,
-                            .from = from,
+                            .begin = from,
                             .to = to};
     int code = read_all(&reader);
     if (code == CONCLAVE_OK) {

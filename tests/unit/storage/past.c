@@ -64,6 +64,60 @@ Test(past, every_part_of_the_log_is_given_as_it_is_now)
     peer_free(&peer);
 }
 
+/* One entry in each batch, an attestation, and others in the place of the last three. */
+static void make_replaced(struct peer *peer, uint64_t before)
+{
+    struct step steps[128];
+    size_t count = 0;
+    for (uint64_t index = 2; index <= before; index++) {
+        steps[count++] = (struct step){.kind = STEP_APPEND, .term = 1, .index = index, .count = 1};
+        steps[count++] = (struct step){.kind = STEP_SYNC};
+    }
+    steps[count++] = (struct step){.kind = STEP_ATTEST};
+    steps[count++] = (struct step){.kind = STEP_APPEND, .term = 2, .index = before - 2, .count = 8};
+    steps[count++] = (struct step){.kind = STEP_SYNC};
+    steps[count] = (struct step){.kind = STEP_END};
+    peer_make(peer, steps);
+}
+
+/* Loses both batch records with which a segment begins, and mends them: false if none does. */
+static bool mend_front(struct peer *peer)
+{
+    struct placed places[256];
+    struct conclave_error error = {0};
+    const size_t count = image_layout(peer->disk, places, 256);
+    for (size_t i = 0; i + 1 < count; i++) {
+        if (places[i].offset != WAL_HEADER_BYTES || !places[i + 1].is_batch ||
+            strcmp(places[i].path, places[i + 1].path) != 0)
+            continue;
+        for (size_t k = i; k < i + 2; k++)
+            memory_disk_rot(peer->disk, places[k].path, places[k].offset + 4, "\x5a\xa5", 2);
+        cr_assert_eq(repair_all(peer->disk, peer, &error), CONCLAVE_OK, "%s", error.message);
+        return true;
+    }
+    return false;
+}
+
+/* A mend at the front of a segment, and what replaces entries of the one before: what they follow
+ * that segment does not say, though the log before it ended where they are asked for. */
+Test(past, what_replaced_the_end_of_a_segment_behind_a_mend_is_read_from_farther_back)
+{
+    size_t mended = 0;
+    for (uint64_t before = 4; before < 36; before++) {
+        struct peer peer;
+        make_replaced(&peer, before);
+        const uint64_t last = raft_runs_last(&peer.log.entries).index;
+        const struct wal_past past = past_of(peer.disk, id_at(&peer, last));
+        mended += mend_front(&peer) ? 1 : 0;
+        for (uint64_t from = 0; from < last; from++) {
+            const struct wal_want want = {.prev.index = from, .last = last, .anchor = past.known};
+            cr_assert_eq(ask(&peer, &past, &want), last - from);
+        }
+        peer_free(&peer);
+    }
+    cr_assert_gt(mended, 3);
+}
+
 /* What is asked of an anchor that was replaced here comes from another log. */
 Test(past, an_anchor_that_is_not_in_the_log_gives_nothing)
 {
