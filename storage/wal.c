@@ -100,9 +100,7 @@ static void stage_record(struct wal *wal, enum wal_kind kind, uint8_t entry_kind
         .payload = payload,
     };
     uint64_t link = wal_record_encode(stage_room(wal, bytes), wal->at.key, &record);
-    if (kind == WAL_ANEW)
-        wal_links_begin(&wal->links, id.index, link);
-    else if (kind == WAL_ENTRY)
+    if (kind == WAL_ENTRY)
         wal_links_put(&wal->links, id.index, link);
     stage_take(wal, bytes);
 }
@@ -192,11 +190,13 @@ void wal_begin_anew(struct wal *wal, struct raft_id base)
 {
     ASSERT(base.index > 0 && base.term > 0);
     wal->at.capacity = wal->at.offset; /* in a new segment, so that those before it can go */
+    /* Its header and first batch name the base, too: whichever of the three is lost. */
+    wal->last = base;
+    wal_links_begin(&wal->links, base.index, wal_link_begin(base));
     stage_batch(wal, WAL_RECORD_BYTES);
     stage_record(wal, WAL_ANEW, 0, base, (struct slice){0});
     wal->parts[wal->part_count - 1].attestation = false;
     wal->segments.items[wal->segments.count - 1].anew = true;
-    wal->last = base;
 }
 
 /* True if the log can begin with segments.items[number]. */

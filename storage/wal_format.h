@@ -105,10 +105,13 @@
  * the first header then says which entry was before it, and the log begins behind that. So a
  * segment goes only if nothing behind it replaces an entry at or below that one.
  *
- * The log begins anew behind an installed snapshot that it disagrees with: a new segment, its batch
- * record as ever, and then a record of kind 3 that names the snapshot's last entry. From there on
- * nothing before it is part of the log, and all segments before this one can go: a start looks at
- * none of them, and removes them.
+ * The log begins anew behind an installed snapshot that it disagrees with: a new segment, a batch
+ * record, and then a record of kind 3 that names the snapshot's last entry. From there on nothing
+ * before it is part of the log, and all segments before this one can go: a start looks at none of
+ * them, and removes them. The header and the batch record name that entry, too, with the link with
+ * which a log begins behind it: so nothing is lost with the record of kind 3 alone. (In logs of
+ * earlier versions they name what stood before.) A header with such a link counts by itself, though
+ * the rest of the first batch be torn: the snapshot was durable before it was written.
  *
  * Repair. Damage that was attested is never cut: what was lost is put back (storage/wal_repair.h).
  * Behind a damaged stretch, a hole, stands the next whole record, or the header of the next
@@ -166,8 +169,7 @@
  * is not written: the log stays damaged, not changed into another damaged one. Or all its entries
  * are there, as the links say, and only where they stood cannot be told: then they are written anew
  * as one segment behind all others, which begins with a record of kind 3, and gets its name when it
- * is whole (storage/wal_transcript.h). Its header and first batch record name what the log begins
- * behind, as that record does, not the last entry before the segment.
+ * is whole (storage/wal_transcript.h).
  *
  * (c) A header is computed from the segment before, or, for the first one, from the first batch
  * record. If the end of the segment before is lost too, that segment ends with its file, in a mend.

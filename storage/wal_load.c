@@ -52,16 +52,36 @@ int wal_scanner_find(struct wal_scanner *scanner)
     return CONCLAVE_OK;
 }
 
-/* *ret: a whole record at the front of this segment says that the log begins anew in it. */
+/* What stands at the front of a segment says that the log begins in it: the link that it names is
+ * not one of a log before it. A header alone may be of a first batch that was torn: what the log
+ * begins behind then is as durable as with all of it. Where something is damaged the first batch
+ * record says so as well. */
+static bool is_beginning(const struct wal_scanner *scanner, const uint8_t *front, size_t bytes,
+                         uint64_t sequence)
+{
+    const uint64_t key = wal_key(scanner->identity, sequence);
+    struct wal_header header;
+    struct wal_record batch, record;
+    const bool begun =
+        wal_record_decode(front, bytes, WAL_HEADER_BYTES, key, &batch) && batch.kind == WAL_BATCH;
+    if (wal_header_decode(front, bytes, scanner->identity, &header) != CONCLAVE_OK)
+        return scanner->patient && begun && batch.batch == 0 &&
+               batch.previous == wal_link_begin(batch.id);
+    if (header.sequence != sequence)
+        return false;
+    return header.previous == wal_link_begin(header.last) ||
+           (begun &&
+            wal_record_decode(front, bytes, WAL_HEADER_BYTES + WAL_RECORD_BYTES, key, &record) &&
+            record.kind == WAL_ANEW);
+}
+
+/* *ret: the log begins anew in this segment. */
 static int begins_anew(const struct wal_scanner *scanner, uint64_t sequence, bool *ret)
 {
     uint8_t front[WAL_HEADER_BYTES + 2 * WAL_RECORD_BYTES];
     const struct io *io = scanner->io;
-    const uint64_t key = wal_key(scanner->identity, sequence);
     char *path = wal_segment_path(scanner->dir, sequence);
     struct io_file *file = NULL;
-    struct wal_header header;
-    struct wal_record record;
     uint64_t bytes = 0;
     size_t got = 0;
     *ret = false;
@@ -79,13 +99,7 @@ static int begins_anew(const struct wal_scanner *scanner, uint64_t sequence, boo
         return CONCLAVE_OK; /* damaged */
     if (code != CONCLAVE_OK)
         return code;
-    *ret = got == sizeof front &&
-           wal_header_decode(front, got, scanner->identity, &header) == CONCLAVE_OK &&
-           header.sequence == sequence &&
-           wal_record_decode(front, got, WAL_HEADER_BYTES, key, &record) &&
-           record.kind == WAL_BATCH &&
-           wal_record_decode(front, got, WAL_HEADER_BYTES + WAL_RECORD_BYTES, key, &record) &&
-           record.kind == WAL_ANEW;
+    *ret = got == sizeof front && is_beginning(scanner, front, got, sequence);
     return CONCLAVE_OK;
 }
 

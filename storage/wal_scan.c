@@ -99,9 +99,11 @@ static int judge_behind(struct wal_scanner *scanner, size_t number, const struct
             continue;
         segment->torn_bytes = at + wal_record_bytes(record.payload.bytes);
         /* Even a record of the first batch shows that everything before this segment was synced,
-         * and its batch record names the entry with which that ended. */
+         * and its batch record names the entry with which that ended, or what the log was to begin
+         * behind in it. */
         if (active->dirty_end > active->dirty_start ||
             (record.batch == 0 && record.kind == WAL_BATCH &&
+             record.previous != wal_link_begin(record.id) &&
              !raft_id_equal(record.id, scanner->collect.last)))
             return damaged(scanner, active->sequence, scan->end,
                            "a record that had been durable, as the next segment shows, is not "

@@ -50,10 +50,21 @@ static bool try_record(const struct wal_scanner *scanner, struct wal_hole *hole,
            wal_scanner_possible(scanner, record);
 }
 
+/* The header names what the log begins behind, as the record that says so did. */
+static bool try_anew(const struct wal_scanner *scanner, struct wal_hole *hole,
+                     struct wal_record *ret)
+{
+    const struct raft_id last = scanner->collect.last;
+    *ret = (struct wal_record){.kind = WAL_ANEW, .batch = (uint32_t)hole->batch_before, .id = last};
+    return link_at(scanner, last.index) == wal_link_begin(last) && try_record(scanner, hole, ret);
+}
+
 static bool try_all(const struct wal_scanner *scanner, struct wal_hole *hole, uint64_t index,
                     uint64_t from, uint64_t to, struct wal_record *ret)
 {
     if (try_batch(scanner, hole, ret))
+        return true;
+    if (try_anew(scanner, hole, ret))
         return true;
     if (link_at(scanner, index) == hole->stands_for) /* the log has it; no entry came again */
         return false;

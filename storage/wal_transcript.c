@@ -47,8 +47,7 @@ static void put_batch(struct pen *pen)
     put(pen, (struct wal_record){.kind = WAL_BATCH, .id = pen->last});
 }
 
-/* The header says what the log begins behind, not what stands before it: so nothing is lost with
- * the record of kind 3 once the segments before are gone. */
+/* As wal_begin_anew(), and all at once. */
 static void encode(const struct wal_transcript *transcript, uint64_t sequence, uint8_t *segment)
 {
     struct pen pen = {.segment = segment,

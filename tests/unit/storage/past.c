@@ -428,6 +428,30 @@ Test(past, a_segment_that_was_prepared_is_the_end_and_no_damage)
     memory_disk_destroy(disk);
 }
 
+/* The log began anew, and what was before is still on its way to be removed. */
+Test(past, what_stands_before_a_new_beginning_is_not_found)
+{
+    struct memory_disk *disk = memory_disk_create();
+    struct wal *wal = log_of(disk, STORY_SEGMENT_BYTES, 60);
+    struct raft_runs runs = {0}, entries = {0};
+    struct raft_id prev = {0};
+    enum wal_supply supply = WAL_SUPPLY_LATER;
+    wal_begin_anew(wal, (struct raft_id){.term = 3, .index = 100});
+    runs_fill(&runs, 3, 101, 5);
+    wal_append(wal, &runs);
+    raft_runs_clear(&runs);
+    cr_assert_eq(wal_sync(wal, NULL), CONCLAVE_OK);
+    const struct wal_past past = past_of(disk, (struct raft_id){.term = 3, .index = 105});
+    for (uint64_t from = 0; from < 105; from++) {
+        const struct wal_want want = {.prev.index = from, .last = 105, .anchor = past.known};
+        cr_assert_eq(wal_past_supply(&past, &want, 1 << 20, &supply, &prev, &entries, NULL),
+                     from < 100 ? CONCLAVE_NOT_FOUND : CONCLAVE_OK, "%d", (int)from);
+        raft_runs_clear(&entries);
+    }
+    wal_close(wal);
+    memory_disk_destroy(disk);
+}
+
 Test(past, a_log_that_takes_too_much_reading_is_not_read)
 {
     struct memory_disk *disk = memory_disk_create();
