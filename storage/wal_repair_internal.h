@@ -1,6 +1,6 @@
 /* storage/wal_repair_internal.h - a repair at work, shared by wal_repair.c (what is wanted, and
- * writing), wal_repair_take.c (what peers give) and wal_repair_prove.c (what the log's own links
- * tell). Owned by one thread. */
+ * writing), wal_repair_take.c (what peers give), wal_repair_prove.c (what the log's own links
+ * tell) and wal_repair_tell.c (all of the log). Owned by one thread. */
 #ifndef STORAGE_WAL_REPAIR_INTERNAL_H
 #define STORAGE_WAL_REPAIR_INTERNAL_H
 
@@ -19,6 +19,8 @@ struct wal_proof {
         size_t count, capacity;
     } parts;
 };
+
+enum { WAL_PROOF_ENTRIES_MAX = 1 << 18 }; /* in a stretch */
 
 #define WAL_NO_PROOF SIZE_MAX
 
@@ -110,12 +112,35 @@ bool wal_repair_disproved(const struct wal_repair *repair, uint64_t from, uint64
 bool wal_repair_leads_elsewhere(const struct wal_repair *repair, const struct raft_runs *entries,
                                 uint64_t link);
 
+/* Notes the links of the entries that were filled into the hole. */
+void wal_repair_learn(struct wal_repair *repair, size_t number);
+
+/* The link of the entry at an index in the log in the end; WAL_LINK_UNKNOWN. */
+uint64_t wal_repair_link(const struct wal_repair *repair, uint64_t index);
+
+/* That, or of what is shown there, or was filled in, if it is not known. */
+uint64_t wal_repair_found(const struct wal_repair *repair, uint64_t index);
+
+/* The link of the entry behind one with this link. */
+uint64_t wal_repair_link_behind(uint64_t link, const struct raft_entry *entry);
+
+/* True if what came, or is here, leads from the link at proof->from to that at proof->to; appended
+ * to *ret: by these entries. */
+bool wal_repair_find_way(const struct wal_repair *repair, const struct wal_proof *proof,
+                         struct raft_runs *ret);
+
+/* Entries of their own, in one batch. */
+void wal_repair_append_copies(const struct raft_entry *const *entries, size_t count,
+                              struct raft_runs *ret);
+
+/* Lets go of what came. */
+void wal_repair_forget(struct wal_proof *proof);
+
+/* --- wal_repair_tell.c ------------------------------------------------------------------------ */
+
 /* All entries of the log in the end, in whatever holes they came: from where it began, or where a
  * snapshot here reaches. True if its links say that they are right. */
 bool wal_repair_tell(const struct wal_repair *repair, struct raft_id *ret_base,
                      struct raft_runs *ret);
-
-/* Notes the links of the entries that were filled into the hole. */
-void wal_repair_learn(struct wal_repair *repair, size_t number);
 
 #endif

@@ -12,25 +12,22 @@
 #include <stdlib.h>
 
 enum {
-    PROOF_ENTRIES_MAX = 1 << 18, /* in a stretch */
-    STEPS = 6,                   /* how often it is tried from farther back */
-    WAYS_MAX = 64                /* kept of those that lead to one index */
+    STEPS = 6,    /* how often it is tried from farther back */
+    WAYS_MAX = 64 /* kept of those that lead to one index */
 };
 
-/* Of the log in the end. */
-static uint64_t link_at(const struct wal_repair *repair, uint64_t index)
+uint64_t wal_repair_link(const struct wal_repair *repair, uint64_t index)
 {
     return wal_links_find(&repair->survey.sure, index);
 }
 
-/* Of what is shown there, or was filled in, if the other is not known. */
-static uint64_t found_at(const struct wal_repair *repair, uint64_t index)
+uint64_t wal_repair_found(const struct wal_repair *repair, uint64_t index)
 {
-    const uint64_t link = link_at(repair, index);
+    const uint64_t link = wal_repair_link(repair, index);
     return link != WAL_LINK_UNKNOWN ? link : wal_links_find(&repair->survey.found, index);
 }
 
-static uint64_t link_behind(uint64_t link, const struct raft_entry *entry)
+uint64_t wal_repair_link_behind(uint64_t link, const struct raft_entry *entry)
 {
     return wal_link(link, entry->id, (uint8_t)entry->kind, entry->payload);
 }
@@ -38,13 +35,13 @@ static uint64_t link_behind(uint64_t link, const struct raft_entry *entry)
 bool wal_repair_disproved(const struct wal_repair *repair, uint64_t from, uint64_t to,
                           const struct raft_runs *entries)
 {
-    uint64_t link = found_at(repair, from), last = link_at(repair, to), at = from;
+    uint64_t link = wal_repair_found(repair, from), last = wal_repair_link(repair, to), at = from;
     struct raft_runs_iter iter = {0};
     const struct raft_entry *entry;
     if (link == WAL_LINK_UNKNOWN || last == WAL_LINK_UNKNOWN)
         return false;
     while ((entry = raft_runs_next(entries, &iter)) != NULL && entry->id.index <= to) {
-        link = link_behind(link, entry);
+        link = wal_repair_link_behind(link, entry);
         at = entry->id.index;
     }
     return at == to && at > from && link != last;
@@ -54,11 +51,11 @@ bool wal_repair_leads_elsewhere(const struct wal_repair *repair, const struct ra
                                 uint64_t link)
 {
     struct raft_runs_iter iter = {0};
-    uint64_t at = found_at(repair, raft_runs_first(entries).index - 1);
+    uint64_t at = wal_repair_found(repair, raft_runs_first(entries).index - 1);
     if (at == WAL_LINK_UNKNOWN || link == WAL_LINK_UNKNOWN)
         return false;
     for (const struct raft_entry *entry; (entry = raft_runs_next(entries, &iter)) != NULL;)
-        at = link_behind(at, entry);
+        at = wal_repair_link_behind(at, entry);
     return at != link;
 }
 
@@ -82,11 +79,12 @@ void wal_repair_learn(struct wal_repair *repair, size_t number)
 {
     const struct raft_runs *filled = &repair->filled[number];
     struct raft_runs_iter iter = {0};
-    uint64_t link = filled->entry_count > 0 ? found_at(repair, raft_runs_first(filled).index - 1)
-                                            : WAL_LINK_UNKNOWN;
+    uint64_t link = filled->entry_count > 0
+                        ? wal_repair_found(repair, raft_runs_first(filled).index - 1)
+                        : WAL_LINK_UNKNOWN;
     for (const struct raft_entry *entry;
          link != WAL_LINK_UNKNOWN && (entry = raft_runs_next(filled, &iter)) != NULL;) {
-        link = link_behind(link, entry);
+        link = wal_repair_link_behind(link, entry);
         if (!came_again(repair, number, entry->id.index))
             learn(repair, entry->id.index, link);
     }
@@ -94,7 +92,7 @@ void wal_repair_learn(struct wal_repair *repair, size_t number)
 
 /* --- What is asked for ------------------------------------------------------------------------ */
 
-static void forget(struct wal_proof *proof)
+void wal_repair_forget(struct wal_proof *proof)
 {
     for (size_t i = 0; i < proof->parts.count; i++)
         raft_runs_clear(&proof->parts.items[i]);
@@ -103,7 +101,7 @@ static void forget(struct wal_proof *proof)
 
 void wal_repair_prove_end(struct wal_repair *repair)
 {
-    forget(&repair->proof);
+    wal_repair_forget(&repair->proof);
     free(repair->proof.parts.items);
     for (size_t i = 0; i < repair->proved.count; i++)
         raft_runs_clear(&repair->proved.items[i]);
@@ -115,7 +113,7 @@ static uint64_t find_to(const struct wal_repair *repair, const struct wal_hole *
 {
     const uint64_t last = repair->survey.scan.last.index;
     uint64_t to = hole->last > hole->prev.index ? hole->last : hole->prev.index;
-    while (to <= last && link_at(repair, to) == WAL_LINK_UNKNOWN)
+    while (to <= last && wal_repair_link(repair, to) == WAL_LINK_UNKNOWN)
         to++;
     return to <= last ? to : 0;
 }
@@ -132,10 +130,10 @@ static bool find_from(const struct wal_repair *repair, const struct wal_hole *ho
     if (from < base)
         return false;
     from = from - base > back ? from - back : base;
-    while (from > base && found_at(repair, from) == WAL_LINK_UNKNOWN)
+    while (from > base && wal_repair_found(repair, from) == WAL_LINK_UNKNOWN)
         from--;
     *ret = from;
-    return found_at(repair, from) != WAL_LINK_UNKNOWN && to - from <= PROOF_ENTRIES_MAX;
+    return wal_repair_found(repair, from) != WAL_LINK_UNKNOWN && to - from <= WAL_PROOF_ENTRIES_MAX;
 }
 
 /* False: there is no such stretch, or none that is larger than before. */
@@ -144,7 +142,7 @@ static bool begin(struct wal_repair *repair, size_t number, unsigned step)
     const struct wal_hole *hole = &repair->survey.holes.items[number];
     struct wal_proof *proof = &repair->proof;
     const uint64_t before = proof->hole == number && step > 0 ? proof->from : UINT64_MAX;
-    forget(proof);
+    wal_repair_forget(proof);
     if (!wal_repair_wants(repair, hole) || (step > 0 && hole->certain && number == repair->at))
         return false;
     uint64_t to = find_to(repair, hole), from;
@@ -165,7 +163,7 @@ void wal_repair_prove(struct wal_repair *repair, size_t number)
          number++)
         if (begin(repair, number, 0))
             return;
-    forget(&repair->proof);
+    wal_repair_forget(&repair->proof);
     repair->proof.hole = WAL_NO_PROOF;
     repair->tried = true;
 }
@@ -247,7 +245,7 @@ static void go_on(const struct wal_repair *repair, const struct wal_proof *proof
             if (from[k].entry && from[k].entry->id.term > entry->id.term)
                 continue;
             const struct way way = {.entry = entry,
-                                    .link = link_behind(from[k].link, entry),
+                                    .link = wal_repair_link_behind(from[k].link, entry),
                                     .before = k,
                                     .misses = from[k].misses + (entry->id.term < highest)};
             keep_way(next, &count, &way);
@@ -259,8 +257,8 @@ static void go_on(const struct wal_repair *repair, const struct wal_proof *proof
     }
 }
 
-static void append_copies(const struct raft_entry *const *entries, size_t count,
-                          struct raft_runs *ret)
+void wal_repair_append_copies(const struct raft_entry *const *entries, size_t count,
+                              struct raft_runs *ret)
 {
     struct raft_batch *batch = raft_batch_create((uint32_t)count);
     for (size_t i = 0; i < count; i++) {
@@ -285,20 +283,19 @@ static void collect(const struct ways *ways, size_t count, uint32_t last, struct
         entries[i - 1] = way->entry;
         last = way->before;
     }
-    append_copies(entries, count, ret);
+    wal_repair_append_copies(entries, count, ret);
     free(entries);
 }
 
-/* True if what others have leads from the one link to the other; *ret: by these entries. */
-static bool find_way(const struct wal_repair *repair, const struct wal_proof *proof,
-                     struct raft_runs *ret)
+bool wal_repair_find_way(const struct wal_repair *repair, const struct wal_proof *proof,
+                         struct raft_runs *ret)
 {
     const size_t count = (size_t)(proof->to - proof->from);
-    const uint64_t goal = link_at(repair, proof->to);
+    const uint64_t goal = wal_repair_link(repair, proof->to);
     struct ways ways = {.begins = mem_zalloc((count + 2) * sizeof *ways.begins)};
     bool found = false;
     LIST_RESERVE(&ways);
-    ways.items[ways.count++] = (struct way){.link = found_at(repair, proof->from)};
+    ways.items[ways.count++] = (struct way){.link = wal_repair_found(repair, proof->from)};
     ways.begins[1] = 1;
     size_t at = 0;
     for (; at < count && ways.begins[at + 1] > ways.begins[at]; at++) {
@@ -321,10 +318,10 @@ static bool find_way(const struct wal_repair *repair, const struct wal_proof *pr
  * them. */
 static void keep(struct wal_repair *repair, const struct raft_runs *proved)
 {
-    uint64_t link = found_at(repair, repair->proof.from);
+    uint64_t link = wal_repair_found(repair, repair->proof.from);
     struct raft_runs_iter iter = {0};
     for (const struct raft_entry *entry; (entry = raft_runs_next(proved, &iter)) != NULL;) {
-        link = link_behind(link, entry);
+        link = wal_repair_link_behind(link, entry);
         wal_links_learn(&repair->survey.sure, entry->id.index, link);
     }
     LIST_RESERVE(&repair->proved);
@@ -364,7 +361,7 @@ void wal_repair_prove_on(struct wal_repair *repair)
 {
     struct wal_proof *proof = &repair->proof;
     struct raft_runs proved = {0};
-    if (find_way(repair, proof, &proved)) {
+    if (wal_repair_find_way(repair, proof, &proved)) {
         accept(repair, &proved);
         raft_runs_clear(&proved);
         return;
@@ -374,148 +371,28 @@ void wal_repair_prove_on(struct wal_repair *repair)
         next_stretch(repair);
 }
 
+/* Where what comes next goes: behind what came before it, so that a stretch of many answers is one
+ * part for each of the others, in which every index has to be looked up. */
+static struct raft_runs *find_part(struct wal_proof *proof, uint64_t first)
+{
+    struct raft_runs *last =
+        proof->parts.count > 0 ? &proof->parts.items[proof->parts.count - 1] : NULL;
+    if (last && raft_runs_last(last).index + 1 == first)
+        return last;
+    LIST_RESERVE(&proof->parts);
+    struct raft_runs *part = &proof->parts.items[proof->parts.count++];
+    *part = (struct raft_runs){0};
+    return part;
+}
+
 void wal_repair_prove_take(struct wal_repair *repair, const struct raft_runs *entries)
 {
     struct wal_proof *proof = &repair->proof;
     const struct raft_id first = raft_runs_first(entries), last = raft_runs_last(entries);
     if (entries->entry_count == 0 || first.index <= proof->next || first.index > proof->to)
         return;
-    LIST_RESERVE(&proof->parts);
-    struct raft_runs *part = &proof->parts.items[proof->parts.count++];
-    *part = (struct raft_runs){0};
-    raft_runs_append_all(part, entries);
+    raft_runs_append_all(find_part(proof, first.index), entries);
     proof->next = last.index < proof->to ? last.index : proof->to;
     if (proof->next == proof->to)
         wal_repair_prove_on(repair);
-}
-
-/* --- The whole log ---------------------------------------------------------------------------- */
-
-/* Is this the entry at its index in the log in the end? By its own link, and that before it. */
-static bool is_linked(const struct wal_repair *repair, const struct raft_entry *entry)
-{
-    const uint64_t before = entry->id.index - 1, link = link_at(repair, entry->id.index);
-    const uint64_t tried[] = {link_at(repair, before),
-                              wal_links_find(&repair->survey.found, before)};
-    for (size_t i = 0; i < sizeof tried / sizeof tried[0]; i++)
-        if (tried[i] != WAL_LINK_UNKNOWN && link_behind(tried[i], entry) == link)
-            return true;
-    return false;
-}
-
-/* What stands around a hole tells which entry came last in it, and nothing further on replaced it.
- */
-static bool is_named(const struct wal_repair *repair, struct raft_id id)
-{
-    const uint64_t link = link_at(repair, id.index);
-    for (size_t i = 0; i < repair->survey.holes.count && link != WAL_LINK_UNKNOWN; i++) {
-        const struct wal_hole *hole = &repair->survey.holes.items[i];
-        if ((hole->sure_behind || hole->level) && raft_id_equal(hole->behind, id) &&
-            hole->stands_for == link)
-            return true;
-    }
-    return false;
-}
-
-/* What others gave, by an anchor or by links: so it is the log's. What was found alone may have
- * been replaced. NULL: nothing. */
-static const struct raft_entry *find_given(const struct wal_repair *repair, uint64_t index)
-{
-    const struct raft_entry *entry = wal_repair_entry(repair, index);
-    return entry && entry != raft_runs_find(&repair->survey.scan.entries, index) ? entry : NULL;
-}
-
-/* Is the snapshot's entry the log's? A node that holds the anchor told so, or gave it, or what
- * stands around a hole names it. */
-static bool is_covered_shown(const struct wal_repair *repair)
-{
-    const struct raft_id covered = repair->covered;
-    const struct raft_entry *given = find_given(repair, covered.index);
-    return raft_id_equal(repair->told, covered) || (given && raft_id_equal(given->id, covered)) ||
-           is_named(repair, covered);
-}
-
-/* What the log surely has at an index: it is here, or it was proved, or it is a snapshot's, and
- * others say so, or the log itself. */
-static bool find_surely(const struct wal_repair *repair, uint64_t index, struct raft_id *ret)
-{
-    const struct raft_entry *entry = wal_repair_entry(repair, index);
-    for (size_t i = 0; i <= repair->proved.count; i++) {
-        if (entry && !wal_is_absent(entry) && is_linked(repair, entry)) {
-            *ret = entry->id;
-            return true;
-        }
-        entry = i < repair->proved.count ? raft_runs_find(&repair->proved.items[i], index) : NULL;
-    }
-    *ret = repair->covered;
-    return index == repair->covered.index && is_covered_shown(repair);
-}
-
-/* Where the log can begin: where it did, or, going back from what a snapshot here holds, behind an
- * entry that is surely the log's. False: there is none from `index` on back. */
-static bool find_base(const struct wal_repair *repair, uint64_t index, struct raft_id *ret)
-{
-    for (; index > repair->survey.scan.base.index; index--)
-        if (find_surely(repair, index, ret))
-            return true;
-    *ret = repair->survey.scan.base;
-    return index == ret->index && found_at(repair, index) != WAL_LINK_UNKNOWN;
-}
-
-static void add_part(struct wal_proof *all, const struct raft_runs *entries)
-{
-    if (entries->entry_count == 0)
-        return;
-    LIST_RESERVE(&all->parts);
-    struct raft_runs *part = &all->parts.items[all->parts.count++];
-    *part = (struct raft_runs){0};
-    raft_runs_append_all(part, entries);
-}
-
-/* All of the log behind `base`. Up to where its links are known (`links_at`) it is what others
- * gave.
- */
-static bool tell_behind(const struct wal_repair *repair, struct wal_proof *all, uint64_t base,
-                        uint64_t (*links_at)(const struct wal_repair *, uint64_t),
-                        struct raft_runs *ret)
-{
-    const uint64_t last = repair->survey.scan.last.index;
-    bool told = link_at(repair, last) != WAL_LINK_UNKNOWN && last - base <= PROOF_ENTRIES_MAX;
-    const struct raft_entry **given = mem_alloc((size_t)(last - base + 1) * sizeof *given);
-    size_t count = 0;
-    for (; told && links_at(repair, base + count) == WAL_LINK_UNKNOWN; count++) {
-        given[count] = find_given(repair, base + count + 1);
-        told = given[count] != NULL;
-    }
-    all->from = base + count;
-    all->to = last;
-    raft_runs_clear(ret);
-    if (told && count > 0)
-        append_copies(given, count, ret);
-    free(given);
-    return told && (all->from == last || find_way(repair, all, ret));
-}
-
-bool wal_repair_tell(const struct wal_repair *repair, struct raft_id *ret_base,
-                     struct raft_runs *ret)
-{
-    const struct wal_survey *survey = &repair->survey;
-    const uint64_t last = survey->scan.last.index;
-    struct wal_proof all = {0};
-    bool told = false;
-    for (size_t i = 0; i < survey->holes.count; i++) /* in whatever hole it came */
-        add_part(&all, &repair->filled[i]);
-    for (size_t i = 0; i < repair->proved.count; i++)
-        add_part(&all, &repair->proved.items[i]);
-    add_part(&all, &survey->scan.entries);
-    const uint64_t begins[] = {survey->scan.base.index,
-                               repair->covered.index < last ? repair->covered.index : last};
-    for (size_t i = 0; i < sizeof begins / sizeof begins[0] && !told; i++) {
-        told = begins[i] >= survey->scan.base.index && find_base(repair, begins[i], ret_base) &&
-               (tell_behind(repair, &all, ret_base->index, found_at, ret) ||
-                tell_behind(repair, &all, ret_base->index, link_at, ret));
-    }
-    forget(&all);
-    free(all.parts.items);
-    return told;
 }

@@ -2,6 +2,8 @@
  * log takes what can be, and in the end has what it had. */
 #include "healing.h"
 
+#include "storage/wal_repair_internal.h"
+
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -255,6 +257,35 @@ Test(answers, what_comes_in_parts_is_put_together_whoever_has_them)
     cr_assert(wal_repair_want(asking.repair, &asking.want));
     cr_assert_eq(asking.want.prev.index, 153);
     answer_of(&asking, asking.want.prev, 4, 154, 1); /* it was of term 5 */
+    cr_assert_not(wal_repair_want(asking.repair, &asking.want));
+    expect_whole(&asking);
+    asking_end(&asking);
+}
+
+/* However many answers it takes: each index is looked up in every part. */
+Test(answers, what_one_of_the_others_gives_piece_by_piece_is_one_part)
+{
+    struct asking asking;
+    asking_begin(&asking, 140, 154);
+    wal_repair_ask(asking.repair, 2);
+    turn_to_proof(&asking);
+    const struct wal_want all = asking.want;
+    cr_assert_geq(all.last, all.prev.index + 10);
+    for (uint64_t giver = 1; giver <= 2; giver++) { /* the first one has all but the last entry */
+        for (uint64_t index = all.prev.index + 1; index + giver - 1 < all.last; index++) {
+            cr_assert(wal_repair_want(asking.repair, &asking.want));
+            cr_assert_eq(asking.want.giver, giver);
+            cr_assert_eq(answer(&asking, asking.want.prev, index, index), CONCLAVE_OK);
+            cr_assert_eq(asking.repair->proof.parts.count, giver, "%zu parts",
+                         asking.repair->proof.parts.count);
+        }
+        if (giver == 1)
+            wal_repair_turn(asking.repair);
+    }
+    cr_assert(wal_repair_want(asking.repair, &asking.want));
+    cr_assert_eq(answer(&asking, asking.want.prev, all.last - 1, all.last - 1), CONCLAVE_OK);
+    cr_assert_eq(answer(&asking, (struct raft_id){0, all.last - 1}, all.last, all.last),
+                 CONCLAVE_OK);
     cr_assert_not(wal_repair_want(asking.repair, &asking.want));
     expect_whole(&asking);
     asking_end(&asking);

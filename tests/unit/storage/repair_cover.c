@@ -292,3 +292,25 @@ Test(repair_cover, a_newer_snapshot_leaves_what_shows_that_the_log_can_begin_beh
     memory_disk_destroy(disk);
     end(&covering);
 }
+
+/* A snapshot of as many entries as the log has is no proof that the log ends with its entry. */
+Test(repair_cover, a_log_that_ends_otherwise_is_not_told_behind_a_snapshot)
+{
+    struct covering covering;
+    struct conclave_error error = {0};
+    struct wal_repair *repair = NULL;
+    struct raft_id base = {0};
+    struct raft_runs entries = {0};
+    struct memory_disk *disk = lose_what_was_replaced(&covering);
+    const struct raft_id last = raft_runs_last(&covering.log.entries);
+    lose(&covering, disk, place_of(&covering, 4, 5), place_of(&covering, 4, 6));
+    cr_assert_eq(wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error),
+                 CONCLAVE_OK, "%s", error.message);
+    wal_repair_cover(repair, (struct raft_id){.term = last.term + 1, .index = last.index});
+    repair->told = repair->covered;
+    cr_assert_not(wal_repair_tell(repair, &base, &entries));
+    raft_runs_clear(&entries);
+    wal_repair_close(repair);
+    memory_disk_destroy(disk);
+    end(&covering);
+}
