@@ -42,8 +42,8 @@ static void hear(void *arg, enum conclave_log_level level, const char *actor, co
         atomic_fetch_add(&rig.refused, 1);
 }
 
-/* The records of these entries, and of the batches between them. */
-static void damage(void)
+/* The records of the entries from `first` to `last`, and of the batches between them. */
+static void damage(uint64_t first, uint64_t last)
 {
     static struct placed places[PLACES_MAX];
     size_t count = image_layout(rig.others.disk, places, PLACES_MAX);
@@ -52,7 +52,7 @@ static void damage(void)
         uint64_t index;
         const uint8_t *data = memory_disk_bytes(rig.others.disk, places[i].path, &bytes);
         memcpy(&index, data + places[i].offset + 40, sizeof index);
-        if (index >= FIRST && (places[i].is_batch ? index < LAST : index <= LAST))
+        if (index >= first && (places[i].is_batch ? index < last : index <= last))
             memory_disk_rot(rig.disk, places[i].path, places[i].offset + 4, "\x5a\xa5", 2);
     }
 }
@@ -65,13 +65,11 @@ static void *repair(void *arg)
     return NULL;
 }
 
-static void setup(void)
+/* The writer of rig.disk begins. */
+static void run(void)
 {
     struct conclave_error error = {0};
     struct node *node = rig.node = calloc(1, sizeof *node);
-    peer_make(&rig.others, story);
-    rig.disk = memory_disk_clone(rig.others.disk);
-    damage();
     node->io = memory_disk_io(rig.disk);
     node->identity = story_identity;
     node->peer_identity = (struct peer_identity){.cluster_id = story_identity.cluster_id,
@@ -92,6 +90,14 @@ static void setup(void)
     cr_assert_eq(pthread_create(&rig.thread, NULL, repair, NULL), 0);
 }
 
+static void setup(void)
+{
+    peer_make(&rig.others, story);
+    rig.disk = memory_disk_clone(rig.others.disk);
+    damage(FIRST, LAST);
+    run();
+}
+
 static void teardown(void)
 {
     struct node *node = rig.node;
@@ -105,22 +111,34 @@ static void teardown(void)
 
 TestSuite(log_repair, .init = setup, .fini = teardown, .timeout = 600);
 
-/* What is asked for next, and how many are asked. Those that nobody answers come again. */
+/* The next frame of this type, and to how many it goes; others are let go of. */
+static struct peer_repair await_frame(enum peer_frame_type type, uint32_t *ret_count)
+{
+    for (;;) {
+        struct envelope *envelope = inbox_receive(&rig.raft->inbox);
+        struct peer_frame frame;
+        if (!envelope) {
+            inbox_wait(&rig.raft->inbox, -1);
+            continue;
+        }
+        cr_assert_eq(envelope->type, ENVELOPE_SEND);
+        *ret_count = envelope->send.count;
+        cr_assert_gt(*ret_count, 0);
+        cr_assert_eq(peer_decode(envelope->send.items[0].frame, &frame), CONCLAVE_OK);
+        envelope_destroy(envelope);
+        if (frame.type == type)
+            return frame.repair;
+        raft_runs_clear(&frame.repair.entries);
+    }
+}
+
+/* What is asked for behind `prev`, and how many are asked. Asks that nobody answers come again. */
 static struct peer_repair await_ask(uint64_t prev, uint32_t *ret_asked)
 {
     for (;;) {
-        inbox_wait(&rig.raft->inbox, -1);
-        for (struct envelope *envelope; (envelope = inbox_receive(&rig.raft->inbox));) {
-            struct peer_frame frame;
-            cr_assert_eq(envelope->type, ENVELOPE_SEND);
-            *ret_asked = envelope->send.count;
-            cr_assert_gt(*ret_asked, 0);
-            cr_assert_eq(peer_decode(envelope->send.items[0].frame, &frame), CONCLAVE_OK);
-            cr_assert_eq(frame.type, PEER_FRAME_REPAIR_ASK);
-            envelope_destroy(envelope);
-            if (frame.repair.prev.index == prev)
-                return frame.repair;
-        }
+        const struct peer_repair ask = await_frame(PEER_FRAME_REPAIR_ASK, ret_asked);
+        if (ask.prev.index == prev)
+            return ask;
     }
 }
 
@@ -210,6 +228,104 @@ Test(log_repair, waits_for_room_to_write_what_came)
     begin();
     struct peer_repair ask = await_ask(FIRST - 1, &asked);
     while (ask.last < LAST) {
+        answer_right(1, &ask);
+        ask = await_ask(ask.last, &asked);
+    }
+    answer_right(1, &ask);
+    expect_whole();
+}
+
+/* --- What it gives meanwhile ------------------------------------------------------------------ */
+
+enum { SECOND_HOLE = 70 };
+
+static uint64_t change; /* the first entry of term 3 */
+
+/* Is the entry in the middle of a segment, with three more around it? */
+static bool stands_apart(uint64_t index)
+{
+    static struct placed places[PLACES_MAX];
+    const size_t count = image_layout(rig.others.disk, places, PLACES_MAX);
+    for (size_t i = 2; i + 1 < count; i++) {
+        size_t bytes = 0;
+        uint64_t there;
+        const uint8_t *data = memory_disk_bytes(rig.others.disk, places[i].path, &bytes);
+        memcpy(&there, data + places[i].offset + 40, sizeof there);
+        if (places[i].is_batch || there != index)
+            continue;
+        bool apart = true;
+        for (size_t k = i - 2; k <= i + 1; k++)
+            apart = apart && !places[k].is_batch && strcmp(places[k].path, places[i].path) == 0;
+        return apart;
+    }
+    return false;
+}
+
+/* The last entry of term 2 and the first of term 3 are lost, in one batch with what is around them:
+ * nothing says of which term they were. Two more are lost farther on. */
+static void setup_unsure(void)
+{
+    for (change = 20;; change++) {
+        const struct step steps[] = {{STEP_APPEND, 2, 2, change - 2},
+                                     {STEP_APPEND, 3, change, 70},
+                                     {STEP_SYNC, 0, 0, 0},
+                                     {STEP_ATTEST, 0, 0, 0},
+                                     {STEP_END, 0, 0, 0}};
+        peer_make(&rig.others, steps);
+        if (stands_apart(change))
+            break;
+        peer_free(&rig.others);
+        cr_assert_lt(change, 40);
+    }
+    rig.disk = memory_disk_clone(rig.others.disk);
+    damage(change - 1, change);
+    damage(SECOND_HOLE, SECOND_HOLE + 1);
+    run();
+}
+
+TestSuite(log_repair_giving, .init = setup_unsure, .fini = teardown, .timeout = 600);
+
+static void answer_later(uint32_t other, const struct peer_repair *ask)
+{
+    struct envelope *envelope = envelope_create(ENVELOPE_REPAIR_ANSWER);
+    envelope->repair.from = story_identity.node_id + other;
+    envelope->repair.frame =
+        (struct peer_repair){.number = ask->number, .result = PEER_REPAIR_LATER};
+    mailbox_send(&rig.to_writer, &envelope);
+}
+
+/* Another one in repair asks which entry stands there. */
+static struct peer_repair ask_for_id(uint64_t index)
+{
+    uint32_t count;
+    struct envelope *envelope = envelope_create(ENVELOPE_REPAIR_ASK);
+    envelope->repair.from = story_identity.node_id + 1;
+    envelope->repair.frame =
+        (struct peer_repair){.number = 1,
+                             .prev = {.index = index},
+                             .last = index,
+                             .anchor = raft_runs_last(&rig.others.log.entries)};
+    mailbox_send(&rig.to_writer, &envelope);
+    return await_frame(PEER_FRAME_REPAIR_ANSWER, &count);
+}
+
+/* What it tells is what it has by then, not what it had when it began. */
+Test(log_repair_giving, tells_what_was_proved_since)
+{
+    uint32_t asked;
+    cr_assert_eq(ask_for_id(change).result, PEER_REPAIR_LATER, "nobody knows that");
+    begin();
+    struct peer_repair ask = await_frame(PEER_FRAME_REPAIR_ASK, &asked);
+    for (; ask.last < SECOND_HOLE; ask = await_frame(PEER_FRAME_REPAIR_ASK, &asked)) {
+        for (uint32_t other = 1; other <= 2 && ask.anchor.index > 0; other++)
+            answer_later(other, &ask);
+        if (ask.anchor.index == 0) /* by links */
+            answer_right(1, &ask);
+    }
+    const struct peer_repair told = ask_for_id(change);
+    cr_assert_eq(told.result, PEER_REPAIR_HERE);
+    cr_assert(raft_id_equal(told.prev, (struct raft_id){.term = 3, .index = change}));
+    while (ask.last < SECOND_HOLE + 1) {
         answer_right(1, &ask);
         ask = await_ask(ask.last, &asked);
     }
