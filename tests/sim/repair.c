@@ -62,7 +62,7 @@ bool repair_survives(const struct world *world, const struct node *node)
 
 /* --- Asking and answering --------------------------------------------------------------------- */
 
-/* As log_repair_give_past() of actors/log_repair.c. */
+/* As log_repair_give_past() of actors/log_repair_give.c. */
 static void give_past(struct world *world, const struct node *giver, const struct wal_want *want,
                       struct peer_repair *ret)
 {
