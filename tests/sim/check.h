@@ -114,6 +114,8 @@ struct check_contact {
 struct check_office {
     uint64_t term;            /* 0: it does not lead */
     bool handed_over;         /* it has tried to in this term, and has no lease any more */
+    uint64_t config_index;    /* the newest configuration, */
+    uint64_t settled_us;      /* and since when it is known to be committed; 0: it is not */
     uint64_t round, round_us; /* the newest that it has sent, and since when */
     struct check_sent {
         uint64_t append_us;       /* the last append; 0: none */

@@ -145,6 +145,11 @@ static void note_office(const struct check *check, struct check_node *at,
     } else if (office->term != at->view.hard_state.term) {
         *office = (struct check_office){.term = at->view.hard_state.term};
     }
+    if (office->config_index != at->view.config_index || at->view.commit < office->config_index)
+        office->settled_us = 0;
+    else if (office->settled_us == 0)
+        office->settled_us = at->view.now_us;
+    office->config_index = at->view.config_index;
     for (uint32_t i = 0; i < at->heard.count; i++)
         if (at->heard.items[i].type == RAFT_APPEND_RESPONSE)
             note_answer(check, at, &at->heard.items[i]);
@@ -203,6 +208,24 @@ static void judge_heartbeats(struct check *check, uint32_t node, uint64_t deadli
                        " us of its clock, which is at %" PRIu64 ", and asks for %" PRIu64,
                        node + 1, i + 1, sent->commit, sent->append_us, at->view.now_us,
                        deadline_us);
+    }
+}
+
+/* Who is no member any more hears of that, and then no more. */
+static void judge_leaving(struct check *check, uint32_t node, const struct raft_output *output)
+{
+    const struct check_node *at = &check->nodes[node];
+    uint32_t members = check_config_at(check, &at->memory, at->memory.count)->members;
+    uint64_t settled_us = at->office.settled_us;
+    if (settled_us == 0 || at->view.now_us - settled_us < 2 * check->options.election_timeout_us)
+        return;
+    for (uint32_t i = 0; i < output->send_now.count; i++) {
+        uint32_t peer = check_find(check, output->send_now.items[i]->to);
+        if (output->send_now.items[i]->type == RAFT_APPEND_REQUEST && !(members >> peer & 1))
+            check_fail(check, "who is no member is not sent to for ever",
+                       "n%u sends an append to n%u, and the configuration without it is committed"
+                       " since %" PRIu64 " us",
+                       node + 1, peer + 1, at->view.now_us - settled_us);
     }
 }
 
@@ -328,6 +351,7 @@ void check_heed(struct check *check, uint32_t node, const struct check_own *own,
     if (at->view.role == RAFT_LEADER) {
         judge_commit(check, node);
         judge_heartbeats(check, node, output->deadline_us);
+        judge_leaving(check, node, output);
         judge_lease(check, node, own);
     }
     judge_followed_commit(check, node);

@@ -307,6 +307,21 @@ static void judge_campaign(struct check *check, uint32_t node, const struct raft
                    node + 1);
 }
 
+/* Rule 41: what a voter promised holds for itself, too, unless its leader called it. */
+static void judge_promise(struct check *check, uint32_t node)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct check_contact *contact = &at->contact;
+    bool called = contact->called_term == at->old.hard_state.term &&
+                  at->view.now_us < contact->called_until_us;
+    bool stands = at->view.role == RAFT_PRECANDIDATE || at->view.role == RAFT_CANDIDATE;
+    if (at->old.role == RAFT_FOLLOWER && stands && !called &&
+        at->view.now_us < contact->promised_until_us)
+        check_fail(check, "who has promised does not stand",
+                   "n%u stands at %" PRIu64 " us of its clock, and has promised until %" PRIu64,
+                   node + 1, at->view.now_us, contact->promised_until_us);
+}
+
 /* True if the node, which was so, has heard of all that its disk has done, and nothing but members
  * that it has to apply (Rule 24) can hold it back from a campaign. */
 static bool is_ready(const struct check *check, uint32_t node, const struct check_view *view)
@@ -394,6 +409,7 @@ void check_lead(struct check *check, uint32_t node, const struct check_own *own,
         at->contact.leads_since_us = at->view.now_us;
     if (at->view.role == RAFT_LEADER)
         judge_quorum(check, node);
+    judge_promise(check, node);
     judge_campaign(check, node, output);
     judge_calls(check, node, output);
     judge_hand_over(check, node, output);

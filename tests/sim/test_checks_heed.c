@@ -212,6 +212,23 @@ Test(checks_heed, find_an_entry_that_is_committed_late)
     SCREAMS("what a majority holds is committed");
 }
 
+Test(checks_heed, find_an_append_to_who_is_no_member_for_long)
+{
+    good_step();
+    leader_gets(A, config_make(4, 2, members_make(M(A) | M(B) | M(C), 0, 0, M(LEARNER))), 3);
+    leader_gets(B, config_make(4, 2, members_make(M(A) | M(B) | M(C), 0, 0, M(LEARNER))), 3);
+    check.nodes[A].peers[B].match = 4;
+    node_steps(A, RAFT_LEADER, 4);
+    for (int time = 0; time < 4; time++) {
+        SILENT();
+        check_events(&check, A, ids[A], now_us, NULL, 0);
+        beats(1);
+        leads(now_us + 1);
+        now_us += T_US;
+    }
+    SCREAMS("who is no member is not sent to for ever");
+}
+
 static void promises(uint32_t from, uint64_t round)
 {
     struct raft_message promise = answer(RAFT_APPEND_ACCEPTED, 3, 0, (struct raft_id){0});

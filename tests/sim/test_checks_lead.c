@@ -143,6 +143,18 @@ Test(checks_lead, find_a_promise_that_ends_with_a_connection)
     SCREAMS("a vote goes to whom it may, and to nobody else");
 }
 
+Test(checks_lead, find_a_campaign_against_the_own_promise)
+{
+    good_step();
+    own.promise_us = T_US;
+    hears(B, ids[A], A, APPEND);
+    ends(B, RAFT_FOLLOWER, now_us + 1500);
+    now_us += T_US - 1;
+    begins(B, ids[A], NULL, 0);
+    ends(B, RAFT_PRECANDIDATE, now_us + 500);
+    SCREAMS("who has promised does not stand");
+}
+
 Test(checks_lead, find_a_vote_right_after_a_start)
 {
     good_step();
