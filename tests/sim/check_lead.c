@@ -307,8 +307,9 @@ static void judge_campaign(struct check *check, uint32_t node, const struct raft
                    node + 1);
 }
 
-/* Rule 41: what a voter promised holds for itself, too, unless its leader called it. */
-static void judge_promise(struct check *check, uint32_t node)
+/* Rule 41: what a voter promised holds for itself, too, unless its leader called it. Rule 3: and no
+ * campaign follows another whose term is not on the disk. */
+static void judge_standing(struct check *check, uint32_t node)
 {
     const struct check_node *at = &check->nodes[node];
     const struct check_contact *contact = &at->contact;
@@ -320,6 +321,12 @@ static void judge_promise(struct check *check, uint32_t node)
         check_fail(check, "who has promised does not stand",
                    "n%u stands at %" PRIu64 " us of its clock, and has promised until %" PRIu64,
                    node + 1, at->view.now_us, contact->promised_until_us);
+    struct raft_hard_state hard = at->view.hard_state;
+    if (at->old.role != RAFT_PRECANDIDATE && at->view.role == RAFT_PRECANDIDATE &&
+        (at->durable.term != hard.term || at->durable.vote != hard.vote))
+        check_fail(check, "who stands has its term on the disk",
+                   "n%u stands in term %" PRIu64 ", its disk has %" PRIu64, node + 1, hard.term,
+                   at->durable.term);
 }
 
 /* True if the node, which was so, has heard of all that its disk has done, and nothing but members
@@ -409,7 +416,7 @@ void check_lead(struct check *check, uint32_t node, const struct check_own *own,
         at->contact.leads_since_us = at->view.now_us;
     if (at->view.role == RAFT_LEADER)
         judge_quorum(check, node);
-    judge_promise(check, node);
+    judge_standing(check, node);
     judge_campaign(check, node, output);
     judge_calls(check, node, output);
     judge_hand_over(check, node, output);

@@ -155,6 +155,15 @@ Test(checks_lead, find_a_campaign_against_the_own_promise)
     SCREAMS("who has promised does not stand");
 }
 
+Test(checks_lead, find_a_campaign_in_a_term_that_is_not_on_the_disk)
+{
+    good_step();
+    begins(B, ids[A], NULL, 0);
+    check.nodes[B].durable.term = 1;
+    ends(B, RAFT_PRECANDIDATE, now_us + 500);
+    SCREAMS("who stands has its term on the disk");
+}
+
 Test(checks_lead, find_a_vote_right_after_a_start)
 {
     good_step();
