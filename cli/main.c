@@ -2,11 +2,11 @@
 #include "bench/bench.h"
 #include "cli/commands.h"
 #include "cli/connect.h"
+#include "cli/heap.h"
 #include "cli/output.h"
 #include "conclave.h"
 
 #include <fcntl.h>
-#include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -321,24 +321,11 @@ static void hold_standard_streams(void)
             _exit(2);
 }
 
-/* Messages are buffers that one thread allocates and another one frees. The C library would give
- * the larger ones back to the system, and each page that it gets anew costs more than what is done
- * with it, above all in a virtual machine. A heap keeps this much now, or what a thread holds at a
- * time if that is more. */
-static void keep_freed_memory(void)
-{
-    enum { KEPT_BYTES = 8 << 20 };
-    /* NOLINTBEGIN(concurrency-mt-unsafe): there is no other thread yet */
-    (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES); /* refused: as it was before */
-    (void)mallopt(M_MMAP_THRESHOLD, KEPT_BYTES);
-    /* NOLINTEND(concurrency-mt-unsafe) */
-}
-
 int main(int argc, char **argv)
 {
     struct args args;
     struct args_error error;
-    keep_freed_memory();
+    heap_init();
     /* A reader that went away is an error to report, not a reason to vanish. */
     signal(SIGPIPE, SIG_IGN);
     hold_standard_streams();

@@ -8,7 +8,7 @@
 set -eu
 
 build='gcc libc6-dev make meson ninja-build pkg-config
-       libzmq3-dev libmsgpack-dev liblmdb-dev libxxhash-dev libzstd-dev libjansson-dev uthash-dev'
+       libzmq3-dev libmsgpack-dev liblmdb-dev libjemalloc-dev libxxhash-dev libzstd-dev libjansson-dev uthash-dev'
 test='libcriterion-dev python3 python3-zmq python3-msgpack clang-format binutils patch
       chromium-headless-shell'
 lint='clang-format clang-tidy clang libclang-rt-14-dev'
