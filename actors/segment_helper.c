@@ -113,11 +113,12 @@ static int watch(struct actor *actor, struct conclave_error *error)
  * made up for. */
 static void part_join(struct tables_part *part, const struct tables_part *next)
 {
-    if (part->bytes == 0 || part->at + part->bytes != next->at)
+    if (part->bytes == 0 || (next->bytes > 0 && part->at + part->bytes != next->at))
         *part = *next;
     else
         part->bytes += next->bytes;
     part->used = next->used;
+    part->huge = next->huge;
 }
 
 /* The state machine has changed its store. */
@@ -194,7 +195,7 @@ static int take_all(struct actor *actor, bool *ret_ended, bool *ret_other,
         if (code || *ret_ended)
             return code;
     }
-    if (part.bytes > 0)
+    if (part.used > 0)
         trickle(actor, &part);
     return CONCLAVE_OK;
 }

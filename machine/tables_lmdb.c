@@ -207,6 +207,7 @@ static void close_env(struct lmdb *lmdb)
         mdb_txn_abort(lmdb->read);
     if (lmdb->env)
         mdb_env_close(lmdb->env);
+    lmdb_huge_close(lmdb);
     lmdb->read = NULL;
     lmdb->env = NULL;
     lmdb->reading = false;

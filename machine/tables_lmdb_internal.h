@@ -1,12 +1,14 @@
 /* machine/tables_lmdb_internal.h - the LMDB environment, shared by the files that implement
  * machine/tables_lmdb.h: tables_lmdb.c (files, opening), tables_lmdb_room.c (growth),
- * tables_lmdb_map.c (the map meanwhile), tables_lmdb_part.c (writing to disk) and tables_lmdb_tx.c
- * (transactions, cursors, views). Functions that say "rc" return 0, an LMDB code or an errno. */
+ * tables_lmdb_map.c (the map meanwhile), tables_lmdb_part.c (writing to disk), tables_lmdb_huge.c
+ * (its pages' size) and tables_lmdb_tx.c (transactions, cursors, views). Functions that say "rc"
+ * return 0, an LMDB code or an errno. */
 #ifndef MACHINE_TABLES_LMDB_INTERNAL_H
 #define MACHINE_TABLES_LMDB_INTERNAL_H
 
 #include "machine/tables_lmdb.h"
 #include "machine/tables_owner.h"
+#include "machine/tables_part.h"
 
 #include <lmdb.h>
 #include <pthread.h>
@@ -27,7 +29,18 @@ struct lmdb_round {
     size_t at;      /* its next part */
     size_t mapped;  /* up to here, for what is to be used next */
     uint64_t index; /* applied when there was one last */
-    bool told;      /* there was one */
+    bool told;      /* there was one: */
+    struct tables_part last;
+};
+
+/* Where the file has huge pages (tables_lmdb_huge.c). */
+struct lmdb_huge {
+    uint8_t *tries; /* of each block: to make it small, if it is a huge one; 0: it is small */
+    size_t blocks;  /* so many have an entry there */
+    unsigned steps; /* since the load was looked at, */
+    size_t used;    /* and what was used, */
+    uint64_t index; /* and applied then */
+    bool grows, sparse;
 };
 
 struct lmdb {
@@ -43,6 +56,7 @@ struct lmdb {
     struct tables_tx read_tx; /* with that transaction */
     bool clean;               /* the owner file says that everything is on the disk */
     struct lmdb_round round;
+    struct lmdb_huge huge;
     size_t slack_bytes; /* unused room that the map has when a view begins */
 
     /* Whoever uses or ends the view's transaction holds the mutex; its reader never for longer than
@@ -86,6 +100,17 @@ char *lmdb_map(const struct lmdb *lmdb);
 /* rc. Puts them where the file is mapped now, or lets them go if it is not; *pages is empty then.
  */
 int lmdb_pages_back(const struct lmdb *lmdb, struct lmdb_pages *pages);
+
+/* With each part: looks at the load now and then. */
+void lmdb_huge_step(struct lmdb *lmdb, size_t used);
+
+/* Where the block there begins, if it may be a huge one; else `at`. */
+size_t lmdb_huge_floor(const struct lmdb *lmdb, size_t at);
+
+/* Makes small what lies there, which was written a moment ago, if few pages change. */
+void lmdb_huge_split(struct lmdb *lmdb, const struct tables_part *part);
+
+void lmdb_huge_close(struct lmdb *lmdb);
 
 /* rc. What lies behind the last page that was ever used. */
 int lmdb_tail_bytes(const struct lmdb *lmdb, size_t *ret);

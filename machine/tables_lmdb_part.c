@@ -10,6 +10,7 @@
  *
  * All this is only a hint: where the kernel does not take it nothing is lost but time. */
 #include "machine/tables_lmdb_internal.h"
+#include "machine/tables_part.h"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -30,14 +31,14 @@ static size_t page_bytes(void)
     return (size_t)sysconf(_SC_PAGESIZE);
 }
 
-static void unmap_if_dense(struct lmdb *lmdb, size_t bytes, size_t used)
+static void unmap_if_dense(struct lmdb *lmdb, const struct tables_part *part)
 {
     struct lmdb_round *round = &lmdb->round;
     uint64_t changes = (lmdb->tables.state.applied_index - round->index) * ROUND_PARTS;
-    if (!round->map || changes < lmdb->map_bytes / page_bytes() / PAGES_AROUND)
+    if (!round->map || part->bytes == 0 || changes < lmdb->map_bytes / page_bytes() / PAGES_AROUND)
         return;
-    (void)madvise(round->map + round->at, bytes, MADV_DONTNEED);
-    if (round->at + bytes > used)
+    (void)madvise(round->map + part->at, part->bytes, MADV_DONTNEED);
+    if (part->at + part->bytes > part->used)
         round->mapped = 0; /* some of what is to be used next went, too */
 }
 
@@ -61,24 +62,40 @@ static void map_ahead(struct lmdb *lmdb, size_t used)
 #endif
 }
 
-void lmdb_next_part(struct tables *tables, struct tables_part *ret)
+/* Of a huge block nothing until there is all of it: whoever writes a bit of it writes the whole. */
+static void take_part(struct lmdb *lmdb, struct tables_part *ret)
 {
-    struct lmdb *lmdb = lmdb_of(tables);
     struct lmdb_round *round = &lmdb->round;
-    size_t tail = 0, bytes = lmdb->map_bytes / ROUND_PARTS / page_bytes() * page_bytes();
+    size_t bytes = lmdb->map_bytes / ROUND_PARTS / page_bytes() * page_bytes();
     if (bytes < PART_BYTES_MIN)
         bytes = PART_BYTES_MIN;
     if (round->at >= lmdb->map_bytes)
         round->at = 0;
     if (bytes > lmdb->map_bytes - round->at)
         bytes = lmdb->map_bytes - round->at;
-    *ret = (struct tables_part){.at = round->at, .bytes = bytes};
+    size_t to = lmdb_huge_floor(lmdb, round->at + bytes);
+    size_t from = round->at > 0 ? round->last.at + round->last.bytes : 0;
+    if (from > to)
+        from = to; /* the block has become a huge one */
+    *ret = (struct tables_part){.at = from, .bytes = to - from};
+    round->at += bytes;
+}
+
+void lmdb_next_part(struct tables *tables, struct tables_part *ret)
+{
+    struct lmdb *lmdb = lmdb_of(tables);
+    const struct tables_part last = lmdb->round.last;
+    size_t tail = 0;
+    take_part(lmdb, ret);
     if (!lmdb_tail_bytes(lmdb, &tail)) {
         ret->used = lmdb->map_bytes - tail;
-        unmap_if_dense(lmdb, bytes, ret->used);
+        lmdb_huge_split(lmdb, &last);
+        lmdb_huge_step(lmdb, ret->used);
+        ret->huge = lmdb->huge.grows;
+        unmap_if_dense(lmdb, ret);
         map_ahead(lmdb, ret->used);
-        round->told = true;
+        lmdb->round.told = true;
     }
-    round->index = tables->state.applied_index;
-    round->at += bytes;
+    lmdb->round.index = tables->state.applied_index;
+    lmdb->round.last = *ret;
 }

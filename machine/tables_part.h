@@ -3,12 +3,17 @@
 #ifndef MACHINE_TABLES_PART_H
 #define MACHINE_TABLES_PART_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
-/* In bytes. All zero: there is no file. */
+/* In bytes. All zero: there is no file. `bytes` 0: nothing of it is to be written now. */
 struct tables_part {
     uint64_t at, bytes;
     uint64_t used; /* of the whole file: what lies behind was never used */
+    bool huge;     /* what is used next is to have huge pages, and is whole ones here */
 };
+
+/* What the kernel maps at once if it can, in bytes: on the usual machines. */
+enum { TABLES_HUGE_BYTES = 2 << 20 };
 
 #endif

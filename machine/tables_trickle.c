@@ -5,12 +5,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* In calls so short that other threads get the processor between them: not every kernel takes it
  * from one that fills pages. */
-enum { AHEAD_BYTES = 4 << 20, AHEAD_CALL_BYTES = 256 << 10 };
+enum { AHEAD_BYTES = 4 << 20, AHEAD_HUGE_BYTES = 8 << 20, AHEAD_CALL_BYTES = 256 << 10 };
 
 static int open_file(struct tables_trickle *trickle, const char *dir)
 {
@@ -23,18 +24,53 @@ static int open_file(struct tables_trickle *trickle, const char *dir)
     return trickle->fd < 0 ? errno : 0;
 }
 
-/* Only a hint: that there is no page yet is no failure. */
-static void go_ahead(struct tables_trickle *trickle, uint64_t used, uint64_t size)
+/* Has the kernel make huge pages there, which it does for who maps the file and asks for them.
+ * False: it does not know how to. */
+static bool make_huge(int fd, uint64_t at, uint64_t bytes)
 {
-    uint64_t from = trickle->ahead > used ? trickle->ahead : used, to = used + AHEAD_BYTES;
+    bool made = false;
+#ifdef MADV_POPULATE_READ /* Linux 5.14 */
+    void *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, (off_t)at);
+    if (map == MAP_FAILED)
+        return false;
+    made = !madvise(map, bytes, MADV_RANDOM) && !madvise(map, bytes, MADV_HUGEPAGE) &&
+           !madvise(map, bytes, MADV_POPULATE_READ);
+    (void)munmap(map, bytes);
+#else
+    (void)fd;
+    (void)at;
+    (void)bytes;
+#endif
+    return made;
+}
+
+static void make_small(int fd, uint64_t at, uint64_t end)
+{
+    for (; at < end; at += AHEAD_CALL_BYTES) {
+        uint64_t bytes = end - at < AHEAD_CALL_BYTES ? end - at : AHEAD_CALL_BYTES;
+        (void)posix_fadvise(fd, (off_t)at, (off_t)bytes, POSIX_FADV_WILLNEED);
+    }
+}
+
+/* Only a hint: that there is no page yet is no failure. */
+static void go_ahead(struct tables_trickle *trickle, const struct tables_part *part, uint64_t size)
+{
+    uint64_t used = part->used, from = trickle->ahead > used ? trickle->ahead : used;
+    uint64_t to = used + (part->huge ? AHEAD_HUGE_BYTES : AHEAD_BYTES);
     if (to > size)
         to = size;
     if (used == 0 || from + AHEAD_BYTES / 4 > to)
         return;
-    for (uint64_t at = from; at < to; at += AHEAD_CALL_BYTES) {
-        uint64_t bytes = to - at < AHEAD_CALL_BYTES ? to - at : AHEAD_CALL_BYTES;
-        (void)posix_fadvise(trickle->fd, (off_t)at, (off_t)bytes, POSIX_FADV_WILLNEED);
-    }
+    uint64_t huge = (from + TABLES_HUGE_BYTES - 1) / TABLES_HUGE_BYTES * TABLES_HUGE_BYTES;
+    make_small(trickle->fd, from, part->huge && huge < to ? huge : to);
+    trickle->ahead = to;
+    if (!part->huge || huge >= to)
+        return;
+    to = huge + TABLES_HUGE_BYTES;
+    if (to > size)
+        return;
+    if (!make_huge(trickle->fd, huge, TABLES_HUGE_BYTES))
+        make_small(trickle->fd, huge, to);
     trickle->ahead = to;
 }
 
@@ -43,7 +79,9 @@ static int write_part(struct tables_trickle *trickle, const struct tables_part *
     struct stat file;
     if (fstat(trickle->fd, &file))
         return errno;
-    go_ahead(trickle, part->used, (uint64_t)file.st_size);
+    go_ahead(trickle, part, (uint64_t)file.st_size);
+    if (part->bytes == 0)
+        return 0; /* sync_file_range would write all of the file */
     bool failed =
         sync_file_range(trickle->fd, (off_t)part->at, (off_t)part->bytes, SYNC_FILE_RANGE_WRITE);
     return failed ? errno : 0;
@@ -54,7 +92,7 @@ int tables_trickle_step(struct tables_trickle *trickle, const char *dir,
 {
     if (trickle->failed)
         return CONCLAVE_OK;
-    if (part->at == 0)
+    if (part->at == 0 && part->bytes > 0)
         tables_trickle_close(trickle);
     int failed = trickle->fd < 0 ? open_file(trickle, dir) : 0;
     if (failed == ENOENT)

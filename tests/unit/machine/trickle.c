@@ -81,6 +81,34 @@ Test(trickle, has_pages_made_for_what_is_to_come)
     cr_assert_eq(trickle.ahead, 6 * MIB, "no further than the file goes");
 }
 
+Test(trickle, makes_huge_pages_a_block_a_step)
+{
+    struct tables_part part = {.at = PART_BYTES, .used = MIB, .huge = true};
+    make_file(9 * MIB);
+    for (uint64_t ahead = 4 * MIB; ahead <= 8 * MIB; ahead += 2 * MIB) {
+        cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
+        cr_assert_eq(trickle.ahead, ahead, "%lu", trickle.ahead);
+        part.used = ahead - 2 * MIB;
+    }
+    part.used = 8 * MIB;
+    cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
+    cr_assert_eq(trickle.ahead, 9 * MIB, "what is left is no whole block");
+}
+
+Test(trickle, writes_nothing_of_an_empty_part)
+{
+    char page[4096] = {1};
+    struct stat old, new;
+    make_file(MIB);
+    cr_assert_eq(step(0, 0), CONCLAVE_OK);
+    cr_assert_eq(fstat(trickle.fd, &old), 0);
+    rename_over_file(MIB);
+    cr_assert_eq(pwrite(trickle.fd, page, sizeof page, 0), (ssize_t)sizeof page);
+    struct tables_part empty = {.used = MIB};
+    cr_assert_eq(tables_trickle_step(&trickle, dir, &empty), CONCLAVE_OK);
+    cr_assert(fstat(trickle.fd, &new) == 0 && new.st_ino == old.st_ino, "it begins no round");
+}
+
 Test(trickle, waits_for_a_store_that_is_not_there_yet)
 {
     make_file(1);
