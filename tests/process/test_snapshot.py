@@ -111,8 +111,9 @@ class Snapshot(ClusterTest):
         shutil.rmtree(os.path.join(self.cluster.nodes[0].data, "machine"))
         for node in self.cluster.nodes:
             node.start()
-        self.cluster.wait_leader()
-        self.assertIn("restored", self.cluster.nodes[0].log_text())
+        first = self.cluster.nodes[0]
+        wait_until(lambda: "restored" in first.log_text(), "it begins with its snapshot")
+        self.cluster.wait_leader()  # the two others may have one before
         self.assert_all_there(writer.acked)
         self.write(writer, 50)
 
