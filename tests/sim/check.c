@@ -144,24 +144,56 @@ static uint64_t committed_on_disk(const struct check *check, const struct check_
     return committed;
 }
 
-/* The log begins behind a snapshot: what is before it is committed, and in the snapshot. */
-static void check_start_base(struct check *check, uint32_t node, struct raft_id base)
+static void log_copy(const struct check_log *log, uint64_t count, struct check_log *to)
+{
+    to->count = 0;
+    for (uint64_t i = 0; i < count; i++)
+        log_push(to, log->entries[i]);
+}
+
+static bool is_term_at(const struct check_log *log, struct raft_id id)
+{
+    const struct check_entry *entry = check_log_at(log, id.index);
+    return entry && entry->term == id.term;
+}
+
+/* The log that was found has not the snapshot's entry: it ends before that, or holds another one
+ * there. So the core begins its log anew behind the snapshot (Rule 35), in the step to come. */
+static bool is_superseded(const struct check_node *at, struct raft_id base,
+                          const struct raft_runs *entries)
+{
+    if (base.index == at->snapshot.index)
+        return !raft_id_equal(base, at->snapshot);
+    const struct raft_entry *entry = raft_runs_find(entries, at->snapshot.index);
+    return !entry || !raft_id_equal(entry->id, at->snapshot);
+}
+
+/* The log begins behind a snapshot: what is before it is committed, and in the snapshot. Or the
+ * snapshot came while the log was in repair, and what that put back is what had stood there, though
+ * the others had replaced it meanwhile: the core throws all of it away. */
+static void check_start_base(struct check *check, uint32_t node, struct raft_id base,
+                             const struct raft_runs *entries)
 {
     struct check_node *at = &check->nodes[node];
-    const struct check_entry *entry = check_log_at(&check->oracle, base.index);
     if (base.index > at->snapshot.index)
         check_fail(check, "no gap between snapshot and log",
                    "n%u starts with a log that begins behind %" PRIu64
                    ", its snapshot ends at %" PRIu64,
                    node + 1, base.index, at->snapshot.index);
-    else if (base.index > 0 && (!entry || entry->term != base.term))
+    else if (base.index > 0 && !is_term_at(&check->oracle, base) &&
+             !(is_superseded(at, base, entries) && is_term_at(&at->memory, base)))
         check_fail(check, "a log begins anew behind committed entries",
                    "n%u starts with a log that begins behind %" PRIu64 ":%" PRIu64, node + 1,
                    base.term, base.index);
     if (check->failed)
         return;
-    check_log_anew(check, &at->memory, base.index);
-    check_log_anew(check, &at->disk, base.index);
+    if (is_term_at(&check->oracle, base) || base.index == 0) {
+        check_log_anew(check, &at->memory, base.index);
+        check_log_anew(check, &at->disk, base.index);
+    } else {
+        log_copy(&at->memory, base.index, &at->disk);
+        at->memory.count = base.index;
+    }
 }
 
 void check_start(struct check *check, uint32_t node, uint32_t incarnation,
@@ -177,7 +209,7 @@ void check_start(struct check *check, uint32_t node, uint32_t incarnation,
                    node + 1, hard_state.term, at->durable.term);
     uint64_t committed = committed_on_disk(check, at);
     uint64_t machine_index = at->machine_index;
-    check_start_base(check, node, base);
+    check_start_base(check, node, base, entries);
     if (check->failed)
         return;
     struct raft_runs_iter it = {0};

@@ -164,6 +164,43 @@ Test(checks_snapshot, find_a_log_that_begins_behind_another_entry)
     SCREAMS("a log begins anew behind committed entries");
 }
 
+/* C had an entry of its own at 2, and its log ends with that or goes on from there. */
+static void start_superseded(uint64_t term, uint32_t more, uint64_t snapshot)
+{
+    cluster_with_a_straggler();
+    struct raft_runs own = entries_make(2, 1, 1, 0);
+    struct raft_runs log = more > 0 ? entries_make(3, 1, more, 0) : NOTHING;
+    check_log_put(&check, &check.nodes[C].memory, raft_runs_find(&own, 2));
+    have(C, snapshot);
+    check_restored(&check, C, 0, snapshot);
+    check_start(&check, C, 2, check.nodes[C].durable, (struct raft_id){.term = term, .index = 2},
+                &log, snapshot);
+    raft_runs_clear(&own);
+    raft_runs_clear(&log);
+}
+
+Test(checks_snapshot, are_silent_when_a_log_ends_before_one)
+{
+    start_superseded(1, 0, 3);
+    SILENT();
+    begin_anew(C, 3);
+    SILENT();
+}
+
+Test(checks_snapshot, are_silent_when_a_log_has_another_entry_than_one)
+{
+    start_superseded(1, 1, 2);
+    SILENT();
+    begin_anew(C, 2); /* it is not one that agrees with the snapshot */
+    SILENT();
+}
+
+Test(checks_snapshot, find_a_log_that_begins_behind_what_it_never_had)
+{
+    start_superseded(3, 0, 3);
+    SCREAMS("a log begins anew behind committed entries");
+}
+
 Test(checks_snapshot, find_a_durable_one_that_is_gone)
 {
     cluster_with_a_straggler();
