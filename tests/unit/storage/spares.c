@@ -129,6 +129,20 @@ Test(spares, go_when_the_disk_is_full_and_at_a_start)
     room_destroy(&room);
 }
 
+/* A repair that wrote the log anew may have left blocks in them that the disk fails to read. */
+Test(spares, what_a_start_finds_before_a_log_that_began_anew_becomes_none)
+{
+    struct room room = room_create();
+    wal_begin_anew(room.wal, (struct raft_id){.term = 1, .index = ENTRIES + 1});
+    cr_assert_eq(wal_sync(room.wal, NULL), CONCLAVE_OK);
+    const size_t before = count_names(&room, ".wal");
+    wal_close(room.wal);
+    room_open(&room);
+    cr_assert_lt(count_names(&room, ".wal"), before);
+    cr_assert_eq(count_names(&room, ".spare"), 0);
+    room_destroy(&room);
+}
+
 /* A record of its earlier life may stand behind the end of the log, whole, and says nothing. */
 Test(spares, what_stood_in_one_is_no_torn_batch)
 {
