@@ -151,13 +151,24 @@ static bool ask_one(struct world *world, struct node *node, const struct node *g
 /* --- By a snapshot --------------------------------------------------------------------------- */
 
 /* The log around the damage is the committed one. What a snapshot of another does to a log that
- * ends otherwise, which begins anew behind it whatever is missing, is not judged here. */
-static bool agrees(const struct world *world, const struct wal_want *want)
+ * ends otherwise, which begins anew behind it whatever is missing, is not judged here. Whoever
+ * lacks the last entries that are committed has an anchor that is not: this node may be needed for
+ * that. Then what was on its disk has to be what the snapshot holds or will hold, up to its last
+ * entry. */
+static bool agrees(const struct world *world, const struct node *node, const struct wal_want *want,
+                   struct raft_id snapshot)
 {
+    const struct check_log *oracle = &world->check.oracle;
     if (want->anchor.index == 0) /* it is asked for by its checksum just now */
         return false;
-    const struct check_entry *entry = check_log_at(&world->check.oracle, want->anchor.index);
-    return entry && entry->term == want->anchor.term;
+    const struct check_entry *entry = check_log_at(oracle, want->anchor.index);
+    if (entry)
+        return entry->term == want->anchor.term;
+    const uint64_t index = snapshot.index > want->last ? snapshot.index : want->last;
+    const struct check_entry *shared = check_log_at(oracle, index);
+    const struct check_log *disk = &world->check.nodes[world_index(world, node)].disk;
+    const struct check_entry *own = check_log_at(disk, index);
+    return shared && own && own->chain == shared->chain;
 }
 
 /* It is durable here: the log may do without what it holds. */
@@ -231,7 +242,8 @@ static bool ask_snapshot(struct world *world, struct node *node, struct node *gi
     struct wal_want want;
     struct snapshot_meta meta = {0};
     struct conclave_error error;
-    if (!giver->up || giver->altered || !wal_repair_want(repair, &want) || !agrees(world, &want))
+    if (!giver->up || giver->altered || !wal_repair_want(repair, &want) ||
+        !agrees(world, node, &want, theirs->newest))
         return false;
     if (theirs->newest.index < want.anchor.index && !theirs->wanted && !theirs->taking &&
         theirs->configuration && theirs->applied.term > 0) {
