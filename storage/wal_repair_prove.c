@@ -380,6 +380,7 @@ static struct raft_runs *find_part(struct wal_proof *proof, uint64_t first)
     if (last && raft_runs_last(last).index + 1 == first)
         return last;
     LIST_RESERVE(&proof->parts);
+    ASSERT(proof->parts.items);
     struct raft_runs *part = &proof->parts.items[proof->parts.count++];
     *part = (struct raft_runs){0};
     return part;
