@@ -238,9 +238,15 @@ struct wal_range wal_release(struct wal *wal, uint64_t index)
 
 int wal_remove(struct wal *wal, struct wal_range range, struct conclave_error *error)
 {
+    return wal_remove_files(wal, range, true, error);
+}
+
+int wal_remove_files(struct wal *wal, struct wal_range range, bool keep,
+                     struct conclave_error *error)
+{
     for (uint64_t sequence = range.first; sequence < range.end; sequence++) {
         bool kept = false;
-        int code = wal_spare_keep(wal, sequence, &kept, error);
+        int code = keep ? wal_spare_keep(wal, sequence, &kept, error) : CONCLAVE_OK;
         if (code == CONCLAVE_OK && !kept) {
             char *path = wal_segment_path(wal->dir, sequence);
             code = wal->io->unlink(wal->io->ctx, path, error);

@@ -102,6 +102,10 @@ MUST_USE int wal_write_zeros(const struct io *io, struct io_file *file, uint64_t
 /* "DIR/wal/0123456789abcdef.wal", to be freed. */
 char *wal_segment_path(const char *wal_dir, uint64_t sequence);
 
+/* As wal_remove(); `keep`: what there may be spares of becomes some. */
+MUST_USE int wal_remove_files(struct wal *wal, struct wal_range range, bool keep,
+                              struct conclave_error *error);
+
 /* Keeps the file of a segment that was let go of as a spare, if there may be one more: then it is
  * not the log's any more. Not durable. */
 MUST_USE int wal_spare_keep(struct wal *wal, uint64_t sequence, bool *ret_kept,

@@ -160,11 +160,8 @@ static int remove_skipped(struct wal *wal, const struct wal_scan *scan,
                           struct conclave_error *error)
 {
     const struct wal_range range = {.first = scan->skipped, .end = scan->segments[0].sequence};
-    const size_t spares_max = wal->ahead.spares_max;
-    wal->ahead.spares_max = 0; /* a repair may have left blocks in them that cannot be read */
-    int code = wal_remove(wal, range, error);
-    wal->ahead.spares_max = spares_max;
-    return code;
+    const bool keep = false; /* a repair may have left blocks in them that cannot be read */
+    return wal_remove_files(wal, range, keep, error);
 }
 
 /* Brings the disk to what the scan found, durable and attested. */

@@ -133,6 +133,9 @@ bool wal_repair_find_way(const struct wal_repair *repair, const struct wal_proof
 void wal_repair_append_copies(const struct raft_entry *const *entries, size_t count,
                               struct raft_runs *ret);
 
+/* Room for a part of what came, empty. Valid until the next one. */
+struct raft_runs *wal_repair_add_part(struct wal_proof *proof);
+
 /* Lets go of what came. */
 void wal_repair_forget(struct wal_proof *proof);
 

@@ -371,6 +371,15 @@ void wal_repair_prove_on(struct wal_repair *repair)
         next_stretch(repair);
 }
 
+struct raft_runs *wal_repair_add_part(struct wal_proof *proof)
+{
+    LIST_RESERVE(&proof->parts);
+    ASSERT(proof->parts.items);
+    struct raft_runs *part = &proof->parts.items[proof->parts.count++];
+    *part = (struct raft_runs){0};
+    return part;
+}
+
 /* Where what comes next goes: behind what came before it, so that a stretch of many answers is one
  * part for each of the others, in which every index has to be looked up. */
 static struct raft_runs *find_part(struct wal_proof *proof, uint64_t first)
@@ -379,11 +388,7 @@ static struct raft_runs *find_part(struct wal_proof *proof, uint64_t first)
         proof->parts.count > 0 ? &proof->parts.items[proof->parts.count - 1] : NULL;
     if (last && raft_runs_last(last).index + 1 == first)
         return last;
-    LIST_RESERVE(&proof->parts);
-    ASSERT(proof->parts.items);
-    struct raft_runs *part = &proof->parts.items[proof->parts.count++];
-    *part = (struct raft_runs){0};
-    return part;
+    return wal_repair_add_part(proof);
 }
 
 void wal_repair_prove_take(struct wal_repair *repair, const struct raft_runs *entries)

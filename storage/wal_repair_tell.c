@@ -3,7 +3,6 @@
 #include "storage/wal_repair_internal.h"
 
 #include "base/fatal.h"
-#include "base/list.h"
 
 #include <stdlib.h>
 
@@ -84,12 +83,8 @@ static bool find_base(const struct wal_repair *repair, uint64_t index, struct ra
 
 static void add_part(struct wal_proof *all, const struct raft_runs *entries)
 {
-    if (entries->entry_count == 0)
-        return;
-    LIST_RESERVE(&all->parts);
-    struct raft_runs *part = &all->parts.items[all->parts.count++];
-    *part = (struct raft_runs){0};
-    raft_runs_append_all(part, entries);
+    if (entries->entry_count > 0)
+        raft_runs_append_all(wal_repair_add_part(all), entries);
 }
 
 /* All of the log behind `begin`. Up to where its links are known (`links_at`) it is what others

@@ -57,11 +57,7 @@ static void judge(struct covering *covering, const struct io *io, struct raft_id
     struct raft_runs_iter iter = {0};
     for (const struct raft_entry *entry; (entry = raft_runs_next(&found.entries, &iter)) != NULL;) {
         const struct raft_entry *right = raft_runs_find(&covering->log.entries, entry->id.index);
-        cr_assert(raft_id_equal(entry->id, right->id), "%s", what);
-        cr_assert_eq(entry->payload.bytes, right->payload.bytes, "%s", what);
-        cr_assert(right->payload.bytes == 0 ||
-                      memcmp(entry->payload.data, right->payload.data, right->payload.bytes) == 0,
-                  "%s", what);
+        cr_assert(raft_entry_equal(entry, right), "%s", what);
     }
     raft_runs_clear(&found.entries);
     covering->covered++;
@@ -161,6 +157,25 @@ Test(repair_cover, a_batch_before_what_a_snapshot_holds_is_made_again)
     end(&covering);
 }
 
+static struct wal_repair *open_repair(struct memory_disk *disk)
+{
+    struct conclave_error error = {0};
+    struct wal_repair *repair = NULL;
+    cr_assert_eq(wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error),
+                 CONCLAVE_OK, "%s", error.message);
+    return repair;
+}
+
+/* The disk is judged with a snapshot up to `index`, and goes. */
+static void finish(struct covering *covering, struct memory_disk *disk, struct wal_repair *repair,
+                   uint64_t index, const char *what)
+{
+    wal_repair_close(repair);
+    judge(covering, memory_disk_io(disk), id_at(covering, index), what);
+    memory_disk_destroy(disk);
+    end(covering);
+}
+
 /* 3:3 and 5:4 came in the place of 4:3 and 4:4, and are lost. 6:4 follows 3:3, so what stands
  * before it here is not of the log any more, whatever is known of what replaced it. */
 Test(repair_cover, what_was_replaced_where_nothing_shows_it_goes_too)
@@ -173,7 +188,6 @@ Test(repair_cover, what_was_replaced_where_nothing_shows_it_goes_too)
     struct covering covering;
     struct placed places[64];
     struct conclave_error error = {0};
-    struct wal_repair *repair = NULL;
     begin(&covering, steps);
     struct memory_disk *disk = memory_disk_clone(covering.disk);
     const size_t count = image_layout(disk, places, 64);
@@ -185,8 +199,7 @@ Test(repair_cover, what_was_replaced_where_nothing_shows_it_goes_too)
         lost++;
     }
     cr_assert_eq(lost, 2);
-    cr_assert_eq(wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error),
-                 CONCLAVE_OK, "%s", error.message);
+    struct wal_repair *repair = open_repair(disk);
     wal_repair_cover(repair, id_at(&covering, 4));
     cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
     wal_repair_close(repair);
@@ -259,18 +272,13 @@ Test(repair_cover, the_log_begins_behind_what_replaced_the_lost)
 {
     struct covering covering;
     struct conclave_error error = {0};
-    struct wal_repair *repair = NULL;
     struct memory_disk *disk = lose_what_was_replaced(&covering);
-    cr_assert_eq(wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error),
-                 CONCLAVE_OK, "%s", error.message);
+    struct wal_repair *repair = open_repair(disk);
     wal_repair_cover(repair, id_at(&covering, 4));
     ask_for_all(&covering, repair);
     cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
     cr_assert(wal_repair_is_anew(repair));
-    wal_repair_close(repair);
-    judge(&covering, memory_disk_io(disk), id_at(&covering, 4), "replaced in another hole");
-    memory_disk_destroy(disk);
-    end(&covering);
+    finish(&covering, disk, repair, 4, "replaced in another hole");
 }
 
 /* A snapshot of 3:3 is here, and one of 3:4 comes when the others have given that entry. What they
@@ -279,33 +287,25 @@ Test(repair_cover, a_newer_snapshot_leaves_what_shows_that_the_log_can_begin_beh
 {
     struct covering covering;
     struct conclave_error error = {0};
-    struct wal_repair *repair = NULL;
     struct memory_disk *disk = lose_what_was_replaced(&covering);
-    cr_assert_eq(wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error),
-                 CONCLAVE_OK, "%s", error.message);
+    struct wal_repair *repair = open_repair(disk);
     wal_repair_cover(repair, id_at(&covering, 3));
     ask_for_all(&covering, repair);
     wal_repair_cover(repair, id_at(&covering, 4));
     cr_assert_eq(wal_repair_write_anew(repair, &error), CONCLAVE_OK, "%s", error.message);
-    wal_repair_close(repair);
-    judge(&covering, memory_disk_io(disk), id_at(&covering, 4), "replaced in another hole");
-    memory_disk_destroy(disk);
-    end(&covering);
+    finish(&covering, disk, repair, 4, "replaced in another hole");
 }
 
 /* A snapshot of as many entries as the log has is no proof that the log ends with its entry. */
 Test(repair_cover, a_log_that_ends_otherwise_is_not_told_behind_a_snapshot)
 {
     struct covering covering;
-    struct conclave_error error = {0};
-    struct wal_repair *repair = NULL;
     struct raft_id base = {0};
     struct raft_runs entries = {0};
     struct memory_disk *disk = lose_what_was_replaced(&covering);
     const struct raft_id last = raft_runs_last(&covering.log.entries);
     lose(&covering, disk, place_of(&covering, 4, 5), place_of(&covering, 4, 6));
-    cr_assert_eq(wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error),
-                 CONCLAVE_OK, "%s", error.message);
+    struct wal_repair *repair = open_repair(disk);
     wal_repair_cover(repair, (struct raft_id){.term = last.term + 1, .index = last.index});
     repair->told = repair->covered;
     cr_assert_not(wal_repair_tell(repair, &base, &entries));
