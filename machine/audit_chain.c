@@ -5,11 +5,6 @@
 #include <endian.h>
 #include <xxhash.h>
 
-uint64_t audit_effect(const void *data, size_t bytes)
-{
-    return XXH3_64bits(data, bytes);
-}
-
 void audit_chain_add(struct audit_chain *chain, const struct audit_entry *entry)
 {
     if (chain->unknown)

@@ -40,9 +40,6 @@ struct audit_entry {
     uint64_t effect;
 };
 
-/* What a machine found in its state, as one number. */
-uint64_t audit_effect(const void *data, size_t bytes);
-
 /* Adds an entry: the next one, though indexes may be left out. Nothing if the chain is unknown. */
 void audit_chain_add(struct audit_chain *chain, const struct audit_entry *entry);
 

@@ -17,10 +17,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
-/* Steps from one look at the load to the next, and in a round through the file. */
-enum { LOOK_STEPS = 25, ROUND_STEPS = 250 };
+/* Steps from one look at the load to the next. */
+enum { LOOK_STEPS = 25 };
 
 /* Five blocks a round: none is written much more often than it would be otherwise. */
 enum { GROWS_BYTES = 1 << 20 };
@@ -32,13 +31,8 @@ enum { DENSE_PART = 4 };
 /* A block that was changed and is not written yet cannot be split: the next round tries again. */
 enum { SPLIT_TRIES = 16 };
 
-/* So far the helper goes ahead (tables_trickle.c). */
-enum { MARK_BYTES = 10 << 20 };
-
-static size_t page_bytes(void)
-{
-    return (size_t)sysconf(_SC_PAGESIZE);
-}
+/* So far the helper goes ahead, in whole blocks (tables_trickle.c). */
+enum { MARK_BYTES = TABLES_AHEAD_HUGE_BYTES + TABLES_HUGE_BYTES };
 
 static void mark(struct lmdb *lmdb, size_t used)
 {
@@ -59,8 +53,8 @@ void lmdb_huge_step(struct lmdb *lmdb, size_t used)
     struct lmdb_huge *huge = &lmdb->huge;
     uint64_t applied = lmdb->tables.state.applied_index;
     if (huge->steps++ % LOOK_STEPS == 0) {
-        uint64_t changes = (applied - huge->index) * (ROUND_STEPS / LOOK_STEPS);
-        size_t pages = used / page_bytes();
+        uint64_t changes = (applied - huge->index) * (LMDB_ROUND_PARTS / LOOK_STEPS);
+        size_t pages = used / lmdb_page_bytes();
         huge->grows = huge->steps > 1 && used >= huge->used + GROWS_BYTES;
         huge->sparse = changes < pages / DENSE_PART;
         huge->used = used;
@@ -78,8 +72,9 @@ size_t lmdb_huge_floor(const struct lmdb *lmdb, size_t at)
 }
 
 /* One that is not in memory is not huge any more when it comes back. */
-static bool split(char *block, size_t page_bytes)
+static bool split(char *block)
 {
+    const size_t page_bytes = lmdb_page_bytes();
     unsigned char resident = 0;
     if (mincore(block, page_bytes, &resident) || !(resident & 1))
         return true;
@@ -101,7 +96,7 @@ void lmdb_huge_split(struct lmdb *lmdb, const struct tables_part *part)
     for (; block < end && block < huge->blocks; block++) {
         if (huge->tries[block] == 0)
             continue;
-        bool gone = split(lmdb->round.map + block * TABLES_HUGE_BYTES, page_bytes());
+        bool gone = split(lmdb->round.map + block * TABLES_HUGE_BYTES);
         huge->tries[block] = gone ? 0 : (uint8_t)(huge->tries[block] - 1);
     }
 }

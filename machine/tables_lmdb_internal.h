@@ -12,6 +12,7 @@
 
 #include <lmdb.h>
 #include <pthread.h>
+#include <unistd.h>
 
 struct lmdb_view {
     struct tables_view view; /* view.tx.handle: NULL when it was ended for lack of room */
@@ -23,13 +24,13 @@ struct lmdb_tail {
     uint32_t puts;  /* since one did */
 };
 
-/* The round through the file (tables_lmdb_part.c). */
+/* The round through the file (tables_lmdb_part.c). It takes some 5 s with parts of 20 ms. */
+enum { LMDB_ROUND_PARTS = 250 };
 struct lmdb_round {
     char *map;      /* where the file is mapped; NULL: not known */
     size_t at;      /* its next part */
     size_t mapped;  /* up to here, for what is to be used next */
     uint64_t index; /* applied when there was one last */
-    bool told;      /* there was one: */
     struct tables_part last;
 };
 
@@ -68,6 +69,11 @@ struct lmdb {
 static inline struct lmdb *lmdb_of(struct tables *tables)
 {
     return (struct lmdb *)tables; /* its first member */
+}
+
+static inline size_t lmdb_page_bytes(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
 }
 
 /* What tables.h says for an rc. */

@@ -10,15 +10,12 @@
  *
  * All this is only a hint: where the kernel does not take it nothing is lost but time. */
 #include "machine/tables_lmdb_internal.h"
-#include "machine/tables_part.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
-/* A round takes some 5 s with parts of 20 ms. The kernel writes all that is dirty of a file in
- * which something has been for 30 s, so what a round has not come to yet is what it writes at once.
- */
-enum { PART_BYTES_MIN = 64 << 10, ROUND_PARTS = 250 };
+/* The kernel writes all that is dirty of a file in which something has been for 30 s, so what a
+ * round has not come to yet is what it writes at once. */
+enum { PART_BYTES_MIN = 64 << 10 };
 
 /* So many pages come back with one that is only read (fault_around_bytes): with fewer changes than
  * that in the pages of a part it costs more to have them back than to write them as they are. */
@@ -26,16 +23,12 @@ enum { PAGES_AROUND = 16 };
 
 enum { AHEAD_BYTES = 2 << 20 };
 
-static size_t page_bytes(void)
-{
-    return (size_t)sysconf(_SC_PAGESIZE);
-}
-
 static void unmap_if_dense(struct lmdb *lmdb, const struct tables_part *part)
 {
     struct lmdb_round *round = &lmdb->round;
-    uint64_t changes = (lmdb->tables.state.applied_index - round->index) * ROUND_PARTS;
-    if (!round->map || part->bytes == 0 || changes < lmdb->map_bytes / page_bytes() / PAGES_AROUND)
+    uint64_t changes = (lmdb->tables.state.applied_index - round->index) * LMDB_ROUND_PARTS;
+    if (!round->map || part->bytes == 0 ||
+        changes < lmdb->map_bytes / lmdb_page_bytes() / PAGES_AROUND)
         return;
     (void)madvise(round->map + part->at, part->bytes, MADV_DONTNEED);
     if (part->at + part->bytes > part->used)
@@ -52,7 +45,7 @@ static void map_ahead(struct lmdb *lmdb, size_t used)
     size_t from = round->mapped > used ? round->mapped : used, to = used + AHEAD_BYTES;
     if (to > lmdb->map_bytes)
         to = lmdb->map_bytes;
-    if (!round->map || !round->told || from + AHEAD_BYTES / 4 > to)
+    if (!round->map || round->last.used == 0 || from + AHEAD_BYTES / 4 > to)
         return;
     (void)madvise(round->map + from, to - from, MADV_POPULATE_WRITE);
     round->mapped = to;
@@ -66,7 +59,7 @@ static void map_ahead(struct lmdb *lmdb, size_t used)
 static void take_part(struct lmdb *lmdb, struct tables_part *ret)
 {
     struct lmdb_round *round = &lmdb->round;
-    size_t bytes = lmdb->map_bytes / ROUND_PARTS / page_bytes() * page_bytes();
+    size_t page = lmdb_page_bytes(), bytes = lmdb->map_bytes / LMDB_ROUND_PARTS / page * page;
     if (bytes < PART_BYTES_MIN)
         bytes = PART_BYTES_MIN;
     if (round->at >= lmdb->map_bytes)
@@ -94,7 +87,6 @@ void lmdb_next_part(struct tables *tables, struct tables_part *ret)
         ret->huge = lmdb->huge.grows;
         unmap_if_dense(lmdb, ret);
         map_ahead(lmdb, ret->used);
-        lmdb->round.told = true;
     }
     lmdb->round.index = tables->state.applied_index;
     lmdb->round.last = *ret;

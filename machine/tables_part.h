@@ -16,4 +16,7 @@ struct tables_part {
 /* What the kernel maps at once if it can, in bytes: on the usual machines. */
 enum { TABLES_HUGE_BYTES = 2 << 20 };
 
+/* So far behind what is used there are pages for what is yet to come, if they are huge ones. */
+enum { TABLES_AHEAD_HUGE_BYTES = 8 << 20 };
+
 #endif

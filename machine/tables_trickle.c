@@ -11,7 +11,7 @@
 
 /* In calls so short that other threads get the processor between them: not every kernel takes it
  * from one that fills pages. */
-enum { AHEAD_BYTES = 4 << 20, AHEAD_HUGE_BYTES = 8 << 20, AHEAD_CALL_BYTES = 256 << 10 };
+enum { AHEAD_BYTES = 4 << 20, AHEAD_CALL_BYTES = 256 << 10 };
 
 static int open_file(struct tables_trickle *trickle, const char *dir)
 {
@@ -24,22 +24,22 @@ static int open_file(struct tables_trickle *trickle, const char *dir)
     return trickle->fd < 0 ? errno : 0;
 }
 
-/* Has the kernel make huge pages there, which it does for who maps the file and asks for them.
+/* Has the kernel make a huge page there, which it does for who maps the file and asks for it.
  * False: it does not know how to. */
-static bool make_huge(int fd, uint64_t at, uint64_t bytes)
+static bool make_huge(int fd, uint64_t at)
 {
     bool made = false;
 #ifdef MADV_POPULATE_READ /* Linux 5.14 */
-    void *map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, (off_t)at);
+    void *map = mmap(NULL, TABLES_HUGE_BYTES, PROT_READ, MAP_SHARED, fd, (off_t)at);
     if (map == MAP_FAILED)
         return false;
-    made = !madvise(map, bytes, MADV_RANDOM) && !madvise(map, bytes, MADV_HUGEPAGE) &&
-           !madvise(map, bytes, MADV_POPULATE_READ);
-    (void)munmap(map, bytes);
+    made = !madvise(map, TABLES_HUGE_BYTES, MADV_RANDOM) &&
+           !madvise(map, TABLES_HUGE_BYTES, MADV_HUGEPAGE) &&
+           !madvise(map, TABLES_HUGE_BYTES, MADV_POPULATE_READ);
+    (void)munmap(map, TABLES_HUGE_BYTES);
 #else
     (void)fd;
     (void)at;
-    (void)bytes;
 #endif
     return made;
 }
@@ -56,21 +56,18 @@ static void make_small(int fd, uint64_t at, uint64_t end)
 static void go_ahead(struct tables_trickle *trickle, const struct tables_part *part, uint64_t size)
 {
     uint64_t used = part->used, from = trickle->ahead > used ? trickle->ahead : used;
-    uint64_t to = used + (part->huge ? AHEAD_HUGE_BYTES : AHEAD_BYTES);
+    uint64_t to = used + (part->huge ? TABLES_AHEAD_HUGE_BYTES : AHEAD_BYTES);
     if (to > size)
         to = size;
     if (used == 0 || from + AHEAD_BYTES / 4 > to)
         return;
-    uint64_t huge = (from + TABLES_HUGE_BYTES - 1) / TABLES_HUGE_BYTES * TABLES_HUGE_BYTES;
-    make_small(trickle->fd, from, part->huge && huge < to ? huge : to);
-    trickle->ahead = to;
-    if (!part->huge || huge >= to)
-        return;
-    to = huge + TABLES_HUGE_BYTES;
-    if (to > size)
-        return;
-    if (!make_huge(trickle->fd, huge, TABLES_HUGE_BYTES))
-        make_small(trickle->fd, huge, to);
+    uint64_t block = (from + TABLES_HUGE_BYTES - 1) / TABLES_HUGE_BYTES * TABLES_HUGE_BYTES;
+    if (part->huge && block + TABLES_HUGE_BYTES <= size) { /* one a step: it may take 5 ms */
+        to = block + TABLES_HUGE_BYTES;
+        make_small(trickle->fd, from, make_huge(trickle->fd, block) ? block : to);
+    } else {
+        make_small(trickle->fd, from, to);
+    }
     trickle->ahead = to;
 }
 

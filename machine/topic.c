@@ -1,6 +1,5 @@
 #include "machine/topic.h"
 
-#include "machine/audit_chain.h"
 #include "machine/reply.h"
 #include "machine/topic_internal.h"
 
@@ -83,7 +82,7 @@ int topic_blocks_open(struct topic_batch *batch, struct tables_cursor *cursor)
 void topic_note_effect(struct conclave_reply_sink *reply, const void *data, size_t bytes)
 {
     if (reply)
-        reply->effect = reply->effect * 31 + audit_effect(data, bytes);
+        reply->effect = reply->effect * 31 + digest_hash(data, bytes);
 }
 
 void topic_answer(struct conclave_reply_sink *reply, int code, uint64_t revision, uint64_t number)

@@ -2,6 +2,7 @@
  * what becomes of those. */
 #include "machine/tables_lmdb.h"
 #include "machine/tables_trickle.h"
+#include "tables_rig.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -14,35 +15,23 @@
 /* A look at the load each LOOK steps. */
 enum { VALUE_BYTES = 4000, LOOK = 25, ROUND = 250, MIB = 1 << 20 };
 
-static char dir[64], file[128];
+static char dir[TABLES_RIG_DIR_BYTES], file[128];
 static struct tables *tables;
 static uint32_t keys;
 static struct tables_trickle trickle;
 
 static void setup(void)
 {
-    struct conclave_machine_env env = {.dir = dir, .boot_id = {1}, .cluster_id = 7, .node_id = 1};
-    strcpy(dir, "/tmp/conclave-huge-XXXXXX");
-    cr_assert(mkdtemp(dir));
+    tables = tables_rig_open(dir);
     (void)snprintf(file, sizeof file, "%s/%s", dir, TABLES_LMDB_FILE);
-    tables = tables_lmdb_create();
-    cr_assert_eq(tables_open(tables, &env, NULL), CONCLAVE_OK);
     keys = 0;
     trickle = (struct tables_trickle){.fd = -1};
 }
 
 static void teardown(void)
 {
-    static const char *const files[] = {"owner", "data.mdb", "lock.mdb"};
     tables_trickle_close(&trickle);
-    tables_close(tables);
-    tables_destroy(tables);
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        char path[128];
-        (void)snprintf(path, sizeof path, "%s/%s", dir, files[i]);
-        unlink(path);
-    }
-    cr_assert_eq(rmdir(dir), 0);
+    tables_rig_close(tables, dir);
 }
 
 TestSuite(tables_huge, .init = setup, .fini = teardown);

@@ -1,6 +1,7 @@
 /* The map of the tables in LMDB, when it grows; also where the system does not do what it is asked
  * for. The linker puts the functions below between machine and the C library (--wrap). */
 #include "machine/tables_lmdb.h"
+#include "tables_rig.h"
 
 #include <criterion/criterion.h>
 #include <errno.h>
@@ -15,7 +16,7 @@
 
 enum { VALUES = 1000, VALUE_BYTES = 4000 };
 
-static char dir[64];
+static char dir[TABLES_RIG_DIR_BYTES];
 static struct tables *tables;
 
 /* What fails from now on, and where pages are put that stand aside; NULL: anywhere. */
@@ -63,24 +64,12 @@ int __wrap_mdb_env_set_mapsize(MDB_env *env, size_t bytes)
 
 static void setup(void)
 {
-    struct conclave_machine_env env = {.dir = dir, .boot_id = {1}, .cluster_id = 7, .node_id = 1};
-    strcpy(dir, "/tmp/conclave-map-XXXXXX");
-    cr_assert(mkdtemp(dir));
-    tables = tables_lmdb_create();
-    cr_assert_eq(tables_open(tables, &env, NULL), CONCLAVE_OK);
+    tables = tables_rig_open(dir);
 }
 
 static void teardown(void)
 {
-    static const char *const files[] = {"owner", "data.mdb", "lock.mdb"};
-    tables_close(tables);
-    tables_destroy(tables);
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        char path[128];
-        (void)snprintf(path, sizeof path, "%s/%s", dir, files[i]);
-        unlink(path);
-    }
-    cr_assert_eq(rmdir(dir), 0);
+    tables_rig_close(tables, dir);
 }
 
 TestSuite(tables_map, .init = setup, .fini = teardown);
