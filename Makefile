@@ -31,9 +31,9 @@ valgrind: ## units and a short life of three nodes under valgrind; slow, for the
 coverage: ## branch coverage of raft/ and storage/ by units and simulator; at least 95 %
 	@scripts/check.sh coverage
 
-soak: ## the simulator on new seeds for HOURS=8; SEEDS=N instead, FIRST=S, REQUIRE_MARKS=1, WRITE=1
+soak: ## the simulator on new seeds for HOURS=8; SEEDS=N instead, FIRST=S, REQUIRE_MARKS=1, WRITE=1, CONTINUE=1
 	@scripts/soak.sh --hours $(or $(HOURS),8) $(if $(SEEDS),--seeds $(SEEDS)) \
-	    $(if $(FIRST),--first $(FIRST)) $(if $(REQUIRE_MARKS),--require-marks) $(if $(WRITE),--write)
+	    $(if $(FIRST),--first $(FIRST)) $(if $(REQUIRE_MARKS),--require-marks) $(if $(WRITE),--write) $(if $(CONTINUE),--continue)
 
 torture: ## real nodes under kills, pauses, partitions, their histories checked; MINUTES=5, ARGS='--seed N'
 	@scripts/torture.sh --minutes $(or $(MINUTES),5) $(ARGS)

@@ -1,7 +1,7 @@
 """Runs the simulator for hours on seeds that nobody has seen: a fresh random first seed each time.
 
     soak.py --sim PROGRAM [--sanitized PROGRAM] [--hours H | --seeds N] [--first S] [-j J]
-            [--dir DIR] [--require-marks] [--write]
+            [--dir DIR] [--require-marks] [--write] [--continue]
 
 The seeds run in chunks of different lengths of run. A part of the time they run in the build with
 sanitizers, which is slower and sees more. A seed that fails is shrunk, and everything about it goes
@@ -10,12 +10,16 @@ into a file of DIR, a few for every rule that is broken; the search goes on behi
 --write what ran is added to the list of seeds in docs/guarantees.md, one line for each commit, and how often
 each fault and each situation was met is put into docs/marks.md, in place of what stood there.
 
+What has run so far stands in soak-state.json of DIR until all of it is done. With --continue a soak goes on
+where one that was stopped, or killed, ended, and its counts are those of both; only with the same commit.
+
 The summary at the end, also after Ctrl-C, says what ran and where the failures are; the last line is
 `N passed, N failed, N skipped`: seeds. Ends with 1 if something failed, with 2 after bad usage.
 """
 
 import argparse
 import collections
+import contextlib
 import datetime
 import json
 import os
@@ -120,6 +124,46 @@ class Soak:
         self.rules = collections.Counter()
         self.files = []
         self.counts = collections.Counter()  # by kind (faults, actions, situations) and name
+        self.number = 0  # of the chunk
+        self.whole = False  # nothing is left to do
+        self.listed = (0, 0, 0)  # what the list of seeds has of it: seeds, with sanitizers, failed
+        self.hours = 0.0  # of the parts before this one
+
+    # --- In parts ---
+
+    KEPT = ("next", "passed", "failed", "events", "cpu", "sanitized", "number", "listed", "files")
+
+    def save(self):
+        os.makedirs(self.options.dir, exist_ok=True)
+        state = {name: getattr(self, name) for name in self.KEPT}
+        state.update(commit=commit(), first=self.options.first, seeds=self.options.seeds, rules=self.rules,
+                     spent=self.spent, hours=self.hours + (time.monotonic() - self.started) / 3600,
+                     counts=[[*key, count] for key, count in self.counts.items()])
+        path = self.state_path()
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            json.dump(state, file)
+        os.replace(path + ".new", path)  # a kill leaves the one before
+
+    def load(self):
+        """Goes on with what a soak that did not end has left; with nothing, if there is none."""
+        try:
+            with open(self.state_path(), encoding="utf-8") as file:
+                state = json.load(file)
+        except FileNotFoundError:
+            return
+        if state["commit"] != commit():
+            raise SystemExit(f"soak: {self.state_path()} is of commit {state['commit']}: check that out to go on "
+                             "with it, or leave --continue out")
+        for name in self.KEPT:
+            setattr(self, name, state[name])
+        self.listed, self.hours = tuple(self.listed), state["hours"]
+        self.options.first = state["first"]
+        self.rules.update(state["rules"])
+        self.spent.update(state["spent"])
+        self.counts.update({(kind, name): count for kind, name, count in state["counts"]})
+
+    def state_path(self):
+        return os.path.join(self.options.dir, "soak-state.json")
 
     # --- Running ---
 
@@ -210,7 +254,7 @@ class Soak:
         return sorted(name for (_, name), count in self.counts.items() if count == 0)
 
     def summary(self):
-        hours = (time.monotonic() - self.started) / 3600
+        hours = self.hours + (time.monotonic() - self.started) / 3600
         rate = self.events / self.cpu if self.cpu else 0
         print(f"seeds {self.options.first} to {self.next - 1} in {hours:.2f} h, {self.events} events, "
               f"{rate:.0f} events/s of one core")
@@ -226,21 +270,33 @@ class Soak:
         if self.options.write:
             day, of = datetime.datetime.now(datetime.timezone.utc).date(), commit()
             seeds = self.next - self.options.first
-            write_seeds(self.options.document, day, of, seeds, self.sanitized, self.failed)
+            ran = (seeds, self.sanitized, self.failed)
+            write_seeds(self.options.document, day, of, *(now - old for now, old in zip(ran, self.listed)))
+            self.listed = ran
             ran = (f"{seeds} seeds from {self.options.first} on, {day}, commit {of}. "
                    f"Never met: {', '.join(missing) or 'nothing'}.")
             rewrite(self.options.marks_document, MARKS_BEGIN, MARKS_END, lambda _: mark_lines(ran, self.counts))
+        if self.whole:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.state_path())
+        else:
+            self.save()
         failed = self.failed + (len(missing) if self.options.require_marks else 0)
         print(f"{self.passed} passed, {failed} failed, 0 skipped", flush=True)
         return 1 if failed or not self.passed else 0
 
     def run(self):
+        if self.options.resume:
+            self.load()
         print(f"first seed {self.options.first}", flush=True)
-        number = 0
+        if self.next != self.options.first:
+            print(f"goes on with seed {self.next}", flush=True)
         try:
             while not self.over():
-                self.chunk(number)
-                number += 1
+                self.chunk(self.number)
+                self.number += 1
+                self.save()
+            self.whole = True
         except KeyboardInterrupt:
             print("stopped", flush=True)
         return self.summary()
@@ -258,6 +314,7 @@ def parse():
     parser.add_argument("--require-marks", action="store_true",
                         help="what was never reached is a failure")
     parser.add_argument("--write", action="store_true", help="add what ran to docs/guarantees.md and docs/marks.md")
+    parser.add_argument("--continue", dest="resume", action="store_true", help="go on with what was stopped")
     parser.add_argument("--document", default=DOCUMENT, help=argparse.SUPPRESS)
     parser.add_argument("--marks-document", default=MARKS_DOCUMENT, help=argparse.SUPPRESS)
     options = parser.parse_args()

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import types
 import unittest
+import unittest.mock
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
@@ -46,11 +47,11 @@ class SoakTest(unittest.TestCase):
         os.chmod(path, stat.S_IRWXU)
         return path
 
-    def soak(self, sim, sanitized=None, seeds=3000, require_marks=False, document=None):
+    def soak(self, sim, sanitized=None, seeds=3000, require_marks=False, document=None, resume=False):
         options = types.SimpleNamespace(sim=sim, sanitized=sanitized, seeds=seeds, first=1000, jobs=1,
                                         hours=1, dir=os.path.join(self.root, "failures"),
                                         require_marks=require_marks, write=bool(document),
-                                        document=document, marks_document=self.marks())
+                                        document=document, marks_document=self.marks(), resume=resume)
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
             code = soak.Soak(options).run()
@@ -58,7 +59,7 @@ class SoakTest(unittest.TestCase):
 
     def failures(self):
         where = os.path.join(self.root, "failures")
-        return sorted(os.listdir(where)) if os.path.isdir(where) else []
+        return sorted(set(os.listdir(where)) - {"soak-state.json"}) if os.path.isdir(where) else []
 
     def test_runs_every_seed_once_and_passes(self):
         code, text = self.soak(self.simulator())
@@ -149,6 +150,45 @@ class SoakTest(unittest.TestCase):
         self.assertEqual(int(rows[0][4]), 1)
         self.assertIn("All together: 6000 seeds, 1 failed.\n", text)
         self.assertTrue(text.startswith("before\n") and text.endswith("behind\n"), text)
+
+    def stopped(self):
+        """A simulator that is interrupted in its second chunk, once."""
+        text = SIMULATOR.replace("BAD", "0").replace("LEADERS", "1")
+        return self.simulator(text=text.replace('first, seeds = value', '''import os, signal
+if value("--first") == 2000 and not os.path.exists(__file__ + ".stopped"):
+    open(__file__ + ".stopped", "w").close()
+    os.kill(os.getppid(), signal.SIGINT)
+    sys.exit(1)
+first, seeds = value''', 1))
+
+    def test_one_that_was_stopped_goes_on_and_counts_both_parts(self):
+        path, sim = self.document(), self.stopped()
+        code, text = self.soak(sim, document=path)
+        self.assertIn("stopped\nseeds 1000 to 1999 in", text)
+        self.assertTrue(text.endswith("1000 passed, 0 failed, 0 skipped\n"), text)
+        code, text = self.soak(sim, document=path, resume=True)
+        self.assertEqual(code, 0)
+        self.assertIn("first seed 1000\ngoes on with seed 2000\n", text)
+        self.assertTrue(text.endswith("3000 passed, 0 failed, 0 skipped\n"), text)
+        with open(path, encoding="utf-8") as file:
+            self.assertEqual(int(soak.ROW.findall(file.read())[0][2]), 3000)
+        with open(self.marks(), encoding="utf-8") as file:
+            text = file.read()
+        self.assertIn("3000 seeds from 1000 on", text)
+        self.assertIn("\n| 9 | messages lost |\n", text)
+        self.assertFalse(os.path.exists(os.path.join(self.root, "failures", "soak-state.json")))
+
+    def test_one_of_another_commit_does_not_go_on(self):
+        sim = self.stopped()
+        self.soak(sim)
+        with unittest.mock.patch.object(soak, "commit", lambda: "another"):
+            with self.assertRaisesRegex(SystemExit, "is of commit"):
+                self.soak(sim, resume=True)
+
+    def test_with_nothing_stopped_it_begins(self):
+        code, text = self.soak(self.simulator(), resume=True)
+        self.assertEqual(code, 0)
+        self.assertIn("seeds 1000 to 3999 in", text)
 
     def test_the_oldest_commits_are_counted_and_no_longer_listed(self):
         path = self.document()
