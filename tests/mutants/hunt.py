@@ -48,6 +48,9 @@ import threading
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+import mistakes  # noqa: E402
+
 ROOT = os.path.dirname(os.path.dirname(HERE))
 DOCUMENT = os.path.join(ROOT, "docs", "testing.md")
 BEGIN = "<!-- mutants: written by `make mutants ARGS=--write` -->"
@@ -437,8 +440,17 @@ def write_table(results, seeds, mutations):
     rows.update((result.mutation.name, row(result, seeds)) for result in results)
     caption = (f"From each of the starting points {', '.join(map(str, STARTS))}; every row is of the last hunt "
                "of its mutation.\n")
+    document = f"{head}{BEGIN}\n{caption}\n{table(rows, mutations)}\n{END}{tail}"
     with open(DOCUMENT, "w", encoding="utf-8") as file:
-        file.write(f"{head}{BEGIN}\n{caption}\n{table(rows, mutations)}\n{END}{tail}")
+        file.write(mistakes.put(document, mistakes.read(), rows, mutations))
+
+
+def check_mistakes(mutations):
+    """Whether the simulator found all that has to be among them, by the document."""
+    with open(DOCUMENT, encoding="utf-8") as file:
+        document = file.read()
+    rows = read_rows(document.partition(BEGIN)[2].partition(END)[0])
+    return mistakes.complaints(mistakes.read(), rows, mutations, document, SEEDS)
 
 
 def check(mutations):
@@ -534,6 +546,8 @@ def main():
             if name not in [mutation.name for mutation in mutations]:
                 parser.error(f"no tests/mutants/{name}.patch")
         complaints = check(mutations)
+        if options.check and not options.only:
+            complaints += check_mistakes(mutations)
         if complaints or options.check:
             print("\n".join(complaints) if complaints else f"{len(mutations)} patches fit the code")
             return 1 if complaints or not mutations else 0

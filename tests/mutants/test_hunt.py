@@ -12,6 +12,7 @@ from unittest import mock
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import hunt  # noqa: E402
+import mistakes  # noqa: E402
 
 SOURCE = "one\ntwo\nthree\n"
 PATCH = """Breaks: two
@@ -285,6 +286,42 @@ class Reading(unittest.TestCase):
         self.assertIn("\nNot hunted yet: n.\n", text)
         self.assertNotIn("| l |", text)
         self.assertNotIn("Survived", text)
+
+
+class Mistakes(unittest.TestCase):
+    TABLES = [("Of others", [mistakes.Mistake("two is gone", ["m", "n"])]), ("Ours", [mistakes.Mistake(None, ["n"])])]
+
+    def complaints(self, tables=None, seeds="7", finders="sim, unit raft", document=None):
+        mutations = [hunt.Mutation(name, PATCH.format(line="x", finders=finders)) for name in "mn"]
+        rows = {name: [name, "two", "8", seeds, "x | y", "no"] for name in "mn"}
+        tables = tables or self.TABLES
+        text = mistakes.put(f"a{mistakes.BEGIN}old{mistakes.END}z", tables, rows, mutations)
+        return text, mistakes.complaints(tables, rows, mutations, text if document is None else document, 9)
+
+    def test_list_is_read(self):
+        with tempfile.NamedTemporaryFile("w+") as file:
+            file.write("# head\n\n== Of others\ntwo is gone | m, n\n\n== Ours\nn\n")
+            file.flush()
+            self.assertEqual(mistakes.read(file.name), self.TABLES)
+
+    def test_tables_are_those_of_the_rows(self):
+        text, wrong = self.complaints()
+        self.assertEqual(wrong, [])
+        self.assertIn("| two is gone | m | 7 | x \\| y | n |\n\nOurs:\n", text)
+        self.assertIn("| two | n | 7 | x \\| y |\n<!-- mistakes: end -->z", text)
+        self.assertTrue(text.startswith("a<!-- mistakes: written"))
+        self.assertNotIn("old", text)
+
+    def test_what_the_simulator_did_not_find_is_a_complaint(self):
+        for seeds in ("–", "> 9", "10"):
+            self.assertEqual(len(self.complaints(seeds=seeds)[1]), 2)
+        self.assertIn("need not be found", self.complaints(finders="unit raft")[1][0])
+
+    def test_mutation_that_is_not_there_is_a_complaint(self):
+        self.assertIn("no mutation l", self.complaints([("T", [mistakes.Mistake("w", ["l"])])])[1][0])
+
+    def test_table_of_other_rows_is_a_complaint(self):
+        self.assertEqual(len(self.complaints(document=self.complaints(seeds="6")[0])[1]), 1)
 
 
 if __name__ == "__main__":
