@@ -154,6 +154,13 @@ static void describe(const struct asking *asking, const struct wal_want *want, b
                         "the log begins behind entry %llu and no snapshot here that is whole "
                         "reaches it:",
                         (unsigned long long)want->last);
+    else if (want->last == want->prev.index)
+        used = snprintf(text, size,
+                        "which entry stood at %llu is not known here (segment %016llx.wal, offset "
+                        "%llu), %llu are missing in all:",
+                        (unsigned long long)want->last, (unsigned long long)want->sequence,
+                        (unsigned long long)want->offset,
+                        (unsigned long long)wal_repair_missing(asking->repair));
     else
         used = snprintf(text, size,
                         "entries %llu to %llu of the log are damaged (segment %016llx.wal, offset "

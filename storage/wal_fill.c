@@ -39,12 +39,15 @@ static bool put_entry(const struct wal_hole *hole, const struct wal_survey *surv
 }
 
 /* The last entry as of behind the hole, for a mend with these entries. */
-static struct raft_id behind_mend(const struct wal_hole *hole, const struct raft_runs *entries)
+static struct raft_id behind_mend(const struct wal_hole *hole, const struct raft_runs *entries,
+                                  struct raft_id told)
 {
     const uint64_t index = hole->behind.index;
     struct raft_id last = entries->entry_count > 0 ? raft_runs_last(entries) : hole->before;
     if (hole->named)
         return hole->behind;
+    if (entries->entry_count == 0 && told.index == index && hole->last == index && index > 0)
+        return told;
     if (entries->entry_count == 0 && last.index < index && last.term > hole->behind.term)
         last.term = hole->behind.term; /* what was before was replaced */
     if (hole->certain && last.index < index)
@@ -78,7 +81,7 @@ bool wal_fill_has_room(const struct wal_hole *hole, const struct raft_runs *entr
 
 /* One record for all that the hole held. */
 static bool put_mend(const struct wal_hole *hole, const struct wal_survey *survey,
-                     const struct raft_runs *entries, uint8_t *to)
+                     const struct raft_runs *entries, struct raft_id told, uint8_t *to)
 {
     uint64_t bytes = hole->end - hole->offset;
     struct raft_runs_iter iter = {0};
@@ -86,7 +89,7 @@ static bool put_mend(const struct wal_hole *hole, const struct wal_survey *surve
     if (mend_bytes(entries) > bytes || bytes - WAL_RECORD_BYTES > WAL_PAYLOAD_BYTES_MAX)
         return false;
     uint8_t *payload = mem_zalloc((size_t)bytes - WAL_RECORD_BYTES);
-    const struct raft_id behind = behind_mend(hole, entries);
+    const struct raft_id behind = behind_mend(hole, entries, told);
     put_u64(payload, behind.index == hole->behind.index ? hole->stands_for : hole->link);
     if (entries->entry_count > 0) {
         uint8_t *at = payload + WAL_MEND_ENTRIES_AT;
@@ -112,14 +115,15 @@ static bool put_mend(const struct wal_hole *hole, const struct wal_survey *surve
 }
 
 uint8_t *wal_fill_make(const struct wal_hole *hole, const struct wal_survey *survey,
-                       const struct raft_runs *entries, struct conclave_error *error)
+                       const struct raft_runs *entries, struct raft_id told,
+                       struct conclave_error *error)
 {
     size_t size = (size_t)(hole->end - hole->offset);
     uint8_t *bytes = mem_zalloc(size);
     if (hole->bytes) {
         memcpy(bytes, hole->bytes, size);
     } else if (!put_entry(hole, survey, entries, bytes) &&
-               !put_mend(hole, survey, entries, bytes)) {
+               !put_mend(hole, survey, entries, told, bytes)) {
         free(bytes);
         error_set(error, CONCLAVE_CORRUPT,
                   "segment %016" PRIx64 ".wal, offset %" PRIu64

@@ -95,6 +95,13 @@ bool wal_repair_wants(const struct wal_repair *repair, const struct wal_hole *ho
     return (!hole->certain || hole->last > hole->prev.index) && !hole_covered(repair, hole);
 }
 
+bool wal_repair_wants_id(const struct wal_repair *repair, const struct wal_hole *hole)
+{
+    const struct raft_id covered = repair->covered;
+    return wal_repair_wants(repair, hole) && !hole->named && hole->last == hole->behind.index &&
+           hole->last == covered.index && !raft_id_equal(repair->denied, covered);
+}
+
 void wal_repair_advance(struct wal_repair *repair)
 {
     const struct wal_survey *survey = &repair->survey;
@@ -103,7 +110,8 @@ void wal_repair_advance(struct wal_repair *repair)
         repair->at++;
     if (repair->at == survey->holes.count)
         return;
-    repair->floor = survey->holes.items[repair->at].prev.index;
+    const struct wal_hole *hole = &survey->holes.items[repair->at];
+    repair->floor = wal_repair_wants_id(repair, hole) ? hole->last : hole->prev.index;
     if (repair->floor < survey->scan.base.index)
         repair->floor = survey->scan.base.index;
     repair->step_back = 1;
@@ -346,7 +354,8 @@ void wal_repair_cover(struct wal_repair *repair, struct raft_id snapshot)
     repair->covered = snapshot;
     const size_t proving = repair->proof.hole;
     if (repair->at < repair->survey.holes.count &&
-        !wal_repair_wants(repair, &repair->survey.holes.items[repair->at]))
+        (!wal_repair_wants(repair, &repair->survey.holes.items[repair->at]) ||
+         wal_repair_wants_id(repair, &repair->survey.holes.items[repair->at])))
         wal_repair_advance(repair);
     if (proving == WAL_NO_PROOF || wal_repair_wants(repair, &repair->survey.holes.items[proving]))
         return;
@@ -367,7 +376,7 @@ static int make_patches(struct wal_repair *repair, struct wal_patch *patches,
             .sequence = hole->sequence,
             .offset = hole->offset,
             .end = hole->end,
-            .bytes = wal_fill_make(hole, &repair->survey, &repair->filled[i], error)};
+            .bytes = wal_fill_make(hole, &repair->survey, &repair->filled[i], repair->told, error)};
         if (!patches[i].bytes)
             return CONCLAVE_CORRUPT;
     }

@@ -38,6 +38,7 @@ struct wal_repair {
     struct raft_runs got;
     struct raft_id covered; /* a snapshot here has all up to this entry */
     struct raft_id told;    /* who holds an anchor has this there, so the log has it in the end */
+    struct raft_id denied;  /* a snapshot here ends with this, and the log has another one there */
 
     uint32_t peers; /* so many others can be asked */
     struct wal_proof proof;
@@ -64,6 +65,11 @@ struct raft_id wal_repair_id(const struct wal_repair *repair, uint64_t index);
 
 /* Something of the hole has to come back. */
 bool wal_repair_wants(const struct wal_repair *repair, const struct wal_hole *hole);
+
+/* Of what the hole lost a snapshot here holds all, and of its last entry, with which the snapshot
+ * ends, nothing here tells the term: nothing is wanted but the word of somebody that it is that
+ * entry. */
+bool wal_repair_wants_id(const struct wal_repair *repair, const struct wal_hole *hole);
 
 /* Goes to the next hole that wants something. */
 void wal_repair_advance(struct wal_repair *repair);

@@ -107,6 +107,20 @@ static void note_told(struct wal_repair *repair, struct raft_id id)
         repair->told = id;
 }
 
+/* All that was wanted is which entry stands where a snapshot here ends. */
+static void take_told(struct wal_repair *repair, struct raft_id prev)
+{
+    note_told(repair, prev);
+    if (!raft_id_equal(prev, repair->covered)) {
+        repair->denied = repair->covered;
+        wal_repair_advance(repair);
+        return;
+    }
+    repair->survey.holes.items[repair->at].certain = true;
+    repair->at++;
+    wal_repair_advance(repair);
+}
+
 /* The hole at hand has all its entries. */
 static void fill(struct wal_repair *repair)
 {
@@ -158,6 +172,10 @@ int wal_repair_take(struct wal_repair *repair, struct raft_id prev, const struct
     }
     if (!believable(prev, entries, want.anchor))
         return CONCLAVE_OK;
+    if (wal_repair_wants_id(repair, &repair->survey.holes.items[repair->at])) {
+        take_told(repair, prev);
+        return CONCLAVE_OK;
+    }
     if (repair->got.entry_count > 0 ? prev.term != want.prev.term
                                     : !agrees(repair, want.prev, prev)) {
         uint64_t base = repair->survey.scan.base.index;

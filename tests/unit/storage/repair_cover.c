@@ -314,3 +314,88 @@ Test(repair_cover, a_log_that_ends_otherwise_is_not_told_behind_a_snapshot)
     memory_disk_destroy(disk);
     end(&covering);
 }
+
+/* 2:4 and 3:5 are lost, and nothing here tells of which term 5 was. */
+static struct memory_disk *lose_the_change_of_term(struct covering *covering)
+{
+    static const struct step steps[] = {{STEP_APPEND, 2, 2, 3}, {STEP_SYNC, 0, 0, 0},
+                                        {STEP_APPEND, 3, 5, 3}, {STEP_SYNC, 0, 0, 0},
+                                        {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    begin(covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering->disk);
+    lose(covering, disk, place_of(covering, 2, 4), place_of(covering, 3, 5));
+    return disk;
+}
+
+/* What a peer answers whose log begins behind the snapshot of `index`. */
+static enum wal_supply ask_compacted(const struct covering *covering, uint64_t index,
+                                     struct wal_repair *repair)
+{
+    struct raft_runs rest = {0}, entries = {0};
+    struct raft_id prev = {0};
+    struct wal_want want;
+    raft_runs_append_all(&rest, &covering->log.entries);
+    raft_runs_drop_front(&rest, index);
+    const struct wal_supplier log = {.log = &rest, .base = id_at(covering, index)};
+    cr_assert(wal_repair_want(repair, &want));
+    const enum wal_supply supply = wal_supply_from(&log, &want, 1, &prev, &entries);
+    if (supply == WAL_SUPPLY_HERE)
+        cr_assert_eq(wal_repair_take(repair, prev, &entries, NULL), CONCLAVE_OK);
+    raft_runs_clear(&entries);
+    raft_runs_clear(&rest);
+    return supply;
+}
+
+/* Nobody has entry 5 itself any more. Whoever begins behind it, and has what stands behind it here,
+ * knows its term: that is all that is missing where a snapshot ends with it. */
+Test(repair_cover, whoever_begins_behind_the_snapshot_tells_its_term)
+{
+    struct covering covering;
+    struct conclave_error error = {0};
+    struct wal_want want;
+    struct memory_disk *disk = lose_the_change_of_term(&covering);
+    struct wal_repair *repair = open_repair(disk);
+    cr_assert_eq(ask_compacted(&covering, 5, repair), WAL_SUPPLY_COMPACTED);
+    wal_repair_cover(repair, id_at(&covering, 5));
+    cr_assert_eq(ask_compacted(&covering, 5, repair), WAL_SUPPLY_HERE);
+    cr_assert_not(wal_repair_want(repair, &want));
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    cr_assert_not(wal_repair_is_anew(repair));
+    finish(&covering, disk, repair, 5, "its term was told");
+}
+
+/* Also a start that finds the snapshot here already asks for no more than that. */
+Test(repair_cover, a_snapshot_that_ends_with_the_lost_needs_its_term_alone)
+{
+    struct covering covering;
+    struct wal_want want;
+    struct memory_disk *disk = lose_the_change_of_term(&covering);
+    struct wal_repair *repair = open_repair(disk);
+    wal_repair_cover(repair, id_at(&covering, 5));
+    cr_assert(wal_repair_want(repair, &want));
+    cr_assert_eq(want.prev.index, 5);
+    cr_assert_eq(want.last, 5);
+    cr_assert_eq(wal_repair_missing(repair), 1);
+    wal_repair_close(repair);
+    memory_disk_destroy(disk);
+    end(&covering);
+}
+
+/* Another entry stands there in the log that has what stands behind it here: what is lost is no
+ * snapshot's then, and has to come back. */
+Test(repair_cover, a_term_that_is_not_the_snapshots_is_no_answer)
+{
+    struct covering covering;
+    struct conclave_error error = {0};
+    struct wal_want want;
+    struct memory_disk *disk = lose_the_change_of_term(&covering);
+    struct wal_repair *repair = open_repair(disk);
+    wal_repair_cover(repair, (struct raft_id){.term = 2, .index = 5});
+    cr_assert_eq(ask_compacted(&covering, 5, repair), WAL_SUPPLY_HERE);
+    cr_assert(wal_repair_want(repair, &want));
+    cr_assert_eq(want.prev.index, 4);
+    cr_assert_eq(want.last, 5);
+    ask_for_all(&covering, repair);
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    finish(&covering, disk, repair, 4, "the entries came");
+}
