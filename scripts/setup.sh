@@ -13,7 +13,6 @@ test='libcriterion-dev python3 python3-zmq python3-msgpack clang-format binutils
       chromium-headless-shell'
 lint='clang-format clang-tidy clang libclang-rt-14-dev'
 valgrind='valgrind'
-coverage='gcovr'
 torture='iproute2 util-linux'
 peers='etcd-server nats-server golang-go golang-etcd-server-dev golang-github-nats-io-go-nats-dev'
 
@@ -24,10 +23,10 @@ for group in "$@"; do
     test) wanted="$wanted $build $test" ;;
     lint) wanted="$wanted $build $test $lint" ;;
     valgrind) wanted="$wanted $build $test $valgrind" ;;
-    coverage) wanted="$wanted $build $test $coverage" ;;
+    coverage) wanted="$wanted $build $test" ;; # gcov comes with gcc
     torture) wanted="$wanted $build $test $torture" ;;
     peers) wanted="$wanted $peers" ;;
-    all) wanted="$wanted $build $test $lint $valgrind $coverage $torture" ;;
+    all) wanted="$wanted $build $test $lint $valgrind $torture" ;;
     *)
         echo "setup: no group '$group'; groups are build, test, lint, valgrind, coverage, torture, peers, all" >&2
         exit 2
