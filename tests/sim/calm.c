@@ -70,6 +70,7 @@ struct calm {
     uint64_t begin_us;
     uint64_t progress;    /* entries applied and operations ended, over all nodes */
     uint64_t write, read; /* the probe under way or done; 0: none */
+    uint64_t again_us;    /* no other one before that */
     uint32_t extra;       /* probes that are done only to touch what may have been altered */
     bool leader_found;
     uint64_t unfit_us; /* the last time that a node was found that may not stand yet */
@@ -93,9 +94,13 @@ static bool calm_all_applied(const struct world *world, uint64_t index)
 
 /* Asks the leader for a write and a read until it does both. True when done. A leader that was
  * altered says nothing that counts, so it is asked again and again: only once everybody has what it
- * was asked before, else those who know who is right may never be less far behind. */
+ * was asked before, else those who know who is right may never be less far behind. One that is busy
+ * is left to others for a while: where there is room for hardly one command, whoever asks all the
+ * time may take it from all whose commands are larger. */
 static bool calm_probe(struct world *world, struct calm *calm)
 {
+    if (world->now_us < calm->again_us)
+        return false;
     if (calm->write) {
         if (!op_ended(world, calm->write) || !op_ended(world, calm->read))
             return false;
@@ -103,7 +108,12 @@ static bool calm_probe(struct world *world, struct calm *calm)
             world->ops.items[calm->write].code == CONCLAVE_OK &&
             world->ops.items[calm->read].state == OP_OK)
             return true;
+        const bool busy = world->ops.items[calm->write].code == CONCLAVE_BUSY;
         calm->write = 0;
+        if (busy) {
+            calm->again_us = world->now_us + world->knobs.raft.election_timeout_us / 4;
+            return false;
+        }
     }
     if (audit_pending(world) && !calm_all_applied(world, world->check.oracle.count))
         return false;
