@@ -17,6 +17,7 @@ folder into the log, as meson does: tests/summary.py counts them. Ends with 1 if
 import argparse
 import collections
 import glob
+import itertools
 import json
 import os
 import re
@@ -47,15 +48,15 @@ def run_gcov(notes):
     return json.loads(run.stdout)
 
 
-def count(build, folder, root):
+def count(build, folders, root):
     """By file and line: how often each branch was taken."""
     taken = collections.defaultdict(dict)
-    for notes in objects(build, folder):
+    for notes in itertools.chain.from_iterable(objects(build, folder) for folder in folders):
         known = run_gcov(notes)
         for file in known["files"]:
             where = os.path.join(known["current_working_directory"], file["file"])
             path = os.path.relpath(os.path.realpath(where), root)
-            if not path.startswith(folder + os.sep):
+            if path.partition(os.sep)[0] not in folders:
                 continue
             lines = collections.defaultdict(list)
             for line in file["lines"]:
@@ -115,12 +116,13 @@ def main(arguments=None):
     options = parse(arguments)
     root = os.path.realpath(options.root)
     results = []
+    taken = count(options.build, options.folders, root)
+    leave_out(taken, root)
     for folder in options.folders:
-        taken = count(options.build, folder, root)
-        if not taken:
+        inside = {path: lines for path, lines in taken.items() if path.startswith(folder + os.sep)}
+        if not inside:
             raise SystemExit(f"coverage: nothing in {options.build} counts the branches of {folder}/")
-        leave_out(taken, root)
-        covered = table(folder, taken)
+        covered = table(folder, inside)
         results.append({"name": f"coverage of {folder}/, at least {options.least:g} %: {covered:.1f} %",
                         "result": "OK" if covered >= options.least else "FAIL", "returncode": int(covered < options.least)})
     with open(options.log, "w", encoding="utf-8") as log:
