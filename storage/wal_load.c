@@ -2,6 +2,7 @@
 #include "storage/wal_scanner.h"
 
 #include "base/fatal.h"
+#include "base/list.h"
 #include "storage/bytes.h"
 #include "storage/wal_internal.h"
 
@@ -148,7 +149,6 @@ static int read_patiently(const struct wal_scanner *scanner, struct io_file *fil
                           struct wal_loaded *to, size_t bytes)
 {
     const struct io *io = scanner->io;
-    to->unreadable = true;
     to->bytes = bytes;
     memset(to->data, 0, bytes);
     for (size_t at = 0; at < bytes; at += WAL_SCANNER_BLOCK_BYTES) {
@@ -156,10 +156,13 @@ static int read_patiently(const struct wal_scanner *scanner, struct io_file *fil
         size_t got = 0;
         int code = io->read(io->ctx, file, at, to->data + at, block, &got, scanner->error);
         if (code == CONCLAVE_IO &&
-            (scanner->patient || is_patched(scanner, to->sequence, at, block)))
+            (scanner->patient || is_patched(scanner, to->sequence, at, block))) {
             memset(to->data + at, 0, block);
-        else if (code != CONCLAVE_OK)
+            LIST_RESERVE(&to->unread);
+            to->unread.items[to->unread.count++] = at;
+        } else if (code != CONCLAVE_OK) {
             return code;
+        }
     }
     return CONCLAVE_OK;
 }
@@ -182,7 +185,7 @@ int wal_scanner_load(struct wal_scanner *scanner, size_t number, struct wal_load
         to->capacity = (size_t)segment->bytes;
     }
     to->bytes = 0;
-    to->unreadable = false;
+    to->unread.count = 0;
     to->sequence = segment->sequence;
     to->key = wal_key(scanner->identity, segment->sequence);
     if (code == CONCLAVE_OK && segment->bytes > 0) {

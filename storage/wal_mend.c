@@ -75,7 +75,7 @@ static int write_hole(const struct wal_mending *mending, const struct wal_patch 
     uint64_t from = patch->offset, to = patch->end;
     size_t got = 0;
     memcpy(segment->data + from, patch->bytes, (size_t)(to - from));
-    if (segment->unreadable) { /* what stands beside the hole in them was read */
+    if (segment->unread.count > 0) { /* what stands beside the hole in them was read */
         from -= from % WAL_SCANNER_BLOCK_BYTES;
         to += WAL_SCANNER_BLOCK_BYTES - 1 - (to - 1) % WAL_SCANNER_BLOCK_BYTES;
         to = to > segment->bytes ? segment->bytes : to;

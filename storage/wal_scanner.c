@@ -282,4 +282,6 @@ void wal_scanner_deinit(struct wal_scanner *scanner)
     wal_collect_deinit(&scanner->collect);
     free(scanner->here.data);
     free(scanner->next.data);
+    free(scanner->here.unread.items);
+    free(scanner->next.unread.items);
 }

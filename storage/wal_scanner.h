@@ -12,7 +12,10 @@ struct wal_loaded {
     uint8_t *data;
     size_t bytes, capacity;
     uint64_t sequence, key;
-    bool unreadable; /* patient: parts of it, which are zero here */
+    struct {             /* patient: blocks that cannot be read, which are zero here */
+        uint64_t *items; /* where they begin, rising */
+        size_t count, capacity;
+    } unread;
 };
 
 struct wal_scanner {

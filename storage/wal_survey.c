@@ -159,7 +159,7 @@ static int survey_segment(struct wal_surveyor *surveyor)
         } else {
             wal_collect_flush(&scanner->collect);
             surveyor->ended = !ahead->whole && !ahead->header_attested;
-            return CONCLAVE_OK;
+            return wal_survey_take_unread(surveyor, surveyor->ended);
         }
         if (code != CONCLAVE_OK)
             return code;
@@ -304,6 +304,8 @@ int wal_survey_run(const struct io *io, const char *wal_dir,
         code = wal_scanner_skip(&surveyor.scanner);
     if (code == CONCLAVE_OK)
         code = survey_all(&surveyor);
+    if (code == CONCLAVE_OK)
+        code = wal_survey_take_unread_behind(&surveyor);
     if (code == CONCLAVE_OK) {
         ret->scan.base = surveyor.scanner.collect.base;
         ret->scan.last = surveyor.scanner.collect.last;

@@ -44,4 +44,14 @@ void wal_survey_pass_named(struct wal_surveyor *surveyor, struct wal_hole *hole,
 void wal_survey_pass_to_entry(struct wal_surveyor *surveyor, struct wal_hole *hole,
                               const struct wal_record *next);
 
+/* --- wal_survey_unread.c ---------------------------------------------------------------------- */
+
+/* The segment in scanner.here was walked to its end; `ends`: the log ends in it. Its blocks that
+ * cannot be read and are in no hole held nothing of the log: they become holes of known bytes.
+ * CORRUPT: the log may go on in them. */
+int wal_survey_take_unread(struct wal_surveyor *surveyor, bool ends);
+
+/* The same for the segments behind the one in which the log ends. */
+int wal_survey_take_unread_behind(struct wal_surveyor *surveyor);
+
 #endif

@@ -121,6 +121,19 @@ static void rot(struct storage *storage, const struct segment *segment, size_t a
     memory_disk_rot(storage->disk, segment->path, at, bytes, count);
 }
 
+/* Sometimes a block is hit in which nothing of the log stands, behind what does. */
+static bool break_behind(struct storage *storage, const struct segment *segment)
+{
+    const size_t from =
+        (segment->end / WAL_SCANNER_BLOCK_BYTES + 1) * (size_t)WAL_SCANNER_BLOCK_BYTES;
+    if (from >= segment->bytes || storage_draw(storage, 0, 7) != 0)
+        return false;
+    storage->unreadable = true;
+    memory_disk_break(storage->disk, segment->path,
+                      (size_t)storage_draw(storage, from, segment->bytes - 1), 1);
+    return true;
+}
+
 bool storage_damage(struct storage *storage, struct wal_want *ret_wants)
 {
     ASSERT(!storage->wal && !storage->damaged);
@@ -140,8 +153,12 @@ bool storage_damage(struct storage *storage, struct wal_want *ret_wants)
     }
     settle(storage, &segment);
     (void)segment_find(storage, sequence, &segment); /* its bytes may stand elsewhere now */
-    size_t at = (size_t)storage_draw(storage, 0, attested - 1);
     memcpy(storage->rotten, segment.path, sizeof storage->rotten);
+    if (break_behind(storage, &segment)) {
+        look_at_damage(storage, ret_wants);
+        return true;
+    }
+    size_t at = (size_t)storage_draw(storage, 0, attested - 1);
     /* What cannot be read is read as a block, with what is not attested in it. */
     size_t block_end = (at / WAL_SCANNER_BLOCK_BYTES + 1) * WAL_SCANNER_BLOCK_BYTES;
     storage->unreadable =
