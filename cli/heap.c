@@ -8,6 +8,7 @@
  * With jemalloc, if the program is built with it; else the C library's allocator, with more
  * patience. */
 #include "cli/heap.h"
+#include "cli/heap_warm.h"
 
 #ifdef HAVE_JEMALLOC
 
@@ -23,7 +24,7 @@ extern const char *malloc_conf;
 __attribute__((visibility("default"))) const char *malloc_conf = "narenas:4,dirty_decay_ms:30000";
 
 /* A node at rest needs 5 MB; with huge pages from the beginning it would be 30. */
-enum { SMALL_BYTES = 24 << 20, HUGE_BYTES = 2 << 20 };
+enum { SMALL_BYTES = 24 << 20, HUGE_BYTES = HEAP_WARM_BYTES };
 
 static extent_alloc_t *grow;
 static extent_hooks_t hooks;
@@ -32,9 +33,17 @@ static atomic_size_t grown_bytes;
 static void *grow_huge(extent_hooks_t *own, void *place, size_t bytes, size_t alignment, bool *zero,
                        bool *commit, unsigned arena)
 {
-    char *at = grow(own, place, bytes, alignment, zero, commit, arena);
     size_t before = atomic_fetch_add_explicit(&grown_bytes, bytes, memory_order_relaxed);
-    if (at && before + bytes > SMALL_BYTES && bytes >= HUGE_BYTES)
+    bool huge = before + bytes > SMALL_BYTES && bytes >= HUGE_BYTES;
+    char *warm = NULL;
+    if (huge && !place && bytes == HEAP_WARM_BYTES && alignment <= HEAP_WARM_BYTES)
+        warm = heap_warm_take();
+    if (warm) {
+        *zero = *commit = true;
+        return warm;
+    }
+    char *at = grow(own, place, bytes, alignment, zero, commit, arena);
+    if (at && huge)
         (void)madvise(at, bytes, MADV_HUGEPAGE); /* refused: small ones */
     return at;
 }
@@ -44,7 +53,7 @@ void heap_init(void)
 {
     extent_hooks_t *theirs = NULL, *ours = &hooks;
     unsigned arenas = 0;
-    size_t bytes = sizeof theirs, count = sizeof arenas;
+    size_t bytes = sizeof theirs, count = sizeof arenas, step = HUGE_BYTES;
     if (mallctl("arena.0.extent_hooks", &theirs, &bytes, NULL, 0) ||
         mallctl("opt.narenas", &arenas, &count, NULL, 0))
         return;
@@ -55,7 +64,15 @@ void heap_init(void)
         char name[64];
         (void)snprintf(name, sizeof name, "arena.%u.extent_hooks", i);
         (void)mallctl(name, NULL, NULL, &ours, sizeof ours);
+        /* One at a time, as they are made ready. */
+        (void)snprintf(name, sizeof name, "arena.%u.retain_grow_limit", i);
+        (void)mallctl(name, NULL, NULL, &step, sizeof step);
     }
+}
+
+void heap_serves(void)
+{
+    heap_warm_start();
 }
 
 #else
@@ -69,6 +86,10 @@ void heap_init(void)
     (void)mallopt(M_TRIM_THRESHOLD, KEPT_BYTES); /* refused: as it was before */
     (void)mallopt(M_MMAP_THRESHOLD, KEPT_BYTES);
     /* NOLINTEND(concurrency-mt-unsafe) */
+}
+
+void heap_serves(void)
+{
 }
 
 #endif

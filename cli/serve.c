@@ -1,5 +1,6 @@
 /* cli/serve.c - serve: one node in this process, until it is told to stop or dies. */
 #include "cli/commands.h"
+#include "cli/heap.h"
 #include "cli/logsink.h"
 #include "cli/output.h"
 #include "cli/signals.h"
@@ -218,6 +219,7 @@ static void wait_for_end(struct server *server)
 /* Runs the node until its end. Returns a code, with the sentence in *error. */
 static int run_node(const struct args *args, struct server *server, struct conclave_error *error)
 {
+    heap_serves();
     int code = conclave_node_create(&server->options, &server->node, error);
     if (code == CONCLAVE_OK)
         code = conclave_node_start(server->node, error);
