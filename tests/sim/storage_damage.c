@@ -16,8 +16,7 @@
 #define VOTE_PATH STORAGE_DIR "/vote"
 
 enum {
-    SEGMENTS_MAX = 4096, /* more than a run makes */
-    REPAIR_CHANGES = 8,  /* three that say so, and two for each hole; or a segment with its name */
+    REPAIR_CHANGES = 8, /* three that say so, and two for each hole; or a segment with its name */
     VOTE_SLOT_BYTES = 512,
     VOTE_SLOT_USED = 72 /* bytes with a meaning at the front of a slot */
 };
@@ -55,22 +54,35 @@ static bool segment_find(const struct storage *storage, uint64_t sequence, struc
     return true;
 }
 
+static uint64_t segments_highest(const struct storage *storage)
+{
+    uint64_t highest = 0, sequence;
+    const char *path;
+    for (size_t i = 0; (path = memory_disk_file(storage->disk, i)) != NULL; i++)
+        if (strncmp(path, STORAGE_WAL, strlen(STORAGE_WAL)) == 0 &&
+            wal_name_parse(path + strlen(STORAGE_WAL), &sequence) && sequence > highest)
+            highest = sequence;
+    return highest;
+}
+
 /* The sequences of the first and the last segment with records that are part of the log; false:
  * there is none. */
 static bool segments_find(const struct storage *storage, uint64_t *ret_first, uint64_t *ret_last)
 {
     struct segment segment;
-    uint64_t first = 1;
-    while (!segment_find(storage, first, &segment) && first < SEGMENTS_MAX)
-        first++; /* the front may have been let go of */
-    *ret_first = first;
-    *ret_last = 0;
-    for (uint64_t next = first; segment_find(storage, next, &segment); next++) {
-        *ret_last = next;
-        if (segment.anew) /* what is before it may be damaged, and nobody has to find that */
-            *ret_first = next;
+    const uint64_t highest = segments_highest(storage);
+    uint64_t first = 0, last = 0;
+    for (uint64_t next = 1; next <= highest; next++) {
+        if (!segment_find(storage, next, &segment))
+            continue; /* let go of, or damaged before a new beginning, or prepared */
+        if (last == 0 || segment.anew) /* nobody has to find damage before a new beginning */
+            first = last = next;
+        else if (next == last + 1)
+            last = next;
     }
-    return *ret_last != 0;
+    *ret_first = first;
+    *ret_last = last;
+    return last != 0;
 }
 
 /* What a killed process wrote reaches the disk by and by, and what attests the last batch with it:
