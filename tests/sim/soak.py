@@ -13,7 +13,7 @@ each fault and each situation was met is put into docs/marks.md, in place of wha
 What has run so far stands in soak-state.json of DIR until all of it is done. With --continue a soak goes on
 where one that was stopped, or killed, ended, and its counts are those of both; only with the same commit.
 
-The summary at the end, also after Ctrl-C, says what ran and where the failures are; the last line is
+The summary at the end, also after Ctrl-C or SIGTERM, says what ran and where the failures are; the last line is
 `N passed, N failed, N skipped`: seeds. Ends with 1 if something failed, with 2 after bad usage.
 """
 
@@ -24,6 +24,7 @@ import datetime
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -286,6 +287,8 @@ class Soak:
         return 1 if failed or not self.passed else 0
 
     def run(self):
+        for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell has made it ignore Ctrl-C
+            signal.signal(number, signal.default_int_handler)
         if self.options.resume:
             self.load()
         print(f"first seed {self.options.first}", flush=True)
