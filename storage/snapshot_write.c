@@ -135,12 +135,11 @@ static int compress(struct snapshot_writer *writer, ZSTD_inBuffer *in, bool end,
                               .pos = writer->used};
         size_t left =
             ZSTD_compressStream2(writer->zstd, &out, in, end ? ZSTD_e_end : ZSTD_e_continue);
-        if (ZSTD_isError(left))
-            return error_set(error, CONCLAVE_INTERNAL, "cannot compress a snapshot: %s",
-                             ZSTD_getErrorName(left));
+        ASSERT(!ZSTD_isError(left)); /* for want of memory alone: its parameters were taken */
         writer->used = out.pos;
         bool done = end ? left == 0 : in->pos == in->size;
-        if (writer->used == SNAPSHOT_CHUNK_BYTES || (end && done && writer->used > 0)) {
+        /* A frame has an end, so the last chunk has something; before that it is full. */
+        if (writer->used == SNAPSHOT_CHUNK_BYTES || end) {
             int code = write_chunk(writer, SNAPSHOT_DATA, error);
             if (code != CONCLAVE_OK)
                 return code;
