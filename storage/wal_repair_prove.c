@@ -195,6 +195,12 @@ struct ways {
     size_t *begins; /* by index, behind the first one; one more for the end */
 };
 
+static void add_way(struct ways *ways, struct way way)
+{
+    LIST_RESERVE(ways);
+    ways->items[ways->count++] = way;
+}
+
 /* Keeps the ways that miss the least; what was shown and is gone is of an earlier term mostly. */
 static void keep_way(struct way *ways, uint32_t *count, const struct way *way)
 {
@@ -251,10 +257,8 @@ static void go_on(const struct wal_repair *repair, const struct wal_proof *proof
             keep_way(next, &count, &way);
         }
     }
-    for (uint32_t k = 0; k < count; k++) {
-        LIST_RESERVE(ways);
-        ways->items[ways->count++] = next[k];
-    }
+    for (uint32_t k = 0; k < count; k++)
+        add_way(ways, next[k]);
 }
 
 void wal_repair_append_copies(const struct raft_entry *const *entries, size_t count,
@@ -294,8 +298,7 @@ bool wal_repair_find_way(const struct wal_repair *repair, const struct wal_proof
     const uint64_t goal = wal_repair_link(repair, proof->to);
     struct ways ways = {.begins = mem_zalloc((count + 2) * sizeof *ways.begins)};
     bool found = false;
-    LIST_RESERVE(&ways);
-    ways.items[ways.count++] = (struct way){.link = wal_repair_found(repair, proof->from)};
+    add_way(&ways, (struct way){.link = wal_repair_found(repair, proof->from)});
     ways.begins[1] = 1;
     size_t at = 0;
     for (; at < count && ways.begins[at + 1] > ways.begins[at]; at++) {

@@ -34,8 +34,9 @@ static bool try_batch(const struct wal_scanner *scanner, struct wal_hole *hole,
                                .id = last};
     if (hole->named ? link != hole->stands_for : hole->batch_behind != ret->batch)
         return false;
+    ASSERT(wal_scanner_possible(scanner, ret)); /* it was made so */
     ret->link = wal_record_encode(hole->bytes, hole->key, ret);
-    return link != WAL_LINK_UNKNOWN && wal_scanner_possible(scanner, ret);
+    return link != WAL_LINK_UNKNOWN;
 }
 
 /* True if the log has the link that what stands behind the hole names, with this record in it. */
@@ -68,21 +69,16 @@ static bool try_all(const struct wal_scanner *scanner, struct wal_hole *hole, ui
         return true;
     if (link_at(scanner, index) == hole->stands_for) /* the log has it; no entry came again */
         return false;
-    *ret = (struct wal_record){.batch = (uint32_t)hole->batch_before};
+    *ret = (struct wal_record){.kind = WAL_ENTRY, .batch = (uint32_t)hole->batch_before};
     if (to - from > TERMS_TRIED_MAX)
         from = to - TERMS_TRIED_MAX;
     for (uint64_t term = from; term <= to; term++) {
         ret->id = (struct raft_id){.term = term, .index = index};
-        ret->kind = WAL_ENTRY;
         for (int kind = RAFT_ENTRY_NOOP; kind <= RAFT_ENTRY_SESSION; kind++) {
             ret->entry_kind = (uint8_t)kind;
             if (try_record(scanner, hole, ret))
                 return true;
         }
-        ret->kind = WAL_ANEW;
-        ret->entry_kind = 0;
-        if (try_record(scanner, hole, ret))
-            return true;
     }
     return false;
 }
