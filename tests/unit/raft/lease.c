@@ -441,6 +441,7 @@ Test(lease, of_a_single_voter_needs_nobody)
     lease_read(1, 5);
     cr_assert_eq(node()->reads.count, 1);
     cr_assert_eq(node()->reads.items[0].valid_until_us, c.now_us + LEASE_US);
+    cr_assert_gt(node()->deadline_us, c.now_us + 2 * HEARTBEAT_US, "nor is it woken to renew it");
     cluster_deinit(&c);
 }
 

@@ -163,6 +163,31 @@ Test(snapshot, rule_36_what_follows_one_on_its_way_stays)
     cluster_deinit(&c);
 }
 
+/* Whoever got it from somebody else, or an older one, may not hold all of what is sent to it; where
+ * the log begins is enough to go on. */
+Test(snapshot, rule_37_an_ack_that_reaches_the_log_ends_the_wait_for_one)
+{
+    struct cluster c;
+    struct raft_peer_view view = {0};
+    leave_behind(&c);
+    cluster_start_node(&c, 3);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cr_assert(needs_snapshot(&c, 1, 3));
+    const struct raft_id base = raft_base(c.nodes[1].raft);
+    cr_assert_lt(base.index, c.nodes[1].disk_snapshot.last.index);
+    cluster_drop_all(&c);
+    acknowledge(&c, base.index);
+    cr_assert_not(needs_snapshot(&c, 1, 3));
+    cr_assert(raft_peer_view(c.nodes[1].raft, 3, &view));
+    cr_assert_eq(view.match, base.index);
+    struct raft_message *next = cluster_take(&c, 3, RAFT_APPEND_REQUEST);
+    cr_assert_not_null(next);
+    cr_assert(raft_id_equal(next->append_request.prev, base));
+    cr_assert_eq(raft_runs_first(&next->append_request.entries).index, base.index + 1);
+    raft_message_destroy(next);
+    cluster_deinit(&c);
+}
+
 Test(snapshot, rule_36_no_more_stays_for_a_peer_than_may)
 {
     struct cluster c;

@@ -400,3 +400,43 @@ Test(answers, only_so_many_terms_are_tried_before_others_are_asked)
     cr_assert(is_found_alone(9054, 9054 + 4096));
     cr_assert_not(is_found_alone(9054, 9054 + 4097));
 }
+
+/* Nothing is known of whoever is asked: not that it keeps to what it was asked for. */
+Test(answers, what_is_not_of_the_stretch_that_is_asked_for_is_ignored)
+{
+    struct asking asking;
+    asking_begin(&asking, 153, 154);
+    turn_to_proof(&asking);
+    const uint64_t from = asking.want.prev.index;
+    cr_assert_eq(asking.want.last, 154);
+    cr_assert_eq(answer(&asking, (struct raft_id){0, from}, from, from), CONCLAVE_OK);
+    expect_ignored(&asking, "it is here already");
+    cr_assert_eq(answer(&asking, (struct raft_id){0, from}, 155, 156), CONCLAVE_OK);
+    expect_ignored(&asking, "it is behind what is missing");
+    cr_assert_eq(asking.repair->proof.parts.count, 0);
+    expect_whole(&asking);
+    asking_end(&asking);
+}
+
+/* A snapshot comes while others are asked for a stretch: it ends that only if it holds all of it.
+ */
+Test(answers, a_snapshot_ends_the_asking_for_what_it_holds)
+{
+    struct asking asking;
+    struct wal_recovery found = {0};
+    struct conclave_error error = {0};
+    asking_begin(&asking, 20, 24);
+    turn_to_proof(&asking);
+    wal_repair_cover(asking.repair, (struct raft_id){2, 22});
+    expect_ignored(&asking, "it holds a part of it");
+    wal_repair_cover(asking.repair, (struct raft_id){2, 40});
+    cr_assert_not(wal_repair_want(asking.repair, &asking.want));
+    cr_assert_eq(wal_repair_write(asking.repair, &error), CONCLAVE_OK, "%s", error.message);
+    cr_assert_eq(log_read(memory_disk_io(asking.disk), &found, &error), CONCLAVE_OK, "%s",
+                 error.message);
+    cr_assert(found.base.index >= 24 && found.base.index <= 40, "behind %d", (int)found.base.index);
+    cr_assert(
+        raft_id_equal(raft_runs_last(&found.entries), raft_runs_last(&asking.peer.log.entries)));
+    raft_runs_clear(&found.entries);
+    asking_end(&asking);
+}

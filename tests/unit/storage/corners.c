@@ -11,6 +11,7 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
 
@@ -435,4 +436,103 @@ Test(corners, bytes_are_zero_if_all_of_them_are_as_none_are)
         cr_assert_not(bytes_zero(bytes, count));
         bytes[count - 1] = 0;
     }
+}
+
+static void append_one(struct wal *wal, uint64_t index)
+{
+    struct raft_runs runs = {0};
+    runs_fill(&runs, 1, index, 1);
+    wal_append(wal, &runs);
+    raft_runs_clear(&runs);
+    cr_assert_eq(wal_sync(wal, NULL), CONCLAVE_OK);
+}
+
+static struct wal *log_opened(struct memory_disk *disk, uint64_t *ret_last)
+{
+    struct wal *wal = NULL;
+    struct wal_recovery recovery = {0};
+    struct conclave_error error = {0};
+    cr_assert_eq(wal_open(memory_disk_io(disk), STORY_DIR, &story_identity, &story_options, &wal,
+                          &recovery, &error),
+                 CONCLAVE_OK, "%s", error.message);
+    *ret_last = raft_runs_last(&recovery.entries).index;
+    raft_runs_clear(&recovery.entries);
+    return wal;
+}
+
+/* A log of which a crash kept a new segment's header and not its first batch, and which went on:
+ * the first batch there begins behind the header, which had been durable before it. */
+static struct memory_disk *disk_with_a_header_that_survived_alone(char path[64], uint64_t *ret_last)
+{
+    static const uint8_t zeros[STORY_SEGMENT_BYTES];
+    struct memory_disk *played = disk_with(NULL);
+    struct placed places[512];
+    struct raft_runs runs = {0};
+    uint64_t last = 0;
+    size_t count = 0, bytes = 0;
+    runs_fill(&runs, 1, 1, 1);
+    cr_assert_eq(
+        wal_create(memory_disk_io(played), STORY_DIR, &story_identity, &story_options, &runs, NULL),
+        CONCLAVE_OK);
+    raft_runs_clear(&runs);
+    struct wal *wal = log_opened(played, &last);
+    for (bool begun = false; !begun;) { /* what is before it is attested */
+        cr_assert_eq(wal_attest(wal, NULL), CONCLAVE_OK);
+        count = image_layout(played, places, 512);
+        memcpy(path, places[count - 1].path, 64);
+        append_one(wal, ++last);
+        count = image_layout(played, places, 512);
+        begun = strcmp(path, places[count - 1].path) != 0;
+        memcpy(path, places[count - 1].path, 64);
+    }
+    wal_close(wal);
+    cr_assert_not_null(memory_disk_bytes(played, path, &bytes));
+    cr_assert_leq(bytes - WAL_HEADER_BYTES, sizeof zeros);
+    struct memory_disk *disk = memory_disk_clone(played);
+    memory_disk_destroy(played);
+    memory_disk_rot(disk, path, WAL_HEADER_BYTES, zeros, bytes - WAL_HEADER_BYTES);
+    const uint64_t lost = last;
+    wal = log_opened(disk, &last);
+    cr_assert_eq(last + 1, lost, "what was never attested is gone");
+    append_one(wal, lost);
+    append_one(wal, lost + 1);
+    cr_assert_eq(wal_attest(wal, NULL), CONCLAVE_OK);
+    wal_close(wal);
+    *ret_last = lost + 1;
+    return disk;
+}
+
+Test(corners, first_batch_behind_a_header_that_survived_alone_is_made_again)
+{
+    char path[64];
+    uint64_t last = 0;
+    struct memory_disk *disk = disk_with_a_header_that_survived_alone(path, &last);
+    struct wal_repair *repair = NULL;
+    struct wal_want want;
+    struct conclave_error error = {0};
+    struct wal_record record;
+    size_t bytes = 0;
+    const uint8_t *data = memory_disk_bytes(disk, path, &bytes);
+    const uint64_t key = wal_key(&story_identity, strtoull(strrchr(path, '/') + 1, NULL, 16));
+    cr_assert(wal_record_decode(data, bytes, WAL_HEADER_BYTES, key, &record));
+    cr_assert_eq(record.kind, WAL_BATCH);
+    cr_assert_eq(record.batch, WAL_HEADER_BYTES, "it does not begin with the header");
+    struct memory_disk *damaged = memory_disk_clone(disk);
+    struct wal_recovery found = {0};
+    memory_disk_rot(damaged, path, WAL_HEADER_BYTES + 4, "x", 1);
+    cr_assert_eq(log_read(memory_disk_io(damaged), &found, &error), CONCLAVE_CORRUPT);
+    cr_assert_eq(
+        wal_repair_open(memory_disk_io(damaged), STORY_DIR, &story_identity, &repair, &error),
+        CONCLAVE_OK, "%s", error.message);
+    cr_assert_not(wal_repair_want(repair, &want), "what stands around it tells all of it");
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    wal_repair_close(repair);
+    cr_assert_eq(log_read(memory_disk_io(damaged), &found, &error), CONCLAVE_OK, "%s",
+                 error.message);
+    cr_assert_eq(raft_runs_last(&found.entries).index, last);
+    cr_assert_eq(found.attested_index, last);
+    cr_assert_eq(found.cut_bytes, 0);
+    raft_runs_clear(&found.entries);
+    memory_disk_destroy(damaged);
+    memory_disk_destroy(disk);
 }

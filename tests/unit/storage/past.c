@@ -5,6 +5,8 @@
 #include "storage/wal_past.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct wal_past past_of(struct memory_disk *disk, struct raft_id known)
@@ -460,4 +462,52 @@ Test(past, a_log_that_takes_too_much_reading_is_not_read)
     cr_assert_eq(first_wanted(disk, 3, &supply), CONCLAVE_NOT_FOUND);
     wal_close(wal);
     memory_disk_destroy(disk);
+}
+
+/* A file that a crash left empty is no segment that was prepared: those are there as a whole. */
+Test(past, a_segment_without_a_header_is_damage)
+{
+    struct memory_disk *disk = memory_disk_create();
+    const struct io *io = memory_disk_io(disk);
+    struct wal *wal = log_of(disk, STORY_SEGMENT_BYTES, 60);
+    struct io_file *file = NULL;
+    enum wal_supply supply = WAL_SUPPLY_LATER;
+    const char *path, *last = NULL;
+    for (size_t i = 0; (path = memory_disk_file(disk, i)) != NULL; i++)
+        if (strstr(path, ".wal") && (!last || strcmp(path, last) > 0))
+            last = path;
+    cr_assert_not_null(last);
+    char next[64];
+    const unsigned long long sequence = strtoull(strrchr(last, '/') + 1, NULL, 16);
+    (void)snprintf(next, sizeof next, "%s/wal/%016llx.wal", STORY_DIR, sequence + 1);
+    cr_assert_eq(io->open(io->ctx, next, IO_OPEN_CREATE, &file, NULL), CONCLAVE_OK);
+    io->close(io->ctx, file);
+    cr_assert_eq(first_wanted(disk, 70, &supply), CONCLAVE_CORRUPT);
+    cr_assert_eq(first_wanted(disk, 60, &supply), CONCLAVE_OK, "what stands before it is given");
+    wal_close(wal);
+    memory_disk_destroy(disk);
+}
+
+/* A node asks whether its own last entry is the log's: nothing comes behind it, and it is told what
+ * stands there, also at the very end of a segment. */
+Test(past, an_entry_is_named_to_those_who_want_nothing_behind_it)
+{
+    struct peer peer;
+    peer_make(&peer, story_long);
+    const struct raft_id last = raft_runs_last(&peer.log.entries);
+    for (uint64_t index = 1; index <= last.index; index++) {
+        const struct wal_past past = past_of(peer.disk, id_at(&peer, index));
+        struct raft_id prev = {0};
+        struct raft_runs entries = {0};
+        struct conclave_error error = {0};
+        enum wal_supply supply = WAL_SUPPLY_LATER;
+        const struct wal_want want = {.prev.index = index, .last = index};
+        const int code = wal_past_supply(&past, &want, 1 << 20, &supply, &prev, &entries, &error);
+        cr_assert_eq(code, CONCLAVE_OK, "%d: %s", (int)index, error.message);
+        cr_assert_eq(supply, WAL_SUPPLY_HERE, "%d", (int)index);
+        cr_assert(raft_id_equal(prev, id_at(&peer, index)), "%d", (int)index);
+        cr_assert_eq(entries.entry_count, 0, "%d", (int)index);
+        raft_runs_clear(&entries);
+    }
+    peer_free(&peer);
 }

@@ -213,6 +213,37 @@ Test(survey, a_snapshot_covers_no_less_than_before)
     memory_disk_destroy(disk);
 }
 
+/* The last batch was never attested, so where it ends nobody knows: what was lost before it reaches
+ * into it, and it may have been torn. */
+Test(survey, damage_that_reaches_into_a_torn_batch_is_left_alone)
+{
+    struct placed places[512];
+    size_t count = 0, last = 0;
+    struct memory_disk *played = memory_disk_create();
+    struct story story;
+    struct wal_repair *repair = NULL;
+    struct conclave_error error = {0};
+    cr_assert_eq(story_play(&story, memory_disk_io(played), story_short), CONCLAVE_OK);
+    struct memory_disk *disk = memory_disk_clone(played);
+    memory_disk_destroy(played);
+    count = image_layout(disk, places, 512);
+    for (size_t i = 0; i < count; i++)
+        if (places[i].is_batch)
+            last = i; /* the batch record of the last batch */
+    cr_assert(last > 1 && last + 1 < count, "entries stand before it and behind it");
+    cr_assert_str_eq(places[last - 1].path, places[last].path, "in one segment");
+    cr_assert_not(places[last - 1].is_batch);
+    for (size_t i = last - 1; i <= last; i++)
+        memory_disk_rot(disk, places[i].path, places[i].offset + 4, "x", 1);
+    struct memory_disk *before = memory_disk_clone(disk);
+    cr_assert_eq(wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error),
+                 CONCLAVE_CORRUPT);
+    cr_assert_not_null(strstr(error.message, "torn batch"), "%s", error.message);
+    cr_assert(memory_disk_equal(before, disk));
+    memory_disk_destroy(before);
+    memory_disk_destroy(disk);
+}
+
 /* --- Limits ----------------------------------------------------------------------------------- */
 
 /* Damage in the header, in a record and at the end of a segment, one place more than may be. */

@@ -159,7 +159,7 @@ static void lose_one(const struct peer *peer, const struct spot *spot)
     char what[64];
     struct memory_disk *damaged = memory_disk_clone(peer->disk);
     (void)snprintf(what, sizeof what, "%zu", spot->offset);
-    memory_disk_rot(damaged, spot->path, spot->offset + 4, "\\x5a\\xa5", 2);
+    memory_disk_rot(damaged, spot->path, spot->offset + 4, "\x5a\xa5", 2);
     enum outcome outcome = heal(peer, damaged, what);
     if (spot->offset + WAL_RECORD_BYTES < spot->end) /* else nothing is lost with it */
         cr_assert(outcome == OUTCOME_SAME_BYTES || outcome == OUTCOME_MENDED, "%s: %d", what,
@@ -176,8 +176,8 @@ static void lose_the_end_too(const struct peer *peer, const struct spot *spot)
 {
     struct memory_disk *damaged = memory_disk_clone(peer->disk);
     struct wal_recovery found = {0};
-    memory_disk_rot(damaged, spot->path, spot->offset + 4, "\\x5a\\xa5", 2);
-    memory_disk_rot(damaged, spot->path, spot->end - WAL_RECORD_BYTES + 4, "\\x5a\\xa5", 2);
+    memory_disk_rot(damaged, spot->path, spot->offset + 4, "\x5a\xa5", 2);
+    memory_disk_rot(damaged, spot->path, spot->end - WAL_RECORD_BYTES + 4, "\x5a\xa5", 2);
     if (spot->offset < spot->batch) /* else it looks like a torn write */
         cr_assert_eq(log_read(memory_disk_io(damaged), &found, NULL), CONCLAVE_CORRUPT, "%zu",
                      spot->offset);
@@ -318,4 +318,104 @@ Test(transcript, that_would_not_open_is_not_kept)
     expect_none(&scene, scene.disk);
     raft_runs_clear(&rest);
     scene_end(&scene);
+}
+
+static void expect_refused(const struct scene *scene, struct raft_id base,
+                           const struct raft_runs *entries)
+{
+    struct conclave_error error = {0};
+    const size_t before = count_segments(scene->disk);
+    cr_assert_eq(write_behind(scene, scene->disk, base, entries, &error), CONCLAVE_CORRUPT);
+    cr_assert(strstr(error.message, "it would hold something else"), "%s", error.message);
+    cr_assert_eq(count_segments(scene->disk), before);
+    expect_none(scene, scene->disk);
+}
+
+/* A start would open these, and find another log than the one that was to be written: the first
+ * entry stands in the place of the one that the log is to begin behind. */
+Test(transcript, that_would_be_another_log_is_not_kept)
+{
+    struct scene scene;
+    struct raft_runs rest = {0};
+    scene_begin(&scene);
+    raft_runs_append_all(&rest, &scene.log.entries);
+    raft_runs_drop_front(&rest, 9);
+    const struct raft_id first = raft_runs_first(&rest);
+    expect_refused(&scene, first, &rest);
+    expect_refused(&scene, (struct raft_id){.term = first.term + 1, .index = first.index}, &rest);
+    raft_runs_clear(&rest);
+    scene_end(&scene);
+}
+
+/* Offsets in a segment have 32 bits, and no log is spread over several when it is written anew. */
+Test(transcript, that_is_larger_than_any_segment_is_refused_before_anything_is_written)
+{
+    enum { COUNT = 1030, BYTES = 1 << 20 };
+    struct scene scene;
+    struct conclave_error error = {0};
+    struct raft_runs entries = {0};
+    struct buf *buf = buf_create(BYTES);
+    struct raft_batch *batch = raft_batch_create(COUNT);
+    memset(buf->data, 'x', BYTES);
+    scene_begin(&scene);
+    for (uint64_t index = 1; index <= COUNT; index++) /* all of them share what they hold */
+        raft_batch_add(batch, (struct raft_entry){.id = {.term = 1, .index = index},
+                                                  .kind = RAFT_ENTRY_COMMAND,
+                                                  .buf = buf_ref(buf),
+                                                  .payload = {buf->data, BYTES}});
+    buf_unref(buf);
+    raft_runs_append(&entries, batch, 0, COUNT);
+    raft_batch_unref(batch);
+    struct memory_disk *before = memory_disk_clone(scene.disk);
+    cr_assert_eq(write_behind(&scene, scene.disk, (struct raft_id){0}, &entries, &error),
+                 CONCLAVE_CORRUPT);
+    cr_assert(strstr(error.message, "larger than a segment"), "%s", error.message);
+    cr_assert(memory_disk_equal(scene.disk, before));
+    memory_disk_destroy(before);
+    raft_runs_clear(&entries);
+    scene_end(&scene);
+}
+
+static const struct io *truth;
+
+static int lose_write(void *ctx, struct io_file *file, uint64_t offset, const struct iovec *parts,
+                      int part_count, struct conclave_error *error)
+{
+    (void)ctx, (void)file, (void)offset, (void)parts, (void)part_count, (void)error;
+    return CONCLAVE_OK;
+}
+
+static int read_half(void *ctx, struct io_file *file, uint64_t offset, void *data, size_t bytes,
+                     size_t *ret_bytes, struct conclave_error *error)
+{
+    return truth->read(ctx, file, offset, data, bytes / 2, ret_bytes, error);
+}
+
+/* What was written is read back before anything rests on it. */
+Test(transcript, that_did_not_arrive_is_not_kept)
+{
+    for (int lie = 0; lie < 2; lie++) {
+        struct scene scene;
+        struct conclave_error error = {0};
+        scene_begin(&scene);
+        const size_t before = count_segments(scene.disk);
+        truth = memory_disk_io(scene.disk);
+        struct io io = *truth;
+        if (lie == 0)
+            io.writev = lose_write;
+        else
+            io.read = read_half;
+        const struct wal_transcript transcript = {.io = &io,
+                                                  .dir = WAL_DIR,
+                                                  .identity = &story_identity,
+                                                  .seen = &scene.survey.scan,
+                                                  .base = scene.log.base,
+                                                  .entries = &scene.log.entries};
+        cr_assert_eq(wal_transcript_write(&transcript, &error), CONCLAVE_IO);
+        cr_assert(strstr(error.message, "does not hold what was written"), "%s", error.message);
+        cr_assert_eq(count_segments(scene.disk), before);
+        cr_assert_eq(memory_disk_handles(scene.disk), 0);
+        expect_none(&scene, scene.disk);
+        scene_end(&scene);
+    }
 }
