@@ -27,6 +27,20 @@ uint64_t wal_repair_found(const struct wal_repair *repair, uint64_t index)
     return link != WAL_LINK_UNKNOWN ? link : wal_links_find(&repair->survey.found, index);
 }
 
+/* Of the entry from which on a peer's entries are taken. Its id is the same there; so is its link,
+ * as it is shown here, unless the entry is lost here and a snapshot alone says that all have it. */
+static uint64_t link_from(const struct wal_repair *repair, uint64_t index)
+{
+    const uint64_t link = wal_repair_link(repair, index);
+    const struct raft_entry *entry =
+        index > repair->survey.scan.base.index && index <= repair->covered.index
+            ? wal_repair_entry(repair, index)
+            : NULL;
+    if (link != WAL_LINK_UNKNOWN || (entry && wal_is_absent(entry)))
+        return link;
+    return wal_repair_found(repair, index);
+}
+
 uint64_t wal_repair_link_behind(uint64_t link, const struct raft_entry *entry)
 {
     return wal_link(link, entry->id, (uint8_t)entry->kind, entry->payload);
@@ -35,7 +49,7 @@ uint64_t wal_repair_link_behind(uint64_t link, const struct raft_entry *entry)
 bool wal_repair_disproved(const struct wal_repair *repair, uint64_t from, uint64_t to,
                           const struct raft_runs *entries)
 {
-    uint64_t link = wal_repair_found(repair, from), last = wal_repair_link(repair, to), at = from;
+    uint64_t link = link_from(repair, from), last = wal_repair_link(repair, to), at = from;
     struct raft_runs_iter iter = {0};
     const struct raft_entry *entry;
     if (link == WAL_LINK_UNKNOWN || last == WAL_LINK_UNKNOWN)
@@ -51,7 +65,7 @@ bool wal_repair_leads_elsewhere(const struct wal_repair *repair, const struct ra
                                 uint64_t link)
 {
     struct raft_runs_iter iter = {0};
-    uint64_t at = wal_repair_found(repair, raft_runs_first(entries).index - 1);
+    uint64_t at = link_from(repair, raft_runs_first(entries).index - 1);
     if (at == WAL_LINK_UNKNOWN || link == WAL_LINK_UNKNOWN)
         return false;
     for (const struct raft_entry *entry; (entry = raft_runs_next(entries, &iter)) != NULL;)
@@ -79,9 +93,8 @@ void wal_repair_learn(struct wal_repair *repair, size_t number)
 {
     const struct raft_runs *filled = &repair->filled[number];
     struct raft_runs_iter iter = {0};
-    uint64_t link = filled->entry_count > 0
-                        ? wal_repair_found(repair, raft_runs_first(filled).index - 1)
-                        : WAL_LINK_UNKNOWN;
+    uint64_t link = filled->entry_count > 0 ? link_from(repair, raft_runs_first(filled).index - 1)
+                                            : WAL_LINK_UNKNOWN;
     for (const struct raft_entry *entry;
          link != WAL_LINK_UNKNOWN && (entry = raft_runs_next(filled, &iter)) != NULL;) {
         link = wal_repair_link_behind(link, entry);
@@ -323,6 +336,7 @@ static void keep(struct wal_repair *repair, const struct raft_runs *proved)
 {
     uint64_t link = wal_repair_found(repair, repair->proof.from);
     struct raft_runs_iter iter = {0};
+    wal_links_learn(&repair->survey.sure, repair->proof.from, link); /* they lead on from it */
     for (const struct raft_entry *entry; (entry = raft_runs_next(proved, &iter)) != NULL;) {
         link = wal_repair_link_behind(link, entry);
         wal_links_learn(&repair->survey.sure, entry->id.index, link);
@@ -331,6 +345,17 @@ static void keep(struct wal_repair *repair, const struct raft_runs *proved)
     struct raft_runs *kept = &repair->proved.items[repair->proved.count++];
     *kept = (struct raft_runs){0};
     raft_runs_append_all(kept, proved);
+}
+
+/* Before the hole something else stood where the stretch begins than the log has there in the end:
+ * it was replaced in the hole, with entries before the stretch. */
+static bool begins_before(const struct wal_repair *repair, const struct wal_hole *hole)
+{
+    const uint64_t from = repair->proof.from, before = hole->before.index;
+    if (hole->certain || from > before || before - from > WAL_HOLE_RECENT)
+        return false;
+    const uint64_t link = from == before ? hole->link : hole->recent[before - from - 1];
+    return link != WAL_LINK_UNKNOWN && link != wal_repair_found(repair, from);
 }
 
 /* The entries are what stood in the stretch: so all the holes in it are known. */
@@ -342,7 +367,7 @@ static void accept(struct wal_repair *repair, const struct raft_runs *proved)
         struct wal_hole *hole = &repair->survey.holes.items[i];
         struct raft_runs entries = {0};
         if (!wal_repair_wants(repair, hole) || hole->prev.index < proof->from ||
-            hole->last > proof->to)
+            hole->last > proof->to || begins_before(repair, hole))
             continue;
         raft_runs_append_all(&entries, proved);
         wal_repair_fill(repair, i, proof->from, &entries);
