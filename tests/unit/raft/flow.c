@@ -81,6 +81,25 @@ Test(flow, what_is_uncommitted_is_counted_to_the_byte)
     cluster_deinit(&c);
 }
 
+Test(flow, what_an_earlier_office_had_not_committed_takes_no_room_in_the_next)
+{
+    cluster_init(&c, 3);
+    node()->options.uncommitted_bytes_max = 100;
+    cluster_start(&c, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_propose(&c, 1, 1, 100);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_request(2, 1, led + 1, id_of(led, 3), 1, NULL, 0));
+    cluster_persist_all(&c, 1);
+    cluster_lead_alone(&c);
+    cluster_propose(&c, 1, 1, 60);
+    cluster_propose(&c, 1, 1, 40);
+    cr_assert_eq(node()->refused.count, 0);
+    cluster_propose(&c, 1, 1, 1);
+    cr_assert_eq(node()->refused.count, 1);
+    cluster_deinit(&c);
+}
+
 Test(flow, an_empty_batch_is_nothing)
 {
     cluster_setup(&c, 1, 1);

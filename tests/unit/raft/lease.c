@@ -174,6 +174,31 @@ Test(lease, a_round_that_is_long_forgotten_gives_none)
     cluster_deinit(&c);
 }
 
+/* So many rounds in the time of a lease that not all of them are remembered. */
+Test(lease, a_round_that_is_forgotten_stands_for_no_later_one)
+{
+    enum { ROUNDS = 24, OFTEN_US = 2000 };
+    cluster_init(&c, 3);
+    c.nodes[1].options.leases = true;
+    c.nodes[1].options.heartbeat_us = OFTEN_US;
+    cluster_start(&c, 1);
+    uint64_t led = serving();
+    uint64_t first = 0;
+    for (int i = 0; i < ROUNDS; i++) {
+        cluster_drop_all(&c);
+        cluster_advance(&c, OFTEN_US);
+        cluster_timeout(&c, 1);
+        uint64_t round = round_sent();
+        first = first == 0 ? round : first;
+        cr_assert_eq(round, first + (uint64_t)i);
+    }
+    cluster_receive(&c, promise(2, led, first, T_US));
+    cr_assert_eq(lease(), 0, "it is not known when that was sent");
+    cluster_receive(&c, promise(2, led, first + ROUNDS - 1, T_US));
+    cr_assert_eq(lease(), c.now_us + LEASE_US);
+    cluster_deinit(&c);
+}
+
 Test(lease, needs_a_majority_that_promises)
 {
     setup(5, 1);
@@ -245,6 +270,33 @@ Test(lease, a_new_leader_begins_without_one)
     cluster_lead_alone(&c);
     cluster_receive(&c, append_accepted(2, 1, led + 2, 3, 0));
     cr_assert_eq(lease(), 0);
+    cluster_deinit(&c);
+}
+
+/* Another leader was there between, whom the voters had helped though they had promised not to: it
+ * had been called by this one. */
+Test(lease, promises_to_an_earlier_office_are_worth_nothing_in_the_next)
+{
+    setup(3, 1);
+    uint64_t led = serving();
+    uint64_t round = heartbeat();
+    cluster_receive(&c, promise(2, led, round, T_US));
+    cr_assert_gt(lease(), 0);
+    cluster_receive(&c, append_request(2, 1, led + 1, id_of(led, 2), 2, NULL, 0));
+    cluster_persist_all(&c, 1);
+    struct raft_message *call = raft_message_create(RAFT_TIMEOUT_NOW, 2, 1, led + 1);
+    cluster_receive(&c, call);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, vote_response(RAFT_VOTE_RESPONSE, 3, 1, led + 2, led + 2, true));
+    cluster_persist_all(&c, 1);
+    cr_assert_eq(raft_role(node()->raft), RAFT_LEADER);
+    uint64_t next = round_sent();
+    cr_assert_gt(next, round, "nor are its rounds any of this one");
+    cluster_receive(&c, append_accepted(3, 1, led + 2, 3, next));
+    cr_assert(raft_is_serving(node()->raft));
+    cr_assert_eq(lease(), 0);
+    cluster_receive(&c, promise(3, led + 2, next, T_US));
+    cr_assert_eq(lease(), c.now_us + LEASE_US);
     cluster_deinit(&c);
 }
 

@@ -155,6 +155,28 @@ Test(membership, rule_34_a_learner_that_is_behind_is_not_promoted)
     cluster_deinit(&c);
 }
 
+/* It was fast in an office before; its leader knows nothing of what it holds by now. */
+Test(membership, rule_34_a_learner_catches_up_again_with_a_new_leader)
+{
+    cluster_init(&c, 4);
+    c.configuration.members[3].flags = RAFT_MEMBER_LEARNER;
+    cluster_start(&c, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cluster_receive(&c, append_accepted(4, 1, led, 2, 0));
+    cluster_receive(&c, append_request(2, 1, led + 1, id_of(led, 2), 2, NULL, 0));
+    cluster_persist_all(&c, 1);
+    led = cluster_lead_alone(&c);
+    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    cr_assert(raft_is_serving(raft_of(1)));
+    cluster_change(&c, 1, RAFT_CHANGE_PROMOTE, "n4", "");
+    cr_assert_eq(refusal(1), CONCLAVE_BUSY);
+    cluster_receive(&c, append_accepted(4, 1, led, 3, 0));
+    cluster_change(&c, 1, RAFT_CHANGE_PROMOTE, "n4", "");
+    cr_assert_eq(member_of(1, 4)->flags & RAFT_MEMBER_LEARNER, 0);
+    cluster_deinit(&c);
+}
+
 Test(membership, rule_34_a_learner_that_was_restarted_with_less_catches_up_again)
 {
     cluster_setup(&c, 3, 1);
