@@ -48,6 +48,8 @@ struct memory_disk {
     uint64_t fail_at, power_off_at, space;
     uint64_t fail_at_change, power_off_at_change;
     int fail_code;
+    void (*meanwhile)(void *arg);
+    void *meanwhile_arg;
 };
 
 enum outcome { GOES_ON, FAILS, LOSES_POWER, IS_OFF };
@@ -413,6 +415,17 @@ static int memory_sync(void *ctx, struct io_file *file, struct conclave_error *e
     return outcome_code(disk, outcome);
 }
 
+static int memory_datasync(void *ctx, struct io_file *file, struct conclave_error *error)
+{
+    struct memory_disk *disk = ctx;
+    void (*run)(void *arg) = disk->meanwhile;
+    disk->meanwhile = NULL;
+    if (run)
+        run(disk->meanwhile_arg);
+    disk->meanwhile = run;
+    return memory_sync(ctx, file, error);
+}
+
 static int memory_allocate(void *ctx, struct io_file *file, uint64_t bytes,
                            const atomic_bool *pressing, struct conclave_error *error)
 {
@@ -539,7 +552,7 @@ struct memory_disk *memory_disk_create(void)
         .size = memory_size,
         .read = memory_read,
         .writev = memory_writev,
-        .datasync = memory_sync,
+        .datasync = memory_datasync,
         .sync = memory_sync,
         .allocate = memory_allocate,
         .lock = memory_lock,
@@ -614,6 +627,12 @@ struct memory_disk *memory_disk_fork(const struct memory_disk *disk)
 const struct io *memory_disk_io(struct memory_disk *disk)
 {
     return &disk->table;
+}
+
+void memory_disk_meanwhile(struct memory_disk *disk, void (*run)(void *arg), void *arg)
+{
+    disk->meanwhile = run;
+    disk->meanwhile_arg = arg;
 }
 
 /* A sector from `at` on, of what was written or synced; zero behind its end. */

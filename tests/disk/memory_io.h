@@ -55,6 +55,10 @@ void memory_disk_power_off_at_change(struct memory_disk *disk, uint64_t number);
  * UINT64_MAX: without end. */
 void memory_disk_set_space(struct memory_disk *disk, uint64_t bytes);
 
+/* Before each sync of data `run` is called, as if another thread had done that meanwhile; not for
+ * what it does itself. NULL: nobody. */
+void memory_disk_meanwhile(struct memory_disk *disk, void (*run)(void *arg), void *arg);
+
 uint64_t memory_disk_operations(const struct memory_disk *disk);
 uint64_t
 memory_disk_changes(const struct memory_disk *disk); /* operations that changed something */

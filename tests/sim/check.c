@@ -115,6 +115,8 @@ void check_log_put(struct check *check, struct check_log *log, const struct raft
     if ((entry->kind != RAFT_ENTRY_COMMAND && entry->kind != RAFT_ENTRY_SESSION) ||
         !command_decode(entry->payload, &put.op))
         put.op = 0;
+    if (check->ops && put.op > 0 && put.op <= check->ops->count)
+        check->ops->items[put.op].logged = true;
     if (entry->kind == RAFT_ENTRY_CONFIG) {
         put.config = check_config_number(check, entry->payload);
         put.config_at = entry->id.index;

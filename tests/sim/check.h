@@ -233,6 +233,9 @@ void check_start(struct check *check, uint32_t node, uint32_t incarnation,
                  struct raft_hard_state hard_state, struct raft_id base,
                  const struct raft_runs *entries, uint64_t applied);
 
+/* A life of a node begins on the directory of the one before: their numbers. */
+void check_life(struct check *check, uint32_t node, uint64_t before, uint64_t life);
+
 /* After the end of this life of a node everything on its disk behind `count` entries was lost. */
 void check_rot(struct check *check, uint32_t node, uint64_t count, uint64_t life);
 

@@ -300,6 +300,9 @@ void check_answer(struct check *check, uint64_t number, uint32_t node, uint32_t 
         check_fail(check, "refused is not applied",
                    "n%u refuses operation %" PRIu64 ", committed at %" PRIu64, node + 1, number,
                    op->committed);
+    else if (state == OP_REFUSED && op->logged) /* Rule 44: another node may have it yet */
+        check_fail(check, "what was in a log is not surely refused",
+                   "n%u refuses operation %" PRIu64 ", which it had in its log", node + 1, number);
     else if ((state == OP_OK || state == OP_DENIED) && !op_is_read(op) && !op->committed)
         check_fail(check, "acknowledged is committed",
                    "n%u acknowledges operation %" PRIu64 ", which is not committed", node + 1,

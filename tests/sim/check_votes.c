@@ -64,3 +64,12 @@ void check_granted(struct check *check, uint32_t node, const struct raft_message
                    node + 1, pre ? "pre-vote" : "vote", asked->term, message->to, asked->last.term,
                    asked->last.index);
 }
+
+/* --- Lives ------------------------------------------------------------------------------------ */
+
+void check_life(struct check *check, uint32_t node, uint64_t before, uint64_t life)
+{
+    if (life <= before) /* Rule 15: by it answers of another life are told from those of this one */
+        check_fail(check, "each life has a number of its own",
+                   "n%u begins life %" PRIu64 " after life %" PRIu64, node + 1, life, before);
+}

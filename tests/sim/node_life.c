@@ -100,6 +100,7 @@ void node_start(struct world *world, struct node *node)
                                          .snapshot = snapshot}};
     start.start.applied_index = node->start_applied;
     start.start.members = node->joined;
+    check_life(&world->check, index, node->life, found.life);
     start.start.life = node->life = found.life;
     node->up = true;
     node->incarnation++;

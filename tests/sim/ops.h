@@ -187,6 +187,7 @@ struct op {
     uint64_t granted_ms; /* OK: GRANT, RENEW: its time */
     uint64_t reply;      /* OK: a hash over code and body; of the first attempt: of any answer */
     uint64_t committed;  /* index at which it was committed; 0: not known to be */
+    bool logged;         /* it was in the log of a node */
     uint32_t handed_count;
     union {
         struct op_item items[SIM_KEYS];          /* OK: GET: items[0]; RANGE: all */

@@ -10,6 +10,7 @@
 #define TESTS_SIM_SNAPSHOTS_H
 
 #include "actors/snapshot_flow.h"
+#include "tests/sim/check_pieces.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/queue.h"
 #include "tests/sim/shelf.h"
@@ -43,6 +44,7 @@ struct snapshots {
     uint64_t part_from;    /* who sends it: node << 32 | incarnation */
     bool installing;       /* the last one received went to the core, and is not settled yet */
     bool handed;           /* and a step of the core has seen it */
+    struct check_pieces pieces;
 };
 
 /* --- snapshots.c ------------------------------------------------------------------------------ */

@@ -1,6 +1,7 @@
 #include "tests/sim/storage_internal.h"
 
 #include "base/fatal.h"
+#include "storage/wal_internal.h"
 
 #include <stdlib.h>
 
@@ -142,6 +143,26 @@ int storage_cut(struct storage *storage, uint64_t index, struct conclave_error *
     return storage_draw(storage, 0, 1) == 0 ? remove_segments(storage, error) : CONCLAVE_OK;
 }
 
+static int prepare_segment(struct storage *storage, struct conclave_error *error)
+{
+    int code = wal_prepare_segment(storage->wal, error);
+    return code == CONCLAVE_NO_SPACE ? CONCLAVE_OK : code; /* only a batch that needs it suffers */
+}
+
+/* The segment helper was asked for the next segment, and makes it while a batch is written into the
+ * one before: then there are two behind the log's end, if that batch is torn. */
+static void prepare_meanwhile(void *arg)
+{
+    struct storage *storage = arg;
+    struct conclave_error error;
+    if (!wal_needs_segment(storage->wal) ||
+        !knobs_chance(&storage->prng, storage->knobs.prepare_chance) ||
+        pthread_mutex_trylock(&storage->wal->ahead.mutex) != 0)
+        return; /* the log-writer makes one itself */
+    pthread_mutex_unlock(&storage->wal->ahead.mutex);
+    storage->helper_failed = prepare_segment(storage, &error) != CONCLAVE_OK;
+}
+
 /* What the log-writer and the segment helper do while nothing has to be written. */
 static int write_idle(struct storage *storage, struct conclave_error *error)
 {
@@ -155,11 +176,19 @@ static int write_idle(struct storage *storage, struct conclave_error *error)
     if (wal_is_blocked(storage->wal)) /* what comes next waits with it */
         return CONCLAVE_OK;
     if (code == CONCLAVE_OK && wal_needs_segment(storage->wal) &&
-        knobs_chance(&storage->prng, storage->knobs.prepare_chance)) {
-        code = wal_prepare_segment(storage->wal, error);
-        if (code == CONCLAVE_NO_SPACE) /* only a batch that needs it suffers */
-            code = CONCLAVE_OK;
-    }
+        knobs_chance(&storage->prng, storage->knobs.prepare_chance))
+        code = prepare_segment(storage, error);
+    return code;
+}
+
+static int sync_log(struct storage *storage, struct conclave_error *error)
+{
+    storage->helper_failed = false;
+    memory_disk_meanwhile(storage->disk, prepare_meanwhile, storage);
+    int code = wal_sync(storage->wal, error);
+    memory_disk_meanwhile(storage->disk, NULL, NULL);
+    if (code == CONCLAVE_OK && storage->helper_failed)
+        code = error_set(error, CONCLAVE_IO, "the segment helper died");
     return code;
 }
 
@@ -182,7 +211,7 @@ static int write_batch(struct storage *storage, const struct raft_persist *persi
     if (hard_state)
         code = vote_write(storage->vote, *hard_state, error);
     if (code == CONCLAVE_OK)
-        code = wal_sync(storage->wal, error);
+        code = sync_log(storage, error);
     if (code == CONCLAVE_OK)
         release_segments(storage);
     return code;
@@ -194,7 +223,7 @@ static int write_some(struct storage *storage, const struct raft_persist *persis
 {
     if (!storage->blocked)
         return write_batch(storage, persists, count, error);
-    int code = wal_sync(storage->wal, error);
+    int code = sync_log(storage, error);
     if (code == CONCLAVE_OK)
         release_segments(storage);
     return code;

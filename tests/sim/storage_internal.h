@@ -23,6 +23,7 @@ struct storage {
     uint64_t cut_index; /* entries up to here need not be on disk */
     bool cut_due;
     bool doomed;                 /* the power goes soon, or is gone */
+    bool helper_failed;          /* while a batch was written */
     bool blocked;                /* the batch under way is staged, and waits for room */
     struct wal_range removing;   /* let go of, and not removed yet */
     bool vote_damaged;           /* in one slot */

@@ -119,7 +119,6 @@ static bool stream_piece(struct world *world, struct node *node, const struct fl
 {
     struct snapshots *snapshots = &node->snapshots;
     const struct flow_stream *stream = &snapshots->sender.streams[step->slot];
-    const struct flow_limits *limits = &snapshots->sender.limits;
     uint8_t data[SIM_CHUNK_BYTES_MAX];
     size_t got = 0;
     struct conclave_error error;
@@ -133,14 +132,12 @@ static bool stream_piece(struct world *world, struct node *node, const struct fl
                                   .bytes = stream->bytes,
                                   .offset = stream->sent,
                                   .data = {data, got}};
+    check_piece_sent(&world->check, world_index(world, node), &snapshots->pieces,
+                     &snapshots->sender.limits, stream, got, now_us);
     record(world, node, RECORD_PIECE, stream->peer, &piece);
     struct peer_identity self = identity_of(node);
     bulk_send(world, node, stream->peer, peer_encode_snapshot(&self, stream->peer, &piece));
     flow_sent(&snapshots->sender, step->slot, got, now_us);
-    if (stream->sent - stream->acked > limits->window_bytes + limits->chunk_bytes)
-        check_fail(&world->check, "pieces on their way are bounded",
-                   "n%u has %lu bytes of a snapshot on their way to one peer",
-                   world_index(world, node) + 1, (unsigned long)(stream->sent - stream->acked));
     return true;
 }
 
@@ -226,6 +223,8 @@ static bool part_open(struct world *world, struct node *node, const struct peer_
         CONCLAVE_OK)
         return false;
     flow_part_opened(&snapshots->receiving, piece, offset);
+    check_part_opened(&world->check, world_index(world, node), &snapshots->pieces, piece->name,
+                      offset);
     if (offset > 0)
         report_mark(&world->report, SIM_MARK_PART_RESUMED);
     if (!world->calm && knobs_chance(&world->prng, world->knobs.chance[SIM_FAULT_ALTER]))
@@ -241,7 +240,9 @@ static bool part_finish(struct world *world, struct node *node, bool *ret_bad)
     struct snapshot_meta meta = {0};
     struct conclave_error error;
     bool doomed = snapshots_doom(world, node, PIECE_OPERATIONS);
+    uint64_t name = snapshots->receiving.name;
     int code = shelf_part_finish(snapshots->shelf, &meta, &error);
+    check_part_ended(&snapshots->pieces, name, code == CONCLAVE_CORRUPT);
     if (storage)
         storage_fail(storage, 0);
     snapshots->receiving = (struct flow_part){0};
@@ -301,6 +302,9 @@ static void take_piece(struct world *world, struct node *node, uint64_t from,
     enum flow_verdict verdict =
         flow_judge(&snapshots->receiving, &snapshots->sender.limits, snapshots->newest.index,
                    snapshots->installing, piece, now_us);
+    check_piece_judged(&world->check, world_index(world, node), &snapshots->sender.limits,
+                       &snapshots->receiving, snapshots->newest.index, snapshots->installing, piece,
+                       now_us, verdict);
     if (verdict == FLOW_BUSY && snapshots->installing)
         report_mark(&world->report, SIM_MARK_INSTALL_BUSY);
     if (verdict == FLOW_BUSY || (verdict == FLOW_BEGIN && !part_open(world, node, piece)))
@@ -315,10 +319,25 @@ static void take_piece(struct world *world, struct node *node, uint64_t from,
         return;
     struct peer_snapshot ack =
         flow_answer(&snapshots->receiving, snapshots->newest.index, bad, piece);
+    check_piece_answered(&world->check, world_index(world, node), &snapshots->receiving,
+                         snapshots->newest.index, bad, piece, &ack);
     struct peer_identity self = identity_of(node);
     raft_node_id to = world->ids[from];
     record(world, node, RECORD_PIECE_ACK, to, &ack);
     bulk_send(world, node, to, peer_encode_snapshot_ack(&self, to, &ack));
+}
+
+static void take_answer(struct world *world, struct node *node, raft_node_id from,
+                        const struct peer_snapshot *ack)
+{
+    struct flow_sender *sender = &node->snapshots.sender;
+    if (ack->bad)
+        report_mark(&world->report, SIM_MARK_STREAM_REFUSED);
+    const struct flow_stream *stream = flow_stream_of(sender, from);
+    struct flow_stream before = stream ? *stream : (struct flow_stream){0};
+    flow_take_ack(sender, from, ack, node_clock(world, node));
+    check_piece_acked(&world->check, world_index(world, node), &before, stream, ack);
+    streams_send(world, node);
 }
 
 static bool frame_fits(struct world *world, const struct sim_event *event,
@@ -349,15 +368,10 @@ void streams_deliver(struct world *world, const struct sim_event *event)
         check_fail(&world->check, "frames arrive as they were sent", "n%u refuses a frame",
                    event->node + 1);
     } else if (frame_fits(world, event, &decoded)) {
-        if (decoded.type == PEER_FRAME_SNAPSHOT) {
+        if (decoded.type == PEER_FRAME_SNAPSHOT)
             take_piece(world, node, event->b, &decoded.snapshot);
-        } else {
-            if (decoded.snapshot.bad)
-                report_mark(&world->report, SIM_MARK_STREAM_REFUSED);
-            flow_take_ack(&node->snapshots.sender, decoded.from.node_id, &decoded.snapshot,
-                          node_clock(world, node));
-            streams_send(world, node);
-        }
+        else
+            take_answer(world, node, decoded.from.node_id, &decoded.snapshot);
     }
     buf_unref(frame);
 }
@@ -374,6 +388,7 @@ void streams_crash(struct world *world, struct node *node)
         report_mark(&world->report, SIM_MARK_PART_CRASHED);
     snapshots->sender = (struct flow_sender){.limits = world->knobs.flow};
     snapshots->receiving = (struct flow_part){0};
+    snapshots->pieces = (struct check_pieces){0};
     snapshots->stream_at_us = UINT64_MAX;
     snapshots->sending = snapshots->installing = snapshots->handed = false;
 }

@@ -31,6 +31,15 @@ Test(checks, find_a_term_led_again_in_another_life)
     SCREAMS("one leader per term");
 }
 
+Test(checks, find_a_life_with_the_number_of_one_before)
+{
+    check_life(&check, A, 0, 1);
+    check_life(&check, A, 1, 3);
+    SILENT();
+    check_life(&check, A, 3, 3);
+    SCREAMS("each life has a number of its own");
+}
+
 Test(checks, find_a_leader_whose_own_vote_is_not_durable)
 {
     node_does(A, 2, ids[A], RAFT_LEADER, NOTHING, 1, false);

@@ -381,6 +381,16 @@ Test(checks_io, find_a_committed_write_refused)
     SCREAMS("refused is not applied");
 }
 
+Test(checks_io, find_a_write_refused_that_was_in_a_log)
+{
+    good_cluster();
+    uint64_t op = op_taken(OP_PUT);
+    leader_gets(A, entries_make(4, 2, 1, op), 3);
+    SILENT();
+    check_answer(&check, op, A, 1, OP_REFUSED);
+    SCREAMS("what was in a log is not surely refused");
+}
+
 Test(checks_io, find_a_stale_read)
 {
     good_cluster();

@@ -162,8 +162,8 @@ static struct raft_id first_header_last(const struct memory_disk *disk)
 }
 
 /* Entries of term 1 up to 39, of term 2 from `from` to 59, and then nothing is needed up to
- * `index`. */
-static void compact_replaced(uint64_t from, uint64_t index)
+ * `index`. `reopened`: what was replaced is known from the disk. */
+static void compact_replaced(uint64_t from, uint64_t index, bool reopened)
 {
     struct memory_disk *disk = memory_disk_create();
     struct scene scene;
@@ -171,6 +171,10 @@ static void compact_replaced(uint64_t from, uint64_t index)
     for (uint64_t at = 2; at < 40; at += 2)
         cr_assert_eq(append(&scene, 1, at, 2), CONCLAVE_OK);
     cr_assert_eq(append(&scene, 2, from, 60 - from), CONCLAVE_OK);
+    if (reopened) {
+        wal_close(scene.wal);
+        cr_assert_eq(scene_open(&scene), CONCLAVE_OK);
+    }
     cr_assert_eq(compact(&scene, index), CONCLAVE_OK);
     wal_close(scene.wal);
     struct wal_recovery found = {0};
@@ -214,7 +218,14 @@ Test(compaction, keeps_segments_whose_end_was_replaced_later)
 {
     for (uint64_t from = 2; from < 40; from++)
         for (uint64_t index = 1; index < 60; index++)
-            compact_replaced(from, index);
+            compact_replaced(from, index, false);
+}
+
+Test(compaction, keeps_after_a_start_segments_whose_end_was_replaced_before)
+{
+    for (uint64_t from = 2; from < 40; from += 3)
+        for (uint64_t index = 1; index < 59; index += SPARSELY(3)) /* with 59 nothing is left */
+            compact_replaced(from, index, true);
 }
 
 Test(compaction, log_begins_anew_behind_a_snapshot)

@@ -331,6 +331,17 @@ Test(vote, every_start_has_a_higher_number_whatever_happens_to_one_slot)
     }
 }
 
+Test(vote, every_start_has_a_higher_number_though_nobody_was_voted_for)
+{
+    struct memory_disk *disk = disk_with_dir();
+    cr_assert_eq(vote_create(memory_disk_io(disk), STORY_DIR, &story_identity,
+                             (struct raft_hard_state){1, 0}, NULL),
+                 CONCLAVE_OK);
+    uint64_t before = start_number(disk);
+    cr_assert_gt(start_number(disk), before);
+    memory_disk_destroy(disk);
+}
+
 Test(vote, a_start_that_fails_leaves_the_next_one_a_higher_number)
 {
     for (uint64_t operation = 1; operation <= 8; operation++) {

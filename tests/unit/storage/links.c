@@ -99,6 +99,20 @@ Test(links, there_is_room_for_one_far_behind)
 
 /* --- Records ---------------------------------------------------------------------------------- */
 
+Test(links, of_an_entry_says_all_of_it)
+{
+    uint8_t numbers[48];
+    put_u64(numbers, 11);
+    put_u64(numbers + 8, 3);
+    put_u64(numbers + 16, 9);
+    put_u64(numbers + 24, RAFT_ENTRY_COMMAND);
+    put_u64(numbers + 32, 7);
+    put_u64(numbers + 40, XXH3_64bits("payload", 7));
+    cr_assert_eq(wal_link(11, (struct raft_id){3, 9}, RAFT_ENTRY_COMMAND,
+                          (struct slice){(const uint8_t *)"payload", 7}),
+                 XXH3_64bits(numbers, sizeof numbers));
+}
+
 Test(links, of_an_entry_without_payload_has_no_hash_of_one)
 {
     uint8_t numbers[48];

@@ -504,6 +504,22 @@ Test(snapshot, failures_among_the_files_are_told)
     }
 }
 
+/* Of a sender whose bytes are wrong: it had named the file with another size. */
+Test(snapshot, transfer_of_which_more_is_here_than_there_is_begins_anew)
+{
+    struct memory_disk *disk = disk_create();
+    const struct io *io = memory_disk_io(disk);
+    struct snapshot_part *part = NULL;
+    cr_assert_eq(snapshot_part_open(io, STORY_DIR, 7, 100, &part, NULL), CONCLAVE_OK);
+    cr_assert_eq(snapshot_part_add(part, "garbage", 7, NULL), CONCLAVE_OK);
+    snapshot_part_close(part);
+    part = NULL;
+    cr_assert_eq(snapshot_part_open(io, STORY_DIR, 7, 6, &part, NULL), CONCLAVE_OK);
+    cr_assert_eq(snapshot_part_offset(part), 0);
+    snapshot_part_close(part);
+    memory_disk_destroy(disk);
+}
+
 Test(snapshot, transfer_that_went_wrong_begins_anew)
 {
     struct memory_disk *disk = disk_create(), *from = disk_create();

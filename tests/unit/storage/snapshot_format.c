@@ -337,15 +337,20 @@ Test(snapshot_format, small_pieces_are_compressed_together)
     memory_disk_destroy(disk);
 }
 
-/* A process that died while it wrote one, and that has not started again since. */
+/* A process that died while it wrote one, and that has not started again since: it may have been
+ * longer than the next one. */
 Test(snapshot_format, file_that_was_being_written_is_replaced)
 {
-    struct memory_disk *disk = disk_create();
-    const struct io *io = memory_disk_io(disk);
-    file_write(io, STORY_DIR "/snapshots/new.tmp", (uint8_t[]){1, 2, 3}, 3);
-    struct snapshot_writer *writer = writer_create(io);
-    cr_assert_eq(snapshot_writer_finish(writer, NULL), CONCLAVE_OK);
-    cr_assert_eq(snapshot_verify(io, STORY_DIR, &story_identity, (struct raft_id){2, 40}, NULL),
-                 CONCLAVE_OK);
-    memory_disk_destroy(disk);
+    static uint8_t left[10000];
+    memset(left, 1, sizeof left);
+    for (size_t bytes = 3; bytes <= sizeof left; bytes += sizeof left - 3) {
+        struct memory_disk *disk = disk_create();
+        const struct io *io = memory_disk_io(disk);
+        file_write(io, STORY_DIR "/snapshots/new.tmp", left, bytes);
+        struct snapshot_writer *writer = writer_create(io);
+        cr_assert_eq(snapshot_writer_finish(writer, NULL), CONCLAVE_OK);
+        cr_assert_eq(snapshot_verify(io, STORY_DIR, &story_identity, (struct raft_id){2, 40}, NULL),
+                     CONCLAVE_OK, "behind %zu bytes", bytes);
+        memory_disk_destroy(disk);
+    }
 }

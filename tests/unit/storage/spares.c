@@ -9,7 +9,7 @@
 #include <stdio.h>
 
 /* Of several blocks. */
-static const struct wal_options options = {.segment_bytes = 8192, .spares_max = 2};
+static struct wal_options options = {.segment_bytes = 8192, .spares_max = 2};
 
 enum { ENTRIES = 600 };
 
@@ -230,12 +230,12 @@ static size_t expect_zero_ends(const struct room *room)
     return with_room;
 }
 
-static void go_round_and_look(bool prepared)
+static void go_round_and_look(bool prepared, size_t large)
 {
     struct room room = room_create();
     size_t with_room = 0;
     for (uint64_t index = ENTRIES + 2; index < ENTRIES + 100; index++) {
-        append_large(&room, index, index % 2 == 0 ? 3000 : 5000);
+        append_large(&room, index, index % 2 == 0 ? 3000 : large);
         with_room += expect_zero_ends(&room);
         let_go(&room, index - 3);
         if (prepared && wal_needs_segment(room.wal))
@@ -247,12 +247,18 @@ static void go_round_and_look(bool prepared)
 
 Test(spares, behind_the_last_record_of_one_that_is_full_everything_is_zero)
 {
-    go_round_and_look(false);
+    go_round_and_look(false, 5000);
 }
 
 Test(spares, so_it_is_where_they_were_made_segments_before_they_were_needed)
 {
-    go_round_and_look(true);
+    go_round_and_look(true, 5000);
+}
+
+Test(spares, so_it_is_where_more_than_half_of_one_was_filled)
+{
+    options.segment_bytes = 20480;
+    go_round_and_look(false, 9000);
 }
 
 static void file_make(const struct room *room, const char *path)
