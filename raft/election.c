@@ -342,5 +342,6 @@ uint64_t raft_deadline(const struct raft *raft)
     if (contact != UINT64_MAX)
         deadline = raft_min(deadline, contact + raft->options.election_timeout_us);
     deadline = raft_min(deadline, raft_lease_deadline(raft));
+    deadline = raft_min(deadline, raft_round_deadline(raft));
     return raft_min(deadline, raft_transfer_deadline(raft));
 }

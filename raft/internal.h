@@ -7,6 +7,7 @@
  *     append.c       the follower's side of replication
  *     replication.c  the leader's side
  *     read.c         linearizable reads
+ *     round.c        whom a leader asks whether it still leads
  *     lease.c        the leader's lease, for reads without a round
  *     transfer.c     handing leadership over: asked for, or because the disk hangs
  *     durable.c      what waits for the disk: persists and the answers that ride with them
@@ -39,6 +40,7 @@ struct raft_pending_read {
     uint64_t read; /* or the number of a follower's request */
     uint64_t index;
     uint64_t round;
+    uint64_t begun_us; /* when that began */
     raft_node_id from; /* the follower that asks; 0: this node's own read */
 };
 
@@ -354,6 +356,9 @@ void raft_advance_commit(struct raft *raft);
 /* Any role: everything up to index is committed. */
 void raft_commit_to(struct raft *raft, uint64_t index);
 
+/* Leader: true if the peer holds what is committed and was not told yet that it is. */
+bool raft_commit_is_news(const struct raft *raft, const struct raft_progress *peer);
+
 /* Leader: when the next append goes to the peer, if nothing else makes one. */
 uint64_t raft_append_due_us(const struct raft *raft, const struct raft_progress *peer);
 
@@ -385,6 +390,18 @@ void raft_on_read_response(struct raft *raft, const struct raft_message *message
 /* Follower: when raft_reads_start or raft_reads_confirm is due next. */
 uint64_t raft_reads_deadline(const struct raft *raft);
 
+/* --- round.c ---------------------------------------------------------------------------------- */
+
+/* Leader: a new round, for reads. Before the appends of the step. */
+void raft_round_begin(struct raft *raft);
+
+/* Leader: true if the peer is to get an append for the newest round now, though there is nothing
+ * else for it. */
+bool raft_round_asks(const struct raft *raft, const struct raft_progress *peer);
+
+/* Leader: when raft_round_asks is true of more peers; UINT64_MAX: not by itself. */
+uint64_t raft_round_deadline(const struct raft *raft);
+
 /* --- lease.c ----------------------------------------------------------------------------------
  */
 
@@ -396,6 +413,9 @@ void raft_lease_reset(struct raft *raft);
 
 /* Leader: begins a round for the lease, if it is time to. Before the appends of the step. */
 void raft_lease_round(struct raft *raft);
+
+/* Leader: the newest round that it has begun for the lease; 0: none. */
+uint64_t raft_lease_newest_round(const struct raft *raft);
 
 /* Leader: when raft_lease_round is due next. */
 uint64_t raft_lease_deadline(const struct raft *raft);

@@ -47,6 +47,12 @@ void raft_lease_round(struct raft *raft)
         (struct raft_lease_round){.round = raft->round, .begun_us = raft->now_us};
 }
 
+uint64_t raft_lease_newest_round(const struct raft *raft)
+{
+    const struct raft_lease *lease = &raft->lease;
+    return lease->count > 0 ? lease->rounds[(lease->count - 1) % RAFT_LEASE_ROUNDS].round : 0;
+}
+
 uint64_t raft_lease_deadline(const struct raft *raft)
 {
     if (raft->role != RAFT_LEADER || !raft->options.leases || raft->peer_count == 0)

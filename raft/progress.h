@@ -38,6 +38,7 @@ struct raft_progress {
     uint64_t sent_us;            /* when an append last went out to it */
     uint64_t commit_told;        /* the commit index in that append */
     uint64_t round_sent, round_acked; /* confirmation rounds: Rule 40 */
+    bool round_first;                 /* the newest one asks it at once */
     uint64_t lease_until_us;          /* it surely votes for nobody else until then: Rule 41 */
 
     uint64_t incarnation; /* as heard by the host; 0: not yet */

@@ -197,11 +197,12 @@ void raft_reads_start(struct raft *raft)
         return;
     /* Rule 40: the index is taken before the round, and the round begins after the reads came. Its
      * number is the core's own, so no answer to an earlier round can confirm it. */
-    raft->round++;
+    raft_round_begin(raft);
     for (uint32_t i = first; i < end; i++) {
         struct raft_pending_read *read = &raft->reads[i];
         read->index = raft->commit;
         read->round = raft->round;
+        read->begun_us = raft->now_us;
         if (read->from == 0)
             RAFT_LIST_ADD(&raft->output->reads_begun,
                           (struct raft_read_begun){.read = read->read, .index = read->index});

@@ -114,10 +114,15 @@ uint64_t raft_quorum_contact(const struct raft *raft)
     return raft_configuration_committed(raft_members(raft), contact_of, raft);
 }
 
+bool raft_commit_is_news(const struct raft *raft, const struct raft_progress *peer)
+{
+    return raft_min(raft->commit, peer->match) > peer->commit_told;
+}
+
 uint64_t raft_append_due_us(const struct raft *raft, const struct raft_progress *peer)
 {
     uint64_t heartbeat_us = raft->options.heartbeat_us;
-    if (raft_min(raft->commit, peer->match) > peer->commit_told)
+    if (raft_commit_is_news(raft, peer))
         heartbeat_us = raft_max(heartbeat_us / COMMIT_NOTICES, 1);
     return peer->sent_us + heartbeat_us;
 }
@@ -148,7 +153,7 @@ static void peer_send(struct raft *raft, struct raft_progress *peer)
     }
     /* Rule 17: a full window lets an empty append through. Its prev is the last entry sent, so that
      * it is rejected if anything before it was lost, and the peer is probed again. */
-    if (!sent && (due || peer->round_sent < raft->round))
+    if (!sent && (due || raft_round_asks(raft, peer)))
         append_send(raft, peer, false);
 }
 
