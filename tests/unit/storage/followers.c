@@ -31,6 +31,8 @@ struct scene {
     size_t count;
     struct wal_recovery log; /* all of it, as it was */
     const char *what;
+    struct prng *restless; /* nodes begin their repairs again and again; NULL: they do not */
+    size_t again, cut;     /* so often */
 };
 
 /* How much rots. */
@@ -228,6 +230,42 @@ static void judge(const struct scene *scene, const struct follower *follower)
     }
 }
 
+static void begin_repair(const struct scene *scene, struct follower *follower)
+{
+    struct conclave_error error = {0};
+    cr_assert_eq(wal_repair_open(memory_disk_io(follower->disk), STORY_DIR, &story_identity,
+                                 &follower->repair, &error),
+                 CONCLAVE_OK, "%s: %s", scene->what, error.message);
+    wal_repair_ask(follower->repair, (uint32_t)scene->count - 1);
+    if (follower->snapshot.index > 0)
+        wal_repair_cover(follower->repair, follower->snapshot);
+}
+
+/* What came is forgotten, but for a snapshot. */
+static void begin_again(struct scene *scene, struct follower *follower)
+{
+    scene->again++;
+    wal_repair_close(follower->repair);
+    begin_repair(scene, follower);
+}
+
+/* The power fails while what came is written. False: it did not come to that. */
+static bool is_cut(struct scene *scene, struct follower *follower)
+{
+    struct memory_disk *disk = follower->disk;
+    if (!scene->restless || prng_below(scene->restless, 2))
+        return false;
+    const uint64_t changes = prng_between(scene->restless, 1, 8);
+    memory_disk_power_off_at_change(disk, memory_disk_changes(disk) + changes);
+    const int code = wal_repair_write(follower->repair, NULL);
+    memory_disk_power_off_at_change(disk, 0);
+    wal_repair_close(follower->repair);
+    memory_disk_crash(disk, prng_next(scene->restless));
+    begin_repair(scene, follower);
+    scene->cut += code != CONCLAVE_OK;
+    return true;
+}
+
 static void finish(const struct scene *scene, struct follower *follower)
 {
     struct conclave_error error = {0};
@@ -244,22 +282,16 @@ static void finish(const struct scene *scene, struct follower *follower)
 static size_t heal_all(struct scene *scene)
 {
     size_t whole = 0;
-    for (size_t i = 0; i < scene->count; i++) {
-        struct follower *follower = &scene->followers[i];
-        struct conclave_error error = {0};
-        cr_assert_eq(wal_repair_open(memory_disk_io(follower->disk), STORY_DIR, &story_identity,
-                                     &follower->repair, &error),
-                     CONCLAVE_OK, "%s: %s", scene->what, error.message);
-        wal_repair_ask(follower->repair, (uint32_t)scene->count - 1);
-        if (follower->snapshot.index > 0)
-            wal_repair_cover(follower->repair, follower->snapshot);
-    }
+    for (size_t i = 0; i < scene->count; i++)
+        begin_repair(scene, &scene->followers[i]);
     for (int round = 0; round < ROUNDS_MAX && whole < scene->count; round++) {
         struct follower *follower = &scene->followers[(size_t)round % scene->count];
         struct wal_want want;
         bool helped = false;
         if (!follower->repair)
             continue;
+        if (scene->restless && prng_below(scene->restless, 60) == 0)
+            begin_again(scene, follower);
         uint64_t other = 0;
         for (size_t k = 0; k < scene->count && !helped; k++) {
             if (&scene->followers[k] == follower || !wal_repair_want(follower->repair, &want))
@@ -271,6 +303,8 @@ static size_t heal_all(struct scene *scene)
         for (size_t k = 0; k < scene->count && !helped; k++)
             helped = ask_snapshot(scene, follower, &scene->followers[k]);
         if (!wal_repair_want(follower->repair, &want)) {
+            if (is_cut(scene, follower))
+                continue;
             finish(scene, follower);
             whole++;
         } else if (!helped) {
@@ -280,9 +314,10 @@ static size_t heal_all(struct scene *scene)
     return whole;
 }
 
-static void live(uint64_t number)
+/* Returns how often a repair was begun again, or cut short. */
+static size_t live(uint64_t number, bool restless)
 {
-    struct prng prng;
+    struct prng prng, own;
     struct scene scene;
     char what[64];
     prng_init(&prng, number);
@@ -293,14 +328,17 @@ static void live(uint64_t number)
                             .stretch = prng_between(&prng, 1, 4)};
     scene_begin(&scene, &prng, (size_t)prng_between(&prng, 2, LIFE_FOLLOWERS_MAX), what);
     spoil(&scene, &prng, &rot);
+    prng_init(&own, number ^ UINT64_C(0x7e57));
+    scene.restless = restless ? &own : NULL;
     cr_assert_eq(heal_all(&scene), scene.count, "%s: not all are whole", what);
     scene_end(&scene);
+    return scene.again + scene.cut;
 }
 
 Test(followers, all_are_whole_again, .timeout = 1200)
 {
     for (uint64_t life = 1; life <= 600 / SPARSELY(3); life++)
-        live(life);
+        (void)live(life, false);
 }
 
 /* Lives in which something went wrong once. 627, 1526, 1752: the link from which a proved stretch
@@ -312,5 +350,14 @@ Test(followers, all_are_whole_again_where_it_went_wrong_once, .timeout = 600)
     static const uint64_t lives[] = {627,  682,  1395, 1526, 1630, 1648,
                                      1752, 2121, 2348, 2435, 2620};
     for (size_t i = 0; i < sizeof lives / sizeof lives[0]; i++)
-        live(lives[i]);
+        (void)live(lives[i], false);
+}
+
+/* Nodes are restarted in the middle of it, and lose their power while they write. */
+Test(followers, all_are_whole_again_however_often_they_begin_anew, .timeout = 1200)
+{
+    size_t disturbed = 0;
+    for (uint64_t life = 10001; life <= 10150; life++)
+        disturbed += live(life, true);
+    cr_assert_gt(disturbed, 300);
 }
