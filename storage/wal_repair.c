@@ -393,6 +393,7 @@ static int write_transcript(struct wal_repair *repair, int code, struct conclave
                                         .identity = &repair->identity,
                                         .seen = &repair->survey.scan,
                                         .entries = &entries};
+    wal_repair_trace_links(repair);
     if (wal_repair_tell(repair, &transcript.base, &entries))
         code = wal_transcript_write(&transcript, error);
     repair->anew = code == CONCLAVE_OK;

@@ -147,6 +147,10 @@ void wal_repair_forget(struct wal_proof *proof);
 
 /* --- wal_repair_tell.c ------------------------------------------------------------------------ */
 
+/* Goes back from links that are known by the entries that have them: what is shown before one is
+ * the log's if it leads there. */
+void wal_repair_trace_links(struct wal_repair *repair);
+
 /* All entries of the log in the end, in whatever holes they came: from where it began, or where a
  * snapshot here reaches. True if its links say that they are right. */
 bool wal_repair_tell(const struct wal_repair *repair, struct raft_id *ret_base,

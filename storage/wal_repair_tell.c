@@ -6,6 +6,38 @@
 
 #include <stdlib.h>
 
+/* --- What links say --------------------------------------------------------------------------- */
+
+/* What is shown to be the link before the entry, if it leads to the entry's; WAL_LINK_UNKNOWN. */
+static uint64_t find_before(const struct wal_repair *repair, const struct raft_entry *entry,
+                            uint64_t link)
+{
+    const struct wal_survey *survey = &repair->survey;
+    const uint64_t before = entry->id.index - 1, found = wal_links_find(&survey->found, before);
+    if (found != WAL_LINK_UNKNOWN && wal_repair_link_behind(found, entry) == link)
+        return found;
+    for (size_t i = survey->witnesses.count; i > 0; i--) {
+        const struct wal_witness *witness = &survey->witnesses.items[i - 1];
+        if (witness->index == before && wal_repair_link_behind(witness->link, entry) == link)
+            return witness->link;
+    }
+    return WAL_LINK_UNKNOWN;
+}
+
+void wal_repair_trace_links(struct wal_repair *repair)
+{
+    const struct wal_scan *scan = &repair->survey.scan;
+    for (uint64_t index = scan->last.index; index > scan->base.index; index--) {
+        const uint64_t link = wal_repair_link(repair, index);
+        const struct raft_entry *entry =
+            link != WAL_LINK_UNKNOWN && wal_repair_link(repair, index - 1) == WAL_LINK_UNKNOWN
+                ? wal_repair_entry(repair, index)
+                : NULL;
+        if (entry && !wal_is_absent(entry))
+            wal_links_learn(&repair->survey.sure, index - 1, find_before(repair, entry, link));
+    }
+}
+
 /* --- Where it can begin ----------------------------------------------------------------------- */
 
 /* Is this the entry at its index in the log in the end? By its own link, and that before it. */

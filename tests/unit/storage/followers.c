@@ -344,11 +344,12 @@ Test(followers, all_are_whole_again, .timeout = 1200)
 /* Lives in which something went wrong once. 627, 1526, 1752: the link from which a proved stretch
  * goes on was not taken for known. 682, 1630, 2121, 2348, 2620: what stood there before was
  * replaced in what is lost, so the link that is shown is of another entry. 1395, 1648, 2435: with
- * what is before a stretch that was proved, too. */
+ * what is before a stretch that was proved, too. 20346, 20990: what is shown before an entry was
+ * not known to be the log's, though the entry shows it. */
 Test(followers, all_are_whole_again_where_it_went_wrong_once, .timeout = 600)
 {
-    static const uint64_t lives[] = {627,  682,  1395, 1526, 1630, 1648,
-                                     1752, 2121, 2348, 2435, 2620};
+    static const uint64_t lives[] = {627,  682,  1395, 1526, 1630,  1648, 1752,
+                                     2121, 2348, 2435, 2620, 20346, 20990};
     for (size_t i = 0; i < sizeof lives / sizeof lives[0]; i++)
         (void)live(lives[i], false);
 }
