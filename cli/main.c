@@ -243,6 +243,7 @@ static const struct args_command commands[] = {
 static int bench_run(const struct args *args)
 {
     static char name[] = "bench", help[] = "--help";
+    heap_serves(); /* nodes may run in the program, and its clients hurry no less */
     char **argv = calloc(args->operand_count + 3, sizeof *argv);
     if (!argv)
         return output_error(args_on(args, "json"), CONCLAVE_NO_MEMORY, NULL, NULL, "out of memory");
