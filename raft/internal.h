@@ -417,7 +417,7 @@ void raft_lease_round(struct raft *raft);
 /* Leader: the newest round that it has begun for the lease; 0: none. */
 uint64_t raft_lease_newest_round(const struct raft *raft);
 
-/* Leader: when raft_lease_round is due next. */
+/* Leader: when raft_lease_round is due next; UINT64_MAX: never. */
 uint64_t raft_lease_deadline(const struct raft *raft);
 
 /* Leader: a peer has answered an append of this round, and promises. */

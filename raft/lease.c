@@ -55,7 +55,7 @@ uint64_t raft_lease_newest_round(const struct raft *raft)
 
 uint64_t raft_lease_deadline(const struct raft *raft)
 {
-    if (raft->role != RAFT_LEADER || !raft->options.leases || raft->peer_count == 0)
+    if (!raft->options.leases || raft->peer_count == 0)
         return UINT64_MAX;
     return raft->lease.begun_us + raft->options.heartbeat_us;
 }
