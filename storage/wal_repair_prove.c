@@ -154,7 +154,8 @@ static bool begin(struct wal_repair *repair, size_t number, unsigned step)
 {
     const struct wal_hole *hole = &repair->survey.holes.items[number];
     struct wal_proof *proof = &repair->proof;
-    const uint64_t before = proof->hole == number && step > 0 ? proof->from : UINT64_MAX;
+    ASSERT(step == 0 || proof->hole == number);
+    const uint64_t before = step > 0 ? proof->from : UINT64_MAX;
     wal_repair_forget(proof);
     if (!wal_repair_wants(repair, hole) || (step > 0 && hole->certain && number == repair->at))
         return false;
