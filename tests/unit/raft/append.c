@@ -371,6 +371,33 @@ Test(append, rule_44_replaced_proposals_are_unknown_and_each_is_answered_once)
     cluster_deinit(&c);
 }
 
+/* A majority writes what it was sent, and says so when the leader has stepped down already: for the
+ * one who waits that is no success, since the next leader replaces it. */
+Test(append, rule_44_an_ack_that_comes_after_the_leaders_end_makes_no_success)
+{
+    cluster_setup(&c, 3, 1);
+    const uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cluster_persist_all(&c, 1);
+    cluster_propose(&c, 1, 1, 1); /* entry 3 */
+    cluster_persist_all(&c, 1);
+    const uint64_t commit = raft_commit(c.nodes[1].raft);
+    cr_assert_eq(commit, 2);
+    cluster_receive(&c, append_request(2, 1, led + 1, id_of(led, 2), 2, NULL, 0));
+    cr_assert_eq(raft_role(c.nodes[1].raft), RAFT_FOLLOWER);
+    cluster_receive(&c, append_accepted(3, 1, led, 3, 0));
+    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    cr_assert_eq(raft_commit(c.nodes[1].raft), commit);
+    cr_assert_eq(c.nodes[1].applied_index, commit);
+    cluster_receive(&c, append_request(2, 1, led + 1, id_of(led, 2), 3, TERMS(led + 1)));
+    cluster_persist_all(&c, 1);
+    cr_assert_eq(raft_commit(c.nodes[1].raft), 3);
+    cr_assert_eq(c.nodes[1].refused.count, 1);
+    cr_assert_eq(c.nodes[1].refused.items[0].code, CONCLAVE_UNKNOWN);
+    cr_assert_eq(raft_runs_last(&c.nodes[1].applied).term, led + 1);
+    cluster_deinit(&c);
+}
+
 /* Else it would never hear anything again of a leader that it may be needed by. */
 Test(append, rule_29_a_peer_whose_removal_was_rolled_back_is_sent_everything)
 {
