@@ -243,7 +243,6 @@ static const struct args_command commands[] = {
 static int bench_run(const struct args *args)
 {
     static char name[] = "bench", help[] = "--help";
-    heap_serves(); /* nodes may run in the program, and its clients hurry no less */
     char **argv = calloc(args->operand_count + 3, sizeof *argv);
     if (!argv)
         return output_error(args_on(args, "json"), CONCLAVE_NO_MEMORY, NULL, NULL, "out of memory");
@@ -253,6 +252,8 @@ static int bench_run(const struct args *args)
         argv[argc++] = args->operands[i];
     if (args->help)
         argv[argc++] = help;
+    else
+        heap_serves(); /* nodes may run in the program, and its clients hurry no less */
     /* The environment names the cluster that one works with, which is not to be flooded by the way.
      */
     bool given = args_source(args, "endpoints") == ARGS_GIVEN;

@@ -447,19 +447,6 @@ static void append_one(struct wal *wal, uint64_t index)
     cr_assert_eq(wal_sync(wal, NULL), CONCLAVE_OK);
 }
 
-static struct wal *log_opened(struct memory_disk *disk, uint64_t *ret_last)
-{
-    struct wal *wal = NULL;
-    struct wal_recovery recovery = {0};
-    struct conclave_error error = {0};
-    cr_assert_eq(wal_open(memory_disk_io(disk), STORY_DIR, &story_identity, &story_options, &wal,
-                          &recovery, &error),
-                 CONCLAVE_OK, "%s", error.message);
-    *ret_last = raft_runs_last(&recovery.entries).index;
-    raft_runs_clear(&recovery.entries);
-    return wal;
-}
-
 /* A log of which a crash kept a new segment's header and not its first batch, and which went on:
  * the first batch there begins behind the header, which had been durable before it. */
 static struct memory_disk *disk_with_a_header_that_survived_alone(char path[64], uint64_t *ret_last)
@@ -475,7 +462,7 @@ static struct memory_disk *disk_with_a_header_that_survived_alone(char path[64],
         wal_create(memory_disk_io(played), STORY_DIR, &story_identity, &story_options, &runs, NULL),
         CONCLAVE_OK);
     raft_runs_clear(&runs);
-    struct wal *wal = log_opened(played, &last);
+    struct wal *wal = story_log_open(played, &last);
     for (bool begun = false; !begun;) { /* what is before it is attested */
         cr_assert_eq(wal_attest(wal, NULL), CONCLAVE_OK);
         count = image_layout(played, places, 512);
@@ -492,7 +479,7 @@ static struct memory_disk *disk_with_a_header_that_survived_alone(char path[64],
     memory_disk_destroy(played);
     memory_disk_rot(disk, path, WAL_HEADER_BYTES, zeros, bytes - WAL_HEADER_BYTES);
     const uint64_t lost = last;
-    wal = log_opened(disk, &last);
+    wal = story_log_open(disk, &last);
     cr_assert_eq(last + 1, lost, "what was never attested is gone");
     append_one(wal, lost);
     append_one(wal, lost + 1);

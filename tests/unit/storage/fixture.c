@@ -3,6 +3,7 @@
 #include "base/fatal.h"
 #include "storage/identity.h"
 
+#include <criterion/criterion.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -236,4 +237,17 @@ size_t image_layout(const struct memory_disk *disk, struct placed *ret, size_t m
             entries += record.kind == WAL_ENTRY ? 1 : 0;
         }
     }
+}
+
+struct wal *story_log_open(struct memory_disk *disk, uint64_t *ret_last)
+{
+    struct wal *wal = NULL;
+    struct wal_recovery recovery = {0};
+    struct conclave_error error = {0};
+    cr_assert_eq(wal_open(memory_disk_io(disk), STORY_DIR, &story_identity, &story_options, &wal,
+                          &recovery, &error),
+                 CONCLAVE_OK, "%s", error.message);
+    *ret_last = raft_runs_last(&recovery.entries).index;
+    raft_runs_clear(&recovery.entries);
+    return wal;
 }

@@ -94,4 +94,7 @@ struct placed {
 /* All records of the image in order; returns how many. */
 size_t image_layout(const struct memory_disk *disk, struct placed *ret, size_t max);
 
+/* Opens the story's log, which has to be whole. *ret_last: the index of its last entry. */
+struct wal *story_log_open(struct memory_disk *disk, uint64_t *ret_last);
+
 #endif

@@ -24,14 +24,8 @@ static struct memory_disk *disk_with_log(uint64_t first, uint64_t count)
 
 static struct wal *log_open(struct memory_disk *disk)
 {
-    struct wal *wal = NULL;
-    struct wal_recovery recovery = {0};
-    struct conclave_error error = {0};
-    cr_assert_eq(wal_open(memory_disk_io(disk), STORY_DIR, &story_identity, &story_options, &wal,
-                          &recovery, &error),
-                 CONCLAVE_OK, "%s", error.message);
-    raft_runs_clear(&recovery.entries);
-    return wal;
+    uint64_t last;
+    return story_log_open(disk, &last);
 }
 
 static void append(struct wal *wal, uint64_t term, uint64_t index, uint64_t count)
