@@ -19,7 +19,7 @@
 #include <sys/mman.h>
 
 /* As many arenas as keep a node's busy threads apart. Memory that was freed goes back to the system
- * within half a minute. The environment's MALLOC_CONF has the last word. */
+ * within half a minute (sooner: limit_free()). The environment's MALLOC_CONF has the last word. */
 extern const char *malloc_conf;
 __attribute__((visibility("default"))) const char *malloc_conf = "narenas:4,dirty_decay_ms:30000";
 
@@ -70,9 +70,29 @@ void heap_init(void)
     }
 }
 
+/* While all that is held is less than HELD_BYTES, what is free is kept for those who take it again
+ * soon; of a larger heap what is free goes back, so that a node's limits (ARCHITECTURE.md) hold for
+ * what the system sees too. A little is left: to give it back is not for nothing either. */
+static void limit_free(void)
+{
+    enum { HELD_BYTES = 320 << 20, FREE_BYTES = 16 << 20 };
+    uint64_t epoch = 1;
+    size_t resident_bytes = 0, pages = 0, page_bytes = 0, bytes = sizeof pages;
+    char name[64];
+    if (mallctl("epoch", NULL, NULL, &epoch, sizeof epoch) ||
+        mallctl("stats.resident", &resident_bytes, &bytes, NULL, 0) ||
+        mallctl("arenas.page", &page_bytes, &bytes, NULL, 0) || resident_bytes <= HELD_BYTES)
+        return;
+    (void)snprintf(name, sizeof name, "stats.arenas.%u.pdirty", MALLCTL_ARENAS_ALL);
+    if (mallctl(name, &pages, &bytes, NULL, 0) || pages * page_bytes <= FREE_BYTES)
+        return;
+    (void)snprintf(name, sizeof name, "arena.%u.purge", MALLCTL_ARENAS_ALL);
+    (void)mallctl(name, NULL, NULL, NULL, 0);
+}
+
 void heap_serves(void)
 {
-    heap_warm_start();
+    heap_warm_start(limit_free);
 }
 
 #else

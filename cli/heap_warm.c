@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <time.h>
 #include <unistd.h>
 
 /* So many are ready while the heap grows: what a node takes in a fifth of a second when it writes
@@ -24,6 +25,7 @@ enum { NICE = 10 };
 static _Atomic(void *) ready[READY];
 static atomic_bool started;
 static sem_t wanted;
+static void (*tell)(void);
 
 /* Of the current region, what is left. */
 static char *region;
@@ -72,26 +74,37 @@ static bool fill(void)
     return true;
 }
 
+/* Until some were taken, or a second is over: much may be freed meanwhile and nothing taken. */
+static void wait_for_use(void)
+{
+    struct timespec until;
+    (void)clock_gettime(CLOCK_REALTIME, &until); /* cannot fail: a clock that there is */
+    until.tv_sec++;
+    while (sem_timedwait(&wanted, &until) && errno == EINTR) {
+    }
+}
+
 static void *keep_ready(void *unused)
 {
     (void)unused;
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE); /* of this thread alone */
     do {
-        while (sem_wait(&wanted) && errno == EINTR) {
-        }
+        wait_for_use();
         while (!sem_trywait(&wanted)) { /* what several asked for is done at once */
         }
+        tell();
     } while (fill());
     atomic_store(&started, false);
     return NULL;
 }
 
-void heap_warm_start(void)
+void heap_warm_start(void (*taken)(void))
 {
     sigset_t all, before;
     pthread_t thread;
     if (sem_init(&wanted, 0, 0))
         return;
+    tell = taken;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     if (!pthread_create(&thread, NULL, keep_ready, NULL)) {
