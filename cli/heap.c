@@ -29,6 +29,7 @@ enum { SMALL_BYTES = 24 << 20, HUGE_BYTES = HEAP_WARM_BYTES };
 static extent_alloc_t *grow;
 static extent_hooks_t hooks;
 static atomic_size_t grown_bytes;
+static size_t held;
 
 static void *grow_huge(extent_hooks_t *own, void *place, size_t bytes, size_t alignment, bool *zero,
                        bool *commit, unsigned arena)
@@ -70,18 +71,18 @@ void heap_init(void)
     }
 }
 
-/* While all that is held is less than HELD_BYTES, what is free is kept for those who take it again
+/* While all that is held is no more than that, what is free is kept for those who take it again
  * soon; of a larger heap what is free goes back, so that a node's limits (ARCHITECTURE.md) hold for
  * what the system sees too. A little is left: to give it back is not for nothing either. */
 static void limit_free(void)
 {
-    enum { HELD_BYTES = 320 << 20, FREE_BYTES = 16 << 20 };
+    enum { FREE_BYTES = 16 << 20 };
     uint64_t epoch = 1;
     size_t resident_bytes = 0, pages = 0, page_bytes = 0, bytes = sizeof pages;
     char name[64];
     if (mallctl("epoch", NULL, NULL, &epoch, sizeof epoch) ||
         mallctl("stats.resident", &resident_bytes, &bytes, NULL, 0) ||
-        mallctl("arenas.page", &page_bytes, &bytes, NULL, 0) || resident_bytes <= HELD_BYTES)
+        mallctl("arenas.page", &page_bytes, &bytes, NULL, 0) || resident_bytes <= held)
         return;
     (void)snprintf(name, sizeof name, "stats.arenas.%u.pdirty", MALLCTL_ARENAS_ALL);
     if (mallctl(name, &pages, &bytes, NULL, 0) || pages * page_bytes <= FREE_BYTES)
@@ -90,8 +91,9 @@ static void limit_free(void)
     (void)mallctl(name, NULL, NULL, NULL, 0);
 }
 
-void heap_serves(void)
+void heap_serves(size_t held_bytes)
 {
+    held = held_bytes;
     heap_warm_start(limit_free);
 }
 
@@ -108,8 +110,9 @@ void heap_init(void)
     /* NOLINTEND(concurrency-mt-unsafe) */
 }
 
-void heap_serves(void)
+void heap_serves(size_t held_bytes)
 {
+    (void)held_bytes;
 }
 
 #endif

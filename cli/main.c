@@ -253,7 +253,7 @@ static int bench_run(const struct args *args)
     if (args->help)
         argv[argc++] = help;
     else
-        heap_serves(); /* nodes may run in the program, and its clients hurry no less */
+        heap_serves(SIZE_MAX); /* nodes may run in the program, and its clients hurry no less */
     /* The environment names the cluster that one works with, which is not to be flooded by the way.
      */
     bool given = args_source(args, "endpoints") == ARGS_GIVEN;

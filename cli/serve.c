@@ -219,7 +219,7 @@ static void wait_for_end(struct server *server)
 /* Runs the node until its end. Returns a code, with the sentence in *error. */
 static int run_node(const struct args *args, struct server *server, struct conclave_error *error)
 {
-    heap_serves();
+    heap_serves(HEAP_NODE_BYTES);
     int code = conclave_node_create(&server->options, &server->node, error);
     if (code == CONCLAVE_OK)
         code = conclave_node_start(server->node, error);
