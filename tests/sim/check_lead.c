@@ -222,6 +222,20 @@ static void judge_hand_over(struct check *check, uint32_t node, const struct raf
                        "n%u refuses for a hand over that is none", node + 1);
 }
 
+/* A proposal is refused as busy while others are uncommitted, and not by who has none. A change of
+ * the members says why. */
+static void judge_busy(struct check *check, uint32_t node, const struct raft_output *output)
+{
+    const struct check_node *at = &check->nodes[node];
+    if (at->old.commit != at->old.last.index || at->view.last.index != at->old.last.index)
+        return;
+    for (uint32_t i = 0; i < output->refused.count; i++)
+        if (output->refused.items[i].code == CONCLAVE_BUSY && !output->refused.items[i].why)
+            check_fail(check, "busy is who has something uncommitted",
+                       "n%u refuses a proposal as busy, and all that it has is committed",
+                       node + 1);
+}
+
 /* --- Terms and timers ------------------------------------------------------------------------- */
 
 /* Rule 19 among others: a term is the own campaign's, or somebody is in it already. */
@@ -420,4 +434,5 @@ void check_lead(struct check *check, uint32_t node, const struct check_own *own,
     judge_campaign(check, node, output);
     judge_calls(check, node, output);
     judge_hand_over(check, node, output);
+    judge_busy(check, node, output);
 }

@@ -245,6 +245,30 @@ Test(checks_lead, find_a_refusal_for_a_hand_over_that_is_over)
     SCREAMS("who hands over says so, and nobody else");
 }
 
+Test(checks_lead, find_a_leader_that_is_busy_with_nothing)
+{
+    struct raft_refusal refusal = {.code = CONCLAVE_BUSY, .why = "a change is under way"};
+    leads();
+    check.nodes[A].view.commit = check.nodes[A].view.last.index - 1;
+    output.refused.items = &refusal;
+    output.refused.count = 1;
+    ends(A, RAFT_LEADER, now_us + 100);
+    check.nodes[A].view.commit = check.nodes[A].view.last.index;
+    begins(A, ids[A], NULL, 0);
+    ends(A, RAFT_LEADER, now_us + 100);
+    begins(A, ids[A], NULL, 0);
+    output.refused.items = &refusal;
+    output.refused.count = 1;
+    ends(A, RAFT_LEADER, now_us + 100);
+    SILENT();
+    refusal.why = NULL;
+    begins(A, ids[A], NULL, 0);
+    output.refused.items = &refusal;
+    output.refused.count = 1;
+    ends(A, RAFT_LEADER, now_us + 100);
+    SCREAMS("busy is who has something uncommitted");
+}
+
 /* --- Terms and timers ------------------------------------------------------------------------- */
 
 /* The node goes over to this term. */
