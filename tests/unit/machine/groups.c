@@ -186,6 +186,24 @@ Test(groups, get_back_what_a_member_had_whose_lease_ended)
     FETCH(ben, 600, "1-599*2");
 }
 
+Test(groups, have_no_member_by_a_lease_that_goes_with_a_key)
+{
+    struct kv_item item;
+    begin(2, NULL);
+    cr_assert_eq(rig_command(rig, &(struct kv_command){.opcode = KV_PUT,
+                                                       .key = text("a"),
+                                                       .value = text("v"),
+                                                       .ttl_ms = 1000}),
+                 CONCLAVE_OK);
+    cr_assert_eq(rig_get(rig, "a", &item), CONCLAVE_OK);
+    uint64_t own = item.lease;
+    FETCH(own, 1, "LEASE_EXPIRED");
+    SETTLE(GROUP_ACK, own, 1, 1, "LEASE_EXPIRED");
+    rig_delete(rig, "a"); /* and its lease, which held nothing else */
+    FETCH(ann, 10, "1-2*1");
+    cr_assert_eq(group_rig_info(rig).members, 1);
+}
+
 Test(groups, get_it_back_when_a_member_leaves)
 {
     begin(3, NULL);

@@ -230,6 +230,21 @@ Test(sessions, take_numbers_in_any_order)
     cr_assert_eq(w.counter.count, 3);
 }
 
+/* The highest number bounds what a record of the session may hold. */
+Test(sessions, are_kept_whole_when_the_number_before_the_last_comes_after_it)
+{
+    uint64_t session = open_session();
+    cr_assert_eq(code_of(session, 2, 0), CONCLAVE_OK);
+    cr_assert_eq(code_of(session, 1, 0), CONCLAVE_OK);
+    struct buf *state = session_table_encode(session_layer_table(w.layer));
+    struct session_table *table = session_table_create();
+    cr_assert_eq(session_table_decode(table, state->data, state->bytes), CONCLAVE_OK);
+    session_table_destroy(table);
+    buf_unref(state);
+    cr_assert_eq(code_of(session, 3, 2), CONCLAVE_OK);
+    cr_assert_eq(code_of(session, 2, 0), CONCLAVE_FORGOTTEN);
+}
+
 Test(sessions, forget_what_was_acknowledged_and_apply_it_never_again)
 {
     uint64_t session = open_session();
