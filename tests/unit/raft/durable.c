@@ -185,6 +185,18 @@ static void receive_round(struct raft_message *request, uint64_t round)
     cluster_receive(&c, request);
 }
 
+/* Of one leader the highest counts, in whatever order its appends come. */
+Test(durable, the_highest_round_is_answered)
+{
+    follower();
+    receive_round(append_request(2, 1, 2, id_of(1, 1), 1, NULL, 0), 9);
+    cluster_persist_all(&c, 1);
+    cr_assert_eq(next_round(2), 9);
+    receive_round(append_request(2, 1, 2, id_of(1, 1), 1, NULL, 0), 4);
+    cr_assert_eq(next_round(2), 9);
+    cluster_deinit(&c);
+}
+
 /* They are numbers of the leader that sent them: another leader's say nothing of its own, neither
  * that it was followed since nor that it was answered already. */
 Test(durable, rounds_of_the_last_terms_leader_are_forgotten)

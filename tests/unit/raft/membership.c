@@ -607,6 +607,37 @@ Test(membership, a_removed_follower_hears_of_it)
     cluster_deinit(&c);
 }
 
+/* Or it would never hear of its removal, if that is committed late. */
+Test(membership, a_removed_follower_is_sent_the_log_until_its_removal_is_committed)
+{
+    struct raft_peer_view view;
+    cluster_setup(&c, 3, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cluster_change(&c, 1, RAFT_CHANGE_REMOVE, "n3", "");
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    cluster_persist_all(&c, 1);
+    cr_assert_eq(members_of(1)->member_count, 2);
+    for (int i = 0; i < 5; i++) {
+        cluster_advance(&c, T_US / 2);
+        cluster_receive(&c, append_accepted(2, 1, led, 3, 0));
+    }
+    cr_assert_eq(raft_commit(raft_of(1)), 3);
+    cr_assert(raft_peer_view(raft_of(1), 3, &view));
+    cluster_receive(&c, append_accepted(2, 1, led, 4, 0));
+    cr_assert_eq(raft_commit(raft_of(1)), 4);
+    cluster_advance(&c, T_US / 2);
+    cluster_receive(&c, append_accepted(2, 1, led, 4, 0));
+    cr_assert(raft_peer_view(raft_of(1), 3, &view));
+    for (int i = 0; i < 2; i++) {
+        cluster_advance(&c, T_US / 2);
+        cluster_receive(&c, append_accepted(2, 1, led, 4, 0));
+    }
+    cr_assert_not(raft_peer_view(raft_of(1), 3, &view), "it has had time to hear of it");
+    cluster_deinit(&c);
+}
+
 Test(membership, a_removed_leader_leads_again_if_only_its_log_holds_its_removal)
 {
     cluster_led(2);

@@ -177,6 +177,24 @@ Test(read, an_answer_of_an_earlier_term_confirms_nothing)
     cluster_deinit(&c);
 }
 
+/* Answers may overtake each other. */
+Test(read, what_a_peer_has_confirmed_it_has_whatever_comes_late)
+{
+    cluster_setup(&c, 5, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cluster_receive(&c, append_accepted(3, 1, led, 2, 0));
+    cluster_drop_all(&c);
+    cluster_read(&c, 1, 77);
+    uint64_t round = round_sent();
+    cluster_receive(&c, append_accepted(2, 1, led, 2, round));
+    cluster_receive(&c, append_accepted(2, 1, led, 2, round - 1));
+    cr_assert_eq(node()->reads.count, 0);
+    cluster_receive(&c, append_accepted(3, 1, led, 2, round));
+    cr_assert_eq(node()->reads.count, 1);
+    cluster_deinit(&c);
+}
+
 Test(read, a_round_from_the_future_confirms_nothing)
 {
     cluster_setup(&c, 3, 1);

@@ -298,6 +298,20 @@ Test(replication, rule_15_a_late_answer_of_an_earlier_life_does_not_count)
     cluster_deinit(&c);
 }
 
+Test(replication, rule_15_a_late_answer_of_an_earlier_life_is_no_sign_of_life)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, of_life(7, append_accepted(2, 1, led, 1, 0)));
+    cluster_advance(&c, T_US - 1);
+    cluster_receive(&c, of_life(6, append_accepted(2, 1, led, 1, 0)));
+    cr_assert_eq(raft_role(raft()), RAFT_LEADER);
+    cluster_advance(&c, 1);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(raft_role(raft()), RAFT_FOLLOWER);
+    cluster_deinit(&c);
+}
+
 Test(replication, rule_15_a_removed_peer_is_not_counted_and_does_not_come_back)
 {
     cluster_setup(&c, 3, 3);

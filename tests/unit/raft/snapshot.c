@@ -691,6 +691,28 @@ Test(snapshot, rule_44_who_waits_for_entries_that_go_with_the_log_hears_that_it_
     cluster_deinit(&c);
 }
 
+Test(snapshot, rule_44_what_the_state_machine_is_applying_it_answers)
+{
+    struct cluster c;
+    cluster_setup(&c, 3, 1);
+    uint64_t term = cluster_lead_alone(&c);
+    c.nodes[1].hold_applied = true;
+    struct raft_batch *batch = raft_batch_create(2);
+    raft_batch_add(batch, (struct raft_entry){.kind = RAFT_ENTRY_COMMAND, .origin = {7, 1}});
+    raft_batch_add(batch, (struct raft_entry){.kind = RAFT_ENTRY_COMMAND, .origin = {7, 2}});
+    cluster_step(&c, 1, &(struct raft_event){.type = RAFT_EVENT_PROPOSE, .propose = batch}, 1);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, term, 3, 0));
+    cr_assert_eq(raft_commit(c.nodes[1].raft), 3);
+    cr_assert_eq(raft_runs_last(&c.nodes[1].applied).index, 3);
+    cr_assert_lt(raft_applied(c.nodes[1].raft), 3);
+    cluster_receive(&c, append_request(2, 1, term + 1, id_of(term + 1, 40), 0, NULL, 0));
+    receive(&c, 1, id_of(term + 1, 30));
+    cr_assert_eq(c.nodes[1].refused.count, 1);
+    cr_assert_eq(c.nodes[1].refused.items[0].origin.request, 2);
+    cluster_deinit(&c);
+}
+
 Test(snapshot, with_members_that_cannot_be_read_is_not_taken)
 {
     struct cluster c;
