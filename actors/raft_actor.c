@@ -317,8 +317,9 @@ static int raft_actor_run(struct actor *actor, struct conclave_error *error)
         int taken = 0;
         look_at_durable(actor);
         look_at_deadline(self, now_us);
-        for (struct envelope *envelope; taken < DRAIN_ENVELOPES_MAX && !self->peers.deviates_at &&
-                                        (envelope = inbox_receive(&actor->inbox));
+        for (struct envelope *envelope;
+             taken < DRAIN_ENVELOPES_MAX && !self->peers.deviates_at &&
+             !actor->inbox.source.quiet && (envelope = inbox_receive(&actor->inbox));
              taken++) {
             if (envelope->type == ENVELOPE_STOP || envelope->type == ENVELOPE_QUIT)
                 ended = envelope->type;

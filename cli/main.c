@@ -4,6 +4,7 @@
 #include "cli/connect.h"
 #include "cli/heap.h"
 #include "cli/output.h"
+#include "cli/own_pid.h"
 #include "conclave.h"
 
 #include <fcntl.h>
@@ -328,6 +329,7 @@ int main(int argc, char **argv)
     struct args args;
     struct args_error error;
     heap_init();
+    own_pid_init();
     /* A reader that went away is an error to report, not a reason to vanish. */
     signal(SIGPIPE, SIG_IGN);
     hold_standard_streams();
