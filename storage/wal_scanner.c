@@ -63,7 +63,7 @@ bool wal_scanner_chained(const struct wal_scanner *scanner, const struct wal_rec
 
 /* What stands before the entry here is of a later term, or another than it names. Either it was
  * replaced where nothing shows it, in what a mend or a hole lacks, or it is absent itself, and its
- * term is a guess. */
+ * term is a guess. So it is where it is absent and may have been replaced so: nothing tells. */
 bool wal_scanner_unseats(const struct wal_scanner *scanner, struct raft_id id, uint64_t previous)
 {
     const struct wal_collect *collect = &scanner->collect;
@@ -73,6 +73,9 @@ bool wal_scanner_unseats(const struct wal_scanner *scanner, struct raft_id id, u
     const uint64_t link = wal_links_find(&scanner->scan->links, before);
     if (link != WAL_LINK_UNKNOWN && previous != WAL_LINK_UNKNOWN && link != previous &&
         before > collect->base.index)
+        return true;
+    if (link == WAL_LINK_UNKNOWN && before <= scanner->scan->absent_unsure &&
+        wal_collect_lacks(collect, before))
         return true;
     return wal_collect_below(collect, id.index).term > id.term &&
            (before <= scanner->scan->links_unsure || wal_collect_lacks(collect, before));
@@ -154,6 +157,8 @@ uint64_t wal_scanner_take_absent(struct wal_scanner *scanner, struct raft_id las
     const uint64_t first = wal_collect_absent(&scanner->collect, last);
     if (known->lowest > first)
         known->lowest = first;
+    if (scan->absent_unsure >= first)
+        scan->absent_unsure = first - 1;
     if (first <= last.index)
         wal_links_put(&scan->links, first, WAL_LINK_UNKNOWN); /* and none behind it */
     wal_links_put(&scan->links, last.index, link);
@@ -171,10 +176,25 @@ static void take_entry(struct wal_scanner *scanner, const struct wal_record *rec
     }
     if (known->lowest > record->id.index)
         known->lowest = record->id.index;
+    if (scan->absent_unsure >= record->id.index)
+        scan->absent_unsure = record->id.index - 1;
     wal_collect_add(&scanner->collect, record);
     scan->attested = false;
     if (scan->attested_index >= record->id.index) /* replaced by what is not attested */
         scan->attested_index = record->id.index - 1;
+}
+
+/* What a mend lacks may have come in the place of others: of those that are left before `first`,
+ * which it holds or lacks, nobody knows whether they were replaced. Unless the log ended with an
+ * entry of the same term before and behind it: that term's leader has one log (paper, 5.3). */
+static void note_unsure(struct wal_scan *scan, struct raft_id before, struct raft_id behind,
+                        uint64_t first)
+{
+    bool level = behind.term != WAL_TERM_UNKNOWN && behind.term == before.term;
+    if (scan->links_unsure < before.index)
+        scan->links_unsure = before.index;
+    if (!level && scan->absent_unsure + 1 < first)
+        scan->absent_unsure = first - 1;
 }
 
 static void take_mend(struct wal_scanner *scanner, const struct wal_record *record)
@@ -182,25 +202,28 @@ static void take_mend(struct wal_scanner *scanner, const struct wal_record *reco
     struct wal_scan *scan = scanner->scan;
     struct wal_mend mend;
     struct wal_record entry;
-    const uint64_t before = scanner->collect.last.index;
+    const struct raft_id before = scanner->collect.last;
     bool readable = wal_mend_begin(record, &mend);
     ASSERT(readable); /* it was looked at */
-    uint64_t link = WAL_LINK_UNKNOWN;
+    uint64_t link = WAL_LINK_UNKNOWN, lowest = record->id.index;
     for (bool first = true; wal_mend_next(&mend, &entry) == 1; first = false) {
         link = mended_link(first ? link_before(scanner, record, &entry) : link, &entry);
+        lowest = first ? entry.id.index : lowest;
         take_entry(scanner, &entry, first ? record->previous : WAL_LINK_UNKNOWN);
         wal_links_put(&scan->links, entry.id.index, link);
     }
     scan->batch = record->batch;
     scan->attested = false;
     scan->mended = true;
-    if (wal_links_find(&scan->links, record->id.index) != mend.stands_for &&
-        scan->links_unsure < before)
-        scan->links_unsure = before; /* what it lacks may have come in the place of others */
-    if (raft_id_equal(scanner->collect.last, record->id))
+    bool told = wal_links_find(&scan->links, record->id.index) == mend.stands_for;
+    if (raft_id_equal(scanner->collect.last, record->id)) {
         wal_links_put(&scan->links, record->id.index, mend.stands_for);
-    else
-        (void)wal_scanner_take_absent(scanner, record->id, mend.stands_for);
+    } else {
+        const uint64_t first = wal_scanner_take_absent(scanner, record->id, mend.stands_for);
+        lowest = first < lowest ? first : lowest;
+    }
+    if (!told)
+        note_unsure(scan, before, record->id, lowest);
 }
 
 void wal_scanner_take(struct wal_scanner *scanner, const struct wal_record *record)
@@ -219,7 +242,7 @@ void wal_scanner_take(struct wal_scanner *scanner, const struct wal_record *reco
     case WAL_ANEW:
         wal_collect_restart(&scanner->collect, record->id);
         wal_links_begin(&scan->links, record->id.index, record->link);
-        scan->links_unsure = 0;
+        scan->links_unsure = scan->absent_unsure = 0;
         scan->segments[scan->active].known.anew = true;
         scan->attested = false;
         scan->attested_index = record->id.index;
@@ -243,7 +266,7 @@ void wal_scanner_take_header(struct wal_scanner *scanner, size_t number,
     if (number == 0) {
         wal_collect_begin(&scanner->collect, header->last);
         wal_links_begin(&scan->links, header->last.index, header->previous);
-        scan->links_unsure = 0;
+        scan->links_unsure = scan->absent_unsure = 0;
     }
     scan->active = number;
     scan->segments[number].known = (struct wal_segment){

@@ -252,6 +252,27 @@ static void ask_for_all(const struct covering *covering, struct wal_repair *repa
     }
 }
 
+/* 2:3 to 2:5 are lost, and in another hole 3:3 and 3:4, which came in the place of two of them. 4:4
+ * follows 3:3, and of what stands before it here neither bytes nor link are left. */
+Test(repair_cover, what_was_lost_and_may_have_been_replaced_is_no_beginning)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 5}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 3, 3, 3}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 4, 4, 2}, {STEP_SYNC, 0, 0, 0}, {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    struct covering covering;
+    struct conclave_error error = {0};
+    struct wal_want want;
+    begin(&covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering.disk);
+    lose(&covering, disk, place_of(&covering, 2, 3), place_of(&covering, 2, 5));
+    lose(&covering, disk, place_of(&covering, 3, 3), place_of(&covering, 3, 4));
+    struct wal_repair *repair = open_repair(disk);
+    wal_repair_cover(repair, id_at(&covering, 4));
+    cr_assert_not(wal_repair_want(repair, &want));
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    finish(&covering, disk, repair, 4, "lost, and replaced where it is lost");
+}
+
 /* 2:3 and 2:4 are lost, and in another hole 3:3 to 3:5 that came in their place. */
 static struct memory_disk *lose_what_was_replaced(struct covering *covering)
 {
