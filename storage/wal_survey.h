@@ -25,6 +25,7 @@ struct wal_hole {
     uint32_t batch_behind;            /* the batch that it ends in */
     bool named;                       /* what stands behind names the last entry as of its end: */
     struct raft_id behind; /* that; else an entry with the index behind.index + 1 stands there */
+    uint64_t next_term;    /* then: of that entry; else 0 */
     uint64_t lost;    /* entries from here up to behind.index were replaced in it, or came in it */
     bool unchanged;   /* by its link the log was the same there before the hole */
     bool sure_before; /* `before` is no guess of a mend's */

@@ -233,6 +233,7 @@ void wal_survey_pass_to_entry(struct wal_surveyor *surveyor, struct wal_hole *ho
     struct wal_scan *scan = scanner->scan;
     struct raft_id before = scanner->collect.last;
     hole->batch_behind = next->batch;
+    hole->next_term = next->id.term;
     if (try_smallest(surveyor, hole, next->id.index - 1, before.term, next->id.term))
         return;
     const uint64_t link = wal_links_find(&scan->links, next->id.index - 1);

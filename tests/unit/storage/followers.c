@@ -345,13 +345,23 @@ Test(followers, all_are_whole_again, .timeout = 1200)
  * goes on was not taken for known. 682, 1630, 2121, 2348, 2620: what stood there before was
  * replaced in what is lost, so the link that is shown is of another entry. 1395, 1648, 2435: with
  * what is before a stretch that was proved, too. 20346, 20990: what is shown before an entry was
- * not known to be the log's, though the entry shows it. */
+ * not known to be the log's, though the entry shows it. 20563: what is lost, and was replaced where
+ * that is lost too, was taken for what the log begins behind. */
 Test(followers, all_are_whole_again_where_it_went_wrong_once, .timeout = 600)
 {
-    static const uint64_t lives[] = {627,  682,  1395, 1526, 1630,  1648, 1752,
-                                     2121, 2348, 2435, 2620, 20346, 20990};
+    static const uint64_t lives[] = {627,  682,  1395, 1526, 1630,  1648,  1752,
+                                     2121, 2348, 2435, 2620, 20346, 20990, 20563};
     for (size_t i = 0; i < sizeof lives / sizeof lives[0]; i++)
         (void)live(lives[i], false);
+}
+
+/* The same with restarts. 10292, 11220: as 20563. 12924: entries of a hole came back, and what is
+ * left out behind them, since it was replaced, was taken for entries of the last one's term. */
+Test(followers, all_are_whole_again_where_beginning_anew_went_wrong_once, .timeout = 600)
+{
+    static const uint64_t lives[] = {10292, 11220, 12924};
+    for (size_t i = 0; i < sizeof lives / sizeof lives[0]; i++)
+        cr_assert_gt(live(lives[i], true), 0);
 }
 
 /* Nodes are restarted in the middle of it, and lose their power while they write. */
