@@ -87,3 +87,22 @@ Test(pending, everything_left_is_walked)
     cr_assert_eq(sum, 45 - 3);
     pending_destroy(pending);
 }
+
+Test(pending, slots_of_those_that_left_are_taken_again)
+{
+    enum { OPS = 5 };
+    struct pending *pending = pending_create(1 << 20);
+    struct raft_origin origins[OPS];
+    client_handle client;
+    uint64_t request;
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < OPS; i++) {
+            cr_assert(pending_enter(pending, 1, (uint64_t)i, 0, &origins[i]));
+            cr_expect_leq(origins[i].client & 0xffffffff, OPS,
+                          "a slot more than there are operations");
+        }
+        for (int i = 0; i < OPS; i++)
+            cr_assert(pending_leave(pending, origins[i], &client, &request));
+    }
+    pending_destroy(pending);
+}

@@ -393,6 +393,17 @@ Test(groups, leave_nothing_behind_when_they_are_deleted)
     rig_pass(rig, 1);
 }
 
+Test(groups, do_not_count_as_keys_of_a_lease)
+{
+    begin(2, NULL);
+    FETCH(ann, 2, "1-2*1");
+    cr_assert_eq(rig_command(rig, &(struct kv_command){.opcode = KV_LEASE_REVOKE, .lease = ann}),
+                 CONCLAVE_OK);
+    cr_expect_eq(rig->outcome.value, 0, "no key went with it");
+    rig_pass(rig, 1);
+    FETCH(ben, 2, "1-2*2");
+}
+
 Test(groups, go_with_their_topic)
 {
     struct pack pack;

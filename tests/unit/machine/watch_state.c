@@ -1,4 +1,5 @@
-/* What a watcher that wants the state is told of changes that come between two pieces of it. */
+/* What a watcher that wants the state is told of changes that come between two pieces of it, and
+ * who is told that there were changes. */
 #include "rig.h"
 
 #include "codec/watch.h"
@@ -126,4 +127,38 @@ Test(watch_state, is_lost_if_what_came_meanwhile_is_kept_no_more)
     cr_assert_eq(piece_after_keeping(4), CONCLAVE_OK, "all of that revision");
     cr_assert_eq(piece_after_keeping(3), FEED_LOST, "its first change is gone");
     cr_assert_eq(piece_after_keeping(1), FEED_LOST);
+}
+
+static void count_touch(void *arg, uint8_t space, struct slice name, uint64_t from, uint64_t end)
+{
+    unsigned *count = arg;
+    (void)space;
+    (void)name;
+    cr_expect_eq(from + 1, end);
+    ++*count;
+}
+
+/* Four keys go with one revision, and then so many changes are kept. */
+static int changes_after_keeping(uint64_t changes, unsigned *ret_touches)
+{
+    struct rig *rig = rig_create();
+    struct told told;
+    struct kv_command keep = {.opcode = KV_SETTINGS};
+    keep.settings.given[KV_SETTING_CHANGES] = true;
+    keep.settings.values[KV_SETTING_CHANGES] = changes;
+    tell_some(&told, rig);
+    cr_assert_eq(rig_command(rig, &keep), CONCLAVE_OK);
+    *ret_touches = 0;
+    int code = told.feed.ops->changes(told.feed.arg, count_touch, ret_touches);
+    rig_destroy(rig);
+    return code;
+}
+
+Test(watch_state, who_waits_for_changes_hears_of_all_or_that_some_are_lost)
+{
+    unsigned touches;
+    cr_assert_eq(changes_after_keeping(4, &touches), CONCLAVE_OK);
+    cr_expect_eq(touches, 4);
+    cr_assert_eq(changes_after_keeping(3, &touches), FEED_LOST, "the first one is gone");
+    cr_expect_eq(touches, 0);
 }
