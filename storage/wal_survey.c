@@ -168,45 +168,66 @@ static int survey_segment(struct wal_surveyor *surveyor)
 
 /* --- The whole -------------------------------------------------------------------------------- */
 
-/* Is anything of this segment whole? As judge_behind() in wal_scan.c. */
-static void read_evidence(const struct wal_loaded *loaded, bool first, struct wal_ahead *ahead)
+/* Is any record of this segment whole, wherever it stands? */
+static bool holds_record(const struct wal_loaded *loaded)
 {
     struct wal_record record;
-    ahead->begun = first &&
-                   wal_record_decode(loaded->data, loaded->bytes, WAL_HEADER_BYTES, loaded->key,
+    for (size_t at = 0; at < loaded->bytes; at += 8)
+        if (wal_record_decode(loaded->data, loaded->bytes, at, loaded->key, &record))
+            return true;
+    return false;
+}
+
+/* Which segment is the last in which anything is whole, of those behind the first. */
+static int find_evident(struct wal_surveyor *surveyor)
+{
+    struct wal_scanner *scanner = &surveyor->scanner;
+    struct wal_header header;
+    for (size_t i = scanner->scan->segment_count; i > 1; i--) {
+        int code = wal_scanner_load(scanner, i - 1, &scanner->next);
+        if (code == CONCLAVE_OK)
+            code = wal_scanner_header(scanner, &scanner->next, &header);
+        if (code != CONCLAVE_OK && code != CONCLAVE_CORRUPT)
+            return code;
+        if (surveyor->evident == 0 && (code == CONCLAVE_OK || holds_record(&scanner->next)))
+            surveyor->evident = i - 1;
+    }
+    return CONCLAVE_OK;
+}
+
+/* The header is lost: is anything else of the segment whole? As judge_behind() in wal_scan.c. */
+static void read_evidence(const struct wal_loaded *loaded, struct wal_ahead *ahead)
+{
+    struct wal_record record;
+    ahead->begun = wal_record_decode(loaded->data, loaded->bytes, WAL_HEADER_BYTES, loaded->key,
                                      &ahead->first) &&
                    ahead->first.kind == WAL_BATCH;
     for (size_t at = 0; at < loaded->bytes && !ahead->header_attested; at += 8) {
         if (!wal_record_decode(loaded->data, loaded->bytes, at, loaded->key, &record))
             continue;
         ahead->attested = true;
-        ahead->header_attested = !first || record.batch > 0;
+        ahead->header_attested = record.batch > 0;
     }
 }
 
+/* Loads the segment behind the numbered one, if there is one, into scanner.next. */
 static int look_ahead(struct wal_surveyor *surveyor, size_t number)
 {
     struct wal_scanner *scanner = &surveyor->scanner;
     struct wal_ahead *ahead = &surveyor->ahead;
     *ahead = (struct wal_ahead){0};
-    for (size_t i = scanner->scan->segment_count; i > number + 1; i--) {
-        bool first = i == number + 2;
-        struct wal_header header;
-        int code = wal_scanner_load(scanner, i - 1, &scanner->next);
-        if (code != CONCLAVE_OK)
-            return code;
-        code = wal_scanner_header(scanner, &scanner->next, &header);
-        if (code != CONCLAVE_OK && code != CONCLAVE_CORRUPT)
-            return code;
-        if (code == CONCLAVE_OK) {
-            ahead->attested = ahead->header_attested = true;
-            ahead->whole = first;
-            ahead->header = header;
-        } else {
-            read_evidence(&scanner->next, first, ahead);
-        }
+    ahead->attested = ahead->header_attested = surveyor->evident > number + 1;
+    if (number + 1 == scanner->scan->segment_count)
+        return CONCLAVE_OK;
+    int code = wal_scanner_load(scanner, number + 1, &scanner->next);
+    if (code == CONCLAVE_OK)
+        code = wal_scanner_header(scanner, &scanner->next, &ahead->header);
+    if (code == CONCLAVE_CORRUPT) {
+        read_evidence(&scanner->next, ahead);
+        return CONCLAVE_OK;
     }
-    return CONCLAVE_OK;
+    ahead->whole = ahead->attested = ahead->header_attested = code == CONCLAVE_OK;
+    return code;
 }
 
 /* The header that the segment in scanner.here must have had. */
@@ -256,14 +277,17 @@ static int survey_all(struct wal_surveyor *surveyor)
 {
     struct wal_scanner *scanner = &surveyor->scanner;
     struct wal_scan *scan = scanner->scan;
+    int code = find_evident(surveyor);
+    if (code == CONCLAVE_OK && scan->segment_count > 0)
+        code = wal_scanner_load(scanner, 0, &scanner->next);
+    if (code != CONCLAVE_OK)
+        return code;
     for (size_t number = 0; number < scan->segment_count && !surveyor->ended; number++) {
         struct wal_header header = {0};
-        int code = look_ahead(surveyor, number);
-        if (code == CONCLAVE_OK)
-            code = wal_scanner_load(scanner, number, &scanner->next);
+        wal_scanner_advance(scanner);
+        code = look_ahead(surveyor, number);
         if (code != CONCLAVE_OK)
             return code;
-        wal_scanner_advance(scanner);
         code = wal_scanner_header(scanner, &scanner->here, &header);
         if (code == CONCLAVE_CORRUPT)
             code = mend_header(surveyor, number, &header);

@@ -20,6 +20,7 @@ struct wal_surveyor {
     struct wal_scanner scanner;
     struct wal_survey *survey;
     size_t holes_max;
+    size_t evident;         /* the last segment in which anything is whole; 0: none or the first */
     struct wal_ahead ahead; /* of the segment being walked */
     bool ended;             /* the log ends in it */
     bool guessed;           /* the last entry's id is a mend's, which may not have known it */

@@ -276,6 +276,41 @@ Test(survey, more_holes_than_it_can_keep_are_beyond_repair)
     memory_disk_destroy(disk);
 }
 
+/* Operations of the disk that a survey of so many segments takes, in the first of which a record is
+ * lost. */
+static uint64_t survey_operations(uint64_t segments)
+{
+    struct step steps[2 * 16 + 2] = {{0}};
+    struct placed places[512];
+    struct story story;
+    struct wal_survey survey;
+    for (uint64_t i = 0; i < segments; i++) { /* each batch fills one */
+        steps[2 * i] = (struct step){STEP_APPEND, 1, i * 8 + 1, 8};
+        steps[2 * i + 1] = (struct step){.kind = STEP_SYNC};
+    }
+    steps[2 * segments] = (struct step){.kind = STEP_END};
+    struct memory_disk *disk = memory_disk_create();
+    cr_assert_eq(story_play(&story, memory_disk_io(disk), steps), CONCLAVE_OK);
+    cr_assert_gt(image_layout(disk, places, 512), 1);
+    memory_disk_rot(disk, places[1].path, places[1].offset + 4, "x", 1);
+    const uint64_t before = memory_disk_operations(disk);
+    cr_assert_eq(
+        wal_survey_run(memory_disk_io(disk), STORY_DIR "/wal", &story_identity, 8, &survey, NULL),
+        CONCLAVE_OK);
+    const uint64_t operations = memory_disk_operations(disk) - before;
+    cr_assert_geq(survey.scan.segment_count, segments);
+    cr_assert_eq(survey.holes.count, 1);
+    wal_survey_deinit(&survey);
+    memory_disk_destroy(disk);
+    return operations;
+}
+
+/* A damaged log may be of thousands of segments: what is behind each is not read again for it. */
+Test(survey, a_log_of_twice_the_segments_takes_about_twice_the_reads)
+{
+    cr_assert_lt(survey_operations(16), 3 * survey_operations(8));
+}
+
 /* Files that were cut short, anywhere. */
 Test(survey, a_segment_that_was_cut_short_changes_nothing)
 {
