@@ -23,12 +23,13 @@ static struct {
     struct actor *writer, *raft;
     struct outbox to_writer;
     struct peers *second; /* the other node */
-    struct io io;         /* the real one's functions, but for two */
+    struct io io;         /* the real one's functions, but for three */
     bool watching;        /* while the log-writer runs */
     bool written;         /* the payload */
     bool durable;         /* by a sync that has returned */
     unsigned syncs;       /* so far */
     unsigned fail_at;     /* the sync with this number; 0: none */
+    bool no_room;         /* for another file */
     unsigned enough; /* with so many syncs all is durable, without a payload; 0: with a payload */
 } rig;
 
@@ -76,6 +77,13 @@ static int watched_datasync(void *ctx, struct io_file *file, struct conclave_err
     return code;
 }
 
+static int watched_allocate(void *ctx, struct io_file *file, uint64_t bytes,
+                            const atomic_bool *pressing, struct conclave_error *error)
+{
+    return rig.no_room ? error_set(error, CONCLAVE_NO_SPACE, "this disk is full on purpose")
+                       : io_posix()->allocate(ctx, file, bytes, pressing, error);
+}
+
 static void setup(void)
 {
     struct conclave_error error = {0};
@@ -92,6 +100,7 @@ static void setup(void)
     rig.io = *io_posix();
     rig.io.writev = watched_writev;
     rig.io.datasync = watched_datasync;
+    rig.io.allocate = watched_allocate;
     node->io = &rig.io;
     cr_assert_eq(identity_read(node->io, data, &node->identity, &error), 0, "%s", error.message);
     wires_open(node, "log-writer");
@@ -143,18 +152,30 @@ static void persist_vote(uint64_t seq)
     mailbox_send(&rig.to_writer, &envelope);
 }
 
-static void persist_entry(uint64_t seq, uint64_t behind)
+static void persist_command(uint64_t seq, uint64_t behind, struct slice command)
 {
     struct envelope *envelope = persist_create(seq);
     struct raft_id id = {.term = 7, .index = envelope->persist.last.index + behind};
     struct raft_batch *batch = raft_batch_create(1);
     raft_batch_add(batch,
-                   (struct raft_entry){.id = id,
-                                       .kind = RAFT_ENTRY_COMMAND,
-                                       .payload = {(const uint8_t *)payload, PAYLOAD_BYTES}});
+                   (struct raft_entry){.id = id, .kind = RAFT_ENTRY_COMMAND, .payload = command});
     raft_runs_append(&envelope->persist.entries, batch, 0, 1);
     raft_batch_unref(batch);
     envelope->persist.last = id;
+    mailbox_send(&rig.to_writer, &envelope);
+}
+
+static void persist_entry(uint64_t seq, uint64_t behind)
+{
+    persist_command(seq, behind, (struct slice){(const uint8_t *)payload, PAYLOAD_BYTES});
+}
+
+/* The log begins anew behind a snapshot, in a new segment. */
+static void persist_anew(uint64_t seq, uint64_t behind)
+{
+    struct envelope *envelope = persist_create(seq);
+    struct raft_id base = {.term = 7, .index = envelope->persist.last.index + behind};
+    envelope->persist.anew = envelope->persist.last = base;
     mailbox_send(&rig.to_writer, &envelope);
 }
 
@@ -255,4 +276,61 @@ Test(log_writer, rule_6_lets_nothing_go_of_a_vote_whose_second_sync_failed)
     cr_assert_eq(run(&error), CONCLAVE_IO);
     cr_assert_not(rig.written, "Rule 2: entries come behind their term");
     assert_nobody_told();
+}
+
+Test(log_writer, tells_nobody_of_what_found_no_room)
+{
+    struct conclave_error error = {0};
+    rig.no_room = true;
+    persist_anew(1, 10);
+    cr_assert_eq(run(&error), CONCLAVE_OK, "%s", error.message);
+    cr_assert_eq(rig.syncs, 0);
+    assert_nobody_told();
+}
+
+static void send_to_writer(enum envelope_type type, uint64_t cut_index)
+{
+    struct envelope *envelope = envelope_create(type);
+    if (type == ENVELOPE_CUT)
+        envelope->cut_index = cut_index;
+    mailbox_send(&rig.to_writer, &envelope);
+}
+
+Test(log_writer, writes_nothing_more_when_it_is_to_end_at_once)
+{
+    struct conclave_error error = {0};
+    persist_entry(1, 1);
+    send_to_writer(ENVELOPE_QUIT, 0); /* a stop behind it does not take it back */
+    cr_assert_eq(run(&error), CONCLAVE_OK, "%s", error.message);
+    cr_assert_not(rig.written);
+    assert_nobody_told();
+}
+
+/* How many segments the helper is asked to remove. */
+static uint64_t segments_removed(void)
+{
+    uint64_t count = 0;
+    for (struct envelope *envelope;
+         (envelope = inbox_receive(&rig.node.actors[ACTOR_SEGMENTS].inbox));) {
+        if (envelope->type == ENVELOPE_REMOVE_SEGMENTS)
+            count += envelope->segments.end - envelope->segments.first;
+        envelope_destroy(envelope);
+    }
+    return count;
+}
+
+Test(log_writer, lets_go_of_what_stands_before_a_new_beginning_or_the_highest_cut)
+{
+    static const uint8_t large[64 << 10]; /* more than a segment has room for */
+    struct conclave_error error = {0};
+    rig.enough = 1;
+    persist_anew(1, 10);
+    cr_assert_eq(run(&error), CONCLAVE_OK, "%s", error.message);
+    assert_told(1, 1);
+    cr_assert_eq(segments_removed(), 1, "no cut is waited for");
+    persist_command(2, 11, (struct slice){large, sizeof large});
+    send_to_writer(ENVELOPE_CUT, raft_runs_last(&rig.node.recovered.entries).index + 10);
+    send_to_writer(ENVELOPE_CUT, 1);
+    cr_assert_eq(run(&error), CONCLAVE_OK, "%s", error.message);
+    cr_assert_eq(segments_removed(), 1, "an older cut takes nothing back");
 }

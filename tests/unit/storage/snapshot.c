@@ -516,6 +516,9 @@ Test(snapshot, transfer_of_which_more_is_here_than_there_is_begins_anew)
     part = NULL;
     cr_assert_eq(snapshot_part_open(io, STORY_DIR, 7, 6, &part, NULL), CONCLAVE_OK);
     cr_assert_eq(snapshot_part_offset(part), 0);
+    memory_disk_fail_at_change(disk, memory_disk_changes(disk) + 1, CONCLAVE_NO_SPACE);
+    cr_assert_eq(snapshot_part_add(part, "other", 5, NULL), CONCLAVE_NO_SPACE);
+    cr_assert_eq(snapshot_part_offset(part), 0, "what could not be written is not here");
     snapshot_part_close(part);
     memory_disk_destroy(disk);
 }
