@@ -157,7 +157,7 @@ static void add_hole_sure(struct wal_repair *repair, size_t number)
 
 void wal_repair_find_sure(struct wal_repair *repair)
 {
-    repair->doubtful = 0;
+    repair->doubtful = repair->survey.scan.absent_unsure; /* by mends */
     repair->sure.count = 0;
     for (size_t i = 0; i < repair->survey.holes.count; i++) {
         const struct wal_hole *hole = &repair->survey.holes.items[i];

@@ -420,3 +420,36 @@ Test(repair_cover, a_term_that_is_not_the_snapshots_is_no_answer)
     cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
     finish(&covering, disk, repair, 4, "the entries came");
 }
+
+/* 3:3 to 3:5 came in the place of 2:3 and 2:4, and a mend lacks them, since a snapshot holds them.
+ * Damaged again, the log does not give what they replaced to one that holds its end. */
+Test(repair_cover, what_a_mend_lacks_leaves_those_before_it_in_doubt)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 3}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 3, 3, 3}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 4, 6, 3}, {STEP_SYNC, 0, 0, 0}, {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    struct covering covering;
+    struct conclave_error error = {0};
+    struct raft_id prev = {0};
+    struct raft_runs entries = {0};
+    begin(&covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering.disk);
+    lose(&covering, disk, place_of(&covering, 3, 3), place_of(&covering, 3, 5));
+    struct wal_repair *repair = open_repair(disk);
+    wal_repair_cover(repair, id_at(&covering, 5));
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    cr_assert_not(wal_repair_is_anew(repair));
+    wal_repair_close(repair);
+    lose(&covering, disk, place_of(&covering, 4, 7), place_of(&covering, 4, 7));
+    repair = open_repair(disk);
+    const struct wal_supplier log = wal_repair_log(repair);
+    struct wal_want want = {.prev = {2, 2}, .last = 5, .anchor = id_at(&covering, 8)};
+    cr_assert_eq(wal_supply_from(&log, &want, 1 << 20, &prev, &entries), WAL_SUPPLY_LATER);
+    want.prev = (struct raft_id){3, 3};
+    cr_assert_eq(wal_supply_from(&log, &want, 1 << 20, &prev, &entries), WAL_SUPPLY_LATER);
+    cr_assert_eq(entries.entry_count, 0);
+    wal_repair_cover(repair, id_at(&covering, 5));
+    ask_for_all(&covering, repair);
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    finish(&covering, disk, repair, 5, "damaged again behind a mend");
+}
