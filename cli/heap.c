@@ -71,7 +71,7 @@ void heap_init(void)
     }
 }
 
-/* While all that is held is no more than that, what is free is kept for those who take it again
+/* While no more than `held` is held, what is free is kept for those who take it again
  * soon; of a larger heap what is free goes back, so that a node's limits (ARCHITECTURE.md) hold for
  * what the system sees too. A little is left: to give it back is not for nothing either. */
 static void limit_free(void)
@@ -80,6 +80,8 @@ static void limit_free(void)
     uint64_t epoch = 1;
     size_t resident_bytes = 0, pages = 0, page_bytes = 0, bytes = sizeof pages;
     char name[64];
+    if (held == SIZE_MAX)
+        return;
     if (mallctl("epoch", NULL, NULL, &epoch, sizeof epoch) ||
         mallctl("stats.resident", &resident_bytes, &bytes, NULL, 0) ||
         mallctl("arenas.page", &page_bytes, &bytes, NULL, 0) || resident_bytes <= held)

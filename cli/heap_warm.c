@@ -25,7 +25,7 @@ enum { NICE = 10 };
 static _Atomic(void *) ready[READY];
 static atomic_bool started;
 static sem_t wanted;
-static void (*tell)(void);
+static void (*look_after)(void);
 
 /* Of the current region, what is left. */
 static char *region;
@@ -78,9 +78,9 @@ static bool fill(void)
 static void wait_for_use(void)
 {
     struct timespec until;
-    (void)clock_gettime(CLOCK_REALTIME, &until); /* cannot fail: a clock that there is */
+    (void)clock_gettime(CLOCK_MONOTONIC, &until); /* cannot fail: a clock that there is */
     until.tv_sec++;
-    while (sem_timedwait(&wanted, &until) && errno == EINTR) {
+    while (sem_clockwait(&wanted, CLOCK_MONOTONIC, &until) && errno == EINTR) {
     }
 }
 
@@ -92,19 +92,19 @@ static void *keep_ready(void *unused)
         wait_for_use();
         while (!sem_trywait(&wanted)) { /* what several asked for is done at once */
         }
-        tell();
+        look_after();
     } while (fill());
     atomic_store(&started, false);
     return NULL;
 }
 
-void heap_warm_start(void (*taken)(void))
+void heap_warm_start(void (*look)(void))
 {
     sigset_t all, before;
     pthread_t thread;
     if (sem_init(&wanted, 0, 0))
         return;
-    tell = taken;
+    look_after = look;
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
     if (!pthread_create(&thread, NULL, keep_ready, NULL)) {

@@ -8,9 +8,9 @@
 
 enum { HEAP_WARM_BYTES = 2 << 20 };
 
-/* Once, from any thread. If it fails there is nothing to take, ever. `taken` is called on the
- * thread behind whatever was taken or could not be: the heap grows. */
-void heap_warm_start(void (*taken)(void));
+/* Once, from any thread. If it fails there is nothing to take, ever. `look` is called on the thread
+ * whenever somebody took or would have, since the heap grows then, and once a second. */
+void heap_warm_start(void (*look)(void));
 
 /* One of HEAP_WARM_BYTES, aligned to as many, all zero and the caller's; NULL: none is ready. The
  * thread makes more then, up to a few. From any thread; neither waits nor allocates. */
