@@ -134,7 +134,8 @@ void snapshot_source_close(struct snapshot_source *source);
 /* A snapshot being received. */
 struct snapshot_part;
 
-/* Goes on with the part of that name if there is one, else begins it; other parts are removed. */
+/* Goes on with the part of that name if there is one that is not whole, else begins it in a new
+ * file; other parts are removed. */
 MUST_USE int snapshot_part_open(const struct io *io, const char *dir, uint64_t name, uint64_t bytes,
                                 struct snapshot_part **ret_part, struct conclave_error *error);
 

@@ -190,6 +190,24 @@ static int remove_strangers(const struct io *io, const char *snapshots, const ch
     return code;
 }
 
+/* Opens what there is of it. NOT_FOUND: nothing that could be gone on with. */
+static int part_go_on(struct snapshot_part *part, struct conclave_error *error)
+{
+    const struct io *io = part->io;
+    int code = io->open(io->ctx, part->path, 0, &part->file, error);
+    if (code == CONCLAVE_OK)
+        code = io->size(io->ctx, part->file, &part->offset, error);
+    if (code != CONCLAVE_OK || part->offset < part->bytes)
+        return code;
+    /* Rule 6: it was whole and did not get its name, so its sync may have failed. Another sync of
+     * the same file would say that all is well, and write nothing. Or it is too long. */
+    io->close(io->ctx, part->file);
+    part->file = NULL;
+    part->offset = 0;
+    code = io->unlink(io->ctx, part->path, error);
+    return code == CONCLAVE_OK ? CONCLAVE_NOT_FOUND : code;
+}
+
 int snapshot_part_open(const struct io *io, const char *dir, uint64_t name, uint64_t bytes,
                        struct snapshot_part **ret_part, struct conclave_error *error)
 {
@@ -203,20 +221,15 @@ int snapshot_part_open(const struct io *io, const char *dir, uint64_t name, uint
     memcpy(part->dir, dir, strlen(dir) + 1);
     part->path = path_join(snapshots, text);
     int code = remove_strangers(io, snapshots, text, error);
-    if (code == CONCLAVE_OK) {
-        code = io->open(io->ctx, part->path, 0, &part->file, error);
-        if (code == CONCLAVE_NOT_FOUND)
-            code = io->open(io->ctx, part->path, IO_OPEN_CREATE, &part->file, error);
-    }
     if (code == CONCLAVE_OK)
-        code = io->size(io->ctx, part->file, &part->offset, error);
+        code = part_go_on(part, error);
+    if (code == CONCLAVE_NOT_FOUND)
+        code = io->open(io->ctx, part->path, IO_OPEN_CREATE, &part->file, error);
     free(snapshots);
     if (code != CONCLAVE_OK) {
         snapshot_part_close(part);
         return code;
     }
-    if (part->offset > bytes)
-        part->offset = 0;
     *ret_part = part;
     return CONCLAVE_OK;
 }
