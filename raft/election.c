@@ -138,7 +138,9 @@ void raft_campaign_now(struct raft *raft)
 
 static void count_prevotes(struct raft *raft)
 {
-    if (raft->role == RAFT_PRECANDIDATE &&
+    /* Rule 24 again: a snapshot that came since this node asked may have told it that a change in
+     * its log is committed. It asks once more when that is applied. */
+    if (raft->role == RAFT_PRECANDIDATE && !raft_configuration_unapplied(raft) &&
         raft_configuration_quorum(raft_members(raft), has_granted, raft))
         campaign(raft, false);
 }

@@ -748,6 +748,36 @@ Test(membership, rule_24_no_campaign_with_an_unapplied_configuration)
     cluster_deinit(&c);
 }
 
+/* It asks for pre-votes already when it learns that a change in its log is committed: a snapshot
+ * that it was being sent holds it. */
+Test(membership, rule_24_no_campaign_though_the_configuration_was_committed_since_it_asked)
+{
+    cluster_led(3);
+    c.nodes[3].hold_applied = true;
+    cluster_change(&c, 1, RAFT_CHANGE_ADD, "n4", "");
+    cluster_settle(&c);
+    uint64_t changed = raft_last(raft_of(1)).index;
+    cluster_snapshot(&c, 1, changed, 0);
+    cr_assert_eq(raft_last(raft_of(3)).index, changed);
+    cr_assert_lt(raft_commit(raft_of(3)), changed);
+    cluster_advance(&c, 4 * T_US);
+    cluster_timeout(&c, 3);
+    cr_assert_eq(raft_role(raft_of(3)), RAFT_PRECANDIDATE);
+    cluster_transfer(&c, 1, 3);
+    cr_assert_eq(raft_commit(raft_of(3)), changed);
+    uint64_t term = raft_hard_state(raft_of(3)).term;
+    cluster_receive(&c, vote_response(RAFT_PREVOTE_RESPONSE, 2, 3, term, term + 1, true));
+    cr_assert_eq(raft_hard_state(raft_of(3)).term, term);
+    struct raft_event applied = {.type = RAFT_EVENT_APPLIED, .applied = c.nodes[3].applied_index};
+    cluster_step(&c, 3, &applied, 1);
+    cluster_drop_all(&c);
+    cluster_advance(&c, T_US);
+    cluster_timeout(&c, 3);
+    cluster_receive(&c, vote_response(RAFT_PREVOTE_RESPONSE, 2, 3, term, term + 1, true));
+    cr_assert_eq(raft_role(raft_of(3)), RAFT_CANDIDATE);
+    cluster_deinit(&c);
+}
+
 Test(membership, rule_24_who_is_told_to_campaign_applies_the_configuration_first)
 {
     cluster_led(3);
