@@ -56,7 +56,7 @@ struct check_flow {
 };
 
 /* How long a leader's log was at some times, to see how far behind a learner is. */
-enum { CHECK_SAMPLES = 64 };
+enum { CHECK_SAMPLES = 64, CHECK_ROUNDS = 64, CHECK_WRITES = 64 };
 
 struct check_samples {
     uint64_t now_us[CHECK_SAMPLES], last[CHECK_SAMPLES];
@@ -74,6 +74,7 @@ struct check_view {
     bool retired;          /* it said that it steps down because it was removed */
     uint64_t world_us;     /* the world\'s time */
     uint64_t lease_us;     /* until then, in the world\'s time, it serves reads by itself; 0: not */
+    uint64_t lease_own_us; /* the same by its own clock */
     struct raft_id base;   /* the entry before the first one in memory */
 };
 
@@ -89,6 +90,7 @@ struct check_heard {
     struct raft_id last;                /* of a request for a vote or a pre-vote */
     uint64_t incarnation;               /* likewise; TIMEOUT_NOW: for whom it is meant */
     bool transfer;                      /* of a request for a vote */
+    bool granted;                       /* of an answer to one, or to one for a pre-vote */
 };
 
 /* What a node knows of its leader, and a leader of its peers, and since when. By the node's own
@@ -117,13 +119,31 @@ struct check_office {
     uint64_t config_index;    /* the newest configuration, */
     uint64_t settled_us;      /* and since when it is known to be committed; 0: it is not */
     uint64_t round, round_us; /* the newest that it has sent, and since when */
+    struct check_begun {
+        uint64_t round, us;
+    } begun[CHECK_ROUNDS]; /* since when it has sent each of the newest; by their count */
+    uint64_t begun_count;
     struct check_sent {
         uint64_t append_us;       /* the last append; 0: none */
         uint64_t commit;          /* what that told */
         uint64_t answer_us;       /* when the peer last answered, in its newest life */
         uint64_t promise_us;      /* when it last answered with a promise */
         uint64_t surely_until_us; /* so long at least that promise is good for a lease */
+        uint64_t may_until_us;    /* and so long at most */
     } peers[SIM_NODES_MAX];
+};
+
+/* What a node does to be elected, and what keeps it from that. By its own clock, in microseconds.
+ */
+struct check_stand {
+    uint32_t granted;        /* mask: who gave it a pre-vote since it last asked for them */
+    uint32_t gone;           /* mask: whom it was told in the step under way to be gone */
+    uint32_t hands_to;       /* 1 + the node that it hands over to; 0: none */
+    uint64_t rests_until_us; /* it led, or stood back for another, and waits that long */
+    struct check_write {
+        uint64_t seq, since_us;
+    } writes[CHECK_WRITES]; /* the newest persists and when they were handed over, by their numbers
+                             */
 };
 
 /* What a node is told at its start, and says with every answer. */
@@ -154,6 +174,7 @@ struct check_node {
     RAFT_LIST(struct check_heard, heard); /* in the step under way */
     struct check_contact contact;
     struct check_office office;
+    struct check_stand stand;
     uint64_t stepped_last;  /* the last index in memory then */
     uint64_t seq;           /* of the last persist */
     uint64_t apply_handed;  /* last index given to the state machine */
@@ -167,6 +188,7 @@ struct check_node {
     struct check_samples samples;               /* in led_term */
     uint64_t round_sent;                        /* the highest in its appends of led_term */
     uint64_t round_answered[SIM_NODES_MAX];     /* 1 + the highest in a peer's answers to them */
+    uint64_t read_asked, read_answered; /* the highest number of its requests, and of answers */
 
     struct raft_id snapshot;  /* the newest that is durable here; index 0: none */
     struct raft_id rotten;    /* this one rotted, and may still be taken for the newest ... */
@@ -276,6 +298,9 @@ uint32_t check_count(uint32_t nodes);
 /* True if these nodes are a majority of the voters; of both sets in the joint phase (Rule 30). */
 bool check_majority(const struct check_config *config, uint32_t nodes);
 
+/* True if the peer votes, or goes on voting, by the newest configuration in the node's log. */
+bool check_is_voter(const struct check *check, uint32_t node, uint32_t peer);
+
 /* True if the node votes in a configuration that may be in force by its own log: the newest
  * committed one that it knows, or one after it (dissertation, 4.2.2). */
 bool check_may_lead(const struct check *check, uint32_t node);
@@ -362,6 +387,9 @@ void check_events(struct check *check, uint32_t node, raft_node_id leader, uint6
 void check_lead(struct check *check, uint32_t node, const struct check_own *own,
                 const struct raft_output *output);
 
+/* Who stands for election, and for whom it stands back; after check_lead. */
+void check_stand(struct check *check, uint32_t node, const struct raft_output *output);
+
 /* The step is over: what was heard in it is answered, or never will be. */
 void check_said(struct check *check, uint32_t node);
 
@@ -421,6 +449,9 @@ void check_read_request(struct check *check, uint32_t node, const struct raft_me
 
 /* A leader has confirmed that it still led after the read came (Rules 30 and 40). */
 void check_read_confirmed(struct check *check, uint64_t op, uint32_t node);
+
+/* A follower has, by its leader's word. */
+void check_read_followed(struct check *check, uint64_t op, uint32_t node);
 
 /* An operation's answer was put into ops: another attempt's, if there was one, is the same. */
 void check_repeat(struct check *check, uint64_t op);

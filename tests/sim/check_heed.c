@@ -115,6 +115,20 @@ void check_belief(struct check *check, uint32_t node, uint32_t peer,
 
 /* --- What a leader does in its office --------------------------------------------------------- */
 
+/* Rule 41: by its own clock, from when it first sent the round that is answered. UINT64_MAX: that
+ * is not known. */
+static uint64_t may_until(const struct check_node *at, const struct check_heard *heard,
+                          uint64_t promise_us, uint64_t drift)
+{
+    const struct check_office *office = &at->office;
+    for (uint64_t i = 1; i <= least(office->begun_count, CHECK_ROUNDS); i++) {
+        const struct check_begun *begun = &office->begun[(office->begun_count - i) % CHECK_ROUNDS];
+        if (begun->round == heard->round)
+            return begun->us + promise_us * (100 - drift) / (100 + drift);
+    }
+    return UINT64_MAX;
+}
+
 static void note_answer(const struct check *check, struct check_node *at,
                         const struct check_heard *heard)
 {
@@ -128,8 +142,9 @@ static void note_answer(const struct check *check, struct check_node *at,
     if (promise_us == 0 || heard->answer.result == RAFT_APPEND_STALE)
         return;
     sent->promise_us = at->view.now_us;
-    /* The newest round of a lease was begun at most a heartbeat before any that was sent. */
     uint64_t drift = options->clock_drift_percent;
+    sent->may_until_us = most(sent->may_until_us, may_until(at, heard, promise_us, drift));
+    /* The newest round of a lease was begun at most a heartbeat before any that was sent. */
     uint64_t surely_us = at->office.round_us + promise_us * (100 - drift) / (100 + drift);
     if (heard->round == at->office.round && surely_us > options->heartbeat_us)
         sent->surely_until_us = most(sent->surely_until_us, surely_us - options->heartbeat_us);
@@ -165,6 +180,8 @@ static void note_office(const struct check *check, struct check_node *at,
         if (message->append_request.round > office->round) {
             office->round = message->append_request.round;
             office->round_us = at->view.now_us;
+            office->begun[office->begun_count++ % CHECK_ROUNDS] =
+                (struct check_begun){office->round, office->round_us};
         }
     }
 }
@@ -236,17 +253,24 @@ static void judge_lease(struct check *check, uint32_t node, const struct check_o
     const struct check_config *config = check_config_at(check, &at->memory, at->memory.count);
     const struct check_entry *committed = check_log_at(&at->memory, at->view.commit);
     uint64_t now_us = at->view.now_us, timeout_us = check->options.election_timeout_us;
-    uint32_t may = UINT32_C(1) << node, surely = may;
+    uint32_t may = UINT32_C(1) << node, surely = may, until = may;
     for (uint32_t i = 0; i < check->node_count; i++) {
         const struct check_sent *sent = &at->office.peers[i];
         if (sent->promise_us > 0 && now_us - sent->promise_us < timeout_us)
             may |= UINT32_C(1) << i;
         if (sent->surely_until_us > now_us)
             surely |= UINT32_C(1) << i;
+        if (sent->may_until_us >= at->view.lease_own_us)
+            until |= UINT32_C(1) << i;
     }
     if (at->view.lease_us > 0 && !check_majority(config, may))
         check_fail(check, "a lease is the promise of a majority",
                    "n%u has a lease by the promises of the nodes of mask %#x", node + 1, may);
+    if (at->view.lease_us > 0 && !check_majority(config, until))
+        check_fail(check, "a lease begins when what was answered was sent",
+                   "n%u has a lease until %" PRIu64
+                   " us of its clock, so long are the promises of the nodes of mask %#x alone",
+                   node + 1, at->view.lease_own_us, until);
     bool serves = committed && committed->term == at->view.hard_state.term;
     if (at->view.lease_us == 0 && own->promise_us > 0 && serves && !at->office.handed_over &&
         check_majority(config, surely))

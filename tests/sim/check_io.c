@@ -124,6 +124,18 @@ void check_read_confirmed(struct check *check, uint64_t number, uint32_t node)
     check_round(check, node, op->round_term, op->round, number);
 }
 
+void check_read_followed(struct check *check, uint64_t number, uint32_t node)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct op *op = &check->ops->items[number];
+    if (at->old.role == RAFT_FOLLOWER && at->view.role == RAFT_FOLLOWER &&
+        at->read_answered <= op->asked)
+        check_fail(check, "a follower asks for a read after it came",
+                   "n%u confirms read %" PRIu64 " by the answer to request %" PRIu64
+                   "; request %" PRIu64 " had left before",
+                   node + 1, number, at->read_answered, op->asked);
+}
+
 enum { ASKED_ROUND_BITS = 40 };
 
 void check_read_request(struct check *check, uint32_t node, const struct raft_message *message)
@@ -168,7 +180,7 @@ static void check_answer_term(struct check *check, uint32_t node,
 
 void check_send(struct check *check, uint32_t node, const struct raft_message *message)
 {
-    const struct check_node *at = &check->nodes[node];
+    struct check_node *at = &check->nodes[node];
     if (message->from != at->id || message->to == at->id ||
         check_find(check, message->to) == check->node_count) {
         check_fail(check, "messages name their ends", "n%u sends a message to nobody or itself",
@@ -199,7 +211,10 @@ void check_send(struct check *check, uint32_t node, const struct raft_message *m
         break;
     case RAFT_PREVOTE_REQUEST:
     case RAFT_TIMEOUT_NOW:
+        break;
     case RAFT_READ_REQUEST:
+        if (message->read_index.number > at->read_asked)
+            at->read_asked = message->read_index.number;
         break;
     case RAFT_READ_RESPONSE:
         check_read_response(check, node, message);

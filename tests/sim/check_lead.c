@@ -9,6 +9,20 @@
 /* What may come beside a message without a say in how it is answered. */
 enum { BESIDE = EVENT(RAFT_EVENT_RECEIVE) | EVENT(RAFT_EVENT_TIMEOUT) | EVENT(RAFT_EVENT_APPLIED) };
 
+/* What asks for an index after it came is asked for it. */
+static void note_read(struct check *check, uint32_t node, uint64_t number)
+{
+    if (number > 0 && number <= check->ops->count)
+        check->ops->items[number].asked = check->nodes[node].read_asked;
+}
+
+static void note_gone(struct check *check, uint32_t node, raft_node_id id)
+{
+    uint32_t peer = check_find(check, id);
+    if (peer < check->node_count)
+        check->nodes[node].stand.gone |= UINT32_C(1) << peer;
+}
+
 void check_events(struct check *check, uint32_t node, raft_node_id leader, uint64_t asked_us,
                   const struct raft_event *events, uint32_t count)
 {
@@ -17,12 +31,17 @@ void check_events(struct check *check, uint32_t node, raft_node_id leader, uint6
     contact->asked_us = asked_us;
     contact->events = 0;
     contact->lost_leader = false;
+    check->nodes[node].stand.gone = 0;
     for (uint32_t i = 0; i < count; i++) {
         contact->events |= EVENT(events[i].type);
         if (events[i].type == RAFT_EVENT_PEER_DOWN && events[i].peer_down == leader)
             contact->lost_leader = true;
         if (events[i].type == RAFT_EVENT_PERSISTED)
             contact->told_seq = events[i].persisted.seq;
+        if (events[i].type == RAFT_EVENT_PEER_DOWN)
+            note_gone(check, node, events[i].peer_down);
+        if (events[i].type == RAFT_EVENT_READ || events[i].type == RAFT_EVENT_READ_LEASE)
+            note_read(check, node, events[i].read);
         if (events[i].type == RAFT_EVENT_RECEIVE)
             check_heard(check, node, events[i].receive);
     }
@@ -112,6 +131,12 @@ static void judge_vote(struct check *check, uint32_t node, const struct raft_out
                    answer->vote_response.granted ? "gives" : "refuses",
                    check_find(check, heard->from) + 1, what, heard->term,
                    back ? "holds" : "does not hold");
+    else if (holds_back(at, heard, &back) && back && heard->type == RAFT_VOTE_REQUEST &&
+             at->view.hard_state.term != at->old.hard_state.term &&
+             at->view.hard_state.vote != at->id)
+        check_fail(check, "who holds to a leader stays in its term",
+                   "n%u goes to term %" PRIu64 " though it keeps its vote back from n%u", node + 1,
+                   at->view.hard_state.term, check_find(check, heard->from) + 1);
 }
 
 /* --- What is known of others ------------------------------------------------------------------ */
@@ -254,12 +279,28 @@ static void judge_term(struct check *check, uint32_t node)
                at->old.hard_state.term, hard.term);
 }
 
+/* Paper, section 5.1. Whom a vote is kept back from is another matter: judge_vote. */
+static void judge_newer(struct check *check, uint32_t node)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct check_heard *heard = at->heard.items;
+    if (!heard_alone(at) || at->view.hard_state.term >= heard->term ||
+        (heard->type != RAFT_APPEND_RESPONSE && is_removed(check, at, at->old.commit, heard->from)))
+        return;
+    if (heard->type == RAFT_APPEND_REQUEST || heard->type == RAFT_APPEND_RESPONSE ||
+        heard->type == RAFT_VOTE_RESPONSE || heard->type == RAFT_PREVOTE_RESPONSE)
+        check_fail(check, "a newer term is taken over",
+                   "n%u hears n%u speak in term %" PRIu64 ", and stays in term %" PRIu64, node + 1,
+                   check_find(check, heard->from) + 1, heard->term, at->view.hard_state.term);
+}
+
 /* Rule 22: only a leader or a vote puts an election off. */
 static void judge_calm(struct check *check, uint32_t node, const struct raft_output *output)
 {
     const struct check_node *at = &check->nodes[node];
     const struct check_contact *contact = &at->contact;
-    if (contact->events != EVENT(RAFT_EVENT_RECEIVE) || at->old.role != RAFT_FOLLOWER ||
+    const uint32_t calm = EVENT(RAFT_EVENT_RECEIVE) | EVENT(RAFT_EVENT_PEER_DOWN);
+    if (contact->events == 0 || (contact->events & ~calm) || at->old.role != RAFT_FOLLOWER ||
         at->view.role != RAFT_FOLLOWER || contact->asked_us <= at->view.now_us ||
         output->deadline_us <= contact->asked_us)
         return;
@@ -293,12 +334,6 @@ static void judge_timeout(struct check *check, uint32_t node, const struct raft_
 
 /* --- Calls to campaign ------------------------------------------------------------------------ */
 
-static bool is_voter(const struct check *check, const struct check_node *at, uint32_t node)
-{
-    const struct check_config *config = check_config_at(check, &at->memory, at->memory.count);
-    return (config->voters | config->outgoing) >> node & 1;
-}
-
 /* Who campaigns over a leader was called by it, not long ago, and can lead. */
 static void judge_campaign(struct check *check, uint32_t node, const struct raft_output *output)
 {
@@ -316,7 +351,7 @@ static void judge_campaign(struct check *check, uint32_t node, const struct raft
         check_fail(check, "who campaigns over a leader was called",
                    "n%u campaigns in term %" PRIu64 ", and was last called in term %" PRIu64,
                    node + 1, term, contact->called_term);
-    if (!is_voter(check, at, node))
+    if (!check_is_voter(check, node, node))
         check_fail(check, "who campaigns over a leader can lead", "n%u campaigns, and has no vote",
                    node + 1);
 }
@@ -352,7 +387,7 @@ static bool is_ready(const struct check *check, uint32_t node, const struct chec
     bool durable = at->durable.term == hard.term && at->durable.vote == hard.vote &&
                    view->durable.index == view->last.index;
     /* While it waits to hear of its disk it may take that for stalled. */
-    return view->role != RAFT_LEADER && is_voter(check, at, node) &&
+    return view->role != RAFT_LEADER && check_is_voter(check, node, node) &&
            at->contact.told_seq >= at->seq && at->installing <= view->applied && durable;
 }
 
@@ -399,7 +434,7 @@ static void judge_calls(struct check *check, uint32_t node, const struct raft_ou
             continue;
         uint32_t peer = check_find(check, message->to);
         uint64_t answered_us = at->contact.answered_us[peer];
-        if (at->old.config_index == at->view.config_index && !is_voter(check, at, peer))
+        if (at->old.config_index == at->view.config_index && !check_is_voter(check, node, peer))
             check_fail(check, "a voter is called to lead", "n%u calls n%u, which has no vote",
                        node + 1, peer + 1);
         else if (answered_us == 0 || at->view.now_us - answered_us > patience_us)
@@ -421,6 +456,7 @@ void check_lead(struct check *check, uint32_t node, const struct check_own *own,
     }
     judge_vote(check, node, output);
     judge_term(check, node);
+    judge_newer(check, node);
     judge_calm(check, node, output);
     judge_timeout(check, node, output);
     judge_called(check, node, own);

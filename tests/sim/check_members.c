@@ -96,6 +96,13 @@ bool check_majority(const struct check_config *config, uint32_t nodes)
            (!config->joint || set_majority(config->outgoing, nodes));
 }
 
+bool check_is_voter(const struct check *check, uint32_t node, uint32_t peer)
+{
+    const struct check_log *log = &check->nodes[node].memory;
+    const struct check_config *config = check_config_at(check, log, log->count);
+    return (config->voters | config->outgoing) >> peer & 1;
+}
+
 /* Another data directory under a voter's id may not. */
 bool check_may_lead(const struct check *check, uint32_t node)
 {

@@ -23,6 +23,11 @@ void check_heard(struct check *check, uint32_t node, const struct raft_message *
         heard.incarnation = message->vote_request.incarnation;
         heard.last = message->vote_request.last;
         heard.transfer = message->vote_request.transfer;
+    } else if (message->type == RAFT_VOTE_RESPONSE || message->type == RAFT_PREVOTE_RESPONSE) {
+        heard.granted = message->vote_response.granted;
+    } else if (message->type == RAFT_READ_RESPONSE) {
+        if (message->read_index.number > at->read_answered)
+            at->read_answered = message->read_index.number;
     } else if (message->type == RAFT_TIMEOUT_NOW) {
         heard.incarnation = message->timeout_now.incarnation;
     }
@@ -45,6 +50,10 @@ static void says_vote_request(struct check *check, uint32_t node, const struct c
     if (message->vote_request.incarnation != own->incarnation)
         check_fail(check, "a campaign says whose it is", "n%u campaigns for another directory",
                    node + 1);
+    if ((at->view.role == RAFT_PRECANDIDATE || at->view.role == RAFT_CANDIDATE) &&
+        !check_is_voter(check, node, check_find(check, message->to)))
+        check_fail(check, "voters are asked for votes", "n%u asks n%u, which has none", node + 1,
+                   check_find(check, message->to) + 1);
     if (at->same_log && !raft_id_equal(last, at->view.last))
         check_fail(check, "a campaign says where the log ends",
                    "n%u campaigns with %" PRIu64 ":%" PRIu64 ", its log ends at %" PRIu64
@@ -114,6 +123,20 @@ static const struct check_heard *asked_by_append(const struct check_node *at,
     return NULL;
 }
 
+/* True if the step heard an append that the log agrees with, or a snapshot that it became. */
+static bool has_taken(const struct check_node *at, const struct raft_message *message)
+{
+    for (uint32_t i = 0; i < at->heard.count; i++) {
+        const struct check_heard *heard = &at->heard.items[i];
+        const struct check_entry *prev = check_log_at(&at->memory, heard->prev.index);
+        if (heard->type == RAFT_APPEND_REQUEST && heard->from == message->to &&
+            heard->term == message->term &&
+            (heard->prev.index <= at->view.commit || (prev && prev->term == heard->prev.term)))
+            return true;
+    }
+    return at->contact.events >> RAFT_EVENT_SNAPSHOT_RECEIVED & 1;
+}
+
 static void says_append_response(struct check *check, uint32_t node, const struct check_own *own,
                                  const struct raft_message *message)
 {
@@ -131,6 +154,10 @@ static void says_append_response(struct check *check, uint32_t node, const struc
         check_fail(check, "an answer says where the log ends",
                    "n%u says %" PRIu64 ", its log ends at %" PRIu64, node + 1, response->last_index,
                    at->memory.count);
+    if (accepted && !has_taken(at, message))
+        check_fail(check, "an answer is about what was asked",
+                   "n%u acknowledges up to %" PRIu64 ", and has taken no append", node + 1,
+                   response->match);
     if (accepted)
         return;
     const struct check_heard *heard = asked_by_append(at, message);
@@ -202,7 +229,14 @@ static void says_term(struct check *check, uint32_t node, const struct raft_mess
 static void says_timeout_now(struct check *check, uint32_t node, const struct raft_message *message)
 {
     const struct check_node *at = &check->nodes[node];
-    uint64_t match = at->peers[check_find(check, message->to)].match;
+    uint32_t peer = check_find(check, message->to);
+    uint64_t match = at->peers[peer].match;
+    const struct check_config *config = check_config_at(check, &at->memory, at->memory.count);
+    if (at->view.role == RAFT_LEADER && at->old.config_index == at->view.config_index &&
+        (config->known >> peer & 1) != (message->timeout_now.incarnation != 0))
+        check_fail(check, "a call says whom it means",
+                   "n%u calls n%u, and %s its directory by number", node + 1, peer + 1,
+                   config->known >> peer & 1 ? "does not name" : "names");
     if (at->view.role == RAFT_LEADER && match != at->memory.count)
         check_fail(check, "whoever is to lead holds everything",
                    "n%u calls n%u, which holds %" PRIu64 " of %" PRIu64 " entries", node + 1,

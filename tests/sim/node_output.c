@@ -140,9 +140,10 @@ static void output_reads(struct world *world, struct node *node)
                 node->fresh_us = taken_us;
                 node->fresh_index = result.index;
             }
-            if (raft_role(node->raft) == RAFT_FOLLOWER)
+            if (raft_role(node->raft) == RAFT_FOLLOWER && result.valid_until_us == 0) {
                 report_mark(&world->report, SIM_MARK_READ_FOLLOWER);
-            else if (raft_role(node->raft) == RAFT_LEADER && result.valid_until_us == 0)
+                check_read_followed(&world->check, result.read, world_index(world, node));
+            } else if (raft_role(node->raft) == RAFT_LEADER && result.valid_until_us == 0)
                 check_read_confirmed(&world->check, result.read, world_index(world, node));
             if (result.index > machine_applied(node->machine))
                 report_mark(&world->report, SIM_MARK_READ_WAITED);
@@ -210,7 +211,8 @@ static struct check_view node_view(const struct world *world, const struct node 
                                .base = raft_base(node->raft),
 
                                .world_us = world->now_us,
-                               .lease_us = lease > 0 ? node_world_before(node, lease) : 0};
+                               .lease_us = lease > 0 ? node_world_before(node, lease) : 0,
+                               .lease_own_us = lease};
 }
 
 /* After the step was checked: the log is as it is now. */
@@ -344,6 +346,7 @@ static void node_check_says(struct world *world, struct node *node)
     check_says(&world->check, index, &own, &node->output.persist.send_after);
     check_heed(&world->check, index, &own, &node->output);
     check_lead(&world->check, index, &own, &node->output);
+    check_stand(&world->check, index, &node->output);
     check_said(&world->check, index);
 }
 

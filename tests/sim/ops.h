@@ -170,6 +170,7 @@ struct op {
     uint64_t proposed_us;             /* commands: to the node's core */
     uint64_t round; /* reads: the last round of the node, as leader of round_term, when it came */
     uint64_t round_term;
+    uint64_t asked; /* reads: the highest number of the node's requests for an index, likewise */
     uint64_t floor; /* reads: the entries that it has to show, known to be committed anywhere */
     uint64_t since; /* stale reads: the tick at which they were; else `invoked` */
 

@@ -255,6 +255,23 @@ Test(checks_heed, find_a_lease_that_a_learner_promised)
     SCREAMS("a lease is the promise of a majority");
 }
 
+Test(checks_heed, find_a_lease_that_begins_when_it_is_answered)
+{
+    const uint64_t sent_us = NOW_US, holds_us = T_US * 80 / 120;
+    struct check_view view;
+    good_office();
+    now_us += BEAT_US / 2;
+    promises(B, 1);
+    view = view_of(A, RAFT_LEADER, 3);
+    view.lease_us = view.lease_own_us = sent_us + holds_us;
+    ends(A, &view, sent_us + BEAT_US);
+    SILENT();
+    check_events(&check, A, ids[A], now_us, NULL, 0);
+    view.lease_us = ++view.lease_own_us;
+    ends(A, &view, sent_us + BEAT_US);
+    SCREAMS("a lease begins when what was answered was sent");
+}
+
 Test(checks_heed, find_a_promise_that_is_no_lease)
 {
     good_office();

@@ -391,6 +391,29 @@ Test(checks_io, find_a_write_refused_that_was_in_a_log)
     SCREAMS("what was in a log is not surely refused");
 }
 
+Test(checks_io, find_a_read_confirmed_by_what_was_asked_before_it_came)
+{
+    good_cluster();
+    uint64_t op = op_taken(OP_GET);
+    const struct raft_message request = {
+        .type = RAFT_READ_REQUEST, .term = 2, .read_index.number = 7};
+    struct raft_message response = request;
+    message_send(B, A, request);
+    check_events(&check, B, ids[A], 0, &(struct raft_event){.type = RAFT_EVENT_READ, .read = op},
+                 1);
+    node_steps(B, RAFT_FOLLOWER, 3);
+    response.type = RAFT_READ_RESPONSE;
+    check_heard(&check, B, &response);
+    response.read_index.number++;
+    struct check later = check;
+    check_read_followed(&check, op, B);
+    SCREAMS("a follower asks for a read after it came");
+    check = later;
+    check_heard(&check, B, &response);
+    check_read_followed(&check, op, B);
+    SILENT();
+}
+
 Test(checks_io, find_a_stale_read)
 {
     good_cluster();

@@ -108,6 +108,39 @@ Test(checks_lead, find_a_vote_over_a_live_leader)
     SCREAMS("a vote goes to whom it may, and to nobody else");
 }
 
+Test(checks_lead, find_a_term_taken_over_from_whom_a_vote_is_kept_back)
+{
+    good_step();
+    hears(B, ids[A], A, APPEND);
+    ends(B, RAFT_FOLLOWER, now_us + 1500);
+    struct raft_persist persist = persist_make(B, 3, 0, NOTHING);
+    hears(B, ids[A], C, ask(RAFT_VOTE_REQUEST, 3));
+    answers(C, false);
+    message_out.type = RAFT_VOTE_RESPONSE;
+    check_persist(&check, B, &persist, 0, false);
+    struct check_view view = view_make(B, RAFT_FOLLOWER, 3);
+    view.now_us = now_us + 1;
+    check_step(&check, B, &view);
+    check_lead(&check, B, &own, &output);
+    SCREAMS("who holds to a leader stays in its term");
+}
+
+Test(checks_lead, find_a_newer_term_that_is_not_taken_over)
+{
+    good_step();
+    hears(B, ids[A], C, (struct raft_message){.type = RAFT_PREVOTE_RESPONSE, .term = 3});
+    ends(B, RAFT_FOLLOWER, now_us + 500);
+    SCREAMS("a newer term is taken over");
+}
+
+Test(checks_lead, find_an_election_put_off_by_the_loss_of_a_leader)
+{
+    good_step();
+    begins(B, ids[A], &(struct raft_event){.type = RAFT_EVENT_PEER_DOWN, .peer_down = ids[A]}, 1);
+    ends(B, RAFT_FOLLOWER, now_us + 501);
+    SCREAMS("only a leader or a vote puts an election off");
+}
+
 Test(checks_lead, find_a_vote_kept_back_for_a_leader_that_is_gone)
 {
     good_step();

@@ -72,6 +72,16 @@ Test(checks_says, find_a_campaign_of_another_directory)
     SCREAMS("a campaign says whose it is");
 }
 
+Test(checks_says, find_a_learner_that_is_asked_for_its_vote)
+{
+    good_step();
+    check.nodes[B].view.role = RAFT_PRECANDIDATE;
+    says(B, C, campaign(RAFT_PREVOTE_REQUEST, 3));
+    SILENT();
+    says(B, LEARNER, campaign(RAFT_PREVOTE_REQUEST, 3));
+    SCREAMS("voters are asked for votes");
+}
+
 Test(checks_says, find_a_campaign_with_another_log)
 {
     good_step();
@@ -158,6 +168,7 @@ static struct raft_message rejected(void)
 Test(checks_says, find_an_answer_of_another_life_or_priority)
 {
     good_step();
+    hears(B, A, append((struct raft_id){2, 3}, 6));
     says(B, A, answer(RAFT_APPEND_ACCEPTED));
     SILENT();
     struct raft_message other = answer(RAFT_APPEND_ACCEPTED);
@@ -176,10 +187,19 @@ Test(checks_says, find_a_promise_to_an_old_leader)
 Test(checks_says, find_an_answer_with_another_end_of_the_log)
 {
     good_step();
+    hears(B, A, append((struct raft_id){2, 3}, 6));
     struct raft_message other = answer(RAFT_APPEND_ACCEPTED);
     other.append_response.last_index = 2;
     says(B, A, other);
     SCREAMS("an answer says where the log ends");
+}
+
+Test(checks_says, find_an_acknowledgement_of_what_was_not_taken)
+{
+    good_step();
+    hears(B, A, append((struct raft_id){2, 8}, 6));
+    says(B, A, answer(RAFT_APPEND_ACCEPTED));
+    SCREAMS("an answer is about what was asked");
 }
 
 Test(checks_says, find_a_refusal_of_nothing)
@@ -269,6 +289,16 @@ Test(checks_says, find_a_call_to_a_node_that_lacks_entries)
     check.nodes[A].peers[B].match = 2;
     says(A, B, (struct raft_message){.type = RAFT_TIMEOUT_NOW, .term = 2});
     SCREAMS("whoever is to lead holds everything");
+}
+
+Test(checks_says, find_a_call_to_a_directory_that_nobody_wrote_down)
+{
+    good_step();
+    check.nodes[A].peers[B].match = 3;
+    says(A, B,
+         (struct raft_message){
+             .type = RAFT_TIMEOUT_NOW, .term = 2, .timeout_now.incarnation = OWN.incarnation});
+    SCREAMS("a call says whom it means");
 }
 
 Test(checks_says, find_a_read_that_asks_somebody_else)
