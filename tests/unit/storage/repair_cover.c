@@ -1,6 +1,6 @@
 /* A log that lost entries of which a snapshot holds all: it begins behind them, its beginning is an
  * entry that it had, and what it has behind the snapshot stays. */
-#include "fixture.h"
+#include "covering.h"
 
 #include "storage/identity.h"
 #include "storage/wal_repair_internal.h"
@@ -9,60 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 
-struct covering {
-    struct memory_disk *disk; /* intact */
-    struct wal_recovery log;
-    size_t covered;
-};
-
-static void begin(struct covering *covering, const struct step *steps)
-{
-    struct story story;
-    struct memory_disk *disk = memory_disk_create();
-    *covering = (struct covering){0};
-    cr_assert_eq(story_play(&story, memory_disk_io(disk), steps), CONCLAVE_OK);
-    covering->disk = memory_disk_clone(disk);
-    cr_assert_eq(log_read(memory_disk_io(disk), &covering->log, NULL), CONCLAVE_OK);
-    memory_disk_destroy(disk);
-}
-
-static void end(struct covering *covering)
-{
-    raft_runs_clear(&covering->log.entries);
-    memory_disk_destroy(covering->disk);
-}
-
-static struct raft_id id_at(const struct covering *covering, uint64_t index)
-{
-    if (index == covering->log.base.index)
-        return covering->log.base;
-    const struct raft_entry *entry = raft_runs_find(&covering->log.entries, index);
-    cr_assert_not_null(entry);
-    return entry->id;
-}
-
-/* What is found after the repair is part of what there was, without a gap, and no less than what
- * stands behind the snapshot. */
-static void judge(struct covering *covering, const struct io *io, struct raft_id snapshot,
-                  const char *what)
-{
-    struct conclave_error error = {0};
-    struct wal_recovery found = {0};
-    cr_assert_eq(log_read(io, &found, &error), CONCLAVE_OK, "%s: %s", what, error.message);
-    cr_assert_leq(found.base.index, snapshot.index, "%s", what);
-    cr_assert(raft_id_equal(found.base, id_at(covering, found.base.index)),
-              "%s: begins behind %d.%d", what, (int)found.base.index, (int)found.base.term);
-    uint64_t last = raft_runs_last(&covering->log.entries).index;
-    cr_assert_eq(found.entries.entry_count, last - found.base.index, "%s", what);
-    struct raft_runs_iter iter = {0};
-    for (const struct raft_entry *entry; (entry = raft_runs_next(&found.entries, &iter)) != NULL;) {
-        const struct raft_entry *right = raft_runs_find(&covering->log.entries, entry->id.index);
-        cr_assert(raft_entry_equal(entry, right), "%s", what);
-    }
-    raft_runs_clear(&found.entries);
-    covering->covered++;
-}
-
 /* Covers what is missing with a snapshot up to `index`, if that is enough. */
 static void cover(struct covering *covering, struct memory_disk *disk, uint64_t index,
                   const char *what)
@@ -70,7 +16,7 @@ static void cover(struct covering *covering, struct memory_disk *disk, uint64_t 
     struct conclave_error error = {0};
     struct wal_repair *repair = NULL;
     struct wal_want want;
-    const struct raft_id snapshot = id_at(covering, index);
+    const struct raft_id snapshot = covering_id(covering, index);
     cr_assert_eq(wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error),
                  CONCLAVE_OK, "%s: %s", what, error.message);
     cr_assert(wal_repair_want(repair, &want));
@@ -86,7 +32,7 @@ static void cover(struct covering *covering, struct memory_disk *disk, uint64_t 
     }
     wal_repair_close(repair);
     if (!wants && fits)
-        judge(covering, memory_disk_io(disk), snapshot, what);
+        covering_judge(covering, memory_disk_io(disk), snapshot, what);
 }
 
 static void zero_and_cover(struct covering *covering, const char *path, size_t at, size_t length)
@@ -117,7 +63,7 @@ static void zero_and_cover(struct covering *covering, const char *path, size_t a
 Test(repair_cover, what_a_snapshot_holds_goes_and_the_rest_stays, .timeout = 1200)
 {
     struct covering covering;
-    begin(&covering, story_long);
+    covering_begin(&covering, story_long);
     static const size_t lengths[] = {8, 152, 512};
     const char *path;
     for (size_t file = 0; (path = memory_disk_file(covering.disk, file)) != NULL; file++) {
@@ -128,7 +74,7 @@ Test(repair_cover, what_a_snapshot_holds_goes_and_the_rest_stays, .timeout = 120
                 zero_and_cover(&covering, path, at, lengths[i]);
     }
     cr_assert_gt(covering.covered, 1000 / SPARSELY(3));
-    end(&covering);
+    covering_end(&covering);
 }
 
 /* What a snapshot holds was left out of the log, and then the batch before that is lost. */
@@ -138,7 +84,7 @@ Test(repair_cover, a_batch_before_what_a_snapshot_holds_is_made_again)
     struct placed places[512];
     struct conclave_error error = {0};
     struct wal_repair *repair = NULL;
-    begin(&covering, story_long);
+    covering_begin(&covering, story_long);
     struct memory_disk *disk = memory_disk_clone(covering.disk);
     cr_assert_gt(image_layout(disk, places, 512), 2);
     cr_assert(places[0].is_batch && !places[1].is_batch);
@@ -147,33 +93,15 @@ Test(repair_cover, a_batch_before_what_a_snapshot_holds_is_made_again)
         cr_assert_eq(
             wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error),
             CONCLAVE_OK, "%s", error.message);
-        wal_repair_cover(repair, id_at(&covering, 5));
+        wal_repair_cover(repair, covering_id(&covering, 5));
         cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
         wal_repair_close(repair);
-        judge(&covering, memory_disk_io(disk), id_at(&covering, 5), "an entry, then the batch");
+        covering_judge(&covering, memory_disk_io(disk), covering_id(&covering, 5),
+                       "an entry, then the batch");
         memory_disk_rot(disk, places[0].path, places[0].offset + 4, "\xff\xfe\xfd\xfc", 4);
     }
     memory_disk_destroy(disk);
-    end(&covering);
-}
-
-static struct wal_repair *open_repair(struct memory_disk *disk)
-{
-    struct conclave_error error = {0};
-    struct wal_repair *repair = NULL;
-    cr_assert_eq(wal_repair_open(memory_disk_io(disk), STORY_DIR, &story_identity, &repair, &error),
-                 CONCLAVE_OK, "%s", error.message);
-    return repair;
-}
-
-/* The disk is judged with a snapshot up to `index`, and goes. */
-static void finish(struct covering *covering, struct memory_disk *disk, struct wal_repair *repair,
-                   uint64_t index, const char *what)
-{
-    wal_repair_close(repair);
-    judge(covering, memory_disk_io(disk), id_at(covering, index), what);
-    memory_disk_destroy(disk);
-    end(covering);
+    covering_end(&covering);
 }
 
 /* 3:3 and 5:4 came in the place of 4:3 and 4:4, and are lost. 6:4 follows 3:3, so what stands
@@ -188,7 +116,7 @@ Test(repair_cover, what_was_replaced_where_nothing_shows_it_goes_too)
     struct covering covering;
     struct placed places[64];
     struct conclave_error error = {0};
-    begin(&covering, steps);
+    covering_begin(&covering, steps);
     struct memory_disk *disk = memory_disk_clone(covering.disk);
     const size_t count = image_layout(disk, places, 64);
     size_t lost = 0;
@@ -199,57 +127,15 @@ Test(repair_cover, what_was_replaced_where_nothing_shows_it_goes_too)
         lost++;
     }
     cr_assert_eq(lost, 2);
-    struct wal_repair *repair = open_repair(disk);
-    wal_repair_cover(repair, id_at(&covering, 4));
+    struct wal_repair *repair = covering_repair(disk);
+    wal_repair_cover(repair, covering_id(&covering, 4));
     cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
     wal_repair_close(repair);
-    judge(&covering, memory_disk_io(disk), id_at(&covering, 4), "replaced out of sight");
+    covering_judge(&covering, memory_disk_io(disk), covering_id(&covering, 4),
+                   "replaced out of sight");
     cr_assert_eq(covering.covered, 1);
     memory_disk_destroy(disk);
-    end(&covering);
-}
-
-/* Damages the records with these numbers. */
-static void lose(struct covering *covering, struct memory_disk *disk, size_t from, size_t to)
-{
-    struct placed places[64];
-    cr_assert_lt(to, image_layout(covering->disk, places, 64));
-    for (size_t i = from; i <= to; i++)
-        memory_disk_rot(disk, places[i].path, places[i].offset + 4, "\xff\xfe\xfd\xfc", 4);
-}
-
-/* The number of the record with this entry. */
-static size_t place_of(const struct covering *covering, uint64_t term, uint64_t index)
-{
-    struct placed places[64];
-    const size_t count = image_layout(covering->disk, places, 64);
-    for (size_t i = 0; i < count; i++) {
-        size_t bytes = 0;
-        struct raft_id id;
-        const uint8_t *record =
-            memory_disk_bytes(covering->disk, places[i].path, &bytes) + places[i].offset;
-        memcpy(&id.term, record + 32, sizeof id.term);
-        memcpy(&id.index, record + 40, sizeof id.index);
-        if (!places[i].is_batch && id.term == term && id.index == index)
-            return i;
-    }
-    cr_assert(false, "there is no such record");
-    return 0;
-}
-
-/* Of a peer that has the whole log. */
-static void ask_for_all(const struct covering *covering, struct wal_repair *repair)
-{
-    const struct wal_supplier log = {.log = &covering->log.entries, .base = covering->log.base};
-    struct wal_want want;
-    for (int asks = 0; wal_repair_want(repair, &want); asks++) {
-        struct raft_runs entries = {0};
-        struct raft_id prev = {0};
-        cr_assert_lt(asks, 20, "it never ends");
-        cr_assert_eq(wal_supply_from(&log, &want, 1, &prev, &entries), WAL_SUPPLY_HERE);
-        cr_assert_eq(wal_repair_take(repair, prev, &entries, NULL), CONCLAVE_OK);
-        raft_runs_clear(&entries);
-    }
+    covering_end(&covering);
 }
 
 /* 2:3 to 2:5 are lost, and in another hole 3:3 and 3:4, which came in the place of two of them. 4:4
@@ -262,15 +148,17 @@ Test(repair_cover, what_was_lost_and_may_have_been_replaced_is_no_beginning)
     struct covering covering;
     struct conclave_error error = {0};
     struct wal_want want;
-    begin(&covering, steps);
+    covering_begin(&covering, steps);
     struct memory_disk *disk = memory_disk_clone(covering.disk);
-    lose(&covering, disk, place_of(&covering, 2, 3), place_of(&covering, 2, 5));
-    lose(&covering, disk, place_of(&covering, 3, 3), place_of(&covering, 3, 4));
-    struct wal_repair *repair = open_repair(disk);
-    wal_repair_cover(repair, id_at(&covering, 4));
+    covering_lose(&covering, disk, covering_place(&covering, 2, 3),
+                  covering_place(&covering, 2, 5));
+    covering_lose(&covering, disk, covering_place(&covering, 3, 3),
+                  covering_place(&covering, 3, 4));
+    struct wal_repair *repair = covering_repair(disk);
+    wal_repair_cover(repair, covering_id(&covering, 4));
     cr_assert_not(wal_repair_want(repair, &want));
     cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
-    finish(&covering, disk, repair, 4, "lost, and replaced where it is lost");
+    covering_finish(&covering, disk, repair, 4, "lost, and replaced where it is lost");
 }
 
 /* 2:3 and 2:4 are lost, and in another hole 3:3 to 3:5 that came in their place. */
@@ -279,11 +167,11 @@ static struct memory_disk *lose_what_was_replaced(struct covering *covering)
     static const struct step steps[] = {
         {STEP_APPEND, 2, 2, 5}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 3, 3, 3}, {STEP_SYNC, 0, 0, 0},
         {STEP_APPEND, 4, 5, 2}, {STEP_SYNC, 0, 0, 0}, {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
-    begin(covering, steps);
+    covering_begin(covering, steps);
     struct memory_disk *disk = memory_disk_clone(covering->disk);
-    const size_t behind = place_of(covering, 3, 5);
-    lose(covering, disk, place_of(covering, 2, 3), place_of(covering, 2, 4));
-    lose(covering, disk, behind - 3, behind); /* with the batch's own record */
+    const size_t behind = covering_place(covering, 3, 5);
+    covering_lose(covering, disk, covering_place(covering, 2, 3), covering_place(covering, 2, 4));
+    covering_lose(covering, disk, behind - 3, behind); /* with the batch's own record */
     return disk;
 }
 
@@ -294,12 +182,12 @@ Test(repair_cover, the_log_begins_behind_what_replaced_the_lost)
     struct covering covering;
     struct conclave_error error = {0};
     struct memory_disk *disk = lose_what_was_replaced(&covering);
-    struct wal_repair *repair = open_repair(disk);
-    wal_repair_cover(repair, id_at(&covering, 4));
-    ask_for_all(&covering, repair);
+    struct wal_repair *repair = covering_repair(disk);
+    wal_repair_cover(repair, covering_id(&covering, 4));
+    covering_ask(&covering, repair);
     cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
     cr_assert(wal_repair_is_anew(repair));
-    finish(&covering, disk, repair, 4, "replaced in another hole");
+    covering_finish(&covering, disk, repair, 4, "replaced in another hole");
 }
 
 /* A snapshot of 3:3 is here, and one of 3:4 comes when the others have given that entry. What they
@@ -309,12 +197,12 @@ Test(repair_cover, a_newer_snapshot_leaves_what_shows_that_the_log_can_begin_beh
     struct covering covering;
     struct conclave_error error = {0};
     struct memory_disk *disk = lose_what_was_replaced(&covering);
-    struct wal_repair *repair = open_repair(disk);
-    wal_repair_cover(repair, id_at(&covering, 3));
-    ask_for_all(&covering, repair);
-    wal_repair_cover(repair, id_at(&covering, 4));
+    struct wal_repair *repair = covering_repair(disk);
+    wal_repair_cover(repair, covering_id(&covering, 3));
+    covering_ask(&covering, repair);
+    wal_repair_cover(repair, covering_id(&covering, 4));
     cr_assert_eq(wal_repair_write_anew(repair, &error), CONCLAVE_OK, "%s", error.message);
-    finish(&covering, disk, repair, 4, "replaced in another hole");
+    covering_finish(&covering, disk, repair, 4, "replaced in another hole");
 }
 
 /* A snapshot of as many entries as the log has is no proof that the log ends with its entry. */
@@ -325,15 +213,16 @@ Test(repair_cover, a_log_that_ends_otherwise_is_not_told_behind_a_snapshot)
     struct raft_runs entries = {0};
     struct memory_disk *disk = lose_what_was_replaced(&covering);
     const struct raft_id last = raft_runs_last(&covering.log.entries);
-    lose(&covering, disk, place_of(&covering, 4, 5), place_of(&covering, 4, 6));
-    struct wal_repair *repair = open_repair(disk);
+    covering_lose(&covering, disk, covering_place(&covering, 4, 5),
+                  covering_place(&covering, 4, 6));
+    struct wal_repair *repair = covering_repair(disk);
     wal_repair_cover(repair, (struct raft_id){.term = last.term + 1, .index = last.index});
     repair->told = repair->covered;
     cr_assert_not(wal_repair_tell(repair, &base, &entries));
     raft_runs_clear(&entries);
     wal_repair_close(repair);
     memory_disk_destroy(disk);
-    end(&covering);
+    covering_end(&covering);
 }
 
 /* 2:4 and 3:5 are lost, and nothing here tells of which term 5 was. */
@@ -342,9 +231,9 @@ static struct memory_disk *lose_the_change_of_term(struct covering *covering)
     static const struct step steps[] = {{STEP_APPEND, 2, 2, 3}, {STEP_SYNC, 0, 0, 0},
                                         {STEP_APPEND, 3, 5, 3}, {STEP_SYNC, 0, 0, 0},
                                         {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
-    begin(covering, steps);
+    covering_begin(covering, steps);
     struct memory_disk *disk = memory_disk_clone(covering->disk);
-    lose(covering, disk, place_of(covering, 2, 4), place_of(covering, 3, 5));
+    covering_lose(covering, disk, covering_place(covering, 2, 4), covering_place(covering, 3, 5));
     return disk;
 }
 
@@ -357,7 +246,7 @@ static enum wal_supply ask_compacted(const struct covering *covering, uint64_t i
     struct wal_want want;
     raft_runs_append_all(&rest, &covering->log.entries);
     raft_runs_drop_front(&rest, index);
-    const struct wal_supplier log = {.log = &rest, .base = id_at(covering, index)};
+    const struct wal_supplier log = {.log = &rest, .base = covering_id(covering, index)};
     cr_assert(wal_repair_want(repair, &want));
     const enum wal_supply supply = wal_supply_from(&log, &want, 1, &prev, &entries);
     if (supply == WAL_SUPPLY_HERE)
@@ -375,14 +264,14 @@ Test(repair_cover, whoever_begins_behind_the_snapshot_tells_its_term)
     struct conclave_error error = {0};
     struct wal_want want;
     struct memory_disk *disk = lose_the_change_of_term(&covering);
-    struct wal_repair *repair = open_repair(disk);
+    struct wal_repair *repair = covering_repair(disk);
     cr_assert_eq(ask_compacted(&covering, 5, repair), WAL_SUPPLY_COMPACTED);
-    wal_repair_cover(repair, id_at(&covering, 5));
+    wal_repair_cover(repair, covering_id(&covering, 5));
     cr_assert_eq(ask_compacted(&covering, 5, repair), WAL_SUPPLY_HERE);
     cr_assert_not(wal_repair_want(repair, &want));
     cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
     cr_assert_not(wal_repair_is_anew(repair));
-    finish(&covering, disk, repair, 5, "its term was told");
+    covering_finish(&covering, disk, repair, 5, "its term was told");
 }
 
 /* Also a start that finds the snapshot here already asks for no more than that. */
@@ -391,15 +280,15 @@ Test(repair_cover, a_snapshot_that_ends_with_the_lost_needs_its_term_alone)
     struct covering covering;
     struct wal_want want;
     struct memory_disk *disk = lose_the_change_of_term(&covering);
-    struct wal_repair *repair = open_repair(disk);
-    wal_repair_cover(repair, id_at(&covering, 5));
+    struct wal_repair *repair = covering_repair(disk);
+    wal_repair_cover(repair, covering_id(&covering, 5));
     cr_assert(wal_repair_want(repair, &want));
     cr_assert_eq(want.prev.index, 5);
     cr_assert_eq(want.last, 5);
     cr_assert_eq(wal_repair_missing(repair), 1);
     wal_repair_close(repair);
     memory_disk_destroy(disk);
-    end(&covering);
+    covering_end(&covering);
 }
 
 /* Another entry stands there in the log that has what stands behind it here: what is lost is no
@@ -410,15 +299,15 @@ Test(repair_cover, a_term_that_is_not_the_snapshots_is_no_answer)
     struct conclave_error error = {0};
     struct wal_want want;
     struct memory_disk *disk = lose_the_change_of_term(&covering);
-    struct wal_repair *repair = open_repair(disk);
+    struct wal_repair *repair = covering_repair(disk);
     wal_repair_cover(repair, (struct raft_id){.term = 2, .index = 5});
     cr_assert_eq(ask_compacted(&covering, 5, repair), WAL_SUPPLY_HERE);
     cr_assert(wal_repair_want(repair, &want));
     cr_assert_eq(want.prev.index, 4);
     cr_assert_eq(want.last, 5);
-    ask_for_all(&covering, repair);
+    covering_ask(&covering, repair);
     cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
-    finish(&covering, disk, repair, 4, "the entries came");
+    covering_finish(&covering, disk, repair, 4, "the entries came");
 }
 
 /* 3:3 to 3:5 came in the place of 2:3 and 2:4, and a mend lacks them, since a snapshot holds them.
@@ -432,24 +321,26 @@ Test(repair_cover, what_a_mend_lacks_leaves_those_before_it_in_doubt)
     struct conclave_error error = {0};
     struct raft_id prev = {0};
     struct raft_runs entries = {0};
-    begin(&covering, steps);
+    covering_begin(&covering, steps);
     struct memory_disk *disk = memory_disk_clone(covering.disk);
-    lose(&covering, disk, place_of(&covering, 3, 3), place_of(&covering, 3, 5));
-    struct wal_repair *repair = open_repair(disk);
-    wal_repair_cover(repair, id_at(&covering, 5));
+    covering_lose(&covering, disk, covering_place(&covering, 3, 3),
+                  covering_place(&covering, 3, 5));
+    struct wal_repair *repair = covering_repair(disk);
+    wal_repair_cover(repair, covering_id(&covering, 5));
     cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
     cr_assert_not(wal_repair_is_anew(repair));
     wal_repair_close(repair);
-    lose(&covering, disk, place_of(&covering, 4, 7), place_of(&covering, 4, 7));
-    repair = open_repair(disk);
+    covering_lose(&covering, disk, covering_place(&covering, 4, 7),
+                  covering_place(&covering, 4, 7));
+    repair = covering_repair(disk);
     const struct wal_supplier log = wal_repair_log(repair);
-    struct wal_want want = {.prev = {2, 2}, .last = 5, .anchor = id_at(&covering, 8)};
+    struct wal_want want = {.prev = {2, 2}, .last = 5, .anchor = covering_id(&covering, 8)};
     cr_assert_eq(wal_supply_from(&log, &want, 1 << 20, &prev, &entries), WAL_SUPPLY_LATER);
     want.prev = (struct raft_id){3, 3};
     cr_assert_eq(wal_supply_from(&log, &want, 1 << 20, &prev, &entries), WAL_SUPPLY_LATER);
     cr_assert_eq(entries.entry_count, 0);
-    wal_repair_cover(repair, id_at(&covering, 5));
-    ask_for_all(&covering, repair);
+    wal_repair_cover(repair, covering_id(&covering, 5));
+    covering_ask(&covering, repair);
     cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
-    finish(&covering, disk, repair, 5, "damaged again behind a mend");
+    covering_finish(&covering, disk, repair, 5, "damaged again behind a mend");
 }
