@@ -234,7 +234,10 @@ void wal_survey_pass_to_entry(struct wal_surveyor *surveyor, struct wal_hole *ho
     struct raft_id before = scanner->collect.last;
     hole->batch_behind = next->batch;
     hole->next_term = next->id.term;
-    if (try_smallest(surveyor, hole, next->id.index - 1, before.term, next->id.term))
+    const uint64_t index = next->id.index - 1;
+    const uint64_t least = /* it may have replaced what is of a later term */
+        index <= before.index ? wal_collect_below(&scanner->collect, index).term : before.term;
+    if (try_smallest(surveyor, hole, index, least, next->id.term))
         return;
     const uint64_t link = wal_links_find(&scan->links, next->id.index - 1);
     scan->end = hole->end;
