@@ -89,17 +89,34 @@ static bool came_again(const struct wal_repair *repair, size_t number, uint64_t 
     return false;
 }
 
+/* The link that is shown at an index is not that of the entry which was filled into the hole: it
+ * was another's, which that replaced. The same id is the same entry (paper, 5.3); of an absent one
+ * it is the hole's that names it. */
+static bool is_stale(const struct wal_repair *repair, size_t number, struct raft_id id)
+{
+    const struct wal_hole *hole = &repair->survey.holes.items[number];
+    const struct raft_entry *shown = raft_runs_find(&repair->survey.scan.entries, id.index);
+    if (shown && !wal_is_absent(shown))
+        return shown->id.term != id.term;
+    return hole->behind.index != id.index ||
+           wal_links_find(&repair->survey.found, id.index) != hole->stands_for;
+}
+
 void wal_repair_learn(struct wal_repair *repair, size_t number)
 {
     const struct raft_runs *filled = &repair->filled[number];
     struct raft_runs_iter iter = {0};
     uint64_t link = filled->entry_count > 0 ? link_from(repair, raft_runs_first(filled).index - 1)
                                             : WAL_LINK_UNKNOWN;
-    for (const struct raft_entry *entry;
-         link != WAL_LINK_UNKNOWN && (entry = raft_runs_next(filled, &iter)) != NULL;) {
-        link = wal_repair_link_behind(link, entry);
-        if (!came_again(repair, number, entry->id.index))
+    for (const struct raft_entry *entry; (entry = raft_runs_next(filled, &iter)) != NULL;) {
+        if (link != WAL_LINK_UNKNOWN)
+            link = wal_repair_link_behind(link, entry);
+        if (came_again(repair, number, entry->id.index))
+            continue;
+        if (link != WAL_LINK_UNKNOWN)
             learn(repair, entry->id.index, link);
+        else if (is_stale(repair, number, entry->id))
+            wal_links_learn(&repair->survey.found, entry->id.index, WAL_LINK_UNKNOWN);
     }
 }
 

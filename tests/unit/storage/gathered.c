@@ -7,6 +7,45 @@
 
 #include <criterion/criterion.h>
 
+/* 3:4 is lost, and a snapshot holds it; 4:5 and 4:6 are lost, of which the first came in the place
+ * of 3:5, which is shown. What leads on from 4:5 does not lead on from that. */
+Test(gathered, what_an_entry_replaced_says_nothing_of_those_behind_it)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 3}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 3, 4, 2}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 4, 5, 3}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 5, 6, 2}, {STEP_SYNC, 0, 0, 0},
+        {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    struct covering covering;
+    struct conclave_error error = {0};
+    struct raft_runs rest = {0};
+    struct wal_want want;
+    covering_begin(&covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering.disk);
+    covering_lose(&covering, disk, covering_place(&covering, 3, 4),
+                  covering_place(&covering, 3, 4));
+    covering_lose(&covering, disk, covering_place(&covering, 4, 5),
+                  covering_place(&covering, 4, 6));
+    covering_lose(&covering, disk, covering_place(&covering, 5, 6),
+                  covering_place(&covering, 5, 7));
+    struct wal_repair *repair = covering_repair(disk);
+    wal_repair_cover(repair, covering_id(&covering, 4));
+    raft_runs_append_all(&rest, &covering.log.entries);
+    raft_runs_drop_front(&rest, 4); /* the peer has let go of what the snapshot holds */
+    const struct wal_supplier log = {.log = &rest, .base = covering_id(&covering, 4)};
+    for (int asks = 0; wal_repair_want(repair, &want); asks++) {
+        struct raft_runs entries = {0};
+        struct raft_id prev = {0};
+        cr_assert_lt(asks, 20, "it never ends");
+        cr_assert_eq(wal_supply_from(&log, &want, 1, &prev, &entries), WAL_SUPPLY_HERE);
+        cr_assert_eq(wal_repair_take(repair, prev, &entries, &error), CONCLAVE_OK, "%s",
+                     error.message);
+        raft_runs_clear(&entries);
+    }
+    raft_runs_clear(&rest);
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    covering_finish(&covering, disk, repair, 4, "behind what was replaced");
+}
+
 /* 2:5 has no payload, so its hole is too small for a mend. It came in the place of 3:5, from a
  * leader of a later term that had it: it is found all the same, as what leads to the link that
  * stands behind it. */
