@@ -42,10 +42,10 @@ struct wal_repair {
 
     uint32_t peers; /* so many others can be asked */
     struct wal_proof proof;
-    struct { /* what was proved, stretch by stretch, whatever holes it went into */
+    struct { /* what others gave by an anchor, or proved by links, whatever holes it went into */
         struct raft_runs *items;
         size_t count, capacity;
-    } proved;
+    } came;
     bool tried; /* all that can be asked for was, since something came last */
     bool anew;  /* the log was written anew, as a whole */
 
@@ -106,6 +106,9 @@ void wal_repair_prove_on(struct wal_repair *repair);
 
 /* What the one that is asked has of the stretch. */
 void wal_repair_prove_take(struct wal_repair *repair, const struct raft_runs *entries);
+
+/* The entries are the log's in the end, also those that go into no hole. */
+void wal_repair_keep(struct wal_repair *repair, const struct raft_runs *entries);
 
 void wal_repair_prove_end(struct wal_repair *repair);
 

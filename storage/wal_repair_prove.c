@@ -133,9 +133,9 @@ void wal_repair_prove_end(struct wal_repair *repair)
 {
     wal_repair_forget(&repair->proof);
     free(repair->proof.parts.items);
-    for (size_t i = 0; i < repair->proved.count; i++)
-        raft_runs_clear(&repair->proved.items[i]);
-    free(repair->proved.items);
+    for (size_t i = 0; i < repair->came.count; i++)
+        raft_runs_clear(&repair->came.items[i]);
+    free(repair->came.items);
 }
 
 /* The first entry from the hole's last one on whose link is known; 0: there is none. */
@@ -348,9 +348,17 @@ bool wal_repair_find_way(const struct wal_repair *repair, const struct wal_proof
 
 /* --- What came -------------------------------------------------------------------------------- */
 
+void wal_repair_keep(struct wal_repair *repair, const struct raft_runs *entries)
+{
+    LIST_RESERVE(&repair->came);
+    struct raft_runs *kept = &repair->came.items[repair->came.count++];
+    *kept = (struct raft_runs){0};
+    raft_runs_append_all(kept, entries);
+}
+
 /* The entries are the log's in the end, also those that go into no hole, since a snapshot here has
  * them. */
-static void keep(struct wal_repair *repair, const struct raft_runs *proved)
+static void learn_proved(struct wal_repair *repair, const struct raft_runs *proved)
 {
     uint64_t link = wal_repair_found(repair, repair->proof.from);
     struct raft_runs_iter iter = {0};
@@ -359,10 +367,7 @@ static void keep(struct wal_repair *repair, const struct raft_runs *proved)
         link = wal_repair_link_behind(link, entry);
         wal_links_learn(&repair->survey.sure, entry->id.index, link);
     }
-    LIST_RESERVE(&repair->proved);
-    struct raft_runs *kept = &repair->proved.items[repair->proved.count++];
-    *kept = (struct raft_runs){0};
-    raft_runs_append_all(kept, proved);
+    wal_repair_keep(repair, proved);
 }
 
 /* Before the hole something else stood where the stretch begins than the log has there in the end:
@@ -394,7 +399,7 @@ static void accept(struct wal_repair *repair, const struct raft_runs *proved)
         hole->doubtful = first > 0 && first <= hole->before.index;
         hole->done = true;
     }
-    keep(repair, proved);
+    learn_proved(repair, proved);
     wal_repair_find_sure(repair);
     if (repair->survey.holes.items[repair->at].done)
         wal_repair_advance(repair);

@@ -127,6 +127,7 @@ static void fill(struct wal_repair *repair)
     const struct raft_entry *covered = raft_runs_find(&repair->got, repair->covered.index);
     if (covered)
         note_told(repair, covered->id);
+    wal_repair_keep(repair, &repair->got);
     wal_repair_fill(repair, repair->at, repair->floor, &repair->got);
     repair->at++;
     wal_repair_advance(repair);

@@ -71,7 +71,11 @@ static bool is_named(const struct wal_repair *repair, struct raft_id id)
 static const struct raft_entry *find_given(const struct wal_repair *repair, uint64_t index)
 {
     const struct raft_entry *entry = wal_repair_entry(repair, index);
-    return entry && entry != raft_runs_find(&repair->survey.scan.entries, index) ? entry : NULL;
+    if (entry == raft_runs_find(&repair->survey.scan.entries, index))
+        entry = NULL;
+    for (size_t i = 0; i < repair->came.count && !entry; i++)
+        entry = raft_runs_find(&repair->came.items[i], index);
+    return entry;
 }
 
 /* Is the snapshot's entry the log's? A node that holds the anchor told so, or gave it, or what
@@ -89,12 +93,12 @@ static bool is_covered_shown(const struct wal_repair *repair)
 static bool find_surely(const struct wal_repair *repair, uint64_t index, struct raft_id *ret)
 {
     const struct raft_entry *entry = wal_repair_entry(repair, index);
-    for (size_t i = 0; i <= repair->proved.count; i++) {
+    for (size_t i = 0; i <= repair->came.count; i++) {
         if (entry && !wal_is_absent(entry) && is_linked(repair, entry)) {
             *ret = entry->id;
             return true;
         }
-        entry = i < repair->proved.count ? raft_runs_find(&repair->proved.items[i], index) : NULL;
+        entry = i < repair->came.count ? raft_runs_find(&repair->came.items[i], index) : NULL;
     }
     *ret = repair->covered;
     return index == repair->covered.index && is_covered_shown(repair);
@@ -156,8 +160,8 @@ bool wal_repair_tell(const struct wal_repair *repair, struct raft_id *ret_base,
     bool told = false;
     for (size_t i = 0; i < survey->holes.count; i++) /* in whatever hole it came */
         add_part(&all, &repair->filled[i]);
-    for (size_t i = 0; i < repair->proved.count; i++)
-        add_part(&all, &repair->proved.items[i]);
+    for (size_t i = 0; i < repair->came.count; i++)
+        add_part(&all, &repair->came.items[i]);
     add_part(&all, &survey->scan.entries);
     const uint64_t begins[] = {survey->scan.base.index,
                                repair->covered.index < last ? repair->covered.index : last};

@@ -69,3 +69,31 @@ Test(gathered, the_smallest_entry_may_have_replaced_one_of_a_later_term)
     cr_assert(memory_disk_equal(disk, covering.disk) || !wal_repair_is_anew(repair));
     covering_finish(&covering, disk, repair, 1, "the smallest");
 }
+
+/* 3:4 and 3:5 came in the place of 4:4, and 3:6 and 3:7 in that of 5:6, under leaders that had them
+ * from that of term 3: which came in which hole cannot be seen, and all four do not fit into one.
+ * What there was no room for was given all the same. */
+Test(gathered, what_there_was_no_room_for_is_the_logs_too)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 2}, {STEP_SYNC, 0, 0, 0},   {STEP_APPEND, 4, 4, 1},
+        {STEP_SYNC, 0, 0, 0},   {STEP_APPEND, 3, 4, 2}, {STEP_APPEND, 5, 6, 1},
+        {STEP_SYNC, 0, 0, 0},   {STEP_APPEND, 3, 6, 3}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 7, 9, 1}, {STEP_SYNC, 0, 0, 0},   {STEP_ATTEST, 0, 0, 0},
+        {STEP_END, 0, 0, 0}};
+    struct covering covering;
+    struct conclave_error error = {0};
+    covering_begin(&covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering.disk);
+    covering_lose(&covering, disk, covering_place(&covering, 3, 4),
+                  covering_place(&covering, 3, 5));
+    covering_lose(&covering, disk, covering_place(&covering, 3, 6),
+                  covering_place(&covering, 3, 7));
+    covering_lose(&covering, disk, covering_place(&covering, 7, 9),
+                  covering_place(&covering, 7, 9));
+    struct wal_repair *repair = covering_repair(disk);
+    covering_ask(&covering, repair);
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    cr_assert(wal_repair_is_anew(repair));
+    covering_finish(&covering, disk, repair, 1, "no room");
+}
