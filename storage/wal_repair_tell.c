@@ -123,6 +123,16 @@ static void add_part(struct wal_proof *all, const struct raft_runs *entries)
         raft_runs_append_all(wal_repair_add_part(all), entries);
 }
 
+/* The entry that is shown at an index, if this is its link: so it is the log's if the link is.
+ * NULL: there is none. */
+static const struct raft_entry *find_shown(const struct wal_repair *repair, uint64_t index,
+                                           uint64_t link)
+{
+    const struct raft_entry *entry = raft_runs_find(&repair->survey.scan.entries, index);
+    bool linked = link != WAL_LINK_UNKNOWN && wal_links_find(&repair->survey.found, index) == link;
+    return linked && entry && !wal_is_absent(entry) ? entry : NULL;
+}
+
 /* All of the log behind `begin`. Up to where its links are known (`links_at`) it is what others
  * gave; if that is up to its end, it has to be the log's end. */
 static bool tell_behind(const struct wal_repair *repair, struct wal_proof *all,
@@ -138,6 +148,8 @@ static bool tell_behind(const struct wal_repair *repair, struct wal_proof *all,
     size_t count = 0;
     for (; told && links_at(repair, base + count) == WAL_LINK_UNKNOWN; count++) {
         given[count] = find_given(repair, base + count + 1);
+        if (!given[count])
+            given[count] = find_shown(repair, base + count + 1, links_at(repair, base + count + 1));
         told = given[count] != NULL;
         end = told ? given[count]->id : end;
     }

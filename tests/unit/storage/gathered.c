@@ -97,3 +97,28 @@ Test(gathered, what_there_was_no_room_for_is_the_logs_too)
     cr_assert(wal_repair_is_anew(repair));
     covering_finish(&covering, disk, repair, 1, "no room");
 }
+
+/* 4:6 came in the place of 3:6, and is lost; a snapshot ends with it, and others tell that the log
+ * has it. 4:7 behind it is shown: it is the log's, since its link leads to the end by what came. */
+Test(gathered, what_is_shown_goes_on_behind_a_snapshot_if_its_link_leads_to_the_end)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 2}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 3, 4, 5}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 4, 6, 2}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 5, 8, 2}, {STEP_SYNC, 0, 0, 0},
+        {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    struct covering covering;
+    struct conclave_error error = {0};
+    covering_begin(&covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering.disk);
+    covering_lose(&covering, disk, covering_place(&covering, 3, 5),
+                  covering_place(&covering, 3, 5));
+    covering_lose(&covering, disk, covering_place(&covering, 4, 6),
+                  covering_place(&covering, 4, 6));
+    covering_lose(&covering, disk, covering_place(&covering, 5, 8),
+                  covering_place(&covering, 5, 9));
+    struct wal_repair *repair = covering_repair(disk);
+    wal_repair_cover(repair, covering_id(&covering, 6));
+    covering_ask(&covering, repair);
+    cr_assert_eq(wal_repair_write_anew(repair, &error), CONCLAVE_OK, "%s", error.message);
+    covering_finish(&covering, disk, repair, 6, "up to what is shown");
+}
