@@ -28,6 +28,7 @@ struct wal_scan {
     struct wal_links links; /* of the log's entries */
     uint64_t links_unsure;  /* up to here they may be those of what was replaced, unseen */
     uint64_t absent_unsure; /* so may the entries up to here, and the ids of absent ones */
+    uint64_t doubted;       /* up to here by what the last valid record, a mend, lacks; else 0 */
     struct raft_id base;    /* what is before the first entry */
     struct raft_id last;    /* last entry, or what the first header says was before */
     uint64_t attested_index; /* entries up to here are in batches before the last one */

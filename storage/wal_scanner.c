@@ -193,8 +193,9 @@ static void note_unsure(struct wal_scan *scan, struct raft_id before, struct raf
     bool level = behind.term != WAL_TERM_UNKNOWN && behind.term == before.term;
     if (scan->links_unsure < before.index)
         scan->links_unsure = before.index;
-    if (!level && scan->absent_unsure + 1 < first)
-        scan->absent_unsure = first - 1;
+    scan->doubted = level ? 0 : first - 1;
+    if (scan->absent_unsure < scan->doubted)
+        scan->absent_unsure = scan->doubted;
 }
 
 static void take_mend(struct wal_scanner *scanner, const struct wal_record *record)
@@ -231,6 +232,7 @@ void wal_scanner_take(struct wal_scanner *scanner, const struct wal_record *reco
     struct wal_scan *scan = scanner->scan;
     scan->end += wal_record_bytes(record->payload.bytes);
     scan->mended = false;
+    scan->doubted = 0;
     if (record->kind == WAL_BATCH) /* it may not have been known */
         wal_links_learn(&scan->links, scanner->collect.last.index, record->previous);
     switch (record->kind) {
@@ -276,6 +278,7 @@ void wal_scanner_take_header(struct wal_scanner *scanner, size_t number,
     scan->attested = false;
     scan->attested_index = header->last.index;
     scan->mended = false;
+    scan->doubted = 0;
     wal_links_learn(&scan->links, header->last.index, header->previous);
 }
 

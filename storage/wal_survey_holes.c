@@ -83,6 +83,25 @@ static void note_witness(struct wal_surveyor *surveyor, const struct wal_record 
         .holes = survey->holes.count, .index = before, .link = entry->previous};
 }
 
+/* So many entries can have stood in these bytes, in records or in a mend. */
+static uint64_t most_entries(uint64_t bytes)
+{
+    const uint64_t mend = WAL_RECORD_BYTES + WAL_MEND_ENTRIES_AT;
+    const uint64_t mended = bytes > mend ? (bytes - mend) / wal_mend_entry_bytes(0) : 0;
+    const uint64_t plain = bytes / WAL_RECORD_BYTES;
+    return mended > plain ? mended : plain;
+}
+
+/* What stood in these bytes, up to the entry at `last`, may have replaced those up to `before`: the
+ * links of as many as there was room for are not surely the log's. */
+static void note_doubted(struct wal_surveyor *surveyor, uint64_t bytes, uint64_t last,
+                         uint64_t before)
+{
+    const uint64_t most = most_entries(bytes);
+    for (uint64_t index = last > most ? last - most + 1 : 1; index <= before; index++)
+        wal_links_learn(&surveyor->survey->sure, index, WAL_LINK_UNKNOWN);
+}
+
 void wal_survey_take(struct wal_surveyor *surveyor, const struct wal_record *record)
 {
     struct wal_scanner *scanner = &surveyor->scanner;
@@ -107,6 +126,8 @@ void wal_survey_take(struct wal_surveyor *surveyor, const struct wal_record *rec
     if (record->kind == WAL_ENTRY)
         note_witness(surveyor, record);
     wal_scanner_take(scanner, record);
+    note_doubted(surveyor, wal_record_bytes(record->payload.bytes), record->id.index,
+                 scanner->scan->doubted);
     note_found(surveyor, record);
     surveyor->guessed = record->kind == WAL_MEND;
 }
@@ -151,28 +172,16 @@ static bool try_smallest(struct wal_surveyor *surveyor, struct wal_hole *hole, u
     return true;
 }
 
-/* So many entries can have stood in the hole, in records or in a mend. */
-static uint64_t most_entries(const struct wal_hole *hole)
-{
-    const uint64_t bytes = hole->end - hole->offset, mend = WAL_RECORD_BYTES + WAL_MEND_ENTRIES_AT;
-    const uint64_t mended = bytes > mend ? (bytes - mend) / wal_mend_entry_bytes(0) : 0;
-    const uint64_t plain = bytes / WAL_RECORD_BYTES;
-    return mended > plain ? mended : plain;
-}
-
 /* What came in the hole may have replaced others, whose links are known: no more than it can have
  * held, up to the last one. */
 static void note_unsure(struct wal_surveyor *surveyor, const struct wal_hole *hole)
 {
     struct wal_scan *scan = surveyor->scanner.scan;
-    const uint64_t most = most_entries(hole);
-    const uint64_t first = hole->behind.index > most ? hole->behind.index - most : 0;
     if (hole->certain)
         return;
     if (scan->links_unsure < hole->before.index)
         scan->links_unsure = hole->before.index;
-    for (uint64_t index = first + 1; index <= hole->before.index; index++)
-        wal_links_learn(&surveyor->survey->sure, index, WAL_LINK_UNKNOWN);
+    note_doubted(surveyor, hole->end - hole->offset, hole->behind.index, hole->before.index);
 }
 
 /* Of what the hole held only this is known: the log ended so behind it. */

@@ -122,3 +122,32 @@ Test(gathered, what_is_shown_goes_on_behind_a_snapshot_if_its_link_leads_to_the_
     cr_assert_eq(wal_repair_write_anew(repair, &error), CONCLAVE_OK, "%s", error.message);
     covering_finish(&covering, disk, repair, 6, "up to what is shown");
 }
+
+/* 3:3 to 3:5 came in the place of 2:3 and 2:4. Of all these 2:3 alone is left where a mend lacks
+ * the others: the link that stands at 4 is of 2:4, and no link that the log has in the end. */
+Test(gathered, what_a_mend_lacks_leaves_no_link_before_it_sure)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 3}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 3, 3, 3}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 4, 6, 2}, {STEP_SYNC, 0, 0, 0}, {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    struct covering covering;
+    struct conclave_error error = {0};
+    covering_begin(&covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering.disk);
+    covering_lose(&covering, disk, covering_place(&covering, 2, 4),
+                  covering_place(&covering, 2, 4));
+    covering_lose(&covering, disk, covering_place(&covering, 3, 3),
+                  covering_place(&covering, 3, 5));
+    struct wal_repair *repair = covering_repair(disk);
+    wal_repair_cover(repair, covering_id(&covering, 5));
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    cr_assert_not(wal_repair_is_anew(repair));
+    wal_repair_close(repair);
+    covering_lose(&covering, disk, covering_place(&covering, 4, 6),
+                  covering_place(&covering, 4, 6));
+    repair = covering_repair(disk);
+    wal_repair_cover(repair, covering_id(&covering, 4)); /* the one before: the newest rotted */
+    covering_ask(&covering, repair);
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    covering_finish(&covering, disk, repair, 4, "behind a mend");
+}
