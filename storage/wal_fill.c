@@ -50,11 +50,12 @@ static struct raft_id behind_mend(const struct wal_hole *hole, const struct raft
         return told;
     if (entries->entry_count == 0 && last.index < index && last.term > hole->behind.term)
         last.term = hole->behind.term; /* what was before was replaced */
-    if (hole->certain && last.index < index && last.term > 0 && last.term < hole->next_term)
-        last.term = hole->next_term; /* where it changed is not known, so not what is between */
-    if (hole->certain && last.index < index)
+    if (hole->certain && last.index < index) {
+        if (last.term > 0 && last.term < hole->next_term)
+            last.term = hole->next_term; /* where it changed is not known, so not what is between */
         return (struct raft_id){.term = last.term > 0 ? last.term : hole->behind.term,
                                 .index = index};
+    }
     if (hole->certain && (entries->entry_count > 0 || hole->unchanged))
         return last;
     /* What it replaced, and its own last term, are not known: later ones replaced it, or a snapshot
