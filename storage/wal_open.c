@@ -8,7 +8,10 @@
 #include "storage/wal_internal.h"
 #include "storage/wal_scan.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
 
 int wal_rewrite(const struct io *io, struct io_file *file, uint64_t from, uint64_t to,
                 struct conclave_error *error)
@@ -129,6 +132,36 @@ static int end_mending(const struct wal *wal, const struct wal_scan *scan,
     return code;
 }
 
+/* Reads what the scan judged, of the last batch on, to be freed. IO: it reads otherwise now. */
+static int read_again(const struct wal *wal, const struct wal_scan *scan, uint8_t **ret_data,
+                      struct conclave_error *error)
+{
+    const struct io *io = wal->io;
+    const size_t bytes = (size_t)(scan->read_to - scan->read_from);
+    const uint64_t sequence = scan->segments[scan->active].sequence;
+    char *path = wal_segment_path(wal->dir, sequence);
+    struct io_file *file = NULL;
+    size_t got = 0;
+    int code = io->open(io->ctx, path, IO_OPEN_READ_ONLY, &file, error);
+    free(path);
+    if (code != CONCLAVE_OK)
+        return code;
+    uint8_t *data = mem_alloc(bytes);
+    code = io->read(io->ctx, file, scan->read_from, data, bytes, &got, error);
+    io->close(io->ctx, file);
+    if (code == CONCLAVE_OK && got != bytes)
+        code = error_set(error, CONCLAVE_IO, "the log became shorter while it was read");
+    else if (code == CONCLAVE_OK && XXH3_64bits(data, bytes) != scan->read_sum)
+        code = error_set(error, CONCLAVE_IO,
+                         "segment %016" PRIx64 ".wal brings other bytes when it is read again",
+                         sequence);
+    if (code == CONCLAVE_OK)
+        *ret_data = data;
+    else
+        free(data);
+    return code;
+}
+
 /* The last batch was read, perhaps from memory that the disk never saw. What follows counts it as
  * durable and is chained to it, an empty one too, so make it so. What is written is what is there:
  * this can tear nothing. */
@@ -137,21 +170,24 @@ static int settle_active(struct wal *wal, const struct wal_scan *scan, struct co
     const struct io *io = wal->io;
     const struct wal_scan_segment *active = &scan->segments[scan->active];
     struct io_file *file = NULL;
-    uint64_t block = scan->end / IO_BLOCK_BYTES * IO_BLOCK_BYTES;
-    size_t got = 0, tail_bytes = (size_t)(scan->end - block);
-    int code = open_clean(io, wal->dir, active, &file, error);
+    uint8_t *data = NULL;
+    const uint64_t block = scan->end / IO_BLOCK_BYTES * IO_BLOCK_BYTES;
+    int code = read_again(wal, scan, &data, error); /* before anything is cut */
+    if (code == CONCLAVE_OK)
+        code = open_clean(io, wal->dir, active, &file, error);
     if (code != CONCLAVE_OK)
-        return code;
-    code = wal_rewrite(io, file, scan->batch, scan->end, error);
+        goto free_data;
+    memcpy(wal->tail, data + (block - scan->read_from), (size_t)(scan->end - block));
+    const struct iovec part = {.iov_base = data + (scan->batch - scan->read_from),
+                               .iov_len = (size_t)(scan->end - scan->batch)};
+    code = io->writev(io->ctx, file, scan->batch, &part, 1, error);
     if (code == CONCLAVE_OK)
         code = io->datasync(io->ctx, file, error);
-    if (code == CONCLAVE_OK && tail_bytes > 0)
-        code = io->read(io->ctx, file, block, wal->tail, tail_bytes, &got, error);
-    if (code == CONCLAVE_OK && got != tail_bytes)
-        code = error_set(error, CONCLAVE_IO, "the log became shorter while it was read");
     io->close(io->ctx, file);
     if (code == CONCLAVE_OK)
         code = open_direct(wal, active, &wal->file, error);
+free_data:
+    free(data);
     return code;
 }
 

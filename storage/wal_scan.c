@@ -5,6 +5,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <xxhash.h>
 
 /* --- Judging ---------------------------------------------------------------------------------- */
 
@@ -57,6 +58,17 @@ static int enter(struct wal_scanner *scanner, size_t number, const struct wal_he
     return CONCLAVE_OK;
 }
 
+/* What a start is going to write again, and to cut, as it is here. */
+static void note_read(struct wal_scan *scan, const struct wal_loaded *here)
+{
+    const struct wal_scan_segment *segment = &scan->segments[scan->active];
+    const uint64_t block = scan->end / IO_BLOCK_BYTES * IO_BLOCK_BYTES;
+    scan->read_from = scan->batch < block ? scan->batch : block;
+    scan->read_to = scan->end < segment->dirty_end ? segment->dirty_end : scan->end;
+    scan->read_sum =
+        XXH3_64bits(here->data + scan->read_from, (size_t)(scan->read_to - scan->read_from));
+}
+
 /* What stands behind the log's end in its own segment: is it only a torn batch? */
 static int judge_rest(struct wal_scanner *scanner)
 {
@@ -73,6 +85,7 @@ static int judge_rest(struct wal_scanner *scanner)
                            "a record that had been durable, as later ones show, is not valid");
         segment->torn_bytes = at + wal_record_bytes(record.payload.bytes) - scan->end;
     }
+    note_read(scan, here);
     return CONCLAVE_OK;
 }
 

@@ -20,17 +20,20 @@ struct wal_scan {
     size_t segment_count, segment_capacity;
     uint64_t skipped; /* the segments from this one on before segments[0] are no part of the log */
 
-    size_t active;          /* segments[active] holds the log's end; those behind it hold nothing */
-    uint64_t end;           /* offset there */
-    uint64_t batch;         /* offset there at which the last batch begins */
-    bool attested;          /* the last batch has no entries: nothing before `end` is in doubt */
-    bool mended;            /* the last valid record is a mend */
-    struct wal_links links; /* of the log's entries */
-    uint64_t links_unsure;  /* up to here they may be those of what was replaced, unseen */
-    uint64_t absent_unsure; /* so may the entries up to here, and the ids of absent ones */
-    uint64_t doubted;       /* up to here by what the last valid record, a mend, lacks; else 0 */
-    struct raft_id base;    /* what is before the first entry */
-    struct raft_id last;    /* last entry, or what the first header says was before */
+    size_t active;      /* segments[active] holds the log's end; those behind it hold nothing */
+    uint64_t end;       /* offset there */
+    uint64_t batch;     /* offset there at which the last batch begins */
+    uint64_t read_from; /* the last batch, or the block in which it ends, begins at this offset */
+    uint64_t read_to;   /* there the log ends, or what stands behind it */
+    uint64_t read_sum;  /* XXH3-64 of what was read between them: nothing else is written again */
+    bool attested;      /* the last batch has no entries: nothing before `end` is in doubt */
+    bool mended;        /* the last valid record is a mend */
+    struct wal_links links;  /* of the log's entries */
+    uint64_t links_unsure;   /* up to here they may be those of what was replaced, unseen */
+    uint64_t absent_unsure;  /* so may the entries up to here, and the ids of absent ones */
+    uint64_t doubted;        /* up to here by what the last valid record, a mend, lacks; else 0 */
+    struct raft_id base;     /* what is before the first entry */
+    struct raft_id last;     /* last entry, or what the first header says was before */
     uint64_t attested_index; /* entries up to here are in batches before the last one */
     struct raft_runs entries;
 };

@@ -1,12 +1,13 @@
-/* A disk that does something else than it was told, or fails twice in a row: reads that end early,
- * writes that never arrive. What was repaired is right, or was refused and can be repaired later.
+/* A disk that does something else than it was told, or fails twice in a row: reads that end early
+ * or bring other bytes, writes that never arrive. What was repaired is right, or was refused and
+ * can be repaired later.
  */
 #include "healing.h"
 
 #include <criterion/criterion.h>
 #include <string.h>
 
-enum lie { LIE_NONE, LIE_SHORT_READ, LIE_LOST_WRITE, LIE_FAIL_TWICE };
+enum lie { LIE_NONE, LIE_SHORT_READ, LIE_OTHER_BYTE, LIE_LOST_WRITE, LIE_FAIL_TWICE };
 
 /* Stands in front of a disk in memory. */
 static struct {
@@ -16,6 +17,7 @@ static struct {
     uint64_t at;    /* this one is not what it seems */
     uint64_t then;  /* the second failure: so many calls later */
     size_t less;    /* only reads of less than so much; 0: all */
+    size_t eighth;  /* of what is read: there is the other byte */
 } front;
 
 static int fail(int code, struct conclave_error *error)
@@ -42,6 +44,9 @@ static int lying_read(void *ctx, struct io_file *file, uint64_t offset, void *da
     if (front.lie == LIE_SHORT_READ && (front.less == 0 || bytes < front.less) &&
         ++front.calls == front.at)
         *ret_bytes /= 2;
+    if (front.lie == LIE_OTHER_BYTE && code == CONCLAVE_OK && *ret_bytes > 0 &&
+        ++front.calls == front.at)
+        ((uint8_t *)data)[*ret_bytes * front.eighth / 8] ^= 0x40;
     return code;
 }
 
@@ -133,6 +138,13 @@ Test(lying, a_read_that_ends_early_in_a_repair_spoils_nothing, .timeout = 600)
     cr_assert_gt(outcomes.corrupt + heal_anew, 3, "%zu", heal_anew); /* what is here is known */
 }
 
+/* One byte is another one when it is read, once, and the disk holds the right one. */
+Test(lying, a_byte_that_is_read_otherwise_in_a_repair_spoils_nothing, .timeout = 600)
+{
+    for (front.eighth = 0; front.eighth < 8; front.eighth += 3)
+        (void)repair_with_all(LIE_OTHER_BYTE);
+}
+
 Test(lying, a_write_that_does_not_arrive_is_seen_before_the_repair_ends, .timeout = 600)
 {
     struct outcomes outcomes = repair_with_all(LIE_LOST_WRITE);
@@ -203,4 +215,53 @@ Test(lying, a_start_that_reads_less_than_before_is_no_start)
     }
     cr_assert_geq(refused, 2);
     peer_free(&peer);
+}
+
+/* The same for other bytes than before: what a start judged is what it writes again, and what it
+ * goes on behind. */
+static size_t start_with_other_bytes(const struct peer *peer)
+{
+    bool met = true;
+    size_t told = 0;
+    for (uint64_t at = 1; met; at++) {
+        struct memory_disk *disk = memory_disk_clone(peer->disk);
+        struct wal_recovery found = {0};
+        struct conclave_error error = {0};
+        struct io io = lie_about(disk, LIE_OTHER_BYTE, at);
+        struct wal *wal = NULL;
+        struct raft_runs next = {0};
+        int code = wal_open(&io, STORY_DIR, &story_identity, &story_options, &wal, &found, &error);
+        met = front.calls >= at;
+        front.lie = LIE_NONE;
+        told += code == CONCLAVE_IO || code == CONCLAVE_CORRUPT;
+        if (code == CONCLAVE_OK) {
+            const struct raft_id last = raft_runs_last(&found.entries);
+            runs_fill(&next, last.term + 1, last.index + 1, 1);
+            wal_append(wal, &next);
+            cr_assert_eq(wal_sync(wal, NULL), CONCLAVE_OK);
+            cr_assert_eq(wal_attest(wal, NULL), CONCLAVE_OK);
+        }
+        wal_close(wal);
+        raft_runs_clear(&next);
+        raft_runs_clear(&found.entries);
+        cr_assert_eq(log_read(memory_disk_io(disk), &found, &error), CONCLAVE_OK, "read %d: %s",
+                     (int)at, error.message);
+        raft_runs_clear(&found.entries);
+        memory_disk_destroy(disk);
+    }
+    return told;
+}
+
+Test(lying, a_start_that_reads_other_bytes_than_before_writes_none_of_them)
+{
+    static const struct step *const stories[] = {story_short, story_long};
+    for (size_t i = 0; i < 2; i++) {
+        struct peer peer;
+        size_t told = 0;
+        peer_make(&peer, stories[i]);
+        for (front.eighth = 0; front.eighth < 8; front.eighth++)
+            told += start_with_other_bytes(&peer);
+        cr_assert_gt(told, 8);
+        peer_free(&peer);
+    }
 }
