@@ -389,6 +389,21 @@ Test(election, rule_20_a_node_with_a_higher_term_comes_back_and_the_group_goes_o
     cluster_deinit(&c);
 }
 
+/* etcd 8501: the node with the newer log is terms behind the other one, which needs its vote. */
+Test(election, rule_20_of_two_the_one_with_the_newer_log_learns_the_newer_term_and_leads)
+{
+    const uint64_t newer[] = {2, 2};
+    cluster_init(&c, 3);
+    cluster_set_disk(&c, 2, (struct raft_hard_state){.term = 2}, newer, 2);
+    cluster_set_disk(&c, 3, (struct raft_hard_state){.term = 9}, newer, 1);
+    cluster_start_node(&c, 2);
+    cluster_start_node(&c, 3);
+    cluster_run(&c, 10 * T_US);
+    cr_assert_eq(raft_leader(c.nodes[2].raft), 2);
+    cr_assert_eq(raft_leader(c.nodes[3].raft), 2);
+    cluster_deinit(&c);
+}
+
 Test(election, rule_20_a_refused_prevote_teaches_the_higher_term)
 {
     cluster_setup(&c, 3, 1);

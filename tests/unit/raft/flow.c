@@ -122,6 +122,8 @@ Test(flow, applying_is_bounded_in_bytes)
     cluster_propose(&c, 1, 5, 40);
     cluster_settle(&c);
     cr_assert_eq(node()->applied_index, 4);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(node()->applied_index, 4, "nothing more goes before what went was applied");
     applied.applied = 4;
     cluster_step(&c, 1, &applied, 1);
     cr_assert_eq(node()->applied_index, 6);

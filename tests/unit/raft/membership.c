@@ -361,6 +361,46 @@ Test(membership, rule_28_two_learners_that_are_ready_are_promoted_one_after_the_
     cluster_deinit(&c);
 }
 
+static struct raft_event acknowledged(raft_node_id from, uint64_t term, uint64_t match)
+{
+    struct raft_message *message = append_accepted(from, 1, term, match, 0);
+    message->append_response.life = 1;
+    return (struct raft_event){.type = RAFT_EVENT_RECEIVE, .receive = message};
+}
+
+/* Redpanda 17675: both are ready in one step. */
+Test(membership, rule_28_the_second_promotion_waits_until_the_first_is_committed_in_both_phases)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    for (uint64_t index = 3; index <= 4; index++) {
+        cluster_change(&c, 1, RAFT_CHANGE_ADD, index == 3 ? "n4" : "n5", "");
+        cluster_persist_all(&c, 1);
+        cluster_receive(&c, append_accepted(2, 1, led, index, 0));
+    }
+    struct raft_event ready[] = {acknowledged(4, led, 4), acknowledged(5, led, 4)};
+    cluster_step(&c, 1, ready, 2);
+    cr_assert_eq(raft_last(raft_of(1)).index, 5);
+    cr_assert(members_of(1)->joint && votes(1, 4) && !votes(1, 5));
+    cluster_persist_all(&c, 1);
+    struct raft_event joint[] = {acknowledged(4, led, 5), acknowledged(5, led, 5)};
+    cluster_receive(&c, append_accepted(2, 1, led, 5, 0));
+    cluster_step(&c, 1, joint, 2);
+    cr_assert_eq(raft_last(raft_of(1)).index, 6);
+    cr_assert_not(members_of(1)->joint);
+    cluster_persist_all(&c, 1);
+    struct raft_event left[] = {acknowledged(5, led, 6)};
+    cluster_step(&c, 1, left, 1);
+    cr_assert_eq(raft_last(raft_of(1)).index, 6, "the end of the first is not committed");
+    cluster_receive(&c, append_accepted(2, 1, led, 6, 0));
+    struct raft_event again[] = {acknowledged(4, led, 6)};
+    cluster_step(&c, 1, again, 1);
+    cr_assert_eq(raft_last(raft_of(1)).index, 7);
+    cr_assert(members_of(1)->joint && votes(1, 5));
+    cluster_deinit(&c);
+}
+
 /* --- Joint consensus -------------------------------------------------------------------------- */
 
 Test(membership, rule_30_the_joint_phase_needs_both_majorities_to_commit)
