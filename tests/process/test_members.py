@@ -97,7 +97,7 @@ class Members(ClusterTest):
             self.assertEqual(len(missing), 0, f"{len(missing)} of {len(writer.acked)} acknowledged "
                                               f"keys are missing when read through {node.name}")
 
-    def test_a_new_node_starts_again_before_it_has_caught_up(self):
+    def test_a_new_node_starts_again_before_it_has_caught_up_and_after_it_was_removed(self):
         self.start_cluster()
         self.cluster.put("greeting", b"hello")
         node = self.join("n4")
@@ -106,9 +106,11 @@ class Members(ClusterTest):
         self.wait_voters("n1", "n2", "n3", "n4")
         self.cluster.wait_caught_up()
         self.assertEqual(self.cluster.get("greeting", through=[node]), b"hello")
+        # Its own log does not say that it was removed: the others tell it.
         node.kill()
+        wait_until(lambda: self.change("remove", "n4").returncode == 0, "n4 is removed")
         node.start()
-        self.cluster.wait_caught_up()
+        wait_until(lambda: (node.view() or {}).get("role") == "removed", "n4 hears of it")
 
     def test_a_blank_disk_under_a_known_name_is_refused(self):
         self.start_cluster()
