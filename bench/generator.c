@@ -182,6 +182,7 @@ static void ended(struct generator *generator, struct slot *slot, uint64_t now_n
             generator_failed(generator, code);
         } else {
             generator->last_ns = done_ns;
+            pace_latency(&generator->pace, latency_ns);
             acknowledged(generator, slot, latency_ns);
         }
     }
@@ -207,6 +208,8 @@ static struct conclave_op *wait_done(struct generator *generator)
     uint64_t now_ns = measure_now_ns(), wait_ns = POLL_NS;
     if (timed) {
         uint64_t due_ns = schedule_due_ns(&generator->schedule);
+        if (due_ns < generator->pace.next_ns)
+            due_ns = generator->pace.next_ns;
         if (due_ns <= now_ns)
             return NULL;
         if (due_ns - now_ns < wait_ns)
@@ -225,19 +228,28 @@ static struct conclave_op *wait_done(struct generator *generator)
     return done;
 }
 
+/* Begins what is due, as far as there are clients who have nothing to do. */
+static void begin_due(struct generator *generator, uint64_t now_ns)
+{
+    bool open_loop = generator->schedule.rate > 0, exact = open_loop || generator->listen;
+    if (open_loop && now_ns < generator->pace.next_ns)
+        return;
+    /* In a closed loop the latency is the client's own, from submit on: begun now is exact enough
+     * for the rest. */
+    while (!generator->exhausted && generator->free_count > 0 && begin(generator, now_ns))
+        if (exact)
+            now_ns = measure_now_ns();
+    pace_begun(&generator->pace, now_ns);
+}
+
 static void loop(struct generator *generator)
 {
-    bool exact = generator->schedule.rate > 0 || generator->listen;
     for (;;) {
         uint64_t now_ns = measure_now_ns();
         second_turn(generator, now_ns);
         bool ending = generator->code != CONCLAVE_OK || atomic_load(generator->failed);
-        /* In a closed loop the latency is the client's own, from submit on: begun now is exact
-         * enough for the rest. */
-        while (!ending && !generator->exhausted && generator->free_count > 0 &&
-               begin(generator, now_ns))
-            if (exact)
-                now_ns = measure_now_ns();
+        if (!ending)
+            begin_due(generator, now_ns);
         if (*generator->stop) {
             generator->stopped = true;
             return;

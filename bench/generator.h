@@ -28,6 +28,7 @@ struct generator {
     const char *endpoints;
     struct workload *workload;
     struct schedule schedule;
+    struct pace pace; /* open loop */
     uint32_t clients;
     uint32_t slots_per_client;
     uint64_t measure_ns; /* what begins before this is not counted */

@@ -2,6 +2,20 @@
 
 #include <math.h>
 
+enum { PACE_PART = 20, PACE_NS_MAX = 250000, PACE_SAMPLES = 64 };
+
+void pace_latency(struct pace *pace, uint64_t latency_ns)
+{
+    uint64_t rest_ns = pace->latency_ns - pace->latency_ns / PACE_SAMPLES;
+    pace->latency_ns = pace->latency_ns ? rest_ns + latency_ns / PACE_SAMPLES : latency_ns;
+}
+
+void pace_begun(struct pace *pace, uint64_t now_ns)
+{
+    uint64_t rest_ns = pace->latency_ns / PACE_PART;
+    pace->next_ns = now_ns + (rest_ns < PACE_NS_MAX ? rest_ns : PACE_NS_MAX);
+}
+
 uint64_t schedule_number(const struct schedule *schedule)
 {
     uint64_t number = schedule->first + schedule->taken * schedule->step;

@@ -17,6 +17,21 @@ struct schedule {
     uint64_t taken;
 };
 
+/* Open loop: how long a generator rests between two looks for what is due, so that it does not wake
+ * up for each operation, 20 us after the one before, and takes the processors from what it is to
+ * measure. A twentieth of the latency so far, 250 us at most; what waits meanwhile waits in its
+ * latency. */
+struct pace {
+    uint64_t latency_ns; /* a moving average; 0: none yet */
+    uint64_t next_ns;    /* nothing begins before */
+};
+
+/* An operation took so long. */
+void pace_latency(struct pace *pace, uint64_t latency_ns);
+
+/* Operations were begun now. */
+void pace_begun(struct pace *pace, uint64_t now_ns);
+
 /* The number of the generator's next operation; UINT64_MAX: none is left. */
 uint64_t schedule_number(const struct schedule *schedule);
 

@@ -56,3 +56,21 @@ Test(schedule, left_adds_up_over_the_generators)
     }
     cr_assert_eq(left, 999);
 }
+
+Test(schedule, rests_for_a_part_of_the_latency)
+{
+    struct pace pace = {0};
+    pace_begun(&pace, 1000);
+    cr_assert_eq(pace.next_ns, 1000, "nothing is known yet");
+    pace_latency(&pace, 2000000);
+    pace_begun(&pace, 1000);
+    cr_assert_eq(pace.next_ns, 101000);
+    for (int i = 0; i < 1000; i++)
+        pace_latency(&pace, 1000000);
+    pace_begun(&pace, 0);
+    cr_assert(pace.next_ns >= 49000 && pace.next_ns <= 51000, "%lu", pace.next_ns);
+    for (int i = 0; i < 1000; i++)
+        pace_latency(&pace, UINT64_C(1000000000));
+    pace_begun(&pace, 0);
+    cr_assert_eq(pace.next_ns, 250000, "no longer than that");
+}
