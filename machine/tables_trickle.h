@@ -5,6 +5,11 @@
  * stores of 400 MB on one disk no fdatasync of a log came back for 400 ms. So each step has a small
  * part of the file written, a little sooner than the kernel would. Nothing depends on it.
  *
+ * That is not enough for a file in which something changes all the time: it is never clean, so the
+ * kernel takes it for as old as its first change and, when that is 30 s ago, writes all of it,
+ * again and again as it changes meanwhile (a store of 70 MB five times in 1.5 s). So from time to
+ * time the trickle has it look at the file's age anew.
+ *
  * Owned by one thread, which is not the one that changes the tables. */
 #ifndef MACHINE_TABLES_TRICKLE_H
 #define MACHINE_TABLES_TRICKLE_H
@@ -17,13 +22,15 @@
 
 /* All zero but for `fd` -1: nothing was written. */
 struct tables_trickle {
-    int fd;         /* -1: to be opened */
-    uint64_t ahead; /* so far there are pages for what is yet to come */
-    bool failed;    /* the file system cannot do it: there is nothing to be done */
+    int fd;            /* -1: to be opened */
+    uint64_t ahead;    /* so far there are pages for what is yet to come */
+    uint64_t young_ns; /* when the kernel was made to look at the file's age; 0: not yet */
+    bool failed;       /* the file system cannot do it: there is nothing to be done */
 };
 
-/* This part of the tables' file in this directory. Does not wait for the disk. OK too if there is
- * no such file; IO, once. With the first part the file is opened anew: it may be another.
+/* This part of the tables' file in this directory. Waits for the disk every ten seconds only, for
+ * what was given to it before. OK too if there is no such file; IO, once. With the first part the
+ * file is opened anew: it may be another.
  *
  * Behind what of the file is used it has the kernel make pages for the next few
  * megabytes: zeroing a page costs more than a command that is the first to touch it, above all in a

@@ -125,3 +125,29 @@ Test(trickle, says_once_that_it_cannot)
     cr_assert_eq(step(0, 0), CONCLAVE_OK);
     cr_assert_eq(trickle.fd, -1);
 }
+
+static bool written_since_long_ago(void)
+{
+    struct timespec long_ago[2] = {{.tv_sec = 1}, {.tv_sec = 1}};
+    struct stat now;
+    cr_assert_eq(utimensat(AT_FDCWD, file, long_ago, 0), 0);
+    cr_assert_eq(step(PART_BYTES, 0), CONCLAVE_OK);
+    cr_assert_eq(stat(file, &now), 0);
+    return now.st_mtim.tv_sec > 1;
+}
+
+Test(trickle, keeps_the_file_young_without_changing_it)
+{
+    char before[4096], after[4096];
+    make_file(2 * PART_BYTES);
+    int fd = open(file, O_RDWR);
+    memset(before, 7, sizeof before);
+    cr_assert_eq(pwrite(fd, before, sizeof before, 0), (ssize_t)sizeof before);
+    cr_assert_not(written_since_long_ago(), "it is as old as the first part");
+    trickle.young_ns = 1;
+    cr_assert(written_since_long_ago());
+    cr_assert_not(written_since_long_ago(), "not with each part");
+    cr_assert_eq(pread(fd, after, sizeof after, 0), (ssize_t)sizeof after);
+    cr_assert_arr_eq(before, after, sizeof before);
+    close(fd);
+}
