@@ -5,6 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Of the item so many behind the first one. */
+static uint64_t *item(const struct wal_links *links, size_t at)
+{
+    size_t place = links->dropped + at;
+    return &links->blocks[place / WAL_LINKS_BLOCK][place % WAL_LINKS_BLOCK];
+}
+
 void wal_links_begin(struct wal_links *links, uint64_t index, uint64_t link)
 {
     links->count = links->dropped = 0;
@@ -15,45 +22,40 @@ uint64_t wal_links_find(const struct wal_links *links, uint64_t index)
 {
     if (index < links->first || index - links->first >= links->count)
         return 0;
-    return links->items[links->dropped + (index - links->first)];
+    return *item(links, (size_t)(index - links->first));
 }
 
-/* Moves what is there to the front when half of the room is gone, else takes more. */
 static void reserve(struct wal_links *links, size_t count)
 {
-    if (links->dropped + count <= links->capacity)
-        return;
-    if (links->dropped >= links->capacity / 2 && count <= links->capacity) {
-        memmove(links->items, links->items + links->dropped, links->count * sizeof links->items[0]);
-        links->dropped = 0;
-        return;
+    size_t blocks = (links->dropped + count + WAL_LINKS_BLOCK - 1) / WAL_LINKS_BLOCK;
+    if (blocks > links->block_capacity) {
+        size_t capacity = links->block_capacity == 0 ? 4 : 2 * links->block_capacity;
+        links->block_capacity = capacity > blocks ? capacity : blocks;
+        links->blocks =
+            mem_realloc((void *)links->blocks, links->block_capacity * sizeof links->blocks[0]);
     }
-    size_t capacity = links->capacity == 0 ? 64 : 2 * links->capacity;
-    while (links->dropped + count > capacity)
-        capacity *= 2;
-    links->items = mem_realloc(links->items, capacity * sizeof links->items[0]);
-    links->capacity = capacity;
+    while (links->block_count < blocks)
+        links->blocks[links->block_count++] = mem_alloc(WAL_LINKS_BLOCK * sizeof(uint64_t));
 }
 
 void wal_links_put(struct wal_links *links, uint64_t index, uint64_t link)
 {
     if (index < links->first || links->count == 0) {
         links->first = index;
-        links->count = 0;
+        links->count = links->dropped = 0;
     }
     size_t at = (size_t)(index - links->first);
     reserve(links, at + 1);
-    if (at > links->count)
-        memset(links->items + links->dropped + links->count, 0,
-               (at - links->count) * sizeof links->items[0]);
-    links->items[links->dropped + at] = link;
+    for (size_t between = links->count; between < at; between++)
+        *item(links, between) = 0;
+    *item(links, at) = link;
     links->count = at + 1;
 }
 
 void wal_links_learn(struct wal_links *links, uint64_t index, uint64_t link)
 {
     if (index >= links->first && index - links->first < links->count)
-        links->items[links->dropped + (index - links->first)] = link;
+        *item(links, (size_t)(index - links->first)) = link;
 }
 
 void wal_links_drop_front(struct wal_links *links, uint64_t index)
@@ -66,17 +68,28 @@ void wal_links_drop_front(struct wal_links *links, uint64_t index)
     links->first += gone;
     links->dropped += (size_t)gone;
     links->count -= (size_t)gone;
+    size_t blocks = links->dropped / WAL_LINKS_BLOCK;
+    if (blocks == 0)
+        return;
+    for (size_t i = 0; i < blocks; i++)
+        free(links->blocks[i]);
+    links->block_count -= blocks;
+    links->dropped -= blocks * WAL_LINKS_BLOCK;
+    memmove((void *)links->blocks, (void *)(links->blocks + blocks),
+            links->block_count * sizeof links->blocks[0]);
 }
 
 void wal_links_move(struct wal_links *to, struct wal_links *from)
 {
-    ASSERT(to->items == NULL);
+    ASSERT(to->blocks == NULL);
     *to = *from;
     *from = (struct wal_links){0};
 }
 
 void wal_links_deinit(struct wal_links *links)
 {
-    free(links->items);
+    for (size_t i = 0; i < links->block_count; i++)
+        free(links->blocks[i]);
+    free((void *)links->blocks);
     *links = (struct wal_links){0};
 }

@@ -6,12 +6,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* In blocks, so that a log of millions grows without a copy of what is there. */
+enum { WAL_LINKS_BLOCK = 512 };
+
 /* All zero: none is known. */
 struct wal_links {
-    uint64_t first; /* index of items[0] */
-    uint64_t *items;
-    size_t count, capacity;
-    size_t dropped; /* items at the front that are not there any more */
+    uint64_t first; /* index of the first of them */
+    size_t count;
+    size_t dropped;    /* so many at the front of blocks[0] are not there any more */
+    uint64_t **blocks; /* of WAL_LINKS_BLOCK each */
+    size_t block_count, block_capacity;
 };
 
 /* The log begins behind this index. */
