@@ -24,8 +24,8 @@ struct lmdb_tail {
     uint32_t puts;  /* since one did */
 };
 
-/* The round through the file (tables_lmdb_part.c). It takes some 5 s with parts of 20 ms. */
-enum { LMDB_ROUND_PARTS = 250 };
+/* The round through the file (tables_lmdb_part.c). It takes some 15 s with parts of 20 ms. */
+enum { LMDB_ROUND_PARTS = 750 };
 struct lmdb_round {
     char *map;      /* where the file is mapped; NULL: not known */
     size_t at;      /* its next part */

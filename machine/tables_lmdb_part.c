@@ -15,7 +15,7 @@
 
 /* The kernel writes all that is dirty of a file in which something has been for 30 s, so what a
  * round has not come to yet is what it writes at once. */
-enum { PART_BYTES_MIN = 64 << 10 };
+enum { PART_BYTES_MIN = 16 << 10 };
 
 /* So many pages come back with one that is only read (fault_around_bytes): with fewer changes than
  * that in the pages of a part it costs more to have them back than to write them as they are. */
