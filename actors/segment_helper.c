@@ -15,10 +15,16 @@
 /* How often the free space is looked at; how many nodes can be waiting for what is read. */
 enum { WATCH_MS = 1000, ASKS_MAX = 4 };
 
+/* From one segment that is removed to the next: each takes a sync of the directory, and the syncs
+ * of the log should not have to queue behind those of all that a snapshot made superfluous. */
+enum { REMOVE_MS = 50 };
+
 struct segment_helper {
-    bool no_segment;     /* the next segment found no room */
-    bool full;           /* as raft and the network were told */
-    uint64_t watched_us; /* when the free space was looked at last */
+    bool no_segment;              /* the next segment found no room */
+    bool full;                    /* as raft and the network were told */
+    uint64_t watched_us;          /* when the free space was looked at last */
+    struct wal_range superfluous; /* segments to be removed */
+    uint64_t removed_us;          /* when the last one was */
     struct tables_trickle trickle;
 
     /* What nodes in repair ask for, the newest of each. Whoever finds no place asks again. */
@@ -57,12 +63,49 @@ static int prepare(struct actor *actor, struct conclave_error *error)
     return missed || code == CONCLAVE_NO_MEMORY ? CONCLAVE_OK : code;
 }
 
-static int remove_segments(struct actor *actor, struct wal_range range,
-                           struct conclave_error *error)
+/* Those up to this one, the oldest first. */
+static int remove_to(struct actor *actor, uint64_t end, struct conclave_error *error)
+{
+    struct segment_helper *helper = actor->state;
+    struct wal_range *range = &helper->superfluous, next = {range->first, end};
+    if (range->first >= end)
+        return CONCLAVE_OK;
+    range->first = end;
+    helper->removed_us = clock_now_us();
+    int code = wal_remove(actor->node->wal, next, error);
+    return code || !helper->full ? code : wal_drop_spares(actor->node->wal, error);
+}
+
+static int remove_all(struct actor *actor, struct conclave_error *error)
 {
     const struct segment_helper *helper = actor->state;
-    int code = wal_remove(actor->node->wal, range, error);
-    return code || !helper->full ? code : wal_drop_spares(actor->node->wal, error);
+    return remove_to(actor, helper->superfluous.end, error);
+}
+
+static bool remains(const struct segment_helper *helper)
+{
+    return helper->superfluous.first < helper->superfluous.end;
+}
+
+/* More are superfluous. They go one by one, but at once where room is wanted. */
+static int remove_later(struct actor *actor, struct wal_range range, struct conclave_error *error)
+{
+    struct segment_helper *helper = actor->state;
+    int code = CONCLAVE_OK;
+    if (remains(helper) && helper->superfluous.end != range.first)
+        code = remove_all(actor, error);
+    if (!remains(helper))
+        helper->superfluous.first = range.first;
+    helper->superfluous.end = range.end;
+    return code || !helper->full ? code : remove_all(actor, error);
+}
+
+static int remove_one(struct actor *actor, struct conclave_error *error)
+{
+    const struct segment_helper *helper = actor->state;
+    bool due = clock_now_us() - helper->removed_us >= (uint64_t)REMOVE_MS * 1000;
+    return remains(helper) && due ? remove_to(actor, helper->superfluous.first + 1, error)
+                                  : CONCLAVE_OK;
 }
 
 /* Less room than the reserve; once it was, an eighth more is needed, so that it does not come and
@@ -87,7 +130,8 @@ static int watch(struct actor *actor, struct conclave_error *error)
     struct segment_helper *helper = actor->state;
     bool full = is_full(actor);
     if (full && !helper->full) { /* what is kept for later goes first */
-        int code = wal_drop_spares(actor->node->wal, error);
+        int code = remove_all(actor, error);
+        code = code ? code : wal_drop_spares(actor->node->wal, error);
         if (code)
             return code;
         full = is_full(actor);
@@ -188,7 +232,7 @@ static int take_all(struct actor *actor, bool *ret_ended, bool *ret_other,
         } else if (type == ENVELOPE_PREPARE_SEGMENT) {
             code = prepare(actor, error);
         } else if (type == ENVELOPE_REMOVE_SEGMENTS) {
-            code = remove_segments(actor, envelope->segments, error);
+            code = remove_later(actor, envelope->segments, error);
         }
         envelope_destroy(envelope);
         *ret_ended = type == ENVELOPE_STOP || type == ENVELOPE_QUIT;
@@ -205,10 +249,13 @@ static int segments_run(struct actor *actor, struct conclave_error *error)
     struct segment_helper *helper = actor->state;
     bool more = false, ended = false;
     for (;;) {
-        inbox_wait(&actor->inbox, more ? 0 : WATCH_MS);
+        inbox_wait(&actor->inbox, more ? 0 : remains(helper) ? REMOVE_MS : WATCH_MS);
         bool other = false;
         int code = take_all(actor, &ended, &other, error);
         if (code || ended)
+            return code ? code : remove_all(actor, error);
+        code = remove_one(actor, error);
+        if (code)
             return code;
         more = give_one(actor);
         uint64_t now_us = clock_now_us();
