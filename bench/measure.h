@@ -5,6 +5,7 @@
 #include "bench/clients.h"
 #include "bench/series.h"
 #include "bench/stages.h"
+#include "bench/standstill.h"
 
 #include <signal.h>
 #include <stdbool.h>
@@ -40,6 +41,7 @@ struct measure {
     uint64_t missed;     /* open loop: due and never begun, since too much was outstanding */
     uint64_t elapsed_ns; /* from the beginning of the measurement to the last operation done */
     struct generator_health health;
+    struct standstill_seen stood; /* the machine, warm-up and all */
     struct stages stages;
     struct mark marks[MEASURE_MARKS_MAX];
     size_t mark_count;

@@ -159,6 +159,13 @@ static void set_generator(json_t *object, const struct result *result)
     set(object, "generator", generator);
 }
 
+static void set_standstill(json_t *object, const struct standstill_seen *stood)
+{
+    set(object, "standstill",
+        json_pack("{s:o,s:o,s:o}", "share", exact(standstill_share(stood)), "times",
+                  count(stood->times), "longest_ms", rounded((double)stood->longest_ns / 1e6)));
+}
+
 /* What each node cost, and an operation on all of them. */
 static void set_nodes(json_t *object, const struct result *result)
 {
@@ -216,6 +223,7 @@ static json_t *result_json(const struct session *session, const struct result *r
         set(object, "failed_why", text(result->message));
     }
     set_generator(object, result);
+    set_standstill(object, &result->stood);
     if (result->node_count > 0)
         set_nodes(object, result);
     if (result->stages.of[0] && result->stages.of[0]->count > 0)

@@ -2,6 +2,9 @@
 
 #include <string.h>
 
+/* Less does not show in a 99th percentile. */
+static const double STOOD_SHARE = 0.005;
+
 static void us(double value, char *text, size_t size)
 {
     if (value < 10000)
@@ -100,6 +103,12 @@ static void notes(const struct session *session, const struct result *result, FI
                 (unsigned long long)result->missed);
     if (*result->overloaded)
         fprintf(out, "%s: take care, %s\n", name, result->overloaded);
+    if (standstill_share(&result->stood) >= STOOD_SHARE)
+        fprintf(out,
+                "%s: the whole machine stood still for %.1f %% of the time, %llu times, %.1f ms at "
+                "most: its host stops it, and that is in the latencies\n",
+                name, 100 * standstill_share(&result->stood),
+                (unsigned long long)result->stood.times, (double)result->stood.longest_ns / 1e6);
     if (result->validated && result->workload == BENCH_PROPOSE)
         fprintf(out, "%s: %llu acknowledged, warm-up and all; nodes that count otherwise: %llu\n",
                 name, (unsigned long long)result->read, (unsigned long long)result->mismatches);

@@ -182,6 +182,8 @@ static void add_up(struct result *result, const struct measure *measure)
     if (result->run_count == 1 || measure->health.cpu_share + measure->health.wait_share >
                                       health->cpu_share + health->wait_share)
         *health = measure->health;
+    if (standstill_share(&measure->stood) >= standstill_share(&result->stood))
+        result->stood = measure->stood;
     if (result->run_count == 1 || measure->served.least < result->served.least)
         result->served.least = measure->served.least;
     if (measure->served.most > result->served.most)

@@ -61,8 +61,9 @@ struct result {
     struct clients_summary served;              /* least and most, of all runs */
     struct node_usage nodes[MEASURE_NODES_MAX]; /* of the last run */
     unsigned node_count;
-    double usage_rate;    /* operations a second in that run */
-    char overloaded[200]; /* why; "": it was not */
+    double usage_rate;            /* operations a second in that run */
+    struct standstill_seen stood; /* of the run in which the machine stood still longest */
+    char overloaded[200];         /* why; "": it was not */
     bool validated, stopped;
     uint64_t read, mismatches;
     int code;

@@ -56,7 +56,10 @@ static void run_load(struct session *session, struct target *target, struct resu
         *filled = true;
     }
     if (measure.code == CONCLAVE_OK && !measure.stopped) {
+        struct standstill standstill;
+        standstill_begin(&standstill);
         target->ops->run(target, &load, &watch, &measure);
+        measure.stood = standstill_end(&standstill);
         disturb_finish(&disturb, &measure);
         note_leader(target, &measure);
     }
