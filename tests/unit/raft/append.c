@@ -116,15 +116,17 @@ Test(append, a_conflict_in_the_middle_keeps_what_agrees)
 
 Test(append, rule_9_a_committed_entry_is_never_replaced)
 {
-    follower(1, TERMS(1, 1));
-    cluster_receive(&c, append_request(2, 1, 1, id_of(1, 3), 3, NULL, 0));
-    cr_assert_eq(raft_commit(raft()), 3);
-    cluster_receive(&c, append_request(3, 1, 2, id_of(1, 1), 0, TERMS(2)));
-    cr_assert_eq(c.nodes[1].code, CONCLAVE_INTERNAL);
-    cr_assert_neq(c.nodes[1].error.message[0], 0);
-    cluster_timeout(&c, 1);
-    cr_assert_eq(c.nodes[1].code, CONCLAVE_INTERNAL, "and the node does nothing more");
-    cluster_deinit(&c);
+    for (uint64_t prev = 1; prev <= 2; prev++) { /* the last committed one too */
+        follower(1, TERMS(1, 1));
+        cluster_receive(&c, append_request(2, 1, 1, id_of(1, 3), 3, NULL, 0));
+        cr_assert_eq(raft_commit(raft()), 3);
+        cluster_receive(&c, append_request(3, 1, 2, id_of(1, prev), 0, TERMS(2)));
+        cr_assert_eq(c.nodes[1].code, CONCLAVE_INTERNAL);
+        cr_assert_neq(c.nodes[1].error.message[0], 0);
+        cluster_timeout(&c, 1);
+        cr_assert_eq(c.nodes[1].code, CONCLAVE_INTERNAL, "and the node does nothing more");
+        cluster_deinit(&c);
+    }
 }
 
 Test(append, rule_9_a_leader_that_lacks_the_last_committed_entry_is_fatal)
