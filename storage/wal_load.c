@@ -76,6 +76,18 @@ static bool is_beginning(const struct wal_scanner *scanner, const uint8_t *front
             record.kind == WAL_ANEW);
 }
 
+/* As it would be: what is lost of it may be what is mended. */
+static void patch_front(const struct wal_scanner *scanner, uint64_t sequence, uint8_t *front,
+                        size_t bytes)
+{
+    for (size_t i = 0; i < scanner->patch_count; i++) {
+        const struct wal_patch *patch = &scanner->patches[i];
+        const uint64_t end = patch->end < bytes ? patch->end : bytes;
+        if (patch->sequence == sequence && patch->offset < end)
+            memcpy(front + patch->offset, patch->bytes, (size_t)(end - patch->offset));
+    }
+}
+
 /* *ret: the log begins anew in this segment. */
 static int begins_anew(const struct wal_scanner *scanner, uint64_t sequence, bool *ret)
 {
@@ -96,10 +108,13 @@ static int begins_anew(const struct wal_scanner *scanner, uint64_t sequence, boo
     if (code == CONCLAVE_OK && bytes >= sizeof front && got != sizeof front)
         code = error_set(scanner->error, CONCLAVE_IO, "the log became shorter while it was read");
     io->close(io->ctx, file);
-    if (code == CONCLAVE_IO && (scanner->patient || scanner->patch_count > 0))
-        return CONCLAVE_OK; /* damaged */
-    if (code != CONCLAVE_OK)
+    if (code == CONCLAVE_IO && (scanner->patient || scanner->patch_count > 0)) { /* damaged */
+        memset(front, 0, sizeof front);
+        got = sizeof front;
+    } else if (code != CONCLAVE_OK) {
         return code;
+    }
+    patch_front(scanner, sequence, front, got);
     *ret = got == sizeof front && is_beginning(scanner, front, got, sequence);
     return CONCLAVE_OK;
 }

@@ -172,6 +172,25 @@ Test(transcript, comes_back_whatever_record_of_it_is_lost_later)
     each_record(lose_one);
 }
 
+/* No start came by that could have let go of the damaged segments before it: they are not what the
+ * mended log is judged by. */
+Test(transcript, comes_back_though_its_header_is_lost_while_the_damaged_are_there)
+{
+    struct scene scene;
+    char path[64];
+    struct conclave_error error = {0};
+    scene_begin(&scene);
+    (void)segment_written(&scene, path);
+    cr_assert_eq(write_behind(&scene, scene.disk, scene.log.base, &scene.log.entries, NULL),
+                 CONCLAVE_OK);
+    memory_disk_rot(scene.disk, path, 4, "\x5a\xa5", 2);
+    memory_disk_break(scene.disk, WAL_DIR "/0000000000000001.wal", 700, 1);
+    const struct peer peer = {.story = scene.story, .disk = scene.disk, .log = scene.log};
+    cr_assert_eq(repair_all(scene.disk, &peer, &error), CONCLAVE_OK, "%s", error.message);
+    expect_whole(&scene, scene.disk, "mended");
+    scene_end(&scene);
+}
+
 static void lose_the_end_too(const struct peer *peer, const struct spot *spot)
 {
     struct memory_disk *damaged = memory_disk_clone(peer->disk);
