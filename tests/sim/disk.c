@@ -352,6 +352,8 @@ static enum disk_start real_recover(struct disk *disk, bool interrupted, struct 
         return DISK_REFUSED;
     if (code != CONCLAVE_OK && interrupted)
         return DISK_FAILED;
+    if (code == CONCLAVE_IO && storage_left_unreadable(disk->storage))
+        return DISK_REFUSED;
     if (code != CONCLAVE_OK)
         return DISK_WRONG;
     uint64_t synced = disk_last(disk);

@@ -328,7 +328,7 @@ int storage_open(struct storage *storage, bool interrupted, struct storage_found
     if (code == CONCLAVE_OK) {
         memory_disk_destroy(storage->damaged); /* it may have been mended by halves */
         storage->damaged = NULL;
-        storage->unreadable = false;
+        storage->unreadable = storage->left = false;
         return CONCLAVE_OK;
     }
     storage_close(storage);

@@ -122,6 +122,10 @@ bool storage_damage_vote(struct storage *storage);
 /* The damage is a block that cannot be read. */
 bool storage_is_unreadable(const struct storage *storage);
 
+/* Such a block is left behind by a repair that wrote the log anew: whoever finds that new log
+ * damaged reads it. */
+bool storage_left_unreadable(const struct storage *storage);
+
 /* The damage is a block that has become what another one is. */
 bool storage_is_misdirected(const struct storage *storage);
 

@@ -349,8 +349,10 @@ int storage_repair_write(struct storage *storage, bool interrupted, bool anew,
     storage->damaged = NULL;
     if (code != CONCLAVE_OK)
         storage->damaged = memory_disk_clone(storage->disk);
-    else
+    if (code == CONCLAVE_OK) {
+        storage->left |= storage->unreadable && storage->anew;
         storage->unreadable = false;
+    }
     return code;
 }
 
@@ -398,6 +400,11 @@ bool storage_is_anew(const struct storage *storage)
 bool storage_is_unreadable(const struct storage *storage)
 {
     return storage->unreadable;
+}
+
+bool storage_left_unreadable(const struct storage *storage)
+{
+    return storage->left;
 }
 
 bool storage_is_misdirected(const struct storage *storage)

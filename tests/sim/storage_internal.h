@@ -30,6 +30,7 @@ struct storage {
     struct memory_disk *damaged; /* as it was when it was damaged; NULL: it is not */
     char rotten[STORAGE_PATH_BYTES];
     bool unreadable; /* in a block, which is as it was */
+    bool left;       /* and is still there behind a repair, for a start to let go of */
     size_t rotten_at;
     uint8_t rotten_bytes[STORAGE_ROTTEN_MAX]; /* what was there */
     size_t rotten_count;
