@@ -29,6 +29,7 @@ static struct {
     bool durable;         /* by a sync that has returned */
     unsigned syncs;       /* so far */
     unsigned fail_at;     /* the sync with this number; 0: none */
+    unsigned stop_at;     /* with this one it is told to stop; 0: before it runs */
     bool no_room;         /* for another file */
     unsigned enough; /* with so many syncs all is durable, without a payload; 0: with a payload */
 } rig;
@@ -62,11 +63,19 @@ static int watched_writev(void *ctx, struct io_file *file, uint64_t offset,
     return io_posix()->writev(ctx, file, offset, parts, part_count, error);
 }
 
+static void tell_to_stop(void)
+{
+    struct envelope *stop = envelope_create(ENVELOPE_STOP);
+    mailbox_send(&rig.to_writer, &stop);
+}
+
 static int watched_datasync(void *ctx, struct io_file *file, struct conclave_error *error)
 {
     if (!rig.watching)
         return io_posix()->datasync(ctx, file, error);
     rig.syncs++;
+    if (rig.syncs == rig.stop_at)
+        tell_to_stop();
     assert_nothing_left();
     int code = rig.syncs == rig.fail_at
                    ? error_set(error, CONCLAVE_IO, "this disk fails on purpose")
@@ -115,17 +124,26 @@ static void setup(void)
     peers_set(node->peers, &to_second, 1, 0);
 }
 
-static void teardown(void)
+/* Ends the log-writer, and what it gave to the node. */
+static void end_writer(void)
 {
     struct node *node = &rig.node;
-    char command[128];
     log_writer_ops.stop(rig.writer);
-    peers_destroy(rig.second);
-    peers_destroy(node->peers);
     wal_close(node->wal);
     raft_runs_clear(&node->recovered.entries);
     snapshot_meta_clear(&node->recovered.snapshot);
     free(node->recovered.boot);
+    node->wal = NULL;
+    node->recovered.boot = NULL;
+}
+
+static void teardown(void)
+{
+    struct node *node = &rig.node;
+    char command[128];
+    end_writer();
+    peers_destroy(rig.second);
+    peers_destroy(node->peers);
     outbox_close(&rig.to_writer);
     wires_close(node);
     snprintf(command, sizeof command, "rm -rf '%s'", dir);
@@ -182,8 +200,7 @@ static void persist_anew(uint64_t seq, uint64_t behind)
 /* The log-writer takes what is queued in one batch, and ends. */
 static int run(struct conclave_error *error)
 {
-    struct envelope *stop = envelope_create(ENVELOPE_STOP);
-    mailbox_send(&rig.to_writer, &stop);
+    tell_to_stop();
     rig.watching = true;
     int code = log_writer_ops.run(rig.writer, error);
     rig.watching = false;
@@ -333,4 +350,30 @@ Test(log_writer, lets_go_of_what_stands_before_a_new_beginning_or_the_highest_cu
     send_to_writer(ENVELOPE_CUT, 1);
     cr_assert_eq(run(&error), CONCLAVE_OK, "%s", error.message);
     cr_assert_eq(segments_removed(), 1, "an older cut takes nothing back");
+}
+
+Test(log_writer, attests_the_last_batch_of_a_log_that_is_quiet, .timeout = 120)
+{
+    struct conclave_error error = {0};
+    persist_entry(1, 1);
+    rig.stop_at = 2; /* the sync behind that of the entry: it waits for nothing else */
+    rig.watching = true;
+    cr_assert_eq(log_writer_ops.run(rig.writer, &error), CONCLAVE_OK, "%s", error.message);
+    rig.watching = false;
+    cr_assert_eq(rig.syncs, 2);
+    cr_assert_not(wal_needs_attest(rig.node.wal));
+    assert_told(1, 1);
+}
+
+Test(log_writer, does_not_start_without_its_vote_though_the_log_be_whole)
+{
+    struct conclave_error error = {0};
+    char vote[160], kept[160];
+    end_writer();
+    snprintf(vote, sizeof vote, "%s/vote", data);
+    snprintf(kept, sizeof kept, "%s/kept", data);
+    cr_assert_eq(rename(vote, kept), 0);
+    cr_assert_eq(log_writer_ops.start(rig.writer, &error), CONCLAVE_CORRUPT);
+    cr_assert_eq(rename(kept, vote), 0);
+    cr_assert_eq(log_writer_ops.start(rig.writer, &error), CONCLAVE_OK, "%s", error.message);
 }
