@@ -100,6 +100,17 @@ Test(watch_state, is_caught_up_with_what_comes_while_it_is)
     rig_destroy(rig);
 }
 
+Test(watch_state, tells_the_key_at_which_it_goes_on_once)
+{
+    struct rig *rig = rig_create();
+    struct told told;
+    tell_some(&told, rig);
+    cr_assert_eq(rig_put(rig, "e", "2"), CONCLAVE_OK);
+    rest(&told, 100);
+    cr_assert_str_eq(told.text, "a=1 b=1 c=1 d=1 a- b- c- d- e=2 f=1 ", "%s", told.text);
+    rig_destroy(rig);
+}
+
 /* Six keys, of which four are told and go with revision 7, so that the next piece begins with that;
  * then so many changes are kept. What the next piece comes to. */
 static int piece_after_keeping(uint64_t changes)
