@@ -254,7 +254,8 @@ static void print_outcome(const struct summary *total, struct summary_times time
     } else {
         if (total->failed)
             print_failure(total, options, &shrink, shrunk ? &result : NULL);
-        summary_print(total, times, stdout);
+        /* What one that failed leaves to be read is why it did. */
+        summary_print(total, times, !total->failed || options->keep_going, stdout);
     }
     shrink_deinit(&result);
 }

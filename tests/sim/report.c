@@ -271,7 +271,8 @@ static void print_record(const struct report *report, const struct record *recor
 }
 
 /* Whether it tells what happened to somebody who does not want to know how: no traffic, no disk at
- * work, and of the steps those that brought a role, a term, an entry or a commit. */
+ * work, of the steps those that brought a role, a term, an entry or a commit, and of the reads
+ * those that failed or saw more than the one before. */
 static bool is_telling(struct report *report, const struct record *record)
 {
     switch (record->kind) {
@@ -286,6 +287,12 @@ static bool is_telling(struct report *report, const struct record *record)
     case RECORD_APPLIED:
     case RECORD_READ:
         return false;
+    case RECORD_READ_AT: {
+        uint64_t *shown = &report->shown_reads[record->node % SIM_NODES_MAX];
+        bool news = record->v[1] != CONCLAVE_OK || *shown != record->v[2];
+        *shown = record->v[1] == CONCLAVE_OK ? record->v[2] : 0;
+        return news;
+    }
     case RECORD_TRACE:
         return record->v[0] != RAFT_TRACE_LEADER && record->v[0] != RAFT_TRACE_REJECTED;
     case RECORD_STEP: {

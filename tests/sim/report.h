@@ -298,11 +298,12 @@ struct report {
     struct record ring[REPORT_RING];
     uint64_t count;
     uint64_t hash;
-    bool trace;                    /* print every event as it happens */
-    bool brief;                    /* only those that tell what happened */
-    FILE *out;                     /* where to; NULL: standard output */
-    uint64_t shown[SIM_NODES_MAX]; /* of each node: a hash of the last step that was told */
-    const raft_node_id *ids;       /* of the nodes, to show their numbers; node_count of them */
+    bool trace;                          /* print every event as it happens */
+    bool brief;                          /* only those that tell what happened */
+    FILE *out;                           /* where to; NULL: standard output */
+    uint64_t shown[SIM_NODES_MAX];       /* of each node: a hash of the last step that was told */
+    uint64_t shown_reads[SIM_NODES_MAX]; /* likewise: the index of the last read */
+    const raft_node_id *ids; /* of the nodes, to show their numbers; node_count of them */
     uint32_t node_count;
     uint64_t marks[SIM_MARK_COUNT];
     uint64_t decisions[SIM_DECISION_KINDS]; /* granted: faults first, then actions */

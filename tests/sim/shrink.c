@@ -12,7 +12,7 @@ enum {
     RUN_COST = 2000,        /* events that a run of none would count for */
     ENDLESS_COST = 4000000, /* likewise one without an end: minutes */
     STEPS_PART = 64,        /* the number of steps is found to this part of it */
-    TOLD_LINES = 150        /* of what happens */
+    TOLD_LINES = 60         /* of what happens */
 };
 
 struct shrink {

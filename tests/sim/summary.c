@@ -117,14 +117,8 @@ static void print_failures(const struct summary *summary, FILE *out)
         fprintf(out, "%20s  %" PRIu64 " more\n", "and", summary->failed - summary->failures_named);
 }
 
-void summary_print(const struct summary *summary, struct summary_times times, FILE *out)
+static void print_all_counts(const struct summary *summary, FILE *out)
 {
-    fprintf(out,
-            "%" PRIu64 " events, %" PRIu64
-            " steps in %.1f s: %.1f seeds/s, %.0f events/s, %.0f events/s of one core\n",
-            summary->events, summary->steps, times.seconds,
-            rate(summary->passed + summary->failed, times.seconds),
-            rate(summary->events, times.seconds), rate(summary->events, times.cpu_seconds));
     fprintf(out, "faults:\n");
     print_decisions(summary, 0, SIM_FAULT_COUNT, out);
     fprintf(out, "actions:\n");
@@ -134,6 +128,19 @@ void summary_print(const struct summary *summary, struct summary_times times, FI
         fprintf(out, "%12" PRIu64 "  %s\n", summary->marks[i], report_mark_text((enum sim_mark)i));
     if (!summary->failed) /* a failure ends the rest early */
         print_unreached(summary, out);
+}
+
+void summary_print(const struct summary *summary, struct summary_times times, bool counts,
+                   FILE *out)
+{
+    fprintf(out,
+            "%" PRIu64 " events, %" PRIu64
+            " steps in %.1f s: %.1f seeds/s, %.0f events/s, %.0f events/s of one core\n",
+            summary->events, summary->steps, times.seconds,
+            rate(summary->passed + summary->failed, times.seconds),
+            rate(summary->events, times.seconds), rate(summary->events, times.cpu_seconds));
+    if (counts)
+        print_all_counts(summary, out);
     if (summary->failed > 1)
         print_failures(summary, out);
     fprintf(out, "%" PRIu64 " passed, %" PRIu64 " failed\n", summary->passed, summary->failed);

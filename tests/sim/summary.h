@@ -38,7 +38,9 @@ struct summary_times {
     double cpu_seconds; /* of all processes */
 };
 
-void summary_print(const struct summary *summary, struct summary_times times, FILE *out);
+/* counts: with how often each fault, action and situation was met. */
+void summary_print(const struct summary *summary, struct summary_times times, bool counts,
+                   FILE *out);
 
 /* replay: the command that repeats the first failure; NULL: none. */
 void summary_print_json(const struct summary *summary, struct summary_times times,

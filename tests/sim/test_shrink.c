@@ -225,6 +225,40 @@ Test(shrink, prints_what_remained_and_how_to_repeat_it)
     shrink_deinit(&result);
 }
 
+static uint64_t lines_of_reads(const struct record *records, size_t count)
+{
+    struct report *report = calloc(1, sizeof *report);
+    char *text = NULL;
+    size_t bytes = 0;
+    uint64_t lines = 0;
+    cr_assert(report);
+    report->brief = true;
+    report->out = open_memstream(&text, &bytes);
+    for (size_t i = 0; i < count; i++)
+        report_event(report, records[i]);
+    cr_assert_eq(fclose(report->out), 0);
+    for (const char *at = text; (at = strchr(at, '\n')) != NULL; at++)
+        lines++;
+    free(text);
+    free(report);
+    return lines;
+}
+
+Test(shrink, tells_of_reads_those_that_saw_more_and_those_that_failed)
+{
+    const struct record records[] = {
+        {.kind = RECORD_READ_AT, .node = 1, .v = {7, CONCLAVE_OK, 5}},
+        {.kind = RECORD_READ_AT, .node = 1, .v = {8, CONCLAVE_OK, 5}},
+        {.kind = RECORD_READ_AT, .node = 2, .v = {9, CONCLAVE_OK, 5}},
+        {.kind = RECORD_READ_AT, .node = 1, .v = {10, CONCLAVE_OK, 6}},
+        {.kind = RECORD_READ_AT, .node = 1, .v = {11, CONCLAVE_NO_LEADER, 0}},
+        {.kind = RECORD_READ_AT, .node = 1, .v = {12, CONCLAVE_OK, 6}},
+    };
+    cr_assert_eq(lines_of_reads(records, 1), 1);
+    cr_assert_eq(lines_of_reads(records, 2), 1);
+    cr_assert_eq(lines_of_reads(records, 6), 5);
+}
+
 /* --- Decisions -------------------------------------------------------------------------------- */
 
 static void assert_same_text(const char *text)

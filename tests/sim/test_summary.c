@@ -29,8 +29,9 @@ Test(summary, names_the_failures_of_all_processes_by_seed)
         cr_assert_eq(total->failures[i].seed, seeds[i]);
     static char text[65536], json[65536];
     FILE *out = fmemopen(text, sizeof text, "w");
-    summary_print(total, (struct summary_times){1, 1}, out);
+    summary_print(total, (struct summary_times){1, 1}, true, out);
     cr_assert_eq(fclose(out), 0);
+    cr_assert_not_null(strstr(text, "situations:\n"));
     cr_assert_not_null(strstr(text, "  3  log matching\n"));
     cr_assert_not_null(strstr(text, "  9  one leader per term\n"));
     out = fmemopen(json, sizeof json, "w");
@@ -63,8 +64,9 @@ Test(summary, counts_more_failures_than_it_names)
     char *text = NULL;
     size_t bytes = 0;
     FILE *out = open_memstream(&text, &bytes);
-    summary_print(total, (struct summary_times){1, 1}, out);
+    summary_print(total, (struct summary_times){1, 1}, false, out);
     cr_assert_eq(fclose(out), 0);
+    cr_assert_null(strstr(text, "situations:\n"));
     cr_assert_not_null(strstr(text, "and  1025 more\n"));
     free(text);
     free(other);
