@@ -2,11 +2,13 @@
 
 #include "conclave.h"
 
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 /* Beyond these the generator is taken for a bottleneck of its own. */
 static const double BUSY_SHARE = 0.9;
@@ -26,18 +28,27 @@ uint64_t measure_thread_cpu_ns(void)
     return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
 }
 
-uint64_t measure_thread_wait_ns(void)
+bool measure_wait_read(int fd, uint64_t *ret_ns)
 {
     char line[128], *end;
-    FILE *file = fopen("/proc/thread-self/schedstat", "re");
-    if (!file)
+    ssize_t bytes = pread(fd, line, sizeof line - 1, 0);
+    if (bytes <= 0)
+        return false;
+    line[bytes] = '\0';
+    strtoull(line, &end, 10); /* the time for which it ran */
+    *ret_ns = strtoull(end, NULL, 10);
+    return true;
+}
+
+uint64_t measure_thread_wait_ns(void)
+{
+    uint64_t waited_ns = 0;
+    int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
         return 0;
-    bool read = fgets(line, sizeof line, file);
-    fclose(file);
-    if (!read)
-        return 0;
-    strtoull(line, &end, 10);
-    return strtoull(end, NULL, 10);
+    (void)measure_wait_read(fd, &waited_ns); /* not known: 0 */
+    close(fd);
+    return waited_ns;
 }
 
 bool measure_init(struct measure *measure)

@@ -89,4 +89,8 @@ uint64_t measure_now_ns(void);
 uint64_t measure_thread_cpu_ns(void);
 uint64_t measure_thread_wait_ns(void);
 
+/* The same for who asks often, of the thread whose /proc/.../schedstat is open there. False: the
+ * system does not say. */
+bool measure_wait_read(int fd, uint64_t *ret_ns);
+
 #endif

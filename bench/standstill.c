@@ -3,7 +3,6 @@
 #include "bench/measure.h"
 
 #include <fcntl.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <time.h>
@@ -28,27 +27,14 @@ double standstill_share(const struct standstill_seen *seen)
     return seen->watched_ns ? (double)seen->stood_ns / (double)seen->watched_ns : 0;
 }
 
-/* What the thread waited for a processor so far. False: the system does not say. */
-static bool read_wait(int fd, uint64_t *ret_ns)
-{
-    char line[128], *end;
-    ssize_t bytes = pread(fd, line, sizeof line - 1, 0);
-    if (bytes <= 0)
-        return false;
-    line[bytes] = '\0';
-    strtoull(line, &end, 10); /* the time for which it ran */
-    *ret_ns = strtoull(end, NULL, 10);
-    return true;
-}
-
 static void look(struct standstill *standstill, int fd)
 {
     uint64_t waited_ns = 0, before_ns = 0, began_ns = measure_now_ns(), slept_ns = began_ns;
-    bool known = read_wait(fd, &before_ns);
+    bool known = measure_wait_read(fd, &before_ns);
     while (known && !atomic_load(&standstill->end)) {
         nanosleep(&(struct timespec){.tv_nsec = SLEEP_NS}, NULL);
         uint64_t now_ns = measure_now_ns(), late_ns = now_ns - slept_ns - SLEEP_NS;
-        known = read_wait(fd, &waited_ns);
+        known = measure_wait_read(fd, &waited_ns);
         if (known)
             standstill_note(&standstill->seen, late_ns, waited_ns - before_ns);
         before_ns = waited_ns;
