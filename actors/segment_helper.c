@@ -233,6 +233,8 @@ static int take_all(struct actor *actor, bool *ret_ended, bool *ret_other,
             code = prepare(actor, error);
         } else if (type == ENVELOPE_REMOVE_SEGMENTS) {
             code = remove_later(actor, envelope->segments, error);
+        } else if (type == ENVELOPE_STOP) {
+            code = remove_all(actor, error);
         }
         envelope_destroy(envelope);
         *ret_ended = type == ENVELOPE_STOP || type == ENVELOPE_QUIT;
@@ -253,7 +255,7 @@ static int segments_run(struct actor *actor, struct conclave_error *error)
         bool other = false;
         int code = take_all(actor, &ended, &other, error);
         if (code || ended)
-            return code ? code : remove_all(actor, error);
+            return code;
         code = remove_one(actor, error);
         if (code)
             return code;
