@@ -173,7 +173,7 @@ Test(checks_stand, find_who_stands_while_its_disk_hangs)
     good_step();
     b_stands_after_a_write(2 * T_US - 1);
     SILENT();
-    b_stands_after_a_write(2 * T_US);
+    b_stands_after_a_write(2UL * T_US);
     SCREAMS("whose disk hangs does not stand");
 }
 
