@@ -5,6 +5,8 @@
  * has the built-in machine's store written to disk bit by bit, and reads what is left in old
  * segments for a node that repairs its log: nobody else removes them. */
 #include "actors/log_repair.h"
+#include "actors/repair_asks.h"
+#include "actors/segment_removal.h"
 #include "base/clock.h"
 #include "base/fatal.h"
 #include "machine/tables_trickle.h"
@@ -12,23 +14,15 @@
 #include <errno.h>
 #include <stdlib.h>
 
-/* How often the free space is looked at; how many nodes can be waiting for what is read. */
-enum { WATCH_MS = 1000, ASKS_MAX = 4 };
-
-/* From one segment that is removed to the next: each takes a sync of the directory, and the syncs
- * of the log should not have to queue behind those of all that a snapshot made superfluous. */
-enum { REMOVE_MS = 50 };
+enum { WATCH_MS = 1000 }; /* how often the free space is looked at */
 
 struct segment_helper {
-    bool no_segment;              /* the next segment found no room */
-    bool full;                    /* as raft and the network were told */
-    uint64_t watched_us;          /* when the free space was looked at last */
-    struct wal_range superfluous; /* segments to be removed */
-    uint64_t removed_us;          /* when the last one was */
+    bool no_segment;     /* the next segment found no room */
+    bool full;           /* as raft and the network were told */
+    uint64_t watched_us; /* when the free space was looked at last */
+    struct segment_removal removal;
     struct tables_trickle trickle;
-
-    /* What nodes in repair ask for, the newest of each. Whoever finds no place asks again. */
-    struct envelope *asks[ASKS_MAX];
+    struct repair_asks asks;
 };
 
 static int segments_start(struct actor *actor, struct conclave_error *error)
@@ -44,8 +38,7 @@ static void segments_stop(struct actor *actor)
 {
     struct segment_helper *helper = actor->state;
     tables_trickle_close(&helper->trickle);
-    for (size_t i = 0; i < ASKS_MAX; i++)
-        envelope_destroy(helper->asks[i]);
+    repair_asks_clear(&helper->asks);
     free(helper);
 }
 
@@ -63,49 +56,34 @@ static int prepare(struct actor *actor, struct conclave_error *error)
     return missed || code == CONCLAVE_NO_MEMORY ? CONCLAVE_OK : code;
 }
 
-/* Those up to this one, the oldest first. */
-static int remove_to(struct actor *actor, uint64_t end, struct conclave_error *error)
+/* Where room is wanted nothing is kept for later segments. */
+static int remove_range(struct actor *actor, struct wal_range range, struct conclave_error *error)
 {
-    struct segment_helper *helper = actor->state;
-    struct wal_range *range = &helper->superfluous, next = {range->first, end};
-    if (range->first >= end)
+    const struct segment_helper *helper = actor->state;
+    if (range.first >= range.end)
         return CONCLAVE_OK;
-    range->first = end;
-    helper->removed_us = clock_now_us();
-    int code = wal_remove(actor->node->wal, next, error);
+    int code = wal_remove(actor->node->wal, range, error);
     return code || !helper->full ? code : wal_drop_spares(actor->node->wal, error);
 }
 
 static int remove_all(struct actor *actor, struct conclave_error *error)
 {
-    const struct segment_helper *helper = actor->state;
-    return remove_to(actor, helper->superfluous.end, error);
-}
-
-static bool remains(const struct segment_helper *helper)
-{
-    return helper->superfluous.first < helper->superfluous.end;
-}
-
-/* More are superfluous. They go one by one, but at once where room is wanted. */
-static int remove_later(struct actor *actor, struct wal_range range, struct conclave_error *error)
-{
     struct segment_helper *helper = actor->state;
-    int code = CONCLAVE_OK;
-    if (remains(helper) && helper->superfluous.end != range.first)
-        code = remove_all(actor, error);
-    if (!remains(helper))
-        helper->superfluous.first = range.first;
-    helper->superfluous.end = range.end;
-    return code || !helper->full ? code : remove_all(actor, error);
+    return remove_range(actor, segment_removal_all(&helper->removal), error);
 }
 
 static int remove_one(struct actor *actor, struct conclave_error *error)
 {
-    const struct segment_helper *helper = actor->state;
-    bool due = clock_now_us() - helper->removed_us >= (uint64_t)REMOVE_MS * 1000;
-    return remains(helper) && due ? remove_to(actor, helper->superfluous.first + 1, error)
-                                  : CONCLAVE_OK;
+    struct segment_helper *helper = actor->state;
+    return remove_range(actor, segment_removal_next(&helper->removal, clock_now_us()), error);
+}
+
+/* More are superfluous, and go at once where room is wanted. */
+static int remove_later(struct actor *actor, struct wal_range range, struct conclave_error *error)
+{
+    struct segment_helper *helper = actor->state;
+    int code = remove_range(actor, segment_removal_add(&helper->removal, range), error);
+    return code || !helper->full ? code : remove_all(actor, error);
 }
 
 /* Less room than the reserve; once it was, an eighth more is needed, so that it does not come and
@@ -175,41 +153,17 @@ static void trickle(struct actor *actor, const struct tables_part *part)
                   errno);
 }
 
-/* --- Nodes in repair -------------------------------------------------------------------------- */
-
-/* Takes the ask over; it is kept in the place of an older one of the same node. */
-static void take_ask(struct segment_helper *helper, struct envelope *ask)
-{
-    size_t place = ASKS_MAX;
-    for (size_t i = 0; i < ASKS_MAX; i++) {
-        if (helper->asks[i] && helper->asks[i]->repair.from == ask->repair.from) {
-            envelope_destroy(helper->asks[i]);
-            helper->asks[i] = ask;
-            return;
-        }
-        if (!helper->asks[i])
-            place = i;
-    }
-    if (place < ASKS_MAX)
-        helper->asks[place] = ask;
-    else
-        envelope_destroy(ask);
-}
-
-/* One, so that the log-writer's next segment waits for no more than that. True if it was there. */
+/* What one node in repair asked for, so that the log-writer's next segment waits for no more than
+ * that. True if there was one. */
 static bool give_one(struct actor *actor)
 {
     struct segment_helper *helper = actor->state;
-    for (size_t i = 0; i < ASKS_MAX; i++) {
-        struct envelope *ask = helper->asks[i];
-        if (!ask)
-            continue;
-        helper->asks[i] = NULL;
-        log_repair_give_past(actor, ask);
-        envelope_destroy(ask);
-        return true;
-    }
-    return false;
+    struct envelope *ask = repair_asks_take(&helper->asks);
+    if (!ask)
+        return false;
+    log_repair_give_past(actor, ask);
+    envelope_destroy(ask);
+    return true;
 }
 
 /* --- The loop --------------------------------------------------------------------------------- */
@@ -218,13 +172,14 @@ static bool give_one(struct actor *actor)
 static int take_all(struct actor *actor, bool *ret_ended, bool *ret_other,
                     struct conclave_error *error)
 {
+    struct segment_helper *helper = actor->state;
     struct tables_part part = {0};
     for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
         enum envelope_type type = envelope->type;
         int code = CONCLAVE_OK;
         *ret_other = *ret_other || type != ENVELOPE_TRICKLE;
         if (type == ENVELOPE_REPAIR_ASK) {
-            take_ask(actor->state, envelope);
+            repair_asks_add(&helper->asks, envelope);
             continue;
         }
         if (type == ENVELOPE_TRICKLE) {
@@ -251,7 +206,8 @@ static int segments_run(struct actor *actor, struct conclave_error *error)
     struct segment_helper *helper = actor->state;
     bool more = false, ended = false;
     for (;;) {
-        inbox_wait(&actor->inbox, more ? 0 : remains(helper) ? REMOVE_MS : WATCH_MS);
+        int rest_ms = segment_removal_waits(&helper->removal) ? SEGMENT_REMOVAL_MS : WATCH_MS;
+        inbox_wait(&actor->inbox, more ? 0 : rest_ms);
         bool other = false;
         int code = take_all(actor, &ended, &other, error);
         if (code || ended)
