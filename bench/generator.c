@@ -182,7 +182,8 @@ static void ended(struct generator *generator, struct slot *slot, uint64_t now_n
             generator_failed(generator, code);
         } else {
             generator->last_ns = done_ns;
-            pace_latency(&generator->pace, latency_ns);
+            if (generator->schedule.rate > 0)
+                pace_latency(&generator->pace, latency_ns);
             acknowledged(generator, slot, latency_ns);
         }
     }
@@ -239,7 +240,8 @@ static void begin_due(struct generator *generator, uint64_t now_ns)
     while (!generator->exhausted && generator->free_count > 0 && begin(generator, now_ns))
         if (exact)
             now_ns = measure_now_ns();
-    pace_begun(&generator->pace, now_ns);
+    if (open_loop)
+        pace_begun(&generator->pace, now_ns);
 }
 
 static void loop(struct generator *generator)

@@ -162,8 +162,9 @@ static void set_generator(json_t *object, const struct result *result)
 static void set_standstill(json_t *object, const struct standstill_seen *stood)
 {
     set(object, "standstill",
-        json_pack("{s:o,s:o,s:o}", "share", exact(standstill_share(stood)), "times",
-                  count(stood->times), "longest_ms", rounded((double)stood->longest_ns / 1e6)));
+        json_pack("{s:o,s:b,s:o,s:o}", "share", exact(standstill_share(stood)), "matters",
+                  standstill_matters(stood), "times", count(stood->times), "longest_ms",
+                  rounded((double)stood->longest_ns / 1e6)));
 }
 
 /* What each node cost, and an operation on all of them. */

@@ -2,9 +2,6 @@
 
 #include <string.h>
 
-/* Less does not show in a 99th percentile. */
-static const double STOOD_SHARE = 0.005;
-
 static void us(double value, char *text, size_t size)
 {
     if (value < 10000)
@@ -103,7 +100,7 @@ static void notes(const struct session *session, const struct result *result, FI
                 (unsigned long long)result->missed);
     if (*result->overloaded)
         fprintf(out, "%s: take care, %s\n", name, result->overloaded);
-    if (standstill_share(&result->stood) >= STOOD_SHARE)
+    if (standstill_matters(&result->stood))
         fprintf(out,
                 "%s: the whole machine stood still for %.1f %% of the time, %llu times, %.1f ms at "
                 "most: its host stops it, and that is in the latencies\n",

@@ -11,6 +11,9 @@
 /* Shorter ones are timers and interrupts of a machine that is busy. */
 enum { SLEEP_NS = 2000000, SEEN_NS = 2000000 };
 
+/* Less does not show in a 99th percentile. */
+static const double SHARE_TOLD = 0.005;
+
 void standstill_note(struct standstill_seen *seen, uint64_t late_ns, uint64_t waited_ns)
 {
     uint64_t stood_ns = late_ns > waited_ns ? late_ns - waited_ns : 0;
@@ -25,6 +28,11 @@ void standstill_note(struct standstill_seen *seen, uint64_t late_ns, uint64_t wa
 double standstill_share(const struct standstill_seen *seen)
 {
     return seen->watched_ns ? (double)seen->stood_ns / (double)seen->watched_ns : 0;
+}
+
+bool standstill_matters(const struct standstill_seen *seen)
+{
+    return standstill_share(seen) >= SHARE_TOLD;
 }
 
 static void look(struct standstill *standstill, int fd)

@@ -38,4 +38,7 @@ void standstill_note(struct standstill_seen *seen, uint64_t late_ns, uint64_t wa
 /* The share of the time, 0 to 1. */
 double standstill_share(const struct standstill_seen *seen);
 
+/* So much that whoever reads the latencies should know. */
+bool standstill_matters(const struct standstill_seen *seen);
+
 #endif

@@ -18,6 +18,9 @@ Test(standstill, is_what_no_wait_for_a_processor_explains)
     cr_assert_eq(seen.stood_ns, 50 * MS);
     cr_assert_eq(seen.longest_ns, 40 * MS);
     cr_assert_float_eq(standstill_share(&seen), 0.05, 1e-9);
+    cr_assert(standstill_matters(&seen));
+    seen.watched_ns *= 11; /* then it is less than half a percent */
+    cr_assert_not(standstill_matters(&seen));
 }
 
 Test(standstill, nothing_is_seen_without_a_watch)
