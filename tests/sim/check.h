@@ -462,6 +462,9 @@ void check_read(struct check *check, uint64_t op, uint64_t index);
 /* --- check_snapshot.c: snapshots, and logs that begin behind one --------------------------------
  */
 
+/* What counts as durable is on the node's disk. */
+void check_snapshot_synced(struct check *check, uint32_t node, struct raft_id id, bool synced);
+
 /* A snapshot is durable at a node, its own (`taken`) or another's. */
 void check_snapshot_durable(struct check *check, uint32_t node,
                             const struct raft_snapshot *snapshot, bool taken);

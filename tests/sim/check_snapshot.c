@@ -66,6 +66,14 @@ static void check_meta(struct check *check, uint32_t node, const struct raft_sna
                    node + 1, snapshot->last.index, snapshot->configuration_index, last->config_at);
 }
 
+void check_snapshot_synced(struct check *check, uint32_t node, struct raft_id id, bool synced)
+{
+    if (!synced)
+        check_fail(check, "a snapshot that counts is on the disk",
+                   "n%u counts the one up to %" PRIu64 ":%" PRIu64 ", which no sync has written",
+                   node + 1, id.term, id.index);
+}
+
 void check_snapshot_durable(struct check *check, uint32_t node,
                             const struct raft_snapshot *snapshot, bool taken)
 {

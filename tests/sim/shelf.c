@@ -269,6 +269,18 @@ int shelf_read(struct shelf *shelf, struct raft_id id, struct snapshot_meta *ret
     return CONCLAVE_OK;
 }
 
+bool shelf_is_synced(const struct shelf *shelf, struct raft_id id)
+{
+    if (!shelf->io)
+        return true;
+    char *path = snapshot_file_path(shelf->dir, id, ".snap");
+    size_t bytes = 0;
+    bool there = memory_disk_bytes(shelf->io->ctx, path, &bytes) != NULL;
+    bool synced = there && memory_disk_is_synced(shelf->io->ctx, path, 0, bytes);
+    free(path);
+    return synced;
+}
+
 struct raft_id shelf_second(struct shelf *shelf)
 {
     struct raft_id second = {0};

@@ -38,6 +38,9 @@ MUST_USE int shelf_set_aside(struct shelf *shelf, struct raft_id id, struct conc
 MUST_USE int shelf_read(struct shelf *shelf, struct raft_id id, struct snapshot_meta *ret_meta,
                         struct buf **ret_state, struct conclave_error *error);
 
+/* True if the disk holds the bytes of this one, which is whole. */
+bool shelf_is_synced(const struct shelf *shelf, struct raft_id id);
+
 /* The second newest: the one that is used if the newest is not. index 0: there is none. */
 struct raft_id shelf_second(struct shelf *shelf);
 

@@ -39,13 +39,8 @@ void snapshots_deinit(struct node *node)
 }
 
 /* Some of the crashes that wait for a moment come here. */
-bool snapshots_doom(struct world *world, struct node *node, uint64_t operations)
+static bool doom(struct world *world, struct storage *storage, uint64_t operations)
 {
-    struct storage *storage = disk_storage(node->disk);
-    if (!storage)
-        return false;
-    if (world_fault(world, SIM_FAULT_BAD_SYNC))
-        storage_fail(storage, world_draw(world, 1, operations));
     if (!world->crash_armed || world->calm || world_draw(world, 0, 2) > 0)
         return false;
     world->crash_armed = false;
@@ -53,6 +48,27 @@ bool snapshots_doom(struct world *world, struct node *node, uint64_t operations)
         return false;
     storage_doom(storage, world_draw(world, 1, operations));
     return true;
+}
+
+bool snapshots_doom(struct world *world, struct node *node, uint64_t operations)
+{
+    struct storage *storage = disk_storage(node->disk);
+    if (!storage)
+        return false;
+    if (world_fault(world, SIM_FAULT_BAD_SYNC))
+        storage_fail(storage, world_draw(world, 1, operations));
+    return doom(world, storage, operations);
+}
+
+bool snapshots_doom_whole(struct world *world, struct node *node, uint64_t operations)
+{
+    enum { CHANGES = 3 };
+    struct storage *storage = disk_storage(node->disk);
+    if (!storage)
+        return false;
+    if (world_fault(world, SIM_FAULT_BAD_SYNC))
+        storage_fail_change(storage, world_draw(world, 1, CHANGES));
+    return doom(world, storage, operations);
 }
 
 /* The power is off, or on its way to be: the node dies. */
@@ -170,6 +186,8 @@ void snapshots_taken(struct world *world, struct node *node)
     if (code == CONCLAVE_OK) {
         struct raft_snapshot snapshot = snapshot_of(&snapshots->taken);
         check_snapshot_durable(&world->check, world_index(world, node), &snapshot, true);
+        check_snapshot_synced(&world->check, world_index(world, node), last,
+                              shelf_is_synced(snapshots->shelf, last));
         report_mark(&world->report, SIM_MARK_SNAPSHOT_TAKEN);
     } else {
         report_mark(&world->report, SIM_MARK_SNAPSHOT_FAILED);

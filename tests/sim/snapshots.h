@@ -81,6 +81,9 @@ bool snapshots_durable(struct world *world, struct node *node, struct raft_id id
 /* Something is about to be written: it may fail, or the node be doomed to die of it. */
 bool snapshots_doom(struct world *world, struct node *node, uint64_t operations);
 
+/* The same of one that has come whole: what may fail is its sync, its name or that of the name. */
+bool snapshots_doom_whole(struct world *world, struct node *node, uint64_t operations);
+
 /* The node dies. Before the disk does. */
 void snapshots_crash(struct world *world, struct node *node);
 

@@ -108,7 +108,14 @@ void storage_doom(struct storage *storage, uint64_t operations)
 void storage_fail(struct storage *storage, uint64_t operations)
 {
     uint64_t at = operations == 0 ? 0 : memory_disk_operations(storage->disk) + operations;
+    memory_disk_fail_at_change(storage->disk, 0, CONCLAVE_IO);
     memory_disk_fail_at(storage->disk, at, CONCLAVE_IO);
+}
+
+void storage_fail_change(struct storage *storage, uint64_t changes)
+{
+    uint64_t at = memory_disk_changes(storage->disk) + changes;
+    memory_disk_fail_at_change(storage->disk, at, CONCLAVE_IO);
 }
 
 /* The segment helper removes what was let go of. */

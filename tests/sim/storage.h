@@ -46,6 +46,9 @@ void storage_doom(struct storage *storage, uint64_t operations);
 /* The `operations`-th operation from now fails; 0: none does. */
 void storage_fail(struct storage *storage, uint64_t operations);
 
+/* The same of those alone that change something. */
+void storage_fail_change(struct storage *storage, uint64_t changes);
+
 /* The disk takes only a little more. Ends with the next crash. */
 void storage_fill(struct storage *storage);
 void storage_fill_up(struct storage *storage); /* or none at all */

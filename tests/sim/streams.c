@@ -239,7 +239,7 @@ static bool part_finish(struct world *world, struct node *node, bool *ret_bad)
     struct storage *storage = disk_storage(node->disk);
     struct snapshot_meta meta = {0};
     struct conclave_error error;
-    bool doomed = snapshots_doom(world, node, PIECE_OPERATIONS);
+    bool doomed = snapshots_doom_whole(world, node, PIECE_OPERATIONS);
     uint64_t name = snapshots->receiving.name;
     int code = shelf_part_finish(snapshots->shelf, &meta, &error);
     check_part_ended(&snapshots->pieces, name, code == CONCLAVE_CORRUPT);
@@ -249,8 +249,11 @@ static bool part_finish(struct world *world, struct node *node, bool *ret_bad)
     struct raft_snapshot snapshot = {.last = meta.last,
                                      .configuration_index = meta.configuration_index,
                                      .configuration = meta.configuration};
-    if (code == CONCLAVE_OK)
+    if (code == CONCLAVE_OK) {
         check_snapshot_durable(&world->check, world_index(world, node), &snapshot, false);
+        check_snapshot_synced(&world->check, world_index(world, node), meta.last,
+                              shelf_is_synced(snapshots->shelf, meta.last));
+    }
     report_mark(&world->report, code == CONCLAVE_OK ? SIM_MARK_RECEIVED : SIM_MARK_RECEIVED_BAD);
     *ret_bad = code == CONCLAVE_CORRUPT;
     if (doomed || world->check.failed || code != CONCLAVE_OK) {

@@ -141,6 +141,16 @@ Test(checks_snapshot, find_one_ahead_of_the_state_machine)
     SCREAMS("a snapshot is of the own state machine");
 }
 
+Test(checks_snapshot, find_one_that_no_sync_has_written)
+{
+    cluster_with_a_straggler();
+    have(A, 2);
+    check_snapshot_synced(&check, A, (struct raft_id){.term = 2, .index = 2}, true);
+    cr_assert_not(check.failed);
+    check_snapshot_synced(&check, A, (struct raft_id){.term = 2, .index = 2}, false);
+    SCREAMS("a snapshot that counts is on the disk");
+}
+
 /* --- Starting --------------------------------------------------------------------------------- */
 
 Test(checks_snapshot, find_a_gap_between_snapshot_and_log)
