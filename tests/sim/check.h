@@ -228,6 +228,8 @@ struct check {
     struct map asked;   /* {node << 32 | from, number} -> term << 40 | round: as by op.round */
     struct ops *ops;
 
+    uint64_t moment_us, moment_events; /* what happened last, and how much in that moment */
+
     uint64_t oracle_old_terms; /* committed entries older than the term that committed them */
 };
 
@@ -407,6 +409,12 @@ void check_heed(struct check *check, uint32_t node, const struct check_own *own,
 
 /* --- check_leisure.c: what may wait ------------------------------------------------------------
  */
+
+enum { SIM_MOMENT_EVENTS_MAX = 20000 };
+
+/* Something happens: not without end in one and the same moment, as when somebody asks to be woken
+ * at once again and again. */
+void check_moment(struct check *check, uint64_t now_us);
 
 /* When a core asks to be woken, after check_step, by its own clock. */
 void check_deadline(struct check *check, uint32_t node, uint64_t deadline_us);

@@ -4,6 +4,15 @@
 
 #include <inttypes.h>
 
+void check_moment(struct check *check, uint64_t now_us)
+{
+    check->moment_events = now_us == check->moment_us ? check->moment_events + 1 : 1;
+    check->moment_us = now_us;
+    if (check->moment_events > SIM_MOMENT_EVENTS_MAX)
+        check_fail(check, "time goes on", "%" PRIu64 " events at %" PRIu64 " us",
+                   check->moment_events, now_us);
+}
+
 void check_deadline(struct check *check, uint32_t node, uint64_t deadline_us)
 {
     const struct check_node *at = &check->nodes[node];

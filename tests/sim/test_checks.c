@@ -12,6 +12,16 @@ Test(checks, are_silent_in_a_good_cluster)
     good_cluster();
 }
 
+Test(checks, find_a_moment_without_end)
+{
+    for (int moment = 1; moment <= 2; moment++)
+        for (int i = 0; i < SIM_MOMENT_EVENTS_MAX; i++)
+            check_moment(&check, (uint64_t)moment);
+    SILENT();
+    check_moment(&check, 2);
+    SCREAMS("time goes on");
+}
+
 /* --- Leaders ---------------------------------------------------------------------------------- */
 
 Test(checks, find_two_leaders_in_one_term)

@@ -244,6 +244,7 @@ bool world_next(struct world *world)
     if (world->check.failed || !queue_pop(&world->queue, &event))
         return false;
     world_dispatch(world, &event);
+    check_moment(&world->check, world->now_us);
     world_note_commit(world);
     if (world->watch)
         world->watch(world);
