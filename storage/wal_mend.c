@@ -67,22 +67,55 @@ static int mark_mending(const struct wal_mending *mending, struct conclave_error
     return code;
 }
 
+/* Did the disk fail to read the block when the log was judged? */
+static bool was_unread(const struct wal_survey *survey, size_t number, uint64_t block)
+{
+    for (size_t i = 0; i < survey->unread.count; i++)
+        if (survey->unread.items[i].number == number && survey->unread.items[i].offset == block)
+            return true;
+    return false;
+}
+
+/* Widens what is written to the whole of those blocks in it that the disk fails to read: what
+ * stands beside the hole in them was zeros to the judge, or is in another hole. IO: it was read
+ * then, and may be records that nobody asked for. */
+static int take_blocks(const struct wal_mending *mending, size_t number,
+                       const struct wal_loaded *segment, uint64_t *from, uint64_t *to,
+                       struct conclave_error *error)
+{
+    const struct wal_hole *hole = &mending->survey->holes.items[number];
+    for (size_t i = 0; i < segment->unread.count; i++) {
+        const uint64_t block = segment->unread.items[i];
+        const uint64_t whole = block + WAL_SCANNER_BLOCK_BYTES;
+        const uint64_t end = whole < segment->bytes ? whole : segment->bytes;
+        bool beside = block < hole->offset || end > hole->end;
+        if (end <= hole->offset || block >= hole->end || !beside)
+            continue;
+        if (!was_unread(mending->survey, hole->number, block))
+            return error_set(error, CONCLAVE_IO,
+                             "segment %016" PRIx64 ".wal, offset %" PRIu64
+                             ": what was read beside a damaged place cannot be read any more",
+                             hole->sequence, block);
+        *from = block < *from ? block : *from;
+        *to = end > *to ? end : *to;
+    }
+    return CONCLAVE_OK;
+}
+
 /* Writes over the hole, in whole blocks where the disk fails to read, and reads it back. */
-static int write_hole(const struct wal_mending *mending, const struct wal_patch *patch,
-                      struct wal_loaded *segment, struct conclave_error *error)
+static int write_hole(const struct wal_mending *mending, size_t number,
+                      const struct wal_loaded *segment, struct conclave_error *error)
 {
     const struct io *io = mending->io;
+    const struct wal_patch *patch = &mending->patches[number];
     uint64_t from = patch->offset, to = patch->end;
     size_t got = 0;
-    memcpy(segment->data + from, patch->bytes, (size_t)(to - from));
-    if (segment->unread.count > 0) { /* what stands beside the hole in them was read */
-        from -= from % WAL_SCANNER_BLOCK_BYTES;
-        to += WAL_SCANNER_BLOCK_BYTES - 1 - (to - 1) % WAL_SCANNER_BLOCK_BYTES;
-        to = to > segment->bytes ? segment->bytes : to;
-    }
+    int code = take_blocks(mending, number, segment, &from, &to, error);
+    if (code != CONCLAVE_OK)
+        return code;
     char *path = wal_segment_path(mending->dir, patch->sequence);
     struct io_file *file = NULL;
-    int code = io->open(io->ctx, path, 0, &file, error);
+    code = io->open(io->ctx, path, 0, &file, error);
     free(path);
     if (code != CONCLAVE_OK)
         return code;
@@ -112,13 +145,15 @@ static int mend(const struct wal_mending *mending, size_t number, struct conclav
                                   .identity = mending->identity,
                                   .scan = &scan,
                                   .patient = true,
+                                  .patches = mending->patches,
+                                  .patch_count = mending->survey->holes.count,
                                   .error = error};
     int code =
         wal_scanner_load(&scanner, mending->survey->holes.items[number].number, &scanner.next);
     if (code == CONCLAVE_OK && patch->end > scanner.next.bytes)
         code = error_set(error, CONCLAVE_IO, "the log became shorter while it was read");
     if (code == CONCLAVE_OK)
-        code = write_hole(mending, patch, &scanner.next, error);
+        code = write_hole(mending, number, &scanner.next, error);
     wal_scanner_deinit(&scanner);
     return code;
 }

@@ -347,6 +347,7 @@ void wal_survey_deinit(struct wal_survey *survey)
         free(survey->holes.items[i].bytes);
     free(survey->holes.items);
     free(survey->witnesses.items);
+    free(survey->unread.items);
     wal_links_deinit(&survey->found);
     wal_links_deinit(&survey->sure);
     wal_scan_deinit(&survey->scan);

@@ -47,6 +47,12 @@ struct wal_witness {
     uint64_t index, link;
 };
 
+/* A block that the disk failed to read: it was judged as zeros. */
+struct wal_unread {
+    size_t number; /* of the segment in the scan */
+    uint64_t offset;
+};
+
 struct wal_survey {
     struct wal_scan scan; /* its links are those of the log in the end, as far as they are known */
     struct wal_links found; /* and these of what is shown at an index: it may have been replaced */
@@ -59,6 +65,10 @@ struct wal_survey {
         struct wal_witness *items;
         size_t count, capacity;
     } witnesses;
+    struct {
+        struct wal_unread *items;
+        size_t count, capacity;
+    } unread;
 };
 
 /* Fills *ret, to be deinitialised even after a failure. CORRUPT: damaged beyond repair. */

@@ -5,6 +5,7 @@
 #include "storage/wal_survey_internal.h"
 
 #include "base/fatal.h"
+#include "base/list.h"
 #include "storage/bytes.h"
 
 #include <string.h>
@@ -31,9 +32,19 @@ static bool is_in_hole(const struct wal_surveyor *surveyor, size_t number, uint6
     return false;
 }
 
+static void note_unread(struct wal_survey *survey, size_t number, const struct wal_loaded *loaded)
+{
+    for (size_t i = 0; i < loaded->unread.count; i++) {
+        LIST_RESERVE(&survey->unread);
+        survey->unread.items[survey->unread.count++] =
+            (struct wal_unread){.number = number, .offset = loaded->unread.items[i]};
+    }
+}
+
 /* A hole for each row of such blocks, with the bytes that were read, all zero. */
 static int add_holes(struct wal_surveyor *surveyor, size_t number, const struct wal_loaded *loaded)
 {
+    note_unread(surveyor->survey, number, loaded);
     for (size_t i = 0; i < loaded->unread.count;) {
         const uint64_t from = loaded->unread.items[i];
         uint64_t to = from;
