@@ -3,48 +3,86 @@
 #include "storage/block.h"
 #include "storage/wal_internal.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
-/* Blocks that cannot be read are left out: nothing was seen in them. */
-static int rewrite_readable(const struct io *io, struct io_file *file, uint64_t from, uint64_t to,
-                            struct conclave_error *error)
+static int write_range(const struct io *io, struct io_file *file, const struct wal_loaded *segment,
+                       uint64_t from, uint64_t to, struct conclave_error *error)
 {
-    uint8_t block[WAL_SCANNER_BLOCK_BYTES];
-    int code = wal_rewrite(io, file, from, to, error);
-    if (code != CONCLAVE_IO)
-        return code;
-    code = CONCLAVE_OK;
-    for (uint64_t at = from, next; at < to && code == CONCLAVE_OK; at = next) {
-        size_t got = 0;
-        next = (at / WAL_SCANNER_BLOCK_BYTES + 1) * WAL_SCANNER_BLOCK_BYTES;
-        next = next < to ? next : to;
-        code = io->read(io->ctx, file, at, block, (size_t)(next - at), &got, error);
-        if (code == CONCLAVE_OK)
-            code = wal_rewrite(io, file, at, next, error);
-        else if (code == CONCLAVE_IO)
-            code = CONCLAVE_OK;
-    }
-    return code;
+    const struct iovec part = {.iov_base = segment->data + from, .iov_len = (size_t)(to - from)};
+    return to > from ? io->writev(io->ctx, file, from, &part, 1, error) : CONCLAVE_OK;
 }
 
-static int rewrite_around_holes(const struct io *io, const struct wal_survey *survey, size_t number,
-                                struct io_file *file, struct conclave_error *error)
+/* Blocks that cannot be read are left out: nothing was seen in them. */
+static int write_readable(const struct io *io, struct io_file *file,
+                          const struct wal_loaded *segment, uint64_t from, uint64_t to,
+                          struct conclave_error *error)
 {
-    const struct wal_scan *scan = &survey->scan;
-    uint64_t end = number == scan->active ? scan->end : scan->segments[number].bytes;
+    int code = CONCLAVE_OK;
+    for (size_t i = 0; i < segment->unread.count && code == CONCLAVE_OK; i++) {
+        const uint64_t block = segment->unread.items[i], end = block + WAL_SCANNER_BLOCK_BYTES;
+        if (end <= from || block >= to)
+            continue;
+        code = write_range(io, file, segment, from, block, error);
+        from = end;
+    }
+    return code == CONCLAVE_OK ? write_range(io, file, segment, from, to, error) : code;
+}
+
+static int write_around_holes(const struct io *io, const struct wal_survey *survey, size_t number,
+                              const struct wal_loaded *segment, uint64_t end, struct io_file *file,
+                              struct conclave_error *error)
+{
     uint64_t from = 0;
     int code = CONCLAVE_OK;
     for (size_t i = 0; i < survey->holes.count && code == CONCLAVE_OK; i++) {
         const struct wal_hole *hole = &survey->holes.items[i];
         if (hole->number != number)
             continue;
-        if (hole->offset > from)
-            code = rewrite_readable(io, file, from, hole->offset, error);
+        code =
+            write_readable(io, file, segment, from, hole->offset < end ? hole->offset : end, error);
         from = hole->end;
     }
-    if (code == CONCLAVE_OK && end > from)
-        code = rewrite_readable(io, file, from, end, error);
+    if (code == CONCLAVE_OK)
+        code = write_readable(io, file, segment, from, end, error);
     return code == CONCLAVE_OK ? io->datasync(io->ctx, file, error) : code;
+}
+
+/* What is written is what was judged, or a read that went wrong without a word would become what
+ * the disk holds. */
+static int keep_segment(const struct io *io, const char *wal_dir,
+                        const struct storage_identity *identity, const struct wal_survey *survey,
+                        size_t number, struct conclave_error *error)
+{
+    struct wal_scan scan = survey->scan; /* loading notes the file's size in its segment */
+    struct wal_scanner scanner = {.io = io,
+                                  .dir = wal_dir,
+                                  .identity = identity,
+                                  .scan = &scan,
+                                  .patient = true,
+                                  .error = error};
+    const struct wal_scan_segment *segment = &scan.segments[number];
+    const uint64_t bytes = segment->bytes, end = number == scan.active ? scan.end : bytes;
+    struct io_file *file = NULL;
+    int code = wal_scanner_load(&scanner, number, &scanner.next);
+    if (code == CONCLAVE_OK &&
+        (scanner.next.bytes != bytes ||
+         wal_survey_sum(survey, number, scanner.next.data, end) != segment->read_sum))
+        code = error_set(error, CONCLAVE_IO,
+                         "segment %016" PRIx64 ".wal brings other bytes when it is read again",
+                         segment->sequence);
+    if (code != CONCLAVE_OK)
+        goto free_segment;
+    char *path = wal_segment_path(wal_dir, segment->sequence);
+    code = io->open(io->ctx, path, 0, &file, error);
+    free(path);
+    if (code == CONCLAVE_OK) {
+        code = write_around_holes(io, survey, number, &scanner.next, end, file, error);
+        io->close(io->ctx, file);
+    }
+free_segment:
+    wal_scanner_deinit(&scanner);
+    return code;
 }
 
 /* A repair before this one did not come to its end: what it wrote was read as whole, and may stand
@@ -62,7 +100,8 @@ static int was_begun(const struct io *io, const char *wal_dir, bool *ret,
     return code == CONCLAVE_NOT_FOUND ? CONCLAVE_OK : code;
 }
 
-int wal_evidence_keep(const struct io *io, const char *wal_dir, const struct wal_survey *survey,
+int wal_evidence_keep(const struct io *io, const char *wal_dir,
+                      const struct storage_identity *identity, const struct wal_survey *survey,
                       struct conclave_error *error)
 {
     const struct wal_scan *scan = &survey->scan;
@@ -70,17 +109,9 @@ int wal_evidence_keep(const struct io *io, const char *wal_dir, const struct wal
     int asked = was_begun(io, wal_dir, &begun, error);
     if (asked != CONCLAVE_OK || (!begun && survey->holes.count == 0))
         return asked;
-    for (size_t i = begun ? 0 : survey->holes.items[0].number; i <= scan->active; i++) {
-        char *path = wal_segment_path(wal_dir, scan->segments[i].sequence);
-        struct io_file *file = NULL;
-        int code = io->open(io->ctx, path, 0, &file, error);
-        free(path);
-        if (code != CONCLAVE_OK)
-            return code;
-        code = rewrite_around_holes(io, survey, i, file, error);
-        io->close(io->ctx, file);
-        if (code != CONCLAVE_OK)
-            return code;
-    }
-    return CONCLAVE_OK;
+    int code = CONCLAVE_OK;
+    for (size_t i = begun ? 0 : survey->holes.items[0].number;
+         i <= scan->active && code == CONCLAVE_OK; i++)
+        code = keep_segment(io, wal_dir, identity, survey, i, error);
+    return code;
 }

@@ -10,8 +10,9 @@
 
 /* Makes durable what can be read around and behind the holes of the survey, by writing it once
  * more; of all of the log if a repair was begun before and no start has followed. The holes stay as
- * they are. Codes: those of the disk. */
+ * they are. Codes: those of the disk; IO too if it brings other bytes than the survey read. */
 MUST_USE int wal_evidence_keep(const struct io *io, const char *wal_dir,
+                               const struct storage_identity *identity,
                                const struct wal_survey *survey, struct conclave_error *error);
 
 #endif

@@ -91,10 +91,6 @@ struct wal *wal_new(const struct io *io, const char *wal_dir,
 MUST_USE int wal_segment_switch(struct wal *wal, uint64_t sequence, uint64_t capacity,
                                 struct conclave_error *error);
 
-/* Writes what is there: it may have been read from memory that the disk never saw. Not synced. */
-MUST_USE int wal_rewrite(const struct io *io, struct io_file *file, uint64_t from, uint64_t to,
-                         struct conclave_error *error);
-
 /* Writes zeros. Not synced. */
 MUST_USE int wal_write_zeros(const struct io *io, struct io_file *file, uint64_t from, uint64_t to,
                              struct conclave_error *error);

@@ -13,18 +13,31 @@
 #include <string.h>
 #include <xxhash.h>
 
-int wal_rewrite(const struct io *io, struct io_file *file, uint64_t from, uint64_t to,
-                struct conclave_error *error)
+/* Reads bytes of a segment again, to be freed. IO: they are not those with this sum any more. */
+static int read_same(const struct wal *wal, uint64_t sequence, uint64_t from, size_t bytes,
+                     uint64_t sum, uint8_t **ret_data, struct conclave_error *error)
 {
-    size_t bytes = (size_t)(to - from), got = 0;
+    const struct io *io = wal->io;
+    char *path = wal_segment_path(wal->dir, sequence);
+    struct io_file *file = NULL;
+    size_t got = 0;
+    int code = io->open(io->ctx, path, IO_OPEN_READ_ONLY, &file, error);
+    free(path);
+    if (code != CONCLAVE_OK)
+        return code;
     uint8_t *data = mem_alloc(bytes);
-    int code = io->read(io->ctx, file, from, data, bytes, &got, error);
+    code = io->read(io->ctx, file, from, data, bytes, &got, error);
+    io->close(io->ctx, file);
     if (code == CONCLAVE_OK && got != bytes)
         code = error_set(error, CONCLAVE_IO, "the log became shorter while it was read");
-    struct iovec part = {.iov_base = data, .iov_len = bytes};
+    else if (code == CONCLAVE_OK && XXH3_64bits(data, bytes) != sum)
+        code = error_set(error, CONCLAVE_IO,
+                         "segment %016" PRIx64 ".wal brings other bytes when it is read again",
+                         sequence);
     if (code == CONCLAVE_OK)
-        code = io->writev(io->ctx, file, from, &part, 1, error);
-    free(data);
+        *ret_data = data;
+    else
+        free(data);
     return code;
 }
 
@@ -88,25 +101,40 @@ static int adopt(struct wal *wal, const struct wal_scan *scan, struct conclave_e
     return CONCLAVE_OK;
 }
 
+/* Writes a segment as it was judged, and syncs it. */
+static int write_segment(const struct wal *wal, const struct wal_scan_segment *segment,
+                         size_t bytes, struct conclave_error *error)
+{
+    const struct io *io = wal->io;
+    struct io_file *file = NULL;
+    uint8_t *data = NULL;
+    int code = read_same(wal, segment->sequence, 0, bytes, segment->read_sum, &data, error);
+    if (code != CONCLAVE_OK)
+        return code;
+    char *path = wal_segment_path(wal->dir, segment->sequence);
+    code = io->open(io->ctx, path, 0, &file, error);
+    free(path);
+    if (code == CONCLAVE_OK) {
+        const struct iovec part = {.iov_base = data, .iov_len = bytes};
+        code = io->writev(io->ctx, file, 0, &part, 1, error);
+        if (code == CONCLAVE_OK)
+            code = io->datasync(io->ctx, file, error);
+        io->close(io->ctx, file);
+    }
+    free(data);
+    return code;
+}
+
 /* After a repair: what was read may never have reached the disk (a killed process, a failed sync),
  * so all of the log is written again. What is written is what is there: this can tear nothing. */
 static int write_again(const struct wal *wal, const struct wal_scan *scan,
                        struct conclave_error *error)
 {
-    const struct io *io = wal->io;
     int code = CONCLAVE_OK;
     for (size_t i = 0; i <= scan->active && code == CONCLAVE_OK; i++) {
         const struct wal_scan_segment *segment = &scan->segments[i];
-        char *path = wal_segment_path(wal->dir, segment->sequence);
-        struct io_file *file = NULL;
-        code = io->open(io->ctx, path, 0, &file, error);
-        free(path);
-        if (code != CONCLAVE_OK)
-            return code;
-        code = wal_rewrite(io, file, 0, i == scan->active ? scan->end : segment->bytes, error);
-        if (code == CONCLAVE_OK)
-            code = io->datasync(io->ctx, file, error);
-        io->close(io->ctx, file);
+        code = write_segment(wal, segment, (size_t)(i == scan->active ? scan->end : segment->bytes),
+                             error);
     }
     return code;
 }
@@ -132,36 +160,6 @@ static int end_mending(const struct wal *wal, const struct wal_scan *scan,
     return code;
 }
 
-/* Reads what the scan judged, of the last batch on, to be freed. IO: it reads otherwise now. */
-static int read_again(const struct wal *wal, const struct wal_scan *scan, uint8_t **ret_data,
-                      struct conclave_error *error)
-{
-    const struct io *io = wal->io;
-    const size_t bytes = (size_t)(scan->read_to - scan->read_from);
-    const uint64_t sequence = scan->segments[scan->active].sequence;
-    char *path = wal_segment_path(wal->dir, sequence);
-    struct io_file *file = NULL;
-    size_t got = 0;
-    int code = io->open(io->ctx, path, IO_OPEN_READ_ONLY, &file, error);
-    free(path);
-    if (code != CONCLAVE_OK)
-        return code;
-    uint8_t *data = mem_alloc(bytes);
-    code = io->read(io->ctx, file, scan->read_from, data, bytes, &got, error);
-    io->close(io->ctx, file);
-    if (code == CONCLAVE_OK && got != bytes)
-        code = error_set(error, CONCLAVE_IO, "the log became shorter while it was read");
-    else if (code == CONCLAVE_OK && XXH3_64bits(data, bytes) != scan->read_sum)
-        code = error_set(error, CONCLAVE_IO,
-                         "segment %016" PRIx64 ".wal brings other bytes when it is read again",
-                         sequence);
-    if (code == CONCLAVE_OK)
-        *ret_data = data;
-    else
-        free(data);
-    return code;
-}
-
 /* The last batch was read, perhaps from memory that the disk never saw. What follows counts it as
  * durable and is chained to it, an empty one too, so make it so. What is written is what is there:
  * this can tear nothing. */
@@ -172,7 +170,9 @@ static int settle_active(struct wal *wal, const struct wal_scan *scan, struct co
     struct io_file *file = NULL;
     uint8_t *data = NULL;
     const uint64_t block = scan->end / IO_BLOCK_BYTES * IO_BLOCK_BYTES;
-    int code = read_again(wal, scan, &data, error); /* before anything is cut */
+    int code =
+        read_same(wal, active->sequence, scan->read_from, (size_t)(scan->read_to - scan->read_from),
+                  scan->read_sum, &data, error); /* before anything is cut */
     if (code == CONCLAVE_OK)
         code = open_clean(io, wal->dir, active, &file, error);
     if (code != CONCLAVE_OK)

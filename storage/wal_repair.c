@@ -178,7 +178,7 @@ int wal_repair_open(const struct io *io, const char *dir, const struct storage_i
     repair->peers = 1;
     int code = wal_survey_run(io, repair->dir, identity, WAL_HOLES_MAX, &repair->survey, error);
     if (code == CONCLAVE_OK)
-        code = wal_evidence_keep(io, repair->dir, &repair->survey, error);
+        code = wal_evidence_keep(io, repair->dir, identity, &repair->survey, error);
     if (code != CONCLAVE_OK) {
         wal_repair_close(repair);
         return code;

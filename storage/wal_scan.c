@@ -67,6 +67,7 @@ static void note_read(struct wal_scan *scan, const struct wal_loaded *here)
     scan->read_to = scan->end < segment->dirty_end ? segment->dirty_end : scan->end;
     scan->read_sum =
         XXH3_64bits(here->data + scan->read_from, (size_t)(scan->read_to - scan->read_from));
+    scan->segments[scan->active].read_sum = XXH3_64bits(here->data, (size_t)scan->end);
 }
 
 /* What stands behind the log's end in its own segment: is it only a torn batch? */
@@ -153,6 +154,7 @@ static int walk_all(struct wal_scanner *scanner)
         code = walk(scanner);
         if (code != CONCLAVE_OK)
             return code;
+        scan->segments[number].read_sum = XXH3_64bits(scanner->here.data, scanner->here.bytes);
     }
     return CONCLAVE_OK;
 }

@@ -12,6 +12,7 @@ struct wal_scan_segment {
     uint64_t bytes;                  /* of the file */
     uint64_t dirty_start, dirty_end; /* what is not zero behind the log's end; equal: nothing */
     uint64_t torn_bytes; /* of a batch that was being written: what of dirty is no spare's rest */
+    uint64_t read_sum;   /* XXH3-64 of what was read up to the file's end, or the log's in it */
     struct wal_segment known; /* of those up to the active one */
 };
 

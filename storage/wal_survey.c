@@ -4,6 +4,7 @@
 #include "base/fatal.h"
 
 #include <stdlib.h>
+#include <xxhash.h>
 
 /* --- A segment -------------------------------------------------------------------------------- */
 
@@ -305,8 +306,27 @@ static int survey_all(struct wal_surveyor *surveyor)
         code = survey_segment(surveyor);
         if (code != CONCLAVE_OK)
             return code;
+        const bool last = surveyor->ended || number + 1 == scan->segment_count;
+        scan->segments[number].read_sum = wal_survey_sum(
+            surveyor->survey, number, scanner->here.data, last ? scan->end : scanner->here.bytes);
     }
     return CONCLAVE_OK;
+}
+
+uint64_t wal_survey_sum(const struct wal_survey *survey, size_t number, const uint8_t *data,
+                        uint64_t end)
+{
+    uint64_t from = 0, sum = 0;
+    for (size_t i = 0; i < survey->holes.count; i++) {
+        const struct wal_hole *hole = &survey->holes.items[i];
+        if (hole->number != number)
+            continue;
+        const uint64_t to = hole->offset < end ? hole->offset : end;
+        if (to > from)
+            sum = XXH3_64bits_withSeed(data + from, (size_t)(to - from), sum);
+        from = hole->end;
+    }
+    return end > from ? XXH3_64bits_withSeed(data + from, (size_t)(end - from), sum) : sum;
 }
 
 int wal_survey_run(const struct io *io, const char *wal_dir,

@@ -75,6 +75,12 @@ struct wal_survey {
 MUST_USE int wal_survey_run(const struct io *io, const char *wal_dir,
                             const struct storage_identity *identity, size_t holes_max,
                             struct wal_survey *ret, struct conclave_error *error);
+
+/* XXH3-64 of a segment's bytes up to `end`, outside of the holes. As they were read up to the end
+ * of the file, or of the log, it is in the scan's segments. */
+uint64_t wal_survey_sum(const struct wal_survey *survey, size_t number, const uint8_t *data,
+                        uint64_t end);
+
 void wal_survey_deinit(struct wal_survey *survey);
 
 #endif

@@ -178,6 +178,7 @@ Test(lying, a_repair_that_was_begun_twice_outlives_the_power)
         memory_disk_fail_at_change(damaged, at, CONCLAVE_IO);
         failed += repair_all(damaged, &peer, &error) == CONCLAVE_OK ? 0 : 1;
         over = memory_disk_changes(damaged) < at;
+        memory_disk_fail_at_change(damaged, 0, CONCLAVE_OK);
         cr_assert_eq(repair_all(damaged, &peer, &error), CONCLAVE_OK, "%s", error.message);
         memory_disk_crash_hard(damaged);
         cr_assert_eq(log_read(memory_disk_io(damaged), &log, &error), CONCLAVE_OK, "change %d: %s",
@@ -264,4 +265,45 @@ Test(lying, a_start_that_reads_other_bytes_than_before_writes_none_of_them)
         cr_assert_gt(told, 8);
         peer_free(&peer);
     }
+}
+
+/* What a repair finds around the damage it makes durable, by writing it once more: as it was
+ * judged, or not at all. */
+Test(lying, a_repair_that_reads_other_bytes_than_before_writes_none_of_them)
+{
+    struct peer peer;
+    size_t told = 0;
+    peer_make(&peer, story_long);
+    for (front.eighth = 0; front.eighth < 8; front.eighth++) {
+        bool met = true;
+        for (uint64_t at = 1; met; at++) {
+            struct memory_disk *disk = damage(&peer), *before = memory_disk_clone(disk);
+            struct io io = lie_about(disk, LIE_OTHER_BYTE, at);
+            struct wal_repair *repair = NULL;
+            told += wal_repair_open(&io, STORY_DIR, &story_identity, &repair, NULL) == CONCLAVE_IO;
+            met = front.calls >= at;
+            wal_repair_close(repair);
+            cr_assert(memory_disk_equal(disk, before), "read %d", (int)at);
+            memory_disk_destroy(before);
+            memory_disk_destroy(disk);
+        }
+    }
+    cr_assert_gt(told, 8);
+    peer_free(&peer);
+}
+
+/* The start behind a repair writes all of the log once more. */
+Test(lying, a_start_after_a_repair_that_reads_other_bytes_than_before_writes_none_of_them)
+{
+    struct peer peer = {0}, mended = {0};
+    struct conclave_error error = {0};
+    peer_make(&peer, story_long);
+    mended.disk = damage(&peer);
+    cr_assert_eq(repair_all(mended.disk, &peer, &error), CONCLAVE_OK, "%s", error.message);
+    size_t told = 0;
+    for (front.eighth = 0; front.eighth < 8; front.eighth += 3)
+        told += start_with_other_bytes(&mended);
+    cr_assert_gt(told, 20);
+    peer_free(&mended);
+    peer_free(&peer);
 }
