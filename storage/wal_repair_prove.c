@@ -89,17 +89,24 @@ static bool came_again(const struct wal_repair *repair, size_t number, uint64_t 
     return false;
 }
 
-/* The link that is shown at an index is not that of the entry which was filled into the hole: it
- * was another's, which that replaced. The same id is the same entry (paper, 5.3); of an absent one
- * it is the hole's that names it. */
-static bool is_stale(const struct wal_repair *repair, size_t number, struct raft_id id)
+/* The link of the entry with this id, as a record behind a hole tells it; WAL_LINK_UNKNOWN. The
+ * same id is the same entry, with the same before it (paper, 5.3). */
+static uint64_t named_link(const struct wal_repair *repair, struct raft_id id)
 {
-    const struct wal_hole *hole = &repair->survey.holes.items[number];
+    for (size_t i = 0; i < repair->survey.holes.count; i++) {
+        const struct wal_hole *hole = &repair->survey.holes.items[i];
+        if ((hole->sure_behind || hole->level) && raft_id_equal(hole->behind, id))
+            return hole->stands_for;
+    }
+    return WAL_LINK_UNKNOWN;
+}
+
+/* The link that is shown at an index is not that of the entry which was filled in: it was
+ * another's, which that replaced. Of what is absent, who names its link names its id. */
+static bool is_stale(const struct wal_repair *repair, struct raft_id id)
+{
     const struct raft_entry *shown = raft_runs_find(&repair->survey.scan.entries, id.index);
-    if (shown && !wal_is_absent(shown))
-        return shown->id.term != id.term;
-    return hole->behind.index != id.index ||
-           wal_links_find(&repair->survey.found, id.index) != hole->stands_for;
+    return !shown || wal_is_absent(shown) || shown->id.term != id.term;
 }
 
 void wal_repair_learn(struct wal_repair *repair, size_t number)
@@ -109,13 +116,13 @@ void wal_repair_learn(struct wal_repair *repair, size_t number)
     uint64_t link = filled->entry_count > 0 ? link_from(repair, raft_runs_first(filled).index - 1)
                                             : WAL_LINK_UNKNOWN;
     for (const struct raft_entry *entry; (entry = raft_runs_next(filled, &iter)) != NULL;) {
-        if (link != WAL_LINK_UNKNOWN)
-            link = wal_repair_link_behind(link, entry);
+        link = link != WAL_LINK_UNKNOWN ? wal_repair_link_behind(link, entry)
+                                        : named_link(repair, entry->id);
         if (came_again(repair, number, entry->id.index))
             continue;
         if (link != WAL_LINK_UNKNOWN)
             learn(repair, entry->id.index, link);
-        else if (is_stale(repair, number, entry->id))
+        else if (is_stale(repair, entry->id))
             wal_links_learn(&repair->survey.found, entry->id.index, WAL_LINK_UNKNOWN);
     }
 }

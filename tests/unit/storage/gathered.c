@@ -151,3 +151,37 @@ Test(gathered, what_a_mend_lacks_leaves_no_link_before_it_sure)
     cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
     covering_finish(&covering, disk, repair, 4, "behind a mend");
 }
+
+/* 3:6 came in the place of 4:6, both lost, and is taken for what stood in the first hole, since
+ * nothing names that: the link that is known there is of 4:6 all the same, and nothing of what came
+ * later leads on from it. */
+Test(gathered, what_nothing_names_has_not_the_link_that_stands_behind_it)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 2}, {STEP_SYNC, 0, 0, 0},   {STEP_APPEND, 3, 4, 1},
+        {STEP_SYNC, 0, 0, 0},   {STEP_APPEND, 3, 5, 1}, {STEP_APPEND, 4, 6, 2},
+        {STEP_SYNC, 0, 0, 0},   {STEP_APPEND, 3, 6, 2}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 5, 8, 3}, {STEP_SYNC, 0, 0, 0},   {STEP_APPEND, 6, 9, 3},
+        {STEP_SYNC, 0, 0, 0},   {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    struct covering covering;
+    struct conclave_error error = {0};
+    covering_begin(&covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering.disk);
+    covering_lose(&covering, disk, covering_place(&covering, 2, 3),
+                  covering_place(&covering, 2, 3));
+    covering_lose(&covering, disk, covering_place(&covering, 3, 4),
+                  covering_place(&covering, 3, 4));
+    covering_lose(&covering, disk, covering_place(&covering, 3, 5),
+                  covering_place(&covering, 4, 6));
+    covering_lose(&covering, disk, covering_place(&covering, 3, 6),
+                  covering_place(&covering, 3, 7));
+    covering_lose(&covering, disk, covering_place(&covering, 5, 8),
+                  covering_place(&covering, 5, 9));
+    covering_lose(&covering, disk, covering_place(&covering, 6, 9),
+                  covering_place(&covering, 6, 11));
+    struct wal_repair *repair = covering_repair(disk);
+    wal_repair_cover(repair, covering_id(&covering, 4));
+    covering_ask(&covering, repair);
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    covering_finish(&covering, disk, repair, 4, "behind a link of another");
+}
