@@ -66,6 +66,24 @@ static bool is_named(const struct wal_repair *repair, struct raft_id id)
     return false;
 }
 
+/* What was lost around the snapshot's entry was one leader's, of its term, so it was there (paper,
+ * 5.3), and nothing further on can have replaced it: neither in a hole nor in a mend. */
+static bool is_level(const struct wal_repair *repair, struct raft_id id)
+{
+    const struct wal_survey *survey = &repair->survey;
+    bool found = false;
+    for (size_t i = 0; i < survey->holes.count; i++) {
+        const struct wal_hole *hole = &survey->holes.items[i];
+        if (hole->level && hole->before.index < id.index && id.index <= hole->last &&
+            id.index <= hole->behind.index && hole->before.term == id.term)
+            found = true;
+        else if (!hole->bytes && !hole->level &&
+                 hole->behind.index < id.index + wal_survey_most(hole))
+            found = false;
+    }
+    return found && survey->scan.absent_unsure < id.index;
+}
+
 /* What others gave, by an anchor or by links: so it is the log's. What was found alone may have
  * been replaced. NULL: nothing. */
 static const struct raft_entry *find_given(const struct wal_repair *repair, uint64_t index)
@@ -79,13 +97,13 @@ static const struct raft_entry *find_given(const struct wal_repair *repair, uint
 }
 
 /* Is the snapshot's entry the log's? A node that holds the anchor told so, or gave it, or what
- * stands around a hole names it. */
+ * stands around a hole tells. */
 static bool is_covered_shown(const struct wal_repair *repair)
 {
     const struct raft_id covered = repair->covered;
     const struct raft_entry *given = find_given(repair, covered.index);
     return raft_id_equal(repair->told, covered) || (given && raft_id_equal(given->id, covered)) ||
-           is_named(repair, covered);
+           is_named(repair, covered) || is_level(repair, covered);
 }
 
 /* What the log surely has at an index: it is here, or it was proved, or it is a snapshot's, and

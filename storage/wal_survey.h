@@ -76,6 +76,9 @@ MUST_USE int wal_survey_run(const struct io *io, const char *wal_dir,
                             const struct storage_identity *identity, size_t holes_max,
                             struct wal_survey *ret, struct conclave_error *error);
 
+/* So many entries can have stood in the hole. */
+uint64_t wal_survey_most(const struct wal_hole *hole);
+
 /* XXH3-64 of a segment's bytes up to `end`, outside of the holes. As they were read up to the end
  * of the file, or of the log, it is in the scan's segments. */
 uint64_t wal_survey_sum(const struct wal_survey *survey, size_t number, const uint8_t *data,

@@ -92,6 +92,11 @@ static uint64_t most_entries(uint64_t bytes)
     return mended > plain ? mended : plain;
 }
 
+uint64_t wal_survey_most(const struct wal_hole *hole)
+{
+    return most_entries(hole->end - hole->offset);
+}
+
 /* What stood in these bytes, up to the entry at `last`, may have replaced those up to `before`: the
  * links of as many as there was room for are not surely the log's. */
 static void note_doubted(struct wal_surveyor *surveyor, uint64_t bytes, uint64_t last,
