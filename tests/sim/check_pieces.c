@@ -91,9 +91,11 @@ void check_piece_judged(struct check *check, uint32_t node, const struct flow_li
                    node + 1, piece->id.index, verdicts[right], verdicts[verdict], newest);
 }
 
-void check_part_opened(struct check *check, uint32_t node, const struct check_pieces *pieces,
+void check_part_opened(struct check *check, uint32_t node, struct check_pieces *pieces,
                        uint64_t name, uint64_t offset)
 {
+    if (name == pieces->refused && offset == 0)
+        pieces->refused = 0; /* what comes from here on may be gone on with */
     if (name == pieces->refused && offset > 0)
         check_fail(check, "what was not valid begins anew",
                    "n%u goes on behind %" PRIu64 " bytes of file %016" PRIx64

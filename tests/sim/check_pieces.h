@@ -12,7 +12,8 @@
 /* Of one life of a node. */
 struct check_pieces {
     uint64_t free_us; /* what was sent so far was paid for by then */
-    uint64_t refused; /* the file whose bytes were whole and not valid; 0: none */
+    uint64_t
+        refused; /* the file whose bytes were whole and not valid, until it begins anew; 0: none */
 };
 
 /* A piece is about to be sent. */
@@ -32,7 +33,7 @@ void check_piece_judged(struct check *check, uint32_t node, const struct flow_li
                         enum flow_verdict verdict);
 
 /* A part was opened; so many bytes of it were here. */
-void check_part_opened(struct check *check, uint32_t node, const struct check_pieces *pieces,
+void check_part_opened(struct check *check, uint32_t node, struct check_pieces *pieces,
                        uint64_t name, uint64_t offset);
 
 /* A part was whole. */

@@ -174,10 +174,21 @@ Test(checks_pieces, find_a_part_without_a_sender_that_keeps_others_out)
 Test(checks_pieces, find_a_refused_part_that_is_gone_on_with)
 {
     check_part_ended(&pieces, NAME, true);
-    check_part_opened(&check, B, &pieces, NAME, 0);
     check_part_opened(&check, B, &pieces, NAME + 1, 100);
     SILENT();
     check_part_opened(&check, B, &pieces, NAME, 100);
+    SCREAMS("what was not valid begins anew");
+}
+
+/* The first piece of it was written by half, since the disk failed. */
+Test(checks_pieces, are_silent_when_a_refused_part_goes_on_behind_its_new_beginning)
+{
+    check_part_ended(&pieces, NAME, true);
+    check_part_opened(&check, B, &pieces, NAME, 0);
+    check_part_opened(&check, B, &pieces, NAME, 300);
+    SILENT();
+    check_part_ended(&pieces, NAME, true);
+    check_part_opened(&check, B, &pieces, NAME, 300);
     SCREAMS("what was not valid begins anew");
 }
 
