@@ -131,6 +131,12 @@ class Hunt(unittest.TestCase):
         with mock.patch.object(hunt.Worker, "command", side_effect=hunt.Broken("m does not build")):
             self.assertEqual(self.hunt(mutant).trouble, "m does not build")
 
+    def test_units_that_die_without_a_case_are_asked_again(self):
+        died = os.path.join(self.root, "died")
+        self.program("work/build/tests/unit/raft/test_raft",
+                     f"#!/bin/sh\necho >>{died}\n[ $(wc -l <{died}) -lt 3 ] && kill -SEGV $$\nexit 0\n")
+        self.assertEqual(self.hunt(mutation(finders="unit raft")).missing(), ["unit raft"])
+
     def test_program_that_cannot_run_is_trouble_and_no_find(self):
         self.program("work/build/tests/sim/conclave-sim", "#!/bin/sh\nexit 2\n")
         self.assertIn("ended with 2", self.hunt(mutation()).trouble)
