@@ -93,6 +93,23 @@ Test(follower_read, rule_40_an_answer_to_an_earlier_request_confirms_no_later_re
     cluster_deinit(&c);
 }
 
+/* Which of them came first nobody knows: the request that is answered left before both. */
+Test(follower_read, rule_40_an_answer_that_comes_in_one_step_with_a_read_does_not_confirm_it)
+{
+    follow();
+    cluster_read(&c, 1, 1);
+    struct raft_message *late = raft_message_create(RAFT_READ_RESPONSE, 2, 1, 2);
+    late->read_index = (struct raft_read_index){.number = asked(2), .index = 2};
+    struct raft_event events[] = {{.type = RAFT_EVENT_READ, .read = 2},
+                                  {.type = RAFT_EVENT_RECEIVE, .receive = late}};
+    cluster_step(&c, 1, events, 2);
+    cr_assert_eq(node()->reads.count, 1);
+    cr_assert_eq(node()->reads.items[0].read, 1);
+    answer(2, asked(2), 2);
+    cr_assert_eq(node()->reads.count, 2);
+    cluster_deinit(&c);
+}
+
 Test(follower_read, rule_40_an_answer_to_a_life_before_confirms_nothing)
 {
     follow();
@@ -160,6 +177,23 @@ Test(follower_read, is_refused_without_a_leader)
     cr_assert_eq(raft_role(node()->raft), RAFT_PRECANDIDATE);
     cr_assert_eq(node()->reads.count, 1);
     cr_assert_eq(node()->reads.items[0].code, CONCLAVE_NO_LEADER);
+    cluster_deinit(&c);
+}
+
+/* Else the next one would be taken for it, and answered with what was there long before. */
+Test(follower_read, rule_40_one_that_was_confirmed_and_refused_confirms_no_later_one)
+{
+    follow();
+    cluster_read(&c, 1, 1);
+    answer(2, asked(2), 3); /* which is not committed here yet */
+    cluster_receive(&c, raft_message_create(RAFT_TIMEOUT_NOW, 2, 1, 2));
+    cr_assert_eq(raft_role(node()->raft), RAFT_CANDIDATE);
+    cr_assert_eq(node()->reads.count, 1);
+    cluster_receive(&c, append_request(3, 1, 4, id_of(2, 2), 2, NULL, 0));
+    cluster_read(&c, 1, 2);
+    cr_assert_eq(node()->reads.count, 1);
+    answer(3, asked(3), 2);
+    cr_assert_eq(node()->reads.count, 2);
     cluster_deinit(&c);
 }
 

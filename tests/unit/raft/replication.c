@@ -223,6 +223,23 @@ Test(replication, rule_15_a_new_term_forgets_what_peers_had)
     cluster_deinit(&c);
 }
 
+/* Its first append to each has the no-op, though they never answered those of its last office. */
+Test(replication, a_new_term_begins_with_entries_to_those_who_never_answered)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_receive(&c, append_request(2, 1, led + 1, id_of(led, 2), 1, NULL, 0));
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, raft_message_create(RAFT_TIMEOUT_NOW, 2, 1, led + 1));
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, vote_response(RAFT_VOTE_RESPONSE, 2, 1, led + 2, led + 2, true));
+    struct raft_message *append = cluster_take(&c, 3, RAFT_APPEND_REQUEST);
+    cr_assert(append);
+    cr_assert_eq(append->append_request.entries.entry_count, 1);
+    raft_message_destroy(append);
+    cluster_deinit(&c);
+}
+
 /* An answer of a peer's life. */
 static struct raft_message *of_life(uint64_t life, struct raft_message *answer)
 {

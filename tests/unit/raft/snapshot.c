@@ -612,6 +612,23 @@ Test(snapshot, what_one_holds_is_committed_at_a_start)
     cluster_deinit(&c);
 }
 
+Test(snapshot, what_one_commits_takes_no_room_of_proposals_any_more)
+{
+    struct cluster c;
+    cluster_init(&c, 3);
+    c.nodes[1].options.uncommitted_bytes_max = 100;
+    cluster_start(&c, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_propose(&c, 1, 1, 100);
+    cluster_propose(&c, 1, 1, 1);
+    cr_assert_eq(c.nodes[1].refused.count, 1);
+    receive(&c, 1, id_of(led, 3)); /* the next leader has committed it */
+    cr_assert_eq(raft_commit(c.nodes[1].raft), 3);
+    cluster_propose(&c, 1, 1, 100);
+    cr_assert_eq(c.nodes[1].refused.count, 1);
+    cluster_deinit(&c);
+}
+
 Test(snapshot, of_what_is_committed_already_changes_nothing)
 {
     struct cluster c;

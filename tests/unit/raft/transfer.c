@@ -383,6 +383,29 @@ Test(transfer, a_leader_whose_disk_hangs_hands_over)
     cluster_deinit(&c);
 }
 
+Test(transfer, a_disk_that_hangs_again_hands_over_again)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = alone();
+    for (uint64_t match = 3; match <= 4; match++) {
+        cluster_propose(&c, 1, 1, 10);
+        for (int i = 0; i < 4; i++) {
+            cluster_receive(&c, append_accepted(2, 1, led, match, 0));
+            cr_assert_eq(raft_transfer_target(node(1)->raft), 0);
+            cluster_advance(&c, T_US / 2);
+        }
+        cluster_timeout(&c, 1);
+        cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
+        cluster_persist_all(&c, 1); /* it goes on, and node 2 did not take over */
+        cluster_advance(&c, T_US / 2);
+        cluster_receive(&c, append_accepted(2, 1, led, match, 0));
+        cluster_advance(&c, T_US / 2);
+        cluster_timeout(&c, 1);
+        cr_assert_eq(role(1), RAFT_LEADER);
+    }
+    cluster_deinit(&c);
+}
+
 Test(transfer, a_disk_that_hangs_is_noticed_though_more_is_handed_to_it)
 {
     cluster_setup(&c, 3, 1);
