@@ -175,3 +175,115 @@ Test(beginnings, header_is_made_again)
         scene_end(&scene);
     }
 }
+
+/* --- In the middle of it ---------------------------------------------------------------------- */
+
+/* A log of one leader up to `last`, attested. */
+static struct memory_disk *log_before(uint64_t last)
+{
+    struct memory_disk *played = memory_disk_create();
+    const struct io *io = memory_disk_io(played);
+    const struct step nothing[] = {{.kind = STEP_END}};
+    struct story story;
+    struct wal *wal = NULL;
+    struct wal_recovery recovery = {0};
+    cr_assert_eq(story_play(&story, io, nothing), CONCLAVE_OK);
+    cr_assert_eq(wal_open(io, STORY_DIR, &story_identity, &story_options, &wal, &recovery, NULL),
+                 CONCLAVE_OK);
+    const uint64_t first = raft_runs_last(&recovery.entries).index + 1;
+    raft_runs_clear(&recovery.entries);
+    for (uint64_t index = first; index <= last; index++) {
+        append(wal, 2, index, 1);
+        if (index % 5 == 0 || index == last)
+            cr_assert_eq(wal_sync(wal, NULL), CONCLAVE_OK);
+    }
+    cr_assert_eq(wal_attest(wal, NULL), CONCLAVE_OK);
+    wal_close(wal);
+    struct memory_disk *disk = memory_disk_clone(played);
+    memory_disk_destroy(played);
+    return disk;
+}
+
+/* The power goes at a change while the log begins anew behind a snapshot that is installed. False:
+ * it was over before. */
+static bool stop_beginning(struct memory_disk *disk, uint64_t at)
+{
+    struct wal *wal = NULL;
+    struct wal_recovery recovery = {0};
+    cr_assert_eq(wal_open(memory_disk_io(disk), STORY_DIR, &story_identity, &story_options, &wal,
+                          &recovery, NULL),
+                 CONCLAVE_OK);
+    raft_runs_clear(&recovery.entries);
+    memory_disk_power_off_at_change(disk, memory_disk_changes(disk) + at);
+    wal_begin_anew(wal, base);
+    append(wal, 3, base.index + 1, 8);
+    int code = wal_sync(wal, NULL);
+    if (code == CONCLAVE_OK)
+        code = wal_attest(wal, NULL);
+    wal_close(wal);
+    memory_disk_crash(disk, at);
+    return code != CONCLAVE_OK;
+}
+
+/* Either the log is the one from before, all of it that stands behind what it begins with, or it
+ * begins anew, with what was written of the first batch. */
+static void expect_either(struct memory_disk *disk, uint64_t last, const char *what)
+{
+    struct wal_recovery found = {0};
+    struct conclave_error error = {0};
+    struct raft_runs_iter iter = {0};
+    cr_assert_eq(log_read(memory_disk_io(disk), &found, &error), CONCLAVE_OK, "%s: %s", what,
+                 error.message);
+    const bool anew = raft_id_equal(found.base, base);
+    uint64_t index = found.base.index;
+    for (const struct raft_entry *entry; (entry = raft_runs_next(&found.entries, &iter)) != NULL;) {
+        struct raft_runs right = {0};
+        struct raft_runs_iter only = {0};
+        index++;
+        runs_fill(&right, anew ? 3 : index == 1 ? 1 : 2, index, 1);
+        cr_assert(raft_entry_equal(entry, raft_runs_next(&right, &only)), "%s: %d", what,
+                  (int)index);
+        raft_runs_clear(&right);
+    }
+    cr_assert(anew ? index <= base.index + 8 : index == last, "%s: up to %d", what, (int)index);
+    raft_runs_clear(&found.entries);
+}
+
+/* A snapshot was received and is durable, the log is to begin anew behind it, the power goes, and a
+ * record of the log before is damaged: the snapshot holds what it had. */
+Test(beginnings, what_is_damaged_while_a_snapshot_is_installed_stops_nobody)
+{
+    static const uint64_t lasts[] = {12, 90};
+    size_t repaired = 0;
+    for (size_t i = 0; i < 2; i++) {
+        struct memory_disk *before = log_before(lasts[i]);
+        struct placed places[RECORDS_MAX];
+        const size_t count = image_layout(before, places, RECORDS_MAX);
+        bool stopped = true;
+        for (uint64_t at = 1; stopped; at++) {
+            struct memory_disk *disk = memory_disk_clone(before);
+            stopped = stop_beginning(disk, at);
+            for (size_t k = at % 7; k < count; k += 7 * SPARSELY(3)) {
+                struct memory_disk *damaged = memory_disk_clone(disk);
+                const struct scene scene = {0};
+                struct conclave_error error = {0};
+                struct wal_recovery found = {0};
+                char what[64];
+                (void)snprintf(what, sizeof what, "%d, change %d, record %zu", (int)lasts[i],
+                               (int)at, k);
+                lose(damaged, &places[k]);
+                if (log_read(memory_disk_io(damaged), &found, NULL) == CONCLAVE_CORRUPT) {
+                    cr_assert_eq(repair(&scene, damaged, &error), CONCLAVE_OK, "%s: %s", what,
+                                 error.message);
+                    repaired++;
+                }
+                raft_runs_clear(&found.entries);
+                expect_either(damaged, lasts[i], what);
+                memory_disk_destroy(damaged);
+            }
+            memory_disk_destroy(disk);
+        }
+        memory_disk_destroy(before);
+    }
+    cr_assert_gt(repaired, 10);
+}
