@@ -217,9 +217,7 @@ void wal_repair_close(struct wal_repair *repair)
     free(repair);
 }
 
-/* The id of an entry that is lost is known all the same: a record behind it names it, or all that
- * was lost with it is of one term. */
-static bool find_sure_id(const struct wal_repair *repair, uint64_t index, struct raft_id *ret)
+bool wal_repair_sure_id(const struct wal_repair *repair, uint64_t index, struct raft_id *ret)
 {
     for (size_t i = 0; i < repair->sure.count; i++) {
         const struct wal_sure *sure = &repair->sure.items[i];
@@ -254,7 +252,7 @@ static struct raft_id anchor_behind(const struct wal_repair *repair, uint64_t in
         const struct raft_entry *entry = wal_repair_entry(repair, index);
         if (entry && !wal_is_absent(entry))
             return entry->id;
-        if (find_sure_id(repair, index, &id))
+        if (wal_repair_sure_id(repair, index, &id))
             return id;
     }
     return scan->last; /* a batch record names it, if it is absent itself */

@@ -63,6 +63,10 @@ struct wal_repair {
 const struct raft_entry *wal_repair_entry(const struct wal_repair *repair, uint64_t index);
 struct raft_id wal_repair_id(const struct wal_repair *repair, uint64_t index);
 
+/* The id of an entry that is lost is known all the same: a record behind it names it, or all that
+ * was lost with it is of one term. */
+bool wal_repair_sure_id(const struct wal_repair *repair, uint64_t index, struct raft_id *ret);
+
 /* Something of the hole has to come back. */
 bool wal_repair_wants(const struct wal_repair *repair, const struct wal_hole *hole);
 

@@ -19,6 +19,14 @@ static bool agrees(const struct wal_repair *repair, struct raft_id own, struct r
     return own.term == prev.term;
 }
 
+/* True if it also has the same where the entry is lost here and its id is no guess. */
+static bool agrees_before(const struct wal_repair *repair, struct raft_id own, struct raft_id prev)
+{
+    struct raft_id lost;
+    return agrees(repair, own, prev) ||
+           (wal_repair_sure_id(repair, prev.index, &lost) && raft_id_equal(lost, prev));
+}
+
 /* --- Taking what a peer has ------------------------------------------------------------------- */
 
 /* True if the entries can follow `prev` and come before the anchor. */
@@ -178,7 +186,7 @@ int wal_repair_take(struct wal_repair *repair, struct raft_id prev, const struct
         return CONCLAVE_OK;
     }
     if (repair->got.entry_count > 0 ? prev.term != want.prev.term
-                                    : !agrees(repair, want.prev, prev)) {
+                                    : !agrees_before(repair, want.prev, prev)) {
         uint64_t base = repair->survey.scan.base.index;
         if (repair->got.entry_count > 0)
             return CONCLAVE_OK;

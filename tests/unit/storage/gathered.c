@@ -185,3 +185,32 @@ Test(gathered, what_nothing_names_has_not_the_link_that_stands_behind_it)
     cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
     covering_finish(&covering, disk, repair, 4, "behind a link of another");
 }
+
+/* 4:5 to 4:7 found no room in their hole, and are lost here yet. A batch names 4:7, so whoever has
+ * it has what was behind it in the next hole. */
+Test(gathered, what_is_lost_and_named_is_what_others_have_before_the_next_hole)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 2}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 3, 4, 2}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 4, 5, 3}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 4, 8, 3}, {STEP_SYNC, 0, 0, 0},
+        {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    struct covering covering;
+    struct raft_runs none = {0};
+    covering_begin(&covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering.disk);
+    covering_lose(&covering, disk, covering_place(&covering, 4, 5),
+                  covering_place(&covering, 4, 7));
+    covering_lose(&covering, disk, covering_place(&covering, 4, 8),
+                  covering_place(&covering, 4, 8));
+    struct wal_repair *repair = covering_repair(disk);
+    cr_assert_eq(wal_repair_holes(repair), 2);
+    wal_repair_fill(repair, 0, 4, &none);
+    repair->at = 1;
+    wal_repair_advance(repair);
+    covering_ask(&covering, repair);
+    cr_assert_eq(repair->filled[1].entry_count, 1);
+    cr_assert(raft_id_equal(raft_runs_last(&repair->filled[1]), covering_id(&covering, 8)));
+    wal_repair_close(repair);
+    memory_disk_destroy(disk);
+    covering_end(&covering);
+}
