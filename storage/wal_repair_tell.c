@@ -75,7 +75,7 @@ static bool is_level(const struct wal_repair *repair, struct raft_id id)
     for (size_t i = 0; i < survey->holes.count; i++) {
         const struct wal_hole *hole = &survey->holes.items[i];
         if (hole->level && hole->before.index < id.index && id.index <= hole->last &&
-            id.index <= hole->behind.index && hole->before.term == id.term)
+            hole->before.term == id.term)
             found = true;
         else if (!hole->bytes && !hole->level &&
                  hole->behind.index < id.index + wal_survey_most(hole))
@@ -130,7 +130,7 @@ static bool find_base(const struct wal_repair *repair, uint64_t index, struct ra
         if (find_surely(repair, index, ret))
             return true;
     *ret = repair->survey.scan.base;
-    return index == ret->index && wal_repair_found(repair, index) != WAL_LINK_UNKNOWN;
+    return wal_repair_found(repair, index) != WAL_LINK_UNKNOWN;
 }
 
 /* --- What it holds ---------------------------------------------------------------------------- */

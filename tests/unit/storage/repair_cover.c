@@ -345,35 +345,6 @@ Test(repair_cover, what_a_mend_lacks_leaves_those_before_it_in_doubt)
     covering_finish(&covering, disk, repair, 5, "damaged again behind a mend");
 }
 
-/* 3:8, with which a snapshot ends, is lost between 3:7 and 3:9 of the same leader, and 4:9, which
- * came in the place of that, tells its link. What was lost further on fits nowhere: 4:10 alone,
- * which was replaced, stood in a hole that is too small for a mend. So the log begins behind 3:8.
- */
-Test(repair_cover, what_is_lost_between_two_of_one_leader_is_a_beginning)
-{
-    static const struct step steps[] = {
-        {STEP_APPEND, 2, 2, 2}, {STEP_SYNC, 0, 0, 0},    {STEP_APPEND, 3, 4, 4},
-        {STEP_SYNC, 0, 0, 0},   {STEP_APPEND, 3, 8, 2},  {STEP_SYNC, 0, 0, 0},
-        {STEP_APPEND, 4, 9, 2}, {STEP_APPEND, 5, 10, 2}, {STEP_SYNC, 0, 0, 0},
-        {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
-    struct covering covering;
-    struct conclave_error error = {0};
-    struct wal_want want;
-    covering_begin(&covering, steps);
-    struct memory_disk *disk = memory_disk_clone(covering.disk);
-    cr_assert_eq(payload_of((struct raft_id){4, 10}).bytes, 0);
-    covering_lose(&covering, disk, covering_place(&covering, 3, 8),
-                  covering_place(&covering, 3, 9));
-    covering_lose(&covering, disk, covering_place(&covering, 4, 10),
-                  covering_place(&covering, 4, 10));
-    struct wal_repair *repair = covering_repair(disk);
-    wal_repair_cover(repair, covering_id(&covering, 8));
-    cr_assert_not(wal_repair_want(repair, &want));
-    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
-    cr_assert(wal_repair_is_anew(repair));
-    covering_finish(&covering, disk, repair, 8, "behind what one leader made");
-}
-
 /* Damages the record with this entry, wherever it stands. */
 static void lose_entry(struct memory_disk *disk, struct raft_id id)
 {
@@ -400,6 +371,69 @@ static bool is_told(struct wal_repair *repair)
     const bool told = wal_repair_tell(repair, &base, &entries);
     raft_runs_clear(&entries);
     return told;
+}
+
+/* 3:8, with which a snapshot ends, is lost between 3:7 and 3:9 of the same leader, and 4:9, which
+ * came in the place of that, tells its link. What was lost further on fits nowhere: 4:10 alone,
+ * which was replaced, stood in a hole that is too small for a mend. So the log begins behind 3:8.
+ * Of 6:13, in the place of 5:13, there was room for one: it replaced nothing so far before it. */
+Test(repair_cover, what_is_lost_between_two_of_one_leader_is_a_beginning)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 2},  {STEP_SYNC, 0, 0, 0},    {STEP_APPEND, 3, 4, 4},
+        {STEP_SYNC, 0, 0, 0},    {STEP_APPEND, 3, 8, 2},  {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 4, 9, 2},  {STEP_APPEND, 5, 10, 4}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 6, 13, 2}, {STEP_SYNC, 0, 0, 0},    {STEP_ATTEST, 0, 0, 0},
+        {STEP_END, 0, 0, 0}};
+    struct covering covering;
+    struct conclave_error error = {0};
+    struct wal_want want;
+    covering_begin(&covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering.disk);
+    cr_assert_eq(payload_of((struct raft_id){4, 10}).bytes, 0);
+    lose_entry(disk, (struct raft_id){3, 5});
+    covering_lose(&covering, disk, covering_place(&covering, 3, 8),
+                  covering_place(&covering, 3, 9));
+    lose_entry(disk, (struct raft_id){4, 10});
+    lose_entry(disk, (struct raft_id){6, 13});
+    struct wal_repair *repair = covering_repair(disk);
+    wal_repair_cover(repair, (struct raft_id){.term = 2, .index = 8});
+    cr_assert_not(is_told(repair));
+    wal_repair_close(repair);
+    repair = covering_repair(disk);
+    wal_repair_cover(repair, covering_id(&covering, 8));
+    cr_assert(wal_repair_want(repair, &want));
+    cr_assert_eq(want.last, 13);
+    cr_assert_not(is_told(repair));
+    covering_ask(&covering, repair);
+    cr_assert(is_told(repair));
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    cr_assert(wal_repair_is_anew(repair));
+    covering_finish(&covering, disk, repair, 8, "behind what one leader made");
+}
+
+/* What came right behind is lost too, and there was room in it for more: 4:8 may have come in the
+ * place of 3:8. */
+Test(repair_cover, what_may_have_been_replaced_right_behind_is_no_beginning)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 2},  {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 3, 4, 4}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 3, 8, 2},  {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 4, 9, 2}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 5, 11, 2}, {STEP_SYNC, 0, 0, 0}, {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    struct covering covering;
+    struct conclave_error error = {0};
+    covering_begin(&covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering.disk);
+    covering_lose(&covering, disk, covering_place(&covering, 3, 8),
+                  covering_place(&covering, 3, 9));
+    covering_lose(&covering, disk, covering_place(&covering, 4, 9),
+                  covering_place(&covering, 4, 10));
+    struct wal_repair *repair = covering_repair(disk);
+    wal_repair_cover(repair, covering_id(&covering, 8));
+    cr_assert_not(is_told(repair));
+    covering_ask(&covering, repair);
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    covering_finish(&covering, disk, repair, 8, "replaced right behind");
 }
 
 /* The same, but the one before is of another leader: what is lost may be 2:8 and 3:9. So somebody
