@@ -166,11 +166,13 @@ static int read_options(const struct args *args, struct server *server)
     return code == CONCLAVE_OK ? 0 : node_error(json, code, error.message);
 }
 
-/* Says that the node is ready and where it listens, which it knows best itself. */
+/* Says that the node is ready and where it listens, which it knows best itself; or that its log
+ * says that it was removed. */
 static void print_ready(const struct args *args, const struct server *server,
                         struct conclave_status *status)
 {
     const char *client_endpoint = "", *peer = "";
+    bool removed = false;
     struct conclave_client_options options;
     struct conclave_client *client;
     struct conclave_error error;
@@ -183,6 +185,7 @@ static void print_ready(const struct args *args, const struct server *server,
                 if (strcmp(status->nodes[i].name, server->info.name) == 0) {
                     client_endpoint = status->nodes[i].client;
                     peer = status->nodes[i].peer;
+                    removed = strcmp(status->nodes[i].role, "removed") == 0;
                 }
             }
         }
@@ -194,9 +197,13 @@ static void print_ready(const struct args *args, const struct server *server,
         client_endpoint = server->options.listen_client;
     const char *feed = server->options.feed;
     if (args_on(args, "json"))
-        output_line(json_pack("{s:s, s:s, s:s, s:s, s:s?, s:i}", "node", server->info.name,
+        output_line(json_pack("{s:s, s:s, s:s, s:s, s:s?, s:i, s:b}", "node", server->info.name,
                               "cluster", server->info.cluster, "client", client_endpoint, "peer",
-                              peer, "feed", feed, "pid", (int)getpid()));
+                              peer, "feed", feed, "pid", (int)getpid(), "removed", removed));
+    else if (removed)
+        printf("%s was removed from cluster %s and takes part no more: stop it (pid %d) and delete "
+               "its data directory\n",
+               server->info.name, server->info.cluster, (int)getpid());
     else
         printf("%s of cluster %s is ready: clients at %s, peers at %s%s%s, pid %d\n",
                server->info.name, server->info.cluster, client_endpoint, peer,

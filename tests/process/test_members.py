@@ -81,6 +81,10 @@ class Members(ClusterTest):
         wait_until(lambda: (leader.status() or {}).get("role") == "removed",
                    f"{leader.name} knows that it was removed")
         leader.stop()
+        leader.start()
+        wait_until(lambda: f"{leader.name} was removed from cluster" in leader.log_text(),
+                   "it says so, and not where it listens")
+        leader.stop()
         others = [node for node in self.cluster.nodes[:5] if node is not leader]
         self.wait_voters(*[node.name for node in others])
         under_load(*self.join_command(spare[2], "--learner"))
