@@ -152,6 +152,16 @@ static int make_durable_dir(const struct io *io, const char *path, const char *p
     return code ? code : io->sync_dir(io->ctx, parent, error);
 }
 
+int bootstrap_check_dir(const struct io *io, const char *dir, struct conclave_error *error)
+{
+    struct storage_identity identity;
+    if (identity_read(io, dir, &identity, NULL) != CONCLAVE_OK)
+        return CONCLAVE_OK;
+    return error_set(error, CONCLAVE_EXISTS,
+                     "%s already holds node %s; start it with serve, or choose another directory",
+                     dir, identity.name);
+}
+
 int bootstrap_make_dir(const struct io *io, const char *dir, struct conclave_error *error)
 {
     char path[4096], parent[4096];
@@ -175,12 +185,9 @@ int bootstrap_make_dir(const struct io *io, const char *dir, struct conclave_err
     code = make_durable_dir(io, path, parent, error);
     if (code != CONCLAVE_EXISTS)
         return code;
-    struct storage_identity identity;
-    if (identity_read(io, dir, &identity, error) == CONCLAVE_OK)
-        return error_set(
-            error, CONCLAVE_EXISTS,
-            "%s already holds node %s; start it with serve, or choose another directory", dir,
-            identity.name);
+    code = bootstrap_check_dir(io, dir, error);
+    if (code)
+        return code;
     unsigned entries = 0;
     code = io->list_dir(io->ctx, dir, note_entry, &entries, error);
     if (!code && entries)

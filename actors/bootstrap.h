@@ -14,6 +14,10 @@ uint64_t bootstrap_draw_id(void);
 MUST_USE int bootstrap_take_member(const struct conclave_member *from, struct raft_member *to,
                                    struct conclave_error *error);
 
+/* EXISTS if a node has the directory already. */
+MUST_USE int bootstrap_check_dir(const struct io *io, const char *dir,
+                                 struct conclave_error *error);
+
 /* Makes the directory with those above it; one that is there must be empty. */
 MUST_USE int bootstrap_make_dir(const struct io *io, const char *dir, struct conclave_error *error);
 

@@ -97,7 +97,10 @@ static int join_run(struct join *join, const struct io *io, const char *dir,
     conclave_client_options_init(&options);
     options.endpoints = join->options->seeds;
     options.timeout_ms = timeout_of(join);
-    int code = conclave_client_create(&options, &join->client, error);
+    /* Before the others are asked, who would say that the member is there already: remove it. */
+    int code = bootstrap_check_dir(io, dir, error);
+    if (!code)
+        code = conclave_client_create(&options, &join->client, error);
     if (!code)
         code = look_around(join, error);
     if (!code)

@@ -150,3 +150,16 @@ Test(bootstrap, bad_members_are_refused_before_anything_is_made)
     cr_assert_neq(access(in_dir("a"), F_OK), 0);
     cr_assert_eq(conclave_bootstrap(in_dir("a"), "n1", NULL, many, CONCLAVE_VOTERS_MAX, NULL), 0);
 }
+
+/* Not after the others were asked: they would say that the member is there already, and to remove
+ * it. */
+Test(bootstrap, who_joins_with_the_directory_of_a_node_hears_of_that_first)
+{
+    const struct conclave_join_options options = {
+        .size = sizeof options, .seeds = "ipc:///nowhere/at-all", .timeout_ms = 1};
+    struct conclave_error error = {0};
+    cr_assert_eq(conclave_bootstrap(in_dir("a"), "n1", NULL, members, 3, NULL), 0);
+    cr_assert_eq(conclave_join(in_dir("a"), &members[0], &options, &error), CONCLAVE_EXISTS);
+    cr_assert_not_null(strstr(error.message, "already holds node n1"), "%s", error.message);
+    cr_assert_eq(conclave_join(in_dir("b"), &members[0], &options, &error), CONCLAVE_UNREACHABLE);
+}
