@@ -102,7 +102,9 @@ void network_ask_change(struct actor *actor, client_handle client, const struct 
     struct client_member_change asked;
     struct raft_origin origin;
     int code = client_member_decode(op->body, &asked);
-    const char *fault = code ? "this change cannot be read" : change_fault(&asked);
+    const char *fault = code ? "this change cannot be read: a node's name has 1 to 32 of A-Z a-z "
+                               "0-9 . _ -, an endpoint is written tcp://HOST:PORT"
+                             : change_fault(&asked);
     if (fault) {
         network_answer(side, client, op->id, CONCLAVE_INVALID, fault);
         return;
