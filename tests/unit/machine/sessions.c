@@ -381,12 +381,19 @@ Test(sessions, forget_answers_when_they_are_too_many_bytes)
 Test(sessions, give_out_no_more_slots_than_there_are)
 {
     enum { FULL = SESSION_SLOTS_MAX / SESSION_WINDOW };
-    for (int i = 0; i < FULL; i++)
-        cr_assert_eq(code_of(open_session(), SESSION_WINDOW, 0), CONCLAVE_OK);
+    uint64_t full[FULL];
+    for (int i = 0; i < FULL; i++) {
+        full[i] = open_session();
+        cr_assert_eq(code_of(full[i], SESSION_WINDOW, 0), CONCLAVE_OK);
+    }
     uint64_t last = open_session();
     cr_assert_eq(code_of(last, SESSION_WINDOW, 0), CONCLAVE_BUSY);
     cr_assert_eq(code_of(last, SESSION_SLOTS_MIN, 0), CONCLAVE_OK); /* the least that each has */
     cr_assert_eq(w.counter.count, FULL + 1);
+    /* Who has all its answers gives back all slots, but for the least that the next one needs. */
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(code_of(full[i], SESSION_WINDOW + 1, SESSION_WINDOW), CONCLAVE_OK);
+    cr_assert_eq(code_of(last, SESSION_WINDOW, 0), CONCLAVE_OK);
 }
 
 /* --- The same on every node --------------------------------------------------------------------
