@@ -122,7 +122,7 @@ static const char *transfer_text(int code)
 {
     switch (code) {
     case CONCLAVE_INVALID:
-        return "there is no other voter of that name";
+        return "there is no other voter, or none of that name";
     case CONCLAVE_UNREACHABLE:
         return "it has not answered the leader for an election timeout";
     case CONCLAVE_TIMEOUT:
