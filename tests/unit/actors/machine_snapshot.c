@@ -77,6 +77,23 @@ Test(machine_snapshot, machine_ahead_of_the_newest_one_is_known_by_the_log, .fin
     assert_configuration(3, "members");
 }
 
+/* What is in between stands nowhere: the machine may hold it, but no peer could be given it, and
+ * the machine could not be made again. */
+Test(machine_snapshot, log_that_begins_behind_the_newest_one_is_no_start, .fini = end)
+{
+    struct conclave_error error = {0};
+    uint64_t applied = 14;
+    start(11, 14, 14);
+    cr_assert_not(node->recovered.snapshot_lacking);
+    machine_snapshot_deinit(&snapshot);
+    snapshot = (struct machine_snapshot){0};
+    node->recovered.base.index = 11;
+    cr_assert_eq(machine_snapshot_start(&actor, &snapshot, NULL, &applied, &error),
+                 CONCLAVE_CORRUPT);
+    cr_assert_not_null(strstr(error.message, "behind entry 11"), "%s", error.message);
+    cr_assert(node->recovered.snapshot_lacking, "another node's is asked for");
+}
+
 /* A store that lost its last writes: the log leads it back to where the snapshot ends. */
 Test(machine_snapshot, configuration_is_known_again_when_the_newest_one_is_reached, .fini = end)
 {
