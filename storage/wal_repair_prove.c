@@ -54,11 +54,12 @@ bool wal_repair_disproved(const struct wal_repair *repair, uint64_t from, uint64
     const struct raft_entry *entry;
     if (link == WAL_LINK_UNKNOWN || last == WAL_LINK_UNKNOWN)
         return false;
-    while ((entry = raft_runs_next(entries, &iter)) != NULL && entry->id.index <= to) {
+    while ((entry = raft_runs_next(entries, &iter)) != NULL) {
         link = wal_repair_link_behind(link, entry);
         at = entry->id.index;
     }
-    return at == to && at > from && link != last;
+    ASSERT(at == to || entries->entry_count == 0); /* no more was taken, and all of it is here */
+    return at > from && link != last;
 }
 
 bool wal_repair_leads_elsewhere(const struct wal_repair *repair, const struct raft_runs *entries,

@@ -214,3 +214,38 @@ Test(gathered, what_is_lost_and_named_is_what_others_have_before_the_next_hole)
     memory_disk_destroy(disk);
     covering_end(&covering);
 }
+
+/* 5:3 and 5:4 came in the place of 4:3 and 4:4, and are known already when those come for the hole
+ * before: the links of the log stay theirs. */
+Test(gathered, what_comes_for_an_earlier_hole_has_no_link_of_what_replaced_it)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 3, 2, 3}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 4, 3, 2}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 5, 3, 3}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 6, 6, 2}, {STEP_SYNC, 0, 0, 0},
+        {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    struct covering covering;
+    struct raft_runs later = {0}, earlier = {0};
+    covering_begin(&covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering.disk);
+    covering_lose(&covering, disk, covering_place(&covering, 4, 3),
+                  covering_place(&covering, 4, 4));
+    covering_lose(&covering, disk, covering_place(&covering, 5, 3),
+                  covering_place(&covering, 5, 5));
+    struct wal_repair *repair = covering_repair(disk);
+    const size_t last = repair->survey.holes.count - 1;
+    cr_assert_geq(last, 1);
+    cr_assert_eq(repair->survey.holes.items[0].last, 4);
+    runs_fill(&later, 5, 3, 3);
+    runs_fill(&earlier, 4, 3, 2);
+    wal_repair_fill(repair, last, 2, &later);
+    const uint64_t three = wal_repair_link(repair, 3), four = wal_repair_link(repair, 4);
+    cr_assert_neq(three, WAL_LINK_UNKNOWN);
+    cr_assert_neq(four, WAL_LINK_UNKNOWN);
+    wal_repair_fill(repair, 0, 2, &earlier);
+    cr_assert_eq(repair->filled[0].entry_count, 2);
+    cr_assert_eq(wal_repair_link(repair, 3), three);
+    cr_assert_eq(wal_repair_link(repair, 4), four);
+    wal_repair_close(repair);
+    memory_disk_destroy(disk);
+    covering_end(&covering);
+}
