@@ -173,3 +173,36 @@ Test(watch_state, who_waits_for_changes_hears_of_all_or_that_some_are_lost)
     cr_assert_eq(changes_after_keeping(3, &touches), FEED_LOST, "the first one is gone");
     cr_expect_eq(touches, 0);
 }
+
+/* So much a turn of the state machine's thread takes at most, whatever nobody wants of it. */
+Test(watch_state, a_reading_looks_at_no_more_than_it_may)
+{
+    struct rig *rig = rig_create();
+    struct feed feed = kv_watch_feed(rig->kv);
+    struct feed_interest interest;
+    struct pack spec, items;
+    uint64_t oldest, next;
+    bool state;
+    for (int i = 0; i < 5; i++)
+        cr_assert_eq(rig_put(rig, "a", "1"), CONCLAVE_OK);
+    pack_init(&spec, 0);
+    pack_init(&items, 0);
+    watch_spec_pack(&spec, &(struct watch_spec){.bounds.no_end = true, .what = WATCH_NO_PUTS});
+    struct slice bytes = {spec.buf->data, spec.bytes};
+    cr_assert_eq(feed.ops->check(feed.arg, bytes, &interest, &state), CONCLAVE_OK);
+    cr_assert_eq(feed.ops->bounds(feed.arg, &interest, &oldest, &next), CONCLAVE_OK);
+    struct feed_read read = {.spec = bytes,
+                             .interest = &interest,
+                             .position = next - 5,
+                             .end = next,
+                             .bytes = 1000,
+                             .looks = 2,
+                             .items = &items};
+    cr_assert_eq(feed.ops->read(feed.arg, &read), CONCLAVE_OK);
+    cr_assert_eq(read.looks, 0);
+    cr_assert_eq(read.position, next - 3);
+    cr_assert_eq(read.count, 0);
+    pack_deinit(&items);
+    pack_deinit(&spec);
+    rig_destroy(rig);
+}

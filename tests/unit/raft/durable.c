@@ -95,6 +95,10 @@ Test(durable, a_confirmation_round_does_not_wait_for_the_disk)
     raft_message_destroy(answer);
     cluster_persist(&c, 1);
     cr_assert_eq(next_match(2), 2);
+    message = append_request(2, 1, 2, id_of(2, 2), 1, TERMS(2));
+    message->append_request.round = 4;
+    cluster_receive(&c, message);
+    cr_assert_eq(c.wire.count, 0, "it was answered once");
     cluster_deinit(&c);
 }
 

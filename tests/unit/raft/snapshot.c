@@ -165,6 +165,23 @@ Test(snapshot, rule_36_what_follows_one_on_its_way_stays)
 
 /* Whoever got it from somebody else, or an older one, may not hold all of what is sent to it; where
  * the log begins is enough to go on. */
+Test(snapshot, rule_36_a_new_leader_keeps_it_for_who_was_silent_before_too)
+{
+    struct cluster c;
+    setup(&c, 3);
+    cluster_crash(&c, 3);
+    cluster_run(&c, 11 * T_US);
+    cluster_elect(&c, 2);
+    cluster_elect(&c, 1);
+    snapshot_again(&c);
+    cluster_run(&c, HEARTBEAT_US + 1);
+    cr_assert(needs_snapshot(&c, 1, 3));
+    uint64_t first = c.nodes[1].disk_snapshot.last.index;
+    snapshot_again(&c);
+    cr_assert_leq(raft_base(c.nodes[1].raft).index, first);
+    cluster_deinit(&c);
+}
+
 Test(snapshot, rule_37_an_ack_that_reaches_the_log_ends_the_wait_for_one)
 {
     struct cluster c;
