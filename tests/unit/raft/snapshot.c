@@ -782,6 +782,21 @@ Test(snapshot, an_older_one_changes_nothing_while_one_is_installed)
     cluster_deinit(&c);
 }
 
+Test(snapshot, rule_36_what_was_applied_just_before_it_does_not_end_an_install)
+{
+    struct cluster c;
+    cluster_setup(&c, 3, 1);
+    c.nodes[1].hold_applied = true;
+    installing(&c, 20);
+    struct raft_event event = {.type = RAFT_EVENT_APPLIED, .applied = 19};
+    cluster_step(&c, 1, &event, 1);
+    cr_assert(raft_is_installing(c.nodes[1].raft));
+    event = (struct raft_event){.type = RAFT_EVENT_APPLIED, .applied = 20};
+    cluster_step(&c, 1, &event, 1);
+    cr_assert_not(raft_is_installing(c.nodes[1].raft));
+    cluster_deinit(&c);
+}
+
 Test(snapshot, who_asks_for_prevotes_asks_no_more_when_it_gets_one)
 {
     struct cluster c;
