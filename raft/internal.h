@@ -145,7 +145,6 @@ struct raft {
     /* Leader. */
     struct raft_transfer transfer; /* all zero in every other role: Rule 25 */
     bool disk_full;                /* the host says so */
-    uint64_t better_since_us;      /* a voter of higher priority could lead; 0: there is none */
     bool disk_transfer_tried;      /* since this node's disk hangs */
     uint64_t leader_since_us;
     uint64_t term_start; /* index of this term's no-op */

@@ -33,6 +33,7 @@ struct raft_progress {
                                   * of the one that was the newest when it began; else 0 */
     struct raft_ledger inflight; /* REPLICATE: appends with entries, by their last index */
     uint32_t priority;           /* as it last said itself */
+    uint64_t better_since_us;    /* it could lead, and has a higher priority; 0: not now */
     uint64_t life;               /* the number of its start: what is known of it is of that life */
     uint64_t contact_us;         /* when it last answered in our term */
     uint64_t sent_us;            /* when an append last went out to it */

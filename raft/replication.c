@@ -11,7 +11,6 @@ enum { COMMIT_NOTICES = 50 };
 void raft_lead(struct raft *raft)
 {
     raft->leader_since_us = raft->now_us;
-    raft->better_since_us = 0;
     raft_lease_reset(raft);
     raft->term_start = raft->log.last.index + 1;
     for (uint32_t i = 0; i < raft->peer_count; i++) {
@@ -20,6 +19,7 @@ void raft_lead(struct raft *raft)
         peer->catch_up_index = raft->term_start;
         peer->catch_up_us = raft->now_us;
         peer->catch_up_fast = false;
+        peer->better_since_us = 0;
     }
     raft_ledger_clear(&raft->uncommitted);
     /* Paper, section 8: with it everything of earlier terms becomes committed. */

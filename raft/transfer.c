@@ -31,19 +31,11 @@ uint32_t raft_own_priority(const struct raft *raft)
     return raft->disk_full ? 0 : raft->options.priority;
 }
 
-/* The voter with the highest priority above this node's that holds all that is committed. */
-static const struct raft_progress *better_peer(const struct raft *raft)
+/* A voter with a higher priority than this node's that holds all that is committed. */
+static bool is_better(const struct raft *raft, const struct raft_progress *peer)
 {
-    const struct raft_progress *better = NULL;
-    uint32_t priority = raft_own_priority(raft);
-    for (uint32_t i = 0; i < raft->peer_count; i++) {
-        const struct raft_progress *peer = &raft->peers[i];
-        if (peer->priority > priority && peer->match >= raft->commit && may_lead(raft, peer)) {
-            better = peer;
-            priority = peer->priority;
-        }
-    }
-    return better;
+    return peer->priority > raft_own_priority(raft) && peer->match >= raft->commit &&
+           may_lead(raft, peer);
 }
 
 struct raft_progress *raft_best_peer(const struct raft *raft)
@@ -176,21 +168,27 @@ static void watch_disk(struct raft *raft)
     raft_become_follower(raft, raft->hard.term, 0);
 }
 
-/* Looked at with every step, so with every heartbeat. */
+/* Looked at with every step, so with every heartbeat. The highest of those that are better now is
+ * waited for, though a lower one has kept up for longer: or the lead would move twice. */
 static void watch_priorities(struct raft *raft)
 {
-    const struct raft_progress *better = better_peer(raft);
-    if (!better || raft->transfer.target != 0) {
-        raft->better_since_us = 0; /* also after one that failed: the next one is as far away */
-        return;
+    const struct raft_progress *best = NULL;
+    for (uint32_t i = 0; i < raft->peer_count; i++) {
+        struct raft_progress *peer = &raft->peers[i];
+        if (raft->transfer.target != 0 || !is_better(raft, peer)) {
+            peer->better_since_us = 0; /* also after one that failed: the next is as far away */
+            continue;
+        }
+        if (peer->better_since_us == 0)
+            peer->better_since_us = raft->now_us;
+        if (!best || peer->priority > best->priority)
+            best = peer;
     }
-    if (raft->better_since_us == 0)
-        raft->better_since_us = raft->now_us;
-    if (raft->disk_full)
-        transfer_begin(raft, better->id, RAFT_TRANSFER_FULL);
-    else if (raft->now_us - raft->better_since_us >=
-             BETTER_FOR_TIMEOUTS * raft->options.election_timeout_us)
-        transfer_begin(raft, better->id, RAFT_TRANSFER_PRIORITY);
+    if (best && raft->disk_full)
+        transfer_begin(raft, best->id, RAFT_TRANSFER_FULL);
+    else if (best && raft->now_us - best->better_since_us >=
+                         BETTER_FOR_TIMEOUTS * raft->options.election_timeout_us)
+        transfer_begin(raft, best->id, RAFT_TRANSFER_PRIORITY);
 }
 
 /* Rule 25: with anything less the target could lose the election, or would win it only to replace

@@ -668,6 +668,56 @@ Test(transfer, does_not_go_to_a_higher_priority_that_lacks_what_is_committed)
     cluster_deinit(&c);
 }
 
+/* Half of T goes by, and both of the others are heard, with these priorities; 0: nothing of it. */
+static void half(uint64_t led, uint32_t second, uint32_t third)
+{
+    cluster_advance(&c, T_US / 2);
+    if (third > 0) {
+        struct raft_message *message = append_accepted(3, 1, led, 2, 0);
+        message->append_response.priority = third;
+        cluster_receive(&c, message);
+    }
+    if (second > 0)
+        acknowledge(led, 2, second);
+}
+
+Test(transfer, for_priority_waits_for_the_highest_though_a_lower_one_has_kept_up)
+{
+    uint64_t led = lesser();
+    keep_up(led, 15, 60);
+    for (int i = 0; i < 20; i++)
+        half(led, 60, 100);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 0, "it has just come");
+    half(led, 60, 100);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 3);
+    cluster_deinit(&c);
+}
+
+Test(transfer, for_priority_goes_to_the_lower_one_when_the_highest_is_gone)
+{
+    uint64_t led = lesser();
+    keep_up(led, 15, 60);
+    for (int i = 0; i < 8; i++)
+        half(led, 60, 100);
+    half(led, 60, 0);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 0, "it was heard half a T ago");
+    half(led, 60, 0);
+    half(led, 60, 0);
+    cr_assert_eq(raft_transfer_target(node(1)->raft), 2);
+    cluster_deinit(&c);
+}
+
+Test(transfer, for_priority_two_that_are_better_by_turns_get_nothing)
+{
+    uint64_t led = lesser();
+    for (int i = 0; i < 60; i++) {
+        bool second = i / 6 % 2 == 0, both = i % 6 == 0;
+        half(led, second || both ? 60 : 1, second && !both ? 1 : 100);
+        cr_assert_eq(raft_transfer_target(node(1)->raft), 0, "after %d", i);
+    }
+    cluster_deinit(&c);
+}
+
 Test(transfer, for_priority_waits_anew_after_a_break)
 {
     uint64_t led = lesser();
