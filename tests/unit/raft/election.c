@@ -441,6 +441,22 @@ Test(election, rule_21_a_leader_with_its_quorum_refuses_votes_and_prevotes)
     cluster_deinit(&c);
 }
 
+Test(election, rule_21_a_leader_that_is_replaced_holds_to_the_new_one_from_its_first_append)
+{
+    cluster_setup(&c, 3, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_advance(&c, T_US - 1);
+    cluster_receive(&c, append_request(2, 1, led + 1, id_of(1, 1), 1, NULL, 0));
+    cr_assert_eq(role(1), RAFT_FOLLOWER);
+    cluster_advance(&c, T_US - 1);
+    cr_assert_not(ask(RAFT_PREVOTE_REQUEST, 3, led + 9, id_of(9, 9)));
+    cr_assert_not(ask(RAFT_VOTE_REQUEST, 3, led + 9, id_of(9, 9)));
+    cr_assert_eq(term(1), led + 1);
+    cluster_advance(&c, 1);
+    cr_assert(ask(RAFT_PREVOTE_REQUEST, 3, led + 9, id_of(9, 9)));
+    cluster_deinit(&c);
+}
+
 Test(election, a_leader_that_asks_for_votes_is_not_held_against_itself)
 {
     cluster_setup(&c, 3, 1);

@@ -205,6 +205,27 @@ Test(snapshot, rule_37_an_ack_that_reaches_the_log_ends_the_wait_for_one)
     cluster_deinit(&c);
 }
 
+Test(snapshot, rule_37_who_gets_one_is_asked_whether_it_has_reached_the_log)
+{
+    struct cluster c;
+    leave_behind(&c);
+    cluster_start_node(&c, 3);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cr_assert(needs_snapshot(&c, 1, 3));
+    const struct raft_id base = raft_base(c.nodes[1].raft);
+    cr_assert_lt(base.index, raft_last(c.nodes[1].raft).index);
+    cluster_drop_all(&c);
+    cluster_advance(&c, HEARTBEAT_US);
+    cluster_timeout(&c, 1);
+    struct raft_message *asked = cluster_take(&c, 3, RAFT_APPEND_REQUEST);
+    cr_assert_not_null(asked);
+    cr_assert(raft_id_equal(asked->append_request.prev, base),
+              "a lost ack of the snapshot's end would never be made up for");
+    cr_assert_eq(asked->append_request.entries.entry_count, 0);
+    raft_message_destroy(asked);
+    cluster_deinit(&c);
+}
+
 Test(snapshot, rule_36_no_more_stays_for_a_peer_than_may)
 {
     struct cluster c;
