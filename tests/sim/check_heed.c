@@ -76,14 +76,28 @@ static void believe_accepted(const struct check_node *at, struct raft_peer_view 
     belief->needs_snapshot = false;
 }
 
+/* False: the peer was another one to the leader before this step, or within it. */
+static bool is_of_one_life(const struct check *check, const struct check_node *at, uint32_t peer,
+                           uint64_t life)
+{
+    bool one = at->peers[peer].life == 0 || at->peers[peer].life == life;
+    for (uint32_t i = 0; i < at->heard.count; i++) {
+        const struct check_heard *heard = &at->heard.items[i];
+        if (heard->type == RAFT_APPEND_RESPONSE && check_find(check, heard->from) == peer &&
+            heard->term == at->view.hard_state.term && at->peers[peer].life == 0 &&
+            heard->answer.life != life)
+            one = false;
+    }
+    return one;
+}
+
 void check_belief(struct check *check, uint32_t node, uint32_t peer,
                   const struct raft_peer_view *view)
 {
     const struct check_node *at = &check->nodes[node];
     struct raft_peer_view belief = at->peers[peer];
     if (!has_led_before(at) || at->old.config_index != at->view.config_index ||
-        at->old.base.index != at->view.base.index ||
-        (belief.life != 0 && belief.life != view->life))
+        at->old.base.index != at->view.base.index || !is_of_one_life(check, at, peer, view->life))
         return; /* it may be a new peer to it */
     for (uint32_t i = 0; i < at->heard.count; i++) {
         const struct check_heard *heard = &at->heard.items[i];

@@ -147,6 +147,35 @@ Test(checks_heed, find_a_snapshot_that_ends_before_the_log_is_reached)
     SCREAMS(BELIEF);
 }
 
+/* A knew nothing of B's lives, and heard of these in one step. */
+static void of_two_lives(uint64_t first, uint64_t next)
+{
+    struct raft_message heard = answer(RAFT_APPEND_REJECTED, 0, 3, (struct raft_id){1, 1});
+    check.nodes[A].peers[B] = PROBED;
+    heard.append_response.life = first;
+    hears(A, B, heard);
+    hears(A, B, answer(RAFT_APPEND_REJECTED, 0, 3, (struct raft_id){1, 1}));
+    struct check_view view = view_of(A, RAFT_LEADER, 3);
+    check_step(&check, A, &view);
+    SILENT();
+    check_belief(&check, A, B, &(struct raft_peer_view){.next = next, .life = 7});
+    check_said(&check, A);
+}
+
+Test(checks_heed, know_that_a_peer_may_start_within_a_step)
+{
+    good_step();
+    of_two_lives(6, 4); /* what was known of the first is not of the second */
+    SILENT();
+}
+
+Test(checks_heed, find_a_rejection_overheard_where_no_life_was_known)
+{
+    good_step();
+    of_two_lives(7, 4);
+    SCREAMS(BELIEF);
+}
+
 /* --- What a leader does ----------------------------------------------------------------------- */
 
 /* A sends an append of this round to everybody. */
