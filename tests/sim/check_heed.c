@@ -80,15 +80,16 @@ static void believe_accepted(const struct check_node *at, struct raft_peer_view 
 static bool is_of_one_life(const struct check *check, const struct check_node *at, uint32_t peer,
                            uint64_t life)
 {
-    bool one = at->peers[peer].life == 0 || at->peers[peer].life == life;
+    const uint64_t known = at->peers[peer].life;
+    if (known != 0)
+        return known == life;
     for (uint32_t i = 0; i < at->heard.count; i++) {
         const struct check_heard *heard = &at->heard.items[i];
         if (heard->type == RAFT_APPEND_RESPONSE && check_find(check, heard->from) == peer &&
-            heard->term == at->view.hard_state.term && at->peers[peer].life == 0 &&
-            heard->answer.life != life)
-            one = false;
+            heard->term == at->view.hard_state.term && heard->answer.life != life)
+            return false;
     }
-    return one;
+    return true;
 }
 
 void check_belief(struct check *check, uint32_t node, uint32_t peer,
