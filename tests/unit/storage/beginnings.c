@@ -34,11 +34,9 @@ static void append(struct wal *wal, uint64_t term, uint64_t index, uint64_t coun
     raft_runs_clear(&runs);
 }
 
-/* The log before ends with `last`; it is still there, or (`alone`) was let go of. */
-static void scene_begin(struct scene *scene, uint64_t last, bool alone)
+/* A log as a node begins with it; its next entry has the index *ret_first. */
+static struct wal *open_story(const struct io *io, uint64_t *ret_first)
 {
-    struct memory_disk *played = memory_disk_create();
-    const struct io *io = memory_disk_io(played);
     const struct step nothing[] = {{.kind = STEP_END}};
     struct story story;
     struct wal *wal = NULL;
@@ -46,8 +44,19 @@ static void scene_begin(struct scene *scene, uint64_t last, bool alone)
     cr_assert_eq(story_play(&story, io, nothing), CONCLAVE_OK);
     cr_assert_eq(wal_open(io, STORY_DIR, &story_identity, &story_options, &wal, &recovery, NULL),
                  CONCLAVE_OK);
-    const uint64_t first = raft_runs_last(&recovery.entries).index + 1;
+    *ret_first = raft_runs_last(&recovery.entries).index + 1;
     raft_runs_clear(&recovery.entries);
+    return wal;
+}
+
+/* The log before ends with `last`; it is still there, or (`alone`) was let go of. */
+static void scene_begin(struct scene *scene, uint64_t last, bool alone)
+{
+    struct memory_disk *played = memory_disk_create();
+    const struct io *io = memory_disk_io(played);
+    uint64_t first;
+    struct wal *wal = open_story(io, &first);
+    struct wal_recovery recovery = {0};
     append(wal, 2, first, last + 1 - first);
     cr_assert_eq(wal_sync(wal, NULL), CONCLAVE_OK);
     wal_begin_anew(wal, base);
@@ -183,15 +192,8 @@ static struct memory_disk *log_before(uint64_t last)
 {
     struct memory_disk *played = memory_disk_create();
     const struct io *io = memory_disk_io(played);
-    const struct step nothing[] = {{.kind = STEP_END}};
-    struct story story;
-    struct wal *wal = NULL;
-    struct wal_recovery recovery = {0};
-    cr_assert_eq(story_play(&story, io, nothing), CONCLAVE_OK);
-    cr_assert_eq(wal_open(io, STORY_DIR, &story_identity, &story_options, &wal, &recovery, NULL),
-                 CONCLAVE_OK);
-    const uint64_t first = raft_runs_last(&recovery.entries).index + 1;
-    raft_runs_clear(&recovery.entries);
+    uint64_t first;
+    struct wal *wal = open_story(io, &first);
     for (uint64_t index = first; index <= last; index++) {
         append(wal, 2, index, 1);
         if (index % 5 == 0 || index == last)
