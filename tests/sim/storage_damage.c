@@ -27,7 +27,7 @@ struct segment {
     size_t bytes;
     size_t end;   /* of its records */
     size_t batch; /* where its last batch begins: what is before it is attested; 0: none */
-    bool anew;    /* the log begins anew in it */
+    bool anew;    /* the log begins in it: nothing before it is a part of it */
 };
 
 /* The segment of this sequence; false if it is not there or has no records. */
@@ -44,7 +44,8 @@ static bool segment_find(const struct storage *storage, uint64_t sequence, struc
     uint64_t key = wal_key(&storage->identity, sequence);
     struct wal_record record;
     ret->batch = 0;
-    ret->anew = false;
+    /* So says the header, too, of the segment behind a beginning that no entry came behind yet. */
+    ret->anew = header.previous == wal_link_begin(header.last);
     ret->end = WAL_HEADER_BYTES;
     for (; wal_record_decode(ret->data, ret->bytes, ret->end, key, &record);
          ret->end += wal_record_bytes(record.payload.bytes)) {

@@ -289,3 +289,51 @@ Test(beginnings, what_is_damaged_while_a_snapshot_is_installed_stops_nobody)
     }
     cr_assert_gt(repaired, 10);
 }
+
+/* The log begins anew and ends a segment, with an entry in it or none, which the next one names. */
+static struct memory_disk *log_in_two(struct raft_id behind, struct placed *ret_header)
+{
+    struct memory_disk *disk = memory_disk_create();
+    struct placed places[RECORDS_MAX];
+    uint64_t first;
+    struct wal *wal = open_story(memory_disk_io(disk), &first);
+    wal_begin_anew(wal, behind);
+    for (uint64_t index = behind.index + 1; index <= STORY_LARGE_INDEX; index++) {
+        append(wal, 3, index, 1);
+        cr_assert_eq(wal_sync(wal, NULL), CONCLAVE_OK);
+    }
+    cr_assert_eq(wal_attest(wal, NULL), CONCLAVE_OK);
+    const size_t count = image_layout(disk, places, RECORDS_MAX);
+    wal_close(wal);
+    for (size_t i = 1; i < count; i++)
+        if (bytes_at(disk, &places[i])[28] == WAL_ANEW)
+            *ret_header = places[i - 1];
+    ret_header->offset = 0;
+    return disk;
+}
+
+/* A segment behind which the log goes on as it began holds nothing of it: a start has not to miss
+ * its header, and lets go of it. One entry in it is enough for that to be damage. */
+Test(beginnings, a_header_before_what_goes_on_as_the_log_began_is_not_missed)
+{
+    for (uint64_t before = 0; before < 2; before++) {
+        const struct raft_id behind = {.term = 3, .index = STORY_LARGE_INDEX - 1 - before};
+        struct placed header = {0};
+        size_t bytes = 0;
+        struct wal_recovery found = {0};
+        struct memory_disk *disk = log_in_two(behind, &header);
+        lose(disk, &header);
+        const int code = log_read(memory_disk_io(disk), &found, NULL);
+        if (before > 0) {
+            cr_assert_eq(code, CONCLAVE_CORRUPT);
+            memory_disk_destroy(disk);
+            continue;
+        }
+        cr_assert_eq(code, CONCLAVE_OK);
+        cr_assert(raft_id_equal(found.base, behind));
+        cr_assert_eq(found.entries.entry_count, 1);
+        cr_assert_null(memory_disk_bytes(disk, header.path, &bytes));
+        raft_runs_clear(&found.entries);
+        memory_disk_destroy(disk);
+    }
+}
