@@ -106,11 +106,28 @@ static bool is_covered_shown(const struct wal_repair *repair)
            is_named(repair, covered) || is_level(repair, covered);
 }
 
+/* The entry that is shown at an index, if this is its link: so it is the log's if the link is.
+ * NULL: there is none. */
+static const struct raft_entry *find_shown(const struct wal_repair *repair, uint64_t index,
+                                           uint64_t link)
+{
+    const struct raft_entry *entry = raft_runs_find(&repair->survey.scan.entries, index);
+    bool linked = link != WAL_LINK_UNKNOWN && wal_links_find(&repair->survey.found, index) == link;
+    return linked && entry && !wal_is_absent(entry) ? entry : NULL;
+}
+
 /* What the log surely has at an index: it is here, or it was proved, or it is a snapshot's, and
  * others say so, or the log itself. */
 static bool find_surely(const struct wal_repair *repair, uint64_t index, struct raft_id *ret)
 {
     const struct raft_entry *entry = wal_repair_entry(repair, index);
+    const struct raft_entry *given = find_given(repair, index);
+    const struct raft_entry *shown = find_shown(repair, index, wal_repair_link(repair, index));
+    /* By its own link, whatever is before it; unless that is by now the link of what was given. */
+    if (shown && (!given || raft_id_equal(given->id, shown->id))) {
+        *ret = shown->id;
+        return true;
+    }
     for (size_t i = 0; i <= repair->came.count; i++) {
         if (entry && !wal_is_absent(entry) && is_linked(repair, entry)) {
             *ret = entry->id;
@@ -139,16 +156,6 @@ static void add_part(struct wal_proof *all, const struct raft_runs *entries)
 {
     if (entries->entry_count > 0)
         raft_runs_append_all(wal_repair_add_part(all), entries);
-}
-
-/* The entry that is shown at an index, if this is its link: so it is the log's if the link is.
- * NULL: there is none. */
-static const struct raft_entry *find_shown(const struct wal_repair *repair, uint64_t index,
-                                           uint64_t link)
-{
-    const struct raft_entry *entry = raft_runs_find(&repair->survey.scan.entries, index);
-    bool linked = link != WAL_LINK_UNKNOWN && wal_links_find(&repair->survey.found, index) == link;
-    return linked && entry && !wal_is_absent(entry) ? entry : NULL;
 }
 
 /* All of the log behind `begin`. Up to where its links are known (`links_at`) it is what others

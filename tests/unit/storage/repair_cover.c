@@ -477,3 +477,94 @@ Test(repair_cover, what_is_lost_between_two_leaders_is_no_beginning_before_someb
     cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
     covering_finish(&covering, disk, repair, 8, "and again");
 }
+
+/* Of a peer that holds no anchor: what it has comes back by links alone, and it tells no id. */
+static void ask_by_links(const struct covering *covering, struct wal_repair *repair)
+{
+    const struct wal_supplier log = {.log = &covering->log.entries, .base = covering->log.base};
+    struct wal_want want;
+    for (int asks = 0; wal_repair_want(repair, &want); asks++) {
+        struct raft_runs entries = {0};
+        struct raft_id prev = {0};
+        cr_assert_lt(asks, 40, "it never ends");
+        if (want.giver == 0) {
+            wal_repair_turn(repair);
+            continue;
+        }
+        cr_assert_eq(wal_supply_from(&log, &want, 1 << 20, &prev, &entries), WAL_SUPPLY_HERE);
+        cr_assert_eq(wal_repair_take(repair, prev, &entries, NULL), CONCLAVE_OK);
+        raft_runs_clear(&entries);
+    }
+}
+
+/* 4:8, with which a snapshot ends, is whole. What came right before it, 3:7, is lost, and is
+ * nowhere else in a log that begins behind the snapshot; and until what is behind it was proved 4:8
+ * itself might have been replaced. What was lost further on fits nowhere, as above: the log begins
+ * behind 4:8, whose own link says that it is there. */
+static struct memory_disk *lose_what_is_before_the_snapshot(struct covering *covering)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 5},  {STEP_SYNC, 0, 0, 0},    {STEP_APPEND, 2, 7, 2},
+        {STEP_SYNC, 0, 0, 0},    {STEP_APPEND, 3, 7, 1},  {STEP_APPEND, 4, 8, 3},
+        {STEP_APPEND, 5, 10, 4}, {STEP_SYNC, 0, 0, 0},    {STEP_APPEND, 6, 14, 8},
+        {STEP_SYNC, 0, 0, 0},    {STEP_APPEND, 7, 22, 2}, {STEP_SYNC, 0, 0, 0},
+        {STEP_ATTEST, 0, 0, 0},  {STEP_END, 0, 0, 0}};
+    covering_begin(covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering->disk);
+    lose_entry(disk, (struct raft_id){3, 7});
+    lose_entry(disk, (struct raft_id){4, 10});
+    covering_lose(covering, disk, covering_place(covering, 6, 14), covering_place(covering, 7, 22));
+    return disk;
+}
+
+Test(repair_cover, an_entry_that_is_shown_with_the_right_link_is_a_beginning)
+{
+    struct covering covering;
+    struct conclave_error error = {0};
+    struct memory_disk *disk = lose_what_is_before_the_snapshot(&covering);
+    struct wal_repair *repair = covering_repair(disk);
+    wal_repair_cover(repair, covering_id(&covering, 8));
+    cr_assert_not(is_told(repair));
+    ask_by_links(&covering, repair);
+    cr_assert_eq(repair->told.index, 0);
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    cr_assert(wal_repair_is_anew(repair));
+    covering_finish(&covering, disk, repair, 8, "shown");
+}
+
+/* Shows another entry at an index, whose link is not known. */
+static void show_another(struct wal_repair *repair, struct raft_id id)
+{
+    struct raft_runs *entries = &repair->survey.scan.entries, changed = {0};
+    raft_runs_append_all(&changed, entries);
+    raft_runs_truncate(&changed, id.index);
+    runs_fill(&changed, id.term, id.index, 1);
+    raft_runs_slice(entries, id.index + 1, UINT64_MAX, UINT64_MAX, &changed);
+    raft_runs_clear(entries);
+    raft_runs_move(entries, &changed);
+}
+
+/* The same, but 3:8 is shown, of which the link is not known, and 4:8 came for what is lost: the
+ * link that is known then is not that of the entry which is shown. */
+Test(repair_cover, an_entry_in_the_place_of_which_another_was_given_is_no_beginning)
+{
+    struct covering covering;
+    struct raft_runs given = {0};
+    struct memory_disk *disk = lose_what_is_before_the_snapshot(&covering);
+    struct wal_repair *repair = covering_repair(disk);
+    wal_repair_cover(repair, covering_id(&covering, 8));
+    ask_by_links(&covering, repair);
+    cr_assert(is_told(repair));
+    show_another(repair, (struct raft_id){.term = 3, .index = 8});
+    raft_runs_slice(&covering.log.entries, 8, 1, UINT64_MAX, &given);
+    wal_repair_keep(repair, &given);
+    raft_runs_clear(&given);
+    struct raft_id base = {0};
+    cr_assert(wal_repair_tell(repair, &base, &given));
+    cr_assert(raft_id_equal(base, covering_id(&covering, 8)), "%d:%d", (int)base.term,
+              (int)base.index);
+    raft_runs_clear(&given);
+    wal_repair_close(repair);
+    memory_disk_destroy(disk);
+    covering_end(&covering);
+}
