@@ -69,8 +69,23 @@ static struct {
     struct conclave_proposer *proposer;
 } w;
 
+/* Its log lacks the first entry from then on, which later records show to have been there. */
+static void damage_log(void)
+{
+    enum { IN_FIRST_ENTRY = 600 };
+    char path[128];
+    snprintf(path, sizeof path, "%s/wal/0000000000000001.wal", w.data);
+    FILE *log = fopen(path, "r+b");
+    cr_assert(log);
+    cr_assert_eq(fseek(log, IN_FIRST_ENTRY, SEEK_SET), 0);
+    int byte = fgetc(log);
+    cr_assert_eq(fseek(log, IN_FIRST_ENTRY, SEEK_SET), 0);
+    cr_assert_neq(fputc(byte ^ 1, log), EOF);
+    cr_assert_eq(fclose(log), 0);
+}
+
 /* A node that is the only one of `count` that runs. */
-static void create_of(size_t count)
+static void create_of(size_t count, bool damaged)
 {
     static const char *const names[3] = {"n1", "n2", "n3"};
     struct conclave_member members[3];
@@ -87,6 +102,8 @@ static void create_of(size_t count)
     }
     snprintf(w.data, sizeof w.data, "%s/n1", w.dir);
     cr_assert_eq(conclave_bootstrap(w.data, "n1", NULL, members, count, NULL), CONCLAVE_OK);
+    if (damaged)
+        damage_log();
     conclave_options_init(&options);
     options.data_dir = w.data;
     options.machine = &adder_ops;
@@ -102,12 +119,17 @@ static void create_of(size_t count)
 
 static void create(void)
 {
-    create_of(1);
+    create_of(1, false);
 }
 
 static void create_without_leader(void)
 {
-    create_of(3);
+    create_of(3, false);
+}
+
+static void create_in_repair(void)
+{
+    create_of(3, true);
 }
 
 static void destroy(void)
@@ -122,6 +144,13 @@ static void destroy(void)
 static void add(struct conclave_proposer *proposer, uint32_t number, void *user)
 {
     cr_assert_eq(conclave_propose(proposer, &number, sizeof number, user), CONCLAVE_OK);
+}
+
+/* Whether this is the node's sentence. */
+static bool says(const struct conclave_outcome *outcome, const char *text)
+{
+    return outcome->reply_bytes == strlen(text) &&
+           memcmp(outcome->reply, text, outcome->reply_bytes) == 0;
 }
 
 /* --- Tests -------------------------------------------------------------------------------------
@@ -174,6 +203,22 @@ Test(proposer, says_so_where_nobody_leads, .init = create_without_leader, .fini 
         cr_assert_eq(outcomes[0].user, &user);
     } while (outcomes[0].code == CONCLAVE_BUSY);
     cr_assert_eq(outcomes[0].code, CONCLAVE_NO_LEADER);
+    cr_assert_eq(atomic_load(&w.adder.commands), 0);
+}
+
+/* What is proposed there would wait for ever: nobody listens until the log is whole. */
+Test(proposer, says_so_where_the_log_is_being_repaired, .init = create_in_repair, .fini = destroy)
+{
+    struct conclave_outcome outcome;
+    int user;
+    do {
+        add(w.proposer, 1, &user);
+        cr_assert_eq(conclave_proposer_poll(w.proposer, READY_MS, &outcome, 1), 1);
+        cr_assert_eq(outcome.code, CONCLAVE_BUSY);
+        cr_assert_not(outcome.applied);
+        cr_assert_eq(outcome.user, &user);
+    } while (says(&outcome, "the node is starting"));
+    cr_assert(says(&outcome, "the log of this node is being repaired"));
     cr_assert_eq(atomic_load(&w.adder.commands), 0);
 }
 

@@ -1,5 +1,6 @@
 /* Queries at the raft actor, which wait for their reads to be decided, or go ahead of that. */
 #include "actors/raft_actor.h"
+#include "base/clock.h"
 #include "base/list.h"
 #include "wires.h"
 
@@ -192,6 +193,41 @@ Test(raft_reads, tell_the_state_machine_how_old_it_is_with_the_next_ones)
     envelope_destroy(query);
 }
 
+Test(raft_reads, are_as_old_as_the_newest_that_was_confirmed_when_it_was_asked)
+{
+    ask((struct query){.origin.request = 1});
+    uint64_t asked_us = clock_now_us();
+    ask((struct query){.origin.request = 2});
+    uint64_t later_us = clock_now_us();
+    while (clock_now_us() == later_us)
+        continue;
+    decide(2, CONCLAVE_OK, 9);
+    carry();
+    expect_query(0, 9, 1);
+    uint64_t fresh_us = self->fresh_us;
+    cr_assert_geq(fresh_us, asked_us);
+    cr_assert_leq(fresh_us, later_us, "when it was confirmed says nothing of what it saw");
+    decide(1, CONCLAVE_OK, 7);
+    carry();
+    expect_query(0, 7, 1);
+    cr_assert_eq(self->fresh_us, fresh_us);
+    cr_assert_eq(self->fresh_index, 9);
+}
+
+Test(raft_reads, of_an_older_state_are_answered_from_it_only_within_their_bound)
+{
+    self->fresh_us = 1; /* of long ago */
+    self->fresh_index = 7;
+    ask((struct query){.origin.request = 1, .stale = true, .max_age_ms = 1});
+    expect_nothing(ACTOR_MACHINE);
+    self->fresh_us = clock_now_us();
+    ask((struct query){.origin.request = 2, .stale = true, .max_age_ms = UINT32_MAX});
+    expect_query(0, 7, 1);
+    cr_assert_eq(self->events.count, 1);
+    decide(1, CONCLAVE_NO_LEADER, 0);
+    carry();
+}
+
 Test(raft_reads, that_overlap_for_ever_take_no_more_room)
 {
     ask((struct query){.origin.request = 1});
@@ -238,4 +274,16 @@ Test(raft_reads, begin_by_lease_or_by_a_round_as_they_were_asked)
     cr_assert_eq(replies.items[0].code, CONCLAVE_NOT_LEADER);
     cr_assert_eq(replies.items[1].code, CONCLAVE_STALE);
     cr_assert_eq(replies.items[2].code, CONCLAVE_NOT_LEADER);
+}
+
+Test(raft_reads, by_a_lease_say_how_long_it_holds)
+{
+    ask((struct query){.origin.request = 1, .lease = true});
+    decide(1, CONCLAVE_OK, 7);
+    self->output.reads.items[0].valid_until_us = 99;
+    carry();
+    struct envelope *query = sent(ACTOR_MACHINE);
+    cr_assert_not_null(query);
+    cr_assert_eq(query->query.valid_until_us, 99);
+    envelope_destroy(query);
 }
