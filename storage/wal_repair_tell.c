@@ -24,17 +24,27 @@ static uint64_t find_before(const struct wal_repair *repair, const struct raft_e
     return WAL_LINK_UNKNOWN;
 }
 
+/* The same of the entry at an index that has this link, in whatever hole it came: it may have been
+ * replaced there, and lost again where it came once more. */
+static uint64_t trace_link(const struct wal_repair *repair, uint64_t index, uint64_t link)
+{
+    const struct raft_entry *entry = wal_repair_entry(repair, index);
+    uint64_t before = WAL_LINK_UNKNOWN;
+    for (size_t i = 0; i <= repair->came.count && before == WAL_LINK_UNKNOWN; i++) {
+        if (entry && !wal_is_absent(entry))
+            before = find_before(repair, entry, link);
+        entry = i < repair->came.count ? raft_runs_find(&repair->came.items[i], index) : NULL;
+    }
+    return before;
+}
+
 void wal_repair_trace_links(struct wal_repair *repair)
 {
     const struct wal_scan *scan = &repair->survey.scan;
     for (uint64_t index = scan->last.index; index > scan->base.index; index--) {
         const uint64_t link = wal_repair_link(repair, index);
-        const struct raft_entry *entry =
-            link != WAL_LINK_UNKNOWN && wal_repair_link(repair, index - 1) == WAL_LINK_UNKNOWN
-                ? wal_repair_entry(repair, index)
-                : NULL;
-        if (entry && !wal_is_absent(entry))
-            wal_links_learn(&repair->survey.sure, index - 1, find_before(repair, entry, link));
+        if (link != WAL_LINK_UNKNOWN && wal_repair_link(repair, index - 1) == WAL_LINK_UNKNOWN)
+            wal_links_learn(&repair->survey.sure, index - 1, trace_link(repair, index, link));
     }
 }
 

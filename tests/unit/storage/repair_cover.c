@@ -568,3 +568,32 @@ Test(repair_cover, an_entry_in_the_place_of_which_another_was_given_is_no_beginn
     memory_disk_destroy(disk);
     covering_end(&covering);
 }
+
+/* 2:8 was replaced, and came once more, and all three are lost. It comes back for the first hole,
+ * where it does not stay; what the last one lost is not told from what was there. But its link is
+ * known, and leads from that of 2:7: so what is before it is the log's, and the log can begin
+ * there.
+ */
+Test(repair_cover, what_came_for_a_hole_in_which_it_was_replaced_shows_what_is_before_it)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 6},  {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 2, 8, 3}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 3, 8, 3},  {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 2, 8, 3}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 5, 11, 2}, {STEP_SYNC, 0, 0, 0}, {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    struct covering covering;
+    struct conclave_error error = {0};
+    covering_begin(&covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering.disk);
+    const size_t first = covering_place(&covering, 2, 8), second = covering_place(&covering, 3, 8);
+    lose_entry(disk, (struct raft_id){2, 4});
+    covering_lose(&covering, disk, first, first + 1);
+    covering_lose(&covering, disk, second - 1, second);
+    covering_lose(&covering, disk, second + 4, second + 5);
+    struct wal_repair *repair = covering_repair(disk);
+    wal_repair_cover(repair, covering_id(&covering, 6));
+    covering_ask(&covering, repair);
+    cr_assert_eq(repair->told.index, 0);
+    cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
+    cr_assert(wal_repair_is_anew(repair));
+    covering_finish(&covering, disk, repair, 6, "came again");
+}
