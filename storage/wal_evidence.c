@@ -1,7 +1,7 @@
 #include "storage/wal_evidence.h"
 
-#include "storage/block.h"
 #include "storage/wal_internal.h"
+#include "storage/wal_mend.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -85,28 +85,13 @@ free_segment:
     return code;
 }
 
-/* A repair before this one did not come to its end: what it wrote was read as whole, and may stand
- * in memory alone, as behind a sync that failed. */
-static int was_begun(const struct io *io, const char *wal_dir, bool *ret,
-                     struct conclave_error *error)
-{
-    char *path = path_join(wal_dir, WAL_MENDING_NAME);
-    struct io_file *file = NULL;
-    int code = io->open(io->ctx, path, IO_OPEN_READ_ONLY, &file, error);
-    free(path);
-    *ret = code == CONCLAVE_OK;
-    if (code == CONCLAVE_OK)
-        io->close(io->ctx, file);
-    return code == CONCLAVE_NOT_FOUND ? CONCLAVE_OK : code;
-}
-
 int wal_evidence_keep(const struct io *io, const char *wal_dir,
                       const struct storage_identity *identity, const struct wal_survey *survey,
                       struct conclave_error *error)
 {
     const struct wal_scan *scan = &survey->scan;
     bool begun = false;
-    int asked = was_begun(io, wal_dir, &begun, error);
+    int asked = wal_mend_begun(io, wal_dir, &begun, error);
     if (asked != CONCLAVE_OK || (!begun && survey->holes.count == 0))
         return asked;
     int code = CONCLAVE_OK;

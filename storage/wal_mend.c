@@ -165,3 +165,16 @@ int wal_mend_write(const struct wal_mending *mending, struct conclave_error *err
         code = mend(mending, i, error);
     return code;
 }
+
+int wal_mend_begun(const struct io *io, const char *wal_dir, bool *ret,
+                   struct conclave_error *error)
+{
+    char *path = path_join(wal_dir, WAL_MENDING_NAME);
+    struct io_file *file = NULL;
+    int code = io->open(io->ctx, path, IO_OPEN_READ_ONLY, &file, error);
+    free(path);
+    *ret = code == CONCLAVE_OK;
+    if (code == CONCLAVE_OK)
+        io->close(io->ctx, file);
+    return code == CONCLAVE_NOT_FOUND ? CONCLAVE_OK : code;
+}

@@ -25,4 +25,9 @@ MUST_USE int wal_mend_rehearse(const struct wal_mending *mending, struct conclav
  * holes that are left. */
 MUST_USE int wal_mend_write(const struct wal_mending *mending, struct conclave_error *error);
 
+/* *ret: that was begun, and no start has followed: what it wrote is read as whole, and may stand in
+ * memory alone, as behind a sync that failed. Codes: those of the disk. */
+MUST_USE int wal_mend_begun(const struct io *io, const char *wal_dir, bool *ret,
+                            struct conclave_error *error);
+
 #endif

@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "storage/block.h"
 #include "storage/wal_internal.h"
+#include "storage/wal_mend.h"
 #include "storage/wal_scan.h"
 
 #include <inttypes.h>
@@ -144,18 +145,11 @@ static int end_mending(const struct wal *wal, const struct wal_scan *scan,
 {
     const struct io *io = wal->io;
     char *path = path_join(wal->dir, WAL_MENDING_NAME);
-    struct io_file *file = NULL;
-    int code = io->open(io->ctx, path, IO_OPEN_READ_ONLY, &file, error);
-    if (code == CONCLAVE_OK) {
-        io->close(io->ctx, file);
-        code = write_again(wal, scan, error);
-        if (code == CONCLAVE_OK)
-            code = io->unlink(io->ctx, path, error);
-        if (code == CONCLAVE_OK)
-            code = io->sync_dir(io->ctx, wal->dir, error);
-    } else if (code == CONCLAVE_NOT_FOUND) { /* as nearly always */
-        code = CONCLAVE_OK;
-    }
+    int code = write_again(wal, scan, error);
+    if (code == CONCLAVE_OK)
+        code = io->unlink(io->ctx, path, error);
+    if (code == CONCLAVE_OK)
+        code = io->sync_dir(io->ctx, wal->dir, error);
     free(path);
     return code;
 }
@@ -200,8 +194,8 @@ static int remove_skipped(struct wal *wal, const struct wal_scan *scan,
     return wal_remove_files(wal, range, keep, error);
 }
 
-/* Brings the disk to what the scan found, durable and attested. */
-static int settle(struct wal *wal, const char *dir, struct wal_scan *scan,
+/* Brings the disk to what the scan found, durable and attested; `mended`: behind a repair. */
+static int settle(struct wal *wal, const char *dir, struct wal_scan *scan, bool mended,
                   struct conclave_error *error)
 {
     const struct wal_scan_segment *active = &scan->segments[scan->active];
@@ -210,7 +204,7 @@ static int settle(struct wal *wal, const char *dir, struct wal_scan *scan,
     int code = wal->io->sync_dir(wal->io->ctx, wal->dir, error);
     if (code == CONCLAVE_OK)
         code = wal->io->sync_dir(wal->io->ctx, dir, error);
-    if (code == CONCLAVE_OK)
+    if (code == CONCLAVE_OK && mended)
         code = end_mending(wal, scan, error);
     if (code == CONCLAVE_OK)
         code = wal_spares_sweep(wal, error);
@@ -245,12 +239,16 @@ int wal_open(const struct io *io, const char *dir, const struct storage_identity
     char *wal_dir = path_join(dir, "wal");
     struct wal_scan scan;
     struct wal *wal = NULL;
-    int code = wal_scan_run(io, wal_dir, identity, &scan, error);
+    bool mended;
+    int code = wal_mend_begun(io, wal_dir, &mended, error);
+    if (code != CONCLAVE_OK)
+        goto free_dir;
+    code = wal_scan_run(io, wal_dir, identity, mended, &scan, error);
     if (code != CONCLAVE_OK)
         goto free_scan;
     uint64_t sequence = scan.segments[scan.active].sequence;
     wal = wal_new(io, wal_dir, identity, options, sequence + 1);
-    code = settle(wal, dir, &scan, error);
+    code = settle(wal, dir, &scan, mended, error);
     if (code != CONCLAVE_OK) {
         wal_close(wal);
         goto free_scan;
@@ -267,6 +265,7 @@ int wal_open(const struct io *io, const char *dir, const struct storage_identity
     *ret_recovery = recovery;
 free_scan:
     wal_scan_deinit(&scan);
+free_dir:
     free(wal_dir);
     return code;
 }

@@ -67,7 +67,6 @@ static void note_read(struct wal_scan *scan, const struct wal_loaded *here)
     scan->read_to = scan->end < segment->dirty_end ? segment->dirty_end : scan->end;
     scan->read_sum =
         XXH3_64bits(here->data + scan->read_from, (size_t)(scan->read_to - scan->read_from));
-    scan->segments[scan->active].read_sum = XXH3_64bits(here->data, (size_t)scan->end);
 }
 
 /* What stands behind the log's end in its own segment: is it only a torn batch? */
@@ -87,6 +86,8 @@ static int judge_rest(struct wal_scanner *scanner)
         segment->torn_bytes = at + wal_record_bytes(record.payload.bytes) - scan->end;
     }
     note_read(scan, here);
+    if (scanner->sums)
+        segment->read_sum = XXH3_64bits(here->data, (size_t)scan->end);
     return CONCLAVE_OK;
 }
 
@@ -154,7 +155,8 @@ static int walk_all(struct wal_scanner *scanner)
         code = walk(scanner);
         if (code != CONCLAVE_OK)
             return code;
-        scan->segments[number].read_sum = XXH3_64bits(scanner->here.data, scanner->here.bytes);
+        if (scanner->sums)
+            scan->segments[number].read_sum = XXH3_64bits(scanner->here.data, scanner->here.bytes);
     }
     return CONCLAVE_OK;
 }
@@ -174,11 +176,33 @@ static int conclude(struct wal_scanner *scanner)
     return CONCLAVE_OK;
 }
 
+/* The scanner is fresh, and gone then. */
+static int scan_all(struct wal_scanner *scanner)
+{
+    struct wal_scan *scan = scanner->scan;
+    *scan = (struct wal_scan){0};
+    int code = wal_scanner_find(scanner);
+    if (code == CONCLAVE_OK)
+        code = wal_scanner_skip(scanner);
+    if (code == CONCLAVE_OK)
+        code = walk_all(scanner);
+    if (code == CONCLAVE_OK)
+        code = judge_rest(scanner);
+    for (size_t i = scan->active + 1; i < scan->segment_count && code == CONCLAVE_OK; i++) {
+        code = wal_scanner_load(scanner, i, &scanner->next);
+        if (code == CONCLAVE_OK)
+            code = judge_behind(scanner, i, &scanner->next);
+    }
+    if (code == CONCLAVE_OK)
+        code = conclude(scanner);
+    wal_scanner_deinit(scanner);
+    return code;
+}
+
 int wal_scan_rehearse(const struct io *io, const char *wal_dir,
                       const struct storage_identity *identity, const struct wal_patch *patches,
                       size_t patch_count, struct wal_scan *ret, struct conclave_error *error)
 {
-    *ret = (struct wal_scan){0};
     struct wal_scanner scanner = {.io = io,
                                   .dir = wal_dir,
                                   .identity = identity,
@@ -186,28 +210,15 @@ int wal_scan_rehearse(const struct io *io, const char *wal_dir,
                                   .patches = patches,
                                   .patch_count = patch_count,
                                   .error = error};
-    int code = wal_scanner_find(&scanner);
-    if (code == CONCLAVE_OK)
-        code = wal_scanner_skip(&scanner);
-    if (code == CONCLAVE_OK)
-        code = walk_all(&scanner);
-    if (code == CONCLAVE_OK)
-        code = judge_rest(&scanner);
-    for (size_t i = ret->active + 1; i < ret->segment_count && code == CONCLAVE_OK; i++) {
-        code = wal_scanner_load(&scanner, i, &scanner.next);
-        if (code == CONCLAVE_OK)
-            code = judge_behind(&scanner, i, &scanner.next);
-    }
-    if (code == CONCLAVE_OK)
-        code = conclude(&scanner);
-    wal_scanner_deinit(&scanner);
-    return code;
+    return scan_all(&scanner);
 }
 
 int wal_scan_run(const struct io *io, const char *wal_dir, const struct storage_identity *identity,
-                 struct wal_scan *ret, struct conclave_error *error)
+                 bool sums, struct wal_scan *ret, struct conclave_error *error)
 {
-    return wal_scan_rehearse(io, wal_dir, identity, NULL, 0, ret, error);
+    struct wal_scanner scanner = {
+        .io = io, .dir = wal_dir, .identity = identity, .scan = ret, .sums = sums, .error = error};
+    return scan_all(&scanner);
 }
 
 int wal_scan_image(const char *wal_dir, const struct storage_identity *identity, uint64_t sequence,

@@ -12,7 +12,8 @@ struct wal_scan_segment {
     uint64_t bytes;                  /* of the file */
     uint64_t dirty_start, dirty_end; /* what is not zero behind the log's end; equal: nothing */
     uint64_t torn_bytes; /* of a batch that was being written: what of dirty is no spare's rest */
-    uint64_t read_sum;   /* XXH3-64 of what was read up to the file's end, or the log's in it */
+    uint64_t read_sum;   /* XXH3-64 of what was read up to the file's end, or the log's in it; */
+                         /* only where it is asked for */
     struct wal_segment known; /* of those up to the active one */
 };
 
@@ -39,10 +40,11 @@ struct wal_scan {
     struct raft_runs entries;
 };
 
-/* Fills *ret (to be deinitialised even after a failure). CORRUPT names segment, offset and index;
- * IDENTITY, VERSION, and what reading may answer. */
+/* Fills *ret (to be deinitialised even after a failure); `sums`: all of the log is going to be
+ * written again, so the segments get the sums of what was read. CORRUPT names segment, offset and
+ * index; IDENTITY, VERSION, and what reading may answer. */
 MUST_USE int wal_scan_run(const struct io *io, const char *wal_dir,
-                          const struct storage_identity *identity, struct wal_scan *ret,
+                          const struct storage_identity *identity, bool sums, struct wal_scan *ret,
                           struct conclave_error *error);
 
 /* Bytes [offset, end) of a segment as they would be. */

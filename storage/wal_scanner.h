@@ -28,6 +28,7 @@ struct wal_scanner {
     bool patient;                    /* what cannot be read is damaged, not an error */
     const struct wal_patch *patches; /* rehearsal: what is read is as if they were written */
     size_t patch_count;
+    bool sums; /* segments get the sums of what was read */
     struct conclave_error *error;
 };
 

@@ -94,7 +94,7 @@ static void end_with(unsigned sequence)
 
 static int scan(struct wal_scan *ret, struct conclave_error *error)
 {
-    return wal_scan_run(memory_disk_io(disk), STORY_DIR "/wal", &story_identity, ret, error);
+    return wal_scan_run(memory_disk_io(disk), STORY_DIR "/wal", &story_identity, false, ret, error);
 }
 
 /* The code; the message has this in it. */
