@@ -50,24 +50,16 @@ static bool doom(struct world *world, struct storage *storage, uint64_t operatio
     return true;
 }
 
-bool snapshots_doom(struct world *world, struct node *node, uint64_t operations)
+bool snapshots_doom(struct world *world, struct node *node, uint64_t operations, uint64_t changes)
 {
     struct storage *storage = disk_storage(node->disk);
     if (!storage)
         return false;
-    if (world_fault(world, SIM_FAULT_BAD_SYNC))
+    bool fails = world_fault(world, SIM_FAULT_BAD_SYNC);
+    if (fails && changes > 0)
+        storage_fail_change(storage, world_draw(world, 1, changes));
+    else if (fails)
         storage_fail(storage, world_draw(world, 1, operations));
-    return doom(world, storage, operations);
-}
-
-bool snapshots_doom_whole(struct world *world, struct node *node, uint64_t operations)
-{
-    enum { CHANGES = 3 };
-    struct storage *storage = disk_storage(node->disk);
-    if (!storage)
-        return false;
-    if (world_fault(world, SIM_FAULT_BAD_SYNC))
-        storage_fail_change(storage, world_draw(world, 1, CHANGES));
     return doom(world, storage, operations);
 }
 
@@ -179,7 +171,7 @@ void snapshots_taken(struct world *world, struct node *node)
         write_later(world, node, 1);
         return;
     }
-    bool doomed = snapshots_doom(world, node, DOOM_OPERATIONS);
+    bool doomed = snapshots_doom(world, node, DOOM_OPERATIONS, 0);
     int code = write_taken(snapshots, &error);
     if (storage)
         storage_fail(storage, 0);
@@ -236,7 +228,7 @@ bool snapshots_durable(struct world *world, struct node *node, struct raft_id id
     struct conclave_error error;
     if (id.index > snapshots->newest.index)
         snapshots->newest = id;
-    bool doomed = snapshots_doom(world, node, DOOM_OPERATIONS);
+    bool doomed = snapshots_doom(world, node, DOOM_OPERATIONS, 0);
     uint64_t oldest = 0;
     int code = set_aside(world, snapshots, id, &error);
     if (code == CONCLAVE_OK)

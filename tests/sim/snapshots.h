@@ -78,11 +78,12 @@ bool snapshots_install(struct world *world, struct node *node, struct raft_id id
 /* One became durable: what is not kept goes, and the log's front with it. False: the node died. */
 bool snapshots_durable(struct world *world, struct node *node, struct raft_id id);
 
-/* Something is about to be written: it may fail, or the node be doomed to die of it. */
-bool snapshots_doom(struct world *world, struct node *node, uint64_t operations);
+/* What makes one durable that has come whole: its sync, its name, and the sync of that. */
+enum { SNAPSHOTS_CHANGES = 3 };
 
-/* The same of one that has come whole: what may fail is its sync, its name or that of the name. */
-bool snapshots_doom_whole(struct world *world, struct node *node, uint64_t operations);
+/* Something is about to be written: one of so many operations may fail, or only one of its first
+ * `changes` (0: any), or the node be doomed to die of one. */
+bool snapshots_doom(struct world *world, struct node *node, uint64_t operations, uint64_t changes);
 
 /* The node dies. Before the disk does. */
 void snapshots_crash(struct world *world, struct node *node);

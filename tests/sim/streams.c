@@ -239,7 +239,7 @@ static bool part_finish(struct world *world, struct node *node, bool *ret_bad)
     struct storage *storage = disk_storage(node->disk);
     struct snapshot_meta meta = {0};
     struct conclave_error error;
-    bool doomed = snapshots_doom_whole(world, node, PIECE_OPERATIONS);
+    bool doomed = snapshots_doom(world, node, PIECE_OPERATIONS, SNAPSHOTS_CHANGES);
     uint64_t name = snapshots->receiving.name;
     int code = shelf_part_finish(snapshots->shelf, &meta, &error);
     check_part_ended(&snapshots->pieces, name, code == CONCLAVE_CORRUPT);
@@ -278,7 +278,7 @@ static bool part_take(struct world *world, struct node *node, const struct peer_
     struct storage *storage = disk_storage(node->disk);
     struct conclave_error error;
     if (flow_part_follows(part, piece, now_us)) {
-        bool doomed = snapshots_doom(world, node, PIECE_OPERATIONS);
+        bool doomed = snapshots_doom(world, node, PIECE_OPERATIONS, 0);
         int code = shelf_part_add(snapshots->shelf, piece->data, &error);
         if (storage)
             storage_fail(storage, 0);
