@@ -1,6 +1,7 @@
 /* storage/wal_repair_internal.h - a repair at work, shared by wal_repair.c (what is wanted, and
- * writing), wal_repair_take.c (what peers give), wal_repair_prove.c (what the log's own links
- * tell) and wal_repair_tell.c (all of the log). Owned by one thread. */
+ * writing), wal_repair_take.c (what peers give), wal_repair_links.c (which links of the log are
+ * known), wal_repair_way.c (what leads from one to another), wal_repair_prove.c (asking for that)
+ * and wal_repair_tell.c (all of the log). Owned by one thread. */
 #ifndef STORAGE_WAL_REPAIR_INTERNAL_H
 #define STORAGE_WAL_REPAIR_INTERNAL_H
 
@@ -99,6 +100,44 @@ void wal_repair_fill(struct wal_repair *repair, size_t number, uint64_t floor,
 /* How many of the entries are not behind `last`. */
 uint64_t wal_repair_count(const struct raft_runs *entries, uint64_t last);
 
+/* --- wal_repair_links.c ----------------------------------------------------------------------- */
+
+/* The link of the entry at an index in the log in the end; WAL_LINK_UNKNOWN. */
+uint64_t wal_repair_link(const struct wal_repair *repair, uint64_t index);
+
+/* That, or of what is shown there, or was filled in, if it is not known. */
+uint64_t wal_repair_found(const struct wal_repair *repair, uint64_t index);
+
+/* The link of the entry behind one with this link. */
+uint64_t wal_repair_link_behind(uint64_t link, const struct raft_entry *entry);
+
+/* True if the entries are not what the log's links say of the stretch from behind `from` to `to`.
+ */
+bool wal_repair_disproved(const struct wal_repair *repair, uint64_t from, uint64_t to,
+                          const struct raft_runs *entries);
+
+/* True if the link of the last of these is known, and is another one. */
+bool wal_repair_leads_elsewhere(const struct wal_repair *repair, const struct raft_runs *entries,
+                                uint64_t link);
+
+/* Notes the links of the entries that were filled into the hole. */
+void wal_repair_learn(struct wal_repair *repair, size_t number);
+
+/* Goes back from links that are known by the entries that have them: what is shown before one is
+ * the log's if it leads there. */
+void wal_repair_trace_links(struct wal_repair *repair);
+
+/* --- wal_repair_way.c ------------------------------------------------------------------------- */
+
+/* True if what came, or is here, leads from the link at proof->from to that at proof->to; appended
+ * to *ret: by these entries. */
+bool wal_repair_find_way(const struct wal_repair *repair, const struct wal_proof *proof,
+                         struct raft_runs *ret);
+
+/* Entries of their own, in one batch. */
+void wal_repair_append_copies(const struct raft_entry *const *entries, size_t count,
+                              struct raft_runs *ret);
+
 /* --- wal_repair_prove.c ----------------------------------------------------------------------- */
 
 /* Begins with the first stretch of the holes from `number` on; behind the last one nothing is
@@ -116,36 +155,6 @@ void wal_repair_keep(struct wal_repair *repair, const struct raft_runs *entries)
 
 void wal_repair_prove_end(struct wal_repair *repair);
 
-/* True if the entries are not what the log's links say of the stretch from behind `from` to `to`.
- */
-bool wal_repair_disproved(const struct wal_repair *repair, uint64_t from, uint64_t to,
-                          const struct raft_runs *entries);
-
-/* True if the link of the last of these is known, and is another one. */
-bool wal_repair_leads_elsewhere(const struct wal_repair *repair, const struct raft_runs *entries,
-                                uint64_t link);
-
-/* Notes the links of the entries that were filled into the hole. */
-void wal_repair_learn(struct wal_repair *repair, size_t number);
-
-/* The link of the entry at an index in the log in the end; WAL_LINK_UNKNOWN. */
-uint64_t wal_repair_link(const struct wal_repair *repair, uint64_t index);
-
-/* That, or of what is shown there, or was filled in, if it is not known. */
-uint64_t wal_repair_found(const struct wal_repair *repair, uint64_t index);
-
-/* The link of the entry behind one with this link. */
-uint64_t wal_repair_link_behind(uint64_t link, const struct raft_entry *entry);
-
-/* True if what came, or is here, leads from the link at proof->from to that at proof->to; appended
- * to *ret: by these entries. */
-bool wal_repair_find_way(const struct wal_repair *repair, const struct wal_proof *proof,
-                         struct raft_runs *ret);
-
-/* Entries of their own, in one batch. */
-void wal_repair_append_copies(const struct raft_entry *const *entries, size_t count,
-                              struct raft_runs *ret);
-
 /* Room for a part of what came, empty. Valid until the next one. */
 struct raft_runs *wal_repair_add_part(struct wal_proof *proof);
 
@@ -153,10 +162,6 @@ struct raft_runs *wal_repair_add_part(struct wal_proof *proof);
 void wal_repair_forget(struct wal_proof *proof);
 
 /* --- wal_repair_tell.c ------------------------------------------------------------------------ */
-
-/* Goes back from links that are known by the entries that have them: what is shown before one is
- * the log's if it leads there. */
-void wal_repair_trace_links(struct wal_repair *repair);
 
 /* All entries of the log in the end, in whatever holes they came: from where it began, or where a
  * snapshot here reaches. True if its links say that they are right. */

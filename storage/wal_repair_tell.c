@@ -6,48 +6,6 @@
 
 #include <stdlib.h>
 
-/* --- What links say --------------------------------------------------------------------------- */
-
-/* What is shown to be the link before the entry, if it leads to the entry's; WAL_LINK_UNKNOWN. */
-static uint64_t find_before(const struct wal_repair *repair, const struct raft_entry *entry,
-                            uint64_t link)
-{
-    const struct wal_survey *survey = &repair->survey;
-    const uint64_t before = entry->id.index - 1, found = wal_links_find(&survey->found, before);
-    if (found != WAL_LINK_UNKNOWN && wal_repair_link_behind(found, entry) == link)
-        return found;
-    for (size_t i = survey->witnesses.count; i > 0; i--) {
-        const struct wal_witness *witness = &survey->witnesses.items[i - 1];
-        if (witness->index == before && wal_repair_link_behind(witness->link, entry) == link)
-            return witness->link;
-    }
-    return WAL_LINK_UNKNOWN;
-}
-
-/* The same of the entry at an index that has this link, in whatever hole it came: it may have been
- * replaced there, and lost again where it came once more. */
-static uint64_t trace_link(const struct wal_repair *repair, uint64_t index, uint64_t link)
-{
-    const struct raft_entry *entry = wal_repair_entry(repair, index);
-    uint64_t before = WAL_LINK_UNKNOWN;
-    for (size_t i = 0; i <= repair->came.count && before == WAL_LINK_UNKNOWN; i++) {
-        if (entry && !wal_is_absent(entry))
-            before = find_before(repair, entry, link);
-        entry = i < repair->came.count ? raft_runs_find(&repair->came.items[i], index) : NULL;
-    }
-    return before;
-}
-
-void wal_repair_trace_links(struct wal_repair *repair)
-{
-    const struct wal_scan *scan = &repair->survey.scan;
-    for (uint64_t index = scan->last.index; index > scan->base.index; index--) {
-        const uint64_t link = wal_repair_link(repair, index);
-        if (link != WAL_LINK_UNKNOWN && wal_repair_link(repair, index - 1) == WAL_LINK_UNKNOWN)
-            wal_links_learn(&repair->survey.sure, index - 1, trace_link(repair, index, link));
-    }
-}
-
 /* --- Where it can begin ----------------------------------------------------------------------- */
 
 /* Is this the entry at its index in the log in the end? By its own link, and that before it. */
@@ -88,7 +46,7 @@ static bool is_level(const struct wal_repair *repair, struct raft_id id)
             hole->before.term == id.term)
             found = true;
         else if (!hole->bytes && !hole->level &&
-                 hole->behind.index < id.index + wal_survey_most(hole))
+                 hole->behind.index < id.index + wal_survey_most(hole->end - hole->offset))
             found = false;
     }
     return found && survey->scan.absent_unsure < id.index;

@@ -76,8 +76,8 @@ MUST_USE int wal_survey_run(const struct io *io, const char *wal_dir,
                             const struct storage_identity *identity, size_t holes_max,
                             struct wal_survey *ret, struct conclave_error *error);
 
-/* So many entries can have stood in the hole. */
-uint64_t wal_survey_most(const struct wal_hole *hole);
+/* So many entries can have stood in these bytes, in records or in a mend. */
+uint64_t wal_survey_most(uint64_t bytes);
 
 /* XXH3-64 of a segment's bytes up to `end`, outside of the holes. As they were read up to the end
  * of the file, or of the log, it is in the scan's segments. */

@@ -83,8 +83,7 @@ static void note_witness(struct wal_surveyor *surveyor, const struct wal_record 
         .holes = survey->holes.count, .index = before, .link = entry->previous};
 }
 
-/* So many entries can have stood in these bytes, in records or in a mend. */
-static uint64_t most_entries(uint64_t bytes)
+uint64_t wal_survey_most(uint64_t bytes)
 {
     const uint64_t mend = WAL_RECORD_BYTES + WAL_MEND_ENTRIES_AT;
     const uint64_t mended = bytes > mend ? (bytes - mend) / wal_mend_entry_bytes(0) : 0;
@@ -92,17 +91,12 @@ static uint64_t most_entries(uint64_t bytes)
     return mended > plain ? mended : plain;
 }
 
-uint64_t wal_survey_most(const struct wal_hole *hole)
-{
-    return most_entries(hole->end - hole->offset);
-}
-
 /* What stood in these bytes, up to the entry at `last`, may have replaced those up to `before`: the
  * links of as many as there was room for are not surely the log's. */
 static void note_doubted(struct wal_surveyor *surveyor, uint64_t bytes, uint64_t last,
                          uint64_t before)
 {
-    const uint64_t most = most_entries(bytes);
+    const uint64_t most = wal_survey_most(bytes);
     for (uint64_t index = last > most ? last - most + 1 : 1; index <= before; index++)
         wal_links_learn(&surveyor->survey->sure, index, WAL_LINK_UNKNOWN);
 }
