@@ -399,6 +399,8 @@ Test(repair_cover, what_is_lost_between_two_of_one_leader_is_a_beginning)
     struct wal_repair *repair = covering_repair(disk);
     wal_repair_cover(repair, (struct raft_id){.term = 2, .index = 8});
     cr_assert_not(is_told(repair));
+    covering_ask(&covering, repair);
+    cr_assert_not(is_told(repair)); /* 2:8 is another leader's, and not the log's */
     wal_repair_close(repair);
     repair = covering_repair(disk);
     wal_repair_cover(repair, covering_id(&covering, 8));
