@@ -70,4 +70,11 @@ MUST_USE int io_posix_free_bytes(const char *path, uint64_t *ret_bytes,
 /* The operating system's files. Static; any thread. */
 const struct io *io_posix(void);
 
+/* The same, to look at: whatever would change anything answers DENIED. */
+const struct io *io_posix_read_only(void);
+
+/* Who has locked this file: the process, as far as it can be seen from here, else 0. Takes no lock
+ * itself, which somebody who starts at this moment would find. */
+long io_posix_lock_holder(const char *path);
+
 #endif

@@ -107,6 +107,10 @@ MUST_USE int snapshot_list_read(const struct io *io, const char *dir, struct sna
                                 struct conclave_error *error);
 void snapshot_list_clear(struct snapshot_list *list);
 
+/* Lists what is there and changes nothing; none if there is no DIR/snapshots. */
+MUST_USE int snapshot_list_look(const struct io *io, const char *dir, struct snapshot_list *ret,
+                                struct conclave_error *error);
+
 /* Removes all but the newest SNAPSHOTS_KEPT. Returns the index of the oldest that is kept: the log
  * must reach back to it, so that it can still be of use. 0: there is none. */
 MUST_USE int snapshot_prune(const struct io *io, const char *dir, uint64_t *ret_oldest_index,

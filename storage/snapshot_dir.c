@@ -67,6 +67,19 @@ int snapshot_list_read(const struct io *io, const char *dir, struct snapshot_lis
     return code;
 }
 
+int snapshot_list_look(const struct io *io, const char *dir, struct snapshot_list *ret,
+                       struct conclave_error *error)
+{
+    char *snapshots = snapshot_dir_path(dir);
+    int code = read_names(io, snapshots, ret, error);
+    if (code == CONCLAVE_NOT_FOUND) { /* none was ever taken */
+        *ret = (struct snapshot_list){0};
+        code = CONCLAVE_OK;
+    }
+    free(snapshots);
+    return code;
+}
+
 void snapshot_list_clear(struct snapshot_list *list)
 {
     free(list->items);

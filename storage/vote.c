@@ -101,7 +101,7 @@ static int slot_decode(const uint8_t *block, size_t available,
 /* The state that counts, and where it stands. */
 static int slots_read(const char *path, const uint8_t *bytes, size_t available,
                       const struct storage_identity *identity, struct vote_slot *ret,
-                      unsigned *ret_number, struct conclave_error *error)
+                      unsigned *ret_number, unsigned *ret_damaged, struct conclave_error *error)
 {
     struct vote_slot slots[2] = {{0}, {0}};
     bool whole[2];
@@ -128,6 +128,7 @@ static int slots_read(const char *path, const uint8_t *bytes, size_t available,
         return error_set(error, CONCLAVE_CORRUPT, "%s is damaged: its term goes back", path);
     *ret = slots[number];
     *ret_number = number;
+    *ret_damaged = whole[other] ? 0 : 1;
     return CONCLAVE_OK;
 }
 
@@ -151,17 +152,23 @@ static int slots_load_apart(const struct io *io, struct io_file *file, uint8_t *
     return code;
 }
 
-int vote_open(const struct io *io, const char *dir, const struct storage_identity *identity,
-              struct vote_file **ret_file, struct raft_hard_state *ret_state,
-              struct conclave_error *error)
+/* The file as it is, and which of its slots counts. */
+struct vote_found {
+    struct io_file *file;
+    struct vote_slot slot;
+    unsigned number, damaged;
+};
+
+/* Opens and reads it; the file stays open if that is OK. */
+static int vote_find(const struct io *io, const char *dir, unsigned flags,
+                     const struct storage_identity *identity, struct vote_found *ret,
+                     struct conclave_error *error)
 {
     char *path = path_join(dir, "vote");
-    struct io_file *file = NULL;
     uint8_t *bytes = mem_zalloc(VOTE_FILE_BYTES);
     size_t available = 0;
-    struct vote_slot slot = {0};
-    unsigned number = 0;
-    int code = io->open(io->ctx, path, 0, &file, error);
+    struct vote_found found = {0};
+    int code = io->open(io->ctx, path, flags, &found.file, error);
     if (code == CONCLAVE_NOT_FOUND)
         code = error_set(error, CONCLAVE_CORRUPT,
                          "%s is missing, so it is not known whom this node voted for. It must not "
@@ -169,36 +176,67 @@ int vote_open(const struct io *io, const char *dir, const struct storage_identit
                          path);
     if (code != CONCLAVE_OK)
         goto free_path;
-    code = io->read(io->ctx, file, 0, bytes, VOTE_FILE_BYTES, &available, error);
+    code = io->read(io->ctx, found.file, 0, bytes, VOTE_FILE_BYTES, &available, error);
     if (code == CONCLAVE_IO)
-        code = slots_load_apart(io, file, bytes, &available, error);
+        code = slots_load_apart(io, found.file, bytes, &available, error);
     if (code == CONCLAVE_OK)
-        code = slots_read(path, bytes, available, identity, &slot, &number, error);
-    if (code == CONCLAVE_OK) {
-        /* What was read may stand in the page cache alone (a killed process, a failed sync), so it
-         * is written again before it is used; only when it is durable in its slot the other one,
-         * which may hold the last durable state, is replaced. */
-        uint8_t block[VOTE_SLOT_BYTES];
-        slot_encode(block, identity, slot);
-        code = slot_write(io, file, number, block, error);
-        slot.sequence++;
-        slot_encode(block, identity, slot);
-        for (unsigned i = 0; i < 2 && code == CONCLAVE_OK; i++)
-            code = slot_write(io, file, i == 0 ? 1 - number : number, block, error);
-    }
-    if (code != CONCLAVE_OK) {
-        io->close(io->ctx, file);
-        goto free_path;
-    }
-    struct vote_file *vote = mem_zalloc(sizeof(*vote));
-    *vote = (struct vote_file){
-        .io = io, .file = file, .identity = *identity, .slot = slot, .start = slot.sequence};
-    *ret_file = vote;
-    *ret_state = slot.state;
+        code = slots_read(path, bytes, available, identity, &found.slot, &found.number,
+                          &found.damaged, error);
+    if (code == CONCLAVE_OK)
+        *ret = found;
+    else
+        io->close(io->ctx, found.file);
 free_path:
     free(bytes);
     free(path);
     return code;
+}
+
+int vote_look(const struct io *io, const char *dir, const struct storage_identity *identity,
+              struct vote_view *ret, struct conclave_error *error)
+{
+    struct vote_found found;
+    int code = vote_find(io, dir, IO_OPEN_READ_ONLY, identity, &found, error);
+    if (code != CONCLAVE_OK)
+        return code;
+    io->close(io->ctx, found.file);
+    *ret = (struct vote_view){.state = found.slot.state,
+                              .sequence = found.slot.sequence,
+                              .damaged_slots = found.damaged,
+                              .damaged_at = found.number == 0 ? (uint64_t)VOTE_SLOT_DISTANCE : 0};
+    return CONCLAVE_OK;
+}
+
+int vote_open(const struct io *io, const char *dir, const struct storage_identity *identity,
+              struct vote_file **ret_file, struct raft_hard_state *ret_state,
+              struct conclave_error *error)
+{
+    struct vote_found found;
+    int code = vote_find(io, dir, 0, identity, &found, error);
+    if (code != CONCLAVE_OK)
+        return code;
+    /* What was read may stand in the page cache alone (a killed process, a failed sync), so it
+     * is written again before it is used; only when it is durable in its slot the other one,
+     * which may hold the last durable state, is replaced. */
+    struct vote_slot slot = found.slot;
+    const unsigned number = found.number;
+    uint8_t block[VOTE_SLOT_BYTES];
+    slot_encode(block, identity, slot);
+    code = slot_write(io, found.file, number, block, error);
+    slot.sequence++;
+    slot_encode(block, identity, slot);
+    for (unsigned i = 0; i < 2 && code == CONCLAVE_OK; i++)
+        code = slot_write(io, found.file, i == 0 ? 1 - number : number, block, error);
+    if (code != CONCLAVE_OK) {
+        io->close(io->ctx, found.file);
+        return code;
+    }
+    struct vote_file *vote = mem_zalloc(sizeof(*vote));
+    *vote = (struct vote_file){
+        .io = io, .file = found.file, .identity = *identity, .slot = slot, .start = slot.sequence};
+    *ret_file = vote;
+    *ret_state = slot.state;
+    return CONCLAVE_OK;
 }
 
 uint64_t vote_start_number(const struct vote_file *vote)

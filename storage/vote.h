@@ -20,6 +20,19 @@ MUST_USE int vote_open(const struct io *io, const char *dir,
                        const struct storage_identity *identity, struct vote_file **ret_file,
                        struct raft_hard_state *ret_state, struct conclave_error *error);
 
+/* What the file says, read only: of a node that may be running. */
+struct vote_view {
+    struct raft_hard_state state;
+    uint64_t sequence;      /* of the write */
+    unsigned damaged_slots; /* 0 or 1 */
+    uint64_t damaged_at;    /* where it stands */
+};
+
+/* Reads it and changes nothing. Errors: as vote_open. */
+MUST_USE int vote_look(const struct io *io, const char *dir,
+                       const struct storage_identity *identity, struct vote_view *ret,
+                       struct conclave_error *error);
+
 /* The number of the start that opened the file: above that of every one before. */
 uint64_t vote_start_number(const struct vote_file *file);
 
