@@ -191,6 +191,23 @@ void wal_collect_restart(struct wal_collect *collect, struct raft_id base)
     wal_collect_begin(collect, base);
 }
 
+void wal_collect_forget(struct wal_collect *collect, size_t kept)
+{
+    size_t gone = collect->group_count, left = collect->pending_count;
+    while (gone > 0 && left < kept)
+        left += collect->groups[--gone].count;
+    if (gone == 0)
+        return;
+    const struct raft_run *newest = &collect->groups[gone - 1];
+    collect->base = newest->batch->entries[newest->first + newest->count - 1].id;
+    collect->base_replaced = false;
+    for (size_t i = 0; i < gone; i++)
+        raft_batch_unref(collect->groups[i].batch);
+    collect->group_count -= gone;
+    memmove(collect->groups, collect->groups + gone,
+            collect->group_count * sizeof(collect->groups[0]));
+}
+
 void wal_collect_flush(struct wal_collect *collect)
 {
     if (collect->pending_count == 0)

@@ -43,6 +43,10 @@ struct raft_id wal_collect_below(const struct wal_collect *collect, uint64_t ind
 /* The log begins anew behind `base`: drops everything. */
 void wal_collect_restart(struct wal_collect *collect, struct raft_id base);
 
+/* The log is looked at, not to be kept: forgets the oldest entries but for some, as if they had
+ * been compacted. Of those that are kept this many are at least there. */
+void wal_collect_forget(struct wal_collect *collect, size_t kept);
+
 /* Copies what is pending: the segment's bytes may then go. */
 void wal_collect_flush(struct wal_collect *collect);
 

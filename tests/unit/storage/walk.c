@@ -1,0 +1,185 @@
+/* Going through a log from outside: what is told is what a start finds, whatever is damaged. */
+#include "fixture.h"
+
+#include "storage/identity.h"
+#include "storage/wal_scan.h"
+#include "storage/wal_walk.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#define STORY_WAL STORY_DIR "/wal"
+
+/* What two walks over a log tell. */
+struct told {
+    struct raft_id ids[STORY_ENTRIES_MAX];
+    size_t id_count;
+    size_t damaged;
+    char places[512]; /* of the damage */
+    bool payloads_right;
+};
+
+static void walk_once(const struct io *io, struct wal_cuts *cuts, struct told *told)
+{
+    struct wal_walk *walk = NULL;
+    struct wal_walk_step step;
+    struct conclave_error error;
+    const int code = wal_walk_open(io, STORY_WAL, &story_identity, false, &walk, &error);
+    cr_assert_eq(code, CONCLAVE_OK, "%s", error.message);
+    for (wal_walk_next(walk, &step); step.what != WAL_WALK_END; wal_walk_next(walk, &step)) {
+        if (!told) {
+            wal_cuts_note(cuts, &step);
+        } else if (step.what == WAL_WALK_DAMAGE) {
+            char place[64];
+            told->damaged++;
+            (void)snprintf(place, sizeof place, "%016llx.wal %llu; ",
+                           (unsigned long long)step.sequence, (unsigned long long)step.offset);
+            (void)strncat(told->places, place, sizeof told->places - strlen(told->places) - 1);
+        } else if (step.what == WAL_WALK_ENTRY && !wal_cuts_replaced(cuts, &step)) {
+            const struct slice right = payload_of(step.record.id);
+            cr_assert_lt(told->id_count, STORY_ENTRIES_MAX);
+            told->ids[told->id_count++] = step.record.id;
+            told->payloads_right = told->payloads_right &&
+                                   right.bytes == step.record.payload.bytes &&
+                                   memcmp(right.data, step.record.payload.data, right.bytes) == 0;
+        }
+    }
+    wal_walk_next(walk, &step);
+    cr_assert_eq(step.what, WAL_WALK_END, "the end stays the end");
+    wal_walk_close(walk);
+}
+
+static void walk_twice(struct memory_disk *disk, struct told *told)
+{
+    struct wal_cuts cuts = {0};
+    const struct io *io = memory_disk_io(disk);
+    const uint64_t changes = memory_disk_changes(disk);
+    *told = (struct told){.payloads_right = true};
+    walk_once(io, &cuts, NULL);
+    wal_cuts_settle(&cuts);
+    walk_once(io, &cuts, told);
+    wal_cuts_deinit(&cuts);
+    cr_assert_eq(memory_disk_changes(disk), changes, "it was only looked at");
+    cr_assert_eq(memory_disk_handles(disk), 0);
+    cr_assert(told->payloads_right);
+}
+
+/* Compares with what a start finds. Returns how many places are damaged. */
+static size_t compare(struct memory_disk *disk, const char *what)
+{
+    static struct told told;
+    struct wal_scan scan;
+    struct conclave_error error = {0};
+    walk_twice(disk, &told);
+    const int code =
+        wal_scan_run(memory_disk_io(disk), STORY_WAL, &story_identity, false, &scan, &error);
+    cr_assert_eq(code == CONCLAVE_OK, told.damaged == 0, "%s: a start says '%s', and told is '%s'",
+                 what, error.message, told.places);
+    if (code == CONCLAVE_OK) {
+        struct raft_runs_iter iter = {0};
+        const struct raft_entry *entry;
+        size_t count = 0;
+        for (; (entry = raft_runs_next(&scan.entries, &iter)); count++)
+            cr_assert(count < told.id_count && raft_id_equal(entry->id, told.ids[count]),
+                      "%s: entry %zu is another one", what, count);
+        cr_assert_eq(count, told.id_count, "%s", what);
+    }
+    wal_scan_deinit(&scan);
+    return told.damaged;
+}
+
+static struct memory_disk *play(const struct step *steps)
+{
+    static struct story story;
+    struct memory_disk *disk = memory_disk_create();
+    story = (struct story){0};
+    cr_assert_eq(story_play(&story, memory_disk_io(disk), steps), CONCLAVE_OK);
+    return disk;
+}
+
+Test(walk, tells_a_whole_log_as_a_start_finds_it)
+{
+    struct memory_disk *disk = play(story_long);
+    cr_assert_eq(compare(disk, "whole"), 0);
+    memory_disk_destroy(disk);
+}
+
+static size_t flip_bytes(const struct step *steps)
+{
+    struct memory_disk *disk = play(steps);
+    size_t damaged = 0;
+    const char *path;
+    for (size_t file = 0; (path = memory_disk_file(disk, file)) != NULL; file++) {
+        size_t bytes = 0;
+        const uint8_t *data = memory_disk_bytes(disk, path, &bytes);
+        for (size_t at = 0; strstr(path, ".wal") && at < bytes; at += (size_t)7 * SPARSELY(7)) {
+            char what[128];
+            const uint8_t value = data[at] ^ (uint8_t)(1u << at % 8);
+            (void)snprintf(what, sizeof what, "%s at %zu", path, at);
+            struct memory_disk *copy = memory_disk_clone(disk);
+            memory_disk_rot(copy, path, at, &value, 1);
+            damaged += compare(copy, what);
+            memory_disk_destroy(copy);
+        }
+    }
+    memory_disk_destroy(disk);
+    return damaged;
+}
+
+Test(walk, finds_whatever_byte_is_flipped_as_a_start_does)
+{
+    cr_assert_gt(flip_bytes(story_long), 600 / SPARSELY(7));
+    cr_assert_gt(flip_bytes(story_short), 200 / SPARSELY(7));
+}
+
+/* The number of the n-th segment's file, in the order in which they were made. */
+static const char *segment(const struct memory_disk *disk, size_t number)
+{
+    const char *path;
+    for (size_t file = 0; (path = memory_disk_file(disk, file)) != NULL; file++)
+        if (strstr(path, ".wal") && number-- == 0)
+            return path;
+    cr_assert_fail("there are not so many segments");
+    return NULL;
+}
+
+Test(walk, goes_on_behind_each_of_several_damaged_places)
+{
+    struct memory_disk *disk = play(story_long);
+    struct told whole, told;
+    walk_twice(disk, &whole);
+    const uint8_t wrong[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    for (size_t i = 0; i < 3; i++)
+        memory_disk_rot(disk, segment(disk, i), 600, wrong, sizeof wrong);
+    walk_twice(disk, &told);
+    cr_assert_eq(told.damaged, 3, "%s", told.places);
+    cr_assert_gt(told.id_count, whole.id_count / 2, "the rest of the log is told");
+    cr_assert(raft_id_equal(told.ids[told.id_count - 1], whole.ids[whole.id_count - 1]));
+    memory_disk_destroy(disk);
+}
+
+Test(walk, tells_which_segment_is_missing)
+{
+    struct memory_disk *disk = play(story_long);
+    struct told told;
+    const struct io *io = memory_disk_io(disk);
+    struct conclave_error error;
+    char path[64];
+    (void)snprintf(path, sizeof path, "%s", segment(disk, 1));
+    cr_assert_eq(io->unlink(io->ctx, path, &error), CONCLAVE_OK);
+    walk_twice(disk, &told);
+    cr_assert_geq(told.damaged, 1);
+    cr_assert_not_null(strstr(told.places, strrchr(path, '/') + 1), "%s", told.places);
+    memory_disk_destroy(disk);
+}
+
+Test(walk, tells_what_the_disk_cannot_read)
+{
+    struct memory_disk *disk = play(story_long);
+    struct told told;
+    memory_disk_break(disk, segment(disk, 2), 0, 1);
+    walk_twice(disk, &told);
+    cr_assert_geq(told.damaged, 1);
+    memory_disk_destroy(disk);
+}
