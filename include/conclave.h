@@ -6,6 +6,7 @@
  *     conclave_node.h      nodes
  *     conclave_client.h    clients, status, members
  *     conclave_propose.h   proposing from within the process that runs the node
+ *     conclave_inspect.h   looking at a data directory from outside, without changing it
  * What clients say to the built-in machine is in conclave_kv.h, conclave_lease.h, conclave_txn.h,
  * conclave_watch.h, conclave_lock.h, conclave_presence.h and conclave_topic.h. */
 #ifndef CONCLAVE_H

@@ -17,7 +17,8 @@ INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]', re.MULTILINE)
 COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 
 PUBLIC = ["conclave.h", "conclave_base.h", "conclave_client.h", "conclave_machine.h", "conclave_node.h",
-          "conclave_kv.h", "conclave_lease.h", "conclave_lock.h", "conclave_group.h", "conclave_presence.h",
+          "conclave_kv.h", "conclave_lease.h", "conclave_lock.h", "conclave_group.h", "conclave_inspect.h",
+          "conclave_presence.h",
           "conclave_propose.h", "conclave_topic.h", "conclave_txn.h", "conclave_watch.h"]
 BASE = ["base/*"] + PUBLIC
 MODEL = ["raft/message.h", "raft/entries.h", "raft/configuration.h"]
@@ -33,6 +34,8 @@ LAYERS = {
     "machine": BASE + ["codec/kv*.h", "codec/session.h", "codec/topic.h", "codec/group.h", "codec/coord.h", "codec/watch.h"],
     "transport": BASE,
     "client": BASE + ["codec/*", "transport/*"],
+    # Looks at a directory from outside.
+    "inspect": BASE + MODEL + ["codec/*", "storage/*", "machine/kv_state.h", "machine/tables_digest.h"],
     "actors": BASE + ["raft/*", "codec/*", "storage/*", "machine/*", "transport/*", "client/*"],
     # Users of the library: nothing that an embedder could not include.
     "bench": PUBLIC,
@@ -56,6 +59,7 @@ SYSTEM = {
     "transport": {"stdio.h", "pthread.h", "zmq.h", "uthash.h", "utlist.h", "time.h", "poll.h", "unistd.h", "sys/*", "netdb.h",
                   "arpa/*", "netinet/*"},
     "client": {"stdio.h", "zmq.h", "poll.h", "sys/epoll.h", "unistd.h"},
+    "inspect": {"stdio.h", "xxhash.h"},
     "actors": {"stdio.h", "xxhash.h", "time.h", "zmq.h", "pthread.h", "signal.h", "unistd.h", "sys/*"},
 }
 PROGRAMS = {"bench", "cli", "examples"}
