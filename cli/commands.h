@@ -76,6 +76,10 @@ extern const struct args_flag cmd_init_flags[], cmd_join_flags[];
 int cmd_init_run(const struct args *args);
 int cmd_join_run(const struct args *args);
 
+/* cmd_inspect.c */
+extern const struct args_flag cmd_inspect_flags[];
+int cmd_inspect_run(const struct args *args);
+
 /* cmd_recover.c */
 extern const struct args_flag cmd_recover_flags[];
 int cmd_recover_run(const struct args *args);

@@ -59,6 +59,24 @@ static const struct args_command commands[] = {
      "and\n"
      "'join' new nodes.",
      "  conclave recover --data n1", false, cmd_recover_run},
+    {"inspect", "WHAT [N] DIR [DIR]", 2, 3, cmd_inspect_flags,
+     "Look at a data directory, without changing it",
+     "  meta DIR        whose it is, term and vote, the members, what log and snapshots hold\n"
+     "  wal DIR         every entry of the log, a line each: index, term, kind, bytes, what it "
+     "does\n"
+     "  entry N DIR     one of them, whole\n"
+     "  snapshot DIR    what each snapshot holds, read and checked as a whole\n"
+     "  integrity DIR   reads all of it; says OK, or each damaged place\n"
+     "  diff DIR DIR    where the logs of two nodes differ, and what only one of them has\n"
+     "Files are opened for reading only, no lock is taken, and the node may run: then what is "
+     "told\n"
+     "may have changed meanwhile. Exits with 8 if anything is damaged; 'entry' with 1 if there is "
+     "none, "
+     "'diff'\n"
+     "with 1 if an entry differs.",
+     "  conclave inspect integrity n1\n  conclave inspect wal n1 --from 5200 --limit 20\n"
+     "  conclave inspect diff n1 n2",
+     false, cmd_inspect_run},
     {"put", "KEY VALUE|-|@FILE", 2, 2, cmd_put_flags, "Store a value",
      "- reads standard input, @FILE a file, any bytes. After -- a key or value may begin with a\n"
      "dash. A condition that does not hold changes nothing and exits with 1.",
