@@ -438,6 +438,30 @@ Test(repair_cover, what_may_have_been_replaced_right_behind_is_no_beginning)
     covering_finish(&covering, disk, repair, 8, "replaced right behind");
 }
 
+/* So it was: 3:8 is what a snapshot ends with that came from another node, and 4:8 stands in the
+ * log.
+ */
+Test(repair_cover, what_was_replaced_right_behind_is_no_beginning)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 2}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 3, 4, 4}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 3, 8, 2}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 4, 8, 3}, {STEP_SYNC, 0, 0, 0},
+        {STEP_ATTEST, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    struct covering covering;
+    covering_begin(&covering, steps);
+    struct memory_disk *disk = memory_disk_clone(covering.disk);
+    lose_entry(disk, (struct raft_id){3, 6});
+    covering_lose(&covering, disk, covering_place(&covering, 3, 8),
+                  covering_place(&covering, 3, 9));
+    lose_entry(disk, (struct raft_id){4, 8});
+    struct wal_repair *repair = covering_repair(disk);
+    wal_repair_cover(repair, (struct raft_id){.term = 3, .index = 8});
+    cr_assert_not(is_told(repair));
+    wal_repair_close(repair);
+    memory_disk_destroy(disk);
+    covering_end(&covering);
+}
+
 /* The same, but the one before is of another leader: what is lost may be 2:8 and 3:9. So somebody
  * has to say that it is 3:8. */
 Test(repair_cover, what_is_lost_between_two_leaders_is_no_beginning_before_somebody_tells)
