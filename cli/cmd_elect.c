@@ -63,14 +63,14 @@ static int observe_loop(struct observing *observing, uint32_t timeout_ms)
     struct conclave_queue_entry entry;
     int code = conclave_observer_next(observing->observer, timeout_ms, &entry), exit_code = 0;
     if (code)
-        return connect_error(observing->args, observing->client, code);
+        return connect_read_error(observing->args, observing->client, code);
     exit_code = take(observing, &entry);
     while (exit_code == 0 && observing->left > 0 && !output_failed()) {
         code = conclave_observer_next(observing->observer, LOOK_MS, &entry);
         if (code == CONCLAVE_OK)
             exit_code = take(observing, &entry);
         else if (code != CONCLAVE_TIMEOUT)
-            exit_code = connect_error(observing->args, observing->client, code);
+            exit_code = connect_read_error(observing->args, observing->client, code);
     }
     return exit_code;
 }
@@ -87,7 +87,7 @@ static int observe(const struct args *args, uint64_t count)
     if (exit_code == 0) {
         int code = conclave_observer_create(observing.client, observing.name,
                                             strlen(observing.name), &observing.observer);
-        exit_code = code ? connect_error(args, observing.client, code)
+        exit_code = code ? connect_read_error(args, observing.client, code)
                          : observe_loop(&observing, timeout_ms);
     }
     conclave_observer_destroy(observing.observer);

@@ -113,7 +113,8 @@ static int ended(const struct asked *asked, int code)
 {
     if (code == CONCLAVE_NOT_FOUND)
         return missing(asked);
-    return code == CONCLAVE_OK ? asked->exit_code : connect_error(asked->args, asked->client, code);
+    return code == CONCLAVE_OK ? asked->exit_code
+                               : connect_read_error(asked->args, asked->client, code);
 }
 
 /* --- The commands ------------------------------------------------------------------------------

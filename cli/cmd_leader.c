@@ -41,7 +41,7 @@ static int show(const struct args *args, struct conclave_client *client,
     if (code == CONCLAVE_OK && !*status->leader)
         code = CONCLAVE_NO_LEADER;
     if (code != CONCLAVE_OK)
-        return connect_error(args, client, code);
+        return connect_read_error(args, client, code);
     return print_leader(json, status->leader, find(status, status->leader));
 }
 

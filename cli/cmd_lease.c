@@ -99,7 +99,7 @@ static int list(const struct args *args, struct conclave_client *client)
     if (!listing.json && isatty(STDOUT_FILENO))
         printf("%10s %12s %12s %10s\n", "lease", "ttl ms", "left ms", "keys");
     int code = conclave_lease_list(client, 0, print_lease, &listing);
-    return code == CONCLAVE_OK ? listing.exit_code : connect_error(args, client, code);
+    return code == CONCLAVE_OK ? listing.exit_code : connect_read_error(args, client, code);
 }
 
 static int list_keys(const struct args *args, struct conclave_client *client, uint64_t lease)

@@ -45,7 +45,8 @@ static int list(const struct args *args, const char *name)
     int exit_code = connect_open(args, NULL, &client);
     if (exit_code == 0) {
         int code = conclave_queue_list(client, name, strlen(name), 0, print_entry, &listing);
-        exit_code = code == CONCLAVE_OK ? listing.exit_code : connect_error(args, client, code);
+        exit_code =
+            code == CONCLAVE_OK ? listing.exit_code : connect_read_error(args, client, code);
     }
     conclave_client_destroy(client);
     return exit_code;

@@ -63,8 +63,8 @@ static int member_ls(const struct args *args, struct conclave_client *client)
     int exit_code = connect_timeout(args, &timeout_ms);
     if (exit_code == 0) {
         int code = conclave_client_status(client, timeout_ms, status);
-        exit_code =
-            code == CONCLAVE_OK ? print_members(args, status) : connect_error(args, client, code);
+        exit_code = code == CONCLAVE_OK ? print_members(args, status)
+                                        : connect_read_error(args, client, code);
     }
     free(status);
     return exit_code;

@@ -131,7 +131,7 @@ static int list(const struct args *args, struct conclave_client *client)
     struct listing listing = {args_on(args, "json"), 0};
     const char *group = args->operands[1];
     int code = conclave_presence_list(client, group, strlen(group), 0, list_member, &listing);
-    return code ? connect_error(args, client, code) : listing.exit_code;
+    return code ? connect_read_error(args, client, code) : listing.exit_code;
 }
 
 static const char *kind_name(const struct conclave_presence_event *event)
@@ -177,7 +177,7 @@ static int watch_loop(const struct args *args, struct conclave_client *client,
             exit_code = print_event(args, &event);
             left -= event.kind != CONCLAVE_PRESENCE_SYNCED && left != UINT64_MAX;
         } else if (code != CONCLAVE_TIMEOUT) {
-            exit_code = connect_error(args, client, code);
+            exit_code = connect_read_error(args, client, code);
         } else if (!begun) {
             exit_code = output_error(args_on(args, "json"), CONCLAVE_UNREACHABLE, NULL,
                                      "name nodes of the cluster with --endpoints",
@@ -202,7 +202,7 @@ static int watch(const struct args *args, struct conclave_client *client)
     if (exit_code)
         return exit_code;
     int code = conclave_presence_watch_create(client, group, strlen(group), &watch);
-    exit_code = code ? connect_error(args, client, code)
+    exit_code = code ? connect_read_error(args, client, code)
                      : watch_loop(args, client, watch, left, timeout_ms);
     conclave_presence_watch_destroy(watch);
     return exit_code;

@@ -155,7 +155,7 @@ static int ask(const struct args *args, const char *endpoints, struct conclave_s
     if (exit_code == 0) {
         int code = conclave_client_status(client, timeout_ms, status);
         if (code != CONCLAVE_OK)
-            exit_code = connect_error(args, client, code);
+            exit_code = connect_read_error(args, client, code);
         else
             qsort(status->nodes, status->node_count, sizeof status->nodes[0], by_name);
     }

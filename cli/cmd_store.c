@@ -106,7 +106,8 @@ int cmd_store_run(const struct args *args)
         if (code == CONCLAVE_OK)
             code = conclave_kv_usage(client, 0, &usage);
         if (code != CONCLAVE_OK)
-            exit_code = connect_error(args, client, code);
+            exit_code =
+                any ? connect_error(args, client, code) : connect_read_error(args, client, code);
         else if (args_on(args, "json"))
             exit_code = print_json(&usage);
         else

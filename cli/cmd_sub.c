@@ -103,7 +103,7 @@ static int follow(struct sub *sub, struct conclave_subscription *subscription)
             return output_error(sub->json, code, NULL, NULL, "the topic '%s' was deleted",
                                 sub->topic);
         if (code != CONCLAVE_OK)
-            return connect_error(sub->args, sub->client, code);
+            return connect_read_error(sub->args, sub->client, code);
         if (event.kind == CONCLAVE_SUBSCRIPTION_MESSAGE)
             (void)take(sub, &event.message);
         else
@@ -139,7 +139,7 @@ static int failed(const struct sub *sub, int code)
     if (code == CONCLAVE_NOT_FOUND)
         return output_error(sub->json, code, NULL, "'conclave topic create' makes one",
                             "no topic '%s'", sub->topic);
-    return connect_error(sub->args, sub->client, code);
+    return connect_read_error(sub->args, sub->client, code);
 }
 
 /* Pages of what there is, then what comes. */

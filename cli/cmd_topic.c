@@ -106,7 +106,7 @@ static int list(const struct args *args, struct conclave_client *client)
     if (!listing.json && isatty(STDOUT_FILENO))
         printf("%12s %12s %14s  topic\n", "messages", "last", "bytes");
     int code = conclave_topic_list(client, 0, print_listed, &listing);
-    return code == CONCLAVE_OK ? listing.exit_code : connect_error(args, client, code);
+    return code == CONCLAVE_OK ? listing.exit_code : connect_read_error(args, client, code);
 }
 
 static int missing(const struct args *args, const char *name)
@@ -122,7 +122,7 @@ static int info(const struct args *args, struct conclave_client *client, const c
     if (code == CONCLAVE_NOT_FOUND)
         return missing(args, name);
     if (code != CONCLAVE_OK)
-        return connect_error(args, client, code);
+        return connect_read_error(args, client, code);
     return print_info(args_on(args, "json"), &found);
 }
 

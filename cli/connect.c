@@ -103,13 +103,27 @@ static int unreachable(bool json, struct conclave_client *client, const char *hi
                         conclave_client_describe(client));
 }
 
-int connect_error(const struct args *args, struct conclave_client *client, int code)
+/* The words for a code; those of a read without what is said of a command: it has nothing to apply.
+ */
+static const char *words_for(int code, bool reads, char *words, size_t size)
+{
+    static const char ending[] = "; not applied";
+    snprintf(words, size, "%s", conclave_code_text(code));
+    const size_t bytes = strlen(words), end = sizeof ending - 1;
+    if (reads && bytes > end && strcmp(words + bytes - end, ending) == 0)
+        words[bytes - end] = '\0';
+    return words;
+}
+
+static int explain(const struct args *args, struct conclave_client *client, int code, bool reads)
 {
     bool json = args_on(args, "json");
     const char *fixed = hint_for(code);
+    if (reads && (code == CONCLAVE_BUSY || code == CONCLAVE_STOPPING))
+        fixed = "try again in a moment";
     if (code == CONCLAVE_UNREACHABLE)
         return unreachable(json, client, fixed);
-    char hint[256];
+    char hint[256], words[128];
     snprintf(hint, sizeof hint, "%s", fixed ? fixed : "");
     bool ask = code == CONCLAVE_NO_LEADER || code == CONCLAVE_NOT_LEADER ||
                code == CONCLAVE_TIMEOUT || code == CONCLAVE_BUSY || code == CONCLAVE_UNKNOWN;
@@ -127,16 +141,26 @@ int connect_error(const struct args *args, struct conclave_client *client, int c
                                 "run?");
     else
         exit_code = output_error(json, code, status ? status->leader : NULL, hint, "%s",
-                                 conclave_code_text(code));
+                                 words_for(code, reads, words, sizeof words));
     free(status);
     return exit_code;
+}
+
+int connect_error(const struct args *args, struct conclave_client *client, int code)
+{
+    return explain(args, client, code, false);
+}
+
+int connect_read_error(const struct args *args, struct conclave_client *client, int code)
+{
+    return explain(args, client, code, true);
 }
 
 int connect_past_error(const struct args *args, struct conclave_client *client, int code,
                        uint64_t revision)
 {
     if (code != CONCLAVE_STALE || revision == 0)
-        return connect_error(args, client, code);
+        return connect_read_error(args, client, code);
     return output_error(
         args_on(args, "json"), code, NULL, "'conclave store' shows the revision that there is",
         "--rev: the store has not got to revision %llu yet", (unsigned long long)revision);

@@ -21,6 +21,9 @@ int connect_open(const struct args *args, const char *endpoints,
  * code. */
 int connect_error(const struct args *args, struct conclave_client *client, int code);
 
+/* The same of what changes nothing. */
+int connect_read_error(const struct args *args, struct conclave_client *client, int code);
+
 /* The same of a read of the past, as of this revision; 0: of now. */
 int connect_past_error(const struct args *args, struct conclave_client *client, int code,
                        uint64_t revision);

@@ -239,6 +239,7 @@ class Failover(ClusterTest):
         self.assertTrue(done.stderr.strip())
         done = self.assert_ends(4, "get", "a", "--timeout", "2s")  # and is not answered
         self.assertEqual(done.stdout, b"")
+        self.assertNotIn(b"applied", done.stderr, "a read has nothing to apply")
         status = self.cluster.status()
         self.assertEqual([n["name"] for n in status["nodes"]], ["n1", "n2", "n3"])
         self.assertEqual([n["healthy"] for n in status["nodes"]][1:], [False, False])
