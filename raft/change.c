@@ -241,8 +241,10 @@ static struct verdict change_replace(struct raft *raft, struct raft_configuratio
 {
     struct raft_member *old = member_named(next, name);
     struct raft_member *new = member_named(next, replacement);
-    if (!old || !new)
+    if (!old)
         return no(CONCLAVE_NOT_FOUND, "no member has this name");
+    if (!new)
+        return no(CONCLAVE_NOT_FOUND, "no member has the new one's name: add it first");
     if (old == new || (new->flags &RAFT_MEMBER_VOTER))
         return no(CONCLAVE_INVALID, "the new member votes already: just remove the old one");
     if (!is_caught_up(raft, new->id)) /* Rule 34 */

@@ -167,6 +167,7 @@ class Members(ClusterTest):
         self.start_cluster()
         self.assert_sentence(self.change("remove", "n9"), 1, "n9", "no member")
         self.assert_sentence(self.change("replace", "n1", "n2"), 2, "votes already")
+        self.assert_sentence(self.change("replace", "n1", "n9"), 1, "the new one's name")
         self.assert_sentence(self.change("add", "n4=nowhere"), 2, "endpoint")
         self.assert_sentence(self.change("add", f"n 4={self.cluster.nodes[0].peer}"), 2, "name has 1 to 32")
         self.assert_sentence(self.cluster.run("leader", "transfer", "n9"), 2, "n9", "no other voter, or none of that name")
