@@ -197,9 +197,10 @@ static void print_ready(const struct args *args, const struct server *server,
         client_endpoint = server->options.listen_client;
     const char *feed = server->options.feed;
     if (args_on(args, "json"))
-        output_line(json_pack("{s:s, s:s, s:s, s:s, s:s?, s:i, s:b}", "node", server->info.name,
-                              "cluster", server->info.cluster, "client", client_endpoint, "peer",
-                              peer, "feed", feed, "pid", (int)getpid(), "removed", removed));
+        output_line(json_pack(
+            "{s:s, s:s, s:s?, s:s?, s:s?, s:i, s:b}", "node", server->info.name, "cluster",
+            server->info.cluster, "client", *client_endpoint ? client_endpoint : NULL, "peer",
+            *peer ? peer : NULL, "feed", feed, "pid", (int)getpid(), "removed", removed));
     else if (removed)
         printf("%s was removed from cluster %s and takes part no more: stop it (pid %d) and delete "
                "its data directory\n",
