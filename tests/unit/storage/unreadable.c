@@ -28,13 +28,12 @@ static int read_log(const struct io *io, struct wal_recovery *ret, struct concla
     return code;
 }
 
-static void fill_large(struct raft_runs *runs, struct raft_id id)
+static void fill_large(struct raft_runs *runs, struct raft_id id, size_t bytes)
 {
     struct raft_batch *batch = raft_batch_create(1);
-    struct raft_entry entry = {
-        .id = id, .kind = RAFT_ENTRY_COMMAND, .buf = buf_create(LARGE_BYTES)};
-    memset(entry.buf->data, (int)id.index, LARGE_BYTES);
-    entry.payload = (struct slice){.data = entry.buf->data, .bytes = LARGE_BYTES};
+    struct raft_entry entry = {.id = id, .kind = RAFT_ENTRY_COMMAND, .buf = buf_create(bytes)};
+    memset(entry.buf->data, (int)id.index, bytes);
+    entry.payload = (struct slice){.data = entry.buf->data, .bytes = bytes};
     raft_batch_add(batch, entry);
     raft_runs_append(runs, batch, 0, 1);
     raft_batch_unref(batch);
@@ -67,7 +66,8 @@ static void make(struct peer *peer, bool more)
         append(wal, &runs);
     }
     for (uint64_t i = 1; more && i <= LARGE; i++) {
-        fill_large(&runs, (struct raft_id){.term = BATCHES, .index = BATCHES * BATCH + i});
+        fill_large(&runs, (struct raft_id){.term = BATCHES, .index = BATCHES * BATCH + i},
+                   LARGE_BYTES);
         append(wal, &runs);
     }
     cr_assert_eq(wal_attest(wal, NULL), CONCLAVE_OK);
@@ -283,6 +283,39 @@ Test(unreadable, a_block_behind_the_front_of_a_record_may_be_of_the_log)
         memory_disk_destroy(disk);
     }
     peer_free(&peer);
+}
+
+/* The log ends so many bytes before a block that cannot be read: the beginning of a record has to
+ * be seen where one could stand, or nobody knows whether the log goes on. */
+Test(unreadable, a_block_right_behind_the_end_may_be_of_the_log)
+{
+    static const struct {
+        size_t before;
+        int code;
+    } ends[] = {{0, CONCLAVE_CORRUPT}, {16, CONCLAVE_CORRUPT}, {24, CONCLAVE_OK}};
+    static const size_t last_block[] = {4};
+    const struct raft_id large = {.term = BATCHES, .index = BATCHES * BATCH + 1};
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        struct peer peer;
+        struct wal_survey found;
+        struct wal_recovery recovery = {0};
+        struct raft_runs runs = {0};
+        struct wal *wal = NULL;
+        make(&peer, false);
+        const struct io *io = memory_disk_io(peer.disk);
+        const size_t end = last_block[0] * WAL_SCANNER_BLOCK_BYTES - ends[i].before;
+        cr_assert_eq(wal_open(io, STORY_DIR, &story_identity, &options, &wal, &recovery, NULL), 0);
+        raft_runs_clear(&recovery.entries);
+        fill_large(&runs, large, end - WAL_HEADER_BYTES - 3 * (size_t)WAL_RECORD_BYTES);
+        append(wal, &runs);
+        cr_assert_eq(wal_attest(wal, NULL), CONCLAVE_OK);
+        wal_close(wal);
+        break_blocks(peer.disk, segment_back(&peer, 0), last_block, 1);
+        cr_assert_eq(survey(peer.disk, 1, &found, NULL), ends[i].code, "%zu", ends[i].before);
+        cr_assert_eq(found.scan.end, end);
+        wal_survey_deinit(&found);
+        peer_free(&peer);
+    }
 }
 
 /* --- While it is mended ----------------------------------------------------------------------- */
