@@ -546,6 +546,7 @@ static struct memory_disk *lose_what_is_before_the_snapshot(struct covering *cov
 Test(repair_cover, an_entry_that_is_shown_with_the_right_link_is_a_beginning)
 {
     struct covering covering;
+    struct raft_runs given = {0};
     struct conclave_error error = {0};
     struct memory_disk *disk = lose_what_is_before_the_snapshot(&covering);
     struct wal_repair *repair = covering_repair(disk);
@@ -553,6 +554,10 @@ Test(repair_cover, an_entry_that_is_shown_with_the_right_link_is_a_beginning)
     cr_assert_not(is_told(repair));
     ask_by_links(&covering, repair);
     cr_assert_eq(repair->told.index, 0);
+    cr_assert(is_told(repair));
+    raft_runs_slice(&covering.log.entries, 8, 1, UINT64_MAX, &given);
+    wal_repair_keep(repair, &given); /* the same was given, too */
+    raft_runs_clear(&given);
     cr_assert_eq(wal_repair_write(repair, &error), CONCLAVE_OK, "%s", error.message);
     cr_assert(wal_repair_is_anew(repair));
     covering_finish(&covering, disk, repair, 8, "shown");
