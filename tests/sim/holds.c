@@ -201,3 +201,26 @@ void holds_begin(struct world *world)
     if (world->knobs.on[SIM_FAULT_TRANSFER] && world_draw(world, 0, 1) == 0)
         faults_transfer(world, node, world_draw(world, 0, world->node_count));
 }
+
+/* A node that has all of a snapshot but its end hears nothing else for so long that it asks whether
+ * it may lead, or does. Then it comes (Rules 24 and 36). Once a frame, which says so itself. */
+bool holds_last_piece(struct world *world, struct sim_event event)
+{
+    const struct knobs *knobs = &world->knobs;
+    uint64_t timeout_us = knobs->raft.election_timeout_us;
+    const struct hold *hold = &world->held[event.b][event.node];
+    if (event.a || world->calm || knobs->lease_edge || world->now_us < world->quiet_until_us ||
+        !knobs->on[SIM_FAULT_HOLD])
+        return false;
+    if (hold->until_us <= world->now_us) {
+        if (!knobs_chance(&world->prng, knobs->last_piece_chance) ||
+            !world_grant(world, SIM_FAULT_HOLD))
+            return false;
+        uint64_t until_us = world->now_us + world_draw(world, 2 * timeout_us, 3 * timeout_us);
+        hold_links(world, event.node, true, (struct hold){world->now_us, until_us});
+    }
+    uint64_t left_us = hold->until_us - world->now_us;
+    event.a = 1;
+    world_push(world, world_draw(world, left_us / 2, left_us), event);
+    return true;
+}

@@ -141,6 +141,7 @@ static void draw_snapshots(struct knobs *knobs, struct prng *prng)
     struct prng own = *prng;
     flow->again_us = PICK(&own, timeout_us / 8, 2 * timeout_us);
     flow->idle_part_us = 2 * timeout_us;
+    knobs->last_piece_chance = PICK(&own, 0, 200, 1000);
 }
 
 /* A stored value changes behind a machine's back. The operator leaves enough members: the majority

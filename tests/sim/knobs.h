@@ -135,6 +135,7 @@ struct knobs {
     uint64_t snapshot_entries; /* applied between two snapshots; 0: none is taken */
     uint64_t snapshot_us_max;  /* to write one */
     struct flow_limits flow;
+    uint64_t last_piece_chance; /* it is late: holds_last_piece */
 
     uint32_t client_count;
     uint32_t burst_max; /* commands proposed together */

@@ -371,6 +371,10 @@ void streams_deliver(struct world *world, const struct sim_event *event)
         check_fail(&world->check, "frames arrive as they were sent", "n%u refuses a frame",
                    event->node + 1);
     } else if (frame_fits(world, event, &decoded)) {
+        const struct peer_snapshot *piece = &decoded.snapshot;
+        if (decoded.type == PEER_FRAME_SNAPSHOT &&
+            piece->offset + piece->data.bytes == piece->bytes && holds_last_piece(world, *event))
+            return;
         if (decoded.type == PEER_FRAME_SNAPSHOT)
             take_piece(world, node, event->b, &decoded.snapshot);
         else

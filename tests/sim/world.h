@@ -359,6 +359,9 @@ void ahead_forget(struct node *node);
 
 /* Begins to hold messages back; what comes of it later: a SIM_FAULT that holds_rival takes. */
 void holds_begin(struct world *world);
+
+/* A frame of the bulk network, which ends a snapshot, has come. True: it comes once more, later. */
+bool holds_last_piece(struct world *world, struct sim_event event);
 void holds_rival(struct world *world, const struct sim_event *event);
 
 /* --- network.c ---------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ static void give(struct actor *actor, enum actor_id id, struct envelope *envelop
 /* --- The raft actor ---------------------------------------------------------------------------
  */
 
-static struct envelope *start_of_three_voters(void)
+static struct buf *three_voters(void)
 {
     struct raft_configuration *configuration = mem_zalloc(sizeof *configuration);
     configuration->member_count = 3;
@@ -64,6 +64,12 @@ static struct envelope *start_of_three_voters(void)
     }
     struct buf *payload = raft_configuration_encode(configuration);
     free(configuration);
+    return payload;
+}
+
+static struct envelope *start_of_three_voters(void)
+{
+    struct buf *payload = three_voters();
     struct raft_batch *batch = raft_batch_create(1);
     raft_batch_add(batch, (struct raft_entry){.id = {.term = 1, .index = 1},
                                               .kind = RAFT_ENTRY_CONFIG,
@@ -237,6 +243,56 @@ Test(raft_actor, knows_what_is_applied_before_it_hears_of_a_snapshot_of_it)
     cr_assert_eq(raft_applied(self->raft), 1);
     raft_takes(actor, envelope_create(ENVELOPE_APPLIED), NULL);
     cr_assert_eq(raft_applied(self->raft), 1);
+    actor->ops->stop(actor);
+}
+
+/* What of these the snapshot helper was sent, with a STOP at most besides; the caller's, or NULL.
+ */
+static struct envelope *helper_is_sent(enum envelope_type type)
+{
+    struct envelope *sent = NULL;
+    for (struct envelope *e; (e = inbox_receive(&node->actors[ACTOR_SNAPSHOT].inbox));) {
+        cr_assert(e->type == ENVELOPE_STOP || (e->type == type && !sent));
+        if (e->type == type)
+            sent = e;
+        else
+            envelope_destroy(e);
+    }
+    return sent;
+}
+
+Test(raft_actor, takes_no_other_snapshot_before_its_machine_has_become_the_last)
+{
+    uint64_t deadline_us, epoch;
+    struct actor *actor = raft_started(&deadline_us, &epoch);
+    const struct raft_actor *self = actor->state;
+    struct envelope *received = envelope_create(ENVELOPE_SNAPSHOT_RECEIVED);
+    received->snapshot = (struct raft_snapshot){
+        .last = {1, 5}, .configuration_index = 1, .configuration = three_voters()};
+    raft_takes(actor, received, NULL);
+    cr_assert(raft_is_installing(self->raft));
+    cr_assert_null(helper_is_sent(ENVELOPE_SNAPSHOT_SETTLED));
+    atomic_store(&node->progress.applied, 5);
+    raft_takes(actor, envelope_create(ENVELOPE_APPLIED), NULL);
+    struct envelope *settled = helper_is_sent(ENVELOPE_SNAPSHOT_SETTLED);
+    cr_assert_not_null(settled);
+    envelope_destroy(settled);
+    actor->ops->stop(actor);
+}
+
+Test(raft_actor, ends_the_stream_to_who_needs_no_snapshot_any_more)
+{
+    uint64_t deadline_us, epoch;
+    struct actor *actor = raft_started(&deadline_us, &epoch);
+    struct raft_actor *self = actor->state;
+    self->streams[self->stream_count++] = 2; /* while it led */
+    raft_takes(actor, NULL, commit_of_leader());
+    struct envelope *stream = helper_is_sent(ENVELOPE_STREAM);
+    cr_assert_not_null(stream, "it would be sent on for nothing");
+    cr_assert_eq(stream->stream.peer, 2);
+    cr_assert_not(stream->stream.wanted);
+    cr_assert_eq(self->stream_count, 0);
+    envelope_destroy(stream);
     actor->ops->stop(actor);
 }
 

@@ -3,8 +3,10 @@
 
 #include "codec/coord.h"
 #include "codec/kv_lease.h"
+#include "conclave_lock.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 static struct rig *rig;
 
@@ -142,6 +144,12 @@ Test(queues, keep_their_number_of_slots_while_anybody_is_there)
     cr_assert_eq(kv_revision(rig->kv), revision);
     cr_assert(leave("l", token));
     cr_assert_eq(command(&other), CONCLAVE_OK);
+    for (uint64_t slots = 1; slots <= CONCLAVE_LOCK_SLOTS_MAX; slots += 333) {
+        char name[8];
+        snprintf(name, sizeof name, "%lu", (unsigned long)slots);
+        (void)enqueue(name, grant(1000), slots);
+        (void)enqueue(name, grant(1000), slots);
+    }
 }
 
 Test(queues, lose_an_entry_with_its_lease_and_not_before)

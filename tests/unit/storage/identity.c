@@ -413,6 +413,28 @@ Test(vote, power_that_goes_in_a_start_after_a_kill_tears_one_slot_at_most)
     }
 }
 
+/* The one that is whole is not written over before the other one is whole again. */
+Test(vote, power_that_goes_while_one_slot_is_mended_takes_nothing_away)
+{
+    enum { OPERATIONS = 9, SEEDS = 40 };
+    for (size_t slot = 0; slot < 2; slot++) {
+        struct memory_disk *damaged = disk_with_vote();
+        memory_disk_rot(damaged, VOTE_PATH, 60 + slot * VOTE_SLOT_AT, "x", 1);
+        for (uint64_t at = 1; at <= OPERATIONS * SEEDS; at++) {
+            struct memory_disk *disk = memory_disk_fork(damaged);
+            struct raft_hard_state state;
+            memory_disk_power_off_at(disk, 1 + at % OPERATIONS);
+            (void)vote_read(disk, &state, NULL);
+            memory_disk_crash(disk, at);
+            cr_assert_eq(vote_read(disk, &state, NULL), CONCLAVE_OK, "slot %u, at %u",
+                         (unsigned)slot, (unsigned)at);
+            cr_assert(state.term == 3 && state.vote == 6);
+            memory_disk_destroy(disk);
+        }
+        memory_disk_destroy(damaged);
+    }
+}
+
 Test(vote, both_slots_damaged_never_vote_again)
 {
     struct memory_disk *disk = disk_with_vote();

@@ -222,6 +222,27 @@ Test(snapshot, crash_leaves_a_whole_one_or_none)
     memory_disk_destroy(disk);
 }
 
+/* A process was killed between the rename and the sync behind it: who finds it lets the log before
+ * it go. */
+Test(snapshot, name_that_was_in_memory_alone_is_durable_when_it_was_found)
+{
+    struct memory_disk *disk = disk_create();
+    const struct io *io = memory_disk_io(disk);
+    struct snapshot_list list = {0};
+    cr_assert_eq(write_one(io, 10, NULL), CONCLAVE_OK);
+    char *from = strdup(path_of(10, ".snap"));
+    cr_assert_eq(io->rename(io->ctx, from, path_of(20, ".snap"), NULL), CONCLAVE_OK);
+    free(from);
+    for (int life = 0; life < 2; life++) {
+        cr_assert_eq(snapshot_list_read(io, STORY_DIR, &list, NULL), CONCLAVE_OK);
+        cr_assert_eq(list.count, 1);
+        cr_assert_eq(list.items[0].index, 20);
+        snapshot_list_clear(&list);
+        memory_disk_crash_hard(disk);
+    }
+    memory_disk_destroy(disk);
+}
+
 Test(snapshot, failing_write_leaves_the_others)
 {
     struct memory_disk *disk = disk_create();
