@@ -26,6 +26,7 @@ static bool owns_nothing(enum envelope_type type)
     case ENVELOPE_PREPARE_SEGMENT:
     case ENVELOPE_TRICKLE:
     case ENVELOPE_REMOVE_SEGMENTS:
+    case ENVELOPE_FETCH:
     case ENVELOPE_SNAPSHOT_WANTED:
     case ENVELOPE_SNAPSHOT_SETTLED:
     case ENVELOPE_SNAPSHOT_CANCEL:
@@ -98,6 +99,9 @@ void envelope_destroy(struct envelope *envelope)
         break;
     case ENVELOPE_APPLY:
         raft_runs_clear(&envelope->apply.entries);
+        break;
+    case ENVELOPE_FETCHED:
+        raft_runs_clear(&envelope->fetched.entries);
         break;
     case ENVELOPE_QUERY:
         query_list_clear(&envelope->query.queries);

@@ -43,6 +43,10 @@ enum envelope_type {
     ENVELOPE_TRICKLE, /* from the state machine, too */
     ENVELOPE_REMOVE_SEGMENTS,
 
+    /* raft -> log reader -> raft */
+    ENVELOPE_FETCH,
+    ENVELOPE_FETCHED,
+
     /* A damaged log: node -> log-writer; raft -> log-writer, or, of what another node asks,
      * segment helper; log-writer -> network; log-writer -> snapshot helper, state machine */
     ENVELOPE_REPAIR,        /* every thread has started: begin */
@@ -51,19 +55,21 @@ enum envelope_type {
     ENVELOPE_REPAIR_STATE,  /* for those who ask for the status */
     ENVELOPE_REPAIRED,      /* the log is whole: begin */
 
-    /* state machine -> snapshot helper -> state machine, raft, log-writer */
+    /* state machine -> snapshot helper -> state machine, raft; by raft to the log-writer */
     ENVELOPE_SNAPSHOT_BEGUN,
     ENVELOPE_SNAPSHOT_CANCEL, /* the node ends: the answer may be that there is none */
     ENVELOPE_SNAPSHOT_DONE,   /* to the state machine: it is read no more, written or not */
     ENVELOPE_SNAPSHOT_TAKEN,  /* to raft */
-    ENVELOPE_CUT,             /* to the log-writer: what the log on disk need not hold any more */
+    ENVELOPE_CUT, /* what the log on disk need not hold any more: by raft, which may need
+                     more of it, to the log-writer */
 
     /* raft -> snapshot helper -> raft -> state machine */
     ENVELOPE_STREAM,
     ENVELOPE_BULK,
     ENVELOPE_SEND_BULK,
     ENVELOPE_SNAPSHOT_RECEIVED,
-    ENVELOPE_SNAPSHOT_WANTED, /* to the state machine: the newest is damaged, a new one is needed */
+    ENVELOPE_SNAPSHOT_WANTED,  /* to the state machine: the newest is damaged, or, from raft, a part
+                                  of the log: a new one is needed */
     ENVELOPE_SNAPSHOT_SETTLED, /* to the helper: raft and the state machine are done with it */
     ENVELOPE_INSTALL,
 
@@ -244,6 +250,11 @@ struct envelope {
         struct {
             struct raft_runs entries;
         } apply;
+        struct raft_fetch fetch;
+        struct {
+            uint64_t number;
+            struct raft_runs entries; /* empty: they could not be read */
+        } fetched;
         struct {
             struct session_snapshot *snapshot; /* the state machine's, until SNAPSHOT_DONE */
             struct snapshot_meta meta;

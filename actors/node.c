@@ -17,6 +17,7 @@ static const struct actor_ops *const ACTORS[ACTOR_COUNT] = {
     [ACTOR_RAFT] = &raft_actor_ops,          [ACTOR_LOG_WRITER] = &log_writer_ops,
     [ACTOR_SEGMENTS] = &segment_helper_ops,  [ACTOR_MACHINE] = &machine_actor_ops,
     [ACTOR_SNAPSHOT] = &snapshot_helper_ops, [ACTOR_FEED] = &feed_actor_ops,
+    [ACTOR_LOG_READER] = &log_reader_ops,
 };
 
 /* --- Create ----------------------------------------------------------------------------------- */
@@ -216,8 +217,9 @@ static int start_actors(struct node *node, struct conclave_error *error)
     int code = start_actor(node, ACTOR_LOG_WRITER, error);
     if (!code)
         code = choose_endpoints(node, error);
-    static const enum actor_id rest[] = {ACTOR_SEGMENTS, ACTOR_MACHINE, ACTOR_SNAPSHOT,
-                                         ACTOR_NETWORK,  ACTOR_RAFT,    ACTOR_TIMER};
+    static const enum actor_id rest[] = {ACTOR_SEGMENTS, ACTOR_LOG_READER, ACTOR_MACHINE,
+                                         ACTOR_SNAPSHOT, ACTOR_NETWORK,    ACTOR_RAFT,
+                                         ACTOR_TIMER};
     for (size_t i = 0; !code && i < sizeof rest / sizeof *rest; i++)
         code = start_actor(node, rest[i], error);
     if (!code && node->feed[0])
@@ -263,6 +265,8 @@ static void finish(struct node *node)
     actor_join(&node->actors[ACTOR_FEED]);
     send_to(node, ACTOR_SNAPSHOT, ENVELOPE_STOP); /* behind the machine: it ends its snapshots */
     actor_join(&node->actors[ACTOR_SNAPSHOT]);
+    send_to(node, ACTOR_LOG_READER, ENVELOPE_STOP);
+    actor_join(&node->actors[ACTOR_LOG_READER]);
     send_to(node, ACTOR_SEGMENTS, ENVELOPE_STOP);
     actor_join(&node->actors[ACTOR_SEGMENTS]);
     send_to(node, ACTOR_NETWORK, ENVELOPE_STOP); /* last: it delivers the others' replies */

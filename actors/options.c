@@ -15,6 +15,7 @@ enum {
     SEGMENT_BYTES = 16 << 20,
     SNAPSHOT_BYTES = 64 << 20,    /* what a start applies again at most: about a second */
     SNAPSHOT_ENTRIES = 4000000,   /* of the smallest: with what each costs as much as the bytes */
+    LOG_MEMORY_BYTES = 16 << 20,  /* half a second of a busy cluster */
     DISK_RESERVE_BYTES = 64 << 20 /* a segment, a small snapshot, and what is on its way */
 };
 
@@ -29,6 +30,7 @@ void conclave_options_init(struct conclave_options *options)
     options->segment_bytes = SEGMENT_BYTES;
     options->snapshot_bytes = SNAPSHOT_BYTES;
     options->snapshot_entries = SNAPSHOT_ENTRIES;
+    options->log_memory_bytes = LOG_MEMORY_BYTES;
     options->disk_reserve_bytes = DISK_RESERVE_BYTES;
     options->log_level = CONCLAVE_LOG_INFO;
 }
@@ -136,6 +138,9 @@ int conclave_options_set(struct conclave_options *options, const char *name, con
     } else if (strcmp(name, "snapshot-bytes") == 0) {
         good = parse_bytes(value, &options->snapshot_bytes);
         wanted = "a size such as 64MiB";
+    } else if (strcmp(name, "log-memory") == 0) {
+        good = parse_bytes(value, &options->log_memory_bytes);
+        wanted = "a size such as 16MiB";
     } else if (strcmp(name, "disk-reserve") == 0) {
         good = parse_bytes(value, &options->disk_reserve_bytes);
         wanted = "a size such as 64MiB";

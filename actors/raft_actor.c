@@ -41,6 +41,7 @@ static int raft_actor_start(struct actor *actor, struct conclave_error *error)
     options.heartbeat_us = (uint64_t)node->options.heartbeat_ms * 1000;
     options.priority = node->options.priority;
     options.leases = node->options.leases;
+    options.memory_bytes = node->options.log_memory_bytes;
     if (node->kv) /* of a host's own machine nobody knows who waits for it */
         options.apply_delay_us = APPLY_DELAY_US;
     /* No more is kept behind a snapshot than a part of what lies between two. */
@@ -146,7 +147,7 @@ void raft_actor_give(struct actor *actor, const struct envelope *ask)
     if (!self->stepped) /* it is not known yet what this log holds */
         return;
     const struct wal_supplier log = {.log = raft_entries(self->raft),
-                                     .base = raft_base(self->raft)};
+                                     .base = raft_memory_base(self->raft)};
     log_repair_give_running(actor, ask, &log);
 }
 
@@ -247,6 +248,15 @@ static void take(struct actor *actor, struct envelope **envelope)
         e->snapshot = (struct raft_snapshot){0}; /* moved */
         self->snapshot_received = true;
         break;
+    case ENVELOPE_CUT:
+        self->cut_wanted = e->cut_index > self->cut_wanted ? e->cut_index : self->cut_wanted;
+        break;
+    case ENVELOPE_FETCHED: {
+        struct raft_event *event = raft_actor_add(self, RAFT_EVENT_FETCHED);
+        event->fetched.fetch = e->fetched.number;
+        raft_runs_move(&event->fetched.entries, &e->fetched.entries);
+        break;
+    }
     case ENVELOPE_SEND:
         outgoing_send(&e->send, self->peers.peers, peers_send);
         break;
@@ -376,6 +386,9 @@ static void discard_event(struct raft_event *event)
         break;
     case RAFT_EVENT_CHANGE:
         free(event->change);
+        break;
+    case RAFT_EVENT_FETCHED:
+        raft_runs_clear(&event->fetched.entries);
         break;
     default:
         break;

@@ -46,6 +46,8 @@ struct raft_actor {
 
     raft_node_id streams[CONCLAVE_MEMBERS_MAX]; /* peers that are being given a snapshot */
     uint32_t stream_count;
+    uint64_t cut_wanted;    /* the log on disk need not begin before this for a snapshot's sake */
+    uint64_t cut_told;      /* as the log-writer was told */
     bool snapshot_received; /* the helper waits to hear that it is settled */
 
     raft_node_id leader; /* as last told to the network */

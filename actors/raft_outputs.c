@@ -60,6 +60,34 @@ static void carry_apply(struct actor *actor)
     actor_send(actor, ACTOR_MACHINE, &envelope);
 }
 
+static void carry_fetches(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    for (uint32_t i = 0; i < self->output.fetches.count; i++) {
+        struct envelope *fetch = envelope_create(ENVELOPE_FETCH);
+        fetch->fetch = self->output.fetches.items[i];
+        actor_send(actor, ACTOR_LOG_READER, &fetch);
+    }
+    if (!self->output.snapshot_wanted)
+        return;
+    struct envelope *wanted = envelope_create(ENVELOPE_SNAPSHOT_WANTED);
+    actor_send(actor, ACTOR_MACHINE, &wanted);
+}
+
+/* What the core still has of its log must be on disk, also where no snapshot needs it. */
+static void tell_cut(struct actor *actor)
+{
+    struct raft_actor *self = actor->state;
+    uint64_t base = raft_base(self->raft).index;
+    uint64_t index = self->cut_wanted < base ? self->cut_wanted : base;
+    if (index <= self->cut_told)
+        return;
+    self->cut_told = index;
+    struct envelope *cut = envelope_create(ENVELOPE_CUT);
+    cut->cut_index = index;
+    actor_send(actor, ACTOR_LOG_WRITER, &cut);
+}
+
 static void tell_stream(struct actor *actor, raft_node_id peer, bool wanted)
 {
     struct envelope *stream = envelope_create(ENVELOPE_STREAM);
@@ -267,6 +295,12 @@ static void carry_trace(struct actor *actor, const struct raft_trace *trace)
                   "more: stop it and delete its data directory\"",
                   a);
         break;
+    case RAFT_TRACE_UNREADABLE:
+        log_event(logger, CONCLAVE_LOG_ERROR, "raft", "log_unreadable",
+                  "index=%llu term=%llu reason=\"a peer gets a snapshot in its place; a start of "
+                  "this node would find the damage and repair it\"",
+                  a, b);
+        break;
     case RAFT_TRACE_RETIRED:
         log_event(logger, CONCLAVE_LOG_INFO, "raft", "retired", "term=%llu", a);
         break;
@@ -303,6 +337,8 @@ void raft_outputs_carry(struct actor *actor)
     carry_messages(actor); /* to the peers first: theirs is the longer way to a majority */
     carry_persist(actor);
     carry_apply(actor);
+    carry_fetches(actor);
+    tell_cut(actor);
     for (uint32_t i = 0; i < self->output.trace.count; i++)
         carry_trace(actor, &self->output.trace.items[i]);
     tell_leadership(actor);

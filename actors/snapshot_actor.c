@@ -143,7 +143,7 @@ void snapshot_became_durable(struct actor *actor, struct raft_id id)
     }
     struct envelope *cut = envelope_create(ENVELOPE_CUT);
     cut->cut_index = oldest_index;
-    actor_send(actor, ACTOR_LOG_WRITER, &cut);
+    actor_send(actor, ACTOR_RAFT, &cut);
 }
 
 /* Writes it, unless the node is ending; tells the machine in any case. */

@@ -21,9 +21,17 @@ enum {
     SERVE_LOOK_MS = 1000   /* how long the node may take to say where it listens */
 };
 
-const char *const serve_tuning[] = {
-    "election-timeout", "heartbeat",    "segment-size", "snapshot-bytes", "snapshot-entries",
-    "leases",           "disk-reserve", "inflight-max", "log-level",      NULL};
+const char *const serve_tuning[] = {"election-timeout",
+                                    "heartbeat",
+                                    "segment-size",
+                                    "snapshot-bytes",
+                                    "snapshot-entries",
+                                    "log-memory",
+                                    "leases",
+                                    "disk-reserve",
+                                    "inflight-max",
+                                    "log-level",
+                                    NULL};
 
 const struct args_flag cmd_serve_flags[] = {
     {"data", 'd', "DIR", NULL, true, "the node's data directory, made by init or join"},

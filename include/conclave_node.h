@@ -159,6 +159,10 @@ struct conclave_options {
     uint64_t snapshot_bytes;   /* 64 MiB */
     uint64_t snapshot_entries; /* 4,000,000 */
 
+    /* How much of the log stays in memory when it is applied, and on disk: a peer that is farther
+     * behind gets it from there. Up to four times as much while peers that keep up need it. */
+    uint64_t log_memory_bytes; /* 16 MiB */
+
     /* Less free space than this in the data directory's file system: commands are refused with
      * NO_SPACE, but for those that give space back, and the lead is handed over. 0: not looked at.
      */
@@ -194,10 +198,10 @@ CONCLAVE_API void conclave_options_init(struct conclave_options *options);
 
 /* Sets one option by the name that the command line uses without its dashes: "election-timeout"
  * "500ms", "heartbeat" "100ms", "segment-size" "16MiB", "inflight-max" "64MiB",
- * "snapshot-bytes" "64MiB", "snapshot-entries" "4000000", "disk-reserve" "64MiB", "log-level"
- * "warn", "seed" "7", "priority" "50", "expose-plaintext" "true". Paths and endpoints are fields
- * only, since the struct borrows strings. Errors: INVALID (unknown name, bad value), with the
- * sentence in *error. */
+ * "snapshot-bytes" "64MiB", "snapshot-entries" "4000000", "log-memory" "16MiB", "disk-reserve"
+ * "64MiB", "log-level" "warn", "seed" "7", "priority" "50", "expose-plaintext" "true". Paths and
+ * endpoints are fields only, since the struct borrows strings. Errors: INVALID (unknown name, bad
+ * value), with the sentence in *error. */
 CONCLAVE_API CONCLAVE_MUST_USE int conclave_options_set(struct conclave_options *options,
                                                         const char *name, const char *value,
                                                         struct conclave_error *error);

@@ -82,6 +82,7 @@ void raft_become_follower(struct raft *raft, uint64_t term, raft_node_id leader)
         raft_ledger_clear(&raft->uncommitted);
         raft_reads_fail(raft, raft_refusal_code(raft));
         raft_change_fail(raft);
+        raft_fetch_forget(raft);
     }
 }
 

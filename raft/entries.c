@@ -72,6 +72,11 @@ static uint64_t entries_bytes(const struct raft_batch *batch, uint32_t first, ui
     return bytes;
 }
 
+uint64_t raft_run_payload(const struct raft_run *run)
+{
+    return entries_bytes(run->batch, run->first, run->count);
+}
+
 /* Appends entries whose payload bytes the caller has counted. */
 static void runs_push(struct raft_runs *runs, struct raft_batch *batch, uint32_t first,
                       uint32_t count, uint64_t bytes)

@@ -76,6 +76,9 @@ struct raft_run {
     uint32_t first, count;    /* batch->entries[first .. first + count) ; count > 0 */
 };
 
+/* Payload bytes of its entries. */
+uint64_t raft_run_payload(const struct raft_run *run);
+
 /* A growable sequence of runs with consecutive indexes. All zero is empty. Owned by one thread;
  * handing it over hands over its references. */
 struct raft_runs {
@@ -138,5 +141,15 @@ struct raft_runs_iter {
     uint32_t run, offset;
 };
 const struct raft_entry *raft_runs_next(const struct raft_runs *runs, struct raft_runs_iter *iter);
+
+/* Entries that are to be read back from the disk. They are committed, so that whatever
+ * stands on the disk with such an id is the right one (log matching; paper, 5.3). */
+struct raft_fetch {
+    uint64_t number;      /* 1, 2, 3 ...: comes back with them */
+    struct raft_id first; /* from this entry on, all of its term ... */
+    uint64_t last;        /* ... up to this index, as far as they fit: */
+    uint32_t entries_max;
+    uint64_t bytes_max; /* of payload; but one entry in any case */
+};
 
 #endif

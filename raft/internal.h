@@ -110,6 +110,8 @@ struct raft {
     uint64_t snapshot_index;   /* of the newest snapshot that is durable here; 0: none */
     uint64_t installing_index; /* of the one that the state machine is to take over; 0: none */
     bool anew_pending;         /* the log was begun anew in this step */
+    uint64_t unreadable;       /* the last entry that could not be fetched; 0: each could */
+    uint64_t fetch_number;     /* of the last fetch */
 
     /* Configurations, oldest first: the newest committed one and every one after it. */
     struct raft_membership *memberships;
@@ -334,6 +336,27 @@ uint64_t raft_transfer_deadline(const struct raft *raft);
 
 /* Errors: INTERNAL (Rules 9 and 26). */
 MUST_USE int raft_on_append_request(struct raft *raft, const struct raft_message *message);
+
+/* --- fetch.c ----------------------------------------------------------------------------------
+ */
+
+/* Lets go of what need not be in memory. At the end of a step. */
+void raft_shed(struct raft *raft);
+
+/* Leader: true if what comes next for the peer, which the log holds, is in memory. */
+bool raft_fetch_has(const struct raft *raft, struct raft_progress *peer);
+
+/* Leader: has it read, if it is not being read, or asks for what takes its place. */
+void raft_fetch_begin(struct raft *raft, struct raft_progress *peer);
+
+/* Leader: what comes next for the peer, one append's worth; it is in memory. */
+void raft_fetch_take(const struct raft *raft, struct raft_progress *peer, struct raft_runs *to);
+
+/* Takes over the entries. */
+void raft_on_fetched(struct raft *raft, uint64_t fetch, struct raft_runs *entries);
+
+/* The node leads no more. */
+void raft_fetch_forget(struct raft *raft);
 
 /* --- replication.c ---------------------------------------------------------------------------- */
 

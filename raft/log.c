@@ -1,8 +1,16 @@
 #include "raft/log.h"
 
 #include "base/fatal.h"
+#include "base/list.h"
 
 #include <stdlib.h>
+
+/* An entry in memory costs about this much besides its payload. */
+enum { ENTRY_BYTES = 96 };
+
+/* Of the entries on disk alone about so many stretches are told apart for each time that they
+ * became e times as many. */
+enum { MARKS = 256 };
 
 static uint64_t min_u64(uint64_t a, uint64_t b)
 {
@@ -14,6 +22,7 @@ void raft_log_deinit(struct raft_log *log)
     raft_runs_clear(&log->runs);
     raft_dropped_free(&log->dropped, UINT64_MAX);
     free(log->spans);
+    free(log->marks.items);
     free(log->persists);
     *log = (struct raft_log){0};
 }
@@ -59,11 +68,11 @@ void raft_log_append_runs(struct raft_log *log, const struct raft_runs *runs, ui
 
 void raft_log_truncate(struct raft_log *log, uint64_t index)
 {
-    ASSERT(index > log->base.index && index <= log->last.index);
+    ASSERT(index > log->shed && index <= log->last.index);
     raft_runs_truncate(&log->runs, index);
+    log->last = raft_log_id_at(log, index - 1);
     while (log->span_count > 0 && log->spans[log->span_count - 1].first >= index)
         log->span_count--;
-    log->last = log->runs.count > 0 ? raft_runs_last(&log->runs) : log->base;
     log->staged = min_u64(log->staged, index - 1);
     log->durable = min_u64(log->durable, index - 1);
     /* A persist still on its way confirms nothing about what was just replaced. Even if the same
@@ -76,11 +85,30 @@ void raft_log_truncate(struct raft_log *log, uint64_t index)
     ASSERT(log->last.index == index - 1);
 }
 
+/* Of a mark that is not wholly behind `index` nothing is counted any more. */
+static void marks_drop(struct raft_log *log, uint64_t index)
+{
+    uint32_t gone = 0;
+    while (gone < log->marks.count && log->marks.items[gone].last <= index)
+        log->shed_bytes -= log->marks.items[gone++].bytes;
+    log->marks.count -= gone;
+    for (uint32_t i = 0; gone > 0 && i < log->marks.count; i++)
+        log->marks.items[i] = log->marks.items[i + gone];
+    if (log->marks.count == 0)
+        return;
+    log->shed_bytes -= log->marks.items[0].bytes;
+    log->marks.items[0].bytes = 0;
+}
+
 void raft_log_compact(struct raft_log *log, uint64_t index)
 {
     ASSERT(index > log->base.index && index <= log->durable);
     log->base = raft_log_id_at(log, index);
-    raft_runs_set_aside(&log->runs, index, &log->dropped);
+    marks_drop(log, index);
+    if (index > log->shed) {
+        raft_runs_set_aside(&log->runs, index, &log->dropped);
+        log->shed = index;
+    }
     uint32_t gone = 0; /* the span of the base itself stays: questions about it are asked */
     while (gone + 1 < log->span_count && log->spans[gone + 1].first <= index)
         gone++;
@@ -89,9 +117,88 @@ void raft_log_compact(struct raft_log *log, uint64_t index)
         log->spans[i] = log->spans[i + gone];
 }
 
+uint64_t raft_log_memory(const struct raft_log *log)
+{
+    return log->runs.payload_bytes + log->runs.entry_count * ENTRY_BYTES;
+}
+
+uint64_t raft_log_payload(const struct raft_log *log)
+{
+    return log->runs.payload_bytes + log->shed_bytes;
+}
+
+/* Two neighbours become one where both are small beside all that there is. */
+static void marks_add(struct raft_log *log, struct raft_log_mark mark)
+{
+    log->shed_bytes += mark.bytes;
+    if (log->marks.count > 0) {
+        struct raft_log_mark *last = &log->marks.items[log->marks.count - 1];
+        if (last->bytes > 0 && last->bytes + mark.bytes < log->shed_bytes / MARKS) {
+            last->last = mark.last;
+            last->bytes += mark.bytes;
+            return;
+        }
+    }
+    LIST_RESERVE(&log->marks);
+    log->marks.items[log->marks.count++] = mark;
+}
+
+void raft_log_shed(struct raft_log *log, uint64_t index, uint64_t bytes)
+{
+    uint64_t memory = raft_log_memory(log), to = log->shed;
+    for (uint32_t i = 0; i < log->runs.count && memory > bytes; i++) {
+        const struct raft_run *run = &log->runs.items[i];
+        uint64_t payload = raft_run_payload(run);
+        uint64_t last = run->batch->entries[run->first].id.index + run->count - 1;
+        if (last > index)
+            break;
+        memory -= payload + (uint64_t)run->count * ENTRY_BYTES;
+        marks_add(log, (struct raft_log_mark){.last = last, .bytes = payload});
+        to = last;
+    }
+    if (to == log->shed)
+        return;
+    ASSERT(to <= log->durable);
+    raft_runs_set_aside(&log->runs, to, &log->dropped);
+    log->shed = to;
+}
+
+/* The same as far as it is on disk alone: whole stretches. */
+static uint64_t reach_shed(const struct raft_log *log, uint64_t index, uint64_t least,
+                           uint64_t bytes)
+{
+    for (uint32_t i = log->marks.count; i > 0 && index > least; i--) {
+        const struct raft_log_mark *mark = &log->marks.items[i - 1];
+        uint64_t before = i > 1 ? log->marks.items[i - 2].last : log->base.index;
+        if (before >= index)
+            continue;
+        uint64_t size = mark->bytes + (index - before) * ENTRY_BYTES;
+        if (size > bytes)
+            break;
+        bytes -= size;
+        index = before;
+    }
+    return index > least ? index : least;
+}
+
+uint64_t raft_log_reach(const struct raft_log *log, uint64_t index, uint64_t least, uint64_t bytes)
+{
+    while (index > least && index > log->shed) {
+        uint64_t size = raft_runs_find(&log->runs, index)->payload.bytes + ENTRY_BYTES;
+        if (size > bytes)
+            return index;
+        bytes -= size;
+        index--;
+    }
+    return reach_shed(log, index, least, bytes);
+}
+
 void raft_log_restart(struct raft_log *log, struct raft_id base)
 {
     raft_runs_clear(&log->runs);
+    log->marks.count = 0;
+    log->shed_bytes = 0;
+    log->shed = base.index;
     log->span_count = 0;
     span_add(log, base);
     log->base = base;

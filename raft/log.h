@@ -1,8 +1,9 @@
-/* raft/log.h - the log in memory: entries, terms, and how much of it is durable here.
+/* raft/log.h - the log: entries, terms, and how much of it is durable here.
  *
- * Holds every entry behind `base`, which is {0, 0} until a snapshot holds the front. The terms are
- * kept apart as spans (a term and the index where it begins), because the questions asked most
- * often are about terms and a log has few of them.
+ * It begins behind `base`, which is {0, 0} until a snapshot holds the front. The terms are kept
+ * apart as spans (a term and the index where it begins), because the questions asked most often are
+ * about terms and a log has few of them. The entries themselves are in memory behind `shed`; those
+ * before it are on disk alone, and of their sizes it is known how much so many of them are.
  *
  * Always: durable <= last.index and staged <= last.index. `durable` counts an entry only if the
  * very bytes that the log now holds are on disk: every outstanding persist remembers what of it is
@@ -21,13 +22,25 @@ struct raft_log_persist {
     uint64_t since_us;   /* when it was handed over */
 };
 
+/* Entries on disk alone: those behind the mark before, up to `last`. */
+struct raft_log_mark {
+    uint64_t last;
+    uint64_t bytes; /* of payload; at most as much as it is */
+};
+
 struct raft_log {
-    struct raft_runs runs;
+    struct raft_runs runs; /* the entries behind `shed` */
     struct raft_term_span {
         uint64_t term, first;
     } * spans; /* terms and firsts grow */
     uint32_t span_count, span_capacity;
-    struct raft_id base; /* the entry before the first one that is held */
+    struct raft_id base; /* the entry before the first one */
+    uint64_t shed;       /* up to here the entries are on disk alone; base.index: none are */
+    uint64_t shed_bytes; /* payload of those */
+    struct {
+        struct raft_log_mark *items; /* oldest first */
+        uint32_t count, capacity;
+    } marks;
     struct raft_id last;
     uint64_t staged;             /* handed to persist up to here */
     uint64_t durable;            /* on disk up to here */
@@ -47,11 +60,24 @@ void raft_log_append(struct raft_log *log, struct raft_batch *batch, uint32_t fi
 /* Appends all of `runs` but the first `skip` entries. */
 void raft_log_append_runs(struct raft_log *log, const struct raft_runs *runs, uint64_t skip);
 
-/* Removes the entry at index and all after it; they are neither staged nor durable any more. */
+/* Removes the entry at index, which is in memory, and all after it; they are neither staged nor
+ * durable any more. */
 void raft_log_truncate(struct raft_log *log, uint64_t index);
 
 /* Forgets the entries up to `index`, which the log holds and a snapshot too. */
 void raft_log_compact(struct raft_log *log, uint64_t index);
+
+/* What the log takes of memory; and, of its payload, also what is on disk alone. */
+uint64_t raft_log_memory(const struct raft_log *log);
+uint64_t raft_log_payload(const struct raft_log *log);
+
+/* Lets whole batches up to `index`, which is durable, go from memory, the oldest first, until what
+ * is left takes no more than `bytes`. */
+void raft_log_shed(struct raft_log *log, uint64_t index, uint64_t bytes);
+
+/* The lowest index, not below `least`, so that the entries behind it up to `index` take no more
+ * than `bytes` in memory; of those on disk alone roughly, a few more rather than fewer. */
+uint64_t raft_log_reach(const struct raft_log *log, uint64_t index, uint64_t least, uint64_t bytes);
 
 /* Makes the log empty behind `base`, which is durable here. Persists on their way confirm nothing
  * of it. */

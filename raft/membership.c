@@ -76,9 +76,8 @@ static void peers_update(struct raft *raft)
             continue;
         struct raft_progress *known = raft_peer(raft, id);
         if (known) {
-            peers[count] = *known;
+            raft_progress_move(&peers[count], known);
             peers[count].leaving = false;
-            known->inflight = (struct raft_ledger){0}; /* moved */
         } else {
             peer_begin(raft, &peers[count], id);
         }
@@ -91,11 +90,10 @@ static void peers_update(struct raft *raft)
         if (!known->leaving)
             known->leave_us = 0;
         known->leaving = true;
-        peers[count++] = *known;
-        known->inflight = (struct raft_ledger){0}; /* moved */
+        raft_progress_move(&peers[count++], known);
     }
     for (uint32_t i = 0; i < raft->peer_count; i++)
-        raft_ledger_deinit(&raft->peers[i].inflight);
+        raft_progress_deinit(&raft->peers[i]);
     free(raft->peers);
     raft->peers = peers;
     raft->peer_count = count;
@@ -149,7 +147,7 @@ void raft_membership_tend(struct raft *raft)
         if (peer->leaving && peer->leave_us == 0 && committed)
             peer->leave_us = raft->now_us + raft->options.election_timeout_us;
         if (peer->leaving && peer->leave_us > 0 && raft->now_us >= peer->leave_us)
-            raft_ledger_deinit(&peer->inflight);
+            raft_progress_deinit(peer);
         else
             raft->peers[count++] = *peer;
     }
@@ -187,6 +185,6 @@ void raft_membership_deinit(struct raft *raft)
         free(raft->memberships[i].configuration);
     free(raft->memberships);
     for (uint32_t i = 0; i < raft->peer_count; i++)
-        raft_ledger_deinit(&raft->peers[i].inflight);
+        raft_progress_deinit(&raft->peers[i]);
     free(raft->peers);
 }

@@ -19,7 +19,7 @@ enum { READS_MAX = 65536 };
 /* What a follower may miss without needing a snapshot: some seconds of a busy cluster. */
 enum { TRAILING_ENTRIES = 10000, TRAILING_BYTES = 16 << 20 };
 
-/* What a leader keeps in memory for a peer that is being given a snapshot: at 50 MB/s of writes
+/* What a leader keeps of its log for a peer that is being given a snapshot: at 50 MB/s of writes
  * this covers five seconds, and at 5 MB/s the transfer of some gigabytes. */
 enum { PINNED_BYTES_MAX = 256 << 20 };
 
@@ -44,5 +44,6 @@ void raft_options_init(struct raft_options *options)
         .trailing_entries = TRAILING_ENTRIES,
         .trailing_bytes = TRAILING_BYTES,
         .pinned_bytes_max = PINNED_BYTES_MAX,
+        .memory_bytes = UINT64_MAX,
     };
 }

@@ -12,6 +12,8 @@ void raft_output_clear(struct raft_output *output)
     output->install = (struct raft_id){0};
     output->reads_begun.count = 0;
     output->reads.count = 0;
+    output->fetches.count = 0;
+    output->snapshot_wanted = false;
     output->refused.count = 0;
     output->transfers.count = 0;
     output->trace.count = 0;
@@ -24,6 +26,7 @@ void raft_output_deinit(struct raft_output *output)
     raft_output_clear(output);
     free(output->reads_begun.items);
     free(output->reads.items);
+    free(output->fetches.items);
     free(output->refused.items);
     free(output->transfers.items);
     free(output->trace.items);

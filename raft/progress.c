@@ -13,6 +13,26 @@ void raft_progress_reset(struct raft_progress *progress, uint64_t next)
     progress->commit_told = 0;
     progress->snapshot_index = 0;
     raft_ledger_clear(&progress->inflight);
+    raft_progress_forget(progress);
+}
+
+void raft_progress_forget(struct raft_progress *progress)
+{
+    progress->fetch = 0;
+    raft_runs_clear(&progress->fetched);
+}
+
+void raft_progress_deinit(struct raft_progress *progress)
+{
+    raft_ledger_deinit(&progress->inflight);
+    raft_runs_clear(&progress->fetched);
+}
+
+void raft_progress_move(struct raft_progress *to, struct raft_progress *from)
+{
+    *to = *from;
+    from->inflight = (struct raft_ledger){0};
+    from->fetched = (struct raft_runs){0};
 }
 
 void raft_progress_snapshot(struct raft_progress *progress, uint64_t snapshot_index)
@@ -20,6 +40,7 @@ void raft_progress_snapshot(struct raft_progress *progress, uint64_t snapshot_in
     progress->state = RAFT_SNAPSHOT;
     progress->snapshot_index = snapshot_index;
     raft_ledger_clear(&progress->inflight);
+    raft_progress_forget(progress);
 }
 
 bool raft_progress_accept(struct raft_progress *progress, uint64_t match)

@@ -32,6 +32,9 @@ struct raft_progress {
     uint64_t snapshot_index;     /* SNAPSHOT, and behind one until it has caught up with the newest:
                                   * of the one that was the newest when it began; else 0 */
     struct raft_ledger inflight; /* REPLICATE: appends with entries, by their last index */
+    uint64_t fetch;              /* the number of what is being read for it; 0: nothing is */
+    struct raft_id fetch_first;  /* the first of those entries */
+    struct raft_runs fetched;    /* what was read for it: sent if it begins at `next` */
     uint32_t priority;           /* as it last said itself */
     uint64_t better_since_us;    /* it could lead, and has a higher priority; 0: not now */
     uint64_t life;               /* the number of its start: what is known of it is of that life */
@@ -54,6 +57,14 @@ struct raft_progress {
 
 /* A new leader knows nothing yet and hopes that the logs are equal up to next - 1. */
 void raft_progress_reset(struct raft_progress *progress, uint64_t next);
+
+/* Nothing is read for it any more. */
+void raft_progress_forget(struct raft_progress *progress);
+
+void raft_progress_deinit(struct raft_progress *progress);
+
+/* Moves it; what it owns goes with it. */
+void raft_progress_move(struct raft_progress *to, struct raft_progress *from);
 
 /* The log begins behind what the peer needs next. */
 void raft_progress_snapshot(struct raft_progress *progress, uint64_t snapshot_index);

@@ -12,6 +12,7 @@
  *                              apply      to the state machine, in order; comes back as APPLIED
  *                              reads_begun  reads that may be executed once `index` is applied
  *                              reads      reads that may be answered then
+ *                              fetches    entries to be read from the log on disk; FETCHED
  *                              refused    waiting clients whose entry will not be answered by apply
  *                              transfers  what came of handing leadership over
  *                              deadline   when to come with TIMEOUT at the latest
@@ -60,7 +61,10 @@ struct raft_options {
     uint32_t clock_drift_percent; /* by how much any node's clock may be fast or slow; below 100 */
     uint64_t trailing_entries; /* kept behind a snapshot, for followers a little behind (Rule 39) */
     uint64_t trailing_bytes;   /* at most so much of them */
-    uint64_t pinned_bytes_max; /* payload in memory up to which a peer's snapshot pins the log */
+    uint64_t pinned_bytes_max; /* payload in the log up to which a peer's snapshot pins it */
+    uint64_t memory_bytes; /* of what is applied and durable so much of the log stays in memory, and
+                              four times as much for peers that are about to need it; the rest is
+                              read back (`fetches`). UINT64_MAX: all of it stays */
 };
 
 /* A snapshot as the core sees it. */
@@ -104,7 +108,8 @@ enum raft_event_type {
     RAFT_EVENT_PEER_SEEN,
     RAFT_EVENT_CHANGE,
     RAFT_EVENT_WATCHED,
-    RAFT_EVENT_DISK_FULL
+    RAFT_EVENT_DISK_FULL,
+    RAFT_EVENT_FETCHED
 };
 
 enum raft_change_type {
@@ -187,6 +192,13 @@ struct raft_event {
         } peer_seen;
 
         struct raft_change *change; /* heap, taken over */
+
+        /* What a fetch asked for: entries from its first one on, taken over. Empty: not even that
+         * one could be read. May come late, or never. */
+        struct {
+            uint64_t fetch; /* its number */
+            struct raft_runs entries;
+        } fetched;
     };
 };
 
@@ -249,10 +261,11 @@ enum raft_trace_type {
     RAFT_TRACE_TRANSFER_SENT,  /* a: target: it was told to campaign */
     RAFT_TRACE_TRANSFER_ENDED, /* a: target: it did not come about, and this node leads on */
     RAFT_TRACE_DISK_STALLED,   /* a: term: the leader stepped down because its disk hangs */
-    RAFT_TRACE_INSTALL, /* a: last index of a snapshot that replaces log and state, b: term */
-    RAFT_TRACE_PROMOTE, /* a: learner that has caught up and is made a voter */
-    RAFT_TRACE_REMOVED, /* a: index of the committed configuration without this node */
-    RAFT_TRACE_RETIRED  /* a: term: the leader stepped down because it was removed */
+    RAFT_TRACE_INSTALL,    /* a: last index of a snapshot that replaces log and state, b: term */
+    RAFT_TRACE_PROMOTE,    /* a: learner that has caught up and is made a voter */
+    RAFT_TRACE_REMOVED,    /* a: index of the committed configuration without this node */
+    RAFT_TRACE_UNREADABLE, /* a: index of an entry on disk alone that cannot be read, b: its term */
+    RAFT_TRACE_RETIRED     /* a: term: the leader stepped down because it was removed */
 };
 
 struct raft_trace {
@@ -283,6 +296,9 @@ struct raft_output {
     struct raft_runs apply;
     RAFT_LIST(struct raft_read_begun, reads_begun);
     RAFT_LIST(struct raft_read_result, reads);
+    RAFT_LIST(struct raft_fetch, fetches);
+    bool snapshot_wanted; /* a part of the log that a peer needs cannot be read: the state machine
+                             is to be asked for a snapshot, which takes its place */
     RAFT_LIST(struct raft_refusal, refused);
     RAFT_LIST(struct raft_transfer_result, transfers);
     RAFT_LIST(struct raft_trace, trace);
@@ -349,6 +365,9 @@ bool raft_is_installing(const struct raft *raft);
 /* The entries behind it. Until the next step. */
 const struct raft_runs *raft_entries(const struct raft *raft);
 
+/* The entry before the first one in memory: the log's base, or behind it. */
+struct raft_id raft_memory_base(const struct raft *raft);
+
 /* The term of the entry at this index: 0 if the log does not hold it. */
 uint64_t raft_term_at(const struct raft *raft, uint64_t index);
 
@@ -358,6 +377,7 @@ struct raft_peer_view {
     uint64_t contact_us; /* when it was last heard of */
     bool replicating;    /* false: probing, or being given a snapshot */
     bool needs_snapshot; /* the host is to send it the newest snapshot, until this is false */
+    bool fetching;       /* entries are being read back for it */
     uint64_t life;       /* the start of the peer that match is of; 0: not heard yet */
 };
 bool raft_peer_view(const struct raft *raft, raft_node_id peer, struct raft_peer_view *ret);

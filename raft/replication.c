@@ -86,8 +86,7 @@ static void append_send(struct raft *raft, struct raft_progress *peer, bool with
     /* Rule 12: an empty append vouches for nothing beyond what the peer is known to hold. */
     request->commit = raft_min(raft->commit, peer->match);
     if (with_entries) {
-        raft_runs_slice(&raft->log.runs, peer->next, raft->options.append_entries_max,
-                        raft->options.append_bytes_max, entries);
+        raft_fetch_take(raft, peer, entries);
         request->commit = raft->commit;
         ASSERT(raft_runs_first(entries).index == request->prev.index + 1); /* Rule 16 */
     }
@@ -140,13 +139,18 @@ static void peer_send(struct raft *raft, struct raft_progress *peer)
         /* Entries go with the first probe after an answer; what is repeated at each heartbeat is
          * empty: a peer that is down must not find megabytes in its socket when it comes back. */
         if (!peer->probe_sent) {
-            append_send(raft, peer, peer->next <= raft->log.last.index);
+            append_send(raft, peer,
+                        peer->next <= raft->log.last.index && raft_fetch_has(raft, peer));
             sent = true;
         }
     } else {
         while (peer->next <= raft->log.last.index &&
                peer->inflight.count < options->inflight_messages_max &&
                peer->inflight.bytes < options->inflight_bytes_max) {
+            if (!raft_fetch_has(raft, peer)) {
+                raft_fetch_begin(raft, peer);
+                break;
+            }
             append_send(raft, peer, true);
             sent = true;
         }

@@ -6,9 +6,6 @@
 
 #include <stdlib.h>
 
-/* An entry in memory costs about this much besides its payload. */
-enum { ENTRY_BYTES = 96 };
-
 int raft_snapshot_read(const struct raft_snapshot *snapshot,
                        struct raft_configuration **ret_configuration)
 {
@@ -34,15 +31,11 @@ int raft_snapshot_read(const struct raft_snapshot *snapshot,
 /* Rule 39: some entries stay, so that a follower that is a little behind needs no snapshot. */
 static uint64_t trailing_begin(const struct raft *raft, uint64_t index)
 {
-    uint64_t entries = 0, bytes = 0;
-    while (index > raft->log.base.index && entries < raft->options.trailing_entries) {
-        bytes += raft_runs_find(&raft->log.runs, index)->payload.bytes + ENTRY_BYTES;
-        if (bytes > raft->options.trailing_bytes)
-            break;
-        entries++;
-        index--;
-    }
-    return index;
+    uint64_t base = raft->log.base.index;
+    if (index <= base)
+        return index;
+    uint64_t entries = raft_min(raft->options.trailing_entries, index - base);
+    return raft_log_reach(&raft->log, index, index - entries, raft->options.trailing_bytes);
 }
 
 /* Rule 36: what follows a snapshot that is on its way to a peer stays, or the peer would need
@@ -51,7 +44,7 @@ static uint64_t trailing_begin(const struct raft *raft, uint64_t index)
  * not answer, nor without bound. */
 static uint64_t pinned_begin(const struct raft *raft, uint64_t index)
 {
-    if (raft->role != RAFT_LEADER || raft->log.runs.payload_bytes > raft->options.pinned_bytes_max)
+    if (raft->role != RAFT_LEADER || raft_log_payload(&raft->log) > raft->options.pinned_bytes_max)
         return index;
     uint64_t silence = 10 * raft->options.election_timeout_us;
     for (uint32_t i = 0; i < raft->peer_count; i++) {
@@ -67,6 +60,8 @@ static uint64_t pinned_begin(const struct raft *raft, uint64_t index)
 void raft_snapshot_cut(struct raft *raft)
 {
     uint64_t index = pinned_begin(raft, trailing_begin(raft, raft->snapshot_index));
+    if (raft->unreadable <= raft->snapshot_index) /* of no use to anybody */
+        index = raft_max(index, raft->unreadable);
     if (index > raft->log.base.index)
         raft_log_compact(&raft->log, index);
 }

@@ -151,6 +151,9 @@ static int event_handle(struct raft *raft, struct raft_event *event)
     case RAFT_EVENT_CHANGE:
         raft_on_change(raft, event->change);
         break;
+    case RAFT_EVENT_FETCHED:
+        raft_on_fetched(raft, event->fetched.fetch, &event->fetched.entries);
+        break;
     }
     return CONCLAVE_OK;
 }
@@ -169,6 +172,8 @@ static void event_drop(struct raft_event *event)
         raft_batch_unref(event->propose);
     else if (event->type == RAFT_EVENT_CHANGE)
         free(event->change);
+    else if (event->type == RAFT_EVENT_FETCHED)
+        raft_runs_clear(&event->fetched.entries);
 }
 
 /* --- Outputs ------------------------------------------------------------------------------------
@@ -239,6 +244,7 @@ static void finish(struct raft *raft)
     apply_new(raft);
     raft_transfer_answer(raft);
     raft_change_retire(raft);
+    raft_shed(raft);
     raft->output->deadline_us = raft_deadline(raft);
     if (raft->apply_due_us > raft->now_us) /* else it waits for room, of which an APPLIED tells */
         raft->output->deadline_us = raft_min(raft->output->deadline_us, raft->apply_due_us);

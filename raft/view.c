@@ -80,6 +80,11 @@ const struct raft_runs *raft_entries(const struct raft *raft)
     return &raft->log.runs;
 }
 
+struct raft_id raft_memory_base(const struct raft *raft)
+{
+    return raft_log_id_at(&raft->log, raft->log.shed);
+}
+
 uint64_t raft_term_at(const struct raft *raft, uint64_t index)
 {
     return raft_log_term_at(&raft->log, index);
@@ -96,6 +101,7 @@ bool raft_peer_view(const struct raft *raft, raft_node_id peer, struct raft_peer
         .contact_us = progress->contact_us,
         .replicating = progress->state == RAFT_REPLICATE,
         .needs_snapshot = progress->state == RAFT_SNAPSHOT,
+        .fetching = progress->fetch != 0,
         .life = progress->life,
     };
     return true;

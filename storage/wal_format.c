@@ -162,15 +162,25 @@ uint64_t wal_record_encode(uint8_t *to, uint64_t key, const struct wal_record *r
 bool wal_record_decode(const uint8_t *segment, size_t segment_bytes, size_t offset, uint64_t key,
                        struct wal_record *ret)
 {
-    if (offset + WAL_RECORD_BYTES > segment_bytes)
+    return offset <= segment_bytes &&
+           wal_record_decode_at(segment + offset, segment_bytes - offset, offset, key, ret);
+}
+
+size_t wal_record_claims(const uint8_t *at)
+{
+    return wal_record_bytes(get_u32(at + 16));
+}
+
+bool wal_record_decode_at(const uint8_t *at, size_t available, size_t offset, uint64_t key,
+                          struct wal_record *ret)
+{
+    if (available < WAL_RECORD_BYTES)
         return false;
-    const uint8_t *at = segment + offset;
     /* The offset first: it rejects nearly everything that is no record, without hashing. */
     if (get_u32(at + 20) != offset || at[28] < WAL_BATCH || at[28] > WAL_MEND)
         return false;
     size_t payload_bytes = get_u32(at + 16);
-    if (payload_bytes > WAL_PAYLOAD_BYTES_MAX ||
-        wal_record_bytes(payload_bytes) > segment_bytes - offset)
+    if (payload_bytes > WAL_PAYLOAD_BYTES_MAX || wal_record_bytes(payload_bytes) > available)
         return false;
     *ret = (struct wal_record){
         .previous = get_u64(at + 8),

@@ -293,4 +293,11 @@ uint64_t wal_record_encode(uint8_t *to, uint64_t key, const struct wal_record *r
 bool wal_record_decode(const uint8_t *segment, size_t segment_bytes, size_t offset, uint64_t key,
                        struct wal_record *ret);
 
+/* The same of so many bytes that stand at `offset` of a segment. */
+bool wal_record_decode_at(const uint8_t *at, size_t available, size_t offset, uint64_t key,
+                          struct wal_record *ret);
+
+/* How long the record would be of which the first WAL_RECORD_BYTES stand here, if it is one. */
+size_t wal_record_claims(const uint8_t *at);
+
 #endif

@@ -236,7 +236,7 @@ void check_start(struct check *check, uint32_t node, uint32_t incarnation,
     at->stepped_last = at->memory.count;
     at->apply_handed = at->machine_index = applied;
     at->snapshot_told = at->snapshot_known = at->snapshot.index;
-    at->installing = 0;
+    at->installing = at->unreadable = 0;
     at->read_asked = at->read_answered = 0;
     at->stand = (struct check_stand){0};
 }

@@ -75,7 +75,8 @@ struct check_view {
     uint64_t world_us;     /* the world\'s time */
     uint64_t lease_us;     /* until then, in the world\'s time, it serves reads by itself; 0: not */
     uint64_t lease_own_us; /* the same by its own clock */
-    struct raft_id base;   /* the entry before the first one in memory */
+    struct raft_id base;   /* the entry before the first one */
+    uint64_t memory_base;  /* the same of those in memory: the rest is on disk alone */
 };
 
 /* A message that reached a node in a step: what it is answered with has to be about it. */
@@ -196,6 +197,7 @@ struct check_node {
     uint64_t snapshot_told;   /* index of the newest that the core knows of */
     uint64_t snapshot_known;  /* the same, after the step before */
     uint64_t snapshot_before; /* the same, before the last step */
+    uint64_t unreadable;      /* the last entry that it could not read back; of this life */
     uint64_t base_before;     /* index of the base before this step */
     bool anew;                /* the log began anew in this step */
     bool cut;                 /* it lost entries in it */
@@ -482,6 +484,9 @@ void check_snapshot_rotten(struct check *check, uint32_t node, struct raft_id be
 
 /* The newest one that a start finds. */
 void check_start_snapshot(struct check *check, uint32_t node, const struct raft_snapshot *snapshot);
+
+/* The node could not read this entry of its log back: nothing up to it need be kept. */
+void check_unreadable(struct check *check, uint32_t node, uint64_t index);
 
 /* The core is told of a snapshot of its own in the step to come. */
 void check_snapshot_told(struct check *check, uint32_t node, uint64_t index);

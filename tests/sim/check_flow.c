@@ -148,6 +148,12 @@ void check_append_request(struct check *check, uint32_t node, const struct raft_
         check_append_limits(check, node, check_find(check, message->to), request);
 }
 
+/* What comes next for the peer is on disk alone, and is being read, or cannot be. */
+static bool is_read_back(const struct check_node *at, const struct raft_peer_view *peer)
+{
+    return peer->next <= at->view.memory_base && (peer->fetching || peer->next <= at->unreadable);
+}
+
 void check_sent(struct check *check, uint32_t node)
 {
     const struct raft_options *options = &check->options;
@@ -159,7 +165,7 @@ void check_sent(struct check *check, uint32_t node)
         const struct check_flow *flow = &at->flows[i];
         if (!(members >> i & 1) || !flow->pipelining || at->peers[i].next > at->memory.count ||
             flow->appends.count >= options->inflight_messages_max ||
-            flow->bytes >= options->inflight_bytes_max)
+            flow->bytes >= options->inflight_bytes_max || is_read_back(at, &at->peers[i]))
             continue;
         check_fail(check, "what there is room for is sent",
                    "n%u keeps its entries from %" PRIu64 " on from n%u, with %u appends of %" PRIu64

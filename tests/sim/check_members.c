@@ -248,12 +248,36 @@ void check_removed(struct check *check, uint32_t node, uint64_t index)
                    at->view.commit);
 }
 
+/* More than it may is in memory only as far as it has to be: a batch goes as a whole. */
+static void check_memory(struct check *check, uint32_t node, const struct raft_runs *entries,
+                         uint64_t done)
+{
+    enum { ENTRY_BYTES = 96, FACTOR = 4 };
+    uint64_t most = check->options.memory_bytes;
+    uint64_t memory = entries->payload_bytes + ENTRY_BYTES * entries->entry_count;
+    if (most > UINT32_MAX || memory <= FACTOR * most + FACTOR * most / 8)
+        return;
+    uint64_t first_batch = raft_runs_first(entries).index + entries->items[0].count - 1;
+    if (first_batch <= done)
+        check_fail(check, "the log takes a bounded part of memory",
+                   "n%u keeps %" PRIu64 " bytes of entries from %" PRIu64
+                   " on in memory, and may keep %" PRIu64,
+                   node + 1, memory, raft_runs_first(entries).index, most);
+}
+
 void check_entries(struct check *check, uint32_t node, const struct raft_runs *entries)
 {
     const struct check_node *at = &check->nodes[node];
-    uint64_t base = at->view.base.index;
+    uint64_t base = at->view.memory_base;
+    uint64_t done =
+        at->view.applied < at->view.durable.index ? at->view.applied : at->view.durable.index;
     if (check->failed)
         return;
+    if (base < at->view.base.index || (base > at->view.base.index && base > done))
+        check_fail(check, "what may still change or is to be applied is in memory",
+                   "n%u has entries behind %" PRIu64 " in memory, its log begins behind %" PRIu64
+                   ", %" PRIu64 " are applied and durable",
+                   node + 1, base, at->view.base.index, done);
     uint64_t bytes =
         check_log_bytes(&at->memory, at->memory.count) - check_log_bytes(&at->memory, base);
     if (entries->entry_count != at->memory.count - base || entries->payload_bytes != bytes)
@@ -261,4 +285,5 @@ void check_entries(struct check *check, uint32_t node, const struct raft_runs *e
             check, "a log knows its size",
             "n%u counts %" PRIu64 " entries of %" PRIu64 " bytes, and has %" PRIu64 " of %" PRIu64,
             node + 1, entries->entry_count, entries->payload_bytes, at->memory.count - base, bytes);
+    check_memory(check, node, entries, done);
 }

@@ -189,7 +189,8 @@ static void says_append_request(struct check *check, uint32_t node,
                    commit);
     uint64_t last = request->prev.index + count;
     const struct check_entry *next = check_log_at(&at->memory, last + 1);
-    if (count == 0 || !next || count >= check->options.append_entries_max)
+    if (count == 0 || !next || count >= check->options.append_entries_max ||
+        request->prev.index < at->old.memory_base) /* read back: of one term, in one go */
         return;
     uint64_t bytes = next->bytes_through - check_log_bytes(&at->memory, request->prev.index);
     if (bytes <= check->options.append_bytes_max)

@@ -108,6 +108,13 @@ void check_start_snapshot(struct check *check, uint32_t node, const struct raft_
         check_snapshot_durable(check, node, snapshot, false);
 }
 
+void check_unreadable(struct check *check, uint32_t node, uint64_t index)
+{
+    struct check_node *at = &check->nodes[node];
+    if (index > at->unreadable)
+        at->unreadable = index;
+}
+
 void check_snapshot_told(struct check *check, uint32_t node, uint64_t index)
 {
     struct check_node *at = &check->nodes[node];
@@ -172,7 +179,8 @@ static void check_trailing(struct check *check, uint32_t node, const struct chec
     const struct raft_options *options = &check->options;
     uint64_t kept = at->snapshot_told - at->view.base.index;
     uint64_t held = at->snapshot_told - before->base.index;
-    bool bounded = options->trailing_bytes < UINT64_MAX; /* then it may keep fewer */
+    bool bounded = options->trailing_bytes < UINT64_MAX || /* then it may keep fewer */
+                   at->view.base.index == at->unreadable;
     if (at->view.base.index > before->base.index && !bounded &&
         kept < (held < options->trailing_entries ? held : options->trailing_entries))
         check_fail(check, "entries behind a snapshot are kept",
@@ -236,7 +244,7 @@ void check_peer_snapshot(struct check *check, uint32_t node, uint32_t peer,
     if (view->match > pin)
         pin = view->match;
     uint64_t heard_us = at->peers[peer].contact_us; /* before this step */
-    if (owed && base > at->base_before && base > pin && heard_us > 0 &&
+    if (owed && base > at->base_before && base > pin && base != at->unreadable && heard_us > 0 &&
         now_us - heard_us < 10 * check->options.election_timeout_us &&
         bytes_behind(at, at->base_before) <= check->options.pinned_bytes_max)
         check_fail(check, "what follows a snapshot on its way stays",

@@ -201,6 +201,43 @@ int disk_cut(struct disk *disk, uint64_t index, struct conclave_error *error)
     return disk->storage ? storage_cut(disk->storage, index, error) : CONCLAVE_OK;
 }
 
+static int model_fetch(const struct disk *disk, const struct raft_fetch *fetch,
+                       struct raft_runs *ret, struct conclave_error *error)
+{
+    uint64_t bytes = 0, base = disk->base.index;
+    if (fetch->first.index <= base || fetch->last > disk_last(disk))
+        return error_set(error, CONCLAVE_NOT_FOUND, "it is not there");
+    struct raft_batch *batch = raft_batch_create((uint32_t)(fetch->last - fetch->first.index) + 1);
+    for (uint64_t i = fetch->first.index; i <= fetch->last; i++) {
+        struct raft_entry entry = disk->entries[i - base - 1];
+        bytes += entry.payload.bytes;
+        if (batch->count > 0 && (batch->count >= fetch->entries_max || bytes > fetch->bytes_max))
+            break;
+        if (entry.buf)
+            buf_ref(entry.buf);
+        raft_batch_add(batch, entry);
+    }
+    raft_runs_append(ret, batch, 0, batch->count);
+    raft_batch_unref(batch);
+    return CONCLAVE_OK;
+}
+
+int disk_fetch(struct disk *disk, const struct raft_fetch *fetch, struct raft_runs *ret,
+               struct conclave_error *error)
+{
+    if (!disk->storage)
+        return model_fetch(disk, fetch, ret, error);
+    int code = storage_fetch(disk->storage, fetch, ret, error);
+    struct raft_runs_iter it = {0};
+    for (const struct raft_entry *e; code == CONCLAVE_OK && (e = raft_runs_next(ret, &it));) {
+        if (e->id.index > disk->base.index &&
+            !raft_entry_equal(e, &disk->entries[e->id.index - disk->base.index - 1]))
+            code = error_set(error, CONCLAVE_CORRUPT, "entry %" PRIu64 " is not what was written",
+                             e->id.index);
+    }
+    return code;
+}
+
 void disk_cover(struct disk *disk, uint64_t index)
 {
     if (index > disk->cut)

@@ -44,6 +44,10 @@ MUST_USE int disk_complete(struct disk *disk, bool fails,
  * now or later; a failure is final, as that of a write. */
 MUST_USE int disk_cut(struct disk *disk, uint64_t index, struct conclave_error *error);
 
+/* What a core asks to be read back; the caller's. NOT_FOUND, CORRUPT: it is not there. */
+MUST_USE int disk_fetch(struct disk *disk, const struct raft_fetch *fetch, struct raft_runs *ret,
+                        struct conclave_error *error);
+
 /* The same for a node that is down and repairs its log: a start need not find what was damaged. */
 void disk_cover(struct disk *disk, uint64_t index);
 

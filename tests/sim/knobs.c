@@ -180,6 +180,18 @@ static void draw_scatter(struct knobs *knobs, const struct prng *prng)
     knobs->leader_chance = 700;
 }
 
+/* How much of the log stays in memory: all of it, some, or nothing that may go. */
+static void draw_memory(struct knobs *knobs, const struct prng *prng)
+{
+    struct prng own = *prng;
+    prng_init(&own, prng_next(&own) ^ 0x3e30);
+    knobs->raft.memory_bytes = PICK(&own, UINT64_MAX, 0, 0, 100, 500, 3000);
+    knobs->on[SIM_FAULT_UNREAD] = knobs->raft.memory_bytes < UINT64_MAX &&
+                                  !knobs->on[SIM_FAULT_SCATTER] && !knobs->lease_edge &&
+                                  prng_below(&own, 4) == 0;
+    knobs->chance[SIM_FAULT_UNREAD] = PICK(&own, 10, 100, 1000);
+}
+
 /* Clocks as far apart as they may be, a leader on the slow one that is cut off at the worst time,
  * and nothing else: a lease that is a little too long shows only then. */
 static void draw_lease_edge(struct knobs *knobs, const struct prng *prng)
@@ -283,6 +295,7 @@ void knobs_draw(struct knobs *knobs, struct prng *prng)
     draw_alter(knobs, prng);
     draw_lease_edge(knobs, prng);
     draw_scatter(knobs, prng);
+    draw_memory(knobs, prng);
     knobs_draw_clients(knobs, prng);
     draw_watches(knobs, prng);
     draw_leisure(knobs, prng);

@@ -61,35 +61,36 @@ struct change_knobs {
 };
 
 /* X(NAME, text): the faults, counted as they are injected. */
-#define SIM_FAULTS(X)                                \
-    X(DAMAGED_VOTE, "slots of a vote damaged")       \
-    X(CUT_FRAME, "frames cut short")                 \
-    X(BAD_SYNC, "disk operations failed")            \
-    X(DISK_FULL, "disks nearly full")                \
-    X(FULL_STORE, "tables without room")             \
-    X(BAD_START, "starts cut short")                 \
-    X(DAMAGE, "logs damaged")                        \
-    X(ROT, "last batches rotten")                    \
-    X(PEER_DOWN, "connections told to be lost")      \
-    X(LOSS, "messages lost")                         \
-    X(DUPLICATE, "messages duplicated")              \
-    X(DELAY, "messages delayed past others")         \
-    X(PARTITION, "partitions")                       \
-    X(ONE_WAY, "one-way partitions")                 \
-    X(STALE_QUEUE, "messages kept over a partition") \
-    X(HOLD, "links that deliver late, all at once")  \
-    X(ROT_SNAPSHOT, "snapshots damaged")             \
-    X(CRASH, "crashes")                              \
-    X(CRASH_ALL, "crashes of all nodes at once")     \
-    X(PAUSE, "pauses")                               \
-    X(CLOCK, "clocks off")                           \
-    X(SLOW_DISK, "slow disk batches")                \
-    X(SLOW_MACHINE, "slow apply batches")            \
-    X(EARLY_TIMER, "early timeouts")                 \
-    X(WIPE, "disks wiped")                           \
-    X(TRANSFER, "transfers of leadership asked for") \
-    X(ALTER, "stored values altered")                \
-    X(SCATTER, "entries rotten on several nodes at once, each good on one")
+#define SIM_FAULTS(X)                                                       \
+    X(DAMAGED_VOTE, "slots of a vote damaged")                              \
+    X(CUT_FRAME, "frames cut short")                                        \
+    X(BAD_SYNC, "disk operations failed")                                   \
+    X(DISK_FULL, "disks nearly full")                                       \
+    X(FULL_STORE, "tables without room")                                    \
+    X(BAD_START, "starts cut short")                                        \
+    X(DAMAGE, "logs damaged")                                               \
+    X(ROT, "last batches rotten")                                           \
+    X(PEER_DOWN, "connections told to be lost")                             \
+    X(LOSS, "messages lost")                                                \
+    X(DUPLICATE, "messages duplicated")                                     \
+    X(DELAY, "messages delayed past others")                                \
+    X(PARTITION, "partitions")                                              \
+    X(ONE_WAY, "one-way partitions")                                        \
+    X(STALE_QUEUE, "messages kept over a partition")                        \
+    X(HOLD, "links that deliver late, all at once")                         \
+    X(ROT_SNAPSHOT, "snapshots damaged")                                    \
+    X(CRASH, "crashes")                                                     \
+    X(CRASH_ALL, "crashes of all nodes at once")                            \
+    X(PAUSE, "pauses")                                                      \
+    X(CLOCK, "clocks off")                                                  \
+    X(SLOW_DISK, "slow disk batches")                                       \
+    X(SLOW_MACHINE, "slow apply batches")                                   \
+    X(EARLY_TIMER, "early timeouts")                                        \
+    X(WIPE, "disks wiped")                                                  \
+    X(TRANSFER, "transfers of leadership asked for")                        \
+    X(ALTER, "stored values altered")                                       \
+    X(SCATTER, "entries rotten on several nodes at once, each good on one") \
+    X(UNREAD, "entries that could not be read back from the log")
 
 enum sim_fault {
 #define SIM_FAULT_ENUM(name, text) SIM_FAULT_##name,

@@ -62,6 +62,8 @@ void node_drop_event(struct raft_event *event)
         free(event->change);
     else if (event->type == RAFT_EVENT_SNAPSHOT_RECEIVED)
         buf_unref(event->snapshot_received.configuration);
+    else if (event->type == RAFT_EVENT_FETCHED)
+        raft_runs_clear(&event->fetched.entries);
 }
 
 /* What the core is about to hear of peers and of snapshots. Returns the index of one that was
@@ -249,6 +251,9 @@ void node_event(struct world *world, struct node *node, const struct sim_event *
         node->applied_index = event->a;
         node_give(world, node,
                   (struct raft_event){.type = RAFT_EVENT_APPLIED, .applied = event->a});
+        break;
+    case SIM_FETCHED:
+        fetches_event(world, node, event->a);
         break;
     case SIM_SNAPSHOT:
         snapshots_taken(world, node);

@@ -143,6 +143,7 @@ static void node_forget(struct node *node)
     node->reads.count = 0;
     ahead_forget(node);
     node->reads_in_core = 0;
+    node->fetches.count = 0;
     node->fresh_us = node->fresh_index = 0;
     node->disk_busy = node->disk_waits = node->machine_busy = false;
     node->install_waited |= node->install_waits;
@@ -205,6 +206,7 @@ void node_deinit(struct node *node)
     raft_output_deinit(&node->output);
     free(node->inbox.items);
     free(node->reads.items);
+    free(node->fetches.items);
     ahead_forget(node);
     free(node->ahead.items);
 }

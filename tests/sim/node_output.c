@@ -32,6 +32,8 @@ static void output_trace(struct world *world, struct node *node)
             links_update(world, node);
         else if (trace->type == RAFT_TRACE_PROMOTE && promotes_itself(world, node, trace->a))
             report_mark(report, SIM_MARK_PROMOTED);
+        else if (trace->type == RAFT_TRACE_UNREADABLE)
+            check_unreadable(&world->check, world_index(world, node), trace->a);
         else if (trace->type == RAFT_TRACE_RETIRED)
             report_mark(report, SIM_MARK_RETIRED);
         else if (trace->type == RAFT_TRACE_TRUNCATE)
@@ -209,6 +211,7 @@ static struct check_view node_view(const struct world *world, const struct node 
                                .last = raft_last(node->raft),
                                .durable = raft_durable(node->raft),
                                .base = raft_base(node->raft),
+                               .memory_base = raft_memory_base(node->raft).index,
 
                                .world_us = world->now_us,
                                .lease_us = lease > 0 ? node_world_before(node, lease) : 0,
@@ -370,6 +373,9 @@ void node_carry_out(struct world *world, struct node *node, uint32_t event_count
         output->send_now.items[i] = NULL;
     }
     check_sent(&world->check, index);
+    if (world->check.failed)
+        return;
+    fetches_begin(world, node);
     if (world->check.failed)
         return;
     output_install(world, node);

@@ -18,6 +18,7 @@ enum sim_event_kind {
     SIM_PERSISTED,   /* the node is told: a = seq, b = term, c = index */
     SIM_MACHINE,     /* the state machine has applied the batch under way */
     SIM_APPLIED,     /* the node is told: a = index */
+    SIM_FETCHED,     /* what number a asked for is read back from the log */
     SIM_SNAPSHOT,    /* the snapshot under way is written */
     SIM_STREAM,      /* snapshots on their way go on */
     SIM_BULK,     /* ptr: a frame with a piece of a snapshot or an answer, a buf; b: the sender */

@@ -68,7 +68,7 @@ static void give_past(struct world *world, const struct node *giver, const struc
 {
     struct conclave_error error;
     enum wal_supply result = WAL_SUPPLY_COMPACTED;
-    int code = storage_past(disk_storage(giver->disk), raft_base(giver->raft), want,
+    int code = storage_past(disk_storage(giver->disk), raft_memory_base(giver->raft), want,
                             ANSWER_BYTES_MAX, &result, &ret->prev, &ret->entries, &error);
     if (code != CONCLAVE_OK && code != CONCLAVE_NOT_FOUND)
         check_fail(&world->check, "a log that is written can be read", "n%u: %s",
@@ -86,7 +86,7 @@ static bool give(struct world *world, const struct node *giver, const struct pee
     const struct wal_want want = {.prev = ask->prev, .last = ask->last, .anchor = ask->anchor};
     if (giver->up) {
         log.log = raft_entries(giver->raft);
-        log.base = raft_base(giver->raft);
+        log.base = raft_memory_base(giver->raft);
     } else if (giver->repairing) {
         log = wal_repair_log(storage_repair(disk_storage(giver->disk)));
     } else {

@@ -118,6 +118,8 @@ static const char *trace_text(uint64_t type)
         return "promotes";
     case RAFT_TRACE_REMOVED:
         return "is removed";
+    case RAFT_TRACE_UNREADABLE:
+        return "cannot read its log";
     case RAFT_TRACE_RETIRED:
         return "retires";
     }

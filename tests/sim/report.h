@@ -71,6 +71,9 @@
     X(REWRITE_CUT, "logs that were being written anew when the power went")             \
     X(REPAIR_NO_ROOM, "repairs that wait for room to be written")                       \
     X(REPAIR_PAST, "repairs served from a segment behind what is in memory")            \
+    X(FETCHED, "times that entries were read back for a peer")                          \
+    X(FETCH_OVERTAKEN, "entries read back for a peer that needs others by then")        \
+    X(LOG_SNAPSHOT, "snapshots asked for in the place of what cannot be read")          \
     X(REPAIR_COVERED, "repairs to which the own snapshot is enough")                    \
     X(REPAIR_SNAPSHOT, "repairs by the snapshot of another node")                       \
     X(REPAIR_WAITS, "repairs that wait because nobody has it")                          \

@@ -235,6 +235,8 @@ bool snapshots_durable(struct world *world, struct node *node, struct raft_id id
         code = shelf_prune(snapshots->shelf, &oldest, &error);
     if (storage)
         storage_fail(storage, 0);
+    if (node->raft && oldest > raft_base(node->raft).index) /* what the core has may be read back */
+        oldest = raft_base(node->raft).index;
     int cut = code == CONCLAVE_OK ? disk_cut(node->disk, oldest, &error) : CONCLAVE_OK;
     if (doomed) {
         die(world, node);

@@ -70,6 +70,8 @@ static void storage_close(struct storage *storage)
     storage->doomed = storage->cut_due = storage->blocked = false;
     storage->cut_index = 0;
     storage->removing = (struct wal_range){0};
+    wal_reader_destroy(storage->reader);
+    storage->reader = NULL;
     vote_close(storage->vote);
     wal_close(storage->wal);
     storage->vote = NULL;
@@ -291,6 +293,23 @@ void storage_fill_up(struct storage *storage)
 void storage_empty(struct storage *storage)
 {
     memory_disk_set_space(storage->disk, UINT64_MAX);
+}
+
+/* --- Reading back -------------------------------------------------------------------------------
+ */
+
+bool storage_is_doomed(const struct storage *storage)
+{
+    return storage && storage->doomed;
+}
+
+int storage_fetch(struct storage *storage, const struct raft_fetch *fetch, struct raft_runs *ret,
+                  struct conclave_error *error)
+{
+    ASSERT(storage->wal && !storage->doomed);
+    if (!storage->reader)
+        storage->reader = wal_reader_create(storage->io, STORAGE_DIR, &storage->identity);
+    return wal_reader_read(storage->reader, fetch, ret, error);
 }
 
 /* --- Starting --------------------------------------------------------------------------------- */

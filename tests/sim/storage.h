@@ -105,6 +105,13 @@ MUST_USE int storage_past(const struct storage *storage, struct raft_id known,
                           struct raft_id *ret_prev, struct raft_runs *ret_entries,
                           struct conclave_error *error);
 
+/* As wal_reader_read. Not while the power is about to go. */
+MUST_USE int storage_fetch(struct storage *storage, const struct raft_fetch *fetch,
+                           struct raft_runs *ret, struct conclave_error *error);
+
+/* True if the power is about to go; `storage` may be NULL. */
+bool storage_is_doomed(const struct storage *storage);
+
 /* Writes what was missing, and ends the repair; unless it finds no room (NO_SPACE): then it is to
  * be called again. `interrupted`: the power goes or an operation fails in the middle of it, unless
  * it is done before. `anew`: all of the log in a segment of its own, if that can be. */

@@ -5,6 +5,7 @@
 
 #include "storage/vote.h"
 #include "storage/wal.h"
+#include "storage/wal_reader.h"
 #include "tests/disk/memory_io.h"
 #include "tests/sim/storage.h"
 
@@ -20,7 +21,8 @@ struct storage {
     struct prng prng; /* its own: what the files look like moves no other draw */
     struct vote_file *vote;
     struct wal *wal;
-    uint64_t cut_index; /* entries up to here need not be on disk */
+    struct wal_reader *reader; /* of this life; NULL: nothing was read back yet */
+    uint64_t cut_index;        /* entries up to here need not be on disk */
     bool cut_due;
     bool doomed;                 /* the power goes soon, or is gone */
     bool helper_failed;          /* while a batch was written */

@@ -175,6 +175,7 @@ static void world_dispatch(struct world *world, const struct sim_event *event)
     case SIM_PERSISTED:
     case SIM_MACHINE:
     case SIM_APPLIED:
+    case SIM_FETCHED:
     case SIM_SNAPSHOT:
     case SIM_STREAM:
         node_event(world, &world->nodes[event->node], event);

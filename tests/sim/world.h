@@ -121,7 +121,8 @@ struct node {
     bool machine_busy;
     bool install_waits, install_waited; /* it found no room; or in the life before this one */
     uint64_t applied_at_us;
-    uint64_t applied_index; /* told to the core */
+    uint64_t applied_index;                /* told to the core */
+    RAFT_LIST(struct raft_fetch, fetches); /* under way */
     RAFT_LIST(struct node_read, reads);
     RAFT_LIST(struct node_ahead, ahead);
     struct reads_ahead reads_ahead; /* their answers */
@@ -579,6 +580,14 @@ void faults_tell_down(struct world *world, struct node *node, raft_node_id peer)
 /* Asks a leader, or whoever it may be, to hand over. The target: 0, or a node's index and 1; it may
  * be down, a learner or the leader itself. */
 void faults_transfer(struct world *world, struct node *node, uint64_t target);
+
+/* --- fetches.c -------------------------------------------------------------------------------
+ */
+
+/* Has read what the step asked for. */
+void fetches_begin(struct world *world, struct node *node);
+
+void fetches_event(struct world *world, struct node *node, uint64_t number); /* SIM_FETCHED */
 
 /* --- audit.c ---------------------------------------------------------------------------------
  */

@@ -122,6 +122,7 @@ void cluster_crash(struct cluster *cluster, raft_node_id id)
     for (size_t i = 0; i < node->persist_count; i++)
         persist_free(&node->persists[i]);
     node->persist_count = 0;
+    node->fetches.count = 0;
     node->reads_begun.count = 0;
     node->reads.count = 0;
     node->refused.count = 0;
@@ -135,6 +136,7 @@ void cluster_deinit(struct cluster *cluster)
         struct test_node *node = &cluster->nodes[i];
         cluster_crash(cluster, i);
         free(node->persists);
+        free(node->fetches.items);
         free(node->reads_begun.items);
         free(node->reads.items);
         free(node->refused.items);
@@ -193,6 +195,9 @@ static void output_take(struct cluster *cluster, struct test_node *node, struct 
     raft_runs_append_all(&node->applied, &output->apply);
     if (output->apply.entry_count > 0)
         node->applied_index = raft_runs_last(&output->apply).index;
+    for (uint32_t i = 0; i < output->fetches.count; i++)
+        LIST_ADD(&node->fetches, output->fetches.items[i]);
+    node->snapshots_wanted += output->snapshot_wanted;
     for (uint32_t i = 0; i < output->reads_begun.count; i++)
         LIST_ADD(&node->reads_begun, output->reads_begun.items[i]);
     for (uint32_t i = 0; i < output->reads.count; i++)

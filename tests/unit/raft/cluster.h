@@ -21,6 +21,9 @@ struct test_node {
     struct conclave_error error;
     uint64_t deadline_us;
 
+    RAFT_LIST(struct raft_fetch, fetches); /* asked for and not read yet; oldest first */
+    uint32_t snapshots_wanted;             /* so often, instead */
+
     struct raft_persist *persists; /* handed over, not durable; oldest first */
     size_t persist_count;
     struct raft_hard_state disk_hard; /* what a crash leaves */
@@ -34,6 +37,7 @@ struct test_node {
     uint64_t life;      /* starts so far */
     bool joined;        /* was no member from the start */
     bool hold_applied;  /* do not report APPLIED */
+    bool hold_fetches;  /* cluster_settle does not read for it */
     bool hold_persists; /* cluster_settle does not complete them: the disk hangs */
     bool clock_stands;  /* since stood_us; then it goes on as if nothing had been */
     uint64_t stood_us, behind_us;
@@ -97,6 +101,9 @@ void cluster_receive(struct cluster *cluster, struct raft_message *message);
 /* Completes the oldest persist of a node: what may go out after it goes on the wire. */
 void cluster_persist(struct cluster *cluster, raft_node_id id);
 void cluster_persist_all(struct cluster *cluster, raft_node_id id);
+
+/* Reads what a node has asked for longest, from its disk, or fails to. */
+void cluster_fetch(struct cluster *cluster, raft_node_id id, bool fails);
 
 /* A snapshot of the node up to an index that it has applied becomes durable, and its log on disk
  * loses everything up to `cut`. */

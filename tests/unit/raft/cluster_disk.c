@@ -50,6 +50,26 @@ void cluster_recover(struct cluster *cluster, raft_node_id id)
     free(alone);
 }
 
+void cluster_fetch(struct cluster *cluster, raft_node_id id, bool fails)
+{
+    struct test_node *node = &cluster->nodes[id];
+    ASSERT(node->fetches.count > 0);
+    const struct raft_fetch fetch = node->fetches.items[0];
+    node->fetches.count--;
+    for (uint32_t i = 0; i < node->fetches.count; i++)
+        node->fetches.items[i] = node->fetches.items[i + 1];
+    uint64_t count = fetch.last - fetch.first.index + 1;
+    struct raft_event event = {.type = RAFT_EVENT_FETCHED, .fetched = {.fetch = fetch.number}};
+    if (count > fetch.entries_max)
+        count = fetch.entries_max;
+    if (!fails) {
+        raft_runs_slice(&node->disk_log, fetch.first.index, count, fetch.bytes_max,
+                        &event.fetched.entries);
+        ASSERT(raft_id_equal(raft_runs_first(&event.fetched.entries), fetch.first));
+    }
+    cluster_step(cluster, id, &event, 1);
+}
+
 void cluster_snapshot(struct cluster *cluster, raft_node_id id, uint64_t index, uint64_t cut)
 {
     struct test_node *node = &cluster->nodes[id];

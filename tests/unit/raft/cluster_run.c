@@ -22,6 +22,10 @@ static bool settle_once(struct cluster *cluster)
             cluster_persist(cluster, i);
             return true;
         }
+        if (node->raft && node->fetches.count > 0 && !node->hold_fetches) {
+            cluster_fetch(cluster, i, false);
+            return true;
+        }
     }
     return false;
 }

@@ -179,3 +179,93 @@ Test(ledger, sums_what_is_not_settled)
     cr_assert_eq(ledger.count, 0);
     raft_ledger_deinit(&ledger);
 }
+
+/* Batches of one entry with so many bytes of payload. */
+static void append_sized(struct raft_log *log, uint32_t count, size_t bytes)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct raft_batch *batch = raft_batch_create(1);
+        struct buf *buf = buf_create(bytes);
+        raft_batch_add(batch, (struct raft_entry){.id = id_of(1, log->last.index + 1),
+                                                  .buf = buf,
+                                                  .payload = {buf->data, bytes}});
+        raft_log_append(log, batch, 0, 1);
+        raft_batch_unref(batch);
+    }
+}
+
+static void make_durable(struct raft_log *log)
+{
+    persist(log, 1);
+    raft_log_persisted(log, 1, log->last);
+}
+
+Test(log, whole_batches_leave_memory_and_stay_in_the_log)
+{
+    struct raft_log log = {0};
+    APPEND(&log, 1, 1, 1);
+    APPEND(&log, 2, 2);
+    APPEND(&log, 2);
+    make_durable(&log);
+    raft_log_shed(&log, 4, 0);
+    cr_assert_eq(log.shed, 3, "the second batch has one that must stay");
+    cr_assert_eq(raft_runs_first(&log.runs).index, 4);
+    cr_assert_eq(raft_log_term_at(&log, 2), 1);
+    cr_assert_eq(log.base.index, 0);
+    raft_log_shed(&log, 6, UINT64_C(2) * 96);
+    cr_assert_eq(log.shed, 5, "no more than has to");
+    raft_log_shed(&log, 6, 0);
+    cr_assert_eq(log.shed, 6);
+    cr_assert_eq(log.runs.entry_count, 0);
+    APPEND(&log, 3, 3);
+    raft_log_truncate(&log, 7);
+    cr_assert(raft_id_equal(log.last, id_of(2, 6)), "what is before it is on disk alone");
+    APPEND(&log, 4);
+    cr_assert_eq(raft_log_term_at(&log, 7), 4);
+    raft_log_deinit(&log);
+}
+
+Test(log, what_is_on_disk_alone_counts_for_its_size)
+{
+    struct raft_log log = {0};
+    append_sized(&log, 10, 1000);
+    make_durable(&log);
+    cr_assert_eq(raft_log_memory(&log), UINT64_C(10) * 1096);
+    raft_log_shed(&log, 7, 0);
+    cr_assert_eq(raft_log_memory(&log), UINT64_C(3) * 1096);
+    cr_assert_eq(raft_log_payload(&log), 10000);
+    cr_assert_eq(raft_log_reach(&log, 10, 0, UINT64_C(2) * 1096), 8, "in memory");
+    cr_assert_eq(raft_log_reach(&log, 10, 0, UINT64_C(5) * 1096), 5, "and further back");
+    cr_assert_eq(raft_log_reach(&log, 10, 0, UINT64_C(5) * 1096 - 1), 6);
+    cr_assert_eq(raft_log_reach(&log, 10, 6, UINT64_MAX), 6);
+    cr_assert_eq(raft_log_reach(&log, 5, 0, UINT64_C(2) * 1096), 3);
+    cr_assert_eq(raft_log_reach(&log, 10, 0, UINT64_MAX), 0);
+    raft_log_compact(&log, 4);
+    cr_assert_eq(log.shed, 7);
+    cr_assert_eq(raft_log_payload(&log), 6000 - 1000, "what begins is not counted");
+    cr_assert_eq(raft_log_reach(&log, 10, 4, UINT64_MAX), 4);
+    raft_log_compact(&log, 8);
+    cr_assert_eq(log.shed, 8);
+    cr_assert_eq(raft_log_payload(&log), 2000);
+    cr_assert_eq(raft_runs_first(&log.runs).index, 9);
+    raft_log_restart(&log, id_of(5, 20));
+    cr_assert_eq(log.shed, 20);
+    cr_assert_eq(raft_log_payload(&log), 0);
+    raft_log_deinit(&log);
+}
+
+Test(log, sizes_of_a_long_log_take_little_memory)
+{
+    struct raft_log log = {0};
+    append_sized(&log, 20000, 100);
+    make_durable(&log);
+    raft_log_shed(&log, 20000, 0);
+    cr_assert_leq(log.marks.count, 8 * 256);
+    cr_assert_eq(raft_log_payload(&log), 2000000);
+    const uint64_t reached = raft_log_reach(&log, 20000, 0, UINT64_C(196) * 10000);
+    cr_assert(reached >= 10000 && reached < 10200, "%lu", (unsigned long)reached);
+    raft_log_compact(&log, 15000);
+    const uint64_t left = raft_log_payload(&log);
+    cr_assert(left <= 500000 && left > 480000, "%lu", (unsigned long)left);
+    raft_log_deinit(&log);
+}
