@@ -21,7 +21,7 @@
 /* As many arenas as keep a node's busy threads apart. Memory that was freed goes back to the system
  * within half a minute (sooner: limit_free()). The environment's MALLOC_CONF has the last word. */
 extern const char *malloc_conf;
-__attribute__((visibility("default"))) const char *malloc_conf = "narenas:4,dirty_decay_ms:30000";
+__attribute__((visibility("default"))) const char *malloc_conf = "narenas:4,dirty_decay_ms:30000,dss:disabled";
 
 /* A node at rest needs 5 MB; with huge pages from the beginning it would be 30. */
 enum { SMALL_BYTES = 24 << 20, HUGE_BYTES = HEAP_WARM_BYTES };
@@ -49,6 +49,23 @@ static void *grow_huge(extent_hooks_t *own, void *place, size_t bytes, size_t al
     return at;
 }
 
+/* Neighbours can always be one: all of it is mapped, and where that must not be there is a fence
+ * (heap_warm.c). jemalloc's own hook says the same, but asks first which thread this is: to a thread
+ * that has freed before it ever allocated, as one that only writes what others say, it then gives
+ * what a thread needs, and waits for ever for the lock that it holds for what is freed. */
+static bool merge(extent_hooks_t *own, void *left, size_t left_bytes, void *right,
+                  size_t right_bytes, bool committed, unsigned arena)
+{
+    (void)own;
+    (void)left;
+    (void)left_bytes;
+    (void)right;
+    (void)right_bytes;
+    (void)committed;
+    (void)arena;
+    return false; /* done */
+}
+
 /* Failures leave jemalloc's own way: small pages. */
 void heap_init(void)
 {
@@ -61,6 +78,7 @@ void heap_init(void)
     hooks = *theirs;
     grow = hooks.alloc;
     hooks.alloc = grow_huge;
+    hooks.merge = merge;
     for (unsigned i = 0; i < arenas; i++) {
         char name[64];
         (void)snprintf(name, sizeof name, "arena.%u.extent_hooks", i);
