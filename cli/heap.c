@@ -21,7 +21,8 @@
 /* As many arenas as keep a node's busy threads apart. Memory that was freed goes back to the system
  * within half a minute (sooner: limit_free()). The environment's MALLOC_CONF has the last word. */
 extern const char *malloc_conf;
-__attribute__((visibility("default"))) const char *malloc_conf = "narenas:4,dirty_decay_ms:30000,dss:disabled";
+__attribute__((visibility("default"))) const char *malloc_conf =
+    "narenas:4,dirty_decay_ms:30000,dss:disabled";
 
 /* A node at rest needs 5 MB; with huge pages from the beginning it would be 30. */
 enum { SMALL_BYTES = 24 << 20, HUGE_BYTES = HEAP_WARM_BYTES };
@@ -50,9 +51,9 @@ static void *grow_huge(extent_hooks_t *own, void *place, size_t bytes, size_t al
 }
 
 /* Neighbours can always be one: all of it is mapped, and where that must not be there is a fence
- * (heap_warm.c). jemalloc's own hook says the same, but asks first which thread this is: to a thread
- * that has freed before it ever allocated, as one that only writes what others say, it then gives
- * what a thread needs, and waits for ever for the lock that it holds for what is freed. */
+ * (heap_warm.c). jemalloc's own hook says the same, but asks first which thread this is: to a
+ * thread that has freed before it ever allocated, as one that only writes what others say, it then
+ * gives what a thread needs, and waits for ever for the lock that it holds for what is freed. */
 static bool merge(extent_hooks_t *own, void *left, size_t left_bytes, void *right,
                   size_t right_bytes, bool committed, unsigned arena)
 {
