@@ -414,7 +414,7 @@ class Disk(ClusterTest):
         # Its store holds more than the snapshot behind which its log begins. With what is written before
         # it is heard of it could lack what the leader has compacted by then.
         self.start_without_room(full)
-        wait_until(lambda: (full.status() or {}).get("leader"), "it follows")
+        wait_until(lambda: '"event":"leader"' in full.last_life(), "it follows")
         os.unlink(self.trigger)
         self.write(50, writer)
         self.cluster.wait_caught_up()
