@@ -113,13 +113,8 @@ static int judge_behind(struct wal_scanner *scanner, size_t number, const struct
         if (!wal_record_decode(loaded->data, loaded->bytes, at, loaded->key, &record))
             continue;
         segment->torn_bytes = at + wal_record_bytes(record.payload.bytes);
-        /* Even a record of the first batch shows that everything before this segment was synced,
-         * and its batch record names the entry with which that ended, or what the log was to begin
-         * behind in it. */
-        if (active->dirty_end > active->dirty_start ||
-            (record.batch == 0 && record.kind == WAL_BATCH &&
-             record.previous != wal_link_begin(record.id) &&
-             !raft_id_equal(record.id, scanner->collect.last)))
+        /* Even a record of the first batch shows that everything before this segment was synced. */
+        if (active->dirty_end > active->dirty_start || wal_scanner_misses(scanner, &record))
             return damaged(scanner, active->sequence, scan->end,
                            "a record that had been durable, as the next segment shows, is not "
                            "valid");

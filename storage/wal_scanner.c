@@ -150,6 +150,13 @@ bool wal_scanner_possible(const struct wal_scanner *scanner, const struct wal_re
            entry_fits(scanner, record->id, record->previous);
 }
 
+bool wal_scanner_misses(const struct wal_scanner *scanner, const struct wal_record *record)
+{
+    return record->batch == 0 && record->kind == WAL_BATCH &&
+           record->previous != wal_link_begin(record->id) &&
+           !raft_id_equal(record->id, scanner->collect.last);
+}
+
 uint64_t wal_scanner_take_absent(struct wal_scanner *scanner, struct raft_id last, uint64_t link)
 {
     struct wal_scan *scan = scanner->scan;

@@ -64,6 +64,11 @@ bool wal_scanner_chained(const struct wal_scanner *scanner, const struct wal_rec
 /* (3) of the validity rule, for a record that is whole and chained. */
 bool wal_scanner_possible(const struct wal_scanner *scanner, const struct wal_record *record);
 
+/* A whole record of a segment behind the active one: the log before that segment did not end as
+ * here. Its first batch record names the entry with which it ended, or what the log was to begin
+ * behind in it. */
+bool wal_scanner_misses(const struct wal_scanner *scanner, const struct wal_record *record);
+
 /* Takes entries up to `last` of which only that they are there is known, and the last one's link.
  * Returns the index of the first that it added or replaced. */
 uint64_t wal_scanner_take_absent(struct wal_scanner *scanner, struct raft_id last, uint64_t link);

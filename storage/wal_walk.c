@@ -322,10 +322,7 @@ static struct stuck judge_behind(struct wal_walk *walk, size_t number)
         if (!wal_record_decode(loaded->data, loaded->bytes, at, loaded->key, &record))
             continue;
         segment->torn_bytes = at + wal_record_bytes(record.payload.bytes);
-        if (active->dirty_end > active->dirty_start ||
-            (record.batch == 0 && record.kind == WAL_BATCH &&
-             record.previous != wal_link_begin(record.id) &&
-             !raft_id_equal(record.id, walk->scanner.collect.last)))
+        if (active->dirty_end > active->dirty_start || wal_scanner_misses(&walk->scanner, &record))
             return (struct stuck){.is = STUCK_DAMAGED,
                                   .end = active->bytes,
                                   .why = "a record that had been durable, as the next segment "
