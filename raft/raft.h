@@ -194,7 +194,7 @@ struct raft_event {
         struct raft_change *change; /* heap, taken over */
 
         /* What a fetch asked for: entries from its first one on, taken over. Empty: not even that
-         * one could be read. May come late, or never. */
+         * one could be read. Comes once for each, however late: a peer waits for it. */
         struct {
             uint64_t fetch; /* its number */
             struct raft_runs entries;
@@ -362,7 +362,7 @@ struct raft_id raft_base(const struct raft *raft);
 /* True from the step that puts out `install` until the state machine's APPLIED of it (Rule 36). */
 bool raft_is_installing(const struct raft *raft);
 
-/* The entries behind it. Until the next step. */
+/* The entries in memory: those behind raft_memory_base(). Until the next step. */
 const struct raft_runs *raft_entries(const struct raft *raft);
 
 /* The entry before the first one in memory: the log's base, or behind it. */

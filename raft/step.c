@@ -4,7 +4,7 @@
 
 #include <stdlib.h>
 
-/* What a snapshot made superfluous is freed so much a step, about 0.2 ms, or a part of what there
+/* What leaves memory is freed so much a step, about 0.2 ms, or a part of what there
  * is, so that it has an end whatever comes meanwhile; and there is a step soon while there is. */
 enum { FREED_ENTRIES = 8192, FREED_PART = 64, FREED_AGAIN_US = 10000 };
 
