@@ -13,7 +13,7 @@ up: build/build.ninja ## build, then run a cluster of three nodes on this machin
 	@ninja -C build cli/conclave
 	@exec build/cli/conclave up -n 3
 
-test: ## build and run every suite; the last line has the counts
+test: ## build and run every suite but the lints; the last line has the counts
 	@scripts/check.sh test
 
 lint: ## clang-format, clang-tidy, layers, symbols, headers

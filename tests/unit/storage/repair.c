@@ -18,7 +18,7 @@ Test(repair, every_flipped_byte_comes_back)
         size_t bytes = 0;
         const uint8_t *data = memory_disk_bytes(peer.disk, path, &bytes);
         for (size_t at = 0; strstr(path, ".wal") != NULL && at < bytes; at += SPARSELY(5)) {
-            char what[128];
+            char what[192];
             uint8_t value = data[at] ^ (uint8_t)(1u << (at % 8));
             (void)snprintf(what, sizeof(what), "%s at %zu", path, at);
             struct memory_disk *damaged = memory_disk_clone(peer.disk);
@@ -46,7 +46,7 @@ static void zero_stretches(const struct peer *peer, size_t length, size_t outcom
             continue;
         (void)memory_disk_bytes(peer->disk, path, &bytes);
         for (size_t at = 0; at + length <= bytes; at += 8 * SPARSELY(3)) {
-            char what[128];
+            char what[192];
             (void)snprintf(what, sizeof(what), "%s: zeros from %zu to %zu", path, at, at + length);
             struct memory_disk *damaged = memory_disk_clone(peer->disk);
             memory_disk_rot(damaged, path, at, zeros, length);
@@ -83,7 +83,7 @@ Test(repair, two_holes_are_mended_together)
             struct memory_disk *damaged = memory_disk_clone(peer.disk);
             memory_disk_rot(damaged, places[i].path, places[i].offset + 3, "x", 1);
             memory_disk_rot(damaged, places[j].path, places[j].offset + 9, "y", 1);
-            char what[128];
+            char what[192];
             (void)snprintf(what, sizeof(what), "%s at %zu, %s at %zu", places[i].path,
                            places[i].offset, places[j].path, places[j].offset);
             mended += heal(&peer, damaged, what) != OUTCOME_REFUSED ? 1 : 0;
