@@ -50,14 +50,11 @@ int conclave_client_change_member(struct conclave_client *client,
                              .timeout_ms = timeout_ms};
     code = conclave_client_call(client, &op);
     if (code != CONCLAVE_OK) {
-        const char *text = code == CONCLAVE_BUSY
-                               ? "another change of the members is under way, or the learner has "
-                                 "not caught up with the leader; nothing was changed"
-                               : conclave_code_text(code);
+        const char *end = code == CONCLAVE_BUSY ? "; nothing was changed" : "";
         if (op.reply_bytes > 0)
-            error_set(error, code, "%.*s", (int)op.reply_bytes, (const char *)op.reply);
+            error_set(error, code, "%.*s%s", (int)op.reply_bytes, (const char *)op.reply, end);
         else
-            error_set(error, code, "%s", text);
+            error_set(error, code, "%s%s", conclave_code_text(code), end);
     }
     conclave_op_release(&op);
     buf_unref(body);

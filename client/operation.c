@@ -258,6 +258,12 @@ static void operation_back_off(struct conclave_client *client, uint32_t index, u
         entry->refusal == CONCLAVE_HANDOVER ? CLIENT_HANDOVER_MS : CLIENT_BACKOFF_MAX_MS;
     uint64_t wait_ms = prng_between(&client->prng, CLIENT_BACKOFF_MIN_MS, most_ms);
     uint64_t until_ns = now_ns + wait_ms * CLIENT_MS_NS;
+    /* A change of the members may wait for long. An attempt that is under way at the deadline has
+     * an unknown outcome, the one that was refused a known one: so none that would take twice as
+     * long as that one is begun too late. */
+    if (entry->op->kind == CONCLAVE_OP_MEMBER && entry->refusal == CONCLAVE_BUSY &&
+        until_ns + 2 * (now_ns - entry->sent_ns) > entry->deadline_ns)
+        until_ns = entry->deadline_ns;
     entry->state = TABLE_WAITING;
     table_wake_at(&client->table, index,
                   until_ns < entry->deadline_ns ? until_ns : entry->deadline_ns);
@@ -305,6 +311,27 @@ static bool numbered_answered(struct conclave_client *client, uint32_t index,
     return false;
 }
 
+/* Keeps with the operation what the answer says; nothing if it says nothing. */
+static void reply_keep(struct conclave_op *op, const struct client_reply *reply,
+                       struct reply_frame *frame)
+{
+    struct slice body = reply->body;
+    if (op->reply_owner)
+        conclave_op_release(op); /* what an earlier attempt was told */
+    if (!reply->body_is_bin) {   /* a node's own verdict: its sentence, if it has one */
+        struct cursor cursor;
+        cursor_init(&cursor, body.data, body.bytes);
+        body = cursor_bin(&cursor);
+        if (!cursor_ok(&cursor))
+            body = (struct slice){0};
+    }
+    if (body.bytes > 0) {
+        op->reply = body.data;
+        op->reply_bytes = body.bytes;
+        op->reply_owner = reply_frame_ref(frame);
+    }
+}
+
 void operation_answered(struct conclave_client *client, uint32_t connection,
                         const struct client_reply *reply, struct reply_frame *frame,
                         uint64_t now_ns)
@@ -320,23 +347,13 @@ void operation_answered(struct conclave_client *client, uint32_t connection,
     if (entry->sequence > 0 && numbered_answered(client, index, reply, now_ns))
         return;
     if (refusal_may_be_retried(reply, entry)) {
+        if (op->kind == CONCLAVE_OP_MEMBER)
+            reply_keep(op, reply, frame); /* why, if it ends with this refusal */
         operation_refused(client, index, connection, reply, now_ns);
         return;
     }
     op->age_ms = reply->age_ms;
-    struct slice body = reply->body;
-    if (!reply->body_is_bin) { /* a node's own verdict: its sentence, if it has one */
-        struct cursor cursor;
-        cursor_init(&cursor, body.data, body.bytes);
-        body = cursor_bin(&cursor);
-        if (!cursor_ok(&cursor))
-            body = (struct slice){0};
-    }
-    if (body.bytes > 0) {
-        op->reply = body.data;
-        op->reply_bytes = body.bytes;
-        op->reply_owner = reply_frame_ref(frame);
-    }
+    reply_keep(op, reply, frame);
     operation_done(client, index, reply->code, now_ns);
 }
 
@@ -355,10 +372,12 @@ void operations_abandon(struct conclave_client *client, uint32_t connection,
             continue;
         operation_unsend(client, entry);
         entry->uncertain = entry->sequence > 0;
-        if (op_changes(entry->op->kind) && entry->sequence == 0)
+        if (op_changes(entry->op->kind) && entry->sequence == 0) {
+            conclave_op_release(entry->op); /* it says why of an earlier attempt */
             operation_done(client, i, CONCLAVE_UNKNOWN, now_ns); /* rule 44 */
-        else
+        } else {
             operation_queue(client, i);
+        }
     }
 }
 
@@ -418,6 +437,8 @@ void operations_expire(struct conclave_client *client, uint64_t now_ns)
         int code = unsent_code(client, entry);
         if (entry->state == TABLE_SENT)
             code = op_changes(entry->op->kind) ? CONCLAVE_UNKNOWN : CONCLAVE_TIMEOUT; /* rule 44 */
+        if (code != entry->refusal)
+            conclave_op_release(entry->op); /* it says why of another end */
         operation_withdraw(client, index);
         operation_done(client, index, code, now_ns);
     }
@@ -447,6 +468,7 @@ void operations_drop(struct conclave_client *client)
             continue;
         bool may_be_taken =
             entry->uncertain || (entry->state == TABLE_SENT && op_changes(entry->op->kind));
+        conclave_op_release(entry->op);
         entry->op->code = may_be_taken ? CONCLAVE_UNKNOWN : CONCLAVE_STOPPING;
         entry->op->state = CLIENT_OP_IDLE;
         table_remove(&client->table, i);

@@ -85,7 +85,7 @@ struct conclave_op {
  *   NO_LEADER    nodes answered and none of them led
  *   BUSY, STOPPING, HANDOVER, STALE, NO_SPACE  the last node that was asked refused it, every time
  *   TIMEOUT      the leader was known and could not be sent to; a read: no answer came
- * or, for proposals and transfers alone, with UNKNOWN: it was sent to a node that may have taken
+ * or, except for reads, with UNKNOWN: it was sent to a node that may have taken
  * it, and its deadline passed, or before that the node lost leadership or its connection was given
  * up.
  *

@@ -1,6 +1,8 @@
 /* Life of an operation: frames, answers, refusals, deadlines. */
 #include "fake_node.h"
 
+#include "base/clock.h"
+
 #include <criterion/criterion.h>
 #include <poll.h>
 #include <stdio.h>
@@ -201,6 +203,48 @@ static int code_when_always_refused(int refusal)
 Test(operations, end_busy_when_the_node_stays_busy)
 {
     cr_assert_eq(code_when_always_refused(CONCLAVE_BUSY), CONCLAVE_BUSY);
+}
+
+Test(operations, that_change_members_tell_why_they_were_refused_last)
+{
+    struct conclave_op op = fake_op(CONCLAVE_OP_MEMBER, "x", 200);
+    node->mode = FAKE_REFUSE;
+    node->refusal = CONCLAVE_BUSY;
+    for (int tries = 0; tries < 5 && op.code != CONCLAVE_BUSY; tries++) {
+        submit(&op);
+        cr_assert_eq(fake_run(&cluster, 1, NULL), 1);
+    }
+    cr_assert_eq(op.code, CONCLAVE_BUSY);
+    cr_assert(reply_is(&op, "refused by the test"));
+    /* An answer that is no refusal says what it says itself. */
+    op.timeout_ms = 0;
+    submit(&op);
+    node->op_count = 0;
+    FAKE_RUN_UNTIL(&cluster, node->op_count == 1);
+    node->mode = FAKE_OK;
+    cr_assert_eq(fake_run(&cluster, 1, NULL), 1);
+    cr_assert_eq(op.code, CONCLAVE_OK);
+    cr_assert(reply_is(&op, "x"));
+    conclave_op_release(&op);
+}
+
+Test(operations, that_change_members_are_not_sent_again_right_before_their_deadline)
+{
+    struct conclave_op op = fake_op(CONCLAVE_OP_MEMBER, "x", 200), *done;
+    node->mode = FAKE_HOLD;
+    for (int tries = 0; tries < 5 && op.code != CONCLAVE_BUSY; tries++) {
+        node->held_count = 0;
+        node->op_count = 0;
+        submit(&op);
+        /* The node takes more than half of the time that there is. */
+        uint64_t from_ns = clock_now_ns();
+        FAKE_RUN_UNTIL(&cluster, clock_now_ns() - from_ns > 120 * UINT64_C(1000000));
+        fake_answer_refusal(node, node->held[0].id, CONCLAVE_BUSY);
+        cr_assert_eq(fake_run(&cluster, 1, &done), 1);
+    }
+    cr_assert_eq(op.code, CONCLAVE_BUSY); /* sent again, it would be UNKNOWN */
+    cr_assert_eq(node->op_count, 1);
+    conclave_op_release(&op);
 }
 
 Test(operations, end_stopping_when_the_node_stays_so)
