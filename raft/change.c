@@ -245,7 +245,9 @@ static struct verdict change_replace(struct raft *raft, struct raft_configuratio
         return no(CONCLAVE_NOT_FOUND, "no member has this name");
     if (!new)
         return no(CONCLAVE_NOT_FOUND, "no member has the new one's name: add it first");
-    if (old == new || (new->flags &RAFT_MEMBER_VOTER))
+    if (old == new)
+        return no(CONCLAVE_INVALID, "a member cannot replace itself");
+    if (new->flags & RAFT_MEMBER_VOTER)
         return no(CONCLAVE_INVALID, "the new member votes already: just remove the old one");
     if (!is_caught_up(raft, new->id)) /* Rule 34 */
         return no(CONCLAVE_BUSY, "the learner has not caught up with the leader yet");
