@@ -94,11 +94,11 @@ static void fill_status(struct actor *actor, struct envelope **envelope)
     enum raft_role role = raft_role(self->raft);
     bool votes = raft_configuration_is_voter(configuration, node->identity.node_id);
     const char *role_text = roles[role];
-    if (role != RAFT_LEADER && !votes)
-        role_text = raft_configuration_was_removed(configuration, node->identity.node_id)
-                        ? "removed"
-                        : "learner";
     const char *refused = peer_side_refused(&self->peers, clock_now_us());
+    if (!refused && raft_configuration_was_removed(configuration, node->identity.node_id))
+        refused = "removed";
+    if (role != RAFT_LEADER && !votes)
+        role_text = "learner";
     if (refused && role != RAFT_LEADER)
         role_text = refused;
     snprintf(status->role, sizeof status->role, "%s", role_text);

@@ -76,7 +76,9 @@ static const char *hint_for(int code)
 {
     switch (code) {
     case CONCLAVE_BUSY:
-        return "try again, or wait longer with --timeout; 'conclave member ls' shows the members";
+        return "'conclave status' shows who runs and how far each has come; --timeout makes it "
+               "wait "
+               "longer";
     case CONCLAVE_UNKNOWN:
         return "'conclave member ls' shows whether the change was made";
     case CONCLAVE_NOT_FOUND:
@@ -95,7 +97,9 @@ static int change(const struct args *args, struct conclave_client *client,
     if (code == CONCLAVE_UNREACHABLE || code == CONCLAVE_NO_LEADER || code == CONCLAVE_TIMEOUT)
         return connect_error(args, client, code);
     if (code != CONCLAVE_OK)
-        return output_error(json, code, NULL, hint_for(code), "%s: %s", what->name, error.message);
+        return output_error(json, code, NULL, hint_for(code), "%s%s%s: %s", what->name,
+                            what->replacement ? " by " : "",
+                            what->replacement ? what->replacement : "", error.message);
     if (json)
         return output_line(json_pack("{s:s, s:s}", "member", what->name, "result", done));
     printf("%s is %s\n", what->name, done);

@@ -81,7 +81,7 @@ static const char *health_word(const struct conclave_node_status *node)
     if (node->healthy)
         return "healthy";
     if (strcmp(node->role, "refused") == 0 || strcmp(node->role, "removed") == 0)
-        return "refused"; /* by the others, who may well have a leader */
+        return node->role; /* by the others, who may well have a leader */
     return node->answered ? "no leader" : "no answer";
 }
 

@@ -49,9 +49,11 @@ static const struct args_command commands[] = {
      "  conclave join --data n4 --name n4 --listen tcp://10.0.0.4:7401 tcp://10.0.0.1:7501", false,
      cmd_join_run},
     {"serve", "", 0, 0, cmd_serve_flags, "Run one node until it is told to stop",
-     "Prints a line when it serves, with --json an object of node, cluster, client, peer, feed, "
-     "pid\n"
-     "and removed: true if it was removed from its cluster and only waits to be stopped.\n"
+     "Prints a line when it listens, with --json an object of node, cluster, client, peer, feed, "
+     "pid,\n"
+     "removed and state: ready, new (it has no log yet, and takes part once the others accept "
+     "it),\n"
+     "repair (once its log is mended), removed (it only waits to be stopped).\n"
      "SIGINT or SIGTERM stop it in order, a second one at once. Logs go to standard error.",
      "  conclave serve --data n1", false, cmd_serve_run},
     {"recover", "", 0, 0, cmd_recover_flags, "Go on with one node when a majority is lost for good",

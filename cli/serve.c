@@ -174,13 +174,42 @@ static int read_options(const struct args *args, struct server *server)
     return code == CONCLAVE_OK ? 0 : node_error(json, code, error.message);
 }
 
-/* Says that the node is ready and where it listens, which it knows best itself; or that its log
- * says that it was removed. */
+/* What a node is, right after its start, by what it says of itself. Whether the others listen to it
+ * nobody knows yet: a directory without a log may be a new cluster's, or stand in for one that was
+ * lost, and is refused then. */
+static const char *state_of(const struct conclave_node_status *node, bool alone)
+{
+    if (strcmp(node->role, "removed") == 0 || strcmp(node->role, "repair") == 0)
+        return node->role;
+    return node->last_index <= 1 && !alone ? "new" : "ready";
+}
+
+static void print_line(const struct server *server, const char *state, const char *client_endpoint,
+                       const char *peer)
+{
+    const struct conclave_directory *info = &server->info;
+    const char *feed = server->options.feed;
+    if (strcmp(state, "removed") == 0) {
+        printf("%s was removed from cluster %s and takes part no more: stop it (pid %d) and delete "
+               "its data directory\n",
+               info->name, info->cluster, (int)getpid());
+        return;
+    }
+    const char *text = "is ready";
+    if (strcmp(state, "repair") == 0)
+        text = "is being repaired and takes no part until then";
+    else if (strcmp(state, "new") == 0)
+        text = "has a new directory and takes part once the others accept it";
+    printf("%s of cluster %s %s: clients at %s, peers at %s%s%s, pid %d\n", info->name,
+           info->cluster, text, client_endpoint, peer, feed ? ", feed at " : "", feed ? feed : "",
+           (int)getpid());
+}
+
+/* Says what the node is and where it listens, which it knows best itself. */
 static void print_ready(const struct args *args, const struct server *server,
                         struct conclave_status *status)
 {
-    const char *client_endpoint = "", *peer = "";
-    bool removed = false;
+    const char *client_endpoint = "", *peer = "", *state = "ready";
     struct conclave_client_options options;
     struct conclave_client *client;
     struct conclave_error error;
@@ -190,10 +219,12 @@ static void print_ready(const struct args *args, const struct server *server,
     if (conclave_client_create(&options, &client, &error) == CONCLAVE_OK) {
         if (conclave_client_status(client, SERVE_LOOK_MS, status) == CONCLAVE_OK) {
             for (size_t i = 0; i < status->node_count; i++) {
-                if (strcmp(status->nodes[i].name, server->info.name) == 0) {
-                    client_endpoint = status->nodes[i].client;
-                    peer = status->nodes[i].peer;
-                    removed = strcmp(status->nodes[i].role, "removed") == 0;
+                const struct conclave_node_status *node = &status->nodes[i];
+                /* Of two of this name one was removed, or is of an old directory. */
+                if (node->id == server->info.id) {
+                    client_endpoint = node->client;
+                    peer = node->peer;
+                    state = state_of(node, status->node_count == 1);
                 }
             }
         }
@@ -203,20 +234,14 @@ static void print_ready(const struct args *args, const struct server *server,
         peer = server->options.listen;
     if (server->options.listen_client)
         client_endpoint = server->options.listen_client;
-    const char *feed = server->options.feed;
     if (args_on(args, "json"))
         output_line(json_pack(
-            "{s:s, s:s, s:s?, s:s?, s:s?, s:i, s:b}", "node", server->info.name, "cluster",
+            "{s:s, s:s, s:s?, s:s?, s:s?, s:i, s:b, s:s}", "node", server->info.name, "cluster",
             server->info.cluster, "client", *client_endpoint ? client_endpoint : NULL, "peer",
-            *peer ? peer : NULL, "feed", feed, "pid", (int)getpid(), "removed", removed));
-    else if (removed)
-        printf("%s was removed from cluster %s and takes part no more: stop it (pid %d) and delete "
-               "its data directory\n",
-               server->info.name, server->info.cluster, (int)getpid());
+            *peer ? peer : NULL, "feed", server->options.feed, "pid", (int)getpid(), "removed",
+            strcmp(state, "removed") == 0, "state", state));
     else
-        printf("%s of cluster %s is ready: clients at %s, peers at %s%s%s, pid %d\n",
-               server->info.name, server->info.cluster, client_endpoint, peer,
-               feed ? ", feed at " : "", feed ? feed : "", (int)getpid());
+        print_line(server, state, client_endpoint, peer);
     output_flush();
 }
 

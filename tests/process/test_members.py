@@ -80,6 +80,7 @@ class Members(ClusterTest):
         member("remove", leader.name)
         wait_until(lambda: (leader.status() or {}).get("role") == "removed",
                    f"{leader.name} knows that it was removed")
+        self.assertFalse(leader.view()["healthy"], "nobody listens to it")
         leader.stop()
         leader.start()
         wait_until(lambda: f"{leader.name} was removed from cluster" in leader.log_text(),
@@ -133,6 +134,9 @@ class Members(ClusterTest):
                    "the node itself says so")
         wait_until(lambda: (blank.view() or {}).get("role") == "refused", "status shows it")
         self.assertFalse(blank.view()["healthy"])
+        # Its first line does not say that all is well.
+        self.assertIn("has a new directory and takes part once the others accept it", blank.last_life())
+        self.assertNotIn("is ready", blank.last_life())
         # It helps nobody to a majority: with one more node gone nothing is committed.
         last = self.cluster.others(leader, blank)[0]
         last.kill()
@@ -158,6 +162,9 @@ class Members(ClusterTest):
         self.assertEqual(done.returncode, 0, done.stderr.decode())
         wait_until(lambda: self.all_members().get("n4", {}).get("kind") == "learner", "it is a learner")
         self.assertFalse(self.all_members()["n4"]["joined"])
+        # Nobody knows when it will have caught up: what did not happen is said, and why.
+        self.assert_sentence(self.change("replace", "n1", "n4", "--timeout", "1s"), 4, "n1 by n4",
+                             "has not caught up", "nothing was changed")
         done = run(*self.join_command(node))
         self.assertEqual(done.returncode, 0, done.stderr.decode())
         node.start()
@@ -167,6 +174,7 @@ class Members(ClusterTest):
         self.start_cluster()
         self.assert_sentence(self.change("remove", "n9"), 1, "n9", "no member")
         self.assert_sentence(self.change("replace", "n1", "n2"), 2, "votes already")
+        self.assert_sentence(self.change("replace", "n1", "n1"), 2, "itself")
         self.assert_sentence(self.change("replace", "n1", "n9"), 1, "the new one's name")
         self.assert_sentence(self.change("add", "n4=nowhere"), 2, "endpoint")
         self.assert_sentence(self.change("add", f"n 4={self.cluster.nodes[0].peer}"), 2, "name has 1 to 32")
