@@ -128,6 +128,28 @@ Test(fetch, what_peers_that_keep_up_need_soon_stays_for_a_while)
     cluster_deinit(&c);
 }
 
+/* Beyond the limit for those alone that have it soon. */
+Test(fetch, who_is_down_or_is_given_a_snapshot_keeps_nothing_in_memory)
+{
+    struct cluster c;
+    setup(&c, 5 * ENTRY);
+    propose(&c, 6);
+    cluster_crash(&c, 3);
+    cluster_run(&c, 2 * T_US);
+    propose(&c, 12);
+    cr_assert_geq(held_from(&c, 1), last_of(&c, 1) - 5);
+
+    uint64_t applied = raft_applied(c.nodes[1].raft);
+    cluster_snapshot(&c, 1, applied, applied);
+    cluster_start_node(&c, 3);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    struct raft_peer_view view;
+    cr_assert(raft_peer_view(c.nodes[1].raft, 3, &view) && view.needs_snapshot);
+    propose(&c, 12);
+    cr_assert_geq(held_from(&c, 1), last_of(&c, 1) - 5);
+    cluster_deinit(&c);
+}
+
 Test(fetch, follower_that_was_down_gets_what_is_on_disk_alone)
 {
     struct cluster c;
@@ -238,6 +260,8 @@ Test(fetch, what_cannot_be_read_is_replaced_by_a_snapshot)
     const struct raft_id lost = c.nodes[1].fetches.items[0].first;
     cluster_fetch(&c, 1, true);
     cr_assert_eq(c.nodes[1].snapshots_wanted, 1);
+    propose(&c, 3);
+    cr_assert_eq(c.nodes[1].snapshots_wanted, 1, "no more than once a heartbeat");
     cluster_run(&c, 3 * HEARTBEAT_US);
     cr_assert_eq(c.nodes[1].fetches.count, 0, "it is not tried again");
     cr_assert_gt(c.nodes[1].snapshots_wanted, 1, "but asked for again");
@@ -281,6 +305,71 @@ Test(fetch, what_cannot_be_read_goes_at_once_if_a_snapshot_has_it)
     cluster_run(&c, HEARTBEAT_US + 1);
     struct raft_peer_view view;
     cr_assert(raft_peer_view(c.nodes[1].raft, 3, &view) && view.needs_snapshot);
+    cluster_deinit(&c);
+}
+
+static bool traced_unreadable(const struct test_node *node)
+{
+    for (uint32_t i = 0; i < node->trace.count; i++)
+        if (node->trace.items[i].type == RAFT_TRACE_UNREADABLE)
+            return true;
+    return false;
+}
+
+/* It is no damage, and nobody is told of any. */
+Test(fetch, what_went_while_it_was_read_is_not_missed)
+{
+    struct cluster c;
+    come_back(&c);
+    struct test_node *node = &c.nodes[1];
+    const uint64_t applied = raft_applied(node->raft);
+    const uint64_t number = node->fetches.items[0].number;
+    struct raft_event events[] = {
+        {.type = RAFT_EVENT_SNAPSHOT_TAKEN,
+         .snapshot_taken = id_of(raft_term_at(node->raft, applied), applied)},
+        {.type = RAFT_EVENT_FETCHED, .fetched = {.fetch = number}},
+    };
+    cluster_step(&c, 1, events, 2);
+    cr_assert_eq(raft_base(node->raft).index, applied);
+    cr_assert_not(traced_unreadable(node));
+    cr_assert_eq(node->snapshots_wanted, 0);
+    cluster_deinit(&c);
+}
+
+/* What was found later to be unreadable, for who is farther behind, does not make what is known to
+ * be so worth a try again. */
+Test(fetch, several_places_that_cannot_be_read_are_tried_once_each)
+{
+    struct cluster c;
+    cluster_init(&c, 5);
+    for (uint32_t i = 1; i <= 5; i++) {
+        c.nodes[i].options.memory_bytes = 0;
+        c.nodes[i].options.append_entries_max = 4;
+    }
+    cluster_start(&c, 5);
+    cluster_elect(&c, 1);
+    propose(&c, 3);
+    cluster_crash(&c, 4);
+    propose(&c, 10);
+    cluster_crash(&c, 5);
+    propose(&c, 10);
+    cluster_run(&c, HEARTBEAT_US + 1);
+    c.nodes[1].hold_fetches = true;
+    cluster_start_node(&c, 4);
+    cluster_start_node(&c, 5);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cr_assert_eq(c.nodes[1].fetches.count, 2);
+    struct raft_fetch *items = c.nodes[1].fetches.items;
+    if (items[0].first.index < items[1].first.index) { /* who is less behind is told first */
+        const struct raft_fetch first = items[0];
+        items[0] = items[1];
+        items[1] = first;
+    }
+    cluster_fetch(&c, 1, true);
+    cluster_fetch(&c, 1, true);
+    cr_assert(traced_unreadable(&c.nodes[1]));
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cr_assert_eq(c.nodes[1].fetches.count, 0);
     cluster_deinit(&c);
 }
 

@@ -1,5 +1,6 @@
 /* Rule 40 on followers: the leader is asked for the index. */
 #include "cluster.h"
+#include "raft/internal.h"
 
 #include <criterion/criterion.h>
 
@@ -61,6 +62,19 @@ Test(follower_read, waits_until_the_index_is_committed_here)
     cluster_receive(&c, append_request(2, 1, 2, id_of(2, 2), 3, terms, 1));
     cr_assert_eq(node()->reads.count, 1);
     cr_assert_eq(node()->reads.items[0].index, 3);
+    cluster_deinit(&c);
+}
+
+/* Or it would wait for what never comes, though the right answer does. */
+Test(follower_read, takes_no_index_that_no_log_has)
+{
+    follow();
+    cluster_read(&c, 1, 7);
+    uint64_t number = asked(2);
+    answer(2, number, UINT64_MAX);
+    answer(2, number, 1);
+    cr_assert_eq(node()->reads.count, 1);
+    cr_assert_eq(node()->reads.items[0].code, CONCLAVE_OK);
     cluster_deinit(&c);
 }
 
@@ -239,6 +253,21 @@ Test(follower_read, rule_40_the_leader_confirms_that_it_still_leads)
     cr_assert_eq(response->read_index.index, 2);
     cr_assert_eq(node()->reads.count, 0, "it is nobody's here");
     raft_message_destroy(response);
+    cluster_deinit(&c);
+}
+
+/* They are as many as those of its own clients may be; who gets no answer asks again. */
+Test(follower_read, the_leader_takes_no_more_requests_than_it_may_have_reads)
+{
+    cluster_init(&c, 3);
+    c.nodes[1].options.reads_max = 2;
+    cluster_start(&c, 1);
+    uint64_t led = cluster_lead_alone(&c);
+    for (uint64_t number = 1; number <= 3; number++)
+        ask_leader(2, number);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cluster_receive(&c, append_accepted(2, 1, led, 2, c.nodes[1].raft->round));
+    cr_assert_eq(cluster_count(&c, 2, RAFT_READ_RESPONSE), 2);
     cluster_deinit(&c);
 }
 

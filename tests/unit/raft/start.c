@@ -207,3 +207,36 @@ Test(start, rule_42_who_may_vote_at_once_is_said_by_the_newest_members)
     raft_message_destroy(answer);
     cluster_deinit(&c);
 }
+
+/* The store lost its last writes, and the log agrees with the snapshot: nothing is restored. Rule
+ * 24: the members in it are committed, though this node has yet to apply them. */
+Test(start, what_a_snapshot_holds_is_committed_and_its_members_are_applied_before_a_campaign)
+{
+    cluster_init(&c, 3);
+    struct test_node *node = &c.nodes[1];
+    cluster_disk_append(&node->disk_log, id_of(1, 1), RAFT_ENTRY_CONFIG,
+                        raft_configuration_encode(&c.configuration));
+    cluster_disk_append(&node->disk_log, id_of(1, 2), RAFT_ENTRY_CONFIG,
+                        raft_configuration_encode(&c.configuration));
+    cluster_disk_append(&node->disk_log, id_of(1, 3), RAFT_ENTRY_NOOP, NULL);
+    node->disk_hard = (struct raft_hard_state){.term = 1};
+    node->disk_snapshot = (struct raft_snapshot){
+        .last = id_of(1, 3),
+        .configuration_index = 2,
+        .configuration = raft_configuration_encode(&c.configuration),
+    };
+    node->applied_index = 1;
+    node->hold_applied = true;
+    cluster_start_node(&c, 1);
+    cr_assert_eq(raft_commit(node->raft), 3);
+    cr_assert_eq(node->applied.entry_count, 2, "it is given to the state machine again");
+    cluster_advance(&c, 4 * T_US);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_PREVOTE_REQUEST), 0);
+    struct raft_event applied = {.type = RAFT_EVENT_APPLIED, .applied = 3};
+    cluster_step(&c, 1, &applied, 1);
+    cluster_advance(&c, 2 * T_US);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(cluster_count(&c, 2, RAFT_PREVOTE_REQUEST), 1);
+    cluster_deinit(&c);
+}
