@@ -19,6 +19,10 @@
 #include <string.h>
 #include <xxhash.h>
 
+/* A log begins with little, and how large its segments are to be is not known yet: the node makes
+ * the next one ready at its start. */
+enum { FIRST_SEGMENT_BYTES = 1 << 20 };
+
 static const char DEFAULT_TOKEN[] = "conclave";
 static const uint64_t ID_MASK = (UINT64_C(1) << 53) - 1; /* what every client language can hold */
 
@@ -203,7 +207,7 @@ int bootstrap_write_dir(const struct io *io, const char *dir,
 {
     char machine_dir[4096 + 16];
     snprintf(machine_dir, sizeof machine_dir, "%s/machine", dir);
-    const struct wal_options options = {0};
+    const struct wal_options options = {.segment_bytes = FIRST_SEGMENT_BYTES};
     int code = wal_create(io, dir, identity, &options, entries, error);
     if (!code)
         code = vote_create(io, dir, identity, (struct raft_hard_state){.term = 1}, error);

@@ -1,8 +1,9 @@
 /* A libgit2 for the programs of unit tests that does nothing.
  *
- * Criterion shows how two texts differ by libgit2, in one kind of assertion that is not used here. It loads it all the
- * same, with 20 libraries that it needs in turn, and has it read all the certificates of the system, once for each
- * test case, since each is a process of its own: half the processor time of many unit tests. */
+ * Criterion shows how two texts differ by libgit2, in one kind of assertion that is not used here.
+ * It loads it all the same, with 20 libraries that it needs in turn, and has it read all the
+ * certificates of the system, once for each test case, since each is a process of its own: half the
+ * processor time of many unit tests. */
 
 int git_libgit2_init(void);
 int git_libgit2_shutdown(void);

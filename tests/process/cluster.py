@@ -153,10 +153,16 @@ class Node:
             log.write(f"---- start of {self.name}\n".encode())
             log.flush()
             self.process = subprocess.Popen(
-                [*wrapper, PROGRAM, "serve", "--data", self.data, *self.cluster.options, *arguments],
+                [*wrapper, PROGRAM, "serve", "--data", self.data, *self.segment_size(arguments),
+                 *self.cluster.options, *arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
         self.cluster.processes.append(self.process)
         self.awake = True
+
+    def segment_size(self, arguments):
+        """Small, unless the test says how large: a start reads segments whole, several times after damage."""
+        option = "--segment-size"
+        return [] if option in arguments or option in self.cluster.options else [option, "1MiB"]
 
     @property
     def running(self):

@@ -54,8 +54,8 @@ class LogMemory(ClusterTest):
 
     def test_what_cannot_be_read_is_replaced_by_a_snapshot(self):
         leader, away = self.leave_behind()
-        with open(segments(leader)[0], "r+b") as file:  # `init` makes it of 16 MiB
-            file.seek(6 * MIB)
+        with open(segments(leader)[3], "r+b") as file:
+            file.seek(MIB)
             file.write(b"\x5a" * 4096)
         away.start()
         wait_until(lambda: away.events("snapshot_installed"), "no snapshot came")

@@ -286,8 +286,8 @@ class BySnapshot(RepairTest):
         self.assert_readable(writer, [node])
 
     def fill(self):
-        """More than the first segment holds, which `init` makes of the default size."""
-        done = self.cluster.run("bench", "put", "--clients", "8", "--ops", "1200",
+        """More than the first segment holds, which `init` makes of 1 MiB."""
+        done = self.cluster.run("bench", "put", "--clients", "8", "--ops", "100",
                                 "--value-size", "16384", "--json")
         self.assertEqual(done.returncode, 0, done.stderr.decode())
 
