@@ -133,7 +133,7 @@ static void marks_add(struct raft_log *log, struct raft_log_mark mark)
     log->shed_bytes += mark.bytes;
     if (log->marks.count > 0) {
         struct raft_log_mark *last = &log->marks.items[log->marks.count - 1];
-        if (last->bytes > 0 && last->bytes + mark.bytes < log->shed_bytes / MARKS) {
+        if (last->bytes + mark.bytes < log->shed_bytes / MARKS) {
             last->last = mark.last;
             last->bytes += mark.bytes;
             return;

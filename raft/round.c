@@ -5,6 +5,8 @@
  * takes longer than usual everybody is asked, and whoever answers is asked first from then on. */
 #include "raft/internal.h"
 
+#include "base/fatal.h"
+
 /* So many times a heartbeat the others may be asked. */
 enum { PATIENCE_PARTS = 20 };
 
@@ -45,8 +47,7 @@ void raft_round_begin(struct raft *raft)
     /* Rule 30: of both sets in the joint phase. */
     while (!raft_configuration_quorum(raft_members(raft), asked_first, raft)) {
         struct raft_progress *peer = quickest_left(raft);
-        if (!peer)
-            return;
+        ASSERT(peer); /* all together have it */
         peer->round_first = true;
     }
 }
