@@ -373,6 +373,52 @@ Test(fetch, several_places_that_cannot_be_read_are_tried_once_each)
     cluster_deinit(&c);
 }
 
+/* By its number: the peer waits for something else now. */
+Test(fetch, what_comes_too_late_is_not_taken_for_what_is_being_read)
+{
+    struct cluster c;
+    come_back(&c);
+    const struct raft_fetch old = c.nodes[1].fetches.items[0];
+    const uint64_t applied = raft_applied(c.nodes[1].raft);
+    cluster_snapshot(&c, 1, applied, 0);
+    cluster_run(&c, HEARTBEAT_US + 1);
+    cluster_transfer(&c, 1, 3);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cluster_crash(&c, 3);
+    propose(&c, 10);
+    cluster_run(&c, HEARTBEAT_US + 1);
+    c.nodes[1].fetches.count = 0;
+    cluster_start_node(&c, 3);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cr_assert_eq(c.nodes[1].fetches.count, 1);
+    struct raft_event late = {.type = RAFT_EVENT_FETCHED, .fetched = {.fetch = old.number}};
+    raft_runs_slice(&c.nodes[1].disk_log, old.first.index, 4, UINT64_MAX, &late.fetched.entries);
+    cluster_step(&c, 1, &late, 1);
+    c.nodes[1].hold_fetches = false;
+    cluster_fetch(&c, 1, false);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cr_assert_eq(last_of(&c, 3), last_of(&c, 1));
+    cluster_deinit(&c);
+}
+
+Test(fetch, goes_on_when_the_members_change)
+{
+    struct cluster c;
+    come_back(&c);
+    cluster_fetch(&c, 1, false);
+    cluster_settle(&c);
+    cr_assert_eq(c.nodes[1].fetches.count, 1);
+    cluster_add_node(&c, 4);
+    cluster_change(&c, 1, RAFT_CHANGE_ADD, "n4", "");
+    cluster_settle(&c);
+    cr_assert_eq(c.nodes[1].fetches.count, 1, "it is not asked for again");
+    cluster_fetch(&c, 1, false);
+    c.nodes[1].hold_fetches = false;
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    assert_follows(&c);
+    cluster_deinit(&c);
+}
+
 /* Rules 36 and 39 count what is on disk alone, too. */
 Test(fetch, log_stays_for_a_snapshot_on_its_way_whether_or_not_it_is_in_memory)
 {

@@ -254,6 +254,36 @@ Test(log, what_is_on_disk_alone_counts_for_its_size)
     raft_log_deinit(&log);
 }
 
+Test(log, what_was_on_disk_alone_counts_for_nothing_when_the_log_begins_anew)
+{
+    struct raft_log log = {0};
+    append_sized(&log, 10, 1000);
+    make_durable(&log);
+    raft_log_shed(&log, 7, 0);
+    raft_log_restart(&log, id_of(5, 20));
+    cr_assert_eq(log.shed, 20);
+    cr_assert_eq(raft_log_payload(&log), 0);
+    cr_assert_eq(raft_log_reach(&log, 20, 0, UINT64_MAX), 20);
+    raft_log_deinit(&log);
+}
+
+/* The stretch in which the log begins is not counted: what follows it is none of it. */
+Test(log, what_follows_where_the_log_begins_is_counted)
+{
+    struct raft_log log = {0};
+    append_sized(&log, 300, 1000);
+    append_sized(&log, 1, 1);
+    make_durable(&log);
+    raft_log_shed(&log, 300, 0);
+    raft_log_compact(&log, log.marks.items[log.marks.count - 1].last - 1);
+    cr_assert_eq(raft_log_payload(&log), 1, "but for that in memory");
+    raft_log_shed(&log, 301, 0);
+    cr_assert_eq(raft_log_payload(&log), 1);
+    raft_log_compact(&log, log.shed - 1);
+    cr_assert_eq(raft_log_payload(&log), 0);
+    raft_log_deinit(&log);
+}
+
 Test(log, sizes_of_a_long_log_take_little_memory)
 {
     struct raft_log log = {0};

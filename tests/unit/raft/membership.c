@@ -141,6 +141,45 @@ Test(membership, rule_34_a_new_member_learns_first_and_votes_when_it_has_caught_
     cluster_deinit(&c);
 }
 
+/* An append of node 2, the leader of term 2, with two configurations behind entry 1: both sets, and
+ * then the new one alone, without node 3. */
+static struct raft_message *removal_of_third(void)
+{
+    static struct raft_configuration next;
+    next = c.configuration;
+    next.joint = true;
+    for (uint32_t i = 0; i < 3; i++)
+        next.members[i].flags = RAFT_MEMBER_VOTER_OLD | (i < 2 ? RAFT_MEMBER_VOTER : 0u);
+    struct buf *joint = raft_configuration_encode(&next);
+    next.joint = false;
+    next.member_count = 2;
+    next.members[0].flags = next.members[1].flags = RAFT_MEMBER_VOTER;
+    next.removed[next.removed_count++] = 3;
+    struct raft_message *message = append_request(2, 1, 2, id_of(1, 1), 1, NULL, 0);
+    struct raft_runs *entries = &message->append_request.entries;
+    cluster_disk_append(entries, id_of(2, 2), RAFT_ENTRY_CONFIG, joint);
+    cluster_disk_append(entries, id_of(2, 3), RAFT_ENTRY_CONFIG, raft_configuration_encode(&next));
+    return message;
+}
+
+/* It took both phases at once and knows of neither that it is committed. */
+Test(membership, who_was_removed_hears_of_it_from_the_next_leader_too)
+{
+    cluster_setup(&c, 3, 1);
+    cluster_receive(&c, removal_of_third());
+    cluster_persist_all(&c, 1);
+    cr_assert_eq(members_of(1)->member_count, 2);
+    cluster_drop_all(&c);
+    cluster_advance(&c, 3 * T_US);
+    cluster_timeout(&c, 1);
+    cluster_receive(&c, vote_response(RAFT_PREVOTE_RESPONSE, 2, 1, 2, 3, true));
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, vote_response(RAFT_VOTE_RESPONSE, 2, 1, 3, 3, true));
+    cr_assert_eq(raft_role(raft_of(1)), RAFT_LEADER);
+    cr_assert_gt(cluster_count(&c, 3, RAFT_APPEND_REQUEST), 0);
+    cluster_deinit(&c);
+}
+
 Test(membership, rule_34_a_learner_that_is_behind_is_not_promoted)
 {
     cluster_led(3);

@@ -75,6 +75,43 @@ Test(round, asks_no_learner)
     cluster_deinit(&c);
 }
 
+/* From 1, 2, 3 to 1, 2, 4, and 2 is slow: the quickest of all is not enough. */
+Test(round, rule_30_asks_a_majority_of_each_set_in_the_joint_phase)
+{
+    cluster_init(&c, 4);
+    c.configuration.members[3].flags = RAFT_MEMBER_LEARNER;
+    cluster_start(&c, 1);
+    uint64_t led = lead(4);
+    cluster_advance(&c, 1);
+    cluster_receive(&c, append_accepted(3, 1, led, 2, 0));
+    cluster_advance(&c, 1);
+    cluster_receive(&c, append_accepted(4, 1, led, 2, 0));
+    cluster_change(&c, 1, RAFT_CHANGE_REPLACE, "n3", "n4");
+    cr_assert(raft_configuration(node()->raft, NULL)->joint);
+    cluster_drop_all(&c);
+    cluster_read(&c, 1, 77);
+    cr_assert_eq(round_to(2), 0);
+    cr_assert_gt(round_to(3), 0);
+    cr_assert_gt(round_to(4), 0);
+    cluster_deinit(&c);
+}
+
+/* It asks all: each promise makes the lease safer, though entries went to some just now. */
+Test(round, for_a_lease_asks_everybody)
+{
+    cluster_init(&c, 3);
+    c.nodes[1].options.leases = true;
+    cluster_start(&c, 1);
+    lead(3);
+    cluster_advance(&c, HEARTBEAT_US / 2);
+    cluster_propose(&c, 1, 1, 10);
+    cluster_drop_all(&c);
+    cluster_advance(&c, HEARTBEAT_US / 2);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(asked(3), 2);
+    cluster_deinit(&c);
+}
+
 Test(round, asks_who_answered_the_last_one)
 {
     for (raft_node_id quick = 2; quick <= 3; quick++) {

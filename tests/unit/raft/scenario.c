@@ -209,3 +209,28 @@ Test(scenario, who_is_alone_keeps_what_it_promised)
 {
     script_run("who_is_alone_keeps_what_it_promised");
 }
+
+Test(scenario, nats_8519_two_of_three_die_under_load)
+{
+    script_run("nats_8519_two_of_three_die_under_load");
+}
+
+Test(scenario, cockroach_63507_the_target_needs_a_snapshot)
+{
+    script_run("cockroach_63507_the_target_needs_a_snapshot");
+}
+
+Test(scenario, openraft_1747_reads_while_it_hands_over_to_nobody)
+{
+    script_run("openraft_1747_reads_while_it_hands_over_to_nobody");
+}
+
+Test(scenario, scylla_29092_a_snapshot_of_an_earlier_office)
+{
+    script_run("scylla_29092_a_snapshot_of_an_earlier_office");
+}
+
+Test(scenario, etcd_21178_a_new_learner_with_an_empty_log)
+{
+    script_run("etcd_21178_a_new_learner_with_an_empty_log");
+}
