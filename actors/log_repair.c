@@ -62,8 +62,6 @@ static int take(struct log_asking *asking, const struct envelope *envelope, bool
             wal_repair_cover(asking->repair, envelope->snapshot.last);
         log_repair_want_changed(asking, now_us);
         return CONCLAVE_OK;
-    case ENVELOPE_CUT: /* asked for again with the next snapshot */
-        return CONCLAVE_OK;
     case ENVELOPE_STOP:
     case ENVELOPE_QUIT:
         return CONCLAVE_STOPPING;
