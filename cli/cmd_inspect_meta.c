@@ -110,9 +110,9 @@ static void print_log(const struct meta *meta)
                log->first, log->last, log->last_term);
     else
         printf("log        no entry behind %" PRIu64 "\n", log->behind);
-    printf("           %" PRIu64 " segment%s, %s; payloads %s\n", log->segments,
-           log->segments == 1 ? "" : "s", inspect_size(log->file_bytes, size),
-           inspect_size(log->payload_bytes, payload));
+    printf("           %" PRIu64 " segment%s and %" PRIu64 " prepared, %s; payloads %s\n",
+           log->segments, log->segments == 1 ? "" : "s", log->prepared,
+           inspect_size(log->file_bytes, size), inspect_size(log->payload_bytes, payload));
     if (log->damaged)
         printf("           DAMAGED at %" PRIu64
                " place%s: 'conclave inspect integrity' lists them\n",
@@ -201,13 +201,14 @@ static json_t *log_json(const struct meta *meta)
     const struct conclave_inspect_log *log = &meta->log;
     if (meta->log_code)
         return failed(&meta->log_error);
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "first",
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:b}", "first",
                      log->first ? output_uint(log->first) : json_null(), "last",
                      output_uint(log->last), "last_term", output_uint(log->last_term), "behind",
-                     output_uint(log->behind), "segments", output_uint(log->segments), "bytes",
-                     output_uint(log->file_bytes), "payload_bytes", output_uint(log->payload_bytes),
-                     "replaced", output_uint(log->replaced), "damaged", output_uint(log->damaged),
-                     "torn_bytes", output_uint(log->torn_bytes), "mending", log->mending);
+                     output_uint(log->behind), "segments", output_uint(log->segments), "prepared",
+                     output_uint(log->prepared), "bytes", output_uint(log->file_bytes),
+                     "payload_bytes", output_uint(log->payload_bytes), "replaced",
+                     output_uint(log->replaced), "damaged", output_uint(log->damaged), "torn_bytes",
+                     output_uint(log->torn_bytes), "mending", log->mending);
 }
 
 static int print_json(const struct inspect *inspect, const struct meta *meta)

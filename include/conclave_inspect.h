@@ -115,7 +115,9 @@ struct conclave_inspect_options {
 
 /* What was found in the log, as far as it was handed out. */
 struct conclave_inspect_log {
-    uint64_t segments, file_bytes;
+    uint64_t segments;               /* that hold something */
+    uint64_t prepared;               /* that hold nothing yet */
+    uint64_t file_bytes;             /* of all of them */
     uint64_t first, last, last_term; /* of the entries that are there without a gap up to the end */
     uint64_t behind;                 /* the log begins behind this index */
     uint64_t entries, replaced, payload_bytes;

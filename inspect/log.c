@@ -75,6 +75,7 @@ static void count(struct reading *reading, const struct wal_walk_step *step, boo
             begin_behind(log, step->header.last);
         break;
     case WAL_WALK_PREPARED:
+        log->prepared++;
         log->file_bytes += step->bytes;
         break;
     case WAL_WALK_RECORD:

@@ -60,6 +60,8 @@ class Inspect(ClusterTest):
         self.damage(node)
 
     def look_at_entries(self, node, log):
+        files = os.listdir(os.path.join(node.data, "wal"))
+        self.assertEqual(log["segments"] + log["prepared"], len(files))
         entries = [i for i in self.json("wal", node.data) if i["what"] == "entry"]
         indexes = [e["index"] for e in entries if not e["replaced"]]
         self.assertEqual(indexes, list(range(log["first"], log["last"] + 1)))
