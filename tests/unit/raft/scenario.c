@@ -234,3 +234,13 @@ Test(scenario, etcd_21178_a_new_learner_with_an_empty_log)
 {
     script_run("etcd_21178_a_new_learner_with_an_empty_log");
 }
+
+Test(scenario, nats_7040_a_snapshot_is_here_and_its_log_is_not)
+{
+    script_run("nats_7040_a_snapshot_is_here_and_its_log_is_not");
+}
+
+Test(scenario, dragonboat_94_a_learner_hears_of_another_that_votes)
+{
+    script_run("dragonboat_94_a_learner_hears_of_another_that_votes");
+}
