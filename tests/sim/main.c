@@ -66,7 +66,7 @@ struct arguments {
     struct batch_options batch;
     struct decision_list only;
     uint64_t seed;
-    bool single, shrink, granting, help;
+    bool single, several, shrink, granting, help;
 };
 
 /* A whole number from `min` to `max`. */
@@ -109,8 +109,10 @@ static bool parse_option(int option, struct arguments *arguments)
     case OPTION_STEPS:
         return parse_number(optarg, 1, UINT64_MAX, &arguments->batch.steps);
     case OPTION_SEEDS:
+        arguments->several = true;
         return parse_number(optarg, 1, UINT64_MAX, &arguments->batch.seeds);
     case OPTION_FIRST:
+        arguments->several = true;
         return parse_number(optarg, 1, UINT64_MAX / 2, &arguments->batch.first);
     case 'j':
         if (!parse_number(optarg, 1, 64, &jobs))
@@ -124,6 +126,16 @@ static bool parse_option(int option, struct arguments *arguments)
         return parse_flag(option, arguments);
     }
 }
+
+/* As it is written in full. */
+static const char *option_name(int option)
+{
+    const struct option *at = long_options;
+    while (at->name && at->val != option)
+        at++;
+    return at->name ? at->name : "-";
+}
+
 /* What is wrong with the options taken together; NULL: nothing. */
 static const char *find_contradiction(const struct arguments *arguments)
 {
@@ -132,8 +144,10 @@ static const char *find_contradiction(const struct arguments *arguments)
         return "--trace and --brief need --seed";
     if (!arguments->single && (arguments->shrink || arguments->granting))
         return "--shrink and --grant need --seed";
-    if (arguments->single && batch->require_marks)
-        return "--require-marks is for many seeds";
+    if (arguments->single &&
+        (arguments->several || batch->require_marks || batch->keep_going || batch->json))
+        return "--seed is one seed; --seeds, --first, --require-marks, --keep-going and --json are "
+               "for many";
     return NULL;
 }
 
@@ -158,7 +172,7 @@ int main(int argc, char **argv)
     while ((option = getopt_long(argc, argv, "j:vh", long_options, NULL)) != -1) {
         if (!parse_option(option, &arguments)) {
             if (option != '?')
-                fprintf(stderr, "conclave-sim: bad value '%s'\n", optarg);
+                fprintf(stderr, "conclave-sim: %s: bad value '%s'\n", option_name(option), optarg);
             fprintf(stderr, "conclave-sim: try --help\n");
             return 2;
         }
