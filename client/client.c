@@ -183,6 +183,7 @@ static bool frames_receive(struct conclave_client *client)
 bool client_step(struct conclave_client *client)
 {
     operations_send(client, clock_now_ns());
+    connections_look(client);
     /* What has come in goes before what the clock says: after a stall of this thread the answers
      * are there, and only the timers look late. */
     bool received = frames_receive(client);
@@ -196,7 +197,8 @@ bool client_step(struct conclave_client *client)
         operations_wake(client);
     }
     operations_send(client, now_ns);
-    return received;
+    /* Sending takes in news without a word, and the file descriptors say nothing of it then. */
+    return frames_receive(client) || received;
 }
 
 uint64_t client_due_ns(const struct conclave_client *client)
@@ -206,6 +208,41 @@ uint64_t client_due_ns(const struct conclave_client *client)
     if (leader_ns < due_ns)
         due_ns = leader_ns;
     return streams_ns < due_ns ? streams_ns : due_ns;
+}
+
+/* What is queued now could not be sent: wake when it can. */
+static bool connection_wants(const struct conclave_client *client, uint32_t connection)
+{
+    return (client->queue_head != TABLE_NONE && leader_may_be_target(client, connection)) ||
+           status_wants_to_send(client, connection);
+}
+
+static bool wants_to_send(const struct conclave_client *client)
+{
+    for (uint32_t i = 0; i < client->connection_count; i++)
+        if (client->connections[i].source.socket && connection_wants(client, i))
+            return true;
+    return false;
+}
+
+/* Waits for whatever the client waits for. libzmq asks each socket several times meanwhile. */
+static void wait_for_any(struct conclave_client *client, long wait_ms)
+{
+    zmq_pollitem_t items[CLIENT_CONNECTIONS_MAX + STREAM_LINK_ITEMS];
+    int count = 0;
+    for (uint32_t i = 0; i < client->connection_count; i++) {
+        struct source *source = &client->connections[i].source;
+        if (!source->socket)
+            continue;
+        items[count++] = (zmq_pollitem_t){
+            .socket = source->socket,
+            .events = (short)(ZMQ_POLLIN | (connection_wants(client, i) ? ZMQ_POLLOUT : 0)),
+        };
+        source_touch(source);
+    }
+    if (client->streams)
+        count += stream_link_items(client->streams, items + count);
+    zmq_poll(items, count, wait_ms);
 }
 
 void client_wait(struct conclave_client *client, uint64_t until_ns)
@@ -218,22 +255,11 @@ void client_wait(struct conclave_client *client, uint64_t until_ns)
     if (wait_ms > WAIT_MAX_MS)
         wait_ms = WAIT_MAX_MS;
 
-    zmq_pollitem_t items[CLIENT_CONNECTIONS_MAX + STREAM_LINK_ITEMS];
-    int count = 0;
-    for (uint32_t i = 0; i < client->connection_count; i++) {
-        if (!client->connections[i].socket)
-            continue;
-        /* What is queued now could not be sent: wake when it can. */
-        bool sends = (client->queue_head != TABLE_NONE && leader_may_be_target(client, i)) ||
-                     status_wants_to_send(client, i);
-        items[count++] = (zmq_pollitem_t){
-            .socket = client->connections[i].socket,
-            .events = (short)(ZMQ_POLLIN | (sends ? ZMQ_POLLOUT : 0)),
-        };
-    }
-    if (client->streams)
-        count += stream_link_items(client->streams, items + count);
-    zmq_poll(items, count, (long)wait_ms);
+    struct source *sources[CLIENT_CONNECTIONS_MAX];
+    if (client->streams || wants_to_send(client))
+        wait_for_any(client, (long)wait_ms);
+    else
+        sources_wait(sources, connections_sources(client, sources), (long)wait_ms);
 }
 
 /* --- Streams --------------------------------------------------------------------------------- */

@@ -33,6 +33,7 @@
 #include "client/table.h"
 #include "codec/client.h"
 #include "codec/session.h"
+#include "transport/source.h"
 
 #define CLIENT_MS_NS UINT64_C(1000000)
 
@@ -68,8 +69,7 @@ enum client_control { CLIENT_CONTROL_LEADER = 0, CLIENT_CONTROL_STATUS = 1 };
 
 struct client_connection {
     char endpoint[CONCLAVE_ENDPOINT_BYTES_MAX + 1];
-    void *socket;
-    int fd;
+    struct source source; /* its socket */
     uint32_t outstanding; /* operations sent and not answered */
     uint64_t term;        /* in which it was named leader; 0: not known to lead */
     uint64_t heard_ns;    /* last well-formed frame; 0: never */
@@ -140,14 +140,21 @@ MUST_USE int connection_obtain(struct conclave_client *client, const char *endpo
 void connections_close(struct conclave_client *client);
 
 /* True if the socket would take a frame now. */
-bool connection_writable(const struct client_connection *connection);
+bool connection_writable(struct client_connection *connection);
 
 /* Sends a frame; takes the buf in any case. False: not taken by the socket. Notes that an answer is
  * wanted from now on, also when it could not be sent. */
 bool connection_send(struct client_connection *connection, struct buf *frame, uint64_t now_ns);
 
-/* The next frame, or NULL. The caller holds one reference. */
+/* The next frame, or NULL: also while nothing can have come. The caller holds one reference. */
 struct reply_frame *connection_receive(struct conclave_client *client, uint32_t connection);
+
+/* Looks which connections something may have come over. */
+void connections_look(struct conclave_client *client);
+
+/* The sockets that there are. Returns their number. */
+size_t connections_sources(struct conclave_client *client,
+                           struct source *ret_sources[CLIENT_CONNECTIONS_MAX]);
 
 /* Notes a sign of life: silence counts from now. */
 void connection_heard(struct conclave_client *client, uint32_t connection, uint64_t now_ns);

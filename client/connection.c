@@ -36,8 +36,7 @@ static int socket_open(struct conclave_client *client, struct client_connection 
         zmq_close(socket);
         return code;
     }
-    connection->socket = socket;
-    connection->fd = fd;
+    connection->source = (struct source){.socket = socket, .asked = true, .fd = fd};
     connection->asked = false;
     connection->recreate_after_ns =
         CLIENT_MS_NS * (CLIENT_RECREATE_MS + prng_below(&client->prng, CLIENT_RECREATE_JITTER_MS));
@@ -46,11 +45,11 @@ static int socket_open(struct conclave_client *client, struct client_connection 
 
 static void socket_close(struct conclave_client *client, struct client_connection *connection)
 {
-    if (!connection->socket)
+    if (!connection->source.socket)
         return;
-    epoll_ctl(client->epoll, EPOLL_CTL_DEL, connection->fd, NULL);
-    zmq_close(connection->socket);
-    connection->socket = NULL;
+    epoll_ctl(client->epoll, EPOLL_CTL_DEL, connection->source.fd, NULL);
+    zmq_close(connection->source.socket);
+    connection->source.socket = NULL;
 }
 
 int connection_obtain(struct conclave_client *client, const char *endpoint,
@@ -100,38 +99,58 @@ void connection_recreate(struct conclave_client *client, uint32_t index)
         connection->silent_since_ns = clock_now_ns();
 }
 
-bool connection_writable(const struct client_connection *connection)
+bool connection_writable(struct client_connection *connection)
 {
-    return connection->socket && client_socket_writable(connection->socket);
+    source_touch(&connection->source);
+    return connection->source.socket && client_socket_writable(connection->source.socket);
 }
 
 bool connection_send(struct client_connection *connection, struct buf *frame, uint64_t now_ns)
 {
     if (connection->silent_since_ns == 0)
         connection->silent_since_ns = now_ns;
-    if (!connection->socket) {
+    if (!connection->source.socket) {
         buf_unref(frame);
         return false;
     }
-    return frame_send(connection->socket, frame, false);
+    source_touch(&connection->source);
+    return frame_send(connection->source.socket, frame, false);
 }
 
 struct reply_frame *connection_receive(struct conclave_client *client, uint32_t index)
 {
     struct client_connection *connection = &client->connections[index];
-    if (!connection->socket)
+    if (!connection->source.socket || connection->source.quiet)
         return NULL;
     struct reply_frame *frame = reply_frame_take(client->replies);
     int received;
     do {
-        received = zmq_msg_recv(&frame->msg, connection->socket, ZMQ_DONTWAIT);
+        received = zmq_msg_recv(&frame->msg, connection->source.socket, ZMQ_DONTWAIT);
     } while (received < 0 && zmq_errno() == EINTR);
     if (received >= 0) {
         TSAN_ACQUIRE(zmq_msg_data(&frame->msg));
         return frame;
     }
+    source_found_nothing(&connection->source);
     reply_frame_unref(frame);
     return NULL;
+}
+
+size_t connections_sources(struct conclave_client *client,
+                           struct source *ret_sources[CLIENT_CONNECTIONS_MAX])
+{
+    size_t count = 0;
+    for (uint32_t i = 0; i < client->connection_count; i++)
+        if (client->connections[i].source.socket)
+            ret_sources[count++] = &client->connections[i].source;
+    return count;
+}
+
+void connections_look(struct conclave_client *client)
+{
+    _Static_assert((int)CLIENT_CONNECTIONS_MAX <= (int)SOURCES_MAX, "all are looked at together");
+    struct source *sources[CLIENT_CONNECTIONS_MAX];
+    sources_look(sources, connections_sources(client, sources));
 }
 
 void connection_heard(struct conclave_client *client, uint32_t index, uint64_t now_ns)

@@ -179,7 +179,7 @@ void session_close(struct conclave_client *client)
     session_request_pack_bin(
         &pack, &(struct session_request){.opcode = SESSION_CLOSE, .session = session->id});
     int linger_ms = CLOSE_LINGER_MS;
-    zmq_setsockopt(connection->socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
+    zmq_setsockopt(connection->source.socket, ZMQ_LINGER, &linger_ms, sizeof linger_ms);
     connection_send(connection, pack_take(&pack), clock_now_ns());
     session->id = 0;
 }

@@ -38,6 +38,25 @@ static int descriptor(struct source *source)
     return source->fd;
 }
 
+void sources_look(struct source *const sources[], size_t count)
+{
+    struct pollfd fds[SOURCES_MAX];
+    struct source *quiet[SOURCES_MAX];
+    nfds_t asked = 0;
+    ASSERT(count <= SOURCES_MAX);
+    for (size_t i = 0; i < count; i++) {
+        if (!sources[i]->quiet)
+            continue;
+        fds[asked] = (struct pollfd){.fd = descriptor(sources[i]), .events = POLLIN};
+        quiet[asked++] = sources[i];
+    }
+    int ready = asked > 0 ? poll(fds, asked, 0) : 0;
+    ASSERT(ready >= 0 || errno == EINTR);
+    for (nfds_t i = 0; ready > 0 && i < asked; i++)
+        if (fds[i].revents)
+            quiet[i]->quiet = false;
+}
+
 void sources_wait(struct source *const sources[], size_t count, long timeout_ms)
 {
     struct pollfd fds[SOURCES_MAX];

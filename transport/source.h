@@ -29,6 +29,10 @@ static inline void source_touch(struct source *source)
     source->quiet = false;
 }
 
+/* Which of those that are quiet have news, by their file descriptors: one system call, or none if
+ * no one is quiet. At most SOURCES_MAX. */
+void sources_look(struct source *const sources[], size_t count);
+
 /* Waits up to timeout_ms (-1: for ever) until one of them is not quiet; a signal may end it early.
  * At most SOURCES_MAX. */
 void sources_wait(struct source *const sources[], size_t count, long timeout_ms);

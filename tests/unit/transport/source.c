@@ -99,3 +99,23 @@ Test(source, that_is_not_quiet_keeps_the_others_from_waiting)
     cr_assert(other.quiet);
     zmq_close(other.socket);
 }
+
+Test(source, that_is_quiet_is_found_by_a_look_when_something_came)
+{
+    open_pair(ZMQ_PUSH, ZMQ_PULL);
+    struct source other = {.socket = zmq_socket(context, ZMQ_PULL)};
+    struct source *const both[] = {&other, &receiver};
+    cr_assert_eq(zmq_bind(other.socket, "inproc://other"), 0);
+    sources_look(both, 2);
+    cr_assert_not(other.quiet || receiver.quiet, "nobody is asked who is not quiet");
+    sources_wait(both, 2, 0);
+    cr_assert(other.quiet && receiver.quiet);
+    sources_look(both, 2);
+    cr_assert(other.quiet && receiver.quiet);
+    cr_assert(frame_send_bytes(sender, "x", 1, false));
+    sources_look(both, 2);
+    cr_assert(other.quiet);
+    cr_assert_not(receiver.quiet);
+    cr_assert(receive());
+    zmq_close(other.socket);
+}
