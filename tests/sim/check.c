@@ -237,6 +237,8 @@ void check_start(struct check *check, uint32_t node, uint32_t incarnation,
     at->apply_handed = at->machine_index = applied;
     at->snapshot_told = at->snapshot_known = at->snapshot.index;
     at->installing = at->unreadable = 0;
+    if (at->read_asked > at->read_before)
+        at->read_before = at->read_asked;
     at->read_asked = at->read_answered = 0;
     at->stand = (struct check_stand){0};
 }

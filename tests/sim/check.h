@@ -190,6 +190,7 @@ struct check_node {
     uint64_t round_sent;                        /* the highest in its appends of led_term */
     uint64_t round_answered[SIM_NODES_MAX];     /* 1 + the highest in a peer's answers to them */
     uint64_t read_asked, read_answered; /* the highest number of its requests, and of answers */
+    uint64_t read_before;               /* the highest number of its requests in lives before */
 
     struct raft_id snapshot;  /* the newest that is durable here; index 0: none */
     struct raft_id rotten;    /* this one rotted, and may still be taken for the newest ... */
@@ -474,6 +475,14 @@ void check_read(struct check *check, uint64_t op, uint64_t index);
 
 /* What counts as durable is on the node's disk. */
 void check_snapshot_synced(struct check *check, uint32_t node, struct raft_id id, bool synced);
+
+/* Those that were too many were removed. The newest two are `before` and `after` that; index 0:
+ * there is none. The log goes no further than up to `oldest`. */
+void check_snapshots_pruned(struct check *check, uint32_t node, const struct raft_id before[2],
+                            const struct raft_id after[2], uint64_t oldest);
+
+/* What has come whole counts: it can be read to its end. */
+void check_snapshot_whole(struct check *check, uint32_t node, struct raft_id id, bool whole);
 
 /* A snapshot is durable at a node, its own (`taken`) or another's. */
 void check_snapshot_durable(struct check *check, uint32_t node,

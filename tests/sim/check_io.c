@@ -136,6 +136,19 @@ void check_read_followed(struct check *check, uint64_t number, uint32_t node)
                    node + 1, number, at->read_answered, op->asked);
 }
 
+/* Rule 40: an answer that is late may be one to an earlier life, and would confirm the read that
+ * has the same number now. */
+static void check_read_asked(struct check *check, uint32_t node, uint64_t number)
+{
+    struct check_node *at = &check->nodes[node];
+    if (number <= at->read_before)
+        check_fail(check, "numbers of reads never come again",
+                   "n%u asks by number %" PRIu64 ", an earlier life did by %" PRIu64, node + 1,
+                   number, at->read_before);
+    if (number > at->read_asked)
+        at->read_asked = number;
+}
+
 enum { ASKED_ROUND_BITS = 40 };
 
 void check_read_request(struct check *check, uint32_t node, const struct raft_message *message)
@@ -213,8 +226,7 @@ void check_send(struct check *check, uint32_t node, const struct raft_message *m
     case RAFT_TIMEOUT_NOW:
         break;
     case RAFT_READ_REQUEST:
-        if (message->read_index.number > at->read_asked)
-            at->read_asked = message->read_index.number;
+        check_read_asked(check, node, message->read_index.number);
         break;
     case RAFT_READ_RESPONSE:
         check_read_response(check, node, message);

@@ -74,6 +74,30 @@ void check_snapshot_synced(struct check *check, uint32_t node, struct raft_id id
                    node + 1, id.term, id.index);
 }
 
+void check_snapshots_pruned(struct check *check, uint32_t node, const struct raft_id before[2],
+                            const struct raft_id after[2], uint64_t oldest)
+{
+    const uint64_t older = before[1].index ? before[1].index : before[0].index;
+    if (!raft_id_equal(before[0], after[0]) || !raft_id_equal(before[1], after[1]))
+        check_fail(check, "two snapshots are kept",
+                   "n%u has those up to %" PRIu64 " and %" PRIu64 " left of those up to %" PRIu64
+                   " and %" PRIu64,
+                   node + 1, after[0].index, after[1].index, before[0].index, before[1].index);
+    else if (oldest != older)
+        check_fail(check, "the log reaches back to the older snapshot",
+                   "n%u lets go of its log up to %" PRIu64 ", the older one of its snapshots ends "
+                   "at %" PRIu64,
+                   node + 1, oldest, older);
+}
+
+void check_snapshot_whole(struct check *check, uint32_t node, struct raft_id id, bool whole)
+{
+    if (!whole)
+        check_fail(check, "a snapshot that was received is whole",
+                   "n%u counts the one up to %" PRIu64 ":%" PRIu64 ", which cannot be read",
+                   node + 1, id.term, id.index);
+}
+
 void check_snapshot_durable(struct check *check, uint32_t node,
                             const struct raft_snapshot *snapshot, bool taken)
 {

@@ -393,9 +393,15 @@ static enum disk_start real_recover(struct disk *disk, bool interrupted, struct 
         return DISK_REFUSED;
     if (code != CONCLAVE_OK)
         return DISK_WRONG;
-    uint64_t synced = disk_last(disk);
+    uint64_t synced = disk_last(disk), dirty;
     struct raft_id last = raft_runs_last(&found.entries);
     struct disk_crash crash = {0};
+    if (!storage_is_zero_behind(disk->storage, &dirty)) {
+        error_set(error, CONCLAVE_CORRUPT,
+                  "what stands behind the log in segment %016" PRIx64 " is not zero", dirty);
+        raft_runs_clear(&found.entries);
+        return DISK_WRONG;
+    }
     bool kept = account_follow(disk, &found, &crash);
     if (!kept || !account_hard_state(disk, &found, &crash)) {
         error_set(error, CONCLAVE_CORRUPT,

@@ -281,16 +281,20 @@ bool shelf_is_synced(const struct shelf *shelf, struct raft_id id)
     return synced;
 }
 
-struct raft_id shelf_second(struct shelf *shelf)
+void shelf_newest(struct shelf *shelf, struct raft_id ret[2])
 {
-    struct raft_id second = {0};
     struct snapshot_list list = {0};
-    if (!shelf->io)
-        return shelf->model.count > 1 ? shelf->model.items[shelf->model.count - 2].id : second;
-    if (snapshot_list_read(shelf->io, shelf->dir, &list, NULL) == CONCLAVE_OK && list.count > 1)
-        second = list.items[1];
+    const uint32_t count = shelf->model.count;
+    if (shelf->io && snapshot_list_look(shelf->io, shelf->dir, &list, NULL) != CONCLAVE_OK)
+        list.count = 0;
+    for (uint32_t i = 0; i < 2; i++) {
+        ret[i] = (struct raft_id){0};
+        if (i < count)
+            ret[i] = shelf->model.items[count - 1 - i].id;
+        else if (i < list.count)
+            ret[i] = list.items[i];
+    }
     snapshot_list_clear(&list);
-    return second;
 }
 
 void shelf_rot(struct shelf *shelf, struct prng *prng)

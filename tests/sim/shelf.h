@@ -41,8 +41,9 @@ MUST_USE int shelf_read(struct shelf *shelf, struct raft_id id, struct snapshot_
 /* True if the disk holds the bytes of this one, which is whole. */
 bool shelf_is_synced(const struct shelf *shelf, struct raft_id id);
 
-/* The second newest: the one that is used if the newest is not. index 0: there is none. */
-struct raft_id shelf_second(struct shelf *shelf);
+/* The newest, and the second newest, which is used if the newest is not. index 0: there is none.
+ * Changes nothing. */
+void shelf_newest(struct shelf *shelf, struct raft_id ret[2]);
 
 /* Changes a byte of the newest one behind everyone's back, or lets it be unreadable. */
 void shelf_rot(struct shelf *shelf, struct prng *prng);

@@ -228,6 +228,9 @@ bool snapshots_durable(struct world *world, struct node *node, struct raft_id id
     struct conclave_error error;
     if (id.index > snapshots->newest.index)
         snapshots->newest = id;
+    struct raft_id before[2], after[2];
+    bool damaged = snapshots->damaged.index > 0; /* and may be set aside */
+    shelf_newest(snapshots->shelf, before);
     bool doomed = snapshots_doom(world, node, DOOM_OPERATIONS, 0);
     uint64_t oldest = 0;
     int code = set_aside(world, snapshots, id, &error);
@@ -235,6 +238,10 @@ bool snapshots_durable(struct world *world, struct node *node, struct raft_id id
         code = shelf_prune(snapshots->shelf, &oldest, &error);
     if (storage)
         storage_fail(storage, 0);
+    if (code == CONCLAVE_OK && !doomed && !damaged) {
+        shelf_newest(snapshots->shelf, after);
+        check_snapshots_pruned(&world->check, world_index(world, node), before, after, oldest);
+    }
     if (node->raft && oldest > raft_base(node->raft).index) /* what the core has may be read back */
         oldest = raft_base(node->raft).index;
     int cut = code == CONCLAVE_OK ? disk_cut(node->disk, oldest, &error) : CONCLAVE_OK;
@@ -404,7 +411,9 @@ void snapshots_crash(struct world *world, struct node *node)
 bool snapshots_rot(struct world *world, struct node *node)
 {
     struct shelf *shelf = node->snapshots.shelf;
-    struct raft_id second = shelf_second(shelf);
+    struct raft_id found[2];
+    shelf_newest(shelf, found);
+    const struct raft_id second = found[1];
     const struct check_node *at = &world->check.nodes[world_index(world, node)];
     struct raft_id newest = at->snapshot;
     /* Only if the log reaches back to the one before it, and holds all that the newest does. And

@@ -67,6 +67,11 @@ struct storage_found {
 MUST_USE int storage_open(struct storage *storage, bool interrupted, struct storage_found *ret,
                           struct conclave_error *error);
 
+/* Behind a start: all that stands behind the log's records, in whichever segment, is zero. A start
+ * takes what is not for the rest of something that had been durable, or for what was being written.
+ * False: *ret_sequence is the segment in which it is not; 0: the log cannot be read. */
+bool storage_is_zero_behind(struct storage *storage, uint64_t *ret_sequence);
+
 /* Changes a byte that the log knows to have been durable, or the block around it, which becomes
  * what another one is, or lets it be unreadable; the node is down. False: there is none. From then
  * on storage_open must answer CORRUPT, or IO (storage_is_unreadable), and change nothing.

@@ -1,5 +1,6 @@
 /* tests/sim/storage_internal.h - what the files of tests/sim/storage.h share: storage.c writes,
- * reads and dies, storage_damage.c damages and repairs. One thread. */
+ * reads and dies, storage_damage.c damages and repairs, storage_tails.c looks at what stands behind
+ * the log. One thread. */
 #ifndef TESTS_SIM_STORAGE_INTERNAL_H
 #define TESTS_SIM_STORAGE_INTERNAL_H
 

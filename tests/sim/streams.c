@@ -254,6 +254,9 @@ static bool part_finish(struct world *world, struct node *node, bool *ret_bad)
         check_snapshot_synced(&world->check, world_index(world, node), meta.last,
                               shelf_is_synced(snapshots->shelf, meta.last));
     }
+    if (code == CONCLAVE_OK && !doomed)
+        check_snapshot_whole(&world->check, world_index(world, node), meta.last,
+                             shelf_verify(snapshots->shelf, meta.last, &error) == CONCLAVE_OK);
     report_mark(&world->report, code == CONCLAVE_OK ? SIM_MARK_RECEIVED : SIM_MARK_RECEIVED_BAD);
     *ret_bad = code == CONCLAVE_CORRUPT;
     if (doomed || world->check.failed || code != CONCLAVE_OK) {

@@ -414,6 +414,28 @@ Test(checks_io, find_a_read_confirmed_by_what_was_asked_before_it_came)
     SILENT();
 }
 
+/* B asks its leader by this number, and starts anew. */
+static void ask_and_die(uint64_t number)
+{
+    struct raft_runs log = log_of_new_node();
+    message_send(
+        B, A,
+        (struct raft_message){.type = RAFT_READ_REQUEST, .term = 2, .read_index.number = number});
+    check_start(&check, B, 2, check.nodes[B].durable, (struct raft_id){0}, &log, 0);
+    raft_runs_clear(&log);
+}
+
+Test(checks_io, find_a_number_of_a_read_that_comes_again)
+{
+    ask_and_die(7);
+    message_send(
+        B, A, (struct raft_message){.type = RAFT_READ_REQUEST, .term = 2, .read_index.number = 8});
+    SILENT();
+    message_send(
+        B, A, (struct raft_message){.type = RAFT_READ_REQUEST, .term = 2, .read_index.number = 7});
+    SCREAMS("numbers of reads never come again");
+}
+
 Test(checks_io, find_a_stale_read)
 {
     good_cluster();

@@ -151,6 +151,47 @@ Test(checks_snapshot, find_one_that_no_sync_has_written)
     SCREAMS("a snapshot that counts is on the disk");
 }
 
+Test(checks_snapshot, find_one_that_came_damaged)
+{
+    cluster_with_a_straggler();
+    check_snapshot_whole(&check, A, (struct raft_id){.term = 2, .index = 2}, true);
+    SILENT();
+    check_snapshot_whole(&check, A, (struct raft_id){.term = 2, .index = 2}, false);
+    SCREAMS("a snapshot that was received is whole");
+}
+
+Test(checks_snapshot, are_silent_when_two_are_kept_and_the_log_up_to_the_older)
+{
+    const struct raft_id one[2] = {{.term = 1, .index = 4}};
+    const struct raft_id two[2] = {{.term = 2, .index = 7}, {.term = 1, .index = 4}};
+    check_snapshots_pruned(&check, A, one, one, 4);
+    check_snapshots_pruned(&check, A, two, two, 4);
+    SILENT();
+}
+
+Test(checks_snapshot, find_the_older_one_gone)
+{
+    const struct raft_id two[2] = {{.term = 2, .index = 7}, {.term = 1, .index = 4}};
+    const struct raft_id newest[2] = {two[0]};
+    check_snapshots_pruned(&check, A, two, newest, 7);
+    SCREAMS("two snapshots are kept");
+}
+
+Test(checks_snapshot, find_the_newer_one_gone)
+{
+    const struct raft_id two[2] = {{.term = 2, .index = 7}, {.term = 1, .index = 4}};
+    const struct raft_id oldest[2] = {two[1]};
+    check_snapshots_pruned(&check, A, two, oldest, 4);
+    SCREAMS("two snapshots are kept");
+}
+
+Test(checks_snapshot, find_a_log_cut_up_to_the_newer_one)
+{
+    const struct raft_id two[2] = {{.term = 2, .index = 7}, {.term = 1, .index = 4}};
+    check_snapshots_pruned(&check, A, two, two, 7);
+    SCREAMS("the log reaches back to the older snapshot");
+}
+
 /* --- Starting --------------------------------------------------------------------------------- */
 
 Test(checks_snapshot, find_a_gap_between_snapshot_and_log)

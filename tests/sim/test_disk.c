@@ -1,4 +1,5 @@
 /* The account of the real disk: what it lets pass and what it finds. */
+#include "tests/disk/memory_io.h"
 #include "tests/sim/disk.h"
 #include "tests/sim/storage.h"
 
@@ -130,6 +131,30 @@ Test(real_disk, finds_a_log_that_lost_what_was_synced)
     /* The last batch as a disk leaves it that said "synced" and was not. */
     storage_zero_last_batch(storage);
     cr_assert_eq(start(disk, &last, &term), DISK_WRONG);
+    disk_destroy(disk);
+}
+
+/* Of a segment that is full, and of the one in which the log goes on. */
+Test(real_disk, sees_that_something_stands_behind_the_log)
+{
+    const char *const segments[] = {"node/wal/0000000000000001.wal",
+                                    "node/wal/0000000000000002.wal"};
+    const uint8_t byte = 1, zero = 0;
+    uint64_t last, term, sequence;
+    int durable;
+    struct disk *disk = disk_real(5, 0);
+    struct memory_disk *files = storage_io(storage)->ctx;
+    cr_assert_eq(start(disk, &last, &term), DISK_STARTED);
+    submit(disk, 1, 2, 2, 20);
+    cr_assert_eq(complete(disk, false, &durable), CONCLAVE_OK);
+    cr_assert(storage_is_zero_behind(storage, &sequence));
+    for (uint64_t i = 0; i < 2; i++) {
+        memory_disk_rot(files, segments[i], 1023, &byte, 1);
+        cr_assert_not(storage_is_zero_behind(storage, &sequence));
+        cr_assert_eq(sequence, i + 1);
+        memory_disk_rot(files, segments[i], 1023, &zero, 1);
+        cr_assert(storage_is_zero_behind(storage, &sequence));
+    }
     disk_destroy(disk);
 }
 
