@@ -215,3 +215,164 @@ Test(reader, disk_that_cannot_be_read_is_told)
     wal_reader_destroy(reader);
     peer_free(&peer);
 }
+
+/* --- What is larger than what is read at once, and what is not as it was ------------------------
+ */
+
+enum { LARGE_ENTRIES = 12, LARGE_BYTES = 100000, LARGEST_BYTES = 400000 };
+
+static void make_large(struct peer *peer)
+{
+    static const struct wal_options options = {.segment_bytes = 4 << 20};
+    struct memory_disk *disk = memory_disk_create();
+    const struct io *io = memory_disk_io(disk);
+    struct wal_recovery found = {0};
+    struct wal *wal = NULL;
+    struct raft_runs runs = {0};
+    cr_assert_eq(io->make_dir(io->ctx, STORY_DIR, NULL), CONCLAVE_OK);
+    runs_fill(&runs, 1, 1, 1);
+    cr_assert_eq(wal_create(io, STORY_DIR, &story_identity, &options, &runs, NULL), CONCLAVE_OK);
+    raft_runs_clear(&runs);
+    cr_assert_eq(wal_open(io, STORY_DIR, &story_identity, &options, &wal, &found, NULL), 0);
+    raft_runs_clear(&found.entries);
+    for (uint64_t index = 2; index <= LARGE_ENTRIES; index++) {
+        const size_t bytes = index % 4 == 0 ? LARGEST_BYTES : LARGE_BYTES;
+        struct raft_batch *batch = raft_batch_create(1);
+        struct buf *buf = buf_create(bytes);
+        for (size_t i = 0; i < bytes; i++)
+            buf->data[i] = (uint8_t)(index + i / 997);
+        raft_batch_add(batch, (struct raft_entry){.id = {.term = 1, .index = index},
+                                                  .kind = RAFT_ENTRY_COMMAND,
+                                                  .buf = buf,
+                                                  .payload = {buf->data, bytes}});
+        raft_runs_append(&runs, batch, 0, 1);
+        raft_batch_unref(batch);
+        wal_append(wal, &runs);
+        cr_assert_eq(wal_sync(wal, NULL), CONCLAVE_OK);
+        raft_runs_clear(&runs);
+    }
+    cr_assert_eq(wal_attest(wal, NULL), CONCLAVE_OK);
+    wal_close(wal);
+    *peer = (struct peer){.disk = disk};
+    cr_assert_eq(wal_open(io, STORY_DIR, &story_identity, &options, &wal, &peer->log, NULL), 0);
+    wal_close(wal);
+    cr_assert_eq(peer->log.entries.entry_count, LARGE_ENTRIES);
+}
+
+/* Several of what is read at once, and entries that are larger than that. */
+Test(reader, entries_of_any_size_come_as_they_are)
+{
+    struct peer peer;
+    make_large(&peer);
+    struct wal_reader *reader = reader_of(peer.disk);
+    cr_assert_eq(fetch(&peer, reader, 1, 100, UINT64_MAX), LARGE_ENTRIES);
+    cr_assert_eq(fetch(&peer, reader, 3, 100, 3 * LARGE_BYTES), 1);
+    cr_assert_eq(fetch(&peer, reader, 4, 100, 3 * LARGE_BYTES), 1, "one at least");
+    cr_assert_eq(fetch(&peer, reader, 5, 100, 3 * LARGE_BYTES), 3);
+    wal_reader_destroy(reader);
+    peer_free(&peer);
+}
+
+/* What came before is not thrown away: it is asked for from there on. */
+Test(reader, what_was_read_before_the_disk_failed_is_given)
+{
+    struct peer peer;
+    make_large(&peer);
+    uint64_t some = 0;
+    for (uint64_t at = 1; at < 16; at++) {
+        struct wal_reader *reader = reader_of(peer.disk);
+        memory_disk_fail_at(peer.disk, memory_disk_operations(peer.disk) + at, CONCLAVE_IO);
+        struct raft_runs entries = {0};
+        struct conclave_error error = {0};
+        const struct raft_fetch fetch = {.first = id_at(&peer, 1),
+                                         .last = LARGE_ENTRIES,
+                                         .entries_max = 100,
+                                         .bytes_max = UINT64_MAX};
+        const int code = wal_reader_read(reader, &fetch, &entries, &error);
+        cr_assert_eq(entries.entry_count > 0, code == CONCLAVE_OK);
+        some += entries.entry_count > 0 && entries.entry_count < LARGE_ENTRIES;
+        raft_runs_clear(&entries);
+        memory_disk_fail_at(peer.disk, 0, CONCLAVE_OK);
+        wal_reader_destroy(reader);
+    }
+    cr_assert_gt(some, 0);
+    peer_free(&peer);
+}
+
+static struct {
+    struct io io; /* the disk's functions, but for two */
+    const struct io *disk;
+    size_t largest; /* of what was read at once */
+} watched;
+
+static int list_one_more(void *ctx, const char *path, void (*entry)(void *arg, const char *name),
+                         void *arg, struct conclave_error *error)
+{
+    int code = watched.disk->list_dir(ctx, path, entry, arg, error);
+    if (code == CONCLAVE_OK)
+        entry(arg, "00000000000fffff.wal");
+    return code;
+}
+
+static int read_noted(void *ctx, struct io_file *file, uint64_t offset, void *data, size_t bytes,
+                      size_t *ret_bytes, struct conclave_error *error)
+{
+    if (bytes > watched.largest)
+        watched.largest = bytes;
+    return watched.disk->read(ctx, file, offset, data, bytes, ret_bytes, error);
+}
+
+static struct wal_reader *watched_reader_of(struct memory_disk *disk)
+{
+    watched.disk = memory_disk_io(disk);
+    watched.io = *watched.disk;
+    watched.io.list_dir = list_one_more;
+    watched.io.read = read_noted;
+    watched.largest = 0;
+    return wal_reader_create(&watched.io, STORY_DIR, &story_identity);
+}
+
+Test(reader, segment_that_went_or_cannot_be_read_hides_nothing_before_it)
+{
+    struct placed places[256];
+    struct peer peer;
+    peer_make(&peer, story_long);
+    const size_t count = image_layout(peer.disk, places, 256);
+    for (uint64_t index = 1; index <= 5; index++) { /* no reader begins where another one ended */
+        struct wal_reader *reader = watched_reader_of(peer.disk);
+        cr_assert_eq(fetch(&peer, reader, index, 1, UINT64_MAX), 1);
+        wal_reader_destroy(reader);
+    }
+    memory_disk_break(peer.disk, places[count - 1].path, 0, 1);
+    for (uint64_t index = 1; index <= 5; index++) {
+        struct wal_reader *reader = reader_of(peer.disk);
+        cr_assert_eq(fetch(&peer, reader, index, 1, UINT64_MAX), 1);
+        wal_reader_destroy(reader);
+    }
+    peer_free(&peer);
+}
+
+Test(reader, damaged_size_is_not_believed)
+{
+    struct placed places[256];
+    struct peer peer;
+    peer_make(&peer, story_short);
+    const size_t count = image_layout(peer.disk, places, 256);
+    const uint64_t last = raft_runs_last(&peer.log.entries).index;
+    for (size_t i = 0; i < count; i++) {
+        struct memory_disk *damaged = memory_disk_clone(peer.disk);
+        memory_disk_rot(damaged, places[i].path, places[i].offset + 16, "\xff\xff\xff\xff", 4);
+        struct wal_reader *reader = watched_reader_of(damaged);
+        const struct raft_fetch fetch = {
+            .first = id_at(&peer, last), .last = last, .entries_max = 1, .bytes_max = UINT64_MAX};
+        struct raft_runs entries = {0};
+        struct conclave_error error = {0};
+        const int code = wal_reader_read(reader, &fetch, &entries, &error);
+        cr_assert(code == CONCLAVE_OK || code == CONCLAVE_CORRUPT);
+        raft_runs_clear(&entries);
+        cr_assert_leq(watched.largest, (size_t)WAL_SEGMENT_BYTES_MAX);
+        wal_reader_destroy(reader);
+        memory_disk_destroy(damaged);
+    }
+    peer_free(&peer);
+}
