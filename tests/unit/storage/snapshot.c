@@ -4,6 +4,7 @@
 #include "base/fatal.h"
 #include "storage/bytes.h"
 #include "storage/snapshot.h"
+#include "storage/snapshot_format.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -167,6 +168,53 @@ Test(snapshot, every_damaged_byte_is_seen)
         cr_assert_neq(code, CONCLAVE_OK, "byte %zu", at);
         memory_disk_destroy(rotten);
     }
+    memory_disk_destroy(disk);
+}
+
+static void overwrite(const struct io *io, uint64_t offset, const void *data, size_t bytes)
+{
+    struct io_file *file = NULL;
+    const struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = bytes};
+    cr_assert_eq(io->open(io->ctx, path_of(40, ".snap"), 0, &file, NULL), CONCLAVE_OK);
+    cr_assert_eq(io->writev(io->ctx, file, offset, &iov, 1, NULL), CONCLAVE_OK);
+    io->close(io->ctx, file);
+}
+
+Test(snapshot, with_something_behind_its_end_is_damaged)
+{
+    struct memory_disk *disk = disk_create();
+    const struct io *io = memory_disk_io(disk);
+    struct conclave_error error = {0};
+    size_t bytes = 0;
+    cr_assert_eq(write_one(io, 40, NULL), CONCLAVE_OK);
+    (void)memory_disk_bytes(disk, path_of(40, ".snap"), &bytes);
+    overwrite(io, bytes, "more", 4);
+    cr_assert_eq(snapshot_verify(io, STORY_DIR, &story_identity, (struct raft_id){2, 40}, &error),
+                 CONCLAVE_CORRUPT);
+    cr_assert_not_null(strstr(error.message, "does not end it"), "%s", error.message);
+    memory_disk_destroy(disk);
+}
+
+/* Each of its chunks may be as it was sealed, and yet they are not those that belong together. */
+Test(snapshot, of_which_the_hash_of_the_whole_does_not_fit_is_damaged)
+{
+    struct memory_disk *disk = disk_create();
+    const struct io *io = memory_disk_io(disk);
+    struct conclave_error error = {0};
+    size_t bytes = 0;
+    cr_assert_eq(write_one(io, 40, NULL), CONCLAVE_OK);
+    const uint8_t *file = memory_disk_bytes(disk, path_of(40, ".snap"), &bytes);
+    const uint64_t seed = get_u64(file);
+    const size_t end = bytes - SNAPSHOT_FRAME_BYTES - SNAPSHOT_END_BYTES;
+    uint8_t chunk[SNAPSHOT_FRAME_BYTES + SNAPSHOT_END_BYTES];
+    memcpy(chunk, file + end, sizeof chunk);
+    cr_assert(snapshot_chunk_whole(chunk, seed, SNAPSHOT_END_BYTES));
+    chunk[SNAPSHOT_FRAME_BYTES] ^= 1;
+    snapshot_chunk_seal(chunk, seed, end, SNAPSHOT_END, SNAPSHOT_END_BYTES);
+    overwrite(io, end, chunk, sizeof chunk);
+    cr_assert_eq(snapshot_verify(io, STORY_DIR, &story_identity, (struct raft_id){2, 40}, &error),
+                 CONCLAVE_CORRUPT);
+    cr_assert_not_null(strstr(error.message, "hash of the whole"), "%s", error.message);
     memory_disk_destroy(disk);
 }
 
@@ -566,6 +614,9 @@ Test(snapshot, transfer_that_went_wrong_begins_anew)
                  CONCLAVE_OK);
     cr_assert_eq(snapshot_part_offset(part), 0);
     cr_assert_eq(snapshot_part_add(part, "x", (size_t)source.bytes + 1, NULL), CONCLAVE_MALFORMED);
+    cr_assert_eq(snapshot_part_add(part, "garbage", 7, NULL), CONCLAVE_OK);
+    cr_assert_eq(snapshot_part_add(part, "x", (size_t)source.bytes - 6, NULL), CONCLAVE_MALFORMED,
+                 "nor behind what is here");
     snapshot_part_close(part);
     part = NULL;
     cr_assert_eq(snapshot_part_open(io, STORY_DIR, source.name + 1, 10, &part, NULL), CONCLAVE_OK);
