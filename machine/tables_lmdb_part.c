@@ -23,16 +23,16 @@ enum { PAGES_AROUND = 16 };
 
 enum { AHEAD_BYTES = 2 << 20 };
 
-static void unmap_if_dense(struct lmdb *lmdb, const struct tables_part *part)
+/* Only what is used: behind it nothing has changed, and what is to be used next stays mapped. */
+static void unmap_if_dense(const struct lmdb *lmdb, const struct tables_part *part)
 {
-    struct lmdb_round *round = &lmdb->round;
+    const struct lmdb_round *round = &lmdb->round;
     uint64_t changes = (lmdb->tables.state.applied_index - round->index) * LMDB_ROUND_PARTS;
-    if (!round->map || part->bytes == 0 ||
+    size_t to = part->at + part->bytes < part->used ? part->at + part->bytes : part->used;
+    if (!round->map || part->at >= to ||
         changes < lmdb->map_bytes / lmdb_page_bytes() / PAGES_AROUND)
         return;
-    (void)madvise(round->map + part->at, part->bytes, MADV_DONTNEED);
-    if (part->at + part->bytes > part->used)
-        round->mapped = 0; /* some of what is to be used next went, too */
+    (void)madvise(round->map + part->at, to - part->at, MADV_DONTNEED);
 }
 
 /* What is to be used next is mapped before, many pages at a time, and is written then without a

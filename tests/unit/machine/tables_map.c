@@ -25,6 +25,8 @@ static struct {
     void *place;
 } plan;
 
+static unsigned ahead_count; /* how often pages were mapped that nobody had asked for yet */
+
 /* NOLINTBEGIN(bugprone-reserved-identifier) */
 void *__real_mremap(void *at, size_t bytes, size_t new_bytes, int flags, ...);
 void *__wrap_mremap(void *at, size_t bytes, size_t new_bytes, int flags, ...);
@@ -52,6 +54,16 @@ void *__wrap_mmap64(void *at, size_t bytes, int access, int flags, int fd, off_t
 {
     errno = ENOMEM;
     return plan.map ? MAP_FAILED : __real_mmap64(at, bytes, access, flags, fd, offset);
+}
+
+int __real_madvise(void *at, size_t bytes, int advice);
+int __wrap_madvise(void *at, size_t bytes, int advice);
+int __wrap_madvise(void *at, size_t bytes, int advice)
+{
+#ifdef MADV_POPULATE_WRITE
+    ahead_count += advice == MADV_POPULATE_WRITE;
+#endif
+    return __real_madvise(at, bytes, advice);
 }
 
 int __real_mdb_env_set_mapsize(MDB_env *env, size_t bytes);
@@ -315,4 +327,18 @@ Test(tables_map, what_is_to_be_used_next_is_mapped_before)
     cr_assert_eq(tables_grow(tables), CONCLAVE_OK);
     tables_next_part(tables, &part);
     cr_assert_leq(mapped_kib(&maps), ahead, "it stays where it was in the file");
+}
+
+/* Nothing of it has changed, so it is no part of what is full of changes. */
+Test(tables_map, what_is_to_be_used_next_is_not_mapped_again_for_each_part_behind_it)
+{
+    struct tables_part part;
+    fill();
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(tables_grow(tables), CONCLAVE_OK);
+    tables_next_part(tables, &part);
+    cr_assert_lt(part.used, file_bytes() / 2, "most of the parts lie behind it");
+    go_on(part.bytes, 1000);
+    cr_assert_leq(ahead_count, 2);
+    expect_all();
 }
