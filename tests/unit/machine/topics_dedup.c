@@ -69,6 +69,27 @@ Test(topics_dedup, forgets_an_id_when_its_time_is_over_and_not_before)
     cr_assert_eq(rig->published.first, 2);
 }
 
+/* What is over is erased bit by bit, and the older of two publishes of an id is a part of that. */
+Test(topics_dedup, keeps_an_id_that_was_published_again_when_the_first_time_is_erased)
+{
+    char message[8];
+    for (int i = 0; i < 9; i++) {
+        (void)snprintf(message, sizeof message, "%c:1", 'a' + i);
+        publish(message);
+    }
+    rig->clock_ms = 1000;
+    publish("i:2");
+    cr_assert_eq(rig->published.count, 1);
+    cr_assert_eq(rig->published.first, 10);
+    cr_assert_gt(topic_rig_count(rig, TABLE_TOPICS, "o", 1), 2, "its first time is not erased yet");
+    for (int i = 0; i < 6; i++)
+        publish("x");
+    cr_assert_eq(topic_rig_count(rig, TABLE_TOPICS, "o", 1), 1, "it is by now");
+    publish("i:3");
+    cr_assert_eq(rig->published.duplicate_count, 1);
+    cr_assert_eq(rig->duplicates[0].sequence, 10);
+}
+
 Test(topics_dedup, forgets_an_id_behind_so_many_messages_and_not_before)
 {
     publish("a:1");

@@ -412,6 +412,22 @@ Test(transactions, publish_only_behind_the_sequence_that_they_compare)
     rig_destroy(rig);
 }
 
+Test(transactions, let_the_audit_see_what_they_publish)
+{
+    struct rig *rig = rig_create();
+    struct kv_txn_answer answer;
+    uint64_t effects[2];
+    create_topic(rig, "t");
+    for (int i = 0; i < 2; i++) { /* the same to different topics: the second one has a message */
+        struct draft *draft = draft_create();
+        step_publish(draft, "t", "m", false);
+        cr_assert_eq(run(rig, draft, &answer), CONCLAVE_OK);
+        effects[i] = rig->sink.effect;
+    }
+    cr_assert_neq(effects[0], effects[1]);
+    rig_destroy(rig);
+}
+
 Test(transactions, change_keys_and_publish_as_one_revision)
 {
     struct rig *rig = rig_create();

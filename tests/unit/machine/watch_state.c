@@ -32,6 +32,7 @@ static void take(struct told *told, const struct pack *items)
     for (uint32_t i = 0; i < told->state.count; i++) {
         size_t used = strlen(told->text);
         cr_assert_eq(watch_item_read(&cursor, &item), CONCLAVE_OK);
+        cr_assert_gt(item.mod_revision, 0, "also of one that is gone");
         (void)snprintf(told->text + used, sizeof told->text - used, "%.*s%s%.*s ",
                        (int)item.key.bytes, (const char *)item.key.data, item.version ? "=" : "-",
                        (int)item.value.bytes, (const char *)item.value.data);
