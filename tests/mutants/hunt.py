@@ -509,6 +509,8 @@ def hunt_all(mutations, options):
         return result
 
     some = options.only or options.patch
+    print("first the tree as it is, built anew, with all that may find something: some minutes",
+          flush=True)
     unharmed = one(control(), min(options.seeds, CONTROL_SEEDS) if some else options.seeds, spare)
     if unharmed.trouble or any(unharmed.seeds) or any(unharmed.units.values()):
         raise Broken("the control did not survive: mend the tree first")
