@@ -16,6 +16,7 @@ struct told {
     struct raft_id ids[STORY_ENTRIES_MAX];
     size_t id_count;
     size_t damaged;
+    uint64_t damaged_bytes;
     char places[512]; /* of the damage */
     bool payloads_right;
 };
@@ -33,6 +34,7 @@ static void walk_once(const struct io *io, struct wal_cuts *cuts, struct told *t
         } else if (step.what == WAL_WALK_DAMAGE) {
             char place[64];
             told->damaged++;
+            told->damaged_bytes += step.end - step.offset;
             (void)snprintf(place, sizeof place, "%016llx.wal %llu; ",
                            (unsigned long long)step.sequence, (unsigned long long)step.offset);
             (void)strncat(told->places, place, sizeof told->places - strlen(told->places) - 1);
@@ -169,7 +171,7 @@ Test(walk, tells_which_segment_is_missing)
     (void)snprintf(path, sizeof path, "%s", segment(disk, 1));
     cr_assert_eq(io->unlink(io->ctx, path, &error), CONCLAVE_OK);
     walk_twice(disk, &told);
-    cr_assert_geq(told.damaged, 1);
+    cr_assert_eq(told.damaged, 1, "what follows is whole: %s", told.places);
     cr_assert_not_null(strstr(told.places, strrchr(path, '/') + 1), "%s", told.places);
     memory_disk_destroy(disk);
 }
@@ -181,5 +183,47 @@ Test(walk, tells_what_the_disk_cannot_read)
     memory_disk_break(disk, segment(disk, 2), 0, 1);
     walk_twice(disk, &told);
     cr_assert_geq(told.damaged, 1);
+    memory_disk_destroy(disk);
+}
+
+Test(walk, damage_of_a_header_ends_with_it)
+{
+    struct memory_disk *disk = play(story_long);
+    struct told told;
+    memory_disk_rot(disk, segment(disk, 1), 20, "wrong", 5);
+    walk_twice(disk, &told);
+    cr_assert_eq(told.damaged, 1, "%s", told.places);
+    cr_assert_eq(told.damaged_bytes, WAL_HEADER_BYTES, "the record right behind it is whole");
+    memory_disk_destroy(disk);
+}
+
+/* What was replaced twice: the second time from further back. */
+Test(walk, entries_that_a_later_cut_reaches_are_not_told)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 9}, {STEP_SYNC, 0, 0, 0}, {STEP_APPEND, 3, 8, 2}, {STEP_SYNC, 0, 0, 0},
+        {STEP_APPEND, 4, 5, 3}, {STEP_SYNC, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    struct memory_disk *disk = play(steps);
+    cr_assert_eq(compare(disk, "cut twice"), 0);
+    memory_disk_destroy(disk);
+}
+
+/* The last header is lost, but records of its first batch are there: what stands before it was
+ * synced, so that a record which is not valid there is damaged. */
+Test(walk, torn_first_batch_attests_the_segment_before_as_at_a_start)
+{
+    static const struct step steps[] = {
+        {STEP_APPEND, 2, 2, 10}, {STEP_SYNC, 0, 0, 0}, {STEP_END, 0, 0, 0}};
+    static const uint8_t zeros[WAL_HEADER_BYTES + WAL_RECORD_BYTES];
+    static struct placed places[64];
+    struct memory_disk *disk = play(steps);
+    const size_t last = image_layout(disk, places, 64) - 1;
+    size_t before = last;
+    while (strcmp(places[before].path, places[last].path) == 0)
+        before--;
+    memory_disk_rot(disk, places[last].path, 0, zeros, sizeof zeros);
+    cr_assert_eq(compare(disk, "torn"), 0);
+    memory_disk_rot(disk, places[before].path, places[before].offset + 36, "x", 1);
+    cr_assert_geq(compare(disk, "damaged"), 1);
     memory_disk_destroy(disk);
 }
