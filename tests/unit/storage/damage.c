@@ -197,6 +197,44 @@ Test(damage, record_of_another_history_breaks_the_chain)
     memory_disk_destroy(disks[1]);
 }
 
+/* Segments of two histories with the same ids at their ends: only the link in the header tells. */
+Test(damage, segment_that_follows_another_history_is_refused)
+{
+    static const struct step one[] = {{STEP_APPEND, 2, 2, 1},
+                                      {STEP_APPEND, 50, 3, 20},
+                                      {STEP_SYNC, 0, 0, 0},
+                                      {STEP_ATTEST, 0, 0, 0},
+                                      {STEP_END, 0, 0, 0}};
+    static const struct step two[] = {{STEP_APPEND, 43, 2, 1},
+                                      {STEP_APPEND, 50, 3, 20},
+                                      {STEP_SYNC, 0, 0, 0},
+                                      {STEP_ATTEST, 0, 0, 0},
+                                      {STEP_END, 0, 0, 0}};
+    struct memory_disk *mixed = memory_disk_create(), *other = memory_disk_create();
+    struct story story;
+    struct conclave_error error = {0};
+    struct wal_recovery recovery = {0};
+    size_t replaced = 0;
+    cr_assert_eq(story_play(&story, memory_disk_io(other), two), CONCLAVE_OK);
+    cr_assert_eq(story_play(&story, memory_disk_io(mixed), one), CONCLAVE_OK);
+    const char *path;
+    for (size_t file = 0; (path = memory_disk_file(other, file)) != NULL; file++) {
+        size_t bytes = 0, own_bytes = 0;
+        if (strstr(path, ".wal") == NULL || strstr(path, "0000000000000001.wal") != NULL)
+            continue;
+        const uint8_t *data = memory_disk_bytes(other, path, &bytes);
+        cr_assert_not_null(memory_disk_bytes(mixed, path, &own_bytes));
+        cr_assert_eq(own_bytes, bytes);
+        memory_disk_rot(mixed, path, 0, data, bytes);
+        replaced++;
+    }
+    cr_assert_geq(replaced, 1);
+    cr_assert_eq(log_read(memory_disk_io(mixed), &recovery, &error), CONCLAVE_CORRUPT);
+    cr_assert_not_null(strstr(error.message, "0000000000000001.wal"), "%s", error.message);
+    memory_disk_destroy(mixed);
+    memory_disk_destroy(other);
+}
+
 /* The last segment's header did not reach the disk, but records of its first batch did. */
 Test(damage, torn_first_batch_still_attests_the_segment_before)
 {
@@ -230,6 +268,24 @@ Test(damage, torn_first_batch_still_attests_the_segment_before)
     cr_assert_eq(open_damaged(&image, zeroed, attested, end->path, "zeroed"), CONCLAVE_CORRUPT);
     memory_disk_destroy(zeroed);
     memory_disk_destroy(disk);
+}
+
+/* A start tells how much of a torn batch it cuts: up to the end of its last whole record. */
+Test(damage, what_is_cut_of_a_torn_batch_is_counted)
+{
+    static const uint8_t zeros[WAL_RECORD_BYTES];
+    struct image image;
+    struct wal_recovery recovery = {0};
+    image_make(&image, story_short);
+    const struct placed *last = &image.places[image.place_count - 1], *first = last;
+    while (!first->is_batch)
+        first--;
+    cr_assert_str_eq(first->path, last->path);
+    memory_disk_rot(image.disk, first->path, first->offset, zeros, sizeof zeros);
+    cr_assert_eq(log_read(memory_disk_io(image.disk), &recovery, NULL), CONCLAVE_OK);
+    cr_assert_eq(recovery.cut_bytes, last->offset + last->bytes - first->offset);
+    raft_runs_clear(&recovery.entries);
+    image_free(&image);
 }
 
 /* What a lost tail leaves: zeros from any offset of the last segment on. */

@@ -26,13 +26,13 @@ static uint64_t term_end(const struct peer *peer, uint64_t index)
     return end;
 }
 
-/* Reads from `index` on, up to the end of its term. Returns how many came; all are right. */
-static uint64_t fetch(const struct peer *peer, struct wal_reader *reader, uint64_t index,
-                      uint32_t entries_max, uint64_t bytes_max)
+/* Reads from `index` to `last`, which are of one term. Returns how many came; all are right. */
+static uint64_t fetch_to(const struct peer *peer, struct wal_reader *reader, uint64_t index,
+                         uint64_t last, uint32_t entries_max, uint64_t bytes_max)
 {
     const struct raft_fetch fetch = {.number = 1,
                                      .first = id_at(peer, index),
-                                     .last = term_end(peer, index),
+                                     .last = last,
                                      .entries_max = entries_max,
                                      .bytes_max = bytes_max};
     struct raft_runs entries = {0};
@@ -48,6 +48,13 @@ static uint64_t fetch(const struct peer *peer, struct wal_reader *reader, uint64
     cr_assert(count == 1 || entries.payload_bytes <= bytes_max);
     raft_runs_clear(&entries);
     return count;
+}
+
+/* Up to the end of its term. */
+static uint64_t fetch(const struct peer *peer, struct wal_reader *reader, uint64_t index,
+                      uint32_t entries_max, uint64_t bytes_max)
+{
+    return fetch_to(peer, reader, index, term_end(peer, index), entries_max, bytes_max);
 }
 
 static int fetch_fails(struct wal_reader *reader, struct raft_id first, uint64_t last)
@@ -186,6 +193,8 @@ Test(reader, what_a_mend_holds_is_found)
             struct wal_reader *reader = reader_of(other.disk);
             for (uint64_t index = 1; index <= last; index++)
                 cr_assert_geq(fetch(&peer, reader, index, 2, UINT64_MAX), 1);
+            for (uint64_t index = 1; index <= last; index++) /* one may end within a mend */
+                cr_assert_eq(fetch_to(&peer, reader, index, index, 100, UINT64_MAX), 1);
             wal_reader_destroy(reader);
             mended++;
         }

@@ -354,3 +354,22 @@ Test(snapshot_format, file_that_was_being_written_is_replaced)
         memory_disk_destroy(disk);
     }
 }
+
+Test(snapshot_format, file_that_was_being_written_goes_when_it_is_given_up_and_at_the_next_start)
+{
+    static const char path[] = STORY_DIR "/snapshots/new.tmp";
+    struct memory_disk *disk = disk_create();
+    const struct io *io = memory_disk_io(disk);
+    struct snapshot_list list = {0};
+    size_t bytes;
+    struct snapshot_writer *writer = writer_create(io);
+    cr_assert_not_null(memory_disk_bytes(disk, path, &bytes));
+    snapshot_writer_abort(writer);
+    cr_assert_null(memory_disk_bytes(disk, path, &bytes), "the room it takes is free");
+    file_write(io, path, (uint8_t[]){1, 2, 3}, 3);
+    cr_assert_eq(snapshot_list_read(io, STORY_DIR, &list, NULL), CONCLAVE_OK);
+    cr_assert_eq(list.count, 0);
+    cr_assert_null(memory_disk_bytes(disk, path, &bytes));
+    snapshot_list_clear(&list);
+    memory_disk_destroy(disk);
+}
