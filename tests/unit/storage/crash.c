@@ -2,6 +2,7 @@
 #include "fixture.h"
 
 #include "storage/identity.h"
+#include "storage/wal_mend.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -342,4 +343,54 @@ Test(fault, failed_sync_is_final)
     cr_assert_not(wal_needs_segment(wal));
     wal_close(wal);
     memory_disk_destroy(disk);
+}
+
+/* --- Behind a repair -------------------------------------------------------------------------- */
+
+#define FIRST_SEGMENT STORY_DIR "/wal/0000000000000001.wal"
+#define MENDING STORY_DIR "/wal/" WAL_MENDING_NAME
+
+/* What was repaired is right in memory alone: the process was killed before the sync. */
+static struct memory_disk *mended_in_memory(void)
+{
+    static struct story story;
+    struct memory_disk *disk = memory_disk_create();
+    const struct io *io = memory_disk_io(disk);
+    struct io_file *file = NULL;
+    size_t bytes = 0;
+    cr_assert_eq(story_play(&story, io, story_long), CONCLAVE_OK);
+    cr_assert_eq(io->open(io->ctx, MENDING, IO_OPEN_CREATE, &file, NULL), CONCLAVE_OK);
+    cr_assert_eq(io->sync(io->ctx, file, NULL), CONCLAVE_OK);
+    io->close(io->ctx, file);
+    cr_assert_eq(io->sync_dir(io->ctx, STORY_DIR "/wal", NULL), CONCLAVE_OK);
+    uint8_t right = memory_disk_bytes(disk, FIRST_SEGMENT, &bytes)[200];
+    const uint8_t wrong = right ^ 0x10;
+    const struct iovec part = {.iov_base = &right, .iov_len = 1};
+    memory_disk_rot(disk, FIRST_SEGMENT, 200, &wrong, 1);
+    cr_assert_eq(io->open(io->ctx, FIRST_SEGMENT, 0, &file, NULL), CONCLAVE_OK);
+    cr_assert_eq(io->writev(io->ctx, file, 200, &part, 1, NULL), CONCLAVE_OK);
+    io->close(io->ctx, file);
+    cr_assert_not(memory_disk_is_synced(disk, FIRST_SEGMENT, 200, 1));
+    return disk;
+}
+
+Test(crash, mark_of_a_repair_stays_until_all_of_it_is_on_disk)
+{
+    int code = CONCLAVE_IO;
+    uint64_t failed = 0;
+    for (; code != CONCLAVE_OK; failed++) {
+        struct memory_disk *disk = mended_in_memory();
+        struct wal_recovery recovery = {0};
+        memory_disk_fail_at_change(disk, memory_disk_changes(disk) + failed + 1, CONCLAVE_IO);
+        code = log_read(memory_disk_io(disk), &recovery, NULL);
+        bool marked = false;
+        cr_assert_eq(wal_mend_begun(memory_disk_io(disk), STORY_DIR "/wal", &marked, NULL),
+                     CONCLAVE_OK);
+        cr_assert(marked || memory_disk_is_synced(disk, FIRST_SEGMENT, 200, 1), "change %lu failed",
+                  (unsigned long)failed + 1);
+        cr_assert(code != CONCLAVE_OK || !marked, "it goes at last");
+        raft_runs_clear(&recovery.entries);
+        memory_disk_destroy(disk);
+    }
+    cr_assert_gt(failed, 4);
 }
