@@ -60,8 +60,9 @@ coverage)
     build=build-coverage
     # Those alone that are there for raft/ and storage/; others run a part of it by the way.
     options="$options -Dcoverage=true"
-    targets='tests/unit/raft/test_raft tests/unit/storage/test_storage tests/sim/conclave-sim'
-    suites='raft storage sim'
+    targets='tests/unit/raft/test_raft tests/unit/storage/test_storage tests/unit/inspect/test_inspect'
+    targets="$targets tests/sim/conclave-sim"
+    suites='raft storage sim inspect --no-suite process'
     ;;
 *)
     echo "check: no kind '$kind'; kinds are test, lint, asan, tsan, valgrind, coverage" >&2
