@@ -450,12 +450,22 @@ def write_table(results, seeds, mutations):
         file.write(mistakes.put(document, mistakes.read(), rows, mutations))
 
 
-def check_mistakes(mutations):
-    """Whether the simulator found all that has to be among them, by the document."""
+def check_document(mutations):
+    """Whether the simulator found all that has to be among them, by the document, and whether its table is
+    of these mutations."""
     with open(DOCUMENT, encoding="utf-8") as file:
         document = file.read()
-    rows = read_rows(document.partition(BEGIN)[2].partition(END)[0])
-    return mistakes.complaints(mistakes.read(), rows, mutations, document, SEEDS)
+    written = document.partition(BEGIN)[2].partition(END)[0]
+    rows = read_rows(written)
+    return (mistakes.complaints(mistakes.read(), rows, mutations, document, SEEDS)
+            + stale(written, table(rows, mutations)))
+
+
+def stale(written, expected):
+    """One line if what is written is not the table, and the first line that it lacks."""
+    lacks = [line for line in expected.splitlines() if line not in written.splitlines()]
+    return [f"{os.path.relpath(DOCUMENT, ROOT)}: the table is not of the patches that there are; it lacks: {lacks[0]}"] \
+        if lacks else []
 
 
 def check(mutations):
@@ -554,7 +564,7 @@ def main():
                 parser.error(f"no tests/mutants/{name}.patch")
         complaints = check(mutations)
         if options.check and not options.only:
-            complaints += check_mistakes(mutations)
+            complaints += check_document(mutations)
         if complaints or options.check:
             print("\n".join(complaints) if complaints else f"{len(mutations)} patches fit the code")
             return 1 if complaints or not mutations else 0

@@ -123,6 +123,12 @@ class Hunt(unittest.TestCase):
         self.assertEqual(len(complaints), 1)
         self.assertIn("tests/mutants/m.patch", complaints[0])
 
+    def test_patch_that_the_document_does_not_know_is_named(self):
+        known, now = hunt.table({}, []), hunt.table({}, [mutation()])
+        self.assertEqual(hunt.stale(now, now), [])
+        self.assertEqual(len(hunt.stale(known, now)), 1)
+        self.assertIn("Not hunted yet: m", hunt.stale(known, now)[0])
+
     def test_patch_that_fits_is_no_complaint(self):
         self.assertEqual(hunt.check([mutation()]), [])
 

@@ -227,3 +227,132 @@ Test(walk, torn_first_batch_attests_the_segment_before_as_at_a_start)
     cr_assert_geq(compare(disk, "damaged"), 1);
     memory_disk_destroy(disk);
 }
+
+static size_t segments(const struct memory_disk *disk)
+{
+    const char *path;
+    size_t count = 0;
+    for (size_t file = 0; (path = memory_disk_file(disk, file)) != NULL; file++)
+        count += strstr(path, ".wal") != NULL;
+    return count;
+}
+
+static void drop(struct memory_disk *disk, const char *segment_path)
+{
+    const struct io *io = memory_disk_io(disk);
+    struct conclave_error error;
+    char path[64];
+    (void)snprintf(path, sizeof path, "%s", segment_path);
+    cr_assert_eq(io->unlink(io->ctx, path, &error), CONCLAVE_OK);
+}
+
+Test(walk, several_that_are_missing_are_one_place)
+{
+    struct memory_disk *disk = play(story_long);
+    struct told told;
+    cr_assert_geq(segments(disk), 4);
+    drop(disk, segment(disk, 2));
+    drop(disk, segment(disk, 1));
+    walk_twice(disk, &told);
+    cr_assert_eq(told.damaged, 1, "%s", told.places);
+    cr_assert_gt(told.id_count, 0);
+    memory_disk_destroy(disk);
+}
+
+Test(walk, header_of_another_segment_is_told_and_what_stands_behind_it)
+{
+    struct memory_disk *disk = play(story_long);
+    struct told whole, told;
+    size_t bytes = 0;
+    uint8_t header[WAL_HEADER_BYTES];
+    walk_twice(disk, &whole);
+    memcpy(header, memory_disk_bytes(disk, segment(disk, 2), &bytes), sizeof header);
+    memory_disk_rot(disk, segment(disk, 1), 0, header, sizeof header);
+    walk_twice(disk, &told);
+    cr_assert_eq(told.damaged, 1, "%s", told.places);
+    cr_assert_eq(told.damaged_bytes, WAL_HEADER_BYTES);
+    cr_assert_eq(told.id_count, whole.id_count);
+    memory_disk_destroy(disk);
+}
+
+Test(walk, log_of_another_node_is_told_as_that)
+{
+    struct memory_disk *disk = play(story_long);
+    struct storage_identity other = story_identity;
+    struct wal_walk *walk = NULL;
+    struct wal_walk_step step;
+    struct conclave_error error;
+    size_t damaged = 0;
+    other.node_id++;
+    cr_assert_eq(wal_walk_open(memory_disk_io(disk), STORY_WAL, &other, false, &walk, &error),
+                 CONCLAVE_OK);
+    for (wal_walk_next(walk, &step); step.what != WAL_WALK_END; wal_walk_next(walk, &step)) {
+        cr_assert_eq(step.what, WAL_WALK_DAMAGE);
+        cr_assert_not_null(strstr(step.why, "belongs to another node"), "%s", step.why);
+        damaged++;
+    }
+    cr_assert_eq(damaged, segments(disk));
+    wal_walk_close(walk);
+    memory_disk_destroy(disk);
+}
+
+/* --- While the node runs -----------------------------------------------------------------------
+ */
+
+/* Begins a walk over a log that is written meanwhile, up to its first entry. */
+static struct wal_walk *begin_live(struct memory_disk *disk)
+{
+    struct wal_walk *walk = NULL;
+    struct wal_walk_step step;
+    struct conclave_error error;
+    cr_assert_eq(
+        wal_walk_open(memory_disk_io(disk), STORY_WAL, &story_identity, true, &walk, &error),
+        CONCLAVE_OK);
+    do
+        wal_walk_next(walk, &step);
+    while (step.what != WAL_WALK_ENTRY);
+    return walk;
+}
+
+/* Ends it. Returns how many steps of this kind the rest had. */
+static size_t rest_of(struct wal_walk *walk, enum wal_walk_what what)
+{
+    struct wal_walk_step step;
+    size_t count = 0;
+    for (wal_walk_next(walk, &step); step.what != WAL_WALK_END; wal_walk_next(walk, &step))
+        count += step.what == what;
+    wal_walk_close(walk);
+    return count;
+}
+
+Test(walk, what_was_half_written_when_it_was_read_is_read_again)
+{
+    enum { PLACES_MAX = 1024 };
+    static struct placed places[PLACES_MAX];
+    for (int comes_right = 0; comes_right < 2; comes_right++) {
+        struct memory_disk *disk = play(story_long);
+        size_t bytes = 0;
+        cr_assert_gt(image_layout(disk, places, PLACES_MAX), 6);
+        const char *path = segment(disk, 0);
+        const size_t at = places[5].offset + WAL_RECORD_BYTES - 1;
+        cr_assert_str_eq(places[5].path, path);
+        const uint8_t right = memory_disk_bytes(disk, path, &bytes)[at], wrong = right ^ 1;
+        memory_disk_rot(disk, path, at, &wrong, 1);
+        struct wal_walk *walk = begin_live(disk);
+        if (comes_right)
+            memory_disk_rot(disk, path, at, &right, 1);
+        cr_assert_eq(rest_of(walk, WAL_WALK_DAMAGE) == 0, comes_right);
+        memory_disk_destroy(disk);
+    }
+}
+
+Test(walk, segments_that_go_meanwhile_are_no_damage)
+{
+    struct memory_disk *disk = play(story_long);
+    struct wal_walk *walk = begin_live(disk);
+    const size_t last = segments(disk) - 1;
+    for (size_t i = last - 1; i > 0; i--)
+        drop(disk, segment(disk, i));
+    cr_assert_geq(rest_of(walk, WAL_WALK_GONE), last - 2);
+    memory_disk_destroy(disk);
+}
