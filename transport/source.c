@@ -38,7 +38,8 @@ static int descriptor(struct source *source)
     return source->fd;
 }
 
-void sources_look(struct source *const sources[], size_t count)
+/* Waits up to timeout_ms for news of those that are quiet, which are not quiet any more then. */
+static void take_news(struct source *const sources[], size_t count, int timeout_ms)
 {
     struct pollfd fds[SOURCES_MAX];
     struct source *quiet[SOURCES_MAX];
@@ -50,28 +51,28 @@ void sources_look(struct source *const sources[], size_t count)
         fds[asked] = (struct pollfd){.fd = descriptor(sources[i]), .events = POLLIN};
         quiet[asked++] = sources[i];
     }
-    int ready = asked > 0 ? poll(fds, asked, 0) : 0;
+    if (asked == 0 && timeout_ms == 0)
+        return;
+    int ready = poll(fds, asked, timeout_ms);
     ASSERT(ready >= 0 || errno == EINTR);
     for (nfds_t i = 0; ready > 0 && i < asked; i++)
         if (fds[i].revents)
             quiet[i]->quiet = false;
 }
 
+void sources_look(struct source *const sources[], size_t count)
+{
+    take_news(sources, count, 0);
+}
+
 void sources_wait(struct source *const sources[], size_t count, long timeout_ms)
 {
-    struct pollfd fds[SOURCES_MAX];
-    ASSERT(count <= SOURCES_MAX);
     int timeout = timeout_ms > INT_MAX ? INT_MAX : (int)timeout_ms;
     for (size_t i = 0; i < count; i++) {
         if (!sources[i]->quiet)
             look(sources[i]);
         if (!sources[i]->quiet)
             timeout = 0;
-        fds[i] = (struct pollfd){.fd = descriptor(sources[i]), .events = POLLIN};
     }
-    int ready = poll(fds, count, timeout);
-    ASSERT(ready >= 0 || errno == EINTR);
-    for (size_t i = 0; ready > 0 && i < count; i++)
-        if (fds[i].revents)
-            sources[i]->quiet = false;
+    take_news(sources, count, timeout);
 }
