@@ -76,9 +76,8 @@ static const char *hint_for(int code)
 {
     switch (code) {
     case CONCLAVE_BUSY:
-        return "'conclave status' shows who runs and how far each has come; --timeout makes it "
-               "wait "
-               "longer";
+        return "'conclave status' shows who runs and how far each has come; "
+               "--timeout makes it wait longer";
     case CONCLAVE_UNKNOWN:
         return "'conclave member ls' shows whether the change was made";
     case CONCLAVE_NOT_FOUND:
