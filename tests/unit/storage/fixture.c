@@ -74,6 +74,21 @@ static void stage(struct story *story, uint64_t term, uint64_t index, uint64_t c
     }
 }
 
+struct wal *log_begin(struct memory_disk *disk, const struct wal_options *options, uint64_t count)
+{
+    const struct io *io = memory_disk_io(disk);
+    struct wal_recovery found = {0};
+    struct wal *wal = NULL;
+    struct raft_runs runs = {0};
+    cr_assert_eq(io->make_dir(io->ctx, STORY_DIR, NULL), CONCLAVE_OK);
+    runs_fill(&runs, 1, 1, count);
+    cr_assert_eq(wal_create(io, STORY_DIR, &story_identity, options, &runs, NULL), CONCLAVE_OK);
+    raft_runs_clear(&runs);
+    cr_assert_eq(wal_open(io, STORY_DIR, &story_identity, options, &wal, &found, NULL), 0);
+    raft_runs_clear(&found.entries);
+    return wal;
+}
+
 static int create(struct story *story, const struct io *io)
 {
     struct raft_runs runs = {0};

@@ -94,6 +94,9 @@ struct placed {
 /* All records of the image in order; returns how many. */
 size_t image_layout(const struct memory_disk *disk, struct placed *ret, size_t max);
 
+/* A log of entries 1 to `count` of term 1 in a new directory of the disk, open. */
+struct wal *log_begin(struct memory_disk *disk, const struct wal_options *options, uint64_t count);
+
 /* Opens the story's log, which has to be whole. *ret_last: the index of its last entry. */
 struct wal *story_log_open(struct memory_disk *disk, uint64_t *ret_last);
 

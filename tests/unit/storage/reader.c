@@ -235,15 +235,8 @@ static void make_large(struct peer *peer)
     static const struct wal_options options = {.segment_bytes = 4 << 20};
     struct memory_disk *disk = memory_disk_create();
     const struct io *io = memory_disk_io(disk);
-    struct wal_recovery found = {0};
-    struct wal *wal = NULL;
+    struct wal *wal = log_begin(disk, &options, 1);
     struct raft_runs runs = {0};
-    cr_assert_eq(io->make_dir(io->ctx, STORY_DIR, NULL), CONCLAVE_OK);
-    runs_fill(&runs, 1, 1, 1);
-    cr_assert_eq(wal_create(io, STORY_DIR, &story_identity, &options, &runs, NULL), CONCLAVE_OK);
-    raft_runs_clear(&runs);
-    cr_assert_eq(wal_open(io, STORY_DIR, &story_identity, &options, &wal, &found, NULL), 0);
-    raft_runs_clear(&found.entries);
     for (uint64_t index = 2; index <= LARGE_ENTRIES; index++) {
         const size_t bytes = index % 4 == 0 ? LARGEST_BYTES : LARGE_BYTES;
         struct raft_batch *batch = raft_batch_create(1);

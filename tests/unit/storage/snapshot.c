@@ -180,18 +180,24 @@ static void overwrite(const struct io *io, uint64_t offset, const void *data, si
     io->close(io->ctx, file);
 }
 
+/* The snapshot at 40 is found to be damaged, with this in the message. */
+static void expect_damaged(const struct io *io, const char *says)
+{
+    struct conclave_error error = {0};
+    cr_assert_eq(snapshot_verify(io, STORY_DIR, &story_identity, (struct raft_id){2, 40}, &error),
+                 CONCLAVE_CORRUPT);
+    cr_assert_not_null(strstr(error.message, says), "%s", error.message);
+}
+
 Test(snapshot, with_something_behind_its_end_is_damaged)
 {
     struct memory_disk *disk = disk_create();
     const struct io *io = memory_disk_io(disk);
-    struct conclave_error error = {0};
     size_t bytes = 0;
     cr_assert_eq(write_one(io, 40, NULL), CONCLAVE_OK);
     (void)memory_disk_bytes(disk, path_of(40, ".snap"), &bytes);
     overwrite(io, bytes, "more", 4);
-    cr_assert_eq(snapshot_verify(io, STORY_DIR, &story_identity, (struct raft_id){2, 40}, &error),
-                 CONCLAVE_CORRUPT);
-    cr_assert_not_null(strstr(error.message, "does not end it"), "%s", error.message);
+    expect_damaged(io, "does not end it");
     memory_disk_destroy(disk);
 }
 
@@ -200,7 +206,6 @@ Test(snapshot, of_which_the_hash_of_the_whole_does_not_fit_is_damaged)
 {
     struct memory_disk *disk = disk_create();
     const struct io *io = memory_disk_io(disk);
-    struct conclave_error error = {0};
     size_t bytes = 0;
     cr_assert_eq(write_one(io, 40, NULL), CONCLAVE_OK);
     const uint8_t *file = memory_disk_bytes(disk, path_of(40, ".snap"), &bytes);
@@ -212,9 +217,7 @@ Test(snapshot, of_which_the_hash_of_the_whole_does_not_fit_is_damaged)
     chunk[SNAPSHOT_FRAME_BYTES] ^= 1;
     snapshot_chunk_seal(chunk, seed, end, SNAPSHOT_END, SNAPSHOT_END_BYTES);
     overwrite(io, end, chunk, sizeof chunk);
-    cr_assert_eq(snapshot_verify(io, STORY_DIR, &story_identity, (struct raft_id){2, 40}, &error),
-                 CONCLAVE_CORRUPT);
-    cr_assert_not_null(strstr(error.message, "hash of the whole"), "%s", error.message);
+    expect_damaged(io, "hash of the whole");
     memory_disk_destroy(disk);
 }
 

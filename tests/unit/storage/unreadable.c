@@ -52,15 +52,8 @@ static void make(struct peer *peer, bool more)
 {
     struct memory_disk *disk = memory_disk_create();
     const struct io *io = memory_disk_io(disk);
-    struct wal_recovery found = {0};
-    struct wal *wal = NULL;
+    struct wal *wal = log_begin(disk, &options, BATCH);
     struct raft_runs runs = {0};
-    cr_assert_eq(io->make_dir(io->ctx, STORY_DIR, NULL), CONCLAVE_OK);
-    runs_fill(&runs, 1, 1, BATCH);
-    cr_assert_eq(wal_create(io, STORY_DIR, &story_identity, &options, &runs, NULL), CONCLAVE_OK);
-    raft_runs_clear(&runs);
-    cr_assert_eq(wal_open(io, STORY_DIR, &story_identity, &options, &wal, &found, NULL), 0);
-    raft_runs_clear(&found.entries);
     for (uint64_t i = 1; i < BATCHES; i++) {
         runs_fill(&runs, 1 + i / 7, 1 + i * BATCH, BATCH);
         append(wal, &runs);

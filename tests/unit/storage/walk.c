@@ -161,15 +161,22 @@ Test(walk, goes_on_behind_each_of_several_damaged_places)
     memory_disk_destroy(disk);
 }
 
+static void drop(struct memory_disk *disk, const char *segment_path)
+{
+    const struct io *io = memory_disk_io(disk);
+    struct conclave_error error;
+    char path[64];
+    (void)snprintf(path, sizeof path, "%s", segment_path);
+    cr_assert_eq(io->unlink(io->ctx, path, &error), CONCLAVE_OK);
+}
+
 Test(walk, tells_which_segment_is_missing)
 {
     struct memory_disk *disk = play(story_long);
     struct told told;
-    const struct io *io = memory_disk_io(disk);
-    struct conclave_error error;
     char path[64];
     (void)snprintf(path, sizeof path, "%s", segment(disk, 1));
-    cr_assert_eq(io->unlink(io->ctx, path, &error), CONCLAVE_OK);
+    drop(disk, path);
     walk_twice(disk, &told);
     cr_assert_eq(told.damaged, 1, "what follows is whole: %s", told.places);
     cr_assert_not_null(strstr(told.places, strrchr(path, '/') + 1), "%s", told.places);
@@ -235,15 +242,6 @@ static size_t segments(const struct memory_disk *disk)
     for (size_t file = 0; (path = memory_disk_file(disk, file)) != NULL; file++)
         count += strstr(path, ".wal") != NULL;
     return count;
-}
-
-static void drop(struct memory_disk *disk, const char *segment_path)
-{
-    const struct io *io = memory_disk_io(disk);
-    struct conclave_error error;
-    char path[64];
-    (void)snprintf(path, sizeof path, "%s", segment_path);
-    cr_assert_eq(io->unlink(io->ctx, path, &error), CONCLAVE_OK);
 }
 
 Test(walk, several_that_are_missing_are_one_place)
