@@ -22,6 +22,7 @@ enum actor_id {
     ACTOR_RAFT,
     ACTOR_LOG_WRITER,
     ACTOR_SEGMENTS,
+    ACTOR_STORE_WRITER,
     ACTOR_LOG_READER,
     ACTOR_SNAPSHOT,
     ACTOR_MACHINE,
@@ -75,6 +76,7 @@ extern const struct actor_ops network_actor_ops;
 extern const struct actor_ops raft_actor_ops;
 extern const struct actor_ops log_writer_ops;
 extern const struct actor_ops segment_helper_ops;
+extern const struct actor_ops store_writer_ops;
 extern const struct actor_ops log_reader_ops;
 extern const struct actor_ops snapshot_helper_ops;
 extern const struct actor_ops machine_actor_ops;

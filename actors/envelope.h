@@ -40,8 +40,10 @@ enum envelope_type {
     ENVELOPE_PERSIST,
     ENVELOPE_PERSISTED, /* look at node->durable */
     ENVELOPE_PREPARE_SEGMENT,
-    ENVELOPE_TRICKLE, /* from the state machine, too */
     ENVELOPE_REMOVE_SEGMENTS,
+
+    /* state machine -> store writer */
+    ENVELOPE_TRICKLE,
 
     /* raft -> log reader -> raft */
     ENVELOPE_FETCH,

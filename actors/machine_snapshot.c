@@ -9,7 +9,7 @@
 enum { ENTRY_BYTES = 48 };
 
 /* Of the log between two snapshots, to the state in one, and to the least that an option says. */
-enum { DISTANCE_FACTOR = 4, DISTANCE_MAX_FACTOR = 8 };
+enum { DISTANCE_FACTOR = 4, DISTANCE_MAX_FACTOR = 4 };
 
 /* --- Restoring -------------------------------------------------------------------------------- */
 

@@ -51,7 +51,7 @@ void machine_snapshot_done(const struct node *node, struct machine_snapshot *sna
 
 /* How many bytes lie between two snapshots: four times as many as the last one held, so that a
  * large state is not written again and again for a small log, but not less than `least` and no more
- * than eight times that, since the log between is in memory. */
+ * than four times that, since a start applies the log between again. */
 uint64_t machine_snapshot_distance(uint64_t least, uint64_t state_bytes);
 
 /* The machine becomes a snapshot that was received. None of its own is running. */

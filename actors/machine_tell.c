@@ -133,7 +133,7 @@ void machine_actor_tell_changed(struct actor *actor)
     machine->trickle_us = now_us;
     struct envelope *trickle = envelope_create(ENVELOPE_TRICKLE);
     kv_next_part(actor->node->kv, &trickle->part);
-    actor_send(actor, ACTOR_SEGMENTS, &trickle);
+    actor_send(actor, ACTOR_STORE_WRITER, &trickle);
 }
 
 void machine_actor_flush_replies(struct actor *actor)

@@ -17,7 +17,7 @@ static const struct actor_ops *const ACTORS[ACTOR_COUNT] = {
     [ACTOR_RAFT] = &raft_actor_ops,          [ACTOR_LOG_WRITER] = &log_writer_ops,
     [ACTOR_SEGMENTS] = &segment_helper_ops,  [ACTOR_MACHINE] = &machine_actor_ops,
     [ACTOR_SNAPSHOT] = &snapshot_helper_ops, [ACTOR_FEED] = &feed_actor_ops,
-    [ACTOR_LOG_READER] = &log_reader_ops,
+    [ACTOR_LOG_READER] = &log_reader_ops,    [ACTOR_STORE_WRITER] = &store_writer_ops,
 };
 
 /* --- Create ----------------------------------------------------------------------------------- */
@@ -217,9 +217,9 @@ static int start_actors(struct node *node, struct conclave_error *error)
     int code = start_actor(node, ACTOR_LOG_WRITER, error);
     if (!code)
         code = choose_endpoints(node, error);
-    static const enum actor_id rest[] = {ACTOR_SEGMENTS, ACTOR_LOG_READER, ACTOR_MACHINE,
-                                         ACTOR_SNAPSHOT, ACTOR_NETWORK,    ACTOR_RAFT,
-                                         ACTOR_TIMER};
+    static const enum actor_id rest[] = {ACTOR_SEGMENTS, ACTOR_STORE_WRITER, ACTOR_LOG_READER,
+                                         ACTOR_MACHINE,  ACTOR_SNAPSHOT,     ACTOR_NETWORK,
+                                         ACTOR_RAFT,     ACTOR_TIMER};
     for (size_t i = 0; !code && i < sizeof rest / sizeof *rest; i++)
         code = start_actor(node, rest[i], error);
     if (!code && node->feed[0])
@@ -267,6 +267,8 @@ static void finish(struct node *node)
     actor_join(&node->actors[ACTOR_SNAPSHOT]);
     send_to(node, ACTOR_LOG_READER, ENVELOPE_STOP);
     actor_join(&node->actors[ACTOR_LOG_READER]);
+    send_to(node, ACTOR_STORE_WRITER, ENVELOPE_STOP);
+    actor_join(&node->actors[ACTOR_STORE_WRITER]);
     send_to(node, ACTOR_SEGMENTS, ENVELOPE_STOP);
     actor_join(&node->actors[ACTOR_SEGMENTS]);
     send_to(node, ACTOR_NETWORK, ENVELOPE_STOP); /* last: it delivers the others' replies */

@@ -13,7 +13,7 @@ enum {
     PRIORITY_MAX = 100,
     INFLIGHT_BYTES = 64 << 20, /* 64 commands of the largest size, or 250,000 small ones */
     SEGMENT_BYTES = 16 << 20,
-    SNAPSHOT_BYTES = 64 << 20,    /* what a start applies again at most: about a second */
+    SNAPSHOT_BYTES = 256 << 20,   /* what a start applies again at most: a second or two */
     SNAPSHOT_ENTRIES = 4000000,   /* of the smallest: with what each costs as much as the bytes */
     LOG_MEMORY_BYTES = 16 << 20,  /* half a second of a busy cluster */
     DISK_RESERVE_BYTES = 64 << 20 /* a segment, a small snapshot, and what is on its way */

@@ -2,16 +2,13 @@
  * and removes those that are not needed any more, while the log-writer goes on writing. It also
  * watches the room on the disk: when there is too little for what may still have to be written, the
  * node takes no more commands (but for those that give space back) and had better not lead. And it
- * has the built-in machine's store written to disk bit by bit, and reads what is left in old
- * segments for a node that repairs its log: nobody else removes them. */
+ * reads what is left in old segments for a node that repairs its log: nobody else removes them. */
 #include "actors/log_repair.h"
 #include "actors/repair_asks.h"
 #include "actors/segment_removal.h"
 #include "base/clock.h"
 #include "base/fatal.h"
-#include "machine/tables_trickle.h"
 
-#include <errno.h>
 #include <stdlib.h>
 
 enum { WATCH_MS = 1000 }; /* how often the free space is looked at */
@@ -21,7 +18,6 @@ struct segment_helper {
     bool full;           /* as raft and the network were told */
     uint64_t watched_us; /* when the free space was looked at last */
     struct segment_removal removal;
-    struct tables_trickle trickle;
     struct repair_asks asks;
 };
 
@@ -29,7 +25,6 @@ static int segments_start(struct actor *actor, struct conclave_error *error)
 {
     (void)error;
     struct segment_helper *helper = mem_zalloc(sizeof *helper);
-    helper->trickle.fd = -1;
     actor->state = helper;
     return CONCLAVE_OK;
 }
@@ -37,7 +32,6 @@ static int segments_start(struct actor *actor, struct conclave_error *error)
 static void segments_stop(struct actor *actor)
 {
     struct segment_helper *helper = actor->state;
-    tables_trickle_close(&helper->trickle);
     repair_asks_clear(&helper->asks);
     free(helper);
 }
@@ -131,28 +125,6 @@ static int watch(struct actor *actor, struct conclave_error *error)
     return CONCLAVE_OK;
 }
 
-/* What came while there were other things to do is one part; of a round that is over nothing is
- * made up for. */
-static void part_join(struct tables_part *part, const struct tables_part *next)
-{
-    if (part->bytes == 0 || (next->bytes > 0 && part->at + part->bytes != next->at))
-        *part = *next;
-    else
-        part->bytes += next->bytes;
-    part->used = next->used;
-    part->huge = next->huge;
-}
-
-/* The state machine has changed its store. */
-static void trickle(struct actor *actor, const struct tables_part *part)
-{
-    struct segment_helper *helper = actor->state;
-    if (tables_trickle_step(&helper->trickle, actor->node->machine_dir, part))
-        log_event(&actor->node->logger, CONCLAVE_LOG_INFO, actor->ops->name, "no_trickle",
-                  "errno=%d reason=\"the store is written to disk when the kernel thinks fit\"",
-                  errno);
-}
-
 /* What one node in repair asked for, so that the log-writer's next segment waits for no more than
  * that. True if there was one. */
 static bool give_one(struct actor *actor)
@@ -168,36 +140,30 @@ static bool give_one(struct actor *actor)
 
 /* --- The loop --------------------------------------------------------------------------------- */
 
-/* Takes what has come. *ret_ended: to stop. *ret_other: something but parts of the store came. */
-static int take_all(struct actor *actor, bool *ret_ended, bool *ret_other,
+/* Takes what has come. *ret_ended: to stop. *ret_any: something came. */
+static int take_all(struct actor *actor, bool *ret_ended, bool *ret_any,
                     struct conclave_error *error)
 {
     struct segment_helper *helper = actor->state;
-    struct tables_part part = {0};
     for (struct envelope *envelope; (envelope = inbox_receive(&actor->inbox));) {
         enum envelope_type type = envelope->type;
         int code = CONCLAVE_OK;
-        *ret_other = *ret_other || type != ENVELOPE_TRICKLE;
+        *ret_any = true;
         if (type == ENVELOPE_REPAIR_ASK) {
             repair_asks_add(&helper->asks, envelope);
             continue;
         }
-        if (type == ENVELOPE_TRICKLE) {
-            part_join(&part, &envelope->part);
-        } else if (type == ENVELOPE_PREPARE_SEGMENT) {
+        if (type == ENVELOPE_PREPARE_SEGMENT)
             code = prepare(actor, error);
-        } else if (type == ENVELOPE_REMOVE_SEGMENTS) {
+        else if (type == ENVELOPE_REMOVE_SEGMENTS)
             code = remove_later(actor, envelope->segments, error);
-        } else if (type == ENVELOPE_STOP) {
+        else if (type == ENVELOPE_STOP)
             code = remove_all(actor, error);
-        }
         envelope_destroy(envelope);
         *ret_ended = type == ENVELOPE_STOP || type == ENVELOPE_QUIT;
         if (code || *ret_ended)
             return code;
     }
-    if (part.used > 0)
-        trickle(actor, &part);
     return CONCLAVE_OK;
 }
 
@@ -208,8 +174,8 @@ static int segments_run(struct actor *actor, struct conclave_error *error)
     for (;;) {
         int rest_ms = segment_removal_waits(&helper->removal) ? SEGMENT_REMOVAL_MS : WATCH_MS;
         inbox_wait(&actor->inbox, more ? 0 : rest_ms);
-        bool other = false;
-        int code = take_all(actor, &ended, &other, error);
+        bool any = false;
+        int code = take_all(actor, &ended, &any, error);
         if (code || ended)
             return code;
         code = remove_one(actor, error);
@@ -217,8 +183,8 @@ static int segments_run(struct actor *actor, struct conclave_error *error)
             return code;
         more = give_one(actor);
         uint64_t now_us = clock_now_us();
-        if (!other && now_us - helper->watched_us < (uint64_t)WATCH_MS * 1000)
-            continue; /* parts of the store come fifty times a second */
+        if (!any && now_us - helper->watched_us < (uint64_t)WATCH_MS * 1000)
+            continue; /* removals come twenty times a second */
         helper->watched_us = now_us;
         code = watch(actor, error);
         if (code)

@@ -103,7 +103,7 @@ int cmd_up_run(const struct args *args);
         {"heartbeat", 0,    "DURATION",                                                           \
          NULL,        true, "how often a leader speaks; at most a third of that (100ms)"},        \
         {"segment-size", 0, "SIZE", NULL, true, "size of a log segment (16MiB)"},                 \
-        {"snapshot-bytes", 0, "SIZE", NULL, true, "a snapshot after so much (64MiB)"},            \
+        {"snapshot-bytes", 0, "SIZE", NULL, true, "a snapshot after so much (256MiB)"},           \
         {"snapshot-entries", 0, "N", NULL, true, "or after so many entries (4000000)"},           \
         {"log-memory", 0, "SIZE", NULL, true, "of the log so much stays in memory (16MiB)"},      \
         {"leases", 0, "BOOL", NULL, true, "serve 'get --lease' by leases: on all nodes (false)"}, \

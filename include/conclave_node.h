@@ -156,7 +156,7 @@ struct conclave_options {
     /* A snapshot is taken, and the log cut, when since the last one so many bytes or so many
      * entries were applied. The bytes grow with the state, to at most eight times as many. The log
      * of a machine without snapshots is kept whole. */
-    uint64_t snapshot_bytes;   /* 64 MiB */
+    uint64_t snapshot_bytes;   /* 256 MiB */
     uint64_t snapshot_entries; /* 4,000,000 */
 
     /* How much of the log stays in memory when it is applied, and on disk: a peer that is farther

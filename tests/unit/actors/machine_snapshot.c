@@ -118,8 +118,8 @@ Test(machine_snapshot, distance_follows_the_state_between_one_and_four_times_the
     cr_assert_eq(machine_snapshot_distance(64 * MIB, 16 * MIB), 64 * MIB);
     cr_assert_eq(machine_snapshot_distance(64 * MIB, 40 * MIB), 160 * MIB);
     cr_assert_eq(machine_snapshot_distance(64 * MIB, 64 * MIB), 256 * MIB);
-    cr_assert_eq(machine_snapshot_distance(64 * MIB, 128 * MIB), 512 * MIB);
-    cr_assert_eq(machine_snapshot_distance(64 * MIB, 1024L * MIB), 512 * MIB);
+    cr_assert_eq(machine_snapshot_distance(64 * MIB, 65 * MIB), 256 * MIB);
+    cr_assert_eq(machine_snapshot_distance(64 * MIB, 1024L * MIB), 256 * MIB);
     cr_assert_eq(machine_snapshot_distance(UINT64_MAX, UINT64_MAX), UINT64_MAX);
 }
 
