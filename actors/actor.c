@@ -62,6 +62,7 @@ static void *actor_main(void *arg)
     char name[16];
     snprintf(name, sizeof name, "cv-%s", actor->ops->name);
     pthread_setname_np(pthread_self(), name);
+    thread_take_turn(actor->ops->turn);
 
     if (actor->ops->start && actor->ops->start(actor, &error) != CONCLAVE_OK) {
         report_ready(actor, &error);

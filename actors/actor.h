@@ -11,6 +11,7 @@
 #define ACTORS_ACTOR_H
 
 #include "actors/mailbox.h"
+#include "base/turn.h"
 
 #include <pthread.h>
 
@@ -35,6 +36,7 @@ struct actor;
 /* What makes an actor this actor. Static. */
 struct actor_ops {
     const char *name; /* in logs; the thread's name is "cv-" and this */
+    enum thread_turn turn;
 
     /* Makes actor->state. On failure *error says why and nothing is left. May be NULL. */
     int (*start)(struct actor *actor, struct conclave_error *error);

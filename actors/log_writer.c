@@ -325,6 +325,7 @@ static void log_writer_stop(struct actor *actor)
 }
 
 const struct actor_ops log_writer_ops = {.name = "log-writer",
+                                         .turn = TURN_FIRST,
                                          .start = log_writer_start,
                                          .run = log_writer_run,
                                          .stop = log_writer_stop};

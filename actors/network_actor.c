@@ -191,5 +191,8 @@ static int network_run(struct actor *actor, struct conclave_error *error)
     }
 }
 
-const struct actor_ops network_actor_ops = {
-    .name = "network", .start = network_start, .run = network_run, .stop = network_stop};
+const struct actor_ops network_actor_ops = {.name = "network",
+                                            .turn = TURN_FIRST,
+                                            .start = network_start,
+                                            .run = network_run,
+                                            .stop = network_stop};

@@ -409,5 +409,8 @@ static void raft_actor_stop(struct actor *actor)
     free(self);
 }
 
-const struct actor_ops raft_actor_ops = {
-    .name = "raft", .start = raft_actor_start, .run = raft_actor_run, .stop = raft_actor_stop};
+const struct actor_ops raft_actor_ops = {.name = "raft",
+                                         .turn = TURN_FIRST,
+                                         .start = raft_actor_start,
+                                         .run = raft_actor_run,
+                                         .stop = raft_actor_stop};

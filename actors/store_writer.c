@@ -5,7 +5,6 @@
 #include "actors/actor.h"
 
 #include "actors/node.h"
-#include "base/background.h"
 #include "base/fatal.h"
 #include "machine/tables_trickle.h"
 
@@ -18,7 +17,6 @@ static int store_writer_start(struct actor *actor, struct conclave_error *error)
     struct tables_trickle *trickle = mem_zalloc(sizeof *trickle);
     trickle->fd = -1;
     actor->state = trickle;
-    background_thread();
     return CONCLAVE_OK;
 }
 
@@ -67,6 +65,7 @@ static int store_writer_run(struct actor *actor, struct conclave_error *error)
 }
 
 const struct actor_ops store_writer_ops = {.name = "store-writer",
+                                           .turn = TURN_LAST,
                                            .start = store_writer_start,
                                            .run = store_writer_run,
                                            .stop = store_writer_stop};
