@@ -74,26 +74,31 @@ static bool fill(void)
     return true;
 }
 
-/* Until some were taken, or a second is over: much may be freed meanwhile and nothing taken. */
-static void wait_for_use(void)
+/* Until some were wanted, or a second is over: much may be freed meanwhile and nothing wanted, and
+ * then none is made either: a node at rest never wants any. */
+static bool wait_for_use(void)
 {
     struct timespec until;
     (void)clock_gettime(CLOCK_MONOTONIC, &until); /* cannot fail: a clock that there is */
     until.tv_sec++;
-    while (sem_clockwait(&wanted, CLOCK_MONOTONIC, &until) && errno == EINTR) {
+    int failed;
+    while ((failed = sem_clockwait(&wanted, CLOCK_MONOTONIC, &until)) && errno == EINTR) {
     }
+    return !failed;
 }
 
 static void *keep_ready(void *unused)
 {
     (void)unused;
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE); /* of this thread alone */
-    do {
-        wait_for_use();
+    bool made = true;
+    while (made) {
+        bool used = wait_for_use();
         while (!sem_trywait(&wanted)) { /* what several asked for is done at once */
         }
         look_after();
-    } while (fill());
+        made = !used || fill();
+    }
     atomic_store(&started, false);
     return NULL;
 }

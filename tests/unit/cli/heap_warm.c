@@ -31,6 +31,16 @@ Test(heap_warm, nothing_is_ready_before_it_is_started)
     cr_expect_null(heap_warm_take());
 }
 
+Test(heap_warm, nothing_is_made_before_some_are_wanted, .timeout = DEADLINE_S)
+{
+    enum { LOOKS = 3 }; /* behind the second one it would have been made */
+    heap_warm_start(count);
+    while (atomic_load(&told) < LOOKS)
+        (void)sched_yield();
+    cr_expect_null(heap_warm_take(), "a node at rest has it for nothing");
+    cr_expect_not_null(take());
+}
+
 /* More than are ready at a time, and than one region holds with the next. */
 Test(heap_warm, blocks_are_aligned_zero_and_the_callers_alone, .timeout = 2 * DEADLINE_S)
 {
