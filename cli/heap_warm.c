@@ -61,9 +61,14 @@ static void *make(void)
     return made;
 }
 
+/* One for the first that is wanted, since a client that comes to a node at rest wants one too;
+ * twice as many each time some are. */
 static bool fill(void)
 {
-    for (int i = 0; i < READY; i++) {
+    static int most = 1;
+    int end = most;
+    most = 2 * most < READY ? 2 * most : READY;
+    for (int i = 0; i < end; i++) {
         if (atomic_load_explicit(&ready[i], memory_order_relaxed))
             continue;
         void *made = make();
