@@ -16,6 +16,7 @@ static int store_writer_start(struct actor *actor, struct conclave_error *error)
     (void)error;
     struct tables_trickle *trickle = mem_zalloc(sizeof *trickle);
     trickle->fd = -1;
+    trickle->huge_us_max = TABLES_HUGE_US_MAX;
     actor->state = trickle;
     return CONCLAVE_OK;
 }

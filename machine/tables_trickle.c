@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -12,8 +13,9 @@
 #include <unistd.h>
 
 /* In calls so short that other threads get the processor between them: not every kernel takes it
- * from one that fills pages. */
-enum { AHEAD_BYTES = 4 << 20, AHEAD_CALL_BYTES = 256 << 10 };
+ * from one that fills pages, and none before the next tick if who was woken is not due by a hair.
+ */
+enum { AHEAD_BYTES = 4 << 20, AHEAD_CALL_BYTES = 64 << 10 };
 
 #define YOUNG_NS UINT64_C(10000000000)
 
@@ -73,7 +75,17 @@ static void make_small(int fd, uint64_t at, uint64_t end)
     for (; at < end; at += AHEAD_CALL_BYTES) {
         uint64_t bytes = end - at < AHEAD_CALL_BYTES ? end - at : AHEAD_CALL_BYTES;
         (void)posix_fadvise(fd, (off_t)at, (off_t)bytes, POSIX_FADV_WILLNEED);
+        (void)sched_yield();
     }
+}
+
+/* The block there, and what lies before it in small pages. */
+static void make_block(struct tables_trickle *trickle, uint64_t from, uint64_t block)
+{
+    uint64_t began_us = clock_thread_cpu_us();
+    bool made = make_huge(trickle->fd, block);
+    trickle->small = clock_thread_cpu_us() - began_us > trickle->huge_us_max;
+    make_small(trickle->fd, from, made ? block : block + TABLES_HUGE_BYTES);
 }
 
 /* Only a hint: that there is no page yet is no failure. */
@@ -86,9 +98,9 @@ static void go_ahead(struct tables_trickle *trickle, const struct tables_part *p
     if (used == 0 || from + AHEAD_BYTES / 4 > to)
         return;
     uint64_t block = (from + TABLES_HUGE_BYTES - 1) / TABLES_HUGE_BYTES * TABLES_HUGE_BYTES;
-    if (part->huge && block + TABLES_HUGE_BYTES <= size) { /* one a step: it may take 5 ms */
+    if (part->huge && !trickle->small && block + TABLES_HUGE_BYTES <= size) { /* one a step */
         to = block + TABLES_HUGE_BYTES;
-        make_small(trickle->fd, from, make_huge(trickle->fd, block) ? block : to);
+        make_block(trickle, from, block);
     } else {
         make_small(trickle->fd, from, to);
     }

@@ -20,12 +20,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* All zero but for `fd` -1: nothing was written. */
+/* A huge page for the file takes a tenth of a millisecond or two where there is memory, and 3 to
+ * 8 ms where the host of a virtual machine has to find it, in which whoever is woken on that
+ * processor may wait for it. With more than this it is small ones from then on: between two of them
+ * others have their turn. */
+enum { TABLES_HUGE_US_MAX = 1000 };
+
+/* All zero but for `fd` -1 and `huge_us_max`: nothing was written. */
 struct tables_trickle {
-    int fd;            /* -1: to be opened */
-    uint64_t ahead;    /* so far there are pages for what is yet to come */
-    uint64_t young_ns; /* when the kernel was made to look at the file's age; 0: not yet */
-    bool failed;       /* the file system cannot do it: there is nothing to be done */
+    int fd;               /* -1: to be opened */
+    uint64_t ahead;       /* so far there are pages for what is yet to come */
+    uint64_t young_ns;    /* when the kernel was made to look at the file's age; 0: not yet */
+    bool failed;          /* the file system cannot do it: there is nothing to be done */
+    bool small;           /* a huge page took more than this of the processor */
+    uint64_t huge_us_max; /* TABLES_HUGE_US_MAX */
 };
 
 /* This part of the tables' file in this directory. Waits for the disk every ten seconds only, for

@@ -55,7 +55,7 @@ SYSTEM = {
     "raft": set(),  # pure: no clock, no files, no threads, no output
     "codec": {"stdio.h"},
     "storage": {"stdio.h", "dirent.h", "fcntl.h", "unistd.h", "sys/*", "xxhash.h", "zstd.h", "pthread.h"},
-    "machine": {"pthread.h", "stdio.h", "dirent.h", "endian.h", "fcntl.h", "unistd.h", "sys/*", "lmdb.h", "xxhash.h"},
+    "machine": {"pthread.h", "sched.h", "stdio.h", "dirent.h", "endian.h", "fcntl.h", "unistd.h", "sys/*", "lmdb.h", "xxhash.h"},
     "transport": {"stdio.h", "pthread.h", "zmq.h", "uthash.h", "utlist.h", "time.h", "poll.h", "unistd.h", "sys/*", "netdb.h",
                   "arpa/*", "netinet/*"},
     "client": {"stdio.h", "zmq.h", "poll.h", "sys/epoll.h", "unistd.h"},

@@ -26,7 +26,7 @@ static void setup(void)
     tables = tables_rig_open(dir);
     (void)snprintf(file, sizeof file, "%s/%s", dir, TABLES_LMDB_FILE);
     keys = 0;
-    trickle = (struct tables_trickle){.fd = -1};
+    trickle = (struct tables_trickle){.fd = -1, .huge_us_max = UINT64_MAX};
 }
 
 static void teardown(void)

@@ -44,7 +44,7 @@ static int step(uint64_t at, uint64_t used)
 
 static void setup(void)
 {
-    trickle = (struct tables_trickle){.fd = -1};
+    trickle = (struct tables_trickle){.fd = -1, .huge_us_max = UINT64_MAX};
 }
 
 static void teardown(void)
@@ -93,6 +93,17 @@ Test(trickle, makes_huge_pages_a_block_a_step)
     part.used = 8 * MIB;
     cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
     cr_assert_eq(trickle.ahead, 9 * MIB, "what is left is no whole block");
+}
+
+Test(trickle, makes_small_pages_once_a_huge_one_took_too_long)
+{
+    struct tables_part part = {.at = PART_BYTES, .used = MIB, .huge = true};
+    make_file(16 * MIB);
+    trickle.huge_us_max = 0;
+    cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
+    cr_assert(trickle.ahead == 4 * MIB && trickle.small, "%lu", trickle.ahead);
+    cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
+    cr_assert_eq(trickle.ahead, 9 * MIB, "as far as with huge ones, in one step");
 }
 
 Test(trickle, writes_nothing_of_an_empty_part)
