@@ -8,8 +8,8 @@
 /* What an entry counts besides its payload: a log of small entries is not a small log. */
 enum { ENTRY_BYTES = 48 };
 
-/* Of the log between two snapshots, to the state in one, and to the least that an option says. */
-enum { DISTANCE_FACTOR = 4, DISTANCE_MAX_FACTOR = 4 };
+/* Of the log between two snapshots, to the state in one, and at most to what an option says. */
+enum { DISTANCE_FACTOR = 4 };
 
 /* --- Restoring -------------------------------------------------------------------------------- */
 
@@ -186,11 +186,9 @@ int machine_snapshot_install(struct actor *actor, struct machine_snapshot *snaps
 
 uint64_t machine_snapshot_distance(uint64_t least, uint64_t state_bytes)
 {
-    if (least > UINT64_MAX / DISTANCE_MAX_FACTOR / 4) /* never, whatever there is */
+    if (least > UINT64_MAX / DISTANCE_FACTOR / 4) /* never, whatever there is */
         return least;
-    if (state_bytes >= least * DISTANCE_MAX_FACTOR / DISTANCE_FACTOR)
-        return least * DISTANCE_MAX_FACTOR;
-    uint64_t bytes = state_bytes * DISTANCE_FACTOR;
+    uint64_t bytes = (state_bytes < least ? state_bytes : least) * DISTANCE_FACTOR;
     return bytes > least ? bytes : least;
 }
 
