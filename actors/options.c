@@ -159,6 +159,9 @@ int conclave_options_set(struct conclave_options *options, const char *name, con
     } else if (strcmp(name, "leases") == 0) {
         good = parse_bool(value, &options->leases);
         wanted = "true or false";
+    } else if (strcmp(name, "keep-awake") == 0) {
+        good = parse_bool(value, &options->keep_awake);
+        wanted = "true or false";
     } else if (strcmp(name, "expose-plaintext") == 0) {
         good = parse_bool(value, &options->expose_plaintext);
         wanted = "true or false";

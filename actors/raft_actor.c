@@ -5,6 +5,7 @@
 
 #include "actors/log_repair.h"
 #include "base/clock.h"
+#include "base/cpu_latency.h"
 #include "base/fatal.h"
 #include "base/list.h"
 #include "base/prng.h"
@@ -52,6 +53,8 @@ static int raft_actor_start(struct actor *actor, struct conclave_error *error)
         options.trailing_bytes = node->options.snapshot_bytes / 4;
     self->raft = raft_create(&options);
     alarm_init(&self->alarm);
+    awake_init(&self->awake, node->options.keep_awake ? CPU_LATENCY_DEVICE : NULL,
+               cpu_latency_wanted_us(CPU_LATENCY_DRIVER));
     return CONCLAVE_OK;
 }
 
@@ -283,6 +286,8 @@ static long wait_ms(const struct raft_actor *self)
     uint64_t due_us = peer_side_due_us(&self->peers);
     if (self->alarm.near_us < due_us)
         due_us = self->alarm.near_us;
+    if (awake_due_us(&self->awake) < due_us)
+        due_us = awake_due_us(&self->awake);
     if (self->handover == HANDOVER_RUNNING) {
         if (self->events.count)
             return 0;
@@ -325,6 +330,7 @@ static int raft_actor_run(struct actor *actor, struct conclave_error *error)
         uint64_t now_us = clock_now_us();
         enum envelope_type ended = 0;
         int taken = 0;
+        awake_turn(&self->awake, &actor->node->logger, now_us);
         look_at_durable(actor);
         look_at_deadline(self, now_us);
         for (struct envelope *envelope;
@@ -405,6 +411,7 @@ static void raft_actor_stop(struct actor *actor)
     outgoing_clear(&self->sends);
     raft_output_deinit(&self->output);
     raft_destroy(self->raft);
+    awake_deinit(&self->awake);
     peers_close(self->peers.peers); /* the log-writer may still be on its way to send */
     free(self);
 }

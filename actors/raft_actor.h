@@ -5,6 +5,7 @@
 #define ACTORS_RAFT_ACTOR_H
 
 #include "actors/alarm.h"
+#include "actors/awake.h"
 #include "actors/peer_side.h"
 #include "base/numbered.h"
 
@@ -37,6 +38,7 @@ struct raft_actor {
     uint64_t fresh_index;
 
     struct alarm alarm;
+    struct awake awake;
 
     /* A clean stop: leadership goes to somebody else first, if anybody can take it, and what was
      * taken before is answered. */

@@ -129,6 +129,7 @@ static const struct conclave_machine_ops counting_ops = {
 struct embedded {
     char dir[PATH_MAX]; /* "": none was made */
     unsigned count;
+    bool keep_awake;
     struct conclave_node *nodes[BENCH_NODES_MAX];
     struct counting machines[BENCH_NODES_MAX];
 };
@@ -172,20 +173,24 @@ static int start_node(struct embedded *embedded, const struct names *names, unsi
     options.data_dir = data;
     options.machine = &counting_ops;
     options.machine_arg = &embedded->machines[node];
+    options.keep_awake = embedded->keep_awake;
     code = conclave_node_create(&options, &embedded->nodes[node], error);
     return code == CONCLAVE_OK ? conclave_node_start(embedded->nodes[node], error) : code;
 }
 
-int embedded_start(const char *parent, unsigned count, uint32_t timeout_ms, struct embedded **ret,
+int embedded_start(const struct bench_options *bench, struct embedded **ret,
                    struct conclave_error *error)
 {
     struct names names;
+    const char *parent = bench->dir ? bench->dir : "/var/tmp";
+    const unsigned count = bench->nodes;
     struct embedded *embedded = calloc(1, sizeof *embedded);
     if (!embedded) {
         snprintf(error->message, sizeof error->message, "out of memory");
         return error->code = CONCLAVE_NO_MEMORY;
     }
     embedded->count = count;
+    embedded->keep_awake = bench->keep_awake;
     int code = process_directory(parent, embedded->dir, sizeof embedded->dir, error);
     if (code == CONCLAVE_OK)
         code = make_names(count, &names, error);
@@ -194,7 +199,7 @@ int embedded_start(const char *parent, unsigned count, uint32_t timeout_ms, stru
     for (unsigned i = 0; i < count && code == CONCLAVE_OK; i++)
         code = start_node(embedded, &names, i, error);
     for (unsigned i = 0; i < count && code == CONCLAVE_OK; i++) {
-        code = conclave_node_wait_ready(embedded->nodes[i], timeout_ms);
+        code = conclave_node_wait_ready(embedded->nodes[i], bench->timeout_ms);
         if (code != CONCLAVE_OK)
             snprintf(error->message, sizeof error->message, "node %u of this program: %s", i + 1,
                      conclave_code_text(code));

@@ -23,9 +23,9 @@ struct embedded_count {
 
 struct embedded;
 
-/* Makes and starts `count` nodes in a directory of their own below `parent`, and waits until all of
+/* Makes and starts the nodes in a directory of their own where data goes, and waits until all of
  * them serve. Errors: those of a node; INVALID, IO; with a sentence. */
-int embedded_start(const char *parent, unsigned count, uint32_t timeout_ms, struct embedded **ret,
+int embedded_start(const struct bench_options *bench, struct embedded **ret,
                    struct conclave_error *error);
 
 /* Stops the nodes and removes their data. */

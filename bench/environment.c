@@ -112,6 +112,7 @@ void environment_look(struct environment *environment, const char *dir)
     proc_line("/proc/meminfo", "MemTotal", memory, sizeof memory);
     environment->memory_bytes = strtoull(memory, NULL, 10) * 1024;
     environment->cores = sysconf(_SC_NPROCESSORS_ONLN);
+    environment->keeps_awake = access("/dev/cpu_dma_latency", W_OK) == 0;
     double loads[1];
     if (getloadavg(loads, 1) == 1)
         environment->load_average = loads[0];

@@ -55,6 +55,7 @@ enum flag {
     FLAG_FAULT,
     FLAG_VALIDATE,
     FLAG_NO_SESSIONS,
+    FLAG_NO_KEEP_AWAKE,
     FLAG_JSON,
     FLAG_CSV,
     FLAG_HTML,
@@ -92,6 +93,7 @@ static const struct option flags[] = {{"clients", required_argument, NULL, FLAG_
                                       {"fault", required_argument, NULL, FLAG_FAULT},
                                       {"validate", no_argument, NULL, FLAG_VALIDATE},
                                       {"no-sessions", no_argument, NULL, FLAG_NO_SESSIONS},
+                                      {"no-keep-awake", no_argument, NULL, FLAG_NO_KEEP_AWAKE},
                                       {"json", no_argument, NULL, FLAG_JSON},
                                       {"csv", required_argument, NULL, FLAG_CSV},
                                       {"html", required_argument, NULL, FLAG_HTML},
@@ -319,6 +321,9 @@ static enum bench_parsed take(struct parse *parse, int flag, const char *value)
     case FLAG_NO_SESSIONS:
         options->sessions = false;
         break;
+    case FLAG_NO_KEEP_AWAKE:
+        options->keep_awake = false;
+        break;
     case FLAG_JSON:
         options->json = true;
         break;
@@ -389,6 +394,7 @@ static void set_defaults(struct bench_options *options)
     options->timeout_ms = TIMEOUT_DEFAULT_MS;
     options->seed = 1;
     options->sessions = true;
+    options->keep_awake = true;
 }
 
 enum bench_parsed bench_options_parse(struct bench_options *options, int argc, char **argv,

@@ -68,7 +68,8 @@ struct bench_options {
     uint64_t seed;
     struct faults faults;
     bool validate;
-    bool sessions; /* operations are repeated by the client, in its session */
+    bool sessions;   /* operations are repeated by the client, in its session */
+    bool keep_awake; /* as the nodes of self have it */
 
     bool json;
     bool progress;          /* the live line also where standard error is no terminal */

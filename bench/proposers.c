@@ -333,8 +333,7 @@ void proposers_run(const struct load *load, const struct measure_watch *watch,
     proposing->measure = measure;
     int code = make(proposing) ? CONCLAVE_OK : CONCLAVE_NO_MEMORY;
     if (code == CONCLAVE_OK)
-        code = embedded_start(options->dir ? options->dir : "/var/tmp", options->nodes,
-                              options->timeout_ms, &proposing->embedded, &error);
+        code = embedded_start(options, &proposing->embedded, &error);
     if (code == CONCLAVE_OK)
         proposing->count = options->nodes;
     for (unsigned i = 0; i < proposing->count && code == CONCLAVE_OK; i++)

@@ -269,6 +269,8 @@ static json_t *targets_json(const struct session *session)
         set(object, "reads", json_string(target->ops->reads));
         if (target->ops->starts)
             set(object, "nodes", count(session->options->nodes));
+        if (target->ops == &target_self)
+            set(object, "keep_awake", json_boolean(session_keeps_awake(session)));
         json_array_append_new(list, object);
     }
     return list;

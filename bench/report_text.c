@@ -130,6 +130,10 @@ static void environment(const struct session *session, FILE *out)
         if (*target->version)
             fprintf(out, "%s: %s; on disk before acknowledged: %s, %s\n", target->name,
                     target->version, target->ops->fsync, target->ops->fsync_why);
+        if (target->ops == &target_self && session_keeps_awake(session))
+            fprintf(out,
+                    "%s: keeps idle processors from halting under load (--no-keep-awake: not)\n",
+                    target->name);
     }
     if (strcmp(that->file_system, "tmpfs") == 0 || strcmp(that->file_system, "ramfs") == 0)
         fprintf(out, "%s is in memory: nothing here says how fast a disk would be\n", that->dir);

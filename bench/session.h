@@ -19,6 +19,12 @@ struct session {
     struct live live;
 };
 
+/* Whether nodes of its own keep idle processors awake: by flag, and by what the system allows. */
+static inline bool session_keeps_awake(const struct session *session)
+{
+    return session->options->keep_awake && session->environment.keeps_awake;
+}
+
 /* Measures. Runs take turns: first run of each target, second run of each, and so on, so that what
  * changes on the machine meanwhile meets all of them; only the target that is measured runs. A
  * target that cannot be measured has the reason in its results. Errors: a target that was asked for

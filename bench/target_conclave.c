@@ -82,6 +82,8 @@ static void command(const struct target *target, unsigned node, struct words *wo
     words_add(words, "--log-format=logfmt");
     words_add(words, "--log-level=warn");
     words_add(words, "--trace-file=%s.trace", target->nodes[node].dir);
+    if (!target->options->keep_awake)
+        words_add(words, "--keep-awake=false");
     if (target->options->read_level == BENCH_READ_LEASE)
         words_add(words, "--leases=true");
 }

@@ -21,17 +21,10 @@ enum {
     SERVE_LOOK_MS = 1000   /* how long the node may take to say where it listens */
 };
 
-const char *const serve_tuning[] = {"election-timeout",
-                                    "heartbeat",
-                                    "segment-size",
-                                    "snapshot-bytes",
-                                    "snapshot-entries",
-                                    "log-memory",
-                                    "leases",
-                                    "disk-reserve",
-                                    "inflight-max",
-                                    "log-level",
-                                    NULL};
+const char *const serve_tuning[] = {"election-timeout", "heartbeat",        "segment-size",
+                                    "snapshot-bytes",   "snapshot-entries", "log-memory",
+                                    "leases",           "disk-reserve",     "inflight-max",
+                                    "keep-awake",       "log-level",        NULL};
 
 const struct args_flag cmd_serve_flags[] = {
     {"data", 'd', "DIR", NULL, true, "the node's data directory, made by init or join"},
@@ -145,6 +138,7 @@ static int read_options(const struct args *args, struct server *server)
     struct conclave_options *options = &server->options;
     struct conclave_error error;
     conclave_options_init(options);
+    options->keep_awake = true; /* of a machine that is there for nodes */
     options->data_dir = args_value(args, "data");
     options->listen = args_value(args, "listen");
     options->listen_client = args_value(args, "listen-client");

@@ -191,6 +191,11 @@ struct conclave_options {
      * library. NULL: nothing is stamped. */
     void (*trace)(void *arg, const struct conclave_trace *trace);
     void *trace_arg;
+
+    /* false; while there is load the system is asked not to let idle processors halt, all of them
+     * (/dev/cpu_dma_latency), which answers sooner and takes power. What may not be written or is
+     * not there is told to the log and done without. */
+    bool keep_awake;
 };
 
 /* Sets every field to its default. Any thread. */
@@ -199,9 +204,9 @@ CONCLAVE_API void conclave_options_init(struct conclave_options *options);
 /* Sets one option by the name that the command line uses without its dashes: "election-timeout"
  * "500ms", "heartbeat" "100ms", "segment-size" "16MiB", "inflight-max" "64MiB",
  * "snapshot-bytes" "64MiB", "snapshot-entries" "4000000", "log-memory" "16MiB", "disk-reserve"
- * "64MiB", "log-level" "warn", "seed" "7", "priority" "50", "expose-plaintext" "true". Paths and
- * endpoints are fields only, since the struct borrows strings. Errors: INVALID (unknown name, bad
- * value), with the sentence in *error. */
+ * "64MiB", "log-level" "warn", "seed" "7", "priority" "50", "leases" "true", "keep-awake" "true",
+ * "expose-plaintext" "true". Paths and endpoints are fields only, since the struct borrows strings.
+ * Errors: INVALID (unknown name, bad value), with the sentence in *error. */
 CONCLAVE_API CONCLAVE_MUST_USE int conclave_options_set(struct conclave_options *options,
                                                         const char *name, const char *value,
                                                         struct conclave_error *error);

@@ -23,6 +23,10 @@ Test(options, are_set_by_name)
     cr_assert_not(options.leases, "they are an option");
     cr_assert_eq(conclave_options_set(&options, "leases", "true", &error), 0);
     cr_assert(options.leases);
+    cr_assert_not(options.keep_awake,
+                  "all of the machine is asked for something: no library's to say");
+    cr_assert_eq(conclave_options_set(&options, "keep-awake", "true", &error), 0);
+    cr_assert(options.keep_awake);
     cr_assert_eq(conclave_options_set(&options, "seed", "18446744073709551615", &error), 0);
     cr_assert_eq(options.seed, UINT64_MAX);
 }
@@ -40,6 +44,7 @@ Test(options, bad_values_change_nothing_and_say_what_is_wanted)
                                          {"log-level", "loud"},
                                          {"expose-plaintext", "yes"},
                                          {"leases", "1"},
+                                         {"keep-awake", "yes"},
                                          {"seed", "0x7"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct conclave_options options, before;

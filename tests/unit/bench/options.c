@@ -43,6 +43,8 @@ Test(options, have_defaults)
     cr_assert_eq(options.backlog, 100000);
     cr_assert_eq(options.target_count, 1);
     cr_assert_str_eq(options.targets[0], "self");
+    cr_assert(options.sessions);
+    cr_assert(options.keep_awake);
     cr_assert_not(options.validate);
     cr_assert_not(options.json);
     cr_assert_not(options.short_form);
@@ -60,7 +62,8 @@ Test(options, are_all_read)
 {
     cr_assert_eq(parse("--clients", "64", "--ops=2M", "--value-size", "1KiB", "--keys", "10k",
                        "--prefix", "p/", "--timeout", "5s", "--validate", "--json", "--runs", "7",
-                       "--read-ratio", "0.25", "--dist", "zipf", "--read-level", "stale", NULL),
+                       "--read-ratio", "0.25", "--dist", "zipf", "--read-level", "stale",
+                       "--no-sessions", "--no-keep-awake", NULL),
                  BENCH_RUN);
     cr_assert_eq(options.clients, 64);
     cr_assert_eq(options.ops, 2000000);
@@ -73,6 +76,8 @@ Test(options, are_all_read)
     cr_assert_eq(options.read_level, BENCH_READ_STALE);
     cr_assert(options.read_ratio > 0.24 && options.read_ratio < 0.26);
     cr_assert(options.validate && options.json);
+    cr_assert_not(options.sessions);
+    cr_assert_not(options.keep_awake);
 }
 
 Test(options, operations_lift_the_limit_of_time_unless_it_is_given)
