@@ -7,8 +7,9 @@
  *
  * But who changes one byte of a huge page has 2 MiB written to disk. So what is used next is made
  * huge only while the store grows so fast that all of a block has changed when it is written
- * (tables_trickle.c makes them); and once few pages of the store change, its blocks are made small
- * again, bit by bit: who calls one page of a huge one cold gets it split.
+ * (tables_trickle.c makes them, or smaller ones of 64 KiB, for which the same holds); and once few
+ * pages of the store change, its blocks are made small again, bit by bit: who calls one page of a
+ * larger one cold gets it split.
  *
  * All this is only a hint: where the kernel does not take it the pages are as they always are. */
 #include "base/fatal.h"
@@ -30,6 +31,9 @@ enum { DENSE_PART = 4 };
 
 /* A block that was changed and is not written yet cannot be split: the next round tries again. */
 enum { SPLIT_TRIES = 16 };
+
+/* The most of the pages that are not huge ones and larger than small ones (tables_pages.c). */
+enum { PIECE_BYTES = 64 << 10 };
 
 /* So far the helper goes ahead, in whole blocks (tables_trickle.c). */
 enum { MARK_BYTES = TABLES_AHEAD_HUGE_BYTES + TABLES_HUGE_BYTES };
@@ -86,6 +90,15 @@ static bool split(char *block)
 #endif
 }
 
+/* All that is larger than a page in a block, whether it is one huge page or some of PIECE_BYTES. */
+static bool split_block(char *block)
+{
+    bool gone = true;
+    for (size_t at = 0; at < TABLES_HUGE_BYTES; at += PIECE_BYTES)
+        gone = split(block + at) && gone;
+    return gone;
+}
+
 void lmdb_huge_split(struct lmdb *lmdb, const struct tables_part *part)
 {
     struct lmdb_huge *huge = &lmdb->huge;
@@ -96,7 +109,7 @@ void lmdb_huge_split(struct lmdb *lmdb, const struct tables_part *part)
     for (; block < end && block < huge->blocks; block++) {
         if (huge->tries[block] == 0)
             continue;
-        bool gone = split(lmdb->round.map + block * TABLES_HUGE_BYTES);
+        bool gone = split_block(lmdb->round.map + block * TABLES_HUGE_BYTES);
         huge->tries[block] = gone ? 0 : (uint8_t)(huge->tries[block] - 1);
     }
 }

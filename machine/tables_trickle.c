@@ -2,20 +2,16 @@
 
 #include "base/clock.h"
 #include "machine/tables_lmdb.h"
+#include "machine/tables_pages.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <stdio.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
-/* In calls so short that other threads get the processor between them: not every kernel takes it
- * from one that fills pages, and none before the next tick if who was woken is not due by a hair.
- */
-enum { AHEAD_BYTES = 4 << 20, AHEAD_CALL_BYTES = 64 << 10 };
+enum { AHEAD_BYTES = 4 << 20 };
 
 #define YOUNG_NS UINT64_C(10000000000)
 
@@ -30,62 +26,13 @@ static int open_file(struct tables_trickle *trickle, const char *dir)
     return trickle->fd < 0 ? errno : 0;
 }
 
-/* The next free block of memory as large as a huge page has been touched behind this. The host of a
- * virtual machine takes back what lies free and gives it again when it is touched, page by page, in
- * 5 ms a block. The kernel, which fills the page of a file with zeros in one go, would give the
- * processor to nobody meanwhile; a huge page of nobody's it fills bit by bit. Where the memory is
- * there already it costs as much as to fill it: a tenth of a millisecond. */
-static void touch_free_block(void)
-{
-#ifdef MADV_POPULATE_WRITE /* Linux 5.14 */
-    char *map = mmap(NULL, 2L * TABLES_HUGE_BYTES, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (map == MAP_FAILED)
-        return;
-    size_t skip = TABLES_HUGE_BYTES - (uintptr_t)map % TABLES_HUGE_BYTES;
-    if (!madvise(map + skip, TABLES_HUGE_BYTES, MADV_HUGEPAGE))
-        (void)madvise(map + skip, TABLES_HUGE_BYTES, MADV_POPULATE_WRITE);
-    (void)munmap(map, 2L * TABLES_HUGE_BYTES);
-#endif
-}
-
-/* Has the kernel make a huge page there, which it does for who maps the file and asks for it.
- * False: it does not know how to. */
-static bool make_huge(int fd, uint64_t at)
-{
-    bool made = false;
-#ifdef MADV_POPULATE_READ /* Linux 5.14 */
-    void *map = mmap(NULL, TABLES_HUGE_BYTES, PROT_READ, MAP_SHARED, fd, (off_t)at);
-    if (map == MAP_FAILED)
-        return false;
-    touch_free_block();
-    made = !madvise(map, TABLES_HUGE_BYTES, MADV_RANDOM) &&
-           !madvise(map, TABLES_HUGE_BYTES, MADV_HUGEPAGE) &&
-           !madvise(map, TABLES_HUGE_BYTES, MADV_POPULATE_READ);
-    (void)munmap(map, TABLES_HUGE_BYTES);
-#else
-    (void)fd;
-    (void)at;
-#endif
-    return made;
-}
-
-static void make_small(int fd, uint64_t at, uint64_t end)
-{
-    for (; at < end; at += AHEAD_CALL_BYTES) {
-        uint64_t bytes = end - at < AHEAD_CALL_BYTES ? end - at : AHEAD_CALL_BYTES;
-        (void)posix_fadvise(fd, (off_t)at, (off_t)bytes, POSIX_FADV_WILLNEED);
-        (void)sched_yield();
-    }
-}
-
 /* The block there, and what lies before it in small pages. */
 static void make_block(struct tables_trickle *trickle, uint64_t from, uint64_t block)
 {
     uint64_t began_us = clock_thread_cpu_us();
-    bool made = make_huge(trickle->fd, block);
+    bool made = tables_pages_huge(trickle->fd, block);
     trickle->small = clock_thread_cpu_us() - began_us > trickle->huge_us_max;
-    make_small(trickle->fd, from, made ? block : block + TABLES_HUGE_BYTES);
+    tables_pages_small(trickle->fd, from, made ? block : block + TABLES_HUGE_BYTES);
 }
 
 /* Only a hint: that there is no page yet is no failure. */
@@ -101,8 +48,10 @@ static void go_ahead(struct tables_trickle *trickle, const struct tables_part *p
     if (part->huge && !trickle->small && block + TABLES_HUGE_BYTES <= size) { /* one a step */
         to = block + TABLES_HUGE_BYTES;
         make_block(trickle, from, block);
+    } else if (part->huge) {
+        tables_pages_medium(trickle->fd, from, to);
     } else {
-        make_small(trickle->fd, from, to);
+        tables_pages_small(trickle->fd, from, to);
     }
     trickle->ahead = to;
 }

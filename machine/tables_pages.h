@@ -1,0 +1,23 @@
+/* machine/tables_pages.h - has the kernel make pages in memory for a part of a file that is yet to
+ * be used, from page to page, before whoever uses it has to wait for them.
+ *
+ * All of it is a hint: that there is no page, or one of another size, is no failure, and what the
+ * file holds stays as it is. Any thread. */
+#ifndef MACHINE_TABLES_PAGES_H
+#define MACHINE_TABLES_PAGES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* One of TABLES_HUGE_BYTES there, in one go. False: the kernel does not know how to. */
+bool tables_pages_huge(int fd, uint64_t at);
+
+/* Of 64 KiB most of them, in pieces behind each of which others may have the processor. One costs
+ * about as much as four small ones, and where it is mapped and written, as six. Who changes a bit
+ * of it has all of it written to disk. `at` above 0. */
+void tables_pages_medium(int fd, uint64_t at, uint64_t end);
+
+/* As small as there are, in pieces likewise. */
+void tables_pages_small(int fd, uint64_t at, uint64_t end);
+
+#endif
