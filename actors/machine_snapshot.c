@@ -226,6 +226,9 @@ void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapsho
     const struct conclave_options *options = &actor->node->options;
     if (snapshot->taken || !snapshot->configuration || snapshot->applied.term == 0)
         return;
+    uint64_t state_bytes = session_layer_bytes(sessions);
+    if (state_bytes > 0) /* a store that grows is not what it was */
+        snapshot->state_bytes = state_bytes;
     if (!snapshot->wanted &&
         snapshot->entries < options->snapshot_entries + snapshot->wait_entries &&
         snapshot->bytes < distance(actor->node, snapshot) + snapshot->wait_bytes)

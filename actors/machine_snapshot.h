@@ -8,7 +8,8 @@
 
 struct machine_snapshot {
     struct session_snapshot *taken; /* the helper writes it; NULL: none is under way */
-    uint64_t state_bytes;           /* in the last one; 0: not known */
+    uint64_t state_bytes;           /* that one would hold now, or that the last one held; 0: not
+                                       known */
     uint64_t bytes;                 /* applied since the last one */
     uint64_t entries;               /* likewise */
     uint64_t wait_bytes;            /* one failed: how much more before the next try */
@@ -49,7 +50,7 @@ void machine_snapshot_take(struct actor *actor, struct machine_snapshot *snapsho
 void machine_snapshot_done(const struct node *node, struct machine_snapshot *snapshot, int code,
                            uint64_t state_bytes);
 
-/* How many bytes lie between two snapshots: four times as many as the last one held, so that a
+/* How many bytes lie between two snapshots: four times as many as one of them holds, so that a
  * large state is not written again and again for a small log, but not less than `least` and no more
  * than four times that, since a start applies the log between again. */
 uint64_t machine_snapshot_distance(uint64_t least, uint64_t state_bytes);

@@ -94,6 +94,12 @@ uint64_t kv_revision(const struct kv *kv)
     return kv->open ? kv->state.revision : 0;
 }
 
+uint64_t kv_bytes(const struct kv *kv)
+{
+    const struct kv_state *state = &kv->state;
+    return kv->open ? state->bytes + state->history_bytes + state->topic_bytes : 0;
+}
+
 int kv_reserve(struct kv *kv, bool lacking)
 {
     return tables_reserve(kv->tables, lacking);

@@ -70,6 +70,10 @@ MUST_USE int kv_reserve(struct kv *kv, bool lacking);
 /* Whether something was refused for the quota, and still would be. */
 bool kv_quota_is_used_up(const struct kv *kv);
 
+/* What it holds as of the last apply: keys with what belongs to them, their history, leases and
+ * topics; about what a snapshot of it has. 0 while it is closed. State-machine thread. */
+uint64_t kv_bytes(const struct kv *kv);
+
 /* The revision of the last applied change. State-machine thread. */
 uint64_t kv_revision(const struct kv *kv);
 

@@ -432,6 +432,11 @@ bool session_layer_quota(const struct session_layer *layer)
     return layer->kv && kv_quota_is_used_up(layer->kv);
 }
 
+uint64_t session_layer_bytes(const struct session_layer *layer)
+{
+    return layer->kv ? kv_bytes(layer->kv) : 0;
+}
+
 /* --- Snapshots -------------------------------------------------------------------------------- */
 
 bool session_layer_can_snapshot(const struct session_layer *layer)

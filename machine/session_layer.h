@@ -74,9 +74,10 @@ bool session_layer_mark(const struct session_layer *layer, struct audit_mark *re
  * of the last apply; UINT64_MAX: nothing does. A code of the machine's tables. */
 MUST_USE int session_layer_due(const struct session_layer *layer, uint64_t *ret_ms);
 
-/* Of the built-in machine, as kv_reserve and kv_quota_is_used_up. */
+/* Of the built-in machine, as kv_reserve, kv_quota_is_used_up and kv_bytes (0: not known). */
 MUST_USE int session_layer_reserve(const struct session_layer *layer, bool lacking);
 bool session_layer_quota(const struct session_layer *layer);
+uint64_t session_layer_bytes(const struct session_layer *layer);
 
 /* As of the last apply. */
 struct session_table *session_layer_table(struct session_layer *layer);

@@ -143,3 +143,25 @@ Test(machine_apply, what_a_snapshot_has_overtaken_is_passed_over_and_its_clients
     cr_assert_eq(kv_revision(kv), 5);
     assert_answered(5, CONCLAVE_OK);
 }
+
+/* A store that has grown since the last snapshot, or before there was any: how much log there may
+ * be by now goes by what it holds now. */
+Test(machine_apply, next_snapshot_is_due_by_what_the_machine_holds_now)
+{
+    commit(1, 20);
+    run();
+    uint64_t holds = session_layer_bytes(sessions);
+    cr_assert_eq(holds, kv_bytes(kv));
+    cr_assert_gt(holds, 1000, "%lu", holds);
+    cr_assert_lt(holds, 4000, "%lu", holds);
+    node->options.snapshot_bytes = 1000;
+    node->options.snapshot_entries = 1000;
+    snapshot.configuration = buf_copy("members", 7);
+    snapshot.applied.term = 1;
+    snapshot.bytes = 3999; /* four times the least, since it holds that much */
+    machine_snapshot_take(&actor, &snapshot, sessions);
+    cr_assert_null(snapshot.taken);
+    cr_assert_eq(snapshot.bytes, 3999);
+    cr_assert_eq(snapshot.state_bytes, holds);
+    machine_snapshot_deinit(&snapshot);
+}
