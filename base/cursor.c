@@ -1,18 +1,19 @@
 #include "base/cursor.h"
 
+#include <endian.h>
 #include <string.h>
 
 /* The format's first bytes (msgpack specification, "Formats"). */
 enum {
-    TAG_FIXINT_LAST = 0x7f,
+    TAG_FIXINT_LAST = CURSOR_FIXINT_LAST,
     TAG_FIXMAP = 0x80,
-    TAG_FIXARRAY = 0x90,
+    TAG_FIXARRAY = CURSOR_FIXARRAY,
     TAG_FIXSTR = 0xa0,
     TAG_NIL = 0xc0,
     TAG_NEVER_USED = 0xc1,
     TAG_FALSE = 0xc2,
     TAG_TRUE = 0xc3,
-    TAG_BIN8 = 0xc4,
+    TAG_BIN8 = CURSOR_BIN8,
     TAG_BIN16 = 0xc5,
     TAG_BIN32 = 0xc6,
     TAG_EXT8 = 0xc7,
@@ -46,24 +47,6 @@ enum {
 /* Above it a float64 no longer holds every integer, so a whole one may stand for another. */
 #define FLOAT_WHOLE_MAX 9007199254740992.0
 
-void cursor_init(struct cursor *cursor, const void *data, size_t bytes)
-{
-    static const uint8_t nothing[1]; /* so that data may be NULL when there are no bytes */
-    cursor->at = bytes ? data : nothing;
-    cursor->end = cursor->at + bytes;
-    cursor->bad = false;
-}
-
-bool cursor_ok(const struct cursor *cursor)
-{
-    return !cursor->bad;
-}
-
-bool cursor_done(const struct cursor *cursor)
-{
-    return !cursor->bad && cursor->at == cursor->end;
-}
-
 /* A bad cursor stands at its end: that alone makes every later read fail, so that no read needs to
  * ask for `bad`. */
 void cursor_fail(struct cursor *cursor)
@@ -78,7 +61,7 @@ static size_t cursor_left(const struct cursor *cursor)
 }
 
 /* The next `bytes` bytes, or NULL (and bad) if they are not there. */
-static const uint8_t *cursor_take(struct cursor *cursor, size_t bytes)
+static inline const uint8_t *cursor_take(struct cursor *cursor, size_t bytes)
 {
     if (cursor_left(cursor) < bytes) {
         cursor_fail(cursor);
@@ -90,13 +73,14 @@ static const uint8_t *cursor_take(struct cursor *cursor, size_t bytes)
 }
 
 /* A big-endian number of 1, 2, 4 or 8 bytes; 0 if bad. */
-static uint64_t cursor_number(struct cursor *cursor, size_t bytes)
+static inline uint64_t cursor_number(struct cursor *cursor, size_t bytes)
 {
     const uint8_t *at = cursor_take(cursor, bytes);
     uint64_t value = 0;
-    for (size_t i = 0; at && i < bytes; i++)
-        value = value << 8 | at[i];
-    return value;
+    if (!at)
+        return 0;
+    memcpy((uint8_t *)&value + sizeof value - bytes, at, bytes);
+    return be64toh(value);
 }
 
 /* The first byte of the next value; the one that the format never uses (and no read accepts) if
@@ -163,7 +147,7 @@ static struct integer cursor_integer(struct cursor *cursor)
     }
 }
 
-uint64_t cursor_uint(struct cursor *cursor)
+uint64_t cursor_uint_any(struct cursor *cursor)
 {
     struct integer integer = cursor_integer(cursor);
     if (integer.negative) {
@@ -212,7 +196,7 @@ static size_t cursor_bin_bytes(struct cursor *cursor, uint8_t tag)
     }
 }
 
-struct slice cursor_bin(struct cursor *cursor)
+struct slice cursor_bin_any(struct cursor *cursor)
 {
     size_t bytes = cursor_bin_bytes(cursor, cursor_tag(cursor));
     const uint8_t *data = cursor_take(cursor, bytes);
@@ -221,7 +205,7 @@ struct slice cursor_bin(struct cursor *cursor)
     return (struct slice){data, bytes};
 }
 
-uint32_t cursor_array(struct cursor *cursor)
+uint32_t cursor_array_any(struct cursor *cursor)
 {
     uint8_t tag = cursor_tag(cursor);
     uint32_t count = 0;

@@ -6,7 +6,10 @@
  * anything: arrays are bounded by the remaining bytes (an element takes at least one).
  *
  * Liberal where clients of other languages are (str = bin, non-negative signed integers, whole
- * float64 up to 2^53, non-minimal headers), strict in everything else. Owned by one thread. */
+ * float64 up to 2^53, non-minimal headers), strict in everything else. Owned by one thread.
+ *
+ * What nearly every field is (small numbers, short bins and arrays) is read here, inline, all else
+ * by a call: commands are decoded on every node that applies them. */
 #ifndef BASE_CURSOR_H
 #define BASE_CURSOR_H
 
@@ -19,23 +22,71 @@ struct cursor {
     bool bad;
 };
 
-void cursor_init(struct cursor *cursor, const void *data, size_t bytes);
+/* What the first byte of a value says (msgpack specification, "Formats"). */
+enum {
+    CURSOR_FIXINT_LAST = 0x7f,
+    CURSOR_FIXARRAY = 0x90,
+    CURSOR_BIN8 = 0xc4,
+};
+
+static inline void cursor_init(struct cursor *cursor, const void *data, size_t bytes)
+{
+    static const uint8_t nothing[1]; /* so that data may be NULL when there are no bytes */
+    cursor->at = bytes ? (const uint8_t *)data : nothing;
+    cursor->end = cursor->at + bytes;
+    cursor->bad = false;
+}
 
 /* True as long as every read so far was good. */
-bool cursor_ok(const struct cursor *cursor);
+static inline bool cursor_ok(const struct cursor *cursor)
+{
+    return !cursor->bad;
+}
 
 /* True if every read was good and nothing is left: what a framed decoder must end with. */
-bool cursor_done(const struct cursor *cursor);
+static inline bool cursor_done(const struct cursor *cursor)
+{
+    return !cursor->bad && cursor->at == cursor->end;
+}
 
 /* Marks the cursor bad: for values that are well formed and out of the schema. */
 void cursor_fail(struct cursor *cursor);
 
-uint64_t cursor_uint(struct cursor *cursor);
+/* Of any form. */
+uint64_t cursor_uint_any(struct cursor *cursor);
+struct slice cursor_bin_any(struct cursor *cursor);
+uint32_t cursor_array_any(struct cursor *cursor);
+
+static inline uint64_t cursor_uint(struct cursor *cursor)
+{
+    if (cursor->at != cursor->end && *cursor->at <= CURSOR_FIXINT_LAST)
+        return *cursor->at++;
+    return cursor_uint_any(cursor);
+}
+
+/* A bin or str; points into the bytes read. */
+static inline struct slice cursor_bin(struct cursor *cursor)
+{
+    size_t left = (size_t)(cursor->end - cursor->at);
+    if (left < 2 || cursor->at[0] != CURSOR_BIN8 || cursor->at[1] > left - 2)
+        return cursor_bin_any(cursor);
+    struct slice bin = {cursor->at + 2, cursor->at[1]};
+    cursor->at += 2 + bin.bytes;
+    return bin;
+}
+
+/* How many elements, at most the remaining bytes. */
+static inline uint32_t cursor_array(struct cursor *cursor)
+{
+    size_t left = (size_t)(cursor->end - cursor->at);
+    if (left == 0 || (*cursor->at & 0xf0) != CURSOR_FIXARRAY || (*cursor->at & 0x0fu) >= left)
+        return cursor_array_any(cursor);
+    return *cursor->at++ & 0x0f;
+}
+
 int64_t cursor_int(struct cursor *cursor);
 bool cursor_bool(struct cursor *cursor);
-struct slice cursor_bin(struct cursor *cursor); /* bin or str; points into the bytes read */
-uint32_t cursor_array(struct cursor *cursor);   /* element count, at most the remaining bytes */
-uint32_t cursor_map(struct cursor *cursor);     /* pair count, at most half the remaining bytes */
+uint32_t cursor_map(struct cursor *cursor); /* pair count, at most half the remaining bytes */
 
 /* If the next value is nil, reads it and answers true; else reads nothing and answers false. */
 bool cursor_nil(struct cursor *cursor);

@@ -70,7 +70,7 @@ struct buf *pack_take(struct pack *pack)
     return buf;
 }
 
-void pack_uint(struct pack *pack, uint64_t value)
+void pack_uint_any(struct pack *pack, uint64_t value)
 {
     template_uint64(pack, value);
 }
@@ -93,7 +93,7 @@ void pack_nil(struct pack *pack)
     template_nil(pack);
 }
 
-void pack_array(struct pack *pack, uint32_t count)
+void pack_array_any(struct pack *pack, uint32_t count)
 {
     template_array(pack, count);
 }

@@ -10,7 +10,8 @@ enum {
      * applied. The answer says where to go on. */
     COUNT_KEYS_MAX = 128 << 10,
 
-    RANGE_CAPACITY = 4096
+    RANGE_CAPACITY = 4096,
+    ANSWER_CAPACITY = 256 /* a small value need not be made room for twice */
 };
 
 /* Whether the store knows of the revision: it may have been compacted, or not be there yet. */
@@ -219,7 +220,7 @@ void kv_query_answer(struct tables *tables, const struct kv_state *state, uint64
     }
     struct kv_view view = {.state = state, .revision = state->revision, .clock_ms = clock_ms};
     struct pack pack;
-    pack_init(&pack, 0);
+    pack_init(&pack, ANSWER_CAPACITY);
     int rc = tables_read(tables, &view.tx);
     if (!rc)
         rc = kv_query_run(&view, &query, &pack, &code);

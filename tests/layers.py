@@ -51,7 +51,7 @@ FREE = {
 }
 SYSTEM = {
     "include": {"stdbool.h", "stddef.h", "stdint.h"},
-    "base": {"stdio.h", "time.h", "fcntl.h", "unistd.h", "sys/*", "linux/*", "msgpack.h", "msgpack/*"},
+    "base": {"stdio.h", "time.h", "endian.h", "fcntl.h", "unistd.h", "sys/*", "linux/*", "msgpack.h", "msgpack/*"},
     "raft": set(),  # pure: no clock, no files, no threads, no output
     "codec": {"stdio.h"},
     "storage": {"stdio.h", "dirent.h", "fcntl.h", "unistd.h", "sys/*", "xxhash.h", "zstd.h", "pthread.h"},
