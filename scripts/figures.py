@@ -341,7 +341,10 @@ def figure_snapshot(lab):
     module = cluster_module(lab)
     total, rate = lab.pick(128 * MIB, 1024 * MIB), 2000
     before, after = lab.pick(3, 10), lab.pick(10, 60)
-    with module.Cluster(3, ["--log-level=info"]) as running:
+    # A log so short that what the follower lacks is not in it any more.
+    options = ["--snapshot-bytes", f"{total // 8 // MIB}MiB"]
+    with module.Cluster(3, ["--log-level=info", *options]) as running:
+        lab.note("conclave serve " + " ".join(options))
         running.start()
         leader = running.leader()
         down = running.others(leader)[0]
