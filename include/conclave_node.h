@@ -154,7 +154,7 @@ struct conclave_options {
     uint64_t segment_bytes; /* 16 MiB; size of a log segment */
 
     /* A snapshot is taken, and the log cut, when since the last one so many bytes or so many
-     * entries were applied. The bytes grow with the state, to at most eight times as many. The log
+     * entries were applied. The bytes grow with the state, to at most four times as many. The log
      * of a machine without snapshots is kept whole. */
     uint64_t snapshot_bytes;   /* 256 MiB */
     uint64_t snapshot_entries; /* 4,000,000 */
