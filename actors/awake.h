@@ -2,8 +2,8 @@
  *
  * A write goes through a dozen threads, one after the other, and most of them are woken on a
  * processor that has become idle meanwhile: to have it back from a halt takes longer than what the
- * thread does (base/cpu_latency.h). So while raft's thread is woken more often than AWAKE_RATE
- * times a second the system is asked not to halt them, for which they take power; the processor
+ * thread does (base/cpu_latency.h). So while raft's thread is woken AWAKE_RATE times a second
+ * or more the system is asked not to halt them, for which they take power; the processor
  * time of nobody is used for it. At rest nothing is asked for.
  *
  * Raft's thread only. */

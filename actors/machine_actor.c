@@ -12,7 +12,7 @@ static int apply_backlog(struct actor *actor, struct conclave_error *error)
 {
     struct machine *machine = actor->state;
     struct machine_apply *apply = &machine->apply;
-    uint64_t before = apply->applied;
+    uint64_t before = apply->applied, bytes = machine->snapshot.bytes;
     int code = CONCLAVE_OK;
     while (!code && !machine->install_waits && machine_apply_ready(apply)) {
         code = machine_apply_step(actor, apply, &machine->snapshot, &machine->replies, error);
@@ -22,6 +22,7 @@ static int apply_backlog(struct actor *actor, struct conclave_error *error)
     if (code || apply->applied == before)
         return code;
     machine->room.asked = true;
+    machine->room.bytes += machine->snapshot.bytes - bytes;
     machine_streams_applied(&machine->streams);
     machine_actor_note_progress(actor);
     machine_actor_tell_changed(actor);

@@ -37,7 +37,8 @@ struct machine {
     uint64_t due_clock_ms; /* cluster time as of when it was told */
     struct {
         bool lacking, asked; /* there was little the last time; something was applied since */
-        uint64_t next_us;    /* when to look again at the earliest */
+        uint64_t next_us;    /* when to look again, unless much is applied before */
+        uint64_t bytes;      /* of log, applied since it was looked at */
     } room;
     bool untold;      /* raft was not woken since the last apply */
     uint64_t told_us; /* when it was the last time */

@@ -11,7 +11,8 @@
 #include <string.h>
 
 enum {
-    ROOM_MS = 50,   /* how often it is asked for its room at most */
+    ROOM_MS = 50, /* how often it is asked for its room at most, unless so much is applied */
+    ROOM_BYTES = 1 << 20,
     APPLIED_MS = 5, /* how often raft is woken to look how far it is at most */
     TRICKLE_MS = 20 /* how often a part of its store is written to disk at most */
 };
@@ -84,7 +85,8 @@ int machine_actor_check_room(struct actor *actor, struct conclave_error *error)
 {
     struct machine *machine = actor->state;
     uint64_t now_us = clock_now_us();
-    if (!(machine->room.asked || machine->room.lacking) || now_us < machine->room.next_us ||
+    bool early = now_us < machine->room.next_us && machine->room.bytes < ROOM_BYTES;
+    if (!(machine->room.asked || machine->room.lacking) || early ||
         machine_actor_lacks_room(machine))
         return CONCLAVE_OK;
     int code = session_layer_reserve(machine->sessions, machine->room.lacking);
@@ -92,6 +94,7 @@ int machine_actor_check_room(struct actor *actor, struct conclave_error *error)
         return error_set(error, code, "the state machine's room cannot be read: %s",
                          conclave_code_text(code));
     machine->room.asked = false;
+    machine->room.bytes = 0;
     machine->room.next_us = now_us + (uint64_t)ROOM_MS * 1000;
     tell_lacking(actor, code == CONCLAVE_NO_SPACE);
     return CONCLAVE_OK;

@@ -18,7 +18,8 @@
  * thread. */
 int32_t cpu_latency_wanted_us(const char *driver);
 
-/* Asks for it for all processors, until *ret_fd is closed, or the process ends. Returns 0 or errno:
+/* Asks for it for all processors, until *ret_fd is closed, or the process ends (and with it who was
+ * forked meanwhile). Returns 0 or errno:
  * EACCES where the process may not write the device, ENOENT where there is none. Any thread. */
 int cpu_latency_ask(const char *device, int32_t latency_us, int *ret_fd);
 

@@ -12,7 +12,7 @@ struct environment {
     long cores;
     uint64_t memory_bytes;
     double load_average;  /* of the minute before */
-    bool keeps_awake;     /* nodes that ask for it may keep idle processors from halting */
+    bool keeps_awake;     /* nodes may ask for idle processors at hand */
     bool sync_known;      /* fdatasync could be measured */
     uint64_t sync_p50_ns; /* of 4 KiB written over and synced */
     uint64_t sync_p99_ns;

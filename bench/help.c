@@ -29,7 +29,7 @@ const char bench_options_help[] =
     "  --nodes N        of each cluster that is started (3)\n"
     "  --dir DIR        where their data goes; not on a tmpfs (/var/tmp)\n"
     "  --endpoints LIST the same as --target with these endpoints\n"
-    "  --no-keep-awake  idle processors may halt, whatever nodes of its own have to do\n"
+    "  --no-keep-awake  nodes of its own do not ask for idle processors that are at hand\n"
     "  --fault WHAT     kill-leader@10s, kill-follower@10s, restart@20s; repeatable\n"
     "\n"
     "The load:\n"

@@ -131,8 +131,7 @@ static void environment(const struct session *session, FILE *out)
             fprintf(out, "%s: %s; on disk before acknowledged: %s, %s\n", target->name,
                     target->version, target->ops->fsync, target->ops->fsync_why);
         if (target->ops == &target_self && session_keeps_awake(session))
-            fprintf(out,
-                    "%s: keeps idle processors from halting under load (--no-keep-awake: not)\n",
+            fprintf(out, "%s: asks for idle processors at hand under load (--no-keep-awake: not)\n",
                     target->name);
     }
     if (strcmp(that->file_system, "tmpfs") == 0 || strcmp(that->file_system, "ramfs") == 0)

@@ -93,27 +93,27 @@ extern const struct args_flag cmd_up_flags[];
 int cmd_up_run(const struct args *args);
 
 /* Flags of a node that `up` hands on to each of its nodes. */
-#define SERVE_TUNING_FLAGS                                                                         \
-    {"election-timeout",                                                                           \
-     0,                                                                                            \
-     "DURATION",                                                                                   \
-     NULL,                                                                                         \
-     true,                                                                                         \
-     "silence after which a leader is replaced (500ms)"},                                          \
-        {"heartbeat", 0,    "DURATION",                                                            \
-         NULL,        true, "how often a leader speaks; at most a third of that (100ms)"},         \
-        {"segment-size", 0, "SIZE", NULL, true, "size of a log segment (16MiB)"},                  \
-        {"snapshot-bytes", 0, "SIZE", NULL, true, "a snapshot after so much (256MiB)"},            \
-        {"snapshot-entries", 0, "N", NULL, true, "or after so many entries (4000000)"},            \
-        {"log-memory", 0, "SIZE", NULL, true, "of the log so much stays in memory (16MiB)"},       \
-        {"leases", 0, "BOOL", NULL, true, "serve 'get --lease' by leases: on all nodes (false)"},  \
-        {"disk-reserve", 0,    "SIZE",                                                             \
-         NULL,           true, "with less room on disk writes are refused (64MiB)"},               \
-        {"inflight-max", 0, "SIZE", NULL, true, "commands taken and not yet answered (64MiB)"},    \
-        {"keep-awake", 0,    "BOOL",                                                               \
-         NULL,         true, "under load idle processors do not halt, if that is allowed (true)"}, \
-    {                                                                                              \
-        "log-level", 0, "LEVEL", NULL, true, "debug, info, warn or error (info)"                   \
+#define SERVE_TUNING_FLAGS                                                                          \
+    {"election-timeout",                                                                            \
+     0,                                                                                             \
+     "DURATION",                                                                                    \
+     NULL,                                                                                          \
+     true,                                                                                          \
+     "silence after which a leader is replaced (500ms)"},                                           \
+        {"heartbeat", 0,    "DURATION",                                                             \
+         NULL,        true, "how often a leader speaks; at most a third of that (100ms)"},          \
+        {"segment-size", 0, "SIZE", NULL, true, "size of a log segment (16MiB)"},                   \
+        {"snapshot-bytes", 0, "SIZE", NULL, true, "a snapshot after so much (256MiB)"},             \
+        {"snapshot-entries", 0, "N", NULL, true, "or after so many entries (4000000)"},             \
+        {"log-memory", 0, "SIZE", NULL, true, "of the log so much stays in memory (16MiB)"},        \
+        {"leases", 0, "BOOL", NULL, true, "serve 'get --lease' by leases: on all nodes (false)"},   \
+        {"disk-reserve", 0,    "SIZE",                                                              \
+         NULL,           true, "with less room on disk writes are refused (64MiB)"},                \
+        {"inflight-max", 0, "SIZE", NULL, true, "commands taken and not yet answered (64MiB)"},     \
+        {"keep-awake", 0,    "BOOL",                                                                \
+         NULL,         true, "under load have idle processors at hand, if that is allowed (true)"}, \
+    {                                                                                               \
+        "log-level", 0, "LEVEL", NULL, true, "debug, info, warn or error (info)"                    \
     }
 extern const char *const serve_tuning[]; /* their names; ends with NULL */
 

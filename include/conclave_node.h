@@ -154,7 +154,7 @@ struct conclave_options {
     uint64_t segment_bytes; /* 16 MiB; size of a log segment */
 
     /* A snapshot is taken, and the log cut, when since the last one so many bytes or so many
-     * entries were applied. The bytes grow with the state, to at most four times as many. The log
+     * entries were applied. The bytes grow with the state, to about four times as many. The log
      * of a machine without snapshots is kept whole. */
     uint64_t snapshot_bytes;   /* 256 MiB */
     uint64_t snapshot_entries; /* 4,000,000 */
@@ -192,9 +192,9 @@ struct conclave_options {
     void (*trace)(void *arg, const struct conclave_trace *trace);
     void *trace_arg;
 
-    /* false; while there is load the system is asked not to let idle processors halt, all of them
-     * (/dev/cpu_dma_latency), which answers sooner and takes power. What may not be written or is
-     * not there is told to the log and done without. */
+    /* false; while there is load the system is asked to have idle processors at hand at once, all
+     * of them (/dev/cpu_dma_latency): some halt no more, which answers sooner and takes power. What
+     * may not be written or is not there is told to the log and done without. */
     bool keep_awake;
 };
 

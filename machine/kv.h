@@ -71,7 +71,8 @@ MUST_USE int kv_reserve(struct kv *kv, bool lacking);
 bool kv_quota_is_used_up(const struct kv *kv);
 
 /* What it holds as of the last apply: keys with what belongs to them, their history, leases and
- * topics; about what a snapshot of it has. 0 while it is closed. State-machine thread. */
+ * topics; about what a snapshot has but for the sessions. 0: nothing, or it is closed.
+ * State-machine thread. */
 uint64_t kv_bytes(const struct kv *kv);
 
 /* The revision of the last applied change. State-machine thread. */

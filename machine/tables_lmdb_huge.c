@@ -32,8 +32,14 @@ enum { DENSE_PART = 4 };
 /* A block that was changed and is not written yet cannot be split: the next round tries again. */
 enum { SPLIT_TRIES = 16 };
 
-/* The most of the pages that are not huge ones and larger than small ones (tables_pages.c). */
+/* Of the pages that are not huge ones and larger than small ones (tables_pages.c) those of this
+ * size are split. A quarter of them is smaller, and stays: at most eight times as much is written.
+ */
 enum { PIECE_BYTES = 64 << 10 };
+
+/* Blocks in one step, which take a tenth of a millisecond or two; the others have their turn in the
+ * next rounds. */
+enum { SPLIT_BLOCKS_MAX = 4 };
 
 /* So far the helper goes ahead, in whole blocks (tables_trickle.c). */
 enum { MARK_BYTES = TABLES_AHEAD_HUGE_BYTES + TABLES_HUGE_BYTES };
@@ -90,7 +96,7 @@ static bool split(char *block)
 #endif
 }
 
-/* All that is larger than a page in a block, whether it is one huge page or some of PIECE_BYTES. */
+/* A block, whether it is one huge page or some of PIECE_BYTES. */
 static bool split_block(char *block)
 {
     bool gone = true;
@@ -106,9 +112,11 @@ void lmdb_huge_split(struct lmdb *lmdb, const struct tables_part *part)
     size_t end = (part->at + part->bytes) / TABLES_HUGE_BYTES;
     if (!lmdb->round.map || !huge->sparse)
         return;
-    for (; block < end && block < huge->blocks; block++) {
+    int left = SPLIT_BLOCKS_MAX;
+    for (; block < end && block < huge->blocks && left > 0; block++) {
         if (huge->tries[block] == 0)
             continue;
+        left--;
         bool gone = split_block(lmdb->round.map + block * TABLES_HUGE_BYTES);
         huge->tries[block] = gone ? 0 : (uint8_t)(huge->tries[block] - 1);
     }

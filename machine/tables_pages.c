@@ -57,25 +57,29 @@ bool tables_pages_huge(int fd, uint64_t at)
 /* --- Medium ----------------------------------------------------------------------------------- */
 
 /* What the kernel reads ahead for who reads one page behind another (Linux, mm/readahead.c,
- * page_cache_ra_order): a window of 4 small pages, one of 16 in pieces of 4, one of 64 in pieces of
- * 16, each when the first of the window before is read. The next one would be a megabyte, so there
- * the reader begins anew, from the page before. */
-enum { WINDOW_FIRST = 4, WINDOW_SECOND = 16, WINDOW_THIRD = 64, WINDOW_NEW = 4 + 16 };
+ * page_cache_ra_order): a window of 4 small pages, then one of 8 or 16 in pieces of 4, one of 16 to
+ * 64 in pieces of 16, each when the first of the window before is read; how fast they grow depends
+ * on how far the disk is read ahead at all (read_ahead_kb). The next one might be a megabyte, so
+ * there the reader begins anew, from the page before. */
+enum { WINDOWS_PAGES = 4 + 16 + 64, WINDOW_LAST = 16 /* behind which there is one more */ };
 
-/* The page before is in memory and those of the first two windows are not. Who read one that is
- * missing elsewhere, with many before it that are there, would get a window of all that the disk is
- * read ahead by, 8 MiB. */
-static bool begins_windows(int fd, uint64_t at, uint64_t page)
+/* These pages of the file and the one before, to see which are in memory. */
+struct sight {
+    void *map;
+    size_t pages, page_bytes;
+    unsigned char resident[1 + WINDOWS_PAGES];
+};
+
+/* How many are there from the first one on; the one before has to be there, too. */
+static size_t count_made(struct sight *sight)
 {
-    unsigned char resident[1 + WINDOW_NEW] = {0};
-    void *map = mmap(NULL, sizeof resident * page, PROT_READ, MAP_SHARED, fd, (off_t)(at - page));
-    if (map == MAP_FAILED)
-        return false;
-    bool begins = !mincore(map, sizeof resident * page, resident) && resident[0] & 1;
-    for (int i = 1; i <= WINDOW_NEW; i++)
-        begins = begins && !(resident[i] & 1);
-    (void)munmap(map, sizeof resident * page);
-    return begins;
+    size_t made = 0;
+    if (mincore(sight->map, (1 + sight->pages) * sight->page_bytes, sight->resident) ||
+        !(sight->resident[0] & 1))
+        return sight->pages;
+    while (made < sight->pages && sight->resident[1 + made] & 1)
+        made++;
+    return made;
 }
 
 static void look(int fd, uint64_t at)
@@ -83,24 +87,45 @@ static void look(int fd, uint64_t at)
     char byte;
     ssize_t looked = pread(fd, &byte, 1, (off_t)at);
     (void)looked;
+    (void)sched_yield();
+}
+
+/* Only the first page is missing when it is read. Who read one that is missing behind many that are
+ * there, and not from page to page, would get a window of all that the disk is read ahead by. */
+static void make_windows(int fd, uint64_t at, struct sight *sight)
+{
+    const uint64_t page = sight->page_bytes;
+    if (count_made(sight) > 0)
+        return;
+    look(fd, at - page);
+    look(fd, at);
+    size_t next = 1, made = count_made(sight), before = 0; /* the marked page of the last window */
+    while (made > next && made < sight->pages && made - before <= WINDOW_LAST) {
+        look(fd, at + next * page);
+        before = next = made;
+        made = count_made(sight);
+    }
 }
 
 void tables_pages_medium(int fd, uint64_t at, uint64_t end)
 {
     const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    const uint64_t windows = (WINDOW_FIRST + WINDOW_SECOND + WINDOW_THIRD) * page;
     while (at < end) {
-        uint64_t bytes = windows < end - at ? windows : end - at;
-        if (bytes == windows && begins_windows(fd, at, page)) {
-            look(fd, at - page);
-            look(fd, at);
-            look(fd, at + page);
-            look(fd, at + WINDOW_FIRST * page);
+        struct sight sight = {.pages = WINDOWS_PAGES, .page_bytes = page};
+        if (sight.pages > (end - at) / page)
+            sight.pages = (end - at) / page;
+        size_t bytes = (1 + sight.pages) * page;
+        sight.map = sight.pages == WINDOWS_PAGES
+                        ? mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, (off_t)(at - page))
+                        : MAP_FAILED;
+        if (sight.map != MAP_FAILED) {
+            make_windows(fd, at, &sight);
+            (void)munmap(sight.map, bytes);
         }
-        /* Where the kernel did otherwise, or did not get round to all of them, and for others to
-         * have their turn. */
-        tables_pages_small(fd, at, at + bytes);
-        at += bytes;
+        uint64_t to =
+            at + sight.pages * page < end && sight.pages > 0 ? at + sight.pages * page : end;
+        tables_pages_small(fd, at, to); /* what the kernel did not get round to */
+        at = to;
     }
 }
 

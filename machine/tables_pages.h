@@ -12,9 +12,10 @@
 /* One of TABLES_HUGE_BYTES there, in one go. False: the kernel does not know how to. */
 bool tables_pages_huge(int fd, uint64_t at);
 
-/* Of 64 KiB most of them, in pieces behind each of which others may have the processor. One costs
- * about as much as four small ones, and where it is mapped and written, as six. Who changes a bit
- * of it has all of it written to disk. `at` above 0. */
+/* Most of them of up to 64 KiB, where the kernel has such pages for a file (Linux 6.16 for ext4)
+ * and reads the disk ahead by a megabyte and more, else fewer; up to 256 KiB in one go, and others
+ * may have the processor behind each. A small page's part of one costs half of it, made or mapped
+ * and written. Who changes a bit of one has all of it written to disk. `at` above 0. */
 void tables_pages_medium(int fd, uint64_t at, uint64_t end);
 
 /* As small as there are, in pieces likewise. */

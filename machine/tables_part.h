@@ -10,7 +10,7 @@
 struct tables_part {
     uint64_t at, bytes;
     uint64_t used; /* of the whole file: what lies behind was never used */
-    bool huge;     /* what is used next is to have huge pages, and is whole ones here */
+    bool huge;     /* what is used next is to have large pages, and is whole huge ones here */
 };
 
 /* What the kernel maps at once if it can, in bytes: on the usual machines. */

@@ -22,8 +22,8 @@
 
 /* A huge page for the file takes a tenth of a millisecond or two where there is memory, and 3 to
  * 8 ms where the host of a virtual machine has to find it, in which whoever is woken on that
- * processor may wait for it. With more than this it is small ones from then on: between two of them
- * others have their turn. */
+ * processor may wait for it. With more than this it is smaller ones from then on (tables_pages.h):
+ * between two of them others have their turn. */
 enum { TABLES_HUGE_US_MAX = 1000 };
 
 /* All zero but for `fd` -1 and `huge_us_max`: nothing was written. */

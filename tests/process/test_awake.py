@@ -1,8 +1,10 @@
 """Nodes with much to do have idle processors stay awake, and let them halt again when they rest."""
 
 import os
+import subprocess
 import unittest
 
+import cluster
 from cluster import ClusterTest, wait_until
 
 DEVICE = "/dev/cpu_dma_latency"
@@ -22,29 +24,49 @@ def asks(node):
 
 
 class Awake(ClusterTest):
-    def load(self):
-        done = self.cluster.run("bench", "put", "--clients", "16", "--ops", "20000", "--json",
-                                through=self.cluster.nodes)
-        self.assertEqual(done.returncode, 0, done.stderr.decode())
+    def begin_load(self):
+        endpoints = ",".join(node.client for node in self.cluster.nodes)
+        load = subprocess.Popen([cluster.PROGRAM, "bench", "put", "--clients", "16", "--duration", "300s",
+                                 "--target", endpoints], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                stderr=subprocess.DEVNULL, env=cluster.clean_environment())
+        self.addCleanup(load.wait)
+        self.addCleanup(load.kill)
+        return load
 
-    def loaded(self):
-        """Whether all of them ask behind a load, which they do for a second more."""
-        self.load()
-        return all(asks(node) for node in self.cluster.nodes)
+    def end_load(self, load):
+        self.assertIsNone(load.poll(), "the load goes on")
+        load.kill()
+        load.wait()
 
     @unittest.skipUnless(POSSIBLE, f"{DEVICE} may not be written here")
     def test_under_load_and_no_longer(self):
         self.start_cluster(steady=True)
         nodes = self.cluster.nodes
-        self.assertEqual([node.name for node in nodes if asks(node)], [], "at rest")
-        wait_until(self.loaded, "all of them ask")
         wait_until(lambda: not any(asks(node) for node in nodes), "all of them rest")
+        load = self.begin_load()
+        asked = set()
 
-    def test_not_if_it_is_told_not_to(self):
-        self.options = ("--keep-awake", "false")
+        def all_asked():
+            asked.update(node.name for node in nodes if asks(node))
+            return len(asked) == len(nodes)
+        wait_until(all_asked, lambda: f"all of them ask: {asked} did")
+        self.end_load(load)
+        wait_until(lambda: not any(asks(node) for node in nodes), "all of them rest again")
+
+    @unittest.skipUnless(POSSIBLE, f"{DEVICE} may not be written here")
+    def test_not_one_that_is_told_not_to(self):
         self.start_cluster(steady=True)
-        self.load()
-        self.assertEqual([node.name for node in self.cluster.nodes if asks(node)], [])
+        silent = self.cluster.wait_leader()
+        silent.stop()
+        silent.start("--keep-awake", "false")
+        silent.wait_healthy()
+        others = self.cluster.others(silent)
+        load = self.begin_load()
+        wait_until(lambda: any(asks(node) for node in others), "another one asks")
+        before = silent.view()["applied"]
+        wait_until(lambda: silent.view()["applied"] > before + 10000, "it has as much to do")
+        self.assertFalse(asks(silent))
+        self.end_load(load)
 
     def test_a_value_that_is_none_is_refused(self):
         self.start_cluster()

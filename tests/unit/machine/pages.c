@@ -44,6 +44,8 @@ static void setup(void)
         cr_assert_eq(pwrite(fd, page, sizeof page, (off_t)i * PAGE), (ssize_t)sizeof page);
     marked = FILE_BYTES - PAGE;
     tables_pages_small(fd, marked, FILE_BYTES);
+    if (sysconf(_SC_PAGESIZE) != PAGE)
+        cr_skip_test("pages are of another size here");
     if (count_resident(marked, FILE_BYTES) == 0)
         cr_skip_test("this file system makes no pages of what was never written");
 }
@@ -75,6 +77,51 @@ Test(pages, medium_ones_are_made_of_all_that_is_asked_for_and_of_little_more)
     enum { AT = 100 * PAGE, END = AT + (4 << 20) };
     tables_pages_medium(fd, AT, END);
     assert_made(AT, END);
+}
+
+/* How many of these pages are parts of larger ones (Documentation/admin-guide/mm/pagemap.rst).
+ * False: nobody may know. */
+static bool count_larger(uint64_t from, uint64_t to, unsigned *ret)
+{
+    enum { COMPOUND_HEAD = 15, COMPOUND_TAIL = 16 };
+    int maps = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    int flags = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+    const volatile char *map = mmap(NULL, FILE_BYTES, PROT_READ, MAP_SHARED, fd, 0);
+    bool known = maps >= 0 && flags >= 0 && map != MAP_FAILED;
+    *ret = 0;
+    for (uint64_t at = from; known && at < to; at += PAGE) {
+        uint64_t entry = 0, flag = 0;
+        (void)map[at];
+        off_t place = (off_t)((uintptr_t)(map + at) / PAGE * sizeof entry);
+        known = pread(maps, &entry, sizeof entry, place) == sizeof entry;
+        uint64_t frame = entry & ((UINT64_C(1) << 55) - 1);
+        known = known && frame > 0 &&
+                pread(flags, &flag, sizeof flag, (off_t)(frame * sizeof flag)) == sizeof flag;
+        *ret += (flag >> COMPOUND_HEAD & 1) | (flag >> COMPOUND_TAIL & 1);
+    }
+    close(maps);
+    close(flags);
+    munmap((void *)(uintptr_t)map, FILE_BYTES);
+    return known;
+}
+
+/* Where the kernel makes larger ones for who reads it all. */
+Test(pages, medium_ones_are_larger_than_small_ones)
+{
+    enum { AT = 100 * PAGE, END = AT + (2 << 20) };
+    static char bytes[64 << 10];
+    unsigned read_whole = 0, medium = 0, small = 0;
+    for (size_t at = FILE_BYTES / 2; at < FILE_BYTES / 2 + (4 << 20); at += sizeof bytes)
+        cr_assert_eq(pread(fd, bytes, sizeof bytes, (off_t)at), (ssize_t)sizeof bytes);
+    if (!count_larger(FILE_BYTES / 2 + (2 << 20), FILE_BYTES / 2 + (4 << 20), &read_whole) ||
+        read_whole < 256)
+        cr_skip_test("this kernel has none for this file system, or does not tell");
+    tables_pages_medium(fd, AT, END);
+    tables_pages_small(fd, END + (2 << 20), END + (4 << 20));
+    cr_assert(count_larger(AT, END, &medium));
+    cr_assert(count_larger(END + (2 << 20), END + (4 << 20), &small));
+    cr_assert_geq(medium, 256, "%u of 512", medium);
+    cr_assert_eq(small, 0, "%u of 512", small);
 }
 
 Test(pages, medium_ones_go_on_where_they_ended)

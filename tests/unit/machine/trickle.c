@@ -95,7 +95,7 @@ Test(trickle, makes_huge_pages_a_block_a_step)
     cr_assert_eq(trickle.ahead, 9 * MIB, "what is left is no whole block");
 }
 
-Test(trickle, makes_small_pages_once_a_huge_one_took_too_long)
+Test(trickle, makes_smaller_pages_once_a_huge_one_took_too_long)
 {
     struct tables_part part = {.at = PART_BYTES, .used = MIB, .huge = true};
     make_file(16 * MIB);
