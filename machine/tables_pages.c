@@ -66,7 +66,7 @@ enum { WINDOWS_PAGES = 4 + 16 + 64, WINDOW_LAST = 16 /* behind which there is on
 /* These pages of the file and the one before, to see which are in memory. */
 struct sight {
     void *map;
-    size_t pages, page_bytes;
+    size_t page_bytes;
     unsigned char resident[1 + WINDOWS_PAGES];
 };
 
@@ -74,10 +74,10 @@ struct sight {
 static size_t count_made(struct sight *sight)
 {
     size_t made = 0;
-    if (mincore(sight->map, (1 + sight->pages) * sight->page_bytes, sight->resident) ||
+    if (mincore(sight->map, sizeof sight->resident * sight->page_bytes, sight->resident) ||
         !(sight->resident[0] & 1))
-        return sight->pages;
-    while (made < sight->pages && sight->resident[1 + made] & 1)
+        return WINDOWS_PAGES;
+    while (made < WINDOWS_PAGES && sight->resident[1 + made] & 1)
         made++;
     return made;
 }
@@ -100,7 +100,7 @@ static void make_windows(int fd, uint64_t at, struct sight *sight)
     look(fd, at - page);
     look(fd, at);
     size_t next = 1, made = count_made(sight), before = 0; /* the marked page of the last window */
-    while (made > next && made < sight->pages && made - before <= WINDOW_LAST) {
+    while (made > next && made < WINDOWS_PAGES && made - before <= WINDOW_LAST) {
         look(fd, at + next * page);
         before = next = made;
         made = count_made(sight);
@@ -110,23 +110,18 @@ static void make_windows(int fd, uint64_t at, struct sight *sight)
 void tables_pages_medium(int fd, uint64_t at, uint64_t end)
 {
     const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    while (at < end) {
-        struct sight sight = {.pages = WINDOWS_PAGES, .page_bytes = page};
-        if (sight.pages > (end - at) / page)
-            sight.pages = (end - at) / page;
-        size_t bytes = (1 + sight.pages) * page;
-        sight.map = sight.pages == WINDOWS_PAGES
-                        ? mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, (off_t)(at - page))
-                        : MAP_FAILED;
+    const uint64_t windows = WINDOWS_PAGES * page;
+    for (; at + windows <= end; at += windows) {
+        struct sight sight = {.page_bytes = page};
+        const size_t bytes = sizeof sight.resident * page;
+        sight.map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, (off_t)(at - page));
         if (sight.map != MAP_FAILED) {
             make_windows(fd, at, &sight);
             (void)munmap(sight.map, bytes);
         }
-        uint64_t to =
-            at + sight.pages * page < end && sight.pages > 0 ? at + sight.pages * page : end;
-        tables_pages_small(fd, at, to); /* what the kernel did not get round to */
-        at = to;
+        tables_pages_small(fd, at, at + windows); /* what the kernel did not get round to */
     }
+    tables_pages_small(fd, at, end);
 }
 
 /* --- Small ------------------------------------------------------------------------------------ */
