@@ -200,13 +200,14 @@ static void answer_repeat(struct session_layer *layer, const struct session_slot
         reply_sink_take(reply, (int)slot->code, slot->body ? buf_ref(slot->body) : NULL);
 }
 
-static void take_command(struct session_layer *layer, const struct session_request *request,
+/* Whether it was let through: it is new. */
+static bool take_command(struct session_layer *layer, const struct session_request *request,
                          const struct conclave_command *outer, struct conclave_reply_sink *reply)
 {
     struct session *session = session_table_find(layer->table, request->session);
     if (!session) { /* Rule 43: refused, not applied */
         reply_sink_refuse(reply, CONCLAVE_SESSION_EXPIRED);
-        return;
+        return false;
     }
     session_table_use(layer->table, session, outer->index, request->acknowledged);
     const struct session_slot *slot;
@@ -219,18 +220,19 @@ static void take_command(struct session_layer *layer, const struct session_reque
             session_table_settle_forgotten(layer->table, session, request->sequence);
         else
             pass_on(layer, &command, (struct item){session, request->sequence}, reply);
-        return;
+        return true;
     }
     case SESSION_REPEAT: /* Rule 43: the same answer, applied once */
         answer_repeat(layer, slot, reply);
-        return;
+        return false;
     case SESSION_FORGOTTEN_COMMAND:
         reply_sink_refuse(reply, CONCLAVE_FORGOTTEN);
-        return;
+        return false;
     case SESSION_NO_ROOM:
         reply_sink_take(reply, CONCLAVE_BUSY, NULL);
-        return;
+        return false;
     }
+    return false;
 }
 
 static void open_session(struct session_layer *layer, uint64_t index,
@@ -292,10 +294,9 @@ static int take_session_input(struct session_layer *layer, const struct conclave
         return CONCLAVE_OK;
     }
     if (request.opcode == SESSION_COMMAND) {
-        bool swept = session_table_wants_sweep(layer->table);
-        take_command(layer, &request, command, reply);
         /* Answers are swept after the same command on every node, wherever its batches end. */
-        if (!swept && session_table_wants_sweep(layer->table))
+        if (take_command(layer, &request, command, reply) &&
+            session_table_wants_sweep(layer->table))
             layer->due = command->index;
         return CONCLAVE_OK;
     }

@@ -87,11 +87,11 @@ static void part_pack(struct pack *pack, const struct session *session, uint64_t
     to = to < session->highest ? to : session->highest;
     uint32_t slots = 0;
     for (uint64_t at = from; at <= to; at++)
-        slots += session->slots[at % session->capacity].state != SLOT_FREE;
+        slots += session_slot_of(session, at)->state != SLOT_FREE;
     pack_array(pack, slots);
     for (uint64_t at = from; at <= to; at++)
-        if (session->slots[at % session->capacity].state != SLOT_FREE)
-            slot_pack(pack, &session->slots[at % session->capacity]);
+        if (session_slot_of(session, at)->state != SLOT_FREE)
+            slot_pack(pack, session_slot_of(session, at));
 }
 
 static int session_save(const struct session *session, const struct session_sink *sink,
@@ -219,7 +219,7 @@ static bool slot_read(struct cursor *cursor, struct session_table *table, struct
         return false;
     if (slot.sequence <= session->acknowledged)
         return part > 0;
-    struct session_slot *at = &session->slots[slot.sequence % session->capacity];
+    struct session_slot *at = session_slot_of(session, slot.sequence);
     if (at->state != SLOT_FREE)
         return false;
     if (has_body) {

@@ -148,7 +148,7 @@ static bool ring_reserve(struct session_table *table, struct session *session, u
     session_ring_create(table, session, capacity);
     for (uint32_t i = 0; i < old_capacity; i++)
         if (old[i].state != SLOT_FREE)
-            session->slots[old[i].sequence % capacity] = old[i];
+            *session_slot_of(session, old[i].sequence) = old[i];
     free(old);
     return true;
 }
@@ -235,7 +235,7 @@ static void session_acknowledge(struct session_table *table, struct session *ses
         return;
     uint64_t last = acknowledged < session->highest ? acknowledged : session->highest;
     for (uint64_t at = session->acknowledged + 1; at <= last; at++) {
-        struct session_slot *slot = &session->slots[at % session->capacity];
+        struct session_slot *slot = session_slot_of(session, at);
         if (slot->state == SLOT_FREE)
             continue;
         ASSERT(slot->sequence == at);
@@ -305,7 +305,7 @@ enum session_verdict session_table_admit(struct session_table *table, struct ses
     uint64_t span = sequence - session->acknowledged;
     if (span > table->limits.window || !ring_reserve(table, session, span))
         return SESSION_NO_ROOM;
-    struct session_slot *slot = &session->slots[sequence % session->capacity];
+    struct session_slot *slot = session_slot_of(session, sequence);
     if (slot->state == SLOT_FREE) {
         *slot = (struct session_slot){.sequence = sequence, .code = item, .state = SLOT_PENDING};
         if (sequence > session->highest)
@@ -327,7 +327,7 @@ static struct session_slot *slot_pending(struct session *session, uint64_t seque
 {
     if (sequence <= session->acknowledged)
         return NULL;
-    struct session_slot *slot = &session->slots[sequence % session->capacity];
+    struct session_slot *slot = session_slot_of(session, sequence);
     ASSERT(slot->sequence == sequence && slot->state == SLOT_PENDING);
     return slot;
 }

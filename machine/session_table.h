@@ -73,7 +73,7 @@ struct session {
     uint64_t highest;           /* number seen */
     uint64_t used_ms;           /* cluster time of its last use */
     uint64_t used_index;        /* the entry of its last use */
-    struct session_slot *slots; /* ring by sequence: slots[sequence % capacity] */
+    struct session_slot *slots; /* ring by sequence (session_slot_of) */
     uint32_t capacity;          /* 0 or a power of two */
     bool dirty;                 /* in the table's list of changed ones */
     uint64_t body_bytes;

@@ -20,8 +20,10 @@ struct lmdb_view {
 
 /* What was learnt of how keys come: whether the next new one is likely behind all others. */
 struct lmdb_tail {
-    uint32_t every; /* one put of so many looks; 1: they rise. 0: nothing is known yet */
-    uint32_t puts;  /* since one did */
+    uint32_t every;      /* one put of so many looks; 1: they rise. 0: nothing is known yet */
+    uint32_t puts;       /* since one did */
+    uint32_t last_bytes; /* in this transaction no key is behind this one; 0: not known */
+    uint8_t last[TABLES_KEY_BYTES_MAX];
 };
 
 /* The round through the file (tables_lmdb_part.c). It takes some 15 s with parts of 20 ms. */

@@ -183,6 +183,86 @@ Test(tables, keys_that_rise_lie_in_order_with_others_among_them)
     pair_destroy(pair);
 }
 
+static void row_is(struct tables_cursor *cursor, int row, int expected)
+{
+    char text[16];
+    struct slice key = row_key(text, row, false), value;
+    cr_assert_eq(tables_cursor_move(cursor, TABLES_AT, &key, &value), expected, "row %d", row);
+}
+
+static void rise(struct tables_cursor *cursor, int from, int to)
+{
+    char text[16];
+    for (int row = from; row < to; row++)
+        cr_assert_eq(tables_cursor_put_bytes(cursor, row_key(text, row, false), text_of("rises")),
+                     CONCLAVE_OK);
+}
+
+/* Who knows the last key of a table need not look for one behind it, unless that came meanwhile. */
+Test(tables, key_behind_those_that_rose_is_found_whoever_put_it)
+{
+    struct pair *pair = pair_create(1);
+    for (int i = 0; i < BOTH; i++) {
+        struct tables_tx tx;
+        struct tables_cursor cursor, other;
+        char text[16];
+        cr_assert_eq(tables_begin(pair->of[i], &tx), CONCLAVE_OK);
+        cr_assert_eq(tables_cursor_open(&tx, TABLE_KEYS, &cursor), CONCLAVE_OK);
+        cr_assert_eq(tables_cursor_open(&tx, TABLE_KEYS, &other), CONCLAVE_OK);
+        rise(&cursor, 100, 200);
+        row_is(&cursor, 199, CONCLAVE_OK);
+        row_is(&cursor, 200, CONCLAVE_NOT_FOUND);
+        cr_assert_eq(tables_put_bytes(&tx, TABLE_KEYS, row_key(text, 300, false), text_of("put")),
+                     CONCLAVE_OK);
+        row_is(&cursor, 300, CONCLAVE_OK);
+        row_is(&cursor, 301, CONCLAVE_NOT_FOUND);
+        rise(&cursor, 301, 310);
+        row_is(&cursor, 309, CONCLAVE_OK);
+        rise(&other, 310, 320);
+        row_is(&cursor, 319, CONCLAVE_OK);
+        for (int row = 99; row > 50; row--) /* so that nobody looks for keys that rise */
+            rise(&other, row, row + 1);
+        rise(&other, 400, 401);
+        row_is(&cursor, 400, CONCLAVE_OK);
+        cr_assert_eq(tables_cursor_erase(&cursor), CONCLAVE_OK);
+        row_is(&cursor, 400, CONCLAVE_NOT_FOUND);
+        row_is(&cursor, 319, CONCLAVE_OK);
+        tables_cursor_close(&cursor);
+        tables_cursor_close(&other);
+        tables_abort(&tx);
+    }
+    pair_destroy(pair);
+}
+
+/* What was known of a transaction says nothing of the next one. */
+Test(tables, key_behind_those_that_rose_before_is_found)
+{
+    struct pair *pair = pair_create(1);
+    for (int i = 0; i < BOTH; i++) {
+        struct tables_tx tx;
+        struct tables_cursor cursor;
+        char text[16];
+        cr_assert_eq(tables_begin(pair->of[i], &tx), CONCLAVE_OK);
+        cr_assert_eq(tables_put_bytes(&tx, TABLE_KEYS, row_key(text, 300, false), text_of("put")),
+                     CONCLAVE_OK);
+        const struct tables_state state = {.applied_index = 1};
+        cr_assert_eq(tables_commit(&tx, &state), CONCLAVE_OK);
+        cr_assert_eq(tables_begin(pair->of[i], &tx), CONCLAVE_OK);
+        cr_assert_eq(tables_erase(&tx, TABLE_KEYS, row_key(text, 300, false)), CONCLAVE_OK);
+        cr_assert_eq(tables_cursor_open(&tx, TABLE_KEYS, &cursor), CONCLAVE_OK);
+        rise(&cursor, 100, 200);
+        tables_cursor_close(&cursor);
+        tables_abort(&tx);
+        cr_assert_eq(tables_begin(pair->of[i], &tx), CONCLAVE_OK);
+        cr_assert_eq(tables_cursor_open(&tx, TABLE_KEYS, &cursor), CONCLAVE_OK);
+        row_is(&cursor, 300, CONCLAVE_OK);
+        row_is(&cursor, 199, CONCLAVE_NOT_FOUND);
+        tables_cursor_close(&cursor);
+        tables_abort(&tx);
+    }
+    pair_destroy(pair);
+}
+
 /* ---------------------------------------------------------------------------------------------- */
 
 Test(tables, killed_process_leaves_what_was_committed)
