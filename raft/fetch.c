@@ -59,6 +59,17 @@ static void ask(struct raft *raft, struct raft_progress *peer)
                                       .bytes_max = raft->options.append_bytes_max});
 }
 
+/* The peer waits for one. Again with each heartbeat, which may be an append that asks it for a
+ * round of reads. */
+static void want_snapshot(struct raft *raft, struct raft_progress *peer)
+{
+    bool sends = raft->now_us >= raft_append_due_us(raft, peer) || raft_round_asks(raft, peer);
+    if (!sends || raft->now_us - peer->wanted_us < raft->options.heartbeat_us)
+        return;
+    peer->wanted_us = raft->now_us;
+    raft->output->snapshot_wanted = true;
+}
+
 bool raft_fetch_has(const struct raft *raft, struct raft_progress *peer)
 {
     bool fetched = peer->fetched.count > 0 && raft_runs_first(&peer->fetched).index == peer->next;
@@ -73,8 +84,8 @@ void raft_fetch_begin(struct raft *raft, struct raft_progress *peer)
         return;
     if (peer->next > raft->unreadable)
         ask(raft, peer);
-    else if (raft->now_us >= raft_append_due_us(raft, peer)) /* the peer waits for a snapshot */
-        raft->output->snapshot_wanted = true;
+    else
+        want_snapshot(raft, peer);
 }
 
 void raft_fetch_take(const struct raft *raft, struct raft_progress *peer, struct raft_runs *to)

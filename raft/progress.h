@@ -33,6 +33,7 @@ struct raft_progress {
                                   * of the one that was the newest when it began; else 0 */
     struct raft_ledger inflight; /* REPLICATE: appends with entries, by their last index */
     uint64_t fetch;              /* the number of what is being read for it; 0: nothing is */
+    uint64_t wanted_us;          /* when a snapshot was wanted last in place of what it needs */
     struct raft_id fetch_first;  /* the first of those entries */
     struct raft_runs fetched;    /* what was read for it: sent if it begins at `next` */
     uint32_t priority;           /* as it last said itself */

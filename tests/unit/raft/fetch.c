@@ -308,6 +308,28 @@ Test(fetch, what_cannot_be_read_goes_at_once_if_a_snapshot_has_it)
     cluster_deinit(&c);
 }
 
+/* Rounds of reads that are late ask everybody, who waits for a snapshot, too, and sooner than a
+ * heartbeat would. */
+Test(fetch, what_cannot_be_read_is_wanted_as_a_snapshot_again_whatever_else_the_peer_is_sent)
+{
+    struct cluster c;
+    come_back(&c);
+    struct test_node *node = &c.nodes[1];
+    cluster_fetch(&c, 1, true);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    const uint32_t wanted = node->snapshots_wanted;
+    for (int part = 0; part < 25; part++) {
+        cluster_read(&c, 1, 77);
+        cluster_advance(&c, HEARTBEAT_US / 10);
+        cluster_timeout(&c, 1);
+        cr_assert_gt(cluster_count(&c, 3, RAFT_APPEND_REQUEST), 0);
+        cluster_drop_all(&c);
+    }
+    cr_assert_geq(node->snapshots_wanted, wanted + 2);
+    cr_assert_leq(node->snapshots_wanted, wanted + 3, "not with each of them");
+    cluster_deinit(&c);
+}
+
 static bool traced_unreadable(const struct test_node *node)
 {
     for (uint32_t i = 0; i < node->trace.count; i++)
