@@ -19,6 +19,10 @@
  * leader, and no more than its word that they are committed may take anyway. */
 enum { APPLY_DELAY_US = 5000 };
 
+/* What no majority needs is sent so many times a heartbeat at most: as late as the word that
+ * something is committed. */
+enum { APPEND_DELAYS = 50 };
+
 /* Envelopes taken before the core is stepped: what is behind them waits for the next step. */
 enum { DRAIN_ENVELOPES_MAX = 1024 };
 
@@ -43,6 +47,7 @@ static int raft_actor_start(struct actor *actor, struct conclave_error *error)
     options.priority = node->options.priority;
     options.leases = node->options.leases;
     options.memory_bytes = node->options.log_memory_bytes;
+    options.append_delay_us = options.heartbeat_us / APPEND_DELAYS;
     if (node->kv) /* of a host's own machine nobody knows who waits for it */
         options.apply_delay_us = APPLY_DELAY_US;
     /* No more is kept behind a snapshot than a part of what lies between two. */

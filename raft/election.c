@@ -341,6 +341,7 @@ uint64_t raft_deadline(const struct raft *raft)
     uint64_t deadline = UINT64_MAX;
     for (uint32_t i = 0; i < raft->peer_count; i++)
         deadline = raft_min(deadline, raft_append_due_us(raft, &raft->peers[i]));
+    deadline = raft_min(deadline, raft_prompt_deadline(raft));
     uint64_t contact = raft_quorum_contact(raft);
     if (contact != UINT64_MAX)
         deadline = raft_min(deadline, contact + raft->options.election_timeout_us);

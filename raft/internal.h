@@ -424,6 +424,21 @@ bool raft_round_asks(const struct raft *raft, const struct raft_progress *peer);
 /* Leader: when raft_round_asks is true of more peers; UINT64_MAX: not by itself. */
 uint64_t raft_round_deadline(const struct raft *raft);
 
+/* --- prompt.c --------------------------------------------------------------------------------- */
+
+/* Leader: chooses who gets entries at once. Before the appends of the step. */
+void raft_prompt_choose(struct raft *raft);
+
+/* Leader: true if what the peer is to get next waits, until `held_until_us`. */
+bool raft_append_waits(struct raft *raft, struct raft_progress *peer);
+
+/* Leader: when what waits goes out, or a prompt peer is late; UINT64_MAX: nothing waits. */
+uint64_t raft_prompt_deadline(const struct raft *raft);
+
+/* Leader: entries up to `last` went out to the peer; the peer has acknowledged up to its match. */
+void raft_prompt_sent(const struct raft *raft, struct raft_progress *peer, uint64_t last);
+void raft_prompt_answered(const struct raft *raft, struct raft_progress *peer);
+
 /* --- lease.c ----------------------------------------------------------------------------------
  */
 

@@ -12,6 +12,10 @@ void raft_progress_reset(struct raft_progress *progress, uint64_t next)
     progress->sent_us = 0;
     progress->commit_told = 0;
     progress->snapshot_index = 0;
+    progress->prompt = false;
+    progress->answer_us = 0;
+    progress->held_until_us = 0;
+    progress->timed_index = 0;
     raft_ledger_clear(&progress->inflight);
     raft_progress_forget(progress);
 }
@@ -40,6 +44,8 @@ void raft_progress_snapshot(struct raft_progress *progress, uint64_t snapshot_in
     progress->state = RAFT_SNAPSHOT;
     progress->snapshot_index = snapshot_index;
     raft_ledger_clear(&progress->inflight);
+    progress->held_until_us = 0;
+    progress->timed_index = 0;
     raft_progress_forget(progress);
 }
 
@@ -75,6 +81,7 @@ bool raft_progress_reject(struct raft_progress *progress, uint64_t rejected, uin
     progress->state = RAFT_PROBE;
     progress->probe_sent = false;
     raft_ledger_clear(&progress->inflight);
+    progress->timed_index = 0; /* what was sent may never be answered; what waits does so on */
     ASSERT(progress->match < progress->next);
     return true;
 }

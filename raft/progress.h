@@ -44,6 +44,10 @@ struct raft_progress {
     uint64_t commit_told;        /* the commit index in that append */
     uint64_t round_sent, round_acked; /* confirmation rounds: Rule 40 */
     bool round_first;                 /* the newest one asks it at once */
+    bool prompt, chosen;              /* it gets entries at once; while that is decided */
+    uint64_t held_until_us;           /* what it is to get waits until then; 0: nothing waits */
+    uint64_t timed_index, timed_us;   /* the answer to this entry is awaited since; 0: to none */
+    uint64_t answer_us;               /* so long it takes to answer entries; 0: not known yet */
     uint64_t lease_until_us;          /* it surely votes for nobody else until then: Rule 41 */
 
     uint64_t incarnation; /* as heard by the host; 0: not yet */

@@ -51,6 +51,8 @@ struct raft_options {
     uint64_t apply_bytes_max;       /* payload bytes handed to the state machine, not yet APPLIED */
     uint64_t apply_delay_us;        /* a follower may hand on what is committed so late, for larger
                                        parts are cheaper; 0: at once. Not while it is watched */
+    uint64_t append_delay_us;       /* entries may go so late to peers whom no majority needs, with
+                                       what comes meanwhile; 0: to all at once */
     uint32_t reads_max;             /* reads waiting for their confirmation; over it BUSY */
     uint32_t priority; /* 0 to RAFT_PRIORITY_MAX: lower waits up to another T before it campaigns,
                           and hands the lead to a voter that has more */

@@ -92,6 +92,8 @@ static void append_send(struct raft *raft, struct raft_progress *peer, bool with
     }
     if (with_entries || peer->state == RAFT_PROBE)
         raft_progress_sent(peer, raft_runs_last(entries).index, entries->payload_bytes);
+    if (with_entries)
+        raft_prompt_sent(raft, peer, raft_runs_last(entries).index);
     peer->sent_us = raft->now_us;
     peer->commit_told = request->commit;
     peer->round_sent = raft->round;
@@ -131,8 +133,6 @@ static void peer_send(struct raft *raft, struct raft_progress *peer)
     const struct raft_options *options = &raft->options;
     bool due = raft->now_us >= raft_append_due_us(raft, peer);
     bool sent = false;
-    if (peer->state != RAFT_SNAPSHOT && peer->next <= raft->log.base.index)
-        raft_progress_snapshot(peer, raft->snapshot_index);
     if (peer->state == RAFT_SNAPSHOT) {
         /* The host sends the snapshot, beside all this. */
     } else if (peer->state == RAFT_PROBE) {
@@ -143,7 +143,7 @@ static void peer_send(struct raft *raft, struct raft_progress *peer)
                         peer->next <= raft->log.last.index && raft_fetch_has(raft, peer));
             sent = true;
         }
-    } else {
+    } else if (due || !raft_append_waits(raft, peer)) {
         while (peer->next <= raft->log.last.index &&
                peer->inflight.count < options->inflight_messages_max &&
                peer->inflight.bytes < options->inflight_bytes_max) {
@@ -165,6 +165,12 @@ void raft_send_appends(struct raft *raft)
 {
     if (raft->role != RAFT_LEADER)
         return;
+    for (uint32_t i = 0; i < raft->peer_count; i++) {
+        struct raft_progress *peer = &raft->peers[i];
+        if (peer->state != RAFT_SNAPSHOT && peer->next <= raft->log.base.index)
+            raft_progress_snapshot(peer, raft->snapshot_index);
+    }
+    raft_prompt_choose(raft);
     for (uint32_t i = 0; i < raft->peer_count; i++)
         peer_send(raft, &raft->peers[i]);
 }
@@ -223,6 +229,7 @@ void raft_on_append_response(struct raft *raft, const struct raft_message *messa
         bool reaches = peer->state != RAFT_SNAPSHOT || response->match >= raft->log.base.index;
         if (response->match <= raft->log.last.index && reaches)
             raft_progress_accept(peer, response->match);
+        raft_prompt_answered(raft, peer);
         if (peer->state != RAFT_SNAPSHOT && peer->match >= raft->snapshot_index)
             peer->snapshot_index = 0; /* Rule 36: it has caught up */
         raft_change_round(raft, peer);

@@ -52,6 +52,7 @@ struct check_append {
 struct check_flow {
     RAFT_LIST(struct check_append, appends);
     uint64_t bytes;
+    uint64_t kept_until_us; /* what there is room for may be kept until then; 0: there is none */
     bool pipelining; /* else the leader looks for the place where the logs part: one at a time */
 };
 

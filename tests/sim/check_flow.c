@@ -154,18 +154,48 @@ static bool is_read_back(const struct check_node *at, const struct raft_peer_vie
     return peer->next <= at->view.memory_base && (peer->fetching || peer->next <= at->unreadable);
 }
 
-void check_sent(struct check *check, uint32_t node)
+/* The peers that could get more and do not. */
+static uint32_t kept_from(struct check *check, uint32_t node)
 {
     const struct raft_options *options = &check->options;
+    struct check_node *at = &check->nodes[node];
+    uint32_t members = check_config_at(check, &at->memory, at->memory.count)->members, kept = 0;
+    for (uint32_t i = 0; i < check->node_count; i++) {
+        struct check_flow *flow = &at->flows[i];
+        bool keeps = members >> i & 1 && flow->pipelining &&
+                     at->peers[i].next <= at->memory.count &&
+                     flow->appends.count < options->inflight_messages_max &&
+                     flow->bytes < options->inflight_bytes_max && !is_read_back(at, &at->peers[i]);
+        kept |= (uint32_t)keeps << i;
+        if (!keeps)
+            flow->kept_until_us = 0;
+        else if (flow->kept_until_us == 0)
+            flow->kept_until_us = at->view.now_us + options->append_delay_us;
+    }
+    return kept;
+}
+
+/* The others make a majority, and have all that there is room for. */
+static bool no_majority_needs(const struct check *check, uint32_t node, uint32_t kept)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct check_config *config = check_config_at(check, &at->memory, at->memory.count);
+    uint32_t sent = UINT32_C(1) << node;
+    for (uint32_t i = 0; i < check->node_count; i++)
+        sent |= (uint32_t)(at->flows[i].pipelining && !(kept >> i & 1)) << i;
+    return !(kept & config->learners) && check_majority(config, sent);
+}
+
+void check_sent(struct check *check, uint32_t node)
+{
     const struct check_node *at = &check->nodes[node];
     if (at->view.role != RAFT_LEADER)
         return;
-    uint32_t members = check_config_at(check, &at->memory, at->memory.count)->members;
+    uint32_t kept = kept_from(check, node);
+    bool may_wait = kept != 0 && no_majority_needs(check, node, kept);
     for (uint32_t i = 0; i < check->node_count; i++) {
         const struct check_flow *flow = &at->flows[i];
-        if (!(members >> i & 1) || !flow->pipelining || at->peers[i].next > at->memory.count ||
-            flow->appends.count >= options->inflight_messages_max ||
-            flow->bytes >= options->inflight_bytes_max || is_read_back(at, &at->peers[i]))
+        if (!(kept >> i & 1) || (may_wait && at->view.now_us < flow->kept_until_us))
             continue;
         check_fail(check, "what there is room for is sent",
                    "n%u keeps its entries from %" PRIu64 " on from n%u, with %u appends of %" PRIu64

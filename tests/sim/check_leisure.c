@@ -13,9 +13,24 @@ void check_moment(struct check *check, uint64_t now_us)
                    check->moment_events, now_us);
 }
 
+/* What a leader keeps for a while goes out when that is over. */
+static void check_kept(struct check *check, uint32_t node, uint64_t deadline_us)
+{
+    const struct check_node *at = &check->nodes[node];
+    for (uint32_t i = 0; i < check->node_count && at->view.role == RAFT_LEADER; i++) {
+        uint64_t until_us = at->flows[i].kept_until_us;
+        if (until_us > 0 && deadline_us > until_us)
+            check_fail(check, "what is kept is sent in time",
+                       "n%u keeps entries from n%u until %" PRIu64
+                       " and is to be woken at %" PRIu64,
+                       node + 1, i + 1, until_us, deadline_us);
+    }
+}
+
 void check_deadline(struct check *check, uint32_t node, uint64_t deadline_us)
 {
     const struct check_node *at = &check->nodes[node];
+    check_kept(check, node, deadline_us);
     uint64_t ready =
         at->view.commit < at->view.durable.index ? at->view.commit : at->view.durable.index;
     if (ready <= at->apply_handed || at->apply_handed > at->view.applied ||

@@ -255,6 +255,8 @@ static void draw_leisure(struct knobs *knobs, const struct prng *prng)
     knobs->raft.apply_delay_us = PICK(&own, 0, 0, 1, timeout_us / 100, timeout_us / 4);
     knobs->watched_chance = PICK(&own, 0, 300, 700);
     knobs->ahead_chance = PICK(&own, 0, 500, 1000);
+    uint64_t heartbeat_us = knobs->raft.heartbeat_us;
+    knobs->raft.append_delay_us = PICK(&own, 0, 0, 1, heartbeat_us / 50, heartbeat_us);
 }
 
 uint64_t knobs_command_bytes(const struct knobs *knobs)

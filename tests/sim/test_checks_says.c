@@ -324,3 +324,54 @@ Test(checks_says, find_entries_that_are_not_sent_though_there_is_room)
     check_sent(&check, A);
     SCREAMS("what there is room for is sent");
 }
+
+/* A leads; B and C are sent to, and C lacks the last entry for as long as it may. */
+static void keep_from_c(void)
+{
+    good_step();
+    check.options.append_delay_us = 10;
+    for (uint32_t i = 0; i < check.node_count; i++) {
+        check.nodes[A].flows[i].pipelining = i != A;
+        check.nodes[A].peers[i].next = 4;
+    }
+    check.nodes[A].peers[C].next = 3;
+    check_sent(&check, A);
+    check_deadline(&check, A, check.nodes[A].view.now_us + 10);
+    check.nodes[A].view.now_us += 9;
+    check_sent(&check, A);
+    SILENT();
+}
+
+Test(checks_says, find_entries_that_are_kept_for_too_long)
+{
+    keep_from_c();
+    check.nodes[A].view.now_us++;
+    check_sent(&check, A);
+    SCREAMS("what there is room for is sent");
+}
+
+Test(checks_says, know_that_what_was_sent_is_kept_no_more)
+{
+    keep_from_c();
+    check.nodes[A].peers[C].next = 4;
+    check_sent(&check, A);
+    check.nodes[A].view.now_us++;
+    check.nodes[A].peers[C].next = 3;
+    check_sent(&check, A);
+    SILENT();
+}
+
+Test(checks_says, find_that_nobody_is_woken_for_what_is_kept)
+{
+    keep_from_c();
+    check_deadline(&check, A, check.nodes[A].view.now_us + 2);
+    SCREAMS("what is kept is sent in time");
+}
+
+Test(checks_says, find_entries_that_are_kept_from_those_who_make_a_majority)
+{
+    keep_from_c();
+    check.nodes[A].flows[B].pipelining = false;
+    check_sent(&check, A);
+    SCREAMS("what there is room for is sent");
+}
