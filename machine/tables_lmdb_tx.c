@@ -24,6 +24,13 @@ static MDB_dbi dbi_of(const struct tables_tx *tx, enum table table)
 /* --- Transactions ------------------------------------------------------------------------------
  */
 
+/* The last keys are those of a transaction. */
+static void forget_last_keys(struct lmdb *lmdb)
+{
+    for (int i = 0; i < TABLES; i++)
+        lmdb->tails[i].last_bytes = 0;
+}
+
 int lmdb_begin(struct tables *tables, struct tables_tx *ret_tx)
 {
     struct lmdb *lmdb = lmdb_of(tables);
@@ -36,8 +43,6 @@ int lmdb_begin(struct tables *tables, struct tables_tx *ret_tx)
     if (rc)
         return lmdb_code(rc);
     lmdb->clean = false;
-    for (int i = 0; i < TABLES; i++)
-        lmdb->tails[i].last_bytes = 0;
 
     MDB_txn *txn;
     rc = mdb_txn_begin(lmdb->env, NULL, 0, &txn);
@@ -48,6 +53,7 @@ int lmdb_begin(struct tables *tables, struct tables_tx *ret_tx)
 
 int lmdb_commit(struct tables_tx *tx, const struct tables_state *state)
 {
+    forget_last_keys(lmdb_of(tx->tables));
     int rc = lmdb_state_write(lmdb_of(tx->tables), tx->handle, state);
     if (rc) {
         mdb_txn_abort(tx->handle);
@@ -61,6 +67,7 @@ int lmdb_commit(struct tables_tx *tx, const struct tables_state *state)
 
 void lmdb_abort(struct tables_tx *tx)
 {
+    forget_last_keys(lmdb_of(tx->tables));
     mdb_txn_abort(tx->handle);
 }
 

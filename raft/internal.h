@@ -435,6 +435,9 @@ bool raft_append_waits(struct raft *raft, struct raft_progress *peer);
 /* Leader: when what waits goes out, or a prompt peer is late; UINT64_MAX: nothing waits. */
 uint64_t raft_prompt_deadline(const struct raft *raft);
 
+/* Leader: somebody waits for what the peer (NULL: none) is to get: it waits no more. */
+void raft_prompt_wanted(const struct raft *raft, struct raft_progress *peer);
+
 /* Leader: entries up to `last` went out to the peer; the peer has acknowledged up to its match. */
 void raft_prompt_sent(const struct raft *raft, struct raft_progress *peer, uint64_t last);
 void raft_prompt_answered(const struct raft *raft, struct raft_progress *peer);

@@ -41,7 +41,8 @@ void raft_prompt_answered(const struct raft *raft, struct raft_progress *peer)
 /* From then on a peer that has not answered is late; UINT64_MAX: it is not asked. */
 static uint64_t late_us(const struct raft *raft, const struct raft_progress *peer)
 {
-    return peer->timed_index > 0 ? peer->timed_us + raft->options.append_delay_us : UINT64_MAX;
+    uint64_t patience_us = raft_max(raft->options.append_delay_us, 2 * peer->answer_us);
+    return peer->timed_index > 0 ? peer->timed_us + patience_us : UINT64_MAX;
 }
 
 /* Who is late comes last. Who is prompt stays so unless another one takes half as long: each change
@@ -125,6 +126,12 @@ bool raft_append_waits(struct raft *raft, struct raft_progress *peer)
     if (peer->held_until_us == 0)
         peer->held_until_us = raft->now_us + raft->options.append_delay_us;
     return raft->now_us < peer->held_until_us;
+}
+
+void raft_prompt_wanted(const struct raft *raft, struct raft_progress *peer)
+{
+    if (peer && peer->held_until_us > raft->now_us)
+        peer->held_until_us = raft->now_us;
 }
 
 uint64_t raft_prompt_deadline(const struct raft *raft)

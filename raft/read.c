@@ -177,9 +177,11 @@ void raft_on_read_request(struct raft *raft, const struct raft_message *message)
 {
     /* Not answered: by somebody who does not lead, or has too much to do. The follower asks again,
      * and at last gives up. */
-    if (raft->role == RAFT_LEADER)
-        (void)read_add(raft, (struct raft_pending_read){.read = message->read_index.number,
-                                                        .from = message->from});
+    if (raft->role != RAFT_LEADER)
+        return;
+    (void)read_add(raft, (struct raft_pending_read){.read = message->read_index.number,
+                                                    .from = message->from});
+    raft_prompt_wanted(raft, raft_peer(raft, message->from));
 }
 
 void raft_reads_start(struct raft *raft)

@@ -143,7 +143,7 @@ static void peer_send(struct raft *raft, struct raft_progress *peer)
                         peer->next <= raft->log.last.index && raft_fetch_has(raft, peer));
             sent = true;
         }
-    } else if (due || !raft_append_waits(raft, peer)) {
+    } else if (due || raft_round_asks(raft, peer) || !raft_append_waits(raft, peer)) {
         while (peer->next <= raft->log.last.index &&
                peer->inflight.count < options->inflight_messages_max &&
                peer->inflight.bytes < options->inflight_bytes_max) {

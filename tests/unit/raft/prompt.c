@@ -188,6 +188,19 @@ Test(prompt, many_entries_and_large_ones_are_not_held)
     cluster_deinit(&c);
 }
 
+/* It answers a read when it has what is committed. */
+Test(prompt, what_was_held_goes_to_who_asks_for_a_read)
+{
+    uint64_t led = leading(3, DELAY_US);
+    cluster_propose(&c, 1, 1, 10);
+    cr_assert_eq(entries_to(3), 0);
+    struct raft_message *asks = raft_message_create(RAFT_READ_REQUEST, 3, 1, led);
+    asks->read_index = (struct raft_read_index){.number = 1};
+    cluster_receive(&c, asks);
+    cr_assert_eq(entries_to(3), 1);
+    cluster_deinit(&c);
+}
+
 Test(prompt, nothing_is_held_of_who_is_to_take_over)
 {
     leading(3, DELAY_US);
