@@ -63,8 +63,8 @@ static void ask(struct raft *raft, struct raft_progress *peer)
  * round of reads. */
 static void want_snapshot(struct raft *raft, struct raft_progress *peer)
 {
-    bool sends = raft->now_us >= raft_append_due_us(raft, peer) || raft_round_asks(raft, peer);
-    if (!sends || raft->now_us - peer->wanted_us < raft->options.heartbeat_us)
+    if (!raft_append_is_due(raft, peer) ||
+        raft->now_us - peer->wanted_us < raft->options.heartbeat_us)
         return;
     peer->wanted_us = raft->now_us;
     raft->output->snapshot_wanted = true;

@@ -384,6 +384,10 @@ bool raft_commit_is_news(const struct raft *raft, const struct raft_progress *pe
 /* Leader: when the next append goes to the peer, if nothing else makes one. */
 uint64_t raft_append_due_us(const struct raft *raft, const struct raft_progress *peer);
 
+/* Leader: true if an append goes to the peer now whatever there is for it: it is time, or a round
+ * asks. */
+bool raft_append_is_due(const struct raft *raft, const struct raft_progress *peer);
+
 /* Leader: sends each peer what it lacks, and heartbeats that are due. */
 void raft_send_appends(struct raft *raft);
 

@@ -128,10 +128,15 @@ uint64_t raft_append_due_us(const struct raft *raft, const struct raft_progress 
     return peer->sent_us + heartbeat_us;
 }
 
+bool raft_append_is_due(const struct raft *raft, const struct raft_progress *peer)
+{
+    return raft->now_us >= raft_append_due_us(raft, peer) || raft_round_asks(raft, peer);
+}
+
 static void peer_send(struct raft *raft, struct raft_progress *peer)
 {
     const struct raft_options *options = &raft->options;
-    bool due = raft->now_us >= raft_append_due_us(raft, peer);
+    bool due = raft_append_is_due(raft, peer);
     bool sent = false;
     if (peer->state == RAFT_SNAPSHOT) {
         /* The host sends the snapshot, beside all this. */
@@ -143,7 +148,7 @@ static void peer_send(struct raft *raft, struct raft_progress *peer)
                         peer->next <= raft->log.last.index && raft_fetch_has(raft, peer));
             sent = true;
         }
-    } else if (due || raft_round_asks(raft, peer) || !raft_append_waits(raft, peer)) {
+    } else if (due || !raft_append_waits(raft, peer)) {
         while (peer->next <= raft->log.last.index &&
                peer->inflight.count < options->inflight_messages_max &&
                peer->inflight.bytes < options->inflight_bytes_max) {
@@ -157,7 +162,7 @@ static void peer_send(struct raft *raft, struct raft_progress *peer)
     }
     /* Rule 17: a full window lets an empty append through. Its prev is the last entry sent, so that
      * it is rejected if anything before it was lost, and the peer is probed again. */
-    if (!sent && (due || raft_round_asks(raft, peer)))
+    if (!sent && due)
         append_send(raft, peer, false);
 }
 

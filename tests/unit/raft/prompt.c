@@ -258,8 +258,7 @@ Test(prompt, rule_30_a_majority_of_each_set_gets_them_in_the_joint_phase)
     cluster_deinit(&c);
 }
 
-/* Of which it is not known yet how quick it is. */
-Test(prompt, a_new_leader_holds_nothing)
+Test(prompt, a_new_leader_holds_nothing_of_who_is_not_measured_yet)
 {
     start(3, DELAY_US);
     uint64_t led = cluster_lead_alone(&c);
