@@ -436,6 +436,10 @@ void raft_prompt_choose(struct raft *raft);
 /* Leader: true if what the peer is to get next waits, until `held_until_us`. */
 bool raft_append_waits(struct raft *raft, struct raft_progress *peer);
 
+/* Leader: true if the peer has not got all up to `last` because it was to wait: that stays in the
+ * log. Not for more than may wait, nor for what was sent. */
+bool raft_prompt_owes(const struct raft_progress *peer, uint64_t last);
+
 /* Leader: when what waits goes out, or a prompt peer is late; UINT64_MAX: nothing waits. */
 uint64_t raft_prompt_deadline(const struct raft *raft);
 

@@ -128,6 +128,11 @@ bool raft_append_waits(struct raft *raft, struct raft_progress *peer)
     return raft->now_us < peer->held_until_us;
 }
 
+bool raft_prompt_owes(const struct raft_progress *peer, uint64_t last)
+{
+    return peer->held_until_us > 0 && peer->next <= last && last - peer->next < HELD_ENTRIES - 1;
+}
+
 void raft_prompt_wanted(const struct raft *raft, struct raft_progress *peer)
 {
     if (peer && peer->held_until_us > raft->now_us)

@@ -41,20 +41,29 @@ static uint64_t trailing_begin(const struct raft *raft, uint64_t index)
 /* Rule 36: what follows a snapshot that is on its way to a peer stays, or the peer would need
  * another one when it has it; and what a peer lacks that has it, until it has caught up with the
  * newest, or each snapshot that is taken meanwhile would make it begin again. Not for one that does
- * not answer, nor without bound. */
+ * not answer. Returns where that begins, UINT64_MAX: it needs nothing. */
+static uint64_t pinned_by_snapshot(const struct raft *raft, const struct raft_progress *peer)
+{
+    uint64_t silence = 10 * raft->options.election_timeout_us;
+    if (peer->snapshot_index == 0 ||
+        raft->now_us - raft_max(peer->contact_us, raft->leader_since_us) >= silence)
+        return UINT64_MAX;
+    return peer->state == RAFT_SNAPSHOT ? peer->snapshot_index : peer->match;
+}
+
+/* What peers are yet to get stays, though not without bound. */
 static uint64_t pinned_begin(const struct raft *raft, uint64_t index)
 {
     if (raft->role != RAFT_LEADER || raft_log_payload(&raft->log) > raft->options.pinned_bytes_max)
         return index;
-    uint64_t silence = 10 * raft->options.election_timeout_us;
+    uint64_t begin = index;
     for (uint32_t i = 0; i < raft->peer_count; i++) {
         const struct raft_progress *peer = &raft->peers[i];
-        uint64_t pin = peer->state == RAFT_SNAPSHOT ? peer->snapshot_index : peer->match;
-        if (peer->snapshot_index > 0 && pin < index &&
-            raft->now_us - raft_max(peer->contact_us, raft->leader_since_us) < silence)
-            index = pin;
+        begin = raft_min(begin, pinned_by_snapshot(raft, peer));
+        if (raft_prompt_owes(peer, index))
+            begin = raft_min(begin, peer->next - 1);
     }
-    return index;
+    return begin;
 }
 
 void raft_snapshot_cut(struct raft *raft)

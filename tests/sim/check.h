@@ -513,6 +513,9 @@ void check_anew(struct check *check, uint32_t node, struct raft_id base);
 /* Part of check_step: what the log lets go of. */
 void check_base(struct check *check, uint32_t node, const struct check_view *before);
 
+/* Payload in a node's memory from the entry behind `base` on. */
+uint64_t check_bytes_behind(const struct check_node *at, uint64_t base);
+
 /* Part of check_peer_view, before the view of the peer is replaced: who needs a snapshot, and what
  * stays for whom. now_us: the node's. */
 void check_peer_snapshot(struct check *check, uint32_t node, uint32_t peer,

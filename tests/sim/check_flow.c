@@ -22,6 +22,22 @@ static void flow_settle(struct check_flow *flow, uint64_t match)
             flow->appends.count * sizeof *flow->appends.items);
 }
 
+/* A leader that kept entries from a peer, as it may, has not let go of them meanwhile.
+ * `begun_anew`: it has heard that the peer lacks others. */
+static void check_kept_stay(struct check *check, uint32_t node, uint32_t peer,
+                            const struct raft_peer_view *view, bool begun_anew)
+{
+    const struct check_node *at = &check->nodes[node];
+    const struct check_flow *flow = &at->flows[peer];
+    if (view->needs_snapshot && !begun_anew && flow->pipelining && flow->kept_until_us > 0 &&
+        at->view.base.index != at->unreadable &&
+        check_bytes_behind(at, at->base_before) <= check->options.pinned_bytes_max)
+        check_fail(check, "what is kept stays in the log",
+                   "n%u kept entries from %" PRIu64
+                   " on from n%u, and its log begins behind %" PRIu64,
+                   node + 1, view->next, peer + 1, at->view.base.index);
+}
+
 void check_peer_view(struct check *check, uint32_t node, uint32_t peer,
                      const struct raft_peer_view *view, bool rejected, uint64_t now_us)
 {
@@ -36,6 +52,7 @@ void check_peer_view(struct check *check, uint32_t node, uint32_t peer,
     if (view->next > at->memory.count + 1)
         check_fail(check, "next is inside the log", "n%u sees n%u at next %" PRIu64, node + 1,
                    peer + 1, view->next);
+    check_kept_stay(check, node, peer, view, rejected || restarted);
     check_peer_snapshot(check, node, peer, view, now_us);
     at->peers[peer] = *view;
     flow->pipelining = view->replicating;

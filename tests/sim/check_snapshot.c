@@ -190,8 +190,7 @@ void check_restored(struct check *check, uint32_t node, uint64_t from, uint64_t 
 
 /* --- The front of the log --------------------------------------------------------------------- */
 
-/* Payload in memory from the entry behind `base` on. */
-static uint64_t bytes_behind(const struct check_node *at, uint64_t base)
+uint64_t check_bytes_behind(const struct check_node *at, uint64_t base)
 {
     return check_log_bytes(&at->memory, at->memory.count) - check_log_bytes(&at->memory, base);
 }
@@ -270,7 +269,7 @@ void check_peer_snapshot(struct check *check, uint32_t node, uint32_t peer,
     uint64_t heard_us = at->peers[peer].contact_us; /* before this step */
     if (owed && base > at->base_before && base > pin && base != at->unreadable && heard_us > 0 &&
         now_us - heard_us < 10 * check->options.election_timeout_us &&
-        bytes_behind(at, at->base_before) <= check->options.pinned_bytes_max)
+        check_bytes_behind(at, at->base_before) <= check->options.pinned_bytes_max)
         check_fail(check, "what follows a snapshot on its way stays",
                    "n%u's log begins behind %" PRIu64 ", n%u gets what follows %" PRIu64, node + 1,
                    base, peer + 1, pin);

@@ -361,6 +361,37 @@ Test(checks_says, know_that_what_was_sent_is_kept_no_more)
     SILENT();
 }
 
+/* What C lacks is not in A's log any more. */
+static void let_go_of_it(bool rejected)
+{
+    check.nodes[A].view.base.index = 3;
+    check_peer_view(&check, A, C,
+                    &(struct raft_peer_view){.match = 2, .next = 3, .needs_snapshot = true},
+                    rejected, check.nodes[A].view.now_us);
+}
+
+Test(checks_says, find_that_the_log_lets_go_of_what_is_kept)
+{
+    keep_from_c();
+    let_go_of_it(false);
+    SCREAMS("what is kept stays in the log");
+}
+
+Test(checks_says, know_that_who_lost_entries_may_need_a_snapshot)
+{
+    keep_from_c();
+    let_go_of_it(true);
+    SILENT();
+}
+
+Test(checks_says, know_that_what_was_on_its_way_may_go)
+{
+    keep_from_c();
+    check.nodes[A].flows[C].kept_until_us = 0;
+    let_go_of_it(false);
+    SILENT();
+}
+
 Test(checks_says, find_that_nobody_is_woken_for_what_is_kept)
 {
     keep_from_c();

@@ -188,6 +188,59 @@ Test(prompt, many_entries_and_large_ones_are_not_held)
     cluster_deinit(&c);
 }
 
+/* Three voters; nothing is kept behind a snapshot that need not be. */
+static uint64_t leading_without_trail(uint32_t inflight_messages)
+{
+    cluster_init(&c, 3);
+    node()->options.append_delay_us = DELAY_US;
+    node()->options.trailing_entries = 0;
+    node()->options.inflight_messages_max = inflight_messages;
+    cluster_start(&c, 1);
+    return lead(3);
+}
+
+/* With its front gone, the log would not do for who was to wait. */
+Test(prompt, what_is_held_stays_in_the_log_behind_a_snapshot)
+{
+    uint64_t led = leading_without_trail(8);
+    cluster_propose(&c, 1, 4, 10);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 6, 0));
+    cr_assert_eq(entries_to(3), 0);
+    cluster_snapshot(&c, 1, 6, 0);
+    cr_expect_eq(raft_base(node()->raft).index, 2, "it begins behind what node 3 got");
+    cluster_advance(&c, DELAY_US);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(entries_to(3), 4);
+    cluster_propose(&c, 1, 1, 10);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 7, 0));
+    cluster_snapshot(&c, 1, 7, 0);
+    cr_expect_eq(raft_base(node()->raft).index, 6, "what was sent is not held");
+    cluster_deinit(&c);
+}
+
+/* Its window is full, so what was held does not go out when its time is over. */
+Test(prompt, no_more_stays_in_the_log_for_who_waits_than_may_be_held)
+{
+    uint64_t led = leading_without_trail(1);
+    cluster_propose(&c, 1, 512, 10); /* up to entry 514, for both at once */
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 514, 0));
+    cluster_drop_all(&c);
+    cluster_propose(&c, 1, 1, 10);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 515, 0));
+    cluster_snapshot(&c, 1, 515, 0);
+    cr_expect_eq(raft_base(node()->raft).index, 514, "node 3 lacks entry 515");
+    cluster_propose(&c, 1, 511, 10);
+    cluster_persist_all(&c, 1);
+    cluster_receive(&c, append_accepted(2, 1, led, 1026, 0));
+    cluster_snapshot(&c, 1, 1026, 0);
+    cr_expect_eq(raft_base(node()->raft).index, 1026);
+    cluster_deinit(&c);
+}
+
 /* It answers a read when it has what is committed. */
 Test(prompt, what_was_held_goes_to_who_asks_for_a_read)
 {
