@@ -68,6 +68,8 @@ static uint64_t pinned_begin(const struct raft *raft, uint64_t index)
 
 void raft_snapshot_cut(struct raft *raft)
 {
+    if (raft->snapshot_index > raft->applied)
+        return; /* the state machine came back without it, and goes on by the log */
     uint64_t index = pinned_begin(raft, trailing_begin(raft, raft->snapshot_index));
     if (raft->unreadable <= raft->snapshot_index) /* of no use to anybody */
         index = raft_max(index, raft->unreadable);

@@ -177,7 +177,6 @@ int raft_start(struct raft *raft, struct raft_start *start)
         (raft->life << 40) + (raft->options.incarnation & ((UINT64_C(1) << 39) - 1));
     raft->started = true;
     start_timers(raft);
-    if (raft->snapshot_index > 0 && raft->snapshot_index <= raft->applied)
-        raft_snapshot_cut(raft);
+    raft_snapshot_cut(raft);
     return CONCLAVE_OK;
 }

@@ -111,10 +111,11 @@ void snapshot_list_clear(struct snapshot_list *list);
 MUST_USE int snapshot_list_look(const struct io *io, const char *dir, struct snapshot_list *ret,
                                 struct conclave_error *error);
 
-/* Removes all but the newest SNAPSHOTS_KEPT. Returns the index of the oldest that is kept: the log
+/* Removes all but the newest SNAPSHOTS_KEPT and those behind `applied`: a state machine that has
+ * not got there may be about to become one. Returns the index of the oldest that is kept: the log
  * must reach back to it, so that it can still be of use. 0: there is none. */
-MUST_USE int snapshot_prune(const struct io *io, const char *dir, uint64_t *ret_oldest_index,
-                            struct conclave_error *error);
+MUST_USE int snapshot_prune(const struct io *io, const char *dir, uint64_t applied,
+                            uint64_t *ret_oldest_index, struct conclave_error *error);
 
 /* Renames a damaged snapshot to INDEX-TERM.bad, durably. */
 MUST_USE int snapshot_set_aside(const struct io *io, const char *dir, struct raft_id id,

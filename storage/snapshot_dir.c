@@ -86,23 +86,22 @@ void snapshot_list_clear(struct snapshot_list *list)
     *list = (struct snapshot_list){0};
 }
 
-int snapshot_prune(const struct io *io, const char *dir, uint64_t *ret_oldest_index,
-                   struct conclave_error *error)
+int snapshot_prune(const struct io *io, const char *dir, uint64_t applied,
+                   uint64_t *ret_oldest_index, struct conclave_error *error)
 {
     struct snapshot_list list = {0};
     char *snapshots = snapshot_dir_path(dir);
     int code = read_names(io, snapshots, &list, error);
-    for (size_t i = list.count; i > SNAPSHOTS_KEPT && code == CONCLAVE_OK; i--) {
-        char *path = snapshot_file_path(dir, list.items[i - 1], ".snap");
+    size_t kept = list.count;
+    while (kept > SNAPSHOTS_KEPT && list.items[kept - 1].index <= applied && code == CONCLAVE_OK) {
+        char *path = snapshot_file_path(dir, list.items[--kept], ".snap");
         code = io->unlink(io->ctx, path, error);
         free(path);
     }
-    if (code == CONCLAVE_OK && list.count > SNAPSHOTS_KEPT)
+    if (code == CONCLAVE_OK && list.count > kept)
         code = io->sync_dir(io->ctx, snapshots, error);
-    if (code == CONCLAVE_OK) {
-        size_t kept = list.count < SNAPSHOTS_KEPT ? list.count : SNAPSHOTS_KEPT;
+    if (code == CONCLAVE_OK)
         *ret_oldest_index = kept > 0 ? list.items[kept - 1].index : 0;
-    }
     free(snapshots);
     snapshot_list_clear(&list);
     return code;

@@ -177,13 +177,15 @@ static void check_start_base(struct check *check, uint32_t node, struct raft_id 
                              const struct raft_runs *entries)
 {
     struct check_node *at = &check->nodes[node];
+    const bool in_memory =
+        is_term_at(&at->memory, base); /* else another one was on its way there */
     if (base.index > at->snapshot.index)
         check_fail(check, "no gap between snapshot and log",
                    "n%u starts with a log that begins behind %" PRIu64
                    ", its snapshot ends at %" PRIu64,
                    node + 1, base.index, at->snapshot.index);
     else if (base.index > 0 && !is_term_at(&check->oracle, base) &&
-             !(is_superseded(at, base, entries) && is_term_at(&at->memory, base)))
+             !(is_superseded(at, base, entries) && (in_memory || is_term_at(&at->disk, base))))
         check_fail(check, "a log begins anew behind committed entries",
                    "n%u starts with a log that begins behind %" PRIu64 ":%" PRIu64, node + 1,
                    base.term, base.index);
@@ -193,8 +195,9 @@ static void check_start_base(struct check *check, uint32_t node, struct raft_id 
         check_log_anew(check, &at->memory, base.index);
         check_log_anew(check, &at->disk, base.index);
     } else {
-        log_copy(&at->memory, base.index, &at->disk);
-        at->memory.count = base.index;
+        struct check_log *held = in_memory ? &at->memory : &at->disk;
+        log_copy(held, base.index, in_memory ? &at->disk : &at->memory);
+        held->count = base.index;
     }
 }
 
@@ -236,7 +239,7 @@ void check_start(struct check *check, uint32_t node, uint32_t incarnation,
     at->stepped_last = at->memory.count;
     at->apply_handed = at->machine_index = applied;
     at->snapshot_told = at->snapshot_known = at->snapshot.index;
-    at->installing = at->unreadable = 0;
+    at->installing = at->unreadable = at->unreadable_cut = 0;
     if (at->read_asked > at->read_before)
         at->read_before = at->read_asked;
     at->read_asked = at->read_answered = 0;

@@ -200,6 +200,8 @@ struct check_node {
     uint64_t snapshot_known;  /* the same, after the step before */
     uint64_t snapshot_before; /* the same, before the last step */
     uint64_t unreadable;      /* the last entry that it could not read back; of this life */
+    uint64_t unreadable_cut;  /* the last of those that a snapshot held by then: the log may begin
+                                 behind it */
     uint64_t base_before;     /* index of the base before this step */
     bool anew;                /* the log began anew in this step */
     bool cut;                 /* it lost entries in it */
@@ -478,9 +480,10 @@ void check_read(struct check *check, uint64_t op, uint64_t index);
 void check_snapshot_synced(struct check *check, uint32_t node, struct raft_id id, bool synced);
 
 /* Those that were too many were removed. The newest two are `before` and `after` that; index 0:
- * there is none. The log goes no further than up to `oldest`. */
+ * there is none. The log goes no further than up to `oldest`. A state machine that holds what was
+ * `applied` may yet become an older one behind that. */
 void check_snapshots_pruned(struct check *check, uint32_t node, const struct raft_id before[2],
-                            const struct raft_id after[2], uint64_t oldest);
+                            const struct raft_id after[2], uint64_t oldest, uint64_t applied);
 
 /* What has come whole counts: it can be read to its end. */
 void check_snapshot_whole(struct check *check, uint32_t node, struct raft_id id, bool whole);
@@ -497,6 +500,9 @@ void check_start_snapshot(struct check *check, uint32_t node, const struct raft_
 
 /* The node could not read this entry of its log back: nothing up to it need be kept. */
 void check_unreadable(struct check *check, uint32_t node, uint64_t index);
+
+/* The log begins where it does because what is before that could not be read back. */
+bool check_begins_unreadable(const struct check_node *at);
 
 /* The core is told of a snapshot of its own in the step to come. */
 void check_snapshot_told(struct check *check, uint32_t node, uint64_t index);

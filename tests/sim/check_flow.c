@@ -30,7 +30,7 @@ static void check_kept_stay(struct check *check, uint32_t node, uint32_t peer,
     const struct check_node *at = &check->nodes[node];
     const struct check_flow *flow = &at->flows[peer];
     if (view->needs_snapshot && !begun_anew && flow->pipelining && flow->kept_until_us > 0 &&
-        at->view.base.index != at->unreadable &&
+        !check_begins_unreadable(at) &&
         check_bytes_behind(at, at->base_before) <= check->options.pinned_bytes_max)
         check_fail(check, "what is kept stays in the log",
                    "n%u kept entries from %" PRIu64

@@ -75,7 +75,7 @@ void check_snapshot_synced(struct check *check, uint32_t node, struct raft_id id
 }
 
 void check_snapshots_pruned(struct check *check, uint32_t node, const struct raft_id before[2],
-                            const struct raft_id after[2], uint64_t oldest)
+                            const struct raft_id after[2], uint64_t oldest, uint64_t applied)
 {
     const uint64_t older = before[1].index ? before[1].index : before[0].index;
     if (!raft_id_equal(before[0], after[0]) || !raft_id_equal(before[1], after[1]))
@@ -83,7 +83,7 @@ void check_snapshots_pruned(struct check *check, uint32_t node, const struct raf
                    "n%u has those up to %" PRIu64 " and %" PRIu64 " left of those up to %" PRIu64
                    " and %" PRIu64,
                    node + 1, after[0].index, after[1].index, before[0].index, before[1].index);
-    else if (oldest != older)
+    else if (oldest != older && (oldest > older || oldest <= applied))
         check_fail(check, "the log reaches back to the older snapshot",
                    "n%u lets go of its log up to %" PRIu64 ", the older one of its snapshots ends "
                    "at %" PRIu64,
@@ -137,6 +137,13 @@ void check_unreadable(struct check *check, uint32_t node, uint64_t index)
     struct check_node *at = &check->nodes[node];
     if (index > at->unreadable)
         at->unreadable = index;
+    if (index > at->unreadable_cut && index <= at->snapshot_told)
+        at->unreadable_cut = index;
+}
+
+bool check_begins_unreadable(const struct check_node *at)
+{
+    return at->view.base.index == at->unreadable || at->view.base.index == at->unreadable_cut;
 }
 
 void check_snapshot_told(struct check *check, uint32_t node, uint64_t index)
@@ -203,7 +210,7 @@ static void check_trailing(struct check *check, uint32_t node, const struct chec
     uint64_t kept = at->snapshot_told - at->view.base.index;
     uint64_t held = at->snapshot_told - before->base.index;
     bool bounded = options->trailing_bytes < UINT64_MAX || /* then it may keep fewer */
-                   at->view.base.index == at->unreadable;
+                   check_begins_unreadable(at);
     if (at->view.base.index > before->base.index && !bounded &&
         kept < (held < options->trailing_entries ? held : options->trailing_entries))
         check_fail(check, "entries behind a snapshot are kept",
@@ -267,8 +274,8 @@ void check_peer_snapshot(struct check *check, uint32_t node, uint32_t peer,
     if (view->match > pin)
         pin = view->match;
     uint64_t heard_us = at->peers[peer].contact_us; /* before this step */
-    if (owed && base > at->base_before && base > pin && base != at->unreadable && heard_us > 0 &&
-        now_us - heard_us < 10 * check->options.election_timeout_us &&
+    if (owed && base > at->base_before && base > pin && !check_begins_unreadable(at) &&
+        heard_us > 0 && now_us - heard_us < 10 * check->options.election_timeout_us &&
         check_bytes_behind(at, at->base_before) <= check->options.pinned_bytes_max)
         check_fail(check, "what follows a snapshot on its way stays",
                    "n%u's log begins behind %" PRIu64 ", n%u gets what follows %" PRIu64, node + 1,

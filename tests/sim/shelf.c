@@ -149,11 +149,15 @@ int shelf_write(struct shelf *shelf, const struct snapshot_meta *meta, struct sl
     return code;
 }
 
-int shelf_prune(struct shelf *shelf, uint64_t *ret_oldest, struct conclave_error *error)
+int shelf_prune(struct shelf *shelf, uint64_t applied, uint64_t *ret_oldest,
+                struct conclave_error *error)
 {
     if (shelf->io)
-        return snapshot_prune(shelf->io, shelf->dir, ret_oldest, error);
-    uint32_t gone = shelf->model.count > SNAPSHOTS_KEPT ? shelf->model.count - SNAPSHOTS_KEPT : 0;
+        return snapshot_prune(shelf->io, shelf->dir, applied, ret_oldest, error);
+    uint32_t gone = 0;
+    while (shelf->model.count - gone > SNAPSHOTS_KEPT &&
+           shelf->model.items[gone].id.index <= applied)
+        gone++;
     for (uint32_t i = 0; i < gone; i++)
         buf_unref(shelf->model.items[i].file);
     shelf->model.count -= gone;

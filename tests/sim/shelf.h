@@ -20,8 +20,10 @@ void shelf_destroy(struct shelf *shelf);
 MUST_USE int shelf_write(struct shelf *shelf, const struct snapshot_meta *meta, struct slice state,
                          struct conclave_error *error);
 
-/* Removes all but the newest two. *ret_oldest: the index of the older one of them. */
-MUST_USE int shelf_prune(struct shelf *shelf, uint64_t *ret_oldest, struct conclave_error *error);
+/* Removes all but the newest two and those behind `applied`. *ret_oldest: the index of the oldest
+ * one that is left. */
+MUST_USE int shelf_prune(struct shelf *shelf, uint64_t applied, uint64_t *ret_oldest,
+                         struct conclave_error *error);
 
 /* The newest one that can be read, `whole`: to its end; those before it are set aside and counted.
  * ret->last.index 0: there is none. */

@@ -164,8 +164,9 @@ Test(checks_snapshot, are_silent_when_two_are_kept_and_the_log_up_to_the_older)
 {
     const struct raft_id one[2] = {{.term = 1, .index = 4}};
     const struct raft_id two[2] = {{.term = 2, .index = 7}, {.term = 1, .index = 4}};
-    check_snapshots_pruned(&check, A, one, one, 4);
-    check_snapshots_pruned(&check, A, two, two, 4);
+    check_snapshots_pruned(&check, A, one, one, 4, 9);
+    check_snapshots_pruned(&check, A, two, two, 4, 9);
+    check_snapshots_pruned(&check, A, two, two, 3, 2);
     SILENT();
 }
 
@@ -173,7 +174,7 @@ Test(checks_snapshot, find_the_older_one_gone)
 {
     const struct raft_id two[2] = {{.term = 2, .index = 7}, {.term = 1, .index = 4}};
     const struct raft_id newest[2] = {two[0]};
-    check_snapshots_pruned(&check, A, two, newest, 7);
+    check_snapshots_pruned(&check, A, two, newest, 7, 9);
     SCREAMS("two snapshots are kept");
 }
 
@@ -181,14 +182,14 @@ Test(checks_snapshot, find_the_newer_one_gone)
 {
     const struct raft_id two[2] = {{.term = 2, .index = 7}, {.term = 1, .index = 4}};
     const struct raft_id oldest[2] = {two[1]};
-    check_snapshots_pruned(&check, A, two, oldest, 4);
+    check_snapshots_pruned(&check, A, two, oldest, 4, 9);
     SCREAMS("two snapshots are kept");
 }
 
 Test(checks_snapshot, find_a_log_cut_up_to_the_newer_one)
 {
     const struct raft_id two[2] = {{.term = 2, .index = 7}, {.term = 1, .index = 4}};
-    check_snapshots_pruned(&check, A, two, two, 7);
+    check_snapshots_pruned(&check, A, two, two, 7, 9);
     SCREAMS("the log reaches back to the older snapshot");
 }
 
@@ -215,13 +216,14 @@ Test(checks_snapshot, find_a_log_that_begins_behind_another_entry)
     SCREAMS("a log begins anew behind committed entries");
 }
 
-/* C had an entry of its own at 2, and its log ends with that or goes on from there. */
-static void start_superseded(uint64_t term, uint32_t more, uint64_t snapshot)
+/* C had an entry of its own at 2, in memory or on disk, and its log ends with that or goes on from
+ * there. */
+static void start_superseded(struct check_log *had, uint64_t term, uint32_t more, uint64_t snapshot)
 {
     cluster_with_a_straggler();
     struct raft_runs own = entries_make(2, 1, 1, 0);
     struct raft_runs log = more > 0 ? entries_make(3, 1, more, 0) : NOTHING;
-    check_log_put(&check, &check.nodes[C].memory, raft_runs_find(&own, 2));
+    check_log_put(&check, had, raft_runs_find(&own, 2));
     have(C, snapshot);
     check_restored(&check, C, 0, snapshot);
     check_start(&check, C, 2, check.nodes[C].durable, (struct raft_id){.term = term, .index = 2},
@@ -232,7 +234,16 @@ static void start_superseded(uint64_t term, uint32_t more, uint64_t snapshot)
 
 Test(checks_snapshot, are_silent_when_a_log_ends_before_one)
 {
-    start_superseded(1, 0, 3);
+    start_superseded(&check.nodes[C].memory, 1, 0, 3);
+    SILENT();
+    begin_anew(C, 3);
+    SILENT();
+}
+
+/* What was to replace it was on its way to the disk when the node died. */
+Test(checks_snapshot, are_silent_when_a_log_has_what_was_replaced_in_memory_alone)
+{
+    start_superseded(&check.nodes[C].disk, 1, 0, 3);
     SILENT();
     begin_anew(C, 3);
     SILENT();
@@ -240,7 +251,7 @@ Test(checks_snapshot, are_silent_when_a_log_ends_before_one)
 
 Test(checks_snapshot, are_silent_when_a_log_has_another_entry_than_one)
 {
-    start_superseded(1, 1, 2);
+    start_superseded(&check.nodes[C].memory, 1, 1, 2);
     SILENT();
     begin_anew(C, 2); /* it is not one that agrees with the snapshot */
     SILENT();
@@ -248,7 +259,7 @@ Test(checks_snapshot, are_silent_when_a_log_has_another_entry_than_one)
 
 Test(checks_snapshot, find_a_log_that_begins_behind_what_it_never_had)
 {
-    start_superseded(3, 0, 3);
+    start_superseded(&check.nodes[C].memory, 3, 0, 3);
     SCREAMS("a log begins anew behind committed entries");
 }
 
@@ -361,6 +372,17 @@ Test(checks_snapshot, rule_39_find_a_log_that_keeps_nothing)
     have(B, 3);
     cut(B, 3);
     SCREAMS("entries behind a snapshot are kept");
+}
+
+Test(checks_snapshot, are_silent_when_a_log_begins_behind_what_could_not_be_read)
+{
+    cluster_with_a_straggler();
+    have(B, 3);
+    check.nodes[B].snapshot_told = 3;
+    check_unreadable(&check, B, 3);
+    check_unreadable(&check, B, 4); /* that is in no snapshot yet */
+    cut(B, 3);
+    SILENT();
 }
 
 Test(checks_snapshot, find_a_log_that_is_never_cut)

@@ -395,6 +395,36 @@ Test(fetch, several_places_that_cannot_be_read_are_tried_once_each)
     cluster_deinit(&c);
 }
 
+/* After a power loss its state machine is behind its snapshots, which are of no use to it as long
+ * as its log goes on from there. */
+Test(fetch, what_cannot_be_read_stays_while_it_is_to_be_applied)
+{
+    struct cluster c;
+    leave_behind(&c, 20);
+    struct test_node *node = &c.nodes[1];
+    const uint64_t last = raft_applied(node->raft);
+    cluster_snapshot(&c, 1, last, 0);
+    cluster_crash(&c, 1);
+    node->applied_index = last - 4;
+    raft_runs_clear(&node->applied);
+    node->hold_applied = true;
+    node->options.trailing_entries = 0;
+    cluster_start_node(&c, 1);
+    cluster_elect(&c, 1);
+    node->hold_fetches = true;
+    cluster_start_node(&c, 3);
+    cluster_run(&c, 3 * HEARTBEAT_US);
+    cluster_fetch(&c, 1, true);
+    cr_assert(traced_unreadable(node));
+    cr_expect_leq(raft_base(node->raft).index, last - 4);
+    node->hold_applied = false;
+    propose(&c, 1);
+    cr_expect_geq(raft_applied(node->raft), last + 1);
+    cluster_snapshot(&c, 1, raft_applied(node->raft), 0);
+    cr_expect_eq(raft_base(node->raft).index, raft_applied(node->raft));
+    cluster_deinit(&c);
+}
+
 /* By its number: the peer waits for something else now. */
 Test(fetch, what_comes_too_late_is_not_taken_for_what_is_being_read)
 {
