@@ -437,7 +437,7 @@ void raft_prompt_choose(struct raft *raft);
 bool raft_append_waits(struct raft *raft, struct raft_progress *peer);
 
 /* Leader: true if the peer has not got all up to `last` because it was to wait: that stays in the
- * log. Not for more than may wait, nor for what was sent. */
+ * log. It is no more than may wait. */
 bool raft_prompt_owes(const struct raft_progress *peer, uint64_t last);
 
 /* Leader: when what waits goes out, or a prompt peer is late; UINT64_MAX: nothing waits. */

@@ -92,16 +92,15 @@ void raft_prompt_choose(struct raft *raft)
         return;
     for (uint32_t i = 0; i < raft->peer_count; i++)
         raft->peers[i].chosen = false;
-    bool enough = false;
     /* Rule 30: of both sets in the joint phase. */
-    while (!(enough = raft_configuration_quorum(raft_members(raft), is_chosen, raft))) {
+    while (!raft_configuration_quorum(raft_members(raft), is_chosen, raft)) {
         struct raft_progress *peer = quickest_left(raft);
         if (!peer)
-            break; /* of too few is it known how quick they are */
+            break; /* of too few is it known how quick they are; nobody else waits */
         peer->chosen = true;
     }
     for (uint32_t i = 0; i < raft->peer_count; i++)
-        raft->peers[i].prompt = !enough || raft->peers[i].chosen;
+        raft->peers[i].prompt = raft->peers[i].chosen;
 }
 
 /* --- Who has to wait ---------------------------------------------------------------------------
@@ -130,7 +129,7 @@ bool raft_append_waits(struct raft *raft, struct raft_progress *peer)
 
 bool raft_prompt_owes(const struct raft_progress *peer, uint64_t last)
 {
-    return peer->held_until_us > 0 && peer->next <= last && last - peer->next < HELD_ENTRIES - 1;
+    return peer->held_until_us > 0 && peer->next <= last;
 }
 
 void raft_prompt_wanted(const struct raft *raft, struct raft_progress *peer)

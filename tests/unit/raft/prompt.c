@@ -241,16 +241,71 @@ Test(prompt, no_more_stays_in_the_log_for_who_waits_than_may_be_held)
     cluster_deinit(&c);
 }
 
-/* It answers a read when it has what is committed. */
+static void asks_for_a_read(raft_node_id peer, uint64_t led)
+{
+    struct raft_message *asks = raft_message_create(RAFT_READ_REQUEST, peer, 1, led);
+    asks->read_index = (struct raft_read_index){.number = 1};
+    cluster_receive(&c, asks);
+}
+
+/* It answers a read when it has what is committed. Others confirm the round. */
 Test(prompt, what_was_held_goes_to_who_asks_for_a_read)
+{
+    uint64_t led = leading(5, DELAY_US);
+    asks_for_a_read(5, led);
+    for (raft_node_id id = 2; id <= 3; id++) /* who answered the last round is asked first */
+        cluster_receive(&c, append_accepted(id, 1, led, 2, 1));
+    cluster_drop_all(&c);
+    cluster_propose(&c, 1, 1, 10);
+    cr_assert_eq(entries_to(5), 0);
+    asks_for_a_read(5, led);
+    cr_assert_eq(entries_to(5), 1);
+    cr_assert_eq(entries_to(4), 0);
+    cluster_deinit(&c);
+}
+
+/* What it was sent first is timed, and entries that came later are kept from the other one for
+ * longer than that may take. */
+Test(prompt, somebody_is_woken_when_a_prompt_peer_is_late)
 {
     uint64_t led = leading(3, DELAY_US);
     cluster_propose(&c, 1, 1, 10);
-    cr_assert_eq(entries_to(3), 0);
-    struct raft_message *asks = raft_message_create(RAFT_READ_REQUEST, 3, 1, led);
-    asks->read_index = (struct raft_read_index){.number = 1};
-    cluster_receive(&c, asks);
-    cr_assert_eq(entries_to(3), 1);
+    const uint64_t late_us = c.now_us + DELAY_US;
+    cluster_advance(&c, QUICK_US);
+    asks_for_a_read(3, led);
+    cr_assert_eq(entries_to(3), 1, "it waits no more");
+    propose_is_sent(1, (const uint64_t[]){[2] = 2, [3] = 0}, 3);
+    cr_assert_eq(node()->deadline_us, late_us);
+    cluster_advance(&c, DELAY_US - QUICK_US);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(entries_to(3), 1, "the other one gets it in its place");
+    cluster_deinit(&c);
+}
+
+/* A heartbeat was on its way when it was sent entries, which it never answers. */
+Test(prompt, an_answer_to_what_was_sent_before_says_nothing_of_how_quick_a_peer_is)
+{
+    uint64_t led = leading(3, DELAY_US);
+    cluster_propose(&c, 1, 1, 10);
+    cluster_advance(&c, QUICK_US);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cluster_advance(&c, DELAY_US - QUICK_US);
+    cluster_timeout(&c, 1);
+    cluster_drop_all(&c);
+    propose_is_sent(1, (const uint64_t[]){[2] = 0, [3] = 1}, 3);
+    cluster_deinit(&c);
+}
+
+/* Its log agreed before it got any entries. */
+Test(prompt, who_was_not_measured_yet_is_not_taken_for_quick)
+{
+    start(3, DELAY_US);
+    uint64_t led = cluster_lead_alone(&c);
+    cluster_advance(&c, QUICK_US);
+    cluster_receive(&c, append_accepted(2, 1, led, 2, 0));
+    cluster_receive(&c, append_accepted(3, 1, led, 1, 0));
+    cluster_drop_all(&c);
+    propose_is_sent(1, (const uint64_t[]){[2] = 1, [3] = 1}, 3);
     cluster_deinit(&c);
 }
 
