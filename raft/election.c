@@ -37,15 +37,27 @@ static void leader_set(struct raft *raft, raft_node_id leader)
     raft_trace(raft, RAFT_TRACE_LEADER, leader, raft->hard.term);
 }
 
+/* A node of low priority lets the others try first, for so long. */
+static uint64_t standing_back_us(const struct raft *raft)
+{
+    return raft->options.election_timeout_us * (RAFT_PRIORITY_MAX - raft_own_priority(raft)) /
+           RAFT_PRIORITY_MAX;
+}
+
 void raft_draw_timeout(struct raft *raft)
 {
     /* Rule 27: drawn again for each election, or nodes that collided once collide for ever. */
     uint64_t timeout = raft->options.election_timeout_us;
-    raft->election_timeout_us = prng_between(&raft->prng, timeout, 2 * timeout);
-    /* A node of low priority lets the others try first. */
-    raft->election_timeout_us +=
-        timeout * (RAFT_PRIORITY_MAX - raft_own_priority(raft)) / RAFT_PRIORITY_MAX;
+    raft->election_timeout_us =
+        prng_between(&raft->prng, timeout, 2 * timeout) + standing_back_us(raft);
     raft->election_deadline_us = raft->now_us + raft->election_timeout_us;
+}
+
+/* Long before its timeout. The short random wait lets one of several be the first to ask. */
+static void stand_soon(struct raft *raft, uint64_t from_us)
+{
+    uint64_t soon = from_us + prng_below(&raft->prng, raft->options.election_timeout_us / 8 + 1);
+    raft->election_deadline_us = raft_min(raft->election_deadline_us, soon);
 }
 
 void raft_heard_leader(struct raft *raft)
@@ -182,14 +194,12 @@ void raft_on_peer_down(struct raft *raft, raft_node_id peer)
         return;
     /* This node no longer holds to that leader (Rule 21), so it may help to elect another one. If
      * the leader lives, its next heartbeat or the others' stickiness ends the matter: a pre-vote
-     * changes nothing. The short random wait lets one of the followers be the first to ask.
+     * changes nothing.
      *
      * Rule 41: what it has promised it keeps. Leases cost the quick election: the connection may
      * have gone while the leader serves reads on this node's promise. */
-    uint64_t soon = raft_max(raft->now_us, raft->promised_until_us) +
-                    prng_below(&raft->prng, raft->options.election_timeout_us / 8 + 1);
     raft->sticky_until_us = raft->now_us;
-    raft->election_deadline_us = raft_min(raft->election_deadline_us, soon);
+    stand_soon(raft, raft_max(raft->now_us, raft->promised_until_us));
 }
 
 void raft_count_votes(struct raft *raft)
@@ -237,8 +247,8 @@ void raft_on_vote_request(struct raft *raft, const struct raft_message *message)
     /* Rule 20: what is too old gets an answer with the newer term, pre-votes too. */
     bool current = pre ? message->term > raft->hard.term : message->term == raft->hard.term;
     bool vote_free = pre || raft->hard.vote == 0 || raft->hard.vote == message->from;
-    bool granted =
-        current && !sticky && vote_free && is_up_to_date(raft, message->vote_request.last);
+    bool good = is_up_to_date(raft, message->vote_request.last);
+    bool granted = current && !sticky && vote_free && good;
 
     /* Rules 19 and 22: granting a pre-vote leaves no trace here, not even in the timer. */
     if (granted && !pre) {
@@ -251,6 +261,11 @@ void raft_on_vote_request(struct raft *raft, const struct raft_message *message)
     }
     if (granted && pre)
         prevote_yield(raft, message->from);
+    /* Both have lost the leader, and of the two only this node can be elected: most often it has
+     * what the other one was to get a little later (prompt.c). */
+    if (pre && current && !sticky && !good && raft->role == RAFT_FOLLOWER)
+        stand_soon(raft, /* Rule 41, if it is its leader that asks */
+                   raft_max(raft->now_us, raft->promised_until_us) + standing_back_us(raft));
     struct raft_message *response =
         raft_message_create(pre ? RAFT_PREVOTE_RESPONSE : RAFT_VOTE_RESPONSE, raft->options.id,
                             message->from, raft->hard.term);

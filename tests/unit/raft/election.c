@@ -701,6 +701,47 @@ Test(election, a_follower_that_loses_its_leader_helps_to_elect_another)
     cluster_deinit(&c);
 }
 
+/* Node 2 asks for a pre-vote with a log that lacks an entry. */
+static void is_asked_by_a_worse_log(void)
+{
+    const uint64_t terms[] = {1};
+    cluster_init(&c, 3);
+    cluster_set_disk(&c, 1, (struct raft_hard_state){.term = 1}, terms, 1);
+}
+
+Test(election, who_has_a_better_log_than_who_asks_asks_soon_itself)
+{
+    is_asked_by_a_worse_log();
+    cluster_start(&c, 1);
+    cluster_receive(&c, append_request(3, 1, 1, id_of(1, 2), 1, NULL, 0));
+    cluster_advance(&c, T_US - 1);
+    cr_assert_not(ask(RAFT_PREVOTE_REQUEST, 2, 2, id_of(1, 1)));
+    cr_assert_geq(c.nodes[1].deadline_us, c.now_us + 1, "Rule 21: it holds to its leader");
+    uint64_t deadline_us = c.nodes[1].deadline_us;
+    cluster_advance(&c, 1);
+    cr_assert_not(ask(RAFT_PREVOTE_REQUEST, 2, 1, id_of(1, 1)), "of a term that is over");
+    cr_assert_eq(c.nodes[1].deadline_us, deadline_us);
+    cr_assert_not(ask(RAFT_PREVOTE_REQUEST, 2, 2, id_of(1, 1)));
+    cr_assert_leq(c.nodes[1].deadline_us, c.now_us + T_US / 8);
+    cluster_advance(&c, T_US / 8);
+    cluster_timeout(&c, 1);
+    cr_assert_eq(role(1), RAFT_PRECANDIDATE);
+    cr_assert_eq(term(1), 1);
+    cluster_deinit(&c);
+}
+
+Test(election, who_has_a_better_log_and_a_low_priority_lets_others_with_that_log_try_first)
+{
+    is_asked_by_a_worse_log();
+    c.nodes[1].options.priority = 50;
+    cluster_start(&c, 1);
+    cluster_advance(&c, T_US);
+    cr_assert_not(ask(RAFT_PREVOTE_REQUEST, 2, 2, id_of(1, 1)));
+    cr_assert_geq(c.nodes[1].deadline_us, c.now_us + T_US / 2);
+    cr_assert_leq(c.nodes[1].deadline_us, c.now_us + T_US / 2 + T_US / 8);
+    cluster_deinit(&c);
+}
+
 Test(election, a_leader_that_was_only_disconnected_is_followed_again)
 {
     cluster_setup(&c, 3, 1);
