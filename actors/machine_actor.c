@@ -50,7 +50,7 @@ static int drain(struct actor *actor)
          (envelope = next_envelope(actor));) {
         switch (envelope->type) {
         case ENVELOPE_INSTALL:
-            machine->install = envelope->snapshot_id;
+            machine_actor_is_to_become(actor, envelope->snapshot_id);
             break;
         case ENVELOPE_SNAPSHOT_WANTED:
             machine_snapshot_want(&machine->snapshot);

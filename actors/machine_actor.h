@@ -82,6 +82,9 @@ void machine_actor_clear_stash(struct machine_stash *stash);
 /* How far it is, for raft and for whoever asks for the status. */
 void machine_actor_store_progress(struct actor *actor);
 
+/* Which snapshot it is yet to become (index 0: none), and that this one must stay until then. */
+void machine_actor_is_to_become(struct actor *actor, struct raft_id snapshot);
+
 /* The same, and raft is to be woken for it: */
 void machine_actor_note_progress(struct actor *actor);
 

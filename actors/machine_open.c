@@ -78,7 +78,8 @@ static int machine_open(struct actor *actor, struct conclave_error *error)
     machine->due_ms = UINT64_MAX;
     node->recovered.applied_index = applied;
     machine->log_last = log_last(&node->recovered);
-    machine->install = machine->snapshot.unrestored;
+    actor->state = machine;
+    machine_actor_is_to_become(actor, machine->snapshot.unrestored);
     machine->install_waits = !machine->opened || machine->install.index > 0;
     if (machine->install_waits)
         applied = 0;
@@ -86,7 +87,6 @@ static int machine_open(struct actor *actor, struct conclave_error *error)
     machine_apply_tell_room(actor, &machine->apply, machine->install_waits);
     if (machine->opened)
         log_opened(actor, applied);
-    actor->state = machine;
     machine_streams_start(node, &machine->streams);
     if (node->feed[0])
         machine_broadcast_init(&machine->broadcast, machine->streams.hub, kv_topic_feed(node->kv));
@@ -184,7 +184,7 @@ static int open_again(struct actor *actor, struct conclave_error *error)
     log_opened(actor, held);
     machine->apply.held = held;
     if (machine->install.index <= held) {
-        machine->install = (struct raft_id){0};
+        machine_actor_is_to_become(actor, (struct raft_id){0});
         machine->apply.applied = actor->node->recovered.applied_index;
     }
     return CONCLAVE_OK;
@@ -214,7 +214,7 @@ int machine_actor_install(struct actor *actor, struct conclave_error *error)
     if (machine->install.index) {
         ASSERT(machine->install.index > machine->apply.applied);
         machine->apply.applied = machine->install.index;
-        machine->install = (struct raft_id){0};
+        machine_actor_is_to_become(actor, (struct raft_id){0});
     }
     machine_streams_applied(&machine->streams);
     machine_actor_note_progress(actor);

@@ -36,6 +36,12 @@ void machine_actor_store_progress(struct actor *actor)
     atomic_store(&progress->applied, machine->apply.applied);
 }
 
+void machine_actor_is_to_become(struct actor *actor, struct raft_id snapshot)
+{
+    ((struct machine *)actor->state)->install = snapshot;
+    atomic_store(&actor->node->progress.becoming, snapshot.index);
+}
+
 void machine_actor_note_progress(struct actor *actor)
 {
     machine_actor_store_progress(actor);

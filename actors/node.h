@@ -33,6 +33,7 @@ struct node_progress {
     _Atomic(uint64_t) applied, revision;
     _Atomic(bool) quota;              /* it is used up */
     _Atomic(uint64_t) since_snapshot; /* bytes of log since the last one was begun */
+    _Atomic(uint64_t) becoming;       /* index of the snapshot that it is yet to become; 0: none */
 };
 
 struct node {

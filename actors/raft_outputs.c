@@ -50,6 +50,9 @@ static void carry_apply(struct actor *actor)
     if (self->output.install.index) {
         struct envelope *install = envelope_create(ENVELOPE_INSTALL);
         install->snapshot_id = self->output.install;
+        uint64_t none = 0; /* it stays, also while the state machine does not look at its inbox */
+        (void)atomic_compare_exchange_strong(&actor->node->progress.becoming, &none,
+                                             self->output.install.index);
         actor_send(actor, ACTOR_MACHINE, &install);
     }
     if (!self->output.apply.count)

@@ -134,9 +134,9 @@ void snapshot_became_durable(struct actor *actor, struct raft_id id)
     if (id.index > helper->newest.index)
         helper->newest = id;
     struct conclave_error error = {0};
-    uint64_t oldest_index = 0, applied = atomic_load(&node->progress.applied);
+    uint64_t oldest_index = 0, needed = atomic_load(&node->progress.becoming);
     if (set_aside(node, helper, id, &error) ||
-        snapshot_prune(node->io, node->options.data_dir, applied, &oldest_index, &error)) {
+        snapshot_prune(node->io, node->options.data_dir, needed, &oldest_index, &error)) {
         log_event(&node->logger, CONCLAVE_LOG_WARN, actor->ops->name, "not_removed",
                   "reason=\"%s\"", error.message);
         return; /* the log stays until the next one */

@@ -2,7 +2,7 @@
  * 6.2, 6.4 for what a leader does without its majority).
  *
  *                    raft_tick: silence for [T, 2T]        count_prevotes: majority
- *                    raft_on_peer_down: soon
+ *                    raft_on_peer_down, asked by a worse log: soon
  *      FOLLOWER ----------------------------> PRECANDIDATE ------------------------> CANDIDATE
  *        ^  ^                                   |  ^  |                                |   |
  *        |  |     raft_become_follower:         |  |  +- raft_tick: asks again         |   |
@@ -53,6 +53,14 @@ void raft_draw_timeout(struct raft *raft)
     raft->election_deadline_us = raft->now_us + raft->election_timeout_us;
 }
 
+/* A disk slower than elections never catches up with new terms, and a leader whose disk hangs would
+ * have to give leadership up again. Rule 24: a node whose state machine is still behind the
+ * snapshot that its log begins with has nothing to lead with. */
+static bool is_able_to_lead(const struct raft *raft)
+{
+    return raft_hard_is_durable(raft) && !raft_disk_stalled(raft) && raft->installing_index == 0;
+}
+
 /* Long before its timeout. The short random wait lets one of several be the first to ask. */
 static void stand_soon(struct raft *raft, uint64_t from_us)
 {
@@ -91,6 +99,7 @@ void raft_become_follower(struct raft *raft, uint64_t term, raft_node_id leader)
     leader_set(raft, leader);
     if (led) {
         raft_draw_timeout(raft);
+        raft->yields_until_us = raft->now_us + raft->options.election_timeout_us;
         raft_ledger_clear(&raft->uncommitted);
         raft_reads_fail(raft, raft_refusal_code(raft));
         raft_change_fail(raft);
@@ -262,8 +271,12 @@ void raft_on_vote_request(struct raft *raft, const struct raft_message *message)
     if (granted && pre)
         prevote_yield(raft, message->from);
     /* Both have lost the leader, and of the two only this node can be elected: most often it has
-     * what the other one was to get a little later (prompt.c). */
-    if (pre && current && !sticky && !good && raft->role == RAFT_FOLLOWER)
+     * what the other one was to get a little later (prompt.c). But whom it helped lately may be. */
+    if (granted)
+        raft->yields_until_us = raft->now_us + raft->options.election_timeout_us;
+    if (pre && current && !sticky && !good && raft->role == RAFT_FOLLOWER &&
+        raft->now_us >= raft->yields_until_us && is_able_to_lead(raft) &&
+        !raft_configuration_unapplied(raft))
         stand_soon(raft, /* Rule 41, if it is its leader that asks */
                    raft_max(raft->now_us, raft->promised_until_us) + standing_back_us(raft));
     struct raft_message *response =
@@ -336,10 +349,7 @@ void raft_tick(struct raft *raft)
         raft->election_deadline_us = raft->now_us + raft->options.election_timeout_us / 8 + 1;
         return;
     }
-    /* A disk slower than elections never catches up with new terms, and a leader whose disk hangs
-     * would have to give leadership up again. Rule 24: a node whose state machine is still behind
-     * the snapshot that its log begins with has nothing to lead with. */
-    if (raft_hard_is_durable(raft) && !raft_disk_stalled(raft) && raft->installing_index == 0)
+    if (is_able_to_lead(raft))
         precampaign(raft);
     else
         raft_draw_timeout(raft);

@@ -123,8 +123,9 @@ struct raft {
     raft_node_id leader;
     uint64_t election_timeout_us;  /* drawn in [T, 2T]: Rule 27 */
     uint64_t election_deadline_us; /* when to campaign */
-    uint64_t sticky_until_us;      /* a leader was heard of: no votes for others until then */
-    uint64_t promised_until_us;    /* the same, and nothing shortens it: Rules 41 and 42 */
+    uint64_t yields_until_us;   /* it helped another to be elected, or led: no haste until then */
+    uint64_t sticky_until_us;   /* a leader was heard of: no votes for others until then */
+    uint64_t promised_until_us; /* the same, and nothing shortens it: Rules 41 and 42 */
 
     /* Follower: answers to the leader of this term. */
     uint64_t verified;       /* the log equals the leader's up to here */

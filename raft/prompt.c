@@ -129,7 +129,7 @@ bool raft_append_waits(struct raft *raft, struct raft_progress *peer)
 
 bool raft_prompt_owes(const struct raft_progress *peer, uint64_t last)
 {
-    return peer->held_until_us > 0 && peer->next <= last;
+    return peer->state == RAFT_REPLICATE && peer->held_until_us > 0 && peer->next <= last;
 }
 
 void raft_prompt_wanted(const struct raft *raft, struct raft_progress *peer)

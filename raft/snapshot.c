@@ -40,26 +40,26 @@ static uint64_t trailing_begin(const struct raft *raft, uint64_t index)
 
 /* Rule 36: what follows a snapshot that is on its way to a peer stays, or the peer would need
  * another one when it has it; and what a peer lacks that has it, until it has caught up with the
- * newest, or each snapshot that is taken meanwhile would make it begin again. Not for one that does
- * not answer. Returns where that begins, UINT64_MAX: it needs nothing. */
-static uint64_t pinned_by_snapshot(const struct raft *raft, const struct raft_progress *peer)
+ * newest, or each snapshot that is taken meanwhile would make it begin again. Returns where that
+ * begins, UINT64_MAX: it needs nothing. */
+static uint64_t pinned_by_snapshot(const struct raft_progress *peer)
 {
-    uint64_t silence = 10 * raft->options.election_timeout_us;
-    if (peer->snapshot_index == 0 ||
-        raft->now_us - raft_max(peer->contact_us, raft->leader_since_us) >= silence)
+    if (peer->snapshot_index == 0)
         return UINT64_MAX;
     return peer->state == RAFT_SNAPSHOT ? peer->snapshot_index : peer->match;
 }
 
-/* What peers are yet to get stays, though not without bound. */
+/* What peers are yet to get stays. Not for one that does not answer, nor without bound. */
 static uint64_t pinned_begin(const struct raft *raft, uint64_t index)
 {
     if (raft->role != RAFT_LEADER || raft_log_payload(&raft->log) > raft->options.pinned_bytes_max)
         return index;
-    uint64_t begin = index;
+    uint64_t begin = index, silence = 10 * raft->options.election_timeout_us;
     for (uint32_t i = 0; i < raft->peer_count; i++) {
         const struct raft_progress *peer = &raft->peers[i];
-        begin = raft_min(begin, pinned_by_snapshot(raft, peer));
+        if (raft->now_us - raft_max(peer->contact_us, raft->leader_since_us) >= silence)
+            continue;
+        begin = raft_min(begin, pinned_by_snapshot(peer));
         if (raft_prompt_owes(peer, index))
             begin = raft_min(begin, peer->next - 1);
     }
@@ -69,7 +69,7 @@ static uint64_t pinned_begin(const struct raft *raft, uint64_t index)
 void raft_snapshot_cut(struct raft *raft)
 {
     if (raft->snapshot_index > raft->applied)
-        return; /* the state machine came back without it, and goes on by the log */
+        return; /* the state machine has not got there: it may need the log */
     uint64_t index = pinned_begin(raft, trailing_begin(raft, raft->snapshot_index));
     if (raft->unreadable <= raft->snapshot_index) /* of no use to anybody */
         index = raft_max(index, raft->unreadable);

@@ -93,7 +93,10 @@ static int receive(struct raft *raft, const struct raft_message *message)
 static void on_applied(struct raft *raft, uint64_t index)
 {
     ASSERT(index >= raft->applied && index <= raft->applying);
+    const bool behind_snapshot = raft->applied < raft->snapshot_index;
     raft->applied = index;
+    if (behind_snapshot)
+        raft_snapshot_cut(raft);
     if (index >= raft->installing_index)
         raft->installing_index = 0;
     raft_ledger_settle(&raft->apply_inflight, index);

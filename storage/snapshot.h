@@ -111,10 +111,10 @@ void snapshot_list_clear(struct snapshot_list *list);
 MUST_USE int snapshot_list_look(const struct io *io, const char *dir, struct snapshot_list *ret,
                                 struct conclave_error *error);
 
-/* Removes all but the newest SNAPSHOTS_KEPT and those behind `applied`: a state machine that has
- * not got there may be about to become one. Returns the index of the oldest that is kept: the log
- * must reach back to it, so that it can still be of use. 0: there is none. */
-MUST_USE int snapshot_prune(const struct io *io, const char *dir, uint64_t applied,
+/* Removes all but the newest SNAPSHOTS_KEPT and those from `needed` on, which the state machine is
+ * yet to become (0: none). Returns the index of the oldest that is kept: the log must reach back to
+ * it, so that it can still be of use. 0: there is none. */
+MUST_USE int snapshot_prune(const struct io *io, const char *dir, uint64_t needed,
                             uint64_t *ret_oldest_index, struct conclave_error *error);
 
 /* Renames a damaged snapshot to INDEX-TERM.bad, durably. */

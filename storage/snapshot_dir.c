@@ -86,14 +86,15 @@ void snapshot_list_clear(struct snapshot_list *list)
     *list = (struct snapshot_list){0};
 }
 
-int snapshot_prune(const struct io *io, const char *dir, uint64_t applied,
+int snapshot_prune(const struct io *io, const char *dir, uint64_t needed,
                    uint64_t *ret_oldest_index, struct conclave_error *error)
 {
     struct snapshot_list list = {0};
     char *snapshots = snapshot_dir_path(dir);
     int code = read_names(io, snapshots, &list, error);
     size_t kept = list.count;
-    while (kept > SNAPSHOTS_KEPT && list.items[kept - 1].index <= applied && code == CONCLAVE_OK) {
+    while (kept > SNAPSHOTS_KEPT && code == CONCLAVE_OK &&
+           (needed == 0 || list.items[kept - 1].index < needed)) {
         char *path = snapshot_file_path(dir, list.items[--kept], ".snap");
         code = io->unlink(io->ctx, path, error);
         free(path);

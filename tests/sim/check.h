@@ -480,10 +480,10 @@ void check_read(struct check *check, uint64_t op, uint64_t index);
 void check_snapshot_synced(struct check *check, uint32_t node, struct raft_id id, bool synced);
 
 /* Those that were too many were removed. The newest two are `before` and `after` that; index 0:
- * there is none. The log goes no further than up to `oldest`. A state machine that holds what was
- * `applied` may yet become an older one behind that. */
+ * there is none. The log goes no further than up to `oldest`. The state machine is yet to become
+ * the one at `needed`; 0: none. */
 void check_snapshots_pruned(struct check *check, uint32_t node, const struct raft_id before[2],
-                            const struct raft_id after[2], uint64_t oldest, uint64_t applied);
+                            const struct raft_id after[2], uint64_t oldest, uint64_t needed);
 
 /* What has come whole counts: it can be read to its end. */
 void check_snapshot_whole(struct check *check, uint32_t node, struct raft_id id, bool whole);

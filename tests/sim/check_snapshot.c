@@ -75,7 +75,7 @@ void check_snapshot_synced(struct check *check, uint32_t node, struct raft_id id
 }
 
 void check_snapshots_pruned(struct check *check, uint32_t node, const struct raft_id before[2],
-                            const struct raft_id after[2], uint64_t oldest, uint64_t applied)
+                            const struct raft_id after[2], uint64_t oldest, uint64_t needed)
 {
     const uint64_t older = before[1].index ? before[1].index : before[0].index;
     if (!raft_id_equal(before[0], after[0]) || !raft_id_equal(before[1], after[1]))
@@ -83,7 +83,7 @@ void check_snapshots_pruned(struct check *check, uint32_t node, const struct raf
                    "n%u has those up to %" PRIu64 " and %" PRIu64 " left of those up to %" PRIu64
                    " and %" PRIu64,
                    node + 1, after[0].index, after[1].index, before[0].index, before[1].index);
-    else if (oldest != older && (oldest > older || oldest <= applied))
+    else if (oldest != older && (oldest > older || needed == 0 || oldest < needed))
         check_fail(check, "the log reaches back to the older snapshot",
                    "n%u lets go of its log up to %" PRIu64 ", the older one of its snapshots ends "
                    "at %" PRIu64,

@@ -48,18 +48,7 @@ static void judge_prevotes(struct check *check, uint32_t node, const struct raft
         at->stand.granted = 0;
 }
 
-/* It has what the one that asks for a pre-vote lacks: of the two only it can be elected. */
-static bool is_needed(const struct check_node *at, const struct check_heard *heard)
-{
-    const struct check_entry *own = check_log_at(&at->memory, at->memory.count);
-    if (heard->type != RAFT_PREVOTE_REQUEST || !own)
-        return false;
-    return own->term != heard->last.term ? own->term > heard->last.term
-                                         : at->memory.count > heard->last.index;
-}
-
-/* Who led, or stood back, gives the others an election timeout; unless it hears of a leader, or of
- * somebody who cannot be elected. */
+/* Who led, or stood back, gives the others an election timeout; unless it hears of a leader. */
 static void judge_rest(struct check *check, uint32_t node)
 {
     struct check_node *at = &check->nodes[node];
@@ -74,9 +63,8 @@ static void judge_rest(struct check *check, uint32_t node)
     if (at->old.role == RAFT_LEADER && at->view.role == RAFT_FOLLOWER)
         stand->rests_until_us = at->view.now_us + check->options.election_timeout_us;
     for (uint32_t i = 0; i < at->heard.count; i++)
-        if (at->heard.items[i].type == RAFT_APPEND_REQUEST || /* its leader may be lost soon */
-            is_needed(at, &at->heard.items[i]))
-            stand->rests_until_us = 0;
+        if (at->heard.items[i].type == RAFT_APPEND_REQUEST)
+            stand->rests_until_us = 0; /* its leader may be lost soon */
 }
 
 /* The one that a pre-vote is given to while the giver stands itself; NULL: there is none. */

@@ -87,6 +87,14 @@ struct raft_id machine_next_install(const struct machine *machine)
     return machine->queue.count > 0 ? machine->queue.items[0].install : (struct raft_id){0};
 }
 
+struct raft_id machine_awaited_install(const struct machine *machine)
+{
+    for (uint32_t i = 0; i < machine->queue.count; i++)
+        if (machine->queue.items[i].install.index > 0)
+            return machine->queue.items[i].install;
+    return (struct raft_id){0};
+}
+
 uint32_t machine_begin(struct machine *machine, uint32_t max)
 {
     ASSERT(machine->working == 0);

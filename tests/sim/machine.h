@@ -27,6 +27,9 @@ void machine_submit_install(struct machine *machine, struct raft_id id);
 /* The install that comes next, or is under way; index 0: something else does, or nothing. */
 struct raft_id machine_next_install(const struct machine *machine);
 
+/* The first that is in the queue, whatever is before it. index 0: none is. */
+struct raft_id machine_awaited_install(const struct machine *machine);
+
 /* Begins to apply up to `max` of the queued units as one batch, or one install alone; returns how
  * many. 0: nothing is queued. No batch may be under way. */
 uint32_t machine_begin(struct machine *machine, uint32_t max);

@@ -149,14 +149,14 @@ int shelf_write(struct shelf *shelf, const struct snapshot_meta *meta, struct sl
     return code;
 }
 
-int shelf_prune(struct shelf *shelf, uint64_t applied, uint64_t *ret_oldest,
+int shelf_prune(struct shelf *shelf, uint64_t needed, uint64_t *ret_oldest,
                 struct conclave_error *error)
 {
     if (shelf->io)
-        return snapshot_prune(shelf->io, shelf->dir, applied, ret_oldest, error);
+        return snapshot_prune(shelf->io, shelf->dir, needed, ret_oldest, error);
     uint32_t gone = 0;
     while (shelf->model.count - gone > SNAPSHOTS_KEPT &&
-           shelf->model.items[gone].id.index <= applied)
+           (needed == 0 || shelf->model.items[gone].id.index < needed))
         gone++;
     for (uint32_t i = 0; i < gone; i++)
         buf_unref(shelf->model.items[i].file);

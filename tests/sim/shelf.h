@@ -20,9 +20,9 @@ void shelf_destroy(struct shelf *shelf);
 MUST_USE int shelf_write(struct shelf *shelf, const struct snapshot_meta *meta, struct slice state,
                          struct conclave_error *error);
 
-/* Removes all but the newest two and those behind `applied`. *ret_oldest: the index of the oldest
- * one that is left. */
-MUST_USE int shelf_prune(struct shelf *shelf, uint64_t applied, uint64_t *ret_oldest,
+/* Removes all but the newest two and those from `needed` on (0: none). *ret_oldest: the index of
+ * the oldest one that is left. */
+MUST_USE int shelf_prune(struct shelf *shelf, uint64_t needed, uint64_t *ret_oldest,
                          struct conclave_error *error);
 
 /* The newest one that can be read, `whole`: to its end; those before it are set aside and counted.

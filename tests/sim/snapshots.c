@@ -232,16 +232,16 @@ bool snapshots_durable(struct world *world, struct node *node, struct raft_id id
     bool damaged = snapshots->damaged.index > 0; /* and may be set aside */
     shelf_newest(snapshots->shelf, before);
     bool doomed = snapshots_doom(world, node, DOOM_OPERATIONS, 0);
-    uint64_t oldest = 0, applied = machine_applied(node->machine);
+    uint64_t oldest = 0, needed = machine_awaited_install(node->machine).index;
     int code = set_aside(world, snapshots, id, &error);
     if (code == CONCLAVE_OK)
-        code = shelf_prune(snapshots->shelf, applied, &oldest, &error);
+        code = shelf_prune(snapshots->shelf, needed, &oldest, &error);
     if (storage)
         storage_fail(storage, 0);
     if (code == CONCLAVE_OK && !doomed && !damaged) {
         shelf_newest(snapshots->shelf, after);
         check_snapshots_pruned(&world->check, world_index(world, node), before, after, oldest,
-                               applied);
+                               needed);
     }
     if (node->raft && oldest > raft_base(node->raft).index) /* what the core has may be read back */
         oldest = raft_base(node->raft).index;

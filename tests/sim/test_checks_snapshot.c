@@ -164,17 +164,24 @@ Test(checks_snapshot, are_silent_when_two_are_kept_and_the_log_up_to_the_older)
 {
     const struct raft_id one[2] = {{.term = 1, .index = 4}};
     const struct raft_id two[2] = {{.term = 2, .index = 7}, {.term = 1, .index = 4}};
-    check_snapshots_pruned(&check, A, one, one, 4, 9);
-    check_snapshots_pruned(&check, A, two, two, 4, 9);
-    check_snapshots_pruned(&check, A, two, two, 3, 2);
+    check_snapshots_pruned(&check, A, one, one, 4, 0);
+    check_snapshots_pruned(&check, A, two, two, 4, 0);
+    check_snapshots_pruned(&check, A, two, two, 3, 3);
     SILENT();
+}
+
+Test(checks_snapshot, find_one_that_is_of_no_use_left)
+{
+    const struct raft_id two[2] = {{.term = 2, .index = 7}, {.term = 1, .index = 4}};
+    check_snapshots_pruned(&check, A, two, two, 2, 3);
+    SCREAMS("the log reaches back to the older snapshot");
 }
 
 Test(checks_snapshot, find_the_older_one_gone)
 {
     const struct raft_id two[2] = {{.term = 2, .index = 7}, {.term = 1, .index = 4}};
     const struct raft_id newest[2] = {two[0]};
-    check_snapshots_pruned(&check, A, two, newest, 7, 9);
+    check_snapshots_pruned(&check, A, two, newest, 7, 0);
     SCREAMS("two snapshots are kept");
 }
 
@@ -182,14 +189,14 @@ Test(checks_snapshot, find_the_newer_one_gone)
 {
     const struct raft_id two[2] = {{.term = 2, .index = 7}, {.term = 1, .index = 4}};
     const struct raft_id oldest[2] = {two[1]};
-    check_snapshots_pruned(&check, A, two, oldest, 4, 9);
+    check_snapshots_pruned(&check, A, two, oldest, 4, 0);
     SCREAMS("two snapshots are kept");
 }
 
 Test(checks_snapshot, find_a_log_cut_up_to_the_newer_one)
 {
     const struct raft_id two[2] = {{.term = 2, .index = 7}, {.term = 1, .index = 4}};
-    check_snapshots_pruned(&check, A, two, two, 7, 9);
+    check_snapshots_pruned(&check, A, two, two, 7, 0);
     SCREAMS("the log reaches back to the older snapshot");
 }
 

@@ -420,8 +420,7 @@ Test(fetch, what_cannot_be_read_stays_while_it_is_to_be_applied)
     node->hold_applied = false;
     propose(&c, 1);
     cr_expect_geq(raft_applied(node->raft), last + 1);
-    cluster_snapshot(&c, 1, raft_applied(node->raft), 0);
-    cr_expect_eq(raft_base(node->raft).index, raft_applied(node->raft));
+    cr_expect_eq(raft_base(node->raft).index, last, "up to the snapshot that there is");
     cluster_deinit(&c);
 }
 

@@ -86,7 +86,7 @@ static int call_list(const struct io *io, struct conclave_error *error)
 static int call_prune(const struct io *io, struct conclave_error *error)
 {
     uint64_t oldest = 0;
-    return snapshot_prune(io, STORY_DIR, UINT64_MAX, &oldest, error);
+    return snapshot_prune(io, STORY_DIR, 0, &oldest, error);
 }
 
 static int call_set_aside(const struct io *io, struct conclave_error *error)

@@ -191,7 +191,7 @@ static int do_snapshot_list(const struct io *io, struct conclave_error *error)
 static int do_snapshot_prune(const struct io *io, struct conclave_error *error)
 {
     uint64_t oldest;
-    return snapshot_prune(io, STORY_DIR, UINT64_MAX, &oldest, error);
+    return snapshot_prune(io, STORY_DIR, 0, &oldest, error);
 }
 
 static int do_snapshot_aside(const struct io *io, struct conclave_error *error)
