@@ -21,6 +21,7 @@ static struct {
     struct session_table *table;
     struct session_snapshot *snapshot;
     struct buf *file; /* that comes from the other node; NULL: the machine's state is written */
+    uint64_t oldest;  /* the index of the oldest one that is to stay */
     bool told_raft, told_log_writer; /* that it is durable */
     unsigned done;                   /* how often the machine was told that it is over */
     int code;                        /* of that */
@@ -65,6 +66,7 @@ static void setup(void)
     rig.node.options.data_dir = STORY_DIR;
     rig.node.identity = story_identity;
     rig.table = session_table_create();
+    rig.oldest = id.index;
     wires_open(&rig.node, "snapshot-actor");
     wires_to(&rig.node, ACTOR_SNAPSHOT, &rig.to_helper);
     rig.helper = &rig.node.actors[ACTOR_SNAPSHOT];
@@ -123,7 +125,7 @@ static void take_told(enum actor_id who)
             rig.told_raft = true;
             break;
         case ENVELOPE_CUT:
-            cr_assert_eq(envelope->cut_index, id.index);
+            cr_assert_eq(envelope->cut_index, rig.oldest);
             rig.told_log_writer = true;
             break;
         case ENVELOPE_SNAPSHOT_DONE:
@@ -225,4 +227,32 @@ Test(snapshot_actor, rule_35_who_lets_go_of_the_log_is_told_when_what_came_is_du
     rig.file = buf_copy(data, bytes);
     memory_disk_destroy(rig.disk);
     assert_told_of_what_stays();
+}
+
+static void have(uint64_t index)
+{
+    struct snapshot_writer *writer = NULL;
+    struct snapshot_meta meta = {{.term = 2, .index = index}, 1, buf_copy("members", 7)};
+    cr_assert_eq(snapshot_writer_create(memory_disk_io(rig.disk), STORY_DIR, &story_identity, &meta,
+                                        &writer, NULL),
+                 CONCLAVE_OK);
+    snapshot_meta_clear(&meta);
+    cr_assert_eq(snapshot_writer_add(writer, "state", 5, NULL), CONCLAVE_OK);
+    cr_assert_eq(snapshot_writer_finish(writer, NULL), CONCLAVE_OK);
+}
+
+Test(snapshot_actor, what_the_state_machine_is_yet_to_become_stays_with_the_log_behind_it)
+{
+    disk_begin();
+    for (uint64_t index = 10; index <= 30; index += 10)
+        have(index);
+    atomic_store(&rig.node.progress.becoming, 20);
+    rig.oldest = 20;
+    run();
+    cr_assert(rig.told_log_writer);
+    atomic_store(&rig.node.progress.becoming, 0);
+    rig.oldest = 30;
+    run();
+    cr_assert(rig.told_log_writer);
+    memory_disk_destroy(rig.disk);
 }
