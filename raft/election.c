@@ -259,7 +259,7 @@ void raft_on_vote_request(struct raft *raft, const struct raft_message *message)
     bool good = is_up_to_date(raft, message->vote_request.last);
     bool granted = current && !sticky && vote_free && good;
 
-    /* Rules 19 and 22: granting a pre-vote leaves no trace here, not even in the timer. */
+    /* Rules 19 and 22: granting a pre-vote leaves the term, the vote and the timer as they are. */
     if (granted && !pre) {
         raft_become_follower(raft, raft->hard.term, raft->leader);
         raft->election_deadline_us = raft->now_us + raft->election_timeout_us;
