@@ -4,6 +4,7 @@
 #include "codec/fields.h"
 #include "codec/kv_internal.h"
 
+#include <stddef.h>
 #include <string.h>
 
 /* --- Parts ------------------------------------------------------------------------------------ */
@@ -109,11 +110,16 @@ static int command_check(const struct kv_command *command)
     return CONCLAVE_MALFORMED;
 }
 
+/* What most commands have of the struct, which is all that every node sets and copies of them. */
+enum { COMMON_BYTES = offsetof(struct kv_command, bounds) };
+
 int kv_command_decode(const void *data, size_t bytes, struct kv_command *ret)
 {
     struct fields fields;
     fields_begin(&fields, data, bytes);
-    struct kv_command command = {0};
+    struct kv_command command;
+    size_t used = COMMON_BYTES;
+    memset(&command, 0, COMMON_BYTES);
     uint64_t opcode = cursor_uint(fields_next(&fields));
     switch (opcode) {
     case KV_PUT:
@@ -126,14 +132,17 @@ int kv_command_decode(const void *data, size_t bytes, struct kv_command *ret)
         break;
     case KV_DELETE_RANGE:
         command.bounds = fields_bounds(&fields);
+        used += sizeof command.bounds;
         break;
     case KV_ADVANCE:
         command.revisions = cursor_uint(fields_next(&fields));
+        used += sizeof command.revisions;
         break;
     case KV_TXN:
         command.txn.compares = kv_txn_list_decode(fields_next(&fields));
         command.txn.then = kv_txn_list_decode(fields_next(&fields));
         command.txn.otherwise = kv_txn_list_decode(fields_next(&fields));
+        used += sizeof command.txn;
         break;
     case KV_LEASE_GRANT:
         command.ttl_ms = cursor_uint(fields_next(&fields));
@@ -144,6 +153,7 @@ int kv_command_decode(const void *data, size_t bytes, struct kv_command *ret)
         break;
     case KV_SETTINGS:
         kv_settings_decode(&fields, &command.settings);
+        used += sizeof command.settings;
         break;
     default:
         return CONCLAVE_MALFORMED;
@@ -153,7 +163,7 @@ int kv_command_decode(const void *data, size_t bytes, struct kv_command *ret)
     command.opcode = (enum kv_opcode)opcode;
     int code = command_check(&command);
     if (!code)
-        *ret = command;
+        memcpy(ret, &command, used);
     return code;
 }
 

@@ -119,13 +119,15 @@ struct kv_command {
     struct slice key;              /* PUT, DELETE */
     struct slice value;            /* PUT */
     struct kv_condition condition; /* PUT, DELETE */
-    struct kv_bounds bounds;       /* DELETE_RANGE */
-    uint64_t revisions;            /* ADVANCE: so many are left out */
     uint64_t lease;                /* PUT: that the key ends with, 0: none; RENEW, REVOKE */
     uint64_t ttl_ms;               /* PUT: the key ends after that time, 0: not; GRANT */
     bool previous;                 /* PUT, DELETE: the answer has the item that was there before */
-    struct kv_txn txn;             /* TXN */
-    struct kv_settings settings;   /* SETTINGS */
+    union {                        /* only what belongs to the opcode is set */
+        struct kv_bounds bounds;   /* DELETE_RANGE */
+        uint64_t revisions;        /* ADVANCE: so many are left out */
+        struct kv_txn txn;         /* TXN */
+        struct kv_settings settings; /* SETTINGS */
+    };
 };
 
 /* Decodes and checks one command; what it answers depends on the bytes alone, so that every node

@@ -16,6 +16,7 @@ int kv_ttl_check(uint64_t ttl_ms)
 
 void kv_settings_decode(struct fields *fields, struct kv_settings *settings)
 {
+    *settings = (struct kv_settings){0};
     for (int i = 0; i < KV_SETTING_COUNT; i++) {
         settings->given[i] = fields_given(fields);
         if (settings->given[i])

@@ -77,21 +77,20 @@ static void read_text(struct cursor *cursor, char *text, size_t size)
     }
 }
 
-static struct raft_entry read_entry(struct cursor *cursor)
+static void read_entry(struct cursor *cursor, struct raft_entry *ret)
 {
-    struct raft_entry entry = {0};
+    *ret = (struct raft_entry){0};
     uint32_t fields = cursor_array(cursor);
     if (fields < 3)
         cursor_fail(cursor);
-    entry.id.term = cursor_uint(cursor);
+    ret->id.term = cursor_uint(cursor);
     uint64_t kind = cursor_uint(cursor);
-    entry.payload = cursor_bin(cursor);
+    ret->payload = cursor_bin(cursor);
     for (; fields > 3 && cursor_ok(cursor); fields--)
         cursor_skip(cursor);
-    if (kind > RAFT_ENTRY_SESSION || (kind == RAFT_ENTRY_NOOP && entry.payload.bytes > 0))
+    if (kind > RAFT_ENTRY_SESSION || (kind == RAFT_ENTRY_NOOP && ret->payload.bytes > 0))
         cursor_fail(cursor);
-    entry.kind = (enum raft_entry_kind)kind;
-    return entry;
+    ret->kind = (enum raft_entry_kind)kind;
 }
 
 /* As read_entry where the next one begins with the very bytes that stood before the payload of the
@@ -133,26 +132,25 @@ static int read_entries(struct cursor *cursor, struct buf *frame, struct raft_id
     const uint8_t *before_at = NULL;
     bool held = false; /* the frame, by one of the entries: they all point into it */
     for (uint32_t i = 0; i < count; i++) {
-        struct raft_entry entry;
+        struct raft_entry *entry = raft_batch_place(batch);
         const uint8_t *at = cursor->at;
-        bool alike = before && read_alike(cursor, before_at, before, &entry);
-        if (!alike)
-            entry = read_entry(cursor);
-        if (entry.id.term == 0 || entry.id.term < last.term || entry.id.term > term_max)
+        if (!before || !read_alike(cursor, before_at, before, entry))
+            read_entry(cursor, entry);
+        if (entry->id.term == 0 || entry->id.term < last.term || entry->id.term > term_max)
             cursor_fail(cursor);
         if (!cursor_ok(cursor)) {
             raft_batch_unref(batch);
             return CONCLAVE_MALFORMED;
         }
-        entry.id.index = last.index + 1; /* Rule 16: contiguous from prev + 1, whatever was sent */
-        if (entry.payload.bytes && !held)
-            entry.buf = buf_ref(frame);
-        held = held || entry.payload.bytes;
-        raft_batch_add(batch, entry);
-        bool last_field = entry.payload.data + entry.payload.bytes == cursor->at;
-        before = entry.payload.bytes && last_field ? &batch->entries[i] : NULL;
+        entry->id.index = last.index + 1; /* Rule 16: contiguous from prev + 1, whatever was sent */
+        if (entry->payload.bytes && !held)
+            entry->buf = buf_ref(frame);
+        held = held || entry->payload.bytes;
+        raft_batch_count(batch);
+        bool last_field = entry->payload.data + entry->payload.bytes == cursor->at;
+        before = entry->payload.bytes && last_field ? entry : NULL;
         before_at = at;
-        last = entry.id;
+        last = entry->id;
     }
     raft_runs_append(ret, batch, 0, count);
     raft_batch_unref(batch);

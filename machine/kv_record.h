@@ -16,11 +16,17 @@ struct kv_record {
 };
 _Static_assert(sizeof(struct kv_record) == KV_RECORD_HEADER_BYTES, "no padding");
 
+/* Number by number: what was just put together in memory and is copied from there in one go waits
+ * for it. */
 static inline void kv_record_write(void *stored, const struct kv_record *record)
 {
-    struct kv_record disk = {htole64(record->create_revision), htole64(record->mod_revision),
-                             htole64(record->version), htole64(record->lease)};
-    memcpy(stored, &disk, sizeof disk);
+    uint8_t *at = stored;
+    const uint64_t create = htole64(record->create_revision), mod = htole64(record->mod_revision);
+    const uint64_t version = htole64(record->version), lease = htole64(record->lease);
+    memcpy(at, &create, sizeof create);
+    memcpy(at + 8, &mod, sizeof mod);
+    memcpy(at + 16, &version, sizeof version);
+    memcpy(at + 24, &lease, sizeof lease);
 }
 
 /* OK, or CORRUPT if what is stored is too short. */

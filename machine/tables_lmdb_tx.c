@@ -2,6 +2,7 @@
 #include "machine/tables_lmdb_internal.h"
 
 #include "base/fatal.h"
+#include "base/prefetch.h"
 
 #include <stdlib.h>
 
@@ -270,12 +271,9 @@ static void tail_learns(struct lmdb_tail *tail, struct slice key, bool behind)
  * took longer than to write it. */
 static void fetch_next(const void *room, size_t bytes)
 {
-    enum { LINE_BYTES = 64, AHEAD = 2, BYTES_MAX = 1024 };
-    if (bytes > BYTES_MAX)
-        return;
-    const char *at = (const char *)room - AHEAD * bytes;
-    for (size_t i = 0; i < bytes; i += LINE_BYTES)
-        __builtin_prefetch(at + i, 1);
+    enum { AHEAD = 2, BYTES_MAX = 1024 };
+    if (bytes <= BYTES_MAX)
+        prefetch_for_write((const char *)room - AHEAD * bytes, bytes);
 }
 
 int lmdb_cursor_put(struct tables_cursor *cursor, struct slice key, size_t bytes, void **ret_room)

@@ -26,15 +26,6 @@ struct raft_batch *raft_batch_create(uint32_t capacity)
     return batch;
 }
 
-void raft_batch_add(struct raft_batch *batch, struct raft_entry entry)
-{
-    ASSERT(batch->count < batch->capacity);
-    batch->entries[batch->count++] = entry;
-    batch->payload_bytes += entry.payload.bytes;
-    if (entry.buf)
-        batch->owners = batch->count;
-}
-
 struct raft_batch *raft_batch_ref(struct raft_batch *batch)
 {
     /* Relaxed is enough to add one: whoever adds holds a reference already. */

@@ -11,6 +11,7 @@
 #define RAFT_ENTRIES_H
 
 #include "base/buf.h"
+#include "base/fatal.h"
 
 #include <stdbool.h>
 
@@ -64,9 +65,28 @@ struct raft_batch {
 /* An empty batch with room for `capacity` entries; one reference. */
 struct raft_batch *raft_batch_create(uint32_t capacity);
 
-/* Adds an entry while the batch is still its maker's alone; takes over the caller's reference on
- * entry.buf. */
-void raft_batch_add(struct raft_batch *batch, struct raft_entry entry);
+/* The place of the next entry, while the batch is still its maker's alone; raft_batch_count counts
+ * it once all of it is filled in, and takes over the reference on its buf. */
+static inline struct raft_entry *raft_batch_place(struct raft_batch *batch)
+{
+    ASSERT(batch->count < batch->capacity);
+    return &batch->entries[batch->count];
+}
+
+static inline void raft_batch_count(struct raft_batch *batch)
+{
+    const struct raft_entry *entry = &batch->entries[batch->count++];
+    batch->payload_bytes += entry->payload.bytes;
+    if (entry->buf)
+        batch->owners = batch->count;
+}
+
+/* Both at once. */
+static inline void raft_batch_add(struct raft_batch *batch, struct raft_entry entry)
+{
+    *raft_batch_place(batch) = entry;
+    raft_batch_count(batch);
+}
 
 struct raft_batch *raft_batch_ref(struct raft_batch *batch);
 void raft_batch_unref(struct raft_batch *batch); /* NULL is allowed */

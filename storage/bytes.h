@@ -3,32 +3,38 @@
 #ifndef STORAGE_BYTES_H
 #define STORAGE_BYTES_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-/* Written out byte by byte; compilers make one load or store of it. */
+/* Each is one store or load of its width. What is stored in pieces and loaded whole soon after, to
+ * be hashed, waits until all that was stored before it has reached the cache. */
 static inline void put_u32(uint8_t *at, uint32_t value)
 {
-    for (int i = 0; i < 4; i++)
-        at[i] = (uint8_t)(value >> (8 * i));
+    const uint32_t little = htole32(value);
+    memcpy(at, &little, sizeof little);
 }
 
 static inline void put_u64(uint8_t *at, uint64_t value)
 {
-    for (int i = 0; i < 8; i++)
-        at[i] = (uint8_t)(value >> (8 * i));
+    const uint64_t little = htole64(value);
+    memcpy(at, &little, sizeof little);
 }
 
 static inline uint32_t get_u32(const uint8_t *at)
 {
-    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+    uint32_t little;
+    memcpy(&little, at, sizeof little);
+    return le32toh(little);
 }
 
 static inline uint64_t get_u64(const uint8_t *at)
 {
-    return (uint64_t)get_u32(at) | (uint64_t)get_u32(at + 4) << 32;
+    uint64_t little;
+    memcpy(&little, at, sizeof little);
+    return le64toh(little);
 }
 
 /* True if all bytes are zero. */

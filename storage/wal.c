@@ -3,6 +3,7 @@
 
 #include "base/fatal.h"
 #include "base/list.h"
+#include "base/prefetch.h"
 #include "storage/block.h"
 #include "storage/wal_internal.h"
 
@@ -99,7 +100,12 @@ static void stage_record(struct wal *wal, enum wal_kind kind, uint8_t entry_kind
         .id = id,
         .payload = payload,
     };
-    uint64_t link = wal_record_encode(stage_room(wal, bytes), wal->at.key, &record);
+    /* The disk has read what was there: nothing of it is this processor's alone any more. */
+    enum { FETCH_AHEAD_BYTES = 1024 };
+    uint8_t *room = stage_room(wal, bytes);
+    prefetch_for_write(room + FETCH_AHEAD_BYTES,
+                       bytes < FETCH_AHEAD_BYTES ? bytes : FETCH_AHEAD_BYTES);
+    uint64_t link = wal_record_encode(room, wal->at.key, &record);
     if (kind == WAL_ENTRY)
         wal_links_put(&wal->links, id.index, link);
     stage_take(wal, bytes);

@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#define XXH_INLINE_ALL /* most of it is short: a call would cost as much as the hash */
 #include <xxhash.h>
 
 static const char wal_magic[] = "CNCLVWAL";
@@ -128,34 +129,36 @@ static uint64_t link_behind(const struct wal_record *record, uint64_t payload_ha
 
 /* --- Records ---------------------------------------------------------------------------------- */
 
-/* The payload is hashed once, for the checksum and for the link. */
-static uint64_t checksum_of(const uint8_t *record, uint64_t payload_hash, uint64_t key)
+/* The numbers between a record's checksum and its payload, as they stand there, and behind them the
+ * hash of the payload: it is hashed once, for the checksum and for the link. */
+enum { RECORD_WORDS = WAL_RECORD_BYTES / 8 };
+
+static uint64_t checksum_of(const uint64_t words[RECORD_WORDS], uint64_t key)
 {
-    uint8_t bytes[WAL_RECORD_BYTES];
-    memcpy(bytes, record + 8, WAL_RECORD_BYTES - 8);
-    put_u64(bytes + WAL_RECORD_BYTES - 8, payload_hash);
-    return XXH3_64bits_withSeed(bytes, sizeof bytes, key);
+    return XXH3_64bits_withSeed(words, RECORD_WORDS * sizeof words[0], key);
 }
 
 uint64_t wal_record_encode(uint8_t *to, uint64_t key, const struct wal_record *record)
 {
     size_t bytes = wal_record_bytes(record->payload.bytes);
     ASSERT(record->payload.bytes <= WAL_PAYLOAD_BYTES_MAX);
+    const uint64_t hash = hash_of(record->payload);
+    const uint64_t second = (uint64_t)record->payload.bytes | (uint64_t)record->offset << 32;
+    const uint64_t third =
+        (uint64_t)record->batch | (uint64_t)record->kind << 32 | (uint64_t)record->entry_kind << 40;
+    const uint64_t words[RECORD_WORDS] = {
+        htole64(record->previous), htole64(second),           htole64(third),
+        htole64(record->id.term),  htole64(record->id.index), htole64(hash)};
+    put_u64(to, checksum_of(words, key));
     put_u64(to + 8, record->previous);
-    put_u32(to + 16, (uint32_t)record->payload.bytes);
-    put_u32(to + 20, record->offset);
-    put_u32(to + 24, record->batch);
-    to[28] = (uint8_t)record->kind;
-    to[29] = record->entry_kind;
-    to[30] = to[31] = 0;
+    put_u64(to + 16, second);
+    put_u64(to + 24, third);
     put_u64(to + 32, record->id.term);
     put_u64(to + 40, record->id.index);
     if (record->payload.bytes > 0) {
         put_u64(to + bytes - 8, 0); /* the padding, before the payload covers the rest */
         memcpy(to + WAL_RECORD_BYTES, record->payload.data, record->payload.bytes);
     }
-    const uint64_t hash = hash_of(record->payload);
-    put_u64(to, checksum_of(to, hash, key));
     return link_behind(record, hash);
 }
 
@@ -192,8 +195,10 @@ bool wal_record_decode_at(const uint8_t *at, size_t available, size_t offset, ui
         .payload = {.data = at + WAL_RECORD_BYTES, .bytes = payload_bytes},
     };
     const uint64_t hash = hash_of(ret->payload);
+    uint64_t words[RECORD_WORDS] = {[RECORD_WORDS - 1] = htole64(hash)};
+    memcpy(words, at + 8, WAL_RECORD_BYTES - 8);
     size_t padded = wal_record_bytes(payload_bytes) - WAL_RECORD_BYTES;
-    if (checksum_of(at, hash, key) != get_u64(at) ||
+    if (checksum_of(words, key) != get_u64(at) ||
         !bytes_zero(at + WAL_RECORD_BYTES + payload_bytes, padded - payload_bytes))
         return false;
     ret->link = link_behind(ret, hash);

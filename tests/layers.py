@@ -54,7 +54,7 @@ SYSTEM = {
     "base": {"stdio.h", "time.h", "endian.h", "fcntl.h", "unistd.h", "sys/*", "linux/*", "msgpack.h", "msgpack/*"},
     "raft": set(),  # pure: no clock, no files, no threads, no output
     "codec": {"stdio.h"},
-    "storage": {"stdio.h", "dirent.h", "fcntl.h", "unistd.h", "sys/*", "xxhash.h", "zstd.h", "pthread.h"},
+    "storage": {"stdio.h", "dirent.h", "endian.h", "fcntl.h", "unistd.h", "sys/*", "xxhash.h", "zstd.h", "pthread.h"},
     "machine": {"pthread.h", "sched.h", "stdio.h", "dirent.h", "endian.h", "fcntl.h", "unistd.h", "sys/*", "lmdb.h", "xxhash.h"},
     "transport": {"stdio.h", "pthread.h", "zmq.h", "uthash.h", "utlist.h", "time.h", "poll.h", "unistd.h", "sys/*", "netdb.h",
                   "arpa/*", "netinet/*"},

@@ -16,10 +16,12 @@ static struct kv_command decoded(const struct kv_command *command)
     cr_assert_eq(ret.opcode, command->opcode);
     cr_assert(same(ret.key, command->key));
     cr_assert(same(ret.value, command->value));
-    cr_assert(same(ret.bounds.from, command->bounds.from));
-    cr_assert_eq(ret.bounds.no_end, command->bounds.no_end);
-    if (!ret.bounds.no_end)
-        cr_assert(same(ret.bounds.to, command->bounds.to));
+    if (ret.opcode == KV_DELETE_RANGE) {
+        cr_assert(same(ret.bounds.from, command->bounds.from));
+        cr_assert_eq(ret.bounds.no_end, command->bounds.no_end);
+        if (!ret.bounds.no_end)
+            cr_assert(same(ret.bounds.to, command->bounds.to));
+    }
     cr_assert_eq(ret.condition.given, command->condition.given);
     cr_assert_eq(ret.condition.revision, command->condition.revision);
     buf_unref(buf);

@@ -82,8 +82,10 @@ static bool accepted(size_t which, const uint8_t *data, size_t bytes)
             cr_assert_leq(command.key.bytes, (size_t)CONCLAVE_KEY_BYTES_MAX);
             touch(command.key);
             touch(command.value);
-            touch(command.bounds.from);
-            touch(command.bounds.to);
+            if (command.opcode == KV_DELETE_RANGE) {
+                touch(command.bounds.from);
+                touch(command.bounds.to);
+            }
         }
     } else if (which == 3) {
         taken = kv_query_decode(block, bytes, &query) == CONCLAVE_OK;
