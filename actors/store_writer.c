@@ -37,6 +37,7 @@ static void part_join(struct tables_part *part, const struct tables_part *next)
         part->bytes += next->bytes;
     part->used = next->used;
     part->huge = next->huge;
+    part->map = next->map;
 }
 
 static void write_part(struct actor *actor, const struct tables_part *part)

@@ -31,7 +31,6 @@ enum { LMDB_ROUND_PARTS = 750 };
 struct lmdb_round {
     char *map;      /* where the file is mapped; NULL: not known */
     size_t at;      /* its next part */
-    size_t mapped;  /* up to here, for what is to be used next */
     uint64_t index; /* applied when there was one last */
     struct tables_part last;
 };

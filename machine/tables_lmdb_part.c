@@ -21,8 +21,6 @@ enum { PART_BYTES_MIN = 16 << 10 };
  * that in the pages of a part it costs more to have them back than to write them as they are. */
 enum { PAGES_AROUND = 16 };
 
-enum { AHEAD_BYTES = 2 << 20 };
-
 /* Only what is used: behind it nothing has changed, and what is to be used next stays mapped. */
 static void unmap_if_dense(const struct lmdb *lmdb, const struct tables_part *part)
 {
@@ -33,26 +31,6 @@ static void unmap_if_dense(const struct lmdb *lmdb, const struct tables_part *pa
         changes < lmdb->map_bytes / lmdb_page_bytes() / PAGES_AROUND)
         return;
     (void)madvise(round->map + part->at, to - part->at, MADV_DONTNEED);
-}
-
-/* What is to be used next is mapped before, many pages at a time, and is written then without a
- * page fault. Not with the first part: only who gets the parts has pages made for it, and what a
- * file has there from an earlier life would be read from the disk. */
-static void map_ahead(struct lmdb *lmdb, size_t used)
-{
-#ifdef MADV_POPULATE_WRITE /* Linux 5.14 */
-    struct lmdb_round *round = &lmdb->round;
-    size_t from = round->mapped > used ? round->mapped : used, to = used + AHEAD_BYTES;
-    if (to > lmdb->map_bytes)
-        to = lmdb->map_bytes;
-    if (!round->map || round->last.used == 0 || from + AHEAD_BYTES / 4 > to)
-        return;
-    (void)madvise(round->map + from, to - from, MADV_POPULATE_WRITE);
-    round->mapped = to;
-#else
-    (void)lmdb;
-    (void)used;
-#endif
 }
 
 /* Of a huge block nothing until there is all of it: whoever writes a bit of it writes the whole. */
@@ -86,7 +64,7 @@ void lmdb_next_part(struct tables *tables, struct tables_part *ret)
         lmdb_huge_step(lmdb, ret->used);
         ret->huge = lmdb->huge.grows;
         unmap_if_dense(lmdb, ret);
-        map_ahead(lmdb, ret->used);
+        ret->map = lmdb->round.map;
     }
     lmdb->round.index = tables->state.applied_index;
     lmdb->round.last = *ret;

@@ -58,7 +58,6 @@ static int grow_by(struct lmdb *lmdb, size_t lacking)
         int back = lmdb_pages_back(lmdb, &pages);
         rc = rc ? rc : back;
         lmdb->round.map = lmdb_map(lmdb);
-        lmdb->round.mapped = 0; /* not every system takes the pages along */
     }
     if (!rc)
         lmdb->map_bytes += step;

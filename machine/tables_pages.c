@@ -65,20 +65,32 @@ enum { WINDOWS_PAGES = 4 + 16 + 64, WINDOW_LAST = 16 /* behind which there is on
 
 /* These pages of the file and the one before, to see which are in memory. */
 struct sight {
-    void *map;
+    char *map;
     size_t page_bytes;
-    unsigned char resident[1 + WINDOWS_PAGES];
 };
 
-/* How many are there from the first one on; the one before has to be there, too. */
-static size_t count_made(struct sight *sight)
+/* Whether that one is. */
+static bool is_before_made(const struct sight *sight)
 {
-    size_t made = 0;
-    if (mincore(sight->map, sizeof sight->resident * sight->page_bytes, sight->resident) ||
-        !(sight->resident[0] & 1))
-        return WINDOWS_PAGES;
-    while (made < WINDOWS_PAGES && sight->resident[1 + made] & 1)
-        made++;
+    unsigned char resident = 0;
+    return !mincore(sight->map, sight->page_bytes, &resident) && resident & 1;
+}
+
+/* How many are there from the first one on, of which so many are known to be: a few are looked at
+ * at a time, since it costs a look at each. */
+static size_t count_made(const struct sight *sight, size_t made)
+{
+    enum { LOOK_PAGES = 16 };
+    unsigned char resident[LOOK_PAGES];
+    while (made < WINDOWS_PAGES) {
+        size_t pages = WINDOWS_PAGES - made < LOOK_PAGES ? WINDOWS_PAGES - made : LOOK_PAGES;
+        const size_t bytes = pages * sight->page_bytes;
+        if (mincore(sight->map + (1 + made) * sight->page_bytes, bytes, resident))
+            return made;
+        for (size_t i = 0; i < pages; i++, made++)
+            if (!(resident[i] & 1))
+                return made;
+    }
     return made;
 }
 
@@ -91,20 +103,23 @@ static void look(int fd, uint64_t at)
 }
 
 /* Only the first page is missing when it is read. Who read one that is missing behind many that are
- * there, and not from page to page, would get a window of all that the disk is read ahead by. */
-static void make_windows(int fd, uint64_t at, struct sight *sight)
+ * there, and not from page to page, would get a window of all that the disk is read ahead by. How
+ * many are there from the first one on. */
+static size_t make_windows(int fd, uint64_t at, const struct sight *sight)
 {
     const uint64_t page = sight->page_bytes;
-    if (count_made(sight) > 0)
-        return;
+    size_t next = 1, made = count_made(sight, 0), before = 0; /* the last window's marked page */
+    if (made > 0 || !is_before_made(sight))
+        return made;
     look(fd, at - page);
     look(fd, at);
-    size_t next = 1, made = count_made(sight), before = 0; /* the marked page of the last window */
+    made = count_made(sight, 0);
     while (made > next && made < WINDOWS_PAGES && made - before <= WINDOW_LAST) {
         look(fd, at + next * page);
         before = next = made;
-        made = count_made(sight);
+        made = count_made(sight, made);
     }
+    return made;
 }
 
 void tables_pages_medium(int fd, uint64_t at, uint64_t end)
@@ -113,13 +128,14 @@ void tables_pages_medium(int fd, uint64_t at, uint64_t end)
     const uint64_t windows = WINDOWS_PAGES * page;
     for (; at + windows <= end; at += windows) {
         struct sight sight = {.page_bytes = page};
-        const size_t bytes = sizeof sight.resident * page;
+        const size_t bytes = (1 + WINDOWS_PAGES) * page;
+        uint64_t made = 0;
         sight.map = mmap(NULL, bytes, PROT_READ, MAP_SHARED, fd, (off_t)(at - page));
         if (sight.map != MAP_FAILED) {
-            make_windows(fd, at, &sight);
+            made = make_windows(fd, at, &sight) * page;
             (void)munmap(sight.map, bytes);
         }
-        tables_pages_small(fd, at, at + windows); /* what the kernel did not get round to */
+        tables_pages_small(fd, at + made, at + windows); /* what the kernel did not get round to */
     }
     tables_pages_small(fd, at, end);
 }
@@ -133,4 +149,21 @@ void tables_pages_small(int fd, uint64_t at, uint64_t end)
         (void)posix_fadvise(fd, (off_t)at, (off_t)bytes, POSIX_FADV_WILLNEED);
         (void)sched_yield();
     }
+}
+
+/* --- Mapped ----------------------------------------------------------------------------------- */
+
+void tables_pages_map(char *at, uint64_t bytes)
+{
+#ifdef MADV_POPULATE_WRITE /* Linux 5.14 */
+    int failed = 0;
+    for (uint64_t from = 0; from < bytes && !failed; from += CALL_BYTES) {
+        size_t call = bytes - from < CALL_BYTES ? (size_t)(bytes - from) : CALL_BYTES;
+        failed = madvise(at + from, call, MADV_POPULATE_WRITE);
+        (void)sched_yield();
+    }
+#else
+    (void)at;
+    (void)bytes;
+#endif
 }

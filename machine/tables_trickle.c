@@ -13,6 +13,9 @@
 
 enum { AHEAD_BYTES = 4 << 20 };
 
+/* So much of that is mapped for who uses it. */
+enum { MAPPED_BYTES = 2 << 20 };
+
 #define YOUNG_NS UINT64_C(10000000000)
 
 static int open_file(struct tables_trickle *trickle, const char *dir)
@@ -21,7 +24,7 @@ static int open_file(struct tables_trickle *trickle, const char *dir)
     int length = snprintf(path, sizeof path, "%s/%s", dir, TABLES_LMDB_FILE);
     if (length < 0 || (size_t)length >= sizeof path)
         return ENAMETOOLONG;
-    trickle->ahead = 0;
+    trickle->ahead = trickle->mapped = 0;
     trickle->fd = open(path, O_RDWR | O_CLOEXEC);
     return trickle->fd < 0 ? errno : 0;
 }
@@ -56,6 +59,23 @@ static void go_ahead(struct tables_trickle *trickle, const struct tables_part *p
     trickle->ahead = to;
 }
 
+/* What is to be used next is mapped before: the state machine writes to it without a page fault. No
+ * more than there are pages for: what a file has there from an earlier life would be read. */
+static void map_ahead(struct tables_trickle *trickle, const struct tables_part *part)
+{
+    uint64_t used = part->used, to = used + MAPPED_BYTES;
+    if (part->map != trickle->map)
+        trickle->mapped = 0;
+    trickle->map = part->map;
+    uint64_t from = trickle->mapped > used ? trickle->mapped : used;
+    if (to > trickle->ahead)
+        to = trickle->ahead;
+    if (!part->map || from + MAPPED_BYTES / 4 > to)
+        return;
+    tables_pages_map(part->map + from, to - from);
+    trickle->mapped = to;
+}
+
 /* A write that is to be on disk, with what says how to find it, before it returns (O_SYNC) has the
  * kernel write the inode, too, and behind that an inode that is still dirty counts as dirty from
  * now on, if any other became dirty after it (Linux, fs/fs-writeback.c, writeback_single_inode).
@@ -82,6 +102,7 @@ static int write_part(struct tables_trickle *trickle, const struct tables_part *
     if (fstat(trickle->fd, &file))
         return errno;
     go_ahead(trickle, part, (uint64_t)file.st_size);
+    map_ahead(trickle, part);
     if (part->bytes == 0)
         return 0; /* sync_file_range would write all of the file */
     stay_young(trickle);

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -83,6 +84,26 @@ Test(store_writer, goes_ahead_of_what_the_last_part_says_is_used)
     run();
     cr_assert_eq(trickle->ahead, 9 * MIB, "%llu", (unsigned long long)trickle->ahead);
     writer->ops->stop(writer);
+}
+
+Test(store_writer, knows_where_the_last_part_says_the_file_is_mapped)
+{
+    struct conclave_error error = {0};
+    int fd = open(file, O_CREAT | O_RDWR, 0600);
+    cr_assert(fd >= 0 && ftruncate(fd, 16 * MIB) == 0);
+    char *map = mmap(NULL, 16 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    cr_assert(map != MAP_FAILED);
+    close(fd);
+    cr_assert_eq(writer->ops->start(writer, &error), CONCLAVE_OK);
+    const struct tables_trickle *trickle = writer->state;
+    give_part(0, MIB, MIB);
+    struct envelope *last = envelope_create(ENVELOPE_TRICKLE);
+    last->part = (struct tables_part){.at = MIB, .bytes = MIB, .used = MIB, .map = map};
+    mailbox_send(&writer->to[ACTOR_STORE_WRITER], &last);
+    run();
+    cr_assert_eq(trickle->map, map);
+    writer->ops->stop(writer);
+    cr_assert_eq(munmap(map, 16 * MIB), 0);
 }
 
 Test(store_writer, says_once_that_the_store_cannot_be_written_in_parts)

@@ -1,12 +1,14 @@
 /* The store's file, written to disk part by part. */
 #include "machine/tables_lmdb.h"
 #include "machine/tables_trickle.h"
+#include "mapped.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -79,6 +81,65 @@ Test(trickle, has_pages_made_for_what_is_to_come)
     cr_assert_eq(trickle.ahead, 5 * MIB, "not for each page");
     cr_assert_eq(step(PART_BYTES, 5 * MIB), CONCLAVE_OK);
     cr_assert_eq(trickle.ahead, 6 * MIB, "no further than the file goes");
+}
+
+/* Where the file is mapped; without read-ahead, as LMDB has it. */
+static char *map_file(size_t bytes)
+{
+    int fd = open(file, O_RDWR | O_CLOEXEC);
+    char *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    cr_assert(map != MAP_FAILED && madvise(map, bytes, MADV_RANDOM) == 0);
+    close(fd);
+    return map;
+}
+
+Test(trickle, has_what_is_to_come_mapped_for_who_uses_it)
+{
+    enum { FILE_BYTES = 16 * MIB, PAGES_OF_MIB = MIB / 4096 };
+    make_file(FILE_BYTES);
+    struct tables_part part = {.bytes = PART_BYTES, .used = MIB, .map = map_file(FILE_BYTES)};
+    cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
+    if (mapped_pages(part.map + MIB, 2 * MIB) == 0)
+        cr_skip_test("this kernel maps nothing ahead");
+    cr_assert_eq(mapped_pages(part.map + MIB, 2 * MIB), 2 * PAGES_OF_MIB);
+    cr_assert_eq(mapped_pages(part.map, FILE_BYTES), 2 * PAGES_OF_MIB, "and nothing else");
+    part.at = PART_BYTES;
+    part.used += MIB / 4;
+    cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
+    cr_assert_eq(mapped_pages(part.map, FILE_BYTES), 2 * PAGES_OF_MIB, "not for each page");
+    part.used += MIB / 4;
+    cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
+    cr_assert_eq(mapped_pages(part.map, FILE_BYTES), PAGES_OF_MIB * 5 / 2);
+    /* The map was made larger, somewhere else. */
+    const char *old = part.map;
+    part.map = map_file(FILE_BYTES);
+    cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
+    cr_assert_eq(mapped_pages(part.map, FILE_BYTES), 2 * PAGES_OF_MIB);
+    cr_assert_eq(mapped_pages(old, FILE_BYTES), PAGES_OF_MIB * 5 / 2);
+}
+
+Test(trickle, maps_nothing_that_no_pages_were_made_for)
+{
+    enum { FILE_BYTES = 5 * MIB / 2 };
+    make_file(FILE_BYTES);
+    struct tables_part part = {.bytes = PART_BYTES, .used = MIB, .map = map_file(4 * MIB)};
+    cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
+    cr_assert_eq(trickle.ahead, FILE_BYTES, "no further than the file goes");
+    if (mapped_pages(part.map + MIB, MIB) == 0)
+        cr_skip_test("this kernel maps nothing ahead");
+    cr_assert_eq(mapped_pages(part.map, 4 * MIB), (FILE_BYTES - MIB) / 4096);
+    part = (struct tables_part){.at = PART_BYTES, .bytes = PART_BYTES, .used = 2 * MIB};
+    cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK, "it is not told where");
+}
+
+/* The map was made larger meanwhile and stands somewhere else. */
+Test(trickle, does_without_a_map_that_is_gone)
+{
+    make_file(8 * MIB);
+    struct tables_part part = {.bytes = PART_BYTES, .used = MIB, .map = map_file(8 * MIB)};
+    cr_assert_eq(munmap(part.map, 8 * MIB), 0);
+    cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
+    cr_assert_eq(trickle.ahead, 5 * MIB);
 }
 
 Test(trickle, makes_huge_pages_a_block_a_step)
