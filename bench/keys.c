@@ -96,12 +96,32 @@ size_t keys_format(const char *prefix, uint64_t key_number, char *key, size_t si
     return prefix_bytes + digit_bytes;
 }
 
+/* Whole periods, one beside the other, up to some hundred bytes; how many. A period is loaded once:
+ * what has just been stored bit by bit is not there at once. */
+static size_t put_periods(const uint8_t *period, size_t period_bytes, uint8_t *value, size_t bytes)
+{
+    enum { HALF = 8, ENOUGH_BYTES = 256 };
+    size_t done = 0;
+    uint8_t first[HALF], last[HALF];
+    if (period_bytes < HALF || period_bytes > 2 * HALF)
+        return 0;
+    memcpy(first, period, HALF);
+    memcpy(last, period + period_bytes - HALF, HALF);
+    for (; done + period_bytes <= bytes && done < ENOUGH_BYTES; done += period_bytes) {
+        memcpy(value + done, first, HALF);
+        memcpy(value + done + period_bytes - HALF, last, HALF);
+    }
+    return done;
+}
+
 void keys_value(const char *key, size_t key_bytes, uint8_t *value, size_t value_bytes)
 {
     size_t done = value_bytes < key_bytes ? value_bytes : key_bytes;
     memcpy(value, key, done);
-    if (done < value_bytes)
+    if (done < value_bytes) {
         value[done++] = ':';
+        done += put_periods(value, done, value + done, value_bytes - done);
+    }
     /* What is there is whole periods: it is doubled. */
     while (done < value_bytes) {
         size_t more = value_bytes - done < done ? value_bytes - done : done;

@@ -45,6 +45,22 @@ Test(keys, value_is_the_key_repeated_and_cut)
     }
 }
 
+Test(keys, value_repeats_keys_of_any_length)
+{
+    const char *key = "bench/01234567890123";
+    uint8_t value[701];
+    for (size_t key_bytes = 1; key_bytes <= strlen(key); key_bytes++)
+        for (size_t bytes = 0; bytes < sizeof value; bytes += 1 + bytes / 9) {
+            memset(value, '#', sizeof value);
+            keys_value(key, key_bytes, value, bytes);
+            for (size_t i = 0; i < bytes; i++) {
+                size_t at = i % (key_bytes + 1);
+                cr_assert_eq(value[i], at < key_bytes ? key[at] : ':', "%zu of %zu", i, bytes);
+            }
+            cr_assert_eq(value[bytes], '#');
+        }
+}
+
 Test(keys, in_sequence_come_round_again)
 {
     struct keys keys;
