@@ -1,7 +1,7 @@
 /* The store writer: has what changed in the built-in machine's store written to disk bit by bit,
- * and the kernel make pages for what is yet to come. A thread of its own, behind the others: to
- * make a page may cost more than the command that it is for, and none of it is waited for. Who is
- * late here has the state machine make its pages itself. */
+ * and the kernel make pages for what is yet to come, and map them. A thread of its own, behind the
+ * others: to make a page may cost more than the command that it is for, and none of it is waited
+ * for. Who is late here has the state machine make and map its pages itself. */
 #include "actors/actor.h"
 
 #include "actors/node.h"
@@ -38,6 +38,7 @@ static void part_join(struct tables_part *part, const struct tables_part *next)
     part->used = next->used;
     part->huge = next->huge;
     part->map = next->map;
+    part->map_bytes = next->map_bytes;
 }
 
 static void write_part(struct actor *actor, const struct tables_part *part)

@@ -7,6 +7,7 @@
 #define BASE_PREFETCH_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 enum { PREFETCH_LINE_BYTES = 64 };
 
@@ -14,13 +15,15 @@ enum { PREFETCH_LINE_BYTES = 64 };
  * one, or a device, has read since is else fetched twice. */
 static inline void prefetch_for_write(const void *at, size_t bytes)
 {
-    const char *line = at;
-    for (size_t i = 0; i < bytes; i += PREFETCH_LINE_BYTES) {
-#ifdef __x86_64__ /* compilers ask whether the oldest processors have it; to those it is nothing \
-                   */
-        __asm__ volatile("prefetchw %0" : : "m"(line[i]));
+    const char *line = (const char *)at - (uintptr_t)at % PREFETCH_LINE_BYTES;
+    const char *end = (const char *)at + bytes;
+    for (; line < end; line += PREFETCH_LINE_BYTES) {
+        /* Compilers have the builtin do so only for processors that are named to them. To the
+         * oldest ones it is nothing. */
+#ifdef __x86_64__
+        __asm__ volatile("prefetchw %0" : : "m"(*line));
 #else
-        __builtin_prefetch(line + i, 1);
+        __builtin_prefetch(line, 1);
 #endif
     }
 }

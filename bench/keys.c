@@ -96,20 +96,21 @@ size_t keys_format(const char *prefix, uint64_t key_number, char *key, size_t si
     return prefix_bytes + digit_bytes;
 }
 
-/* Whole periods, one beside the other, up to some hundred bytes; how many. A period is loaded once:
- * what has just been stored bit by bit is not there at once. */
+/* Whole periods, one beside the other, up to some hundred bytes; returns how many bytes. The period
+ * is loaded once, as two overlapping words: what has just been stored bit by bit is to be waited
+ * for. */
 static size_t put_periods(const uint8_t *period, size_t period_bytes, uint8_t *value, size_t bytes)
 {
-    enum { HALF = 8, ENOUGH_BYTES = 256 };
+    enum { WORD = 8, ENOUGH_BYTES = 256 };
     size_t done = 0;
-    uint8_t first[HALF], last[HALF];
-    if (period_bytes < HALF || period_bytes > 2 * HALF)
+    uint8_t first[WORD], last[WORD];
+    if (period_bytes < WORD || period_bytes > 2 * WORD)
         return 0;
-    memcpy(first, period, HALF);
-    memcpy(last, period + period_bytes - HALF, HALF);
+    memcpy(first, period, WORD);
+    memcpy(last, period + period_bytes - WORD, WORD);
     for (; done + period_bytes <= bytes && done < ENOUGH_BYTES; done += period_bytes) {
-        memcpy(value + done, first, HALF);
-        memcpy(value + done + period_bytes - HALF, last, HALF);
+        memcpy(value + done, first, WORD);
+        memcpy(value + done + period_bytes - WORD, last, WORD);
     }
     return done;
 }

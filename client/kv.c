@@ -18,22 +18,25 @@ static struct kv_condition condition_of(uint64_t if_revision)
 
 /* The machine's own rules, before anything is copied or sent. Fields that an opcode does not have
  * are empty. */
+static int bounds_check(const struct kv_bounds *bounds)
+{
+    bool fits = bounds->from.bytes <= KV_BOUND_BYTES_MAX && bounds->to.bytes <= KV_BOUND_BYTES_MAX;
+    return fits ? CONCLAVE_OK : CONCLAVE_TOO_LARGE;
+}
+
 static int command_check(const struct kv_command *command)
 {
+    if (command->opcode == KV_DELETE_RANGE)
+        return bounds_check(&command->bounds);
     if (command->key.bytes > CONCLAVE_KEY_BYTES_MAX ||
-        command->value.bytes > CONCLAVE_VALUE_BYTES_MAX ||
-        command->bounds.from.bytes > KV_BOUND_BYTES_MAX ||
-        command->bounds.to.bytes > KV_BOUND_BYTES_MAX)
+        command->value.bytes > CONCLAVE_VALUE_BYTES_MAX)
         return CONCLAVE_TOO_LARGE;
-    bool keyed = command->opcode != KV_DELETE_RANGE;
-    return keyed && command->key.bytes == 0 ? CONCLAVE_INVALID : CONCLAVE_OK;
+    return command->key.bytes == 0 ? CONCLAVE_INVALID : CONCLAVE_OK;
 }
 
 static int query_check(const struct kv_query *query)
 {
-    if (query->key.bytes > CONCLAVE_KEY_BYTES_MAX ||
-        query->bounds.from.bytes > KV_BOUND_BYTES_MAX ||
-        query->bounds.to.bytes > KV_BOUND_BYTES_MAX)
+    if (query->key.bytes > CONCLAVE_KEY_BYTES_MAX || bounds_check(&query->bounds))
         return CONCLAVE_TOO_LARGE;
     return query->opcode == KV_GET && query->key.bytes == 0 ? CONCLAVE_INVALID : CONCLAVE_OK;
 }
@@ -46,10 +49,8 @@ static int command_encode(void *buffer, size_t capacity, const struct kv_command
     struct pack pack;
     struct buf buf;
     int code = command_check(command);
-    size_t content = command->key.bytes + command->value.bytes + command->bounds.from.bytes +
-                     command->bounds.to.bytes;
     if (!code)
-        code = request_begin_fixed(&pack, &buf, buffer, capacity, content);
+        code = request_begin_fixed(&pack, &buf, buffer, capacity, kv_command_content(command));
     if (code)
         return code;
     kv_command_pack(&pack, command);

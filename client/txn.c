@@ -85,8 +85,7 @@ void conclave_txn_compare_value(struct conclave_txn *txn, enum conclave_txn_how 
 static void command_add(struct conclave_txn *txn, enum conclave_txn_list list,
                         const struct kv_command *command)
 {
-    size_t bytes = command->key.bytes + command->value.bytes + command->bounds.from.bytes +
-                   command->bounds.to.bytes + CONCLAVE_KV_OVERHEAD;
+    size_t bytes = kv_command_content(command) + CONCLAVE_KV_OVERHEAD;
     enum conclave_txn_kind kind =
         command->opcode == KV_PUT ? CONCLAVE_TXN_KIND_PUT : CONCLAVE_TXN_KIND_DELETE;
     if (list_enter(txn, &txn->lists[list], bytes, kind))

@@ -112,6 +112,8 @@ static int command_check(const struct kv_command *command)
 
 /* What most commands have of the struct, which is all that every node sets and copies of them. */
 enum { COMMON_BYTES = offsetof(struct kv_command, bounds) };
+_Static_assert(COMMON_BYTES + sizeof(struct kv_txn) == sizeof(struct kv_command),
+               "what an opcode has of its own is the end");
 
 int kv_command_decode(const void *data, size_t bytes, struct kv_command *ret)
 {

@@ -130,6 +130,14 @@ struct kv_command {
     };
 };
 
+/* The bytes of a command's key, value and bounds. */
+static inline size_t kv_command_content(const struct kv_command *command)
+{
+    if (command->opcode == KV_DELETE_RANGE)
+        return command->bounds.from.bytes + command->bounds.to.bytes;
+    return command->key.bytes + command->value.bytes;
+}
+
 /* Decodes and checks one command; what it answers depends on the bytes alone, so that every node
  * answers the same. Errors: MALFORMED (not of this form, unknown opcode), INVALID (empty key, no
  * lease where there must be one, a time of 0, what a transaction may not hold), TOO_LARGE (key,

@@ -184,12 +184,13 @@ static int check_steps(const struct kv_txn_list *list)
         const struct kv_command *command = &step.command;
         if (step.reads || step.publishes)
             continue;
-        bool range = command->opcode == KV_DELETE_RANGE;
-        reaches[count++] = (struct reach){.put = command->opcode == KV_PUT,
-                                          .range = range,
-                                          .key = range ? command->bounds.from : command->key,
-                                          .to = command->bounds.to,
-                                          .no_end = command->bounds.no_end};
+        struct reach *reach = &reaches[count++];
+        *reach = (struct reach){.put = command->opcode == KV_PUT, .key = command->key};
+        if (command->opcode == KV_DELETE_RANGE)
+            *reach = (struct reach){.range = true,
+                                    .key = command->bounds.from,
+                                    .to = command->bounds.to,
+                                    .no_end = command->bounds.no_end};
     }
     return more < 0 ? -more : check_reaches(reaches, count);
 }

@@ -132,7 +132,7 @@ static int read_entries(struct cursor *cursor, struct buf *frame, struct raft_id
     const uint8_t *before_at = NULL;
     bool held = false; /* the frame, by one of the entries: they all point into it */
     for (uint32_t i = 0; i < count; i++) {
-        struct raft_entry *entry = raft_batch_place(batch);
+        struct raft_entry *entry = raft_batch_place_entry(batch);
         const uint8_t *at = cursor->at;
         if (!before || !read_alike(cursor, before_at, before, entry))
             read_entry(cursor, entry);
@@ -146,7 +146,7 @@ static int read_entries(struct cursor *cursor, struct buf *frame, struct raft_id
         if (entry->payload.bytes && !held)
             entry->buf = buf_ref(frame);
         held = held || entry->payload.bytes;
-        raft_batch_count(batch);
+        raft_batch_count_entry(batch);
         bool last_field = entry->payload.data + entry->payload.bytes == cursor->at;
         before = entry->payload.bytes && last_field ? entry : NULL;
         before_at = at;

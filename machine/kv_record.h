@@ -5,6 +5,7 @@
 #include "machine/tables.h"
 
 #include <endian.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -23,10 +24,10 @@ static inline void kv_record_write(void *stored, const struct kv_record *record)
     uint8_t *at = stored;
     const uint64_t create = htole64(record->create_revision), mod = htole64(record->mod_revision);
     const uint64_t version = htole64(record->version), lease = htole64(record->lease);
-    memcpy(at, &create, sizeof create);
-    memcpy(at + 8, &mod, sizeof mod);
-    memcpy(at + 16, &version, sizeof version);
-    memcpy(at + 24, &lease, sizeof lease);
+    memcpy(at + offsetof(struct kv_record, create_revision), &create, sizeof create);
+    memcpy(at + offsetof(struct kv_record, mod_revision), &mod, sizeof mod);
+    memcpy(at + offsetof(struct kv_record, version), &version, sizeof version);
+    memcpy(at + offsetof(struct kv_record, lease), &lease, sizeof lease);
 }
 
 /* OK, or CORRUPT if what is stored is too short. */

@@ -65,6 +65,7 @@ void lmdb_next_part(struct tables *tables, struct tables_part *ret)
         ret->huge = lmdb->huge.grows;
         unmap_if_dense(lmdb, ret);
         ret->map = lmdb->round.map;
+        ret->map_bytes = lmdb->map_bytes;
     }
     lmdb->round.index = tables->state.applied_index;
     lmdb->round.last = *ret;

@@ -104,13 +104,13 @@ static void look(int fd, uint64_t at)
 
 /* Only the first page is missing when it is read. Who read one that is missing behind many that are
  * there, and not from page to page, would get a window of all that the disk is read ahead by. How
- * many are there from the first one on. */
+ * many it made. */
 static size_t make_windows(int fd, uint64_t at, const struct sight *sight)
 {
     const uint64_t page = sight->page_bytes;
     size_t next = 1, made = count_made(sight, 0), before = 0; /* the last window's marked page */
     if (made > 0 || !is_before_made(sight))
-        return made;
+        return 0;
     look(fd, at - page);
     look(fd, at);
     made = count_made(sight, 0);
@@ -153,12 +153,15 @@ void tables_pages_small(int fd, uint64_t at, uint64_t end)
 
 /* --- Mapped ----------------------------------------------------------------------------------- */
 
+/* A call holds off who changes this process's maps, and so whoever waits behind him. */
+enum { MAP_CALL_BYTES = 16 << 10 };
+
 void tables_pages_map(char *at, uint64_t bytes)
 {
 #ifdef MADV_POPULATE_WRITE /* Linux 5.14 */
     int failed = 0;
-    for (uint64_t from = 0; from < bytes && !failed; from += CALL_BYTES) {
-        size_t call = bytes - from < CALL_BYTES ? (size_t)(bytes - from) : CALL_BYTES;
+    for (uint64_t from = 0; from < bytes && !failed; from += MAP_CALL_BYTES) {
+        size_t call = bytes - from < MAP_CALL_BYTES ? (size_t)(bytes - from) : MAP_CALL_BYTES;
         failed = madvise(at + from, call, MADV_POPULATE_WRITE);
         (void)sched_yield();
     }

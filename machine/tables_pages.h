@@ -21,9 +21,10 @@ void tables_pages_medium(int fd, uint64_t at, uint64_t end);
 /* As small as there are, in pieces likewise. */
 void tables_pages_small(int fd, uint64_t at, uint64_t end);
 
-/* Has pages that are there mapped for who writes to them, so that he does without a page fault;
- * likewise. `at`: in the map of the file, which may have gone meanwhile, and something else of this
- * process be there instead: that keeps what it holds, too. */
+/* Has pages mapped for who writes to them, so that he does without a page fault until they are
+ * written to disk; makes those that are not there. `at`: the beginning of a page in the map of the
+ * file, which may have gone meanwhile, and something else of this process be there instead: that
+ * keeps what it holds, too, and at worst takes memory that it did not need yet. */
 void tables_pages_map(char *at, uint64_t bytes);
 
 #endif

@@ -11,7 +11,8 @@ struct tables_part {
     uint64_t at, bytes;
     uint64_t used; /* of the whole file: what lies behind was never used */
     bool huge;     /* what is used next is to have large pages, and is whole huge ones here */
-    char *map;     /* where the file is mapped, until its map is made larger; NULL: not told */
+    char *map;     /* where the file is mapped, until it is mapped anew or closed; NULL: not told */
+    uint64_t map_bytes; /* how much of it */
 };
 
 /* What the kernel maps at once if it can, in bytes: on the usual machines. */

@@ -24,7 +24,7 @@ static int open_file(struct tables_trickle *trickle, const char *dir)
     int length = snprintf(path, sizeof path, "%s/%s", dir, TABLES_LMDB_FILE);
     if (length < 0 || (size_t)length >= sizeof path)
         return ENAMETOOLONG;
-    trickle->ahead = trickle->mapped = 0;
+    trickle->ahead = 0;
     trickle->fd = open(path, O_RDWR | O_CLOEXEC);
     return trickle->fd < 0 ? errno : 0;
 }
@@ -59,17 +59,23 @@ static void go_ahead(struct tables_trickle *trickle, const struct tables_part *p
     trickle->ahead = to;
 }
 
-/* What is to be used next is mapped before: the state machine writes to it without a page fault. No
- * more than there are pages for: what a file has there from an earlier life would be read. */
+/* What is to be used next is mapped before, so that the state machine writes to it without a page
+ * fault; of what there are pages for, and once: who maps a page to write makes it one that is to be
+ * written to disk. */
 static void map_ahead(struct tables_trickle *trickle, const struct tables_part *part)
 {
-    uint64_t used = part->used, to = used + MAPPED_BYTES;
-    if (part->map != trickle->map)
+    const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t used = part->used / page * page, to = used + MAPPED_BYTES;
+    bool anew = part->map != trickle->map || part->map_bytes != trickle->map_bytes;
+    if (anew || trickle->mapped > to) /* or in the same place, with less in it */
         trickle->mapped = 0;
     trickle->map = part->map;
+    trickle->map_bytes = part->map_bytes;
     uint64_t from = trickle->mapped > used ? trickle->mapped : used;
     if (to > trickle->ahead)
         to = trickle->ahead;
+    if (to > part->map_bytes)
+        to = part->map_bytes;
     if (!part->map || from + MAPPED_BYTES / 4 > to)
         return;
     tables_pages_map(part->map + from, to - from);

@@ -30,7 +30,8 @@ enum { TABLES_HUGE_US_MAX = 1000 };
 struct tables_trickle {
     int fd;               /* -1: to be opened */
     uint64_t ahead;       /* so far there are pages for what is yet to come */
-    const char *map;      /* where the file was mapped the last time */
+    const char *map;      /* where the file was mapped the last time, ... */
+    uint64_t map_bytes;   /* ... and how much of it */
     uint64_t mapped;      /* so far what is yet to come is mapped there, too */
     uint64_t young_ns;    /* when the kernel was made to look at the file's age; 0: not yet */
     bool failed;          /* the file system cannot do it: there is nothing to be done */
@@ -44,7 +45,8 @@ struct tables_trickle {
  *
  * Behind what of the file is used it has the kernel make pages for the next few
  * megabytes: zeroing a page costs more than a command that is the first to touch it, above all in a
- * virtual machine. The next of these it has mapped where the part says that the file is. */
+ * virtual machine. The next of these it has mapped where the part says that the file is; if the
+ * disk has not read a page of it yet, that waits for it. */
 MUST_USE int tables_trickle_step(struct tables_trickle *trickle, const char *dir,
                                  const struct tables_part *part);
 

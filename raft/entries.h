@@ -65,15 +65,15 @@ struct raft_batch {
 /* An empty batch with room for `capacity` entries; one reference. */
 struct raft_batch *raft_batch_create(uint32_t capacity);
 
-/* The place of the next entry, while the batch is still its maker's alone; raft_batch_count counts
- * it once all of it is filled in, and takes over the reference on its buf. */
-static inline struct raft_entry *raft_batch_place(struct raft_batch *batch)
+/* The place of the next entry, while the batch is still its maker's alone; raft_batch_count_entry
+ * counts it once all of it is filled in, and takes over the reference on its buf. */
+static inline struct raft_entry *raft_batch_place_entry(struct raft_batch *batch)
 {
     ASSERT(batch->count < batch->capacity);
     return &batch->entries[batch->count];
 }
 
-static inline void raft_batch_count(struct raft_batch *batch)
+static inline void raft_batch_count_entry(struct raft_batch *batch)
 {
     const struct raft_entry *entry = &batch->entries[batch->count++];
     batch->payload_bytes += entry->payload.bytes;
@@ -84,8 +84,8 @@ static inline void raft_batch_count(struct raft_batch *batch)
 /* Both at once. */
 static inline void raft_batch_add(struct raft_batch *batch, struct raft_entry entry)
 {
-    *raft_batch_place(batch) = entry;
-    raft_batch_count(batch);
+    *raft_batch_place_entry(batch) = entry;
+    raft_batch_count_entry(batch);
 }
 
 struct raft_batch *raft_batch_ref(struct raft_batch *batch);

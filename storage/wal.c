@@ -100,7 +100,8 @@ static void stage_record(struct wal *wal, enum wal_kind kind, uint8_t entry_kind
         .id = id,
         .payload = payload,
     };
-    /* The disk has read what was there: nothing of it is this processor's alone any more. */
+    /* Where the disk reads what is staged itself, nothing of it is this processor's alone any more.
+     */
     enum { FETCH_AHEAD_BYTES = 1024 };
     uint8_t *room = stage_room(wal, bytes);
     prefetch_for_write(room + FETCH_AHEAD_BYTES,

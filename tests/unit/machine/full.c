@@ -130,7 +130,7 @@ static bool txn_frees(struct rig *rig, const struct kv_command *step, bool other
     struct pack pack;
     pack_init(&pack, 0);
     kv_command_pack(&pack, step);
-    struct kv_command txn = {.opcode = KV_TXN};
+    struct kv_command txn = {.opcode = KV_TXN, .txn = {.then.count = 0}};
     *(otherwise ? &txn.txn.otherwise : &txn.txn.then) =
         (struct kv_txn_list){1, {pack.buf->data, pack.bytes}};
     bool ret = frees(rig, &txn);

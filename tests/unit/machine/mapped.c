@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 size_t mapped_pages(const void *at, size_t bytes)
@@ -21,4 +22,22 @@ size_t mapped_pages(const void *at, size_t bytes)
     }
     close(fd);
     return count;
+}
+
+void mapped_or_skip(void)
+{
+#ifdef MADV_POPULATE_WRITE
+    enum { PAGE = 4096 };
+    if (sysconf(_SC_PAGESIZE) != PAGE)
+        cr_skip_test("pages are of another size here");
+    if (access("/proc/self/pagemap", R_OK))
+        cr_skip_test("this system does not say what is mapped");
+    void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    cr_assert(page != MAP_FAILED);
+    int failed = madvise(page, PAGE, MADV_POPULATE_WRITE);
+    munmap(page, PAGE);
+    if (!failed)
+        return;
+#endif
+    cr_skip_test("this kernel maps nothing ahead");
 }

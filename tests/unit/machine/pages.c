@@ -2,6 +2,7 @@
 #include "machine/tables_pages.h"
 
 #include "base/prng.h"
+#include "mapped.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { PAGE = 4096, FILE_PAGES = 8192, FILE_BYTES = FILE_PAGES * PAGE };
@@ -186,4 +188,29 @@ Test(pages, what_the_file_holds_stays)
     for (int i = 0; i < 100; i++)
         cr_assert(pread(fd, &value, 1, (off_t)i * PAGE + 5) == 1 && value == 7);
     cr_assert(pread(fd, &value, 1, 200 * PAGE) == 1 && value == 0);
+}
+
+/* --- Mapped ----------------------------------------------------------------------------------- */
+
+static long faults(void)
+{
+    struct rusage usage;
+    cr_assert_eq(getrusage(RUSAGE_THREAD, &usage), 0);
+    return usage.ru_minflt + usage.ru_majflt;
+}
+
+Test(pages, that_are_mapped_are_written_without_a_page_fault)
+{
+    enum { FROM = 200, PAGES = 300, FEW = 8 };
+    mapped_or_skip();
+    char *map = mmap(NULL, FILE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    cr_assert(map != MAP_FAILED && madvise(map, FILE_BYTES, MADV_RANDOM) == 0);
+    char *first = map + (size_t)FROM * PAGE;
+    tables_pages_map(first, (size_t)PAGES * PAGE);
+    cr_assert_eq(mapped_pages(map, FILE_BYTES), PAGES, "and nothing else is");
+    long before = faults();
+    for (int i = 0; i < PAGES; i++)
+        *(volatile char *)(first + (size_t)i * PAGE) = 1;
+    cr_assert_lt(faults(), before + FEW, "%ld", faults() - before);
+    munmap(map, FILE_BYTES);
 }

@@ -310,7 +310,8 @@ Test(tables_map, is_told_with_each_part)
         cr_assert_eq(pread(fd, meta, sizeof meta, 0), (ssize_t)sizeof meta);
         cr_assert(part.map && memcmp(part.map, meta, sizeof meta) == 0);
         cr_assert(file_bytes() > part.used);
-        cr_assert_eq(part.map[file_bytes() - 1], 0, "all of it is mapped there");
+        cr_assert_eq(part.map_bytes, file_bytes());
+        cr_assert_eq(part.map[part.map_bytes - 1], 0, "all of it is mapped there");
         cr_assert_eq(tables_grow(tables), CONCLAVE_OK);
     }
     close(fd);
@@ -321,6 +322,7 @@ Test(tables_map, what_is_to_be_used_next_stays_mapped)
 {
     enum { AHEAD_PAGES = 64, PAGE = 4096 };
     struct tables_part part;
+    mapped_or_skip();
     fill();
     for (int i = 0; i < 2; i++)
         cr_assert_eq(tables_grow(tables), CONCLAVE_OK);
@@ -331,6 +333,7 @@ Test(tables_map, what_is_to_be_used_next_stays_mapped)
         (void)*(const volatile char *)(next + (size_t)i * PAGE);
     cr_assert_eq(mapped_pages(next, AHEAD_PAGES * PAGE), AHEAD_PAGES);
     go_on(part.bytes, 1000);
-    cr_assert_eq(mapped_pages(next, AHEAD_PAGES * PAGE), AHEAD_PAGES);
+    cr_assert_geq(mapped_pages(next, AHEAD_PAGES * PAGE), AHEAD_PAGES - 16,
+                  "but for what was used");
     expect_all();
 }

@@ -19,7 +19,7 @@ static char file[128];
 
 static void make_file(off_t bytes)
 {
-    snprintf(dir, sizeof dir, "/tmp/conclave-trickle-XXXXXX");
+    snprintf(dir, sizeof dir, "/var/tmp/conclave-trickle-XXXXXX");
     cr_assert_not_null(mkdtemp(dir));
     snprintf(file, sizeof file, "%s/%s", dir, TABLES_LMDB_FILE);
     int fd = open(file, O_CREAT | O_RDWR, 0600);
@@ -93,53 +93,93 @@ static char *map_file(size_t bytes)
     return map;
 }
 
+enum { PAGES_OF_MIB = MIB / 4096 };
+
+static size_t step_maps(struct tables_part *part)
+{
+    cr_assert_eq(tables_trickle_step(&trickle, dir, part), CONCLAVE_OK);
+    part->at = PART_BYTES; /* the first one is the first of a round */
+    return mapped_pages(part->map, part->map_bytes);
+}
+
 Test(trickle, has_what_is_to_come_mapped_for_who_uses_it)
 {
-    enum { FILE_BYTES = 16 * MIB, PAGES_OF_MIB = MIB / 4096 };
+    enum { FILE_BYTES = 16 * MIB };
+    mapped_or_skip();
     make_file(FILE_BYTES);
-    struct tables_part part = {.bytes = PART_BYTES, .used = MIB, .map = map_file(FILE_BYTES)};
-    cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
-    if (mapped_pages(part.map + MIB, 2 * MIB) == 0)
-        cr_skip_test("this kernel maps nothing ahead");
+    struct tables_part part = {
+        .bytes = PART_BYTES, .used = MIB, .map = map_file(FILE_BYTES), .map_bytes = FILE_BYTES};
+    cr_assert_eq(step_maps(&part), 2 * PAGES_OF_MIB);
     cr_assert_eq(mapped_pages(part.map + MIB, 2 * MIB), 2 * PAGES_OF_MIB);
-    cr_assert_eq(mapped_pages(part.map, FILE_BYTES), 2 * PAGES_OF_MIB, "and nothing else");
-    part.at = PART_BYTES;
     part.used += MIB / 4;
-    cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
-    cr_assert_eq(mapped_pages(part.map, FILE_BYTES), 2 * PAGES_OF_MIB, "not for each page");
+    cr_assert_eq(step_maps(&part), 2 * PAGES_OF_MIB, "not for each page");
     part.used += MIB / 4;
-    cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
-    cr_assert_eq(mapped_pages(part.map, FILE_BYTES), PAGES_OF_MIB * 5 / 2);
-    /* The map was made larger, somewhere else. */
-    const char *old = part.map;
+    cr_assert_eq(step_maps(&part), PAGES_OF_MIB * 5 / 2);
+}
+
+Test(trickle, maps_what_is_to_come_anew_where_the_map_is_another)
+{
+    enum { FILE_BYTES = 16 * MIB, SMALL_BYTES = FILE_BYTES / 2 };
+    mapped_or_skip();
+    make_file(FILE_BYTES);
+    char *map = map_file(FILE_BYTES);
+    struct tables_part part = {
+        .bytes = PART_BYTES, .used = 3 * MIB, .map = map, .map_bytes = SMALL_BYTES};
+    cr_assert_eq(step_maps(&part), 2 * PAGES_OF_MIB);
     part.map = map_file(FILE_BYTES);
-    cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
-    cr_assert_eq(mapped_pages(part.map, FILE_BYTES), 2 * PAGES_OF_MIB);
-    cr_assert_eq(mapped_pages(old, FILE_BYTES), PAGES_OF_MIB * 5 / 2);
+    cr_assert_eq(step_maps(&part), 2 * PAGES_OF_MIB, "somewhere else");
+    cr_assert_eq(madvise(part.map, FILE_BYTES, MADV_DONTNEED), 0);
+    part.map_bytes = FILE_BYTES;
+    cr_assert_eq(step_maps(&part), 2 * PAGES_OF_MIB, "in the same place, and larger");
+    part.used = MIB / 2;
+    cr_assert_eq(step_maps(&part), 4 * PAGES_OF_MIB, "in the same place, and of another file");
+}
+
+/* A page that is mapped to be written is one that is to be written to disk. */
+Test(trickle, maps_what_is_to_come_once_and_not_with_each_round)
+{
+    enum { FILE_BYTES = 16 * MIB };
+    mapped_or_skip();
+    make_file(FILE_BYTES);
+    struct tables_part part = {
+        .bytes = PART_BYTES, .used = MIB, .map = map_file(FILE_BYTES), .map_bytes = FILE_BYTES};
+    cr_assert_eq(step_maps(&part), 2 * PAGES_OF_MIB);
+    cr_assert_eq(madvise(part.map, FILE_BYTES, MADV_DONTNEED), 0);
+    part.at = 0;
+    cr_assert_eq(step_maps(&part), 0);
 }
 
 Test(trickle, maps_nothing_that_no_pages_were_made_for)
 {
     enum { FILE_BYTES = 5 * MIB / 2 };
+    mapped_or_skip();
     make_file(FILE_BYTES);
-    struct tables_part part = {.bytes = PART_BYTES, .map = map_file(4 * MIB)};
-    cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
-    cr_assert_eq(mapped_pages(part.map, 4 * MIB), 0, "of an unused file none are");
+    struct tables_part part = {.bytes = PART_BYTES, .map = map_file(4 * MIB), .map_bytes = 4 * MIB};
+    cr_assert_eq(step_maps(&part), 0, "of an unused file none are");
     part.used = MIB;
-    cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
+    cr_assert_eq(step_maps(&part), (FILE_BYTES - MIB) / 4096);
     cr_assert_eq(trickle.ahead, FILE_BYTES, "no further than the file goes");
-    if (mapped_pages(part.map + MIB, MIB) == 0)
-        cr_skip_test("this kernel maps nothing ahead");
-    cr_assert_eq(mapped_pages(part.map, 4 * MIB), (FILE_BYTES - MIB) / 4096);
     part = (struct tables_part){.at = PART_BYTES, .bytes = PART_BYTES, .used = 2 * MIB};
     cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK, "it is not told where");
+}
+
+/* The file is made larger before the map is. */
+Test(trickle, maps_nothing_behind_the_map)
+{
+    mapped_or_skip();
+    make_file(16 * MIB);
+    struct tables_part part = {
+        .bytes = PART_BYTES, .used = MIB, .map = map_file(16 * MIB), .map_bytes = 2 * MIB};
+    cr_assert_eq(step_maps(&part), PAGES_OF_MIB);
+    cr_assert_eq(mapped_pages(part.map, 16 * MIB), PAGES_OF_MIB);
 }
 
 /* The map was made larger meanwhile and stands somewhere else. */
 Test(trickle, does_without_a_map_that_is_gone)
 {
     make_file(8 * MIB);
-    struct tables_part part = {.bytes = PART_BYTES, .used = MIB, .map = map_file(8 * MIB)};
+    struct tables_part part = {
+        .bytes = PART_BYTES, .used = MIB, .map = map_file(8 * MIB), .map_bytes = 8 * MIB};
     cr_assert_eq(munmap(part.map, 8 * MIB), 0);
     cr_assert_eq(tables_trickle_step(&trickle, dir, &part), CONCLAVE_OK);
     cr_assert_eq(trickle.ahead, 5 * MIB);

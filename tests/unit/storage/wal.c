@@ -392,6 +392,34 @@ Test(wal_format, names)
     cr_assert_not(wal_name_parse("0000000000000abc.wal~", &sequence));
 }
 
+/* As docs/disk-format.md has it: what was written is to be read by every later version. */
+Test(wal_format, record_is_these_bytes)
+{
+    static const uint8_t expected[] = {
+        0xcf, 0x86, 0x14, 0x9d, 0x44, 0xee, 0x9a, 0xc2, /* checksum */
+        0x08, 0x07, 0x06, 0x05, 0x04, 0x03, 0x02, 0x01, /* previous */
+        0x05, 0x00, 0x00, 0x00, 0x14, 0x13, 0x12, 0x11, /* payload bytes, offset */
+        0x24, 0x23, 0x22, 0x21, 0x02, 0x03, 0x00, 0x00, /* batch, kinds */
+        0x38, 0x37, 0x36, 0x35, 0x34, 0x33, 0x32, 0x31, /* term */
+        0x48, 0x47, 0x46, 0x45, 0x44, 0x43, 0x42, 0x41, /* index */
+        'h',  'e',  'l',  'l',  'o',  0x00, 0x00, 0x00};
+    uint8_t bytes[sizeof expected + 8];
+    memset(bytes, '#', sizeof bytes);
+    const struct wal_record record = {
+        .previous = 0x0102030405060708,
+        .offset = 0x11121314,
+        .batch = 0x21222324,
+        .kind = WAL_ENTRY,
+        .entry_kind = 3,
+        .id = {.term = 0x3132333435363738, .index = 0x4142434445464748},
+        .payload = {.data = (const uint8_t *)"hello", .bytes = 5}};
+    uint64_t link = wal_record_encode(bytes, 0x5152535455565758, &record);
+    cr_assert_eq(wal_record_bytes(record.payload.bytes), sizeof expected);
+    cr_assert_arr_eq(bytes, expected, sizeof expected);
+    cr_assert_eq(bytes[sizeof expected], '#', "and no more");
+    cr_assert_eq(link, 0x4dfac3ad3c4dbe83);
+}
+
 Test(wal_format, record_is_whole_only_in_its_place_and_segment)
 {
     uint8_t segment[512] = {0};
