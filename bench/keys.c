@@ -104,11 +104,11 @@ static size_t put_periods(const uint8_t *period, size_t period_bytes, uint8_t *v
     enum { WORD = 8, ENOUGH_BYTES = 256 };
     size_t done = 0;
     uint8_t first[WORD], last[WORD];
-    if (period_bytes < WORD || period_bytes > 2 * WORD)
+    if (period_bytes < WORD || period_bytes > (size_t)2 * WORD)
         return 0;
     memcpy(first, period, WORD);
     memcpy(last, period + period_bytes - WORD, WORD);
-    for (; done + period_bytes <= bytes && done < ENOUGH_BYTES; done += period_bytes) {
+    for (; done + period_bytes <= bytes && done < (size_t)ENOUGH_BYTES; done += period_bytes) {
         memcpy(value + done, first, WORD);
         memcpy(value + done + period_bytes - WORD, last, WORD);
     }

@@ -163,7 +163,6 @@ void tables_pages_map(char *at, uint64_t bytes)
     for (uint64_t from = 0; from < bytes && !failed; from += MAP_CALL_BYTES) {
         size_t call = bytes - from < MAP_CALL_BYTES ? (size_t)(bytes - from) : MAP_CALL_BYTES;
         failed = madvise(at + from, call, MADV_POPULATE_WRITE);
-        (void)sched_yield();
     }
 #else
     (void)at;
