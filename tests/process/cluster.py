@@ -75,11 +75,12 @@ def free_port():
 
 
 def free_ports(count):
-    """The first of `count` neighbouring free ports."""
+    """The first of `count` neighbouring free ports, none of which was handed out before."""
     while True:
         first = free_port()
-        good = True
-        for port in range(first + 1, first + count):
+        behind = range(first + 1, first + count)
+        good = _handed_out.isdisjoint(behind)
+        for port in behind:
             with socket.socket() as probe:
                 try:
                     probe.bind(("127.0.0.1", port))
