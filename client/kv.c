@@ -16,27 +16,21 @@ static struct kv_condition condition_of(uint64_t if_revision)
     return (struct kv_condition){given, given ? if_revision : 0};
 }
 
-/* The machine's own rules, before anything is copied or sent. Fields that an opcode does not have
- * are empty. */
-static int bounds_check(const struct kv_bounds *bounds)
-{
-    bool fits = bounds->from.bytes <= KV_BOUND_BYTES_MAX && bounds->to.bytes <= KV_BOUND_BYTES_MAX;
-    return fits ? CONCLAVE_OK : CONCLAVE_TOO_LARGE;
-}
-
+/* The machine's own rules, before anything is copied or sent. */
 static int command_check(const struct kv_command *command)
 {
     if (command->opcode == KV_DELETE_RANGE)
-        return bounds_check(&command->bounds);
+        return kv_bounds_check(&command->bounds);
     if (command->key.bytes > CONCLAVE_KEY_BYTES_MAX ||
         command->value.bytes > CONCLAVE_VALUE_BYTES_MAX)
         return CONCLAVE_TOO_LARGE;
     return command->key.bytes == 0 ? CONCLAVE_INVALID : CONCLAVE_OK;
 }
 
+/* Fields that an opcode does not have are empty. */
 static int query_check(const struct kv_query *query)
 {
-    if (query->key.bytes > CONCLAVE_KEY_BYTES_MAX || bounds_check(&query->bounds))
+    if (query->key.bytes > CONCLAVE_KEY_BYTES_MAX || kv_bounds_check(&query->bounds))
         return CONCLAVE_TOO_LARGE;
     return query->opcode == KV_GET && query->key.bytes == 0 ? CONCLAVE_INVALID : CONCLAVE_OK;
 }

@@ -38,7 +38,7 @@ static int key_check(struct slice key)
     return key.bytes > CONCLAVE_KEY_BYTES_MAX ? CONCLAVE_TOO_LARGE : CONCLAVE_OK;
 }
 
-static int bounds_check(const struct kv_bounds *bounds)
+int kv_bounds_check(const struct kv_bounds *bounds)
 {
     bool fits = bounds->from.bytes <= KV_BOUND_BYTES_MAX && bounds->to.bytes <= KV_BOUND_BYTES_MAX;
     return fits ? CONCLAVE_OK : CONCLAVE_TOO_LARGE;
@@ -92,7 +92,7 @@ static int command_check(const struct kv_command *command)
     case KV_DELETE:
         return key_check(command->key);
     case KV_DELETE_RANGE:
-        return bounds_check(&command->bounds);
+        return kv_bounds_check(&command->bounds);
     case KV_ADVANCE:
         return advance_check(command->revisions);
     case KV_TXN:
@@ -268,7 +268,7 @@ static int query_check(const struct kv_query *query)
     case KV_GET:
         return key_check(query->key);
     case KV_RANGE:
-        return bounds_check(&query->bounds);
+        return kv_bounds_check(&query->bounds);
     case KV_LEASE_KEYS:
         return query->lease == 0                             ? CONCLAVE_INVALID
                : query->key.bytes > KV_LEASE_PLACE_BYTES_MAX ? CONCLAVE_TOO_LARGE

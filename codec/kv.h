@@ -130,6 +130,9 @@ struct kv_command {
     };
 };
 
+/* OK, or TOO_LARGE. */
+MUST_USE int kv_bounds_check(const struct kv_bounds *bounds);
+
 /* The bytes of a command's key, value and bounds. */
 static inline size_t kv_command_content(const struct kv_command *command)
 {

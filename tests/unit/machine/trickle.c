@@ -95,6 +95,15 @@ static char *map_file(size_t bytes)
 
 enum { PAGES_OF_MIB = MIB / 4096 };
 
+/* The first part of a file that so much is used of, all of which is mapped. */
+static struct tables_part map_part(uint64_t used, size_t file_bytes)
+{
+    mapped_or_skip();
+    make_file((off_t)file_bytes);
+    return (struct tables_part){
+        .bytes = PART_BYTES, .used = used, .map = map_file(file_bytes), .map_bytes = file_bytes};
+}
+
 static size_t step_maps(struct tables_part *part)
 {
     cr_assert_eq(tables_trickle_step(&trickle, dir, part), CONCLAVE_OK);
@@ -104,11 +113,7 @@ static size_t step_maps(struct tables_part *part)
 
 Test(trickle, has_what_is_to_come_mapped_for_who_uses_it)
 {
-    enum { FILE_BYTES = 16 * MIB };
-    mapped_or_skip();
-    make_file(FILE_BYTES);
-    struct tables_part part = {
-        .bytes = PART_BYTES, .used = MIB, .map = map_file(FILE_BYTES), .map_bytes = FILE_BYTES};
+    struct tables_part part = map_part(MIB, 16 * MIB);
     cr_assert_eq(step_maps(&part), 2 * PAGES_OF_MIB);
     cr_assert_eq(mapped_pages(part.map + MIB, 2 * MIB), 2 * PAGES_OF_MIB);
     part.used += MIB / 4;
@@ -119,12 +124,9 @@ Test(trickle, has_what_is_to_come_mapped_for_who_uses_it)
 
 Test(trickle, maps_what_is_to_come_anew_where_the_map_is_another)
 {
-    enum { FILE_BYTES = 16 * MIB, SMALL_BYTES = FILE_BYTES / 2 };
-    mapped_or_skip();
-    make_file(FILE_BYTES);
-    char *map = map_file(FILE_BYTES);
-    struct tables_part part = {
-        .bytes = PART_BYTES, .used = 3 * MIB, .map = map, .map_bytes = SMALL_BYTES};
+    enum { FILE_BYTES = 16 * MIB };
+    struct tables_part part = map_part(3 * MIB, FILE_BYTES);
+    part.map_bytes = FILE_BYTES / 2;
     cr_assert_eq(step_maps(&part), 2 * PAGES_OF_MIB);
     part.map = map_file(FILE_BYTES);
     cr_assert_eq(step_maps(&part), 2 * PAGES_OF_MIB, "somewhere else");
@@ -138,13 +140,9 @@ Test(trickle, maps_what_is_to_come_anew_where_the_map_is_another)
 /* A page that is mapped to be written is one that is to be written to disk. */
 Test(trickle, maps_what_is_to_come_once_and_not_with_each_round)
 {
-    enum { FILE_BYTES = 16 * MIB };
-    mapped_or_skip();
-    make_file(FILE_BYTES);
-    struct tables_part part = {
-        .bytes = PART_BYTES, .used = MIB, .map = map_file(FILE_BYTES), .map_bytes = FILE_BYTES};
+    struct tables_part part = map_part(MIB, 16 * MIB);
     cr_assert_eq(step_maps(&part), 2 * PAGES_OF_MIB);
-    cr_assert_eq(madvise(part.map, FILE_BYTES, MADV_DONTNEED), 0);
+    cr_assert_eq(madvise(part.map, part.map_bytes, MADV_DONTNEED), 0);
     part.at = 0;
     cr_assert_eq(step_maps(&part), 0);
 }
@@ -166,10 +164,8 @@ Test(trickle, maps_nothing_that_no_pages_were_made_for)
 /* The file is made larger before the map is. */
 Test(trickle, maps_nothing_behind_the_map)
 {
-    mapped_or_skip();
-    make_file(16 * MIB);
-    struct tables_part part = {
-        .bytes = PART_BYTES, .used = MIB, .map = map_file(16 * MIB), .map_bytes = 2 * MIB};
+    struct tables_part part = map_part(MIB, 16 * MIB);
+    part.map_bytes = 2 * MIB;
     cr_assert_eq(step_maps(&part), PAGES_OF_MIB);
     cr_assert_eq(mapped_pages(part.map, 16 * MIB), PAGES_OF_MIB);
 }
