@@ -365,13 +365,22 @@ class Disk(ClusterTest):
                                 "16384", "--json",
                                 through=self.cluster.others(node))
         self.assertEqual(done.returncode, 0, done.stderr.decode())
-        leader = self.cluster.wait_leader()
-        behind = leader.status()["commit"] - 200
-        wait_until(lambda: self.newest_snapshot(leader) > behind, "what was sent is compacted")
+        sent = self.cluster.wait_leader().status()["commit"]
 
-    def newest_snapshot(self, node):
+        def compacted():  # up to the older one of its snapshots, which more has to be written for
+            leader = self.cluster.wait_leader()
+            if self.snapshots(leader)[0] > sent:
+                return True
+            done = self.cluster.run("bench", "put", "--clients", "8", "--ops", "100", "--json",
+                                    through=self.cluster.others(node))
+            self.assertEqual(done.returncode, 0, done.stderr.decode())
+            return False
+        wait_until(compacted, "what was sent is compacted")
+
+    def snapshots(self, node):
+        """Where those that it has end, the oldest first."""
         names = os.listdir(os.path.join(node.data, "snapshots"))
-        return max((int(name[:16], 16) for name in names if name.endswith(".snap")), default=0)
+        return sorted(int(name[:16], 16) for name in names if name.endswith(".snap")) or [0]
 
     def test_full_store_that_is_to_become_a_snapshot_waits_and_heals(self):
         self.options = ["--snapshot-entries", "100"]
